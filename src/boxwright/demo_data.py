@@ -1,0 +1,325 @@
+"""A small data set to try the whole job on: real handwritten digits, scattered over textured backgrounds.
+
+The digits are those that scikit-learn ships (Alpaydin and Kaynak, 1998: 1,797 samples of 8x8 pixels). They are
+enlarged smoothly, turned, coloured and laid over gradients, noise, stripes and clutter, and written as JPEG images and
+COCO JSON, so that the set goes through the same reader as anybody's own images. No handwritten sample is in two splits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from boxwright.errors import DataError
+
+Floats = NDArray[np.float32]
+
+DEFAULT_IMAGES: Mapping[str, int] = MappingProxyType({"train": 500, "val": 60, "test": 120})
+CLASSES = tuple("0123456789")
+
+_SPLIT_SHARES = {"train": (0.0, 0.70), "val": (0.70, 0.80), "test": (0.80, 1.0)}
+_EMPTY_SHARE = 0.05  # of the images hold clutter and no digit
+_MAX_DIGITS = 8
+_MIN_SIDE, _MAX_SIDE = 1 / 11, 1 / 3  # longer side of a digit, as a share of the image's side
+_MIN_VISIBLE = 0.85  # of a digit's ink stays visible under later ones
+_MIN_CONTRAST = 0.30  # of luminance between ink and the background under it, 0..1
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+class Scene(NamedTuple):
+    """One composed image and what is in it."""
+
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    boxes: NDArray[np.float64]
+    """(n, 4) xyxy pixels, tight around the visible ink."""
+    labels: NDArray[np.int64]
+    """(n,) the digits, 0..9."""
+
+
+def make_digits(
+    folder: str | Path, *, images: Mapping[str, int] = DEFAULT_IMAGES, size: int = 192, seed: int = 0
+) -> Path:
+    """Write ``images/<split>/*.jpg`` and ``annotations/instances_<split>.json`` under ``folder``, which is returned.
+
+    ``images`` gives the number of images of the splits train, val and test; ``size`` is their side in pixels, 64 or
+    more. The same arguments give the same bytes on one machine, and image i does not depend on how many follow it.
+    Raises DataError for another split, a smaller size, or where scikit-learn is not installed.
+    """
+    unknown = sorted(set(images) - set(_SPLIT_SHARES))
+    if unknown or size < 64:
+        raise DataError(f"Expected splits among {', '.join(_SPLIT_SHARES)} and a size >= 64, got {unknown} and {size}")
+    folder = Path(folder)
+    glyphs, labels = _load_glyphs()
+    order = np.random.default_rng(seed).permutation(len(labels))
+    for number, (split, (start, stop)) in enumerate(_SPLIT_SHARES.items()):
+        if split in images:
+            pool = order[round(start * len(order)) : round(stop * len(order))]
+            scenes = (
+                compose(np.random.default_rng([seed, number, i]), glyphs[pool], labels[pool], size)
+                for i in range(images[split])
+            )
+            _write_split(folder, split, scenes)
+    return folder
+
+
+def compose(rng: np.random.Generator, glyphs: NDArray[np.float64], labels: NDArray[np.int64], size: int) -> Scene:
+    """Draw one scene from a pool of handwritten samples: ``glyphs`` (n, 8, 8) in 0..1 and their ``labels`` (n,)."""
+    canvas = _background(rng, size)
+    for _ in range(rng.integers(0, 5)):
+        _CLUTTER[rng.integers(len(_CLUTTER))](rng, canvas, glyphs)
+    owner = np.full((size, size), -1, dtype=np.int64)
+    inks: list[int] = []
+    found: list[int] = []
+    count = 0 if rng.random() < _EMPTY_SHARE else int(rng.integers(1, _MAX_DIGITS + 1))
+    for _ in range(count):
+        pick = int(rng.integers(len(labels)))
+        side = size * float(np.exp(rng.uniform(np.log(_MIN_SIDE), np.log(_MAX_SIDE))))
+        alpha = _digit_alpha(rng, glyphs[pick], side)
+        place = _free_place(rng, alpha >= 0.5, owner, inks)
+        if place is not None:
+            owner[place][alpha >= 0.5] = len(inks)
+            inks.append(int((alpha >= 0.5).sum()))
+            found.append(int(labels[pick]))
+            canvas[place] = _blend(canvas[place], alpha * rng.uniform(0.88, 1.0), _ink(rng, canvas[place]))
+    canvas += np.float32(rng.uniform(0.003, 0.02)) * rng.standard_normal(canvas.shape, dtype=np.float32)
+    image = np.rint(canvas.clip(0, 1) * 255).astype(np.uint8)
+    boxes = np.array([_bounds(owner == i) for i in range(len(inks))], dtype=np.float64).reshape(-1, 4)
+    return Scene(image, boxes, np.array(found, dtype=np.int64))
+
+
+def _load_glyphs() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DataError("The demo's digits come with scikit-learn: pip install 'boxwright[demo]'") from error
+    digits = load_digits()
+    return digits.images / 16.0, digits.target.astype(np.int64)
+
+
+# --- digits
+
+
+def _digit_alpha(rng: np.random.Generator, glyph: NDArray[np.float64], side: float) -> Floats:
+    """(h, w) opacity of a digit with a longer side of about ``side`` pixels, cropped to its ink."""
+    smooth = _resize(np.pad(glyph, 1), (160, 160))  # 16 pixels for each of the sample's
+    image = Image.fromarray(smooth).rotate(rng.uniform(-14, 14), Image.Resampling.BILINEAR)
+    shape = _smoothstep(np.asarray(image), 0.36, 0.62)
+    left, top, right, bottom = _bounds(shape >= 0.5)
+    shape = shape[top:bottom, left:right]
+    height, width = shape.shape
+    width = round(width * rng.uniform(0.85, 1.15))
+    scale = side / max(height, width)
+    enlarged = _resize(shape, (max(4, round(height * scale)), max(4, round(width * scale))))
+    return np.clip(enlarged, np.float32(0), np.float32(1))
+
+
+def _free_place(
+    rng: np.random.Generator, mask: NDArray[np.bool_], owner: NDArray[np.int64], inks: list[int]
+) -> tuple[slice, slice] | None:
+    """A random place where ``mask`` leaves every digit below it visible enough, or None after twelve tries."""
+    height, width = mask.shape
+    for _ in range(12):
+        top = int(rng.integers(1, owner.shape[0] - height))
+        left = int(rng.integers(1, owner.shape[1] - width))
+        place = (slice(top, top + height), slice(left, left + width))
+        after = owner.copy()
+        after[place][mask] = len(inks)
+        if all((after == i).sum() >= _MIN_VISIBLE * ink for i, ink in enumerate(inks)):
+            return place
+    return None
+
+
+def _ink(rng: np.random.Generator, under: Floats) -> Floats:
+    """(3,) a random colour, moved towards black or white until it stands out from the patch ``under`` it."""
+    colour = rng.uniform(0, 1, 3).astype(np.float32)
+    ground = float((under @ _LUMA).mean())
+    end = np.float32(0.0 if rng.random() < ground else 1.0)
+    if abs(end - ground) < _MIN_CONTRAST + 0.1:
+        end = 1 - end
+    for _ in range(8):
+        luma = float(colour @ _LUMA)
+        if abs(luma - ground) >= _MIN_CONTRAST and (luma < ground) == (end == 0):
+            break
+        colour = colour + (end - colour) * np.float32(0.35)
+    return colour
+
+
+# --- backgrounds
+
+
+def _background(rng: np.random.Generator, size: int) -> Floats:
+    """(size, size, 3) in 0..1: a gradient between two related colours, octaves of noise and sometimes lines."""
+    base = _hue_colour(rng)
+    other = (base + rng.normal(0, 0.12, 3)).clip(0, 1)
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
+    angle = rng.uniform(0, 2 * np.pi)
+    ramp = (0.5 + (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)).clip(0, 1)
+    canvas = base + (other - base) * ramp[..., None]
+    canvas += rng.uniform(0.01, 0.12) * _noise(rng, size)[..., None]
+    if rng.random() < 0.4:
+        canvas += 0.04 * np.stack([_noise(rng, size, finest=24) for _ in range(3)], axis=-1)
+    kind = rng.random()
+    if kind < 0.6:
+        across = rng.uniform(4, 20) * (x * np.cos(angle) + y * np.sin(angle))
+        if kind < 0.4:  # bent
+            across += rng.uniform(0, 0.5) * _noise(rng, size, finest=6)
+        waves = np.sin(2 * np.pi * across)
+        if kind > 0.25:  # thin lines as on paper, rather than soft stripes
+            waves = rng.choice([-1.5, 1.5]) * _smoothstep(waves, 0.8, 1.0)
+        canvas += rng.uniform(0.03, 0.09) * waves[..., None]
+    return canvas.astype(np.float32).clip(0, 1)
+
+
+def _hue_colour(rng: np.random.Generator) -> NDArray[np.float64]:
+    """(3,) a colour of muted saturation and any lightness."""
+    hue = rng.uniform(0, 2 * np.pi)
+    tint = np.cos(hue + np.array([0, 2, 4]) * np.pi / 3)
+    return (rng.uniform(0.08, 0.92) + rng.uniform(0, 0.22) * tint).clip(0.02, 0.98)
+
+
+def _noise(rng: np.random.Generator, size: int, finest: int = 64) -> Floats:
+    """(size, size) smooth noise of about unit variance: octaves of 3, 6, 12 ... cells, each half as strong."""
+    cells, weight = 3, 1.0
+    total = rng.normal(size=(cells, cells))
+    while 2 * cells <= finest:
+        cells, weight = 2 * cells, weight / 2
+        total = _resize(total, (cells, cells)) + weight * rng.normal(size=(cells, cells))
+    return _resize(total, (size, size))
+
+
+# --- clutter: things that are no digits
+
+
+def _strokes(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64]) -> None:
+    """A long bent pen stroke."""
+    size = len(canvas)
+    t = np.linspace(0, 1, 24)[:, None]
+    a, b, c = rng.uniform(-0.1, 1.1, (3, 2)) * size
+    points = (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
+    layer, draw = _layer(size)
+    draw.line([tuple(p) for p in points * 2], fill=255, width=int(rng.integers(2, 9)), joint="curve")
+    _lay(rng, canvas, layer)
+
+
+def _blobs(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64]) -> None:
+    """A soft stain."""
+    size = len(canvas)
+    layer, draw = _layer(size)
+    x, y = rng.uniform(0, 2 * size, 2)
+    w, h = rng.uniform(0.08, 0.5, 2) * size
+    draw.ellipse((x - w, y - h, x + w, y + h), fill=255)
+    _lay(rng, canvas, layer.filter(ImageFilter.GaussianBlur(rng.uniform(1, 0.08 * size))))
+
+
+def _dots(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64]) -> None:
+    """A spray of small dots."""
+    size = len(canvas)
+    layer, draw = _layer(size)
+    centres = rng.uniform(0, 2 * size, 2) + rng.normal(0, 0.35 * size, (int(rng.integers(8, 40)), 2))
+    for (x, y), r in zip(centres, rng.uniform(1, 5, len(centres)), strict=True):
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=255)
+    _lay(rng, canvas, layer)
+
+
+def _corners(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64]) -> None:
+    """An angular figure: a cross, a hook or a filled triangle."""
+    size = len(canvas)
+    layer, draw = _layer(size)
+    centre = rng.uniform(0.1, 1.9, 2) * size
+    angles = rng.uniform(0, 2 * np.pi) + np.array([0.0, 2.1, 4.2, 5.6])
+    points = [tuple(p) for p in centre + rng.uniform(0.1, 0.4) * size * np.c_[np.cos(angles), np.sin(angles)]]
+    width = int(rng.integers(3, 10))
+    kind = rng.integers(3)
+    if kind == 0:
+        draw.polygon(points[:3], fill=255)
+    elif kind == 1:
+        draw.line(points[:3], fill=255, width=width, joint="curve")
+    else:
+        draw.line([points[0], points[2]], fill=255, width=width)
+        draw.line([points[1], points[3]], fill=255, width=width)
+    _lay(rng, canvas, layer)
+
+
+def _scraps(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64]) -> None:
+    """Handwriting that is no digit: the quarters of a sample, turned and in another order."""
+    glyph = glyphs[rng.integers(len(glyphs))]
+    quarters = [np.rot90(glyph[i : i + 4, j : j + 4], int(rng.integers(1, 4))) for i in (0, 4) for j in (0, 4)]
+    a, b, c, d = (quarters[i] for i in rng.permutation(4))
+    size = len(canvas)
+    alpha = _digit_alpha(rng, np.block([[a, b], [c, d]]), size * rng.uniform(_MIN_SIDE, 0.25))
+    height, width = alpha.shape
+    top, left = int(rng.integers(0, size - height)), int(rng.integers(0, size - width))
+    place = (slice(top, top + height), slice(left, left + width))
+    canvas[place] = _blend(canvas[place], alpha * 0.9, _ink(rng, canvas[place]))
+
+
+_CLUTTER = (_strokes, _blobs, _dots, _corners, _scraps)
+
+
+def _layer(size: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """A mask of twice the size, to draw on and shrink: Pillow's lines are not antialiased."""
+    layer = Image.new("L", (2 * size, 2 * size))
+    return layer, ImageDraw.Draw(layer)
+
+
+def _lay(rng: np.random.Generator, canvas: Floats, layer: Image.Image) -> None:
+    alpha = np.asarray(layer.reduce(2), dtype=np.float32) * np.float32(rng.uniform(0.25, 0.8) / 255)
+    canvas[:] = _blend(canvas, alpha, _hue_colour(rng))
+
+
+# --- pixels
+
+
+def _blend(under: Floats, alpha: Floats, colour: NDArray[Any]) -> Floats:
+    return (under + (colour - under) * alpha[..., None]).astype(np.float32)
+
+
+def _resize(array: NDArray[Any], shape: tuple[int, int]) -> Floats:
+    image = Image.fromarray(array.astype(np.float32))
+    return np.asarray(image.resize(shape[::-1], Image.Resampling.BICUBIC), dtype=np.float32)
+
+
+def _smoothstep(x: NDArray[Any], low: float, high: float) -> Floats:
+    t = np.clip((x - low) / (high - low), 0, 1).astype(np.float32)
+    return t * t * (3 - 2 * t)
+
+
+def _bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the true pixels, right and bottom exclusive."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+# --- files
+
+
+def _write_split(folder: Path, split: str, scenes: Iterable[Scene]) -> None:
+    (folder / "images" / split).mkdir(parents=True, exist_ok=True)
+    (folder / "annotations").mkdir(exist_ok=True)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for i, scene in enumerate(scenes, start=1):
+        name = f"{split}-{i:04d}.jpg"
+        Image.fromarray(scene.image).save(folder / "images" / split / name, quality=92)
+        height, width = scene.image.shape[:2]
+        images.append({"id": i, "file_name": name, "width": width, "height": height})
+        for (x1, y1, x2, y2), label in zip(scene.boxes.tolist(), scene.labels.tolist(), strict=True):
+            box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": i, "category_id": label + 1, **box, "iscrowd": 0}
+            )
+    content = {
+        "info": {"description": "Handwritten digits (E. Alpaydin, C. Kaynak, 1998) on made-up backgrounds"},
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": label + 1, "name": name} for label, name in enumerate(CLASSES)],
+    }
+    (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content), encoding="utf-8")
