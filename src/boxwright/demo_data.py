@@ -109,7 +109,7 @@ def _load_glyphs() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
 def _digit_alpha(rng: np.random.Generator, glyph: NDArray[np.float64], side: float) -> Floats:
     """(h, w) opacity of a digit with a longer side of about ``side`` pixels, cropped to its ink."""
-    smooth = _resize(np.pad(glyph, 1), (160, 160))  # 16 pixels for each of the sample's
+    smooth = _resize(np.pad(glyph, 1), (120, 120))  # 12 pixels for each of the sample's
     image = Image.fromarray(smooth).rotate(rng.uniform(-14, 14), Image.Resampling.BILINEAR)
     shape = _smoothstep(np.asarray(image), 0.36, 0.62)
     left, top, right, bottom = _bounds(shape >= 0.5)
@@ -118,7 +118,8 @@ def _digit_alpha(rng: np.random.Generator, glyph: NDArray[np.float64], side: flo
     width = round(width * rng.uniform(0.85, 1.15))
     scale = side / max(height, width)
     enlarged = _resize(shape, (max(4, round(height * scale)), max(4, round(width * scale))))
-    return np.clip(enlarged, np.float32(0), np.float32(1))
+    alpha: Floats = enlarged.clip(0, 1)
+    return alpha
 
 
 def _free_place(
@@ -126,13 +127,13 @@ def _free_place(
 ) -> tuple[slice, slice] | None:
     """A random place where ``mask`` leaves every digit below it visible enough, or None after twelve tries."""
     height, width = mask.shape
+    seen = np.bincount(owner.ravel() + 1, minlength=len(inks) + 1)
     for _ in range(12):
         top = int(rng.integers(1, owner.shape[0] - height))
         left = int(rng.integers(1, owner.shape[1] - width))
         place = (slice(top, top + height), slice(left, left + width))
-        after = owner.copy()
-        after[place][mask] = len(inks)
-        if all((after == i).sum() >= _MIN_VISIBLE * ink for i, ink in enumerate(inks)):
+        remaining = seen - np.bincount(owner[place][mask] + 1, minlength=len(seen))
+        if (remaining[1:] >= _MIN_VISIBLE * np.array(inks)).all():
             return place
     return None
 
