@@ -88,7 +88,7 @@ def compose(rng: np.random.Generator, glyphs: NDArray[np.float64], labels: NDArr
             owner[place][alpha >= 0.5] = len(inks)
             inks.append(int((alpha >= 0.5).sum()))
             found.append(int(labels[pick]))
-            canvas[place] = _blend(canvas[place], alpha * rng.uniform(0.88, 1.0), _ink(rng, canvas[place]))
+            canvas[place] = _blend(canvas[place], alpha * np.float32(rng.uniform(0.88, 1.0)), _ink(rng, canvas[place]))
     canvas += np.float32(rng.uniform(0.003, 0.02)) * rng.standard_normal(canvas.shape, dtype=np.float32)
     image = np.rint(canvas.clip(0, 1) * 255).astype(np.uint8)
     boxes = np.array([_bounds(owner == i) for i in range(len(inks))], dtype=np.float64).reshape(-1, 4)
@@ -118,8 +118,7 @@ def _digit_alpha(rng: np.random.Generator, glyph: NDArray[np.float64], side: flo
     width = round(width * rng.uniform(0.85, 1.15))
     scale = side / max(height, width)
     enlarged = _resize(shape, (max(4, round(height * scale)), max(4, round(width * scale))))
-    alpha: Floats = enlarged.clip(0, 1)
-    return alpha
+    return np.clip(enlarged, 0, 1, out=enlarged)
 
 
 def _free_place(
@@ -157,33 +156,36 @@ def _ink(rng: np.random.Generator, under: Floats) -> Floats:
 
 
 def _background(rng: np.random.Generator, size: int) -> Floats:
-    """(size, size, 3) in 0..1: a gradient between two related colours, octaves of noise and sometimes lines."""
+    """(size, size, 3) in 0..1: a gradient between two related colours, octaves of noise and often lines."""
     base = _hue_colour(rng)
-    other = (base + rng.normal(0, 0.12, 3)).clip(0, 1)
-    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
+    other = (base + rng.normal(0, 0.12, 3).astype(np.float32)).clip(0, 1)
     angle = rng.uniform(0, 2 * np.pi)
-    ramp = (0.5 + (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)).clip(0, 1)
-    canvas = base + (other - base) * ramp[..., None]
-    canvas += rng.uniform(0.01, 0.12) * _noise(rng, size)[..., None]
-    if rng.random() < 0.4:
-        canvas += 0.04 * np.stack([_noise(rng, size, finest=24) for _ in range(3)], axis=-1)
+    steps = np.linspace(-0.5, 0.5, size, dtype=np.float32)
+    across = steps * np.float32(np.cos(angle)) + steps[:, None] * np.float32(np.sin(angle))
+    canvas = _blend(base, (across + np.float32(0.5)).clip(0, 1), other)
+    light = np.float32(rng.uniform(0.01, 0.12)) * _noise(rng, size)
     kind = rng.random()
     if kind < 0.6:
-        across = rng.uniform(4, 20) * (x * np.cos(angle) + y * np.sin(angle))
+        across = np.float32(rng.uniform(4, 20)) * across
         if kind < 0.4:  # bent
-            across += rng.uniform(0, 0.5) * _noise(rng, size, finest=6)
-        waves = np.sin(2 * np.pi * across)
+            across += np.float32(rng.uniform(0, 0.5)) * _noise(rng, size, finest=6)
+        waves = np.sin(np.float32(2 * np.pi) * across)
         if kind > 0.25:  # thin lines as on paper, rather than soft stripes
-            waves = rng.choice([-1.5, 1.5]) * _smoothstep(waves, 0.8, 1.0)
-        canvas += rng.uniform(0.03, 0.09) * waves[..., None]
-    return canvas.astype(np.float32).clip(0, 1)
+            waves = np.float32(rng.choice([-1.5, 1.5])) * _smoothstep(waves, 0.8, 1.0)
+        light += np.float32(rng.uniform(0.03, 0.09)) * waves
+    canvas += light[..., None]
+    if rng.random() < 0.4:
+        for channel in range(3):
+            canvas[..., channel] += np.float32(0.04) * _noise(rng, size, finest=24)
+    return np.clip(canvas, 0, 1, out=canvas)
 
 
-def _hue_colour(rng: np.random.Generator) -> NDArray[np.float64]:
+def _hue_colour(rng: np.random.Generator) -> Floats:
     """(3,) a colour of muted saturation and any lightness."""
     hue = rng.uniform(0, 2 * np.pi)
     tint = np.cos(hue + np.array([0, 2, 4]) * np.pi / 3)
-    return (rng.uniform(0.08, 0.92) + rng.uniform(0, 0.22) * tint).clip(0.02, 0.98)
+    colour = rng.uniform(0.08, 0.92) + rng.uniform(0, 0.22) * tint
+    return colour.clip(0.02, 0.98).astype(np.float32)
 
 
 def _noise(rng: np.random.Generator, size: int, finest: int = 64) -> Floats:
@@ -259,7 +261,7 @@ def _scraps(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64
     height, width = alpha.shape
     top, left = int(rng.integers(0, size - height)), int(rng.integers(0, size - width))
     place = (slice(top, top + height), slice(left, left + width))
-    canvas[place] = _blend(canvas[place], alpha * 0.9, _ink(rng, canvas[place]))
+    canvas[place] = _blend(canvas[place], alpha * np.float32(0.9), _ink(rng, canvas[place]))
 
 
 _CLUTTER = (_strokes, _blobs, _dots, _corners, _scraps)
@@ -279,17 +281,17 @@ def _lay(rng: np.random.Generator, canvas: Floats, layer: Image.Image) -> None:
 # --- pixels
 
 
-def _blend(under: Floats, alpha: Floats, colour: NDArray[Any]) -> Floats:
-    return (under + (colour - under) * alpha[..., None]).astype(np.float32)
+def _blend(under: Floats, alpha: Floats, colour: Floats) -> Floats:
+    return under + (colour - under) * alpha[..., None]
 
 
 def _resize(array: NDArray[Any], shape: tuple[int, int]) -> Floats:
     image = Image.fromarray(array.astype(np.float32))
-    return np.asarray(image.resize(shape[::-1], Image.Resampling.BICUBIC), dtype=np.float32)
+    return np.array(image.resize(shape[::-1], Image.Resampling.BICUBIC), dtype=np.float32)
 
 
 def _smoothstep(x: NDArray[Any], low: float, high: float) -> Floats:
-    t = np.clip((x - low) / (high - low), 0, 1).astype(np.float32)
+    t: Floats = np.clip((x.astype(np.float32) - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
