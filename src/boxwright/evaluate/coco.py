@@ -1,0 +1,76 @@
+"""COCO's average precision and recall from a match table."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boxwright.evaluate.columns import Bools, Floats, Ints
+from boxwright.evaluate.matches import MatchTable
+
+_RECALLS: Floats = np.linspace(0.0, 1.0, 101)
+
+
+class CocoScores(NamedTuple):
+    """NaN where a class has no counted target in the range."""
+
+    precision: Floats
+    """(K, T, A) precision averaged over the recalls 0, .01, ... 1."""
+    recall: Floats
+    """(K, T, A, D) recall with the best 1, 10, 100 (D numbers) detections of each image and class."""
+
+
+def coco_scores(matches: MatchTable, max_detections: tuple[int, ...]) -> CocoScores:
+    """Average precision (at the largest of `max_detections`) and recall of every class, threshold and area range."""
+    num_classes, num_areas = matches.positives.shape
+    shape = (num_classes, len(matches.iou_thresholds), num_areas)
+    precision, recall = np.full(shape, np.nan), np.full((*shape, len(max_detections)), np.nan)
+    for label in np.flatnonzero(matches.positives.any(axis=1)).tolist():
+        rows = matches.rows(label)
+        rank = matches.rank[rows]
+        within = rank < max(max_detections)
+        hits, ignored = matches.true_positive[rows][within], matches.ignored[rows][within]
+        positives = matches.positives[label]
+        defined = positives > 0
+        precision[label] = np.where(defined, _average_precision(hits, ignored, positives), np.nan)
+        for place, count in enumerate(max_detections):
+            found = hits[rank[within] < count].sum(axis=0)
+            recall[label, ..., place] = np.where(defined, found / np.maximum(positives, 1), np.nan)
+    return CocoScores(precision, recall)
+
+
+def _average_precision(hits: Bools, ignored: Bools, positives: Ints) -> Floats:
+    """(T, A) mean over 101 recalls of the greatest precision at that recall or beyond.
+
+    Precision rises at true positives only, so the rows that are one at some threshold and range carry the curve.
+    """
+    kept = np.flatnonzero(hits.any(axis=(1, 2)))
+    found = _curves(np.cumsum(hits[kept], axis=0, dtype=np.int32))  # (T * A, rows)
+    counted = _curves(np.cumsum(~ignored, axis=0, dtype=np.int32)[kept])
+    precision = found / (counted + np.spacing(1.0))
+    best_beyond = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+
+    num_curves, num_rows = found.shape
+    needed = np.minimum(_needed(positives), num_rows + 1)  # (A, 101); one more than there are: never reached
+    needed = np.broadcast_to(needed, (num_curves // len(positives), *needed.shape)).reshape(num_curves, -1)
+    # One search over all curves: each is moved above the one before it.
+    base = np.arange(num_curves)[:, None] * (num_rows + 2)
+    place = np.searchsorted((found + base).reshape(-1), needed + base) - np.arange(num_curves)[:, None] * num_rows
+    padded = np.pad(best_beyond, ((0, 0), (0, 1)))  # precision 0 at a recall that isn't reached
+    average: Floats = np.take_along_axis(padded, place, axis=1).mean(axis=1).reshape(hits.shape[1:])
+    return average
+
+
+def _curves(counts: NDArray[np.int32]) -> NDArray[np.int32]:
+    return np.ascontiguousarray(counts.reshape(len(counts), np.prod(counts.shape[1:], dtype=int)).T)
+
+
+def _needed(positives: Ints) -> Ints:
+    """(A, 101) true positives from which recall, in float64, reaches each of the 101 values."""
+    total = np.maximum(positives, 1)[:, None].astype(np.float64)
+    needed = np.ceil(_RECALLS * total)
+    needed -= (needed - 1) / total >= _RECALLS  # the product may have been rounded up or down
+    needed += needed / total < _RECALLS
+    return needed.astype(np.int64)

@@ -1,0 +1,231 @@
+"""The table of metrics: COCO's twelve numbers and VOC's two, over all classes and class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from boxwright.evaluate.coco import CocoScores, coco_scores
+from boxwright.evaluate.columns import DetectionColumns, Floats, TargetColumns, to_detections, to_targets
+from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_detections
+from boxwright.evaluate.voc import voc_scores
+
+_LOW_SCORE = 0.05
+
+
+class OperatingPoint(NamedTuple):
+    """The score threshold with the best F1 = 2PR / (P + R) of a class."""
+
+    score: float
+    """Detections from this score up are kept; NaN where there is no detection."""
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class MetricsTable:
+    """Numbers in 0..1; NaN where nothing was there to find (no target of that size, or of that class)."""
+
+    AP: float
+    AP50: float
+    AP75: float
+    APs: float
+    APm: float
+    APl: float
+    AR1: float
+    AR10: float
+    AR100: float
+    ARs: float
+    ARm: float
+    ARl: float
+    voc07: float
+    voc_area: float
+    per_class: dict[str, dict[str, float]]
+    """Class name -> AP, AP50, AP75, AR100, voc07, voc_area and targets, the number of those that count."""
+    protocols: dict[str, str]
+    """Name of a number -> the protocol that it follows."""
+    warnings: tuple[str, ...]
+    classes: tuple[str, ...]
+    matches: MatchTable
+    """What each detection was matched to: every number above comes from it."""
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The fourteen numbers by name, in the order of the fields."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name in self.protocols}
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers and `per_class`, with None for what isn't defined."""
+        per_class = {name: _without_nan(values) for name, values in self.per_class.items()}
+        return {**_without_nan(self.numbers), "per_class": per_class}
+
+    def precision_recall(self, name: str, iou: float = 0.5) -> tuple[Floats, Floats, Floats]:
+        """Precision, recall and score (n,) each by falling score, over the detections of a class that count (COCO).
+
+        Raises:
+            ValueError: an unknown class, or an IoU that isn't one of the table's thresholds.
+        """
+        if name not in self.classes:
+            raise ValueError(f"Expected one of the classes {', '.join(self.classes)} but got {name!r}")
+        threshold, label = _threshold(self.matches.iou_thresholds, iou), self.classes.index(name)
+        if threshold is None:
+            raise ValueError(f"Expected an IoU of {self.matches.iou_thresholds} but got {iou}")
+        rows, table = self.matches.rows(label), self.matches
+        counted = ~table.ignored[rows, threshold, 0] & (table.rank[rows] < table.max_detections)
+        found = np.cumsum(table.true_positive[rows, threshold, 0][counted])
+        positives = int(table.positives[label, 0])
+        recall = found / positives if positives else np.full(len(found), np.nan)
+        return found / np.arange(1, len(found) + 1), recall, table.score[rows][counted]
+
+    def operating_point(self, name: str, iou: float = 0.5) -> OperatingPoint:
+        """The score threshold of the best F1 of a class; of equal ones the highest score.
+
+        Raises:
+            ValueError: as `precision_recall`.
+        """
+        precision, recall, score = self.precision_recall(name, iou)
+        last = np.flatnonzero(np.diff(score, append=-np.inf))  # equal scores can't be told apart by a threshold
+        if len(last) == 0 or np.isnan(recall[0]):
+            return OperatingPoint(np.nan, np.nan, np.nan, np.nan)
+        precision, recall, score = precision[last], recall[last], score[last]
+        total = precision + recall
+        f1 = np.divide(2 * precision * recall, total, out=np.zeros(len(total)), where=total > 0)
+        best = int(np.argmax(f1))
+        return OperatingPoint(float(score[best]), float(precision[best]), float(recall[best]), float(f1[best]))
+
+
+def detection_metrics(
+    predictions: Any,
+    targets: Any,
+    classes: Sequence[str],
+    *,
+    iou_thresholds: Sequence[float] | None = None,
+    max_detections: tuple[int, int, int] = (1, 10, 100),
+) -> MetricsTable:
+    """COCO and VOC metrics of a split.
+
+    COCO's numbers are those of pycocotools to 1e-9. A difficult target is ignored there: a detection that takes it
+    is neither credited nor penalised, once (pycocotools counts such targets, as it reads no flag but iscrowd).
+
+    Args:
+        predictions: see `columns.to_detections`; boxes xyxy in pixels of the image as stored.
+        targets: see `columns.to_targets`; as many images as predictions, in the same order.
+        classes: the K names, in the order of the labels.
+        iou_thresholds: of AP and AR; by default .50:.05:.95. AP50 and AP75 are NaN without .5 and .75 among them.
+        max_detections: best detections of each image and class for AR1, AR10 and all the others.
+
+    Raises:
+        ValueError: lengths that differ, labels or images out of range, numbers that aren't finite, equal names.
+    """
+    names = tuple(classes)
+    if len(set(names)) != len(names):
+        raise ValueError(f"Expected classes with different names but got {names}")
+    ranks = tuple(sorted(max_detections))
+    if len(ranks) != 3 or ranks[0] < 1:
+        raise ValueError(f"Expected three positive max_detections but got {max_detections}")
+    detection_columns, target_columns = to_detections(predictions), to_targets(targets)
+    thresholds = tuple(iou_thresholds) if iou_thresholds is not None else IOU_THRESHOLDS
+    matches = match_detections(
+        detection_columns, target_columns, len(names), iou_thresholds=thresholds, max_detections=ranks[-1]
+    )
+    numbers, columns = _numbers(matches, ranks)
+    return MetricsTable(
+        **numbers,
+        per_class={
+            name: {key: column[place].item() for key, column in columns.items()} for place, name in enumerate(names)
+        },
+        protocols=_protocols(matches.iou_thresholds, ranks),
+        warnings=tuple(_warnings(detection_columns, target_columns)),
+        classes=names,
+        matches=matches,
+    )
+
+
+def _numbers(matches: MatchTable, ranks: tuple[int, ...]) -> tuple[dict[str, float], dict[str, Any]]:
+    """The fourteen numbers, and the columns (K,) of the table by class."""
+    coco, voc = coco_scores(matches, ranks), voc_scores(matches)
+    thresholds = matches.iou_thresholds
+    columns = {
+        "AP": coco.precision[:, :, 0].mean(axis=1),
+        "AP50": _at(coco, thresholds, 0.5),
+        "AP75": _at(coco, thresholds, 0.75),
+        "AR100": coco.recall[:, :, 0, 2].mean(axis=1),
+        "voc07": voc.voc07,
+        "voc_area": voc.area,
+        "targets": matches.positives[:, 0],
+    }
+    values = {name: columns[name] for name in ("AP", "AP50", "AP75")}
+    values |= {f"AP{name[0]}": coco.precision[:, :, area] for area, name in enumerate(AREAS) if area}
+    values |= {f"AR{count}": coco.recall[:, :, 0, place] for place, count in enumerate((1, 10, 100))}
+    values |= {f"AR{name[0]}": coco.recall[:, :, area, 2] for area, name in enumerate(AREAS) if area}
+    values |= {name: columns[name] for name in ("voc07", "voc_area")}
+    return {name: _mean(value) for name, value in values.items()}, columns
+
+
+def _at(coco: CocoScores, thresholds: tuple[float, ...], iou: float) -> Floats:
+    place = _threshold(thresholds, iou)
+    return np.full(len(coco.precision), np.nan) if place is None else coco.precision[:, place, 0]
+
+
+def _threshold(thresholds: tuple[float, ...], iou: float) -> int | None:
+    places = np.flatnonzero(np.isclose(thresholds, iou, rtol=0, atol=1e-9))
+    return int(places[0]) if len(places) else None
+
+
+def _mean(values: Floats) -> float:
+    """Mean over the classes for which it is defined."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def _without_nan(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else value for name, value in values.items()}
+
+
+def _protocols(thresholds: tuple[float, ...], ranks: tuple[int, ...]) -> dict[str, str]:
+    span = f"IoU {thresholds[0]:.2f}" if len(thresholds) == 1 else f"IoU {thresholds[0]:.2f}:{thresholds[-1]:.2f}"
+    rest = "crowd ignored by IoA, difficult ignored"
+
+    def coco(iou: str, count: int, area: str) -> str:
+        return f"COCO: {iou}, {area}, {count} detections an image and class, {rest}"
+
+    everything, best = "all areas", ranks[-1]
+    sizes = {
+        "s": "area from the annotation up to 32² px",
+        "m": "area from the annotation 32² to 96² px",
+        "l": "area from the annotation from 96² px",
+    }
+    protocols = {"AP": coco(span, best, everything)}
+    protocols |= {f"AP{int(100 * iou)}": coco(f"IoU {iou:.2f}", best, everything) for iou in (0.5, 0.75)}
+    protocols |= {f"AP{size}": coco(span, best, text) for size, text in sizes.items()}
+    protocols |= {f"AR{count}": coco(span, rank, everything) for count, rank in zip((1, 10, 100), ranks, strict=True)}
+    protocols |= {f"AR{size}": coco(span, best, text) for size, text in sizes.items()}
+    voc = "IoU >= 0.50 with the best target, no + 1, no limit on detections, difficult ignored, crowd ignored by IoA"
+    protocols["voc07"] = f"VOC 2007: 11-point average, {voc}"
+    protocols["voc_area"] = f"VOC 2010: area under the curve, {voc}"
+    return protocols
+
+
+def _warnings(detections: DetectionColumns, targets: TargetColumns) -> list[str]:
+    found = []
+    if not len(targets):
+        found.append("No targets: no number is defined.")
+    if not len(detections):
+        found.append("No detections: every number is 0.")
+        return found
+    lowest = float(detections.score.min())
+    if lowest > _LOW_SCORE:
+        found.append(
+            f"Scores start at {lowest:.3g}: detections below it are missing, which cuts AP and AR. "
+            "Hand in everything from 0.001 up."
+        )
+    if len(targets) and np.abs(detections.xywh).max() <= 1.5 < np.abs(targets.xywh).max():
+        found.append("No coordinate of a detection is above 1.5: boxes look like fractions, pixels are expected.")
+    flat = int((detections.xywh[:, 2:] <= 0).any(axis=1).sum())
+    if flat:
+        found.append(f"{flat} detections have no area (width or height <= 0) and can't match anything.")
+    return found

@@ -1,0 +1,143 @@
+"""COCO results files: detections read from anybody's and written for anybody, and the ground truth to go with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from boxwright.errors import DataError
+from boxwright.evaluate.columns import DetectionColumns, Ints, keep_best, to_detections
+
+_IDS = (
+    "Ids are the data's own for COCO; else image_id is the 1-based place in the sorted file names "
+    "and category_id is the label + 1, classes sorted by name. Entries may carry file_name and category instead."
+)
+
+
+class _Entry(msgspec.Struct, gc=False):
+    bbox: tuple[float, float, float, float]
+    score: float
+    image_id: int | str | None = None
+    category_id: int | str | None = None
+    file_name: str | None = None
+    category: str | None = None
+
+
+def read_results(path: Path | str, dataset: Any) -> DetectionColumns:
+    """Detections of a COCO results file: [{image_id, category_id, bbox: [x, y, w, h], score}, ...].
+
+    An id that the data set doesn't have, or whose file_name or category says something else than the data set does,
+    is resolved by that name (a file name also by its last part, where only one image has it).
+
+    Args:
+        dataset: a `boxwright.data.DetectionDataset`: image_ids, category_ids, classes, name(i), offsets.
+
+    Raises:
+        DataError: a file that isn't there or isn't such a list; ids that belong to nothing, the first few named.
+    """
+    path = Path(path)
+    try:
+        entries = msgspec.json.decode(path.read_bytes(), type=list[_Entry])
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror})") from error
+    except msgspec.DecodeError as error:
+        raise DataError(
+            f"{path}: not a COCO results file, a list of image_id, category_id, bbox, score ({error})"
+        ) from error
+    names = [dataset.name(place) for place in range(len(dataset.offsets) - 1)]
+    images = _Resolver(dataset.image_ids, names, "image_id", _last_part)
+    labels = _Resolver(dataset.category_ids, dataset.classes, "category_id", str)
+    return DetectionColumns(
+        image=images.resolve(((entry.image_id, entry.file_name) for entry in entries), path),
+        label=labels.resolve(((entry.category_id, entry.category) for entry in entries), path),
+        score=np.array([entry.score for entry in entries], dtype=np.float64),
+        xywh=np.array([entry.bbox for entry in entries], dtype=np.float64).reshape(-1, 4),
+    )
+
+
+def save_results(path: Path | str, detections: Any, dataset: Any) -> DetectionColumns:
+    """Write detections as a COCO results file and give back the ones that were written.
+
+    Kept are scores from 0.001 and the best 100 of each image, see `columns.keep_best`. Numbers are written so that
+    they read back to the last bit: metrics of the file and of what is returned are the same.
+
+    Args:
+        detections: see `columns.to_detections`, in the order of the data set.
+        dataset: as in `read_results`.
+    """
+    kept = keep_best(to_detections(detections))
+    image_ids, category_ids = _plain(dataset.image_ids), _plain(dataset.category_ids)
+    names = [dataset.name(place) for place in range(len(image_ids))]
+    columns = (kept.image.tolist(), kept.label.tolist(), kept.xywh.tolist(), kept.score.tolist())
+    entries = [
+        {
+            "image_id": image_ids[image],
+            "category_id": category_ids[label],
+            "bbox": box,
+            "score": score,
+            "file_name": names[image],
+            "category": dataset.classes[label],
+        }
+        for image, label, box, score in zip(*columns, strict=True)
+    ]
+    Path(path).write_bytes(msgspec.json.encode(entries))
+    return kept
+
+
+def save_targets(path: Path | str, dataset: Any) -> None:
+    """Write the data set's targets as COCO ground truth, with the same ids as the results file has."""
+    Path(path).write_bytes(msgspec.json.encode(dataset.coco_json()))
+
+
+class _Resolver:
+    """From an id and a name, either of which may be missing, to the place of an image or a class."""
+
+    def __init__(self, ids: Any, names: Iterable[str], what: str, shorten: Any) -> None:
+        self.what, self.shorten, self.names = what, shorten, list(names)
+        self.by_id = {key: place for place, key in enumerate(_plain(ids))}
+        counts = Counter(map(shorten, self.names))
+        self.by_name = {shorten(name): i for i, name in enumerate(self.names) if counts[shorten(name)] == 1}
+        self.by_name |= {name: place for place, name in enumerate(self.names)}
+
+    def resolve(self, keys: Iterable[tuple[Any, str | None]], path: Path) -> Ints:
+        cache: dict[tuple[Any, str | None], int] = {}
+        places, unknown = [], []
+        for key in keys:
+            place = cache.get(key)
+            if place is None:
+                place = cache[key] = self._place(*key)
+                if place < 0:
+                    unknown.append(key)
+            places.append(place)
+        if unknown:
+            raise DataError(self._complaint(unknown, path))
+        return np.array(places, dtype=np.int64)
+
+    def _place(self, key: Any, name: str | None) -> int:
+        place = self.by_id.get(key, -1)
+        if name is None or (place >= 0 and self.shorten(self.names[place]) == self.shorten(name)):
+            return place
+        return self.by_name.get(name, self.by_name.get(self.shorten(name), -1))
+
+    def _complaint(self, unknown: list[tuple[Any, str | None]], path: Path) -> str:
+        first = ", ".join(f"{key!r} ({name})" if name else repr(key) for key, name in unknown[:5])
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        known = ", ".join(map(repr, list(self.by_id)[:3]))
+        return (
+            f"{path}: {self.what} {first}{more} not in the data, "
+            f"which has {len(self.by_id)} from {known}{', ...' if len(self.by_id) > 3 else ''}. {_IDS}"
+        )
+
+
+def _last_part(name: str) -> str:
+    return PurePosixPath(name.replace("\\", "/")).name
+
+
+def _plain(ids: Any) -> list[Any]:
+    """A list of Python numbers or strings, from an array or a sequence."""
+    return np.asarray(ids).tolist() if isinstance(ids, np.ndarray) else list(ids)
