@@ -1,0 +1,162 @@
+"""Arithmetic of boxes: conversion, area, overlap.
+
+Boxes are xyxy in continuous coordinates (no + 1). Everything is computed in at least float32, and value and gradient
+are finite for every box with coordinates below 1e18: a quotient whose denominator vanishes is 0, not NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
+OverlapKind = Literal["iou", "giou", "diou", "ciou"]
+
+# Areas below this count as none: the gradient of a quotient by one would leave float32.
+_VANISHING = 1e-30
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """``x`` as float32, or as it is if float64. The gradient on its way back is kept within the range of ``x``'s type."""
+    if x.dtype in (torch.float32, torch.float64):
+        return x
+    raised = x.float()
+    if raised.requires_grad:
+        limit = torch.finfo(x.dtype).max
+        raised.register_hook(lambda grad: grad.clamp(-limit, limit))
+    return raised
+
+
+def convert_boxes(boxes: Tensor, source: BoxFormat, target: BoxFormat) -> Tensor:
+    """Boxes (..., 4) from one format to another: corners, corner and size, or centre and size.
+
+    Raises ValueError for a format that is none of xyxy, xywh, cxcywh.
+    """
+    for name in (source, target):
+        if name not in get_args(BoxFormat):
+            raise ValueError(f"Expected a box format out of {get_args(BoxFormat)} but got {name!r}")
+    if source == target:
+        return boxes.clone()
+    first, second = boxes[..., :2], boxes[..., 2:]
+    if source == "xywh":
+        second = first + second
+    elif source == "cxcywh":
+        first, second = first - second / 2, first + second / 2
+    if target == "xywh":
+        second = second - first
+    elif target == "cxcywh":
+        first, second = (first + second) / 2, second - first
+    return torch.cat([first, second], dim=-1)
+
+
+def box_area(boxes: Tensor) -> Tensor:
+    """Areas (...) of boxes (..., 4); 0 for inverted ones."""
+    width, height = _sides(at_least_float32(boxes))
+    return width * height
+
+
+def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes (..., 4) cut to an image of ``size`` (H, W)."""
+    height, width = size
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return torch.stack([x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)], dim=-1)
+
+
+def box_iou(targets: Tensor, anchors: Tensor, kind: OverlapKind = "iou") -> Tensor:
+    """Overlap of every target with every anchor, (..., G, 4) and (..., A, 4) -> (..., G, A), rows first.
+
+    Raises ValueError for an unknown ``kind`` or boxes without 4 coordinates; see ``paired_iou`` for the kinds.
+    """
+    return paired_iou(targets.unsqueeze(-2), anchors.unsqueeze(-3), kind)
+
+
+def paired_iou(a: Tensor, b: Tensor, kind: OverlapKind = "iou") -> Tensor:
+    """Overlap of boxes row by row, (..., 4) and (..., 4) -> (...); leading dimensions broadcast.
+
+    ``kind``: "iou"; "giou" (Rezatofighi et al. 2019, in -1..1); "diou" and "ciou" (Zheng et al. 2020, AAAI form, alpha
+    constant in the gradient). Two boxes without area overlap by 0. Raises ValueError for another kind or shape.
+    """
+    if kind not in get_args(OverlapKind):
+        raise ValueError(f"Expected an overlap kind out of {get_args(OverlapKind)} but got {kind!r}")
+    for boxes in (a, b):
+        if boxes.shape[-1:] != (4,):
+            raise ValueError(f"Expected boxes of shape (..., 4) but got {tuple(boxes.shape)}")
+    a, b = at_least_float32(a), at_least_float32(b)
+    iou, union = _iou_and_union(a, b)
+    if kind == "giou":
+        return iou - enclosing_penalty(a, b, union)
+    if kind in ("diou", "ciou"):
+        overlap = iou - centre_penalty(a, b)
+        return overlap - aspect_penalty(a, b, iou) if kind == "ciou" else overlap
+    return iou
+
+
+def intersection(a: Tensor, b: Tensor) -> Tensor:
+    """Shared area (...) of boxes (..., 4) and (..., 4)."""
+    ax1, ay1, ax2, ay2 = a.unbind(-1)
+    bx1, by1, bx2, by2 = b.unbind(-1)
+    width = torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)
+    height = torch.minimum(ay2, by2) - torch.maximum(ay1, by1)
+    return width.clamp(min=0) * height.clamp(min=0)
+
+
+def enclosing_penalty(a: Tensor, b: Tensor, union: Tensor) -> Tensor:
+    """(C - U) / C of GIoU (Rezatofighi et al. 2019, algorithm 1): the empty part of the smallest box around both."""
+    width, height = _enclosing_sides(a, b)
+    area = width * height
+    return safe_ratio(area - union, area)
+
+
+def centre_penalty(a: Tensor, b: Tensor) -> Tensor:
+    """rho2 / c2 of DIoU (Zheng et al. 2020, eq. 6): squared centre distance over the enclosing box's squared diagonal."""
+    ax1, ay1, ax2, ay2 = a.unbind(-1)
+    bx1, by1, bx2, by2 = b.unbind(-1)
+    dx, dy = (ax1 + ax2 - bx1 - bx2) / 2, (ay1 + ay2 - by1 - by2) / 2
+    width, height = _enclosing_sides(a, b)
+    return safe_ratio(dx * dx + dy * dy, width * width + height * height)
+
+
+def aspect_penalty(a: Tensor, b: Tensor, iou: Tensor, gate: float = 0.0) -> Tensor:
+    """alpha v of CIoU (Zheng et al. 2020, eq. 8-11): v compares the aspect ratios, alpha = v / (1 - IoU + v) weighs it.
+
+    alpha is constant in the gradient, and 0 where ``iou`` is below ``gate`` (0.5 in the TPAMI paper, eq. 9).
+    """
+    v = (4 / math.pi**2) * (_aspect_angle(a) - _aspect_angle(b)) ** 2
+    alpha = safe_ratio(v.detach(), 1 - iou.detach() + v.detach())
+    return torch.where(iou.detach() >= gate, alpha, 0.0) * v
+
+
+def safe_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """The quotient, 0 with gradient 0 where the denominator vanishes.
+
+    The denominator is replaced before the division: masking the result alone would still give 0 * inf in the gradient.
+    """
+    usable = denominator > _VANISHING
+    return torch.where(usable, numerator / torch.where(usable, denominator, 1.0), 0.0)
+
+
+def _iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    shared = intersection(a, b)
+    union = box_area(a) + box_area(b) - shared
+    return safe_ratio(shared, union), union
+
+
+def _sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return (x2 - x1).clamp(min=0), (y2 - y1).clamp(min=0)
+
+
+def _enclosing_sides(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    ax1, ay1, ax2, ay2 = a.unbind(-1)
+    bx1, by1, bx2, by2 = b.unbind(-1)
+    return torch.maximum(ax2, bx2) - torch.minimum(ax1, bx1), torch.maximum(ay2, by2) - torch.minimum(ay1, by1)
+
+
+def _aspect_angle(boxes: Tensor) -> Tensor:
+    """atan(w / h), defined for h = 0; a point box counts as a square."""
+    width, height = _sides(boxes)
+    usable = width * width + height * height > _VANISHING
+    return torch.atan2(torch.where(usable, width, 1.0), torch.where(usable, height, 1.0))

@@ -1,0 +1,94 @@
+"""What every loss shares: its declared kind, full precision, and the reduction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial, wraps
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
+
+import torch
+from torch import Tensor
+
+from boxwright.boxes import at_least_float32
+
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
+
+Reduction = Literal["none", "sum", "mean"]
+BoxSpace = Literal["boxes", "deltas"]
+LossKind = Literal["boxes", "deltas", "distribution", "sigmoid", "softmax"]
+
+
+@dataclass(frozen=True)
+class LossInfo:
+    """What a criterion needs to know of a loss before it calls it."""
+
+    kind: LossKind
+    """What the loss compares: boxes, deltas, distributions over bins; or logits of a sigmoid or softmax classifier."""
+    soft_targets: bool = False
+    """Classification by float targets (N, K), the quality of each positive, instead of class indices."""
+    default_weight: float = 1.0
+    """Its weight beside the classification loss where the recipe says nothing."""
+
+
+def marked(info: LossInfo) -> Callable[[F], F]:
+    """Attach ``info`` to a loss function."""
+
+    def mark(function: F) -> F:
+        function.__dict__["loss_info"] = info
+        return function
+
+    return mark
+
+
+def box_loss(space: BoxSpace, default_weight: float = 1.0) -> Callable[[F], F]:
+    """Mark a callable ``(pred, target) -> (N,)`` as a box loss on "boxes" (xyxy pixels) or on "deltas" (encoded).
+
+    Raises ValueError for another space.
+    """
+    if space not in get_args(BoxSpace):
+        raise ValueError(f"Expected a box loss's space out of {get_args(BoxSpace)} but got {space!r}")
+    return marked(LossInfo(space, default_weight=default_weight))
+
+
+def info(loss: Callable[..., Tensor]) -> LossInfo:
+    """What a loss declared about itself; looks through ``functools.partial``. Raises ValueError if it didn't."""
+    while isinstance(loss, partial):
+        loss = loss.func
+    found = getattr(loss, "loss_info", None)
+    if not isinstance(found, LossInfo):
+        raise ValueError(f"Expected a loss of boxwright or one marked by losses.box_loss(space=...) but got {loss!r}")
+    return found
+
+
+def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Run a loss in at least float32 with autocast off."""
+
+    def raised(value: Any) -> Any:
+        return at_least_float32(value) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    @wraps(loss)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        devices = {value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor)}
+        with ExitStack() as stack:
+            for device in devices:
+                stack.enter_context(torch.autocast(device, enabled=False))
+            return loss(*(raised(a) for a in args), **{k: raised(v) for k, v in kwargs.items()})  # type: ignore[arg-type]
+
+    return run
+
+
+def reduce(loss: Tensor, reduction: Reduction) -> Tensor:
+    """``loss`` as it is, its sum, or its mean over all elements (0, still on the graph, when there is none).
+
+    Raises ValueError for another reduction.
+    """
+    if reduction == "none":
+        return loss
+    if reduction == "sum":
+        return loss.sum()
+    if reduction == "mean":
+        return loss.sum() / max(loss.numel(), 1)
+    raise ValueError(f"Expected a reduction out of {get_args(Reduction)} but got {reduction!r}")

@@ -1,0 +1,9 @@
+"""Matching: which target each anchor answers for.
+
+Every matcher takes anchors, boxes (B, G, 4) and labels (B, G) with -1 for padding, and returns ``types.Matches``.
+Padding and ignored boxes are never matched; G may be 0. Nothing here carries a gradient.
+"""
+
+from boxwright.matching.atss import match_atss
+
+__all__ = ["match_atss"]

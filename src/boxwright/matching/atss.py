@@ -1,0 +1,109 @@
+"""ATSS: adaptive training sample selection (Zhang et al. 2020, arXiv 1912.02424, algorithm 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from boxwright.anchors import AnchorLevel, Anchors
+from boxwright.boxes import at_least_float32, paired_iou
+from boxwright.matching._common import check_targets, matchable, set_aside_ignored
+from boxwright.types import Matches
+
+
+@torch.no_grad()
+def match_atss(
+    anchors: Anchors,
+    boxes: Tensor,
+    labels: Tensor,
+    *,
+    top: int = 9,
+    ignore: Tensor | None = None,
+    ignore_ioa: float = 0.5,
+) -> Matches:
+    """Match each target with those of its nearest anchors that overlap it best.
+
+    boxes (B, G, 4) in the anchors' pixels, labels (B, G) with -1 for padding, ignore (B, G) bool. Candidates are all
+    anchors on the ``top`` cells of each level whose centres are nearest (ties: the earlier cell). A candidate is
+    positive where its IoU reaches the mean + standard deviation (n - 1) over the target's candidates and its centre is
+    inside the target; wanted by several targets, it takes the one with the highest IoU (ties: the first). All else is
+    negative, or -1 under an ignored box (intersection / anchor area >= ``ignore_ioa``). As in the paper, a target that
+    holds no anchor's centre, or loses all its candidates, stays without any. gt_index and iou are 0 where not positive.
+    Costs time and memory by targets x levels x top^2, whatever the number of anchors. Raises ValueError for other shapes.
+    """
+    check_targets(boxes, labels, ignore)
+    if top < 1:
+        raise ValueError(f"Expected top >= 1 but got {top}")
+    boxes = at_least_float32(boxes)
+    images, targets = labels.shape
+    total = len(anchors)
+    if targets == 0:
+        none = torch.zeros(images, total, dtype=torch.int64, device=boxes.device)
+        return Matches(none, none.to(torch.int8), none.float())
+    candidates = _candidates(anchors, boxes, top)  # (B, G, C)
+    iou, positive = _select(anchors.boxes[candidates], boxes)
+    positive &= matchable(labels, ignore).unsqueeze(-1)
+    gt_index, best = _resolve(candidates, iou, positive, total)
+    state = set_aside_ignored((best > 0).to(torch.int8), anchors.boxes, boxes, labels, ignore, ignore_ioa)
+    return Matches(gt_index, state, best)
+
+
+def _candidates(anchors: Anchors, boxes: Tensor, top: int) -> Tensor:
+    """Indices (B, G, C) of the anchors on the ``top`` nearest cells of every level."""
+    centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+    found, start = [], 0
+    for level in anchors.levels:
+        shapes = torch.arange(len(level.shapes), device=boxes.device)
+        cells = _nearest_cells(level, centres, top)
+        found.append((start + cells.unsqueeze(-1) * len(shapes) + shapes).flatten(-2))
+        start += level.count
+    return torch.cat(found, dim=-1)
+
+
+def _nearest_cells(level: AnchorLevel, centres: Tensor, top: int) -> Tensor:
+    """Row-major indices (..., k) of the cells of a level nearest to ``centres`` (..., 2), k = min(top, cells).
+
+    The nearest lie within the ``top`` nearest rows and columns: a cell further off has ``top`` nearer ones in its row
+    or column. Distance and cell share one integer key, so that ties go to the earlier cell on every device.
+    """
+    rows, columns = level.grid
+    x, dx = _nearest_lines(centres[..., 0], columns, level, top)
+    y, dy = _nearest_lines(centres[..., 1], rows, level, top)
+    distance = (dy.unsqueeze(-1) + dx.unsqueeze(-2)).flatten(-2)
+    cell = (y.unsqueeze(-1) * columns + x.unsqueeze(-2)).flatten(-2)
+    key = (distance.float().view(torch.int32).long() << 32) | cell
+    nearest = key.topk(min(top, distance.shape[-1]), largest=False).values
+    return nearest & 0xFFFFFFFF
+
+
+def _nearest_lines(position: Tensor, lines: int, level: AnchorLevel, top: int) -> tuple[Tensor, Tensor]:
+    """The ``top`` grid lines (..., t) about a coordinate, by rising index, with their squared distances in cells."""
+    count = min(top, lines)
+    place = position / level.stride - level.offset
+    first = (place - count / 2).ceil().clamp(0, lines - count)
+    index = first.unsqueeze(-1) + torch.arange(count, dtype=first.dtype, device=first.device)
+    return index.long(), (index - place.unsqueeze(-1)) ** 2
+
+
+def _select(candidates: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU (B, G, C) of candidates (B, G, C, 4) with their targets, and which of them are positive."""
+    targets = boxes.unsqueeze(2)
+    iou = paired_iou(targets, candidates)
+    spread = iou.std(-1, keepdim=True) if iou.shape[-1] > 1 else torch.zeros_like(iou)
+    centres = (candidates[..., :2] + candidates[..., 2:]) / 2
+    inside = ((centres > targets[..., :2]) & (centres < targets[..., 2:])).all(-1)
+    return iou, (iou >= iou.mean(-1, keepdim=True) + spread) & inside
+
+
+def _resolve(candidates: Tensor, iou: Tensor, positive: Tensor, total: int) -> tuple[Tensor, Tensor]:
+    """The target (B, A) with the highest IoU among those that want an anchor, and that IoU; 0 and 0 for the unwanted.
+
+    IoU and target share one integer key, whose maximum decides ties for the earlier target.
+    """
+    images, targets = iou.shape[:2]
+    rank = torch.arange(targets, 0, -1, device=iou.device).view(1, -1, 1)
+    key = torch.where(positive, (iou.float().view(torch.int32).long() << 32) | rank, 0)
+    best = torch.zeros(images, total, dtype=torch.int64, device=iou.device)
+    best.scatter_reduce_(1, candidates.flatten(1), key.flatten(1), "amax")
+    gt_index = torch.where(best > 0, targets - (best & 0xFFFFFFFF), 0)
+    return gt_index, (best >> 32).to(torch.int32).view(torch.float32)

@@ -1,0 +1,59 @@
+"""Non-maximum suppression, within each class."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torchvision import ops
+
+from boxwright.boxes import at_least_float32, box_iou
+
+NmsKind = Literal["iou", "diou"]
+
+
+def batched_nms(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float = 0.5, kind: NmsKind = "iou") -> Tensor:
+    """Indices (m,) of the boxes that stay, by falling score: greedy suppression among boxes of the same label.
+
+    boxes (n, 4), scores (n,), labels (n,). A box goes when its overlap with a better one that stays is above ``iou``;
+    the lower index counts as better among equal scores. ``kind`` "diou" takes IoU - rho2 / c2 for overlap
+    (arXiv 1911.08287, eq. 13), and builds an (n, n) matrix. Raises ValueError for another kind or shapes.
+    """
+    if kind not in get_args(NmsKind):
+        raise ValueError(f"Expected an NMS kind out of {get_args(NmsKind)} but got {kind!r}")
+    if boxes.shape != (len(scores), 4) or scores.shape != labels.shape:
+        raise ValueError(
+            f"Expected boxes (n, 4), scores (n,) and labels (n,) but got {tuple(boxes.shape)}, {tuple(scores.shape)} "
+            f"and {tuple(labels.shape)}"
+        )
+    if len(boxes) == 0:
+        return torch.zeros(0, dtype=torch.int64, device=boxes.device)
+    order = scores.argsort(descending=True, stable=True)
+    boxes, labels = at_least_float32(boxes[order]), labels[order]
+    keep = _greedy_iou(boxes, labels, iou) if kind == "iou" else _greedy_diou(boxes, labels, iou)
+    return order[keep]
+
+
+def _greedy_iou(boxes: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    """Places of the kept among sorted boxes. Classes are moved apart, in float64 so that no coordinate is rounded."""
+    apart = boxes.double() - boxes.min()
+    apart = apart + (labels.double() * (apart.max() + 1)).unsqueeze(-1)
+    falling = torch.arange(len(boxes), 0, -1, dtype=torch.float64, device=boxes.device)
+    return ops.nms(apart, falling, threshold)
+
+
+def _greedy_diou(boxes: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    """Places of the kept among sorted boxes.
+
+    A box stays unless a better one that stays suppresses it: iterated to its fixed point, which is the greedy result,
+    in as many rounds as the longest chain of suppressions (Cluster-NMS, arXiv 2005.03572, section 4.2).
+    """
+    overlap = box_iou(boxes, boxes, "diou")
+    suppresses = ((overlap > threshold) & (labels[:, None] == labels)).triu(diagonal=1)
+    keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    while True:
+        updated = ~(suppresses & keep[:, None]).any(0)
+        if torch.equal(updated, keep):
+            return keep.nonzero().squeeze(1)
+        keep = updated
