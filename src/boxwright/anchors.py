@@ -71,7 +71,10 @@ class Anchors:
 
 
 def make_anchors(spec: AnchorSpec, image_size: int | tuple[int, int]) -> Anchors:
-    """Lay the anchors of ``spec`` over an image of ``image_size`` (H, W), or of a square one. Raises ValueError below 1."""
+    """Lay the anchors of ``spec`` over an image of ``image_size`` (H, W), or over a square one.
+
+    Raises ValueError for a side below 1.
+    """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if min(size) < 1:
         raise ValueError(f"Expected an image size (H, W) of at least 1 but got {image_size}")

@@ -20,13 +20,13 @@ _VANISHING = 1e-30
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """``x`` as float32, or as it is if float64. The gradient on its way back is kept within the range of ``x``'s type."""
+    """``x`` as float32, or as it is if float64. Its gradient is kept within the range of ``x``'s own type."""
     if x.dtype in (torch.float32, torch.float64):
         return x
     raised = x.float()
     if raised.requires_grad:
         limit = torch.finfo(x.dtype).max
-        raised.register_hook(lambda grad: grad.clamp(-limit, limit))
+        raised.register_hook(lambda grad: grad.clamp(-limit, limit))  # type: ignore[no-untyped-call]
     return raised
 
 
@@ -111,7 +111,7 @@ def enclosing_penalty(a: Tensor, b: Tensor, union: Tensor) -> Tensor:
 
 
 def centre_penalty(a: Tensor, b: Tensor) -> Tensor:
-    """rho2 / c2 of DIoU (Zheng et al. 2020, eq. 6): squared centre distance over the enclosing box's squared diagonal."""
+    """rho2 / c2 of DIoU (Zheng et al. 2020, eq. 6): squared distance of the centres over the enclosing diagonal's."""
     ax1, ay1, ax2, ay2 = a.unbind(-1)
     bx1, by1, bx2, by2 = b.unbind(-1)
     dx, dy = (ax1 + ax2 - bx1 - bx2) / 2, (ay1 + ay2 - by1 - by2) / 2

@@ -60,7 +60,7 @@ class DeltaCoder:
         """Deltas (..., 4) as boxes (..., 4)."""
         deltas = at_least_float32(deltas)
         anchor_centre, anchor_sides = _centre_and_sides(anchors)
-        shift, scale = (deltas / deltas.new_tensor(self.weights)).split(2, dim=-1)
+        shift, scale = (deltas / deltas.new_tensor(self.weights)).chunk(2, dim=-1)
         centre = anchor_centre + shift * anchor_sides
         half = anchor_sides * torch.exp(scale.clamp(max=MAX_LOG_SCALE)) / 2
         return torch.cat([centre - half, centre + half], dim=-1)
@@ -93,7 +93,7 @@ class DistributionCoder:
     """Each of the distances (l, t, r, b) as a distribution over ``bins`` values (GFL, arXiv 2006.04388, section 3).
 
     Bin k stands for k x ``step`` x sqrt(anchor area): with anchors of side 4 x stride and step 0.25, for k strides.
-    Deltas (..., 4 x bins) are logits; decoding takes the softmax's expectation. Distances are limited to the bins' range.
+    Deltas (..., 4 x bins) are logits; decoding takes the softmax's expectation. Distances stop at the bins' range.
     """
 
     bins: int = 17
@@ -121,7 +121,7 @@ class DistributionCoder:
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
         """Logits (..., 4 x bins) as boxes (..., 4)."""
-        logits = at_least_float32(deltas).unflatten(-1, (4, self.bins))
+        logits = at_least_float32(deltas).reshape(*deltas.shape[:-1], 4, self.bins)
         distances = (logits.softmax(-1) * self._positions(logits)).sum(-1)
         return DistanceCoder().decode(anchors, distances * self._unit(anchors))
 
@@ -136,5 +136,5 @@ class DistributionCoder:
 
 def _centre_and_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Centres (..., 2) and sides (..., 2), the sides at least 1e-6 so that they can divide and have a logarithm."""
-    centre, sides = convert_boxes(at_least_float32(boxes), "xyxy", "cxcywh").split(2, dim=-1)
+    centre, sides = convert_boxes(at_least_float32(boxes), "xyxy", "cxcywh").chunk(2, dim=-1)
     return centre, sides.clamp(min=_MIN_SIDE)

@@ -40,7 +40,8 @@ def _greedy_iou(boxes: Tensor, labels: Tensor, threshold: float) -> Tensor:
     apart = boxes.double() - boxes.min()
     apart = apart + (labels.double() * (apart.max() + 1)).unsqueeze(-1)
     falling = torch.arange(len(boxes), 0, -1, dtype=torch.float64, device=boxes.device)
-    return ops.nms(apart, falling, threshold)
+    keep: Tensor = ops.nms(apart, falling, threshold)
+    return keep
 
 
 def _greedy_diou(boxes: Tensor, labels: Tensor, threshold: float) -> Tensor:

@@ -75,7 +75,7 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
         with ExitStack() as stack:
             for device in devices:
                 stack.enter_context(torch.autocast(device, enabled=False))
-            return loss(*(raised(a) for a in args), **{k: raised(v) for k, v in kwargs.items()})  # type: ignore[arg-type]
+            return loss(*(raised(a) for a in args), **{k: raised(v) for k, v in kwargs.items()})
 
     return run
 

@@ -27,7 +27,7 @@ def matchable(labels: Tensor, ignore: Tensor | None) -> Tensor:
 def set_aside_ignored(
     state: Tensor, anchors: Tensor, boxes: Tensor, labels: Tensor, ignore: Tensor | None, ignore_ioa: float
 ) -> Tensor:
-    """``state`` (B, A) with -1 for negatives covered by an ignored box: intersection / anchor area >= ``ignore_ioa``."""
+    """``state`` (B, A) with -1 for negatives under an ignored box: intersection / anchor area >= ``ignore_ioa``."""
     if ignore is None or not ignore.any():
         return state
     ignored = ignore & (labels >= 0)

@@ -29,7 +29,8 @@ def match_atss(
     inside the target; wanted by several targets, it takes the one with the highest IoU (ties: the first). All else is
     negative, or -1 under an ignored box (intersection / anchor area >= ``ignore_ioa``). As in the paper, a target that
     holds no anchor's centre, or loses all its candidates, stays without any. gt_index and iou are 0 where not positive.
-    Costs time and memory by targets x levels x top^2, whatever the number of anchors. Raises ValueError for other shapes.
+
+    Costs targets x levels x top^2, whatever the number of anchors. Raises ValueError for other shapes.
     """
     check_targets(boxes, labels, ignore)
     if top < 1:
