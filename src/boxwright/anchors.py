@@ -9,9 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+from boxwright.boxes import clip_boxes
+
+Clip = Literal["corners", "sizes"]
+Shape = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class LevelSpec:
     """One feature map: its stride in pixels and the (w, h) of the anchors on every cell of it."""
 
     stride: float
-    shapes: tuple[tuple[float, float], ...]
+    shapes: tuple[Shape, ...]
     offset: float = 0.5
     """Where in its cell an anchor is centred, in cells: 0.5 is the middle, 0 the upper left corner."""
 
@@ -29,14 +35,84 @@ class AnchorSpec:
     """The anchors of a detector, for any image size: a map has ceil(size / stride) cells along each side."""
 
     levels: tuple[LevelSpec, ...]
+    clip: Clip | None = None
+    """"corners" cuts boxes to the image; "sizes" limits width and height to the image's and leaves centres alone."""
+
+    def __post_init__(self) -> None:
+        if self.clip is not None and self.clip not in get_args(Clip):
+            raise ValueError(f"Expected clip to be None or out of {get_args(Clip)} but got {self.clip!r}")
 
     @classmethod
     def squares(cls, strides: Sequence[float] = (8, 16, 32), scale: float = 4.0) -> AnchorSpec:
         """One square anchor of side ``scale`` x stride in the middle of every cell (as in ATSS, arXiv 1912.02424)."""
         return cls(tuple(LevelSpec(stride, ((scale * stride, scale * stride),)) for stride in strides))
 
+    @classmethod
+    def ssd(
+        cls,
+        sizes: Sequence[float],
+        strides: Sequence[float],
+        ratios: Sequence[Sequence[float]],
+        clip: Clip | None = None,
+    ) -> AnchorSpec:
+        """SSD's boxes (arXiv 1512.02325, section 2.2) from the side of each level's square, in pixels.
 
-@dataclass(frozen=True)
+        A cell has squares of side s and sqrt(s s'), s' being the next level's, then for each of the level's ratios r a
+        lying (s sqrt(r), s / sqrt(r)) and a standing box. ``sizes`` has one entry more than there are levels.
+        Raises ValueError if the lengths disagree.
+        """
+        if not len(sizes) - 1 == len(strides) == len(ratios):
+            raise ValueError(
+                f"Expected one size more than strides and ratios but got {len(sizes)}, {len(strides)} and {len(ratios)}"
+            )
+        levels = []
+        for size, following, stride, level_ratios in zip(sizes, sizes[1:], strides, ratios, strict=False):
+            between = math.sqrt(size * following)
+            shapes: list[Shape] = [(size, size), (between, between)]
+            for root in map(math.sqrt, level_ratios):
+                shapes += [(size * root, size / root), (size / root, size * root)]
+            levels.append(LevelSpec(stride, tuple(shapes)))
+        return cls(tuple(levels), clip)
+
+    @classmethod
+    def from_bounds(
+        cls,
+        s_min: float,
+        s_max: float,
+        *,
+        image_size: int,
+        strides: Sequence[float],
+        ratios: Sequence[Sequence[float]],
+        clip: Clip | None = None,
+    ) -> AnchorSpec:
+        """SSD's boxes, sizes rising linearly from s_min to s_max as shares of ``image_size`` (arXiv 1512.02325, eq. 4).
+
+        The line goes on one step for the last level's s'. Raises ValueError for fewer than two levels.
+        """
+        if len(strides) < 2:
+            raise ValueError(f"Expected at least two levels but got strides {tuple(strides)}")
+        step = (s_max - s_min) / (len(strides) - 1)
+        sizes = [image_size * (s_min + step * k) for k in range(len(strides) + 1)]
+        return cls.ssd(sizes, strides, ratios, clip)
+
+    @classmethod
+    def pyramid(cls, strides: Sequence[float], scales: Sequence[float], ratios: Sequence[float]) -> AnchorSpec:
+        """Boxes of area (scale x stride)^2 and ratio h / w, by ratio and then scale, on the cells' upper left corners.
+
+        As in FPN (arXiv 1612.03144) and RetinaNet (arXiv 1708.02002, section 4).
+        """
+        roots = [math.sqrt(ratio) for ratio in ratios]
+        return cls(
+            tuple(
+                LevelSpec(
+                    stride, tuple((s * stride / root, s * stride * root) for root in roots for s in scales), offset=0
+                )
+                for stride in strides
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class AnchorLevel:
     """One feature map of an image: anchor centres are at (column + offset, row + offset) x stride."""
 
@@ -53,7 +129,7 @@ class AnchorLevel:
         return self.grid[0] * self.grid[1] * len(self.shapes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Anchors:
     """All anchors of an image, ordered by level, row, column and shape."""
 
@@ -80,19 +156,56 @@ def make_anchors(spec: AnchorSpec, image_size: int | tuple[int, int]) -> Anchors
         raise ValueError(f"Expected an image size (H, W) of at least 1 but got {image_size}")
     levels = []
     for level in spec.levels:
-        grid = (math.ceil(size[0] / level.stride), math.ceil(size[1] / level.stride))
-        shapes = torch.tensor(level.shapes, dtype=torch.float64).reshape(-1, 2)
-        levels.append(AnchorLevel(grid, level.stride, shapes, level.offset))
+        shapes = torch.tensor(level.shapes, dtype=torch.float64)
+        if spec.clip == "sizes":
+            shapes = shapes.minimum(shapes.new_tensor([size[1], size[0]]))
+        levels.append(AnchorLevel((_cells(size[0], level), _cells(size[1], level)), level.stride, shapes, level.offset))
     boxes = torch.cat([_level_boxes(level) for level in levels])
+    if spec.clip == "corners":
+        boxes = clip_boxes(boxes, size)
     return Anchors(boxes.float(), tuple(replace(level, shapes=level.shapes.float()) for level in levels))
+
+
+def _cells(side: int, level: LevelSpec) -> int:
+    # A stride such as 300 / 38 is rounded: without the margin 300 / (300 / 38) could make 39 cells.
+    return math.ceil(side / level.stride - 1e-9)
 
 
 def _level_boxes(level: AnchorLevel) -> Tensor:
     """Boxes (rows x columns x S, 4) of one map in float64: rounding happens once, at the end."""
-    rows, columns = (torch.arange(cells, dtype=torch.float64) for cells in level.grid)
-    cy, cx = torch.meshgrid(
-        (rows + level.offset) * level.stride, (columns + level.offset) * level.stride, indexing="ij"
-    )
+    y, x = ((torch.arange(cells, dtype=torch.float64) + level.offset) * level.stride for cells in level.grid)
+    cy, cx = torch.meshgrid(y, x, indexing="ij")
     centres = torch.stack([cx, cy], dim=-1).reshape(-1, 1, 2)
     half = level.shapes[None] / 2
     return torch.cat([centres - half, centres + half], dim=-1).reshape(-1, 4)
+
+
+_SSD300_STRIDES = (8, 16, 32, 64, 100, 300)
+_SSD300_RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
+
+SSD300 = AnchorSpec.ssd((30, 60, 111, 162, 213, 264, 315), _SSD300_STRIDES, _SSD300_RATIOS)
+"""8732 anchors at 300 x 300: the sizes that the authors of SSD use for Pascal VOC."""
+
+SSD300_COCO = AnchorSpec.ssd((21, 45, 99, 153, 207, 261, 315), _SSD300_STRIDES, _SSD300_RATIOS)
+"""8732 anchors at 300 x 300: their sizes for COCO, and those of torchvision's ssd300_vgg16 (which has clip="sizes")."""
+
+SSD300_TF = SSD300_COCO
+"""SSD-Tensorflow takes the COCO sizes for Pascal VOC too."""
+
+SSD512 = AnchorSpec.ssd(
+    (35.84, 76.8, 153.6, 230.4, 307.2, 384.0, 460.8, 537.6),
+    (8, 16, 32, 64, 128, 256, 512),
+    ((2,), (2, 3), (2, 3), (2, 3), (2, 3), (2,), (2,)),
+)
+"""24564 anchors at 512 x 512, Pascal VOC."""
+
+TINY_441 = AnchorSpec(
+    (LevelSpec(32, tuple((224 * s * r, 224 * s / r) for s in (0.2, 0.4, 0.6) for r in (1, 2**0.5, 0.5**0.5))),)
+)
+"""441 anchors at 224 x 224: one map of 7 x 7 cells, three scales and three ratios."""
+
+RETINANET = AnchorSpec.pyramid((8, 16, 32, 64, 128), (4, 4 * 2 ** (1 / 3), 4 * 2 ** (2 / 3)), (0.5, 1, 2))
+"""RetinaNet's nine anchors a cell, not rounded to pixels."""
+
+RPN = AnchorSpec.pyramid((4, 8, 16, 32, 64), (8,), (0.5, 1, 2))
+"""FPN's three anchors a cell, not rounded to pixels."""

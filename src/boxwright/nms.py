@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision import ops
 
-from boxwright.boxes import at_least_float32, box_iou
+from boxwright.boxes import at_least_float32, intersection, paired_iou
 
 NmsKind = Literal["iou", "diou"]
 
@@ -18,10 +18,13 @@ def batched_nms(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float = 0.5,
 
     boxes (n, 4), scores (n,), labels (n,). A box goes when its overlap with a better one that stays is above ``iou``;
     the lower index counts as better among equal scores. ``kind`` "diou" takes IoU - rho2 / c2 for overlap
-    (arXiv 1911.08287, eq. 13), and builds an (n, n) matrix. Raises ValueError for another kind or shapes.
+    (arXiv 1911.08287, eq. 13), and builds an (n, n) matrix. Raises ValueError for another kind, a threshold outside
+    0..1, or shapes.
     """
     if kind not in get_args(NmsKind):
         raise ValueError(f"Expected an NMS kind out of {get_args(NmsKind)} but got {kind!r}")
+    if not 0 <= iou <= 1:
+        raise ValueError(f"Expected an NMS threshold in 0..1 but got {iou}")
     if boxes.shape != (len(scores), 4) or scores.shape != labels.shape:
         raise ValueError(
             f"Expected boxes (n, 4), scores (n,) and labels (n,) but got {tuple(boxes.shape)}, {tuple(scores.shape)} "
@@ -50,11 +53,14 @@ def _greedy_diou(boxes: Tensor, labels: Tensor, threshold: float) -> Tensor:
     A box stays unless a better one that stays suppresses it: iterated to its fixed point, which is the greedy result,
     in as many rounds as the longest chain of suppressions (Cluster-NMS, arXiv 2005.03572, section 4.2).
     """
-    overlap = box_iou(boxes, boxes, "diou")
-    suppresses = ((overlap > threshold) & (labels[:, None] == labels)).triu(diagonal=1)
+    candidates = (intersection(boxes[:, None], boxes) > 0) & (labels[:, None] == labels)
+    better, worse = candidates.triu(diagonal=1).nonzero(as_tuple=True)
+    suppresses = paired_iou(boxes[better], boxes[worse], "diou") > threshold
+    better, worse = better[suppresses], worse[suppresses]
     keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
     while True:
-        updated = ~(suppresses & keep[:, None]).any(0)
+        updated = torch.ones_like(keep)
+        updated[worse[keep[better]]] = False
         if torch.equal(updated, keep):
             return keep.nonzero().squeeze(1)
         keep = updated

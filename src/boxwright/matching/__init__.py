@@ -5,5 +5,6 @@ Padding and ignored boxes are never matched; G may be 0. Nothing here carries a 
 """
 
 from boxwright.matching.atss import match_atss
+from boxwright.matching.iou import match_iou
 
-__all__ = ["match_atss"]
+__all__ = ["match_atss", "match_iou"]
