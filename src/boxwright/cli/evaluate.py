@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def _render_tables(table: MetricsTable, console: Console) -> None:
     classes = Table("class", "targets", *_COLUMNS, "best F1", "at score", title="By class", title_justify="left")
     for column in classes.columns[1:]:
         column.justify = "right"
-    for row in _class_rows(table):
-        classes.add_row(*row)
+    for name, *cells in _class_rows(table):
+        classes.add_row(escape(name), *cells)
     console.print(total, classes)
     for warning in table.warnings:
         console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False)

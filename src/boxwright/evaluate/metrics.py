@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,13 +50,13 @@ class MetricsTable:
     """Name of a number -> the protocol that it follows."""
     warnings: tuple[str, ...]
     classes: tuple[str, ...]
-    matches: MatchTable
+    matches: MatchTable = field(repr=False)
     """What each detection was matched to: every number above comes from it."""
 
     @property
     def numbers(self) -> dict[str, float]:
         """The fourteen numbers by name, in the order of the fields."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name in self.protocols}
+        return {number.name: getattr(self, number.name) for number in fields(self) if number.name in self.protocols}
 
     def to_json(self) -> dict[str, Any]:
         """The numbers and `per_class`, with None for what isn't defined."""
@@ -211,19 +211,18 @@ def _protocols(thresholds: tuple[float, ...], ranks: tuple[int, ...]) -> dict[st
 
 
 def _warnings(detections: DetectionColumns, targets: TargetColumns) -> list[str]:
-    found = []
     if not len(targets):
-        found.append("No targets: no number is defined.")
+        return ["No targets: no number is defined."]
     if not len(detections):
-        found.append("No detections: every number is 0.")
-        return found
+        return ["No detections: every number is 0."]
+    found = []
     lowest = float(detections.score.min())
     if lowest > _LOW_SCORE:
         found.append(
             f"Scores start at {lowest:.3g}: detections below it are missing, which cuts AP and AR. "
             "Hand in everything from 0.001 up."
         )
-    if len(targets) and np.abs(detections.xywh).max() <= 1.5 < np.abs(targets.xywh).max():
+    if np.abs(detections.xywh).max() <= 1.5 < np.abs(targets.xywh).max():
         found.append("No coordinate of a detection is above 1.5: boxes look like fractions, pixels are expected.")
     flat = int((detections.xywh[:, 2:] <= 0).any(axis=1).sum())
     if flat:

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from boxwright.errors import DataError
+from boxwright.evaluate import detection_metrics, read_results, save_results, save_targets
+
+
+@dataclass
+class Dataset:
+    """What evaluation asks of a data set."""
+
+    names: list[str]
+    image_ids: np.ndarray
+    category_ids: np.ndarray
+    classes: tuple[str, ...]
+    offsets: np.ndarray
+    xywh: np.ndarray
+    labels: np.ndarray
+    code: np.ndarray
+    areas: np.ndarray
+
+    def name(self, place: int) -> str:
+        return self.names[place]
+
+    def coco_json(self) -> dict[str, Any]:
+        image = np.repeat(np.arange(len(self.names)), np.diff(self.offsets))
+        return {
+            "images": [
+                {"id": int(key), "file_name": name} for key, name in zip(self.image_ids, self.names, strict=True)
+            ],
+            "categories": [
+                {"id": int(key), "name": name} for key, name in zip(self.category_ids, self.classes, strict=True)
+            ],
+            "annotations": [
+                {
+                    "id": row + 1,
+                    "image_id": int(self.image_ids[image[row]]),
+                    "category_id": int(self.category_ids[self.labels[row]]),
+                    "bbox": self.xywh[row].tolist(),
+                    "area": float(self.areas[row]),
+                    "iscrowd": int(self.code[row] == 1),
+                }
+                for row in range(len(self.labels))
+            ],
+        }
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    random = np.random.default_rng(0)
+    counts = [4, 0, 6, 3]
+    total = sum(counts)
+    xywh = np.concatenate([random.uniform(0, 50, (total, 2)), random.uniform(8, 60, (total, 2))], axis=1)
+    return Dataset(
+        names=["sub/b.jpg", "a.jpg", "c.jpg", "d.jpg"],
+        image_ids=np.array([40, 7, 12, 9]),
+        category_ids=np.array([3, 18]),
+        classes=("cat", "dog"),
+        offsets=np.concatenate([[0], np.cumsum(counts)]),
+        xywh=xywh,
+        labels=random.integers(0, 2, total),
+        code=(random.random(total) < 0.2).astype(np.uint8),
+        areas=xywh[:, 2:].prod(axis=1) * 0.9,
+    )
+
+
+def predictions(dataset: Dataset, per_image: int = 130) -> list[dict[str, np.ndarray]]:
+    random = np.random.default_rng(1)
+    entries = []
+    for _ in dataset.names:
+        source = dataset.xywh[random.integers(0, len(dataset.xywh), per_image)]
+        low = source[:, :2] + random.normal(0, 3, (per_image, 2))
+        boxes = np.concatenate([low, low + source[:, 2:]], axis=1).astype(np.float32)
+        scores = random.uniform(0, 1, per_image).astype(np.float32) ** 8
+        entries.append({"boxes": boxes, "scores": scores, "labels": random.integers(0, 2, per_image)})
+    return entries
+
+
+def test_pycocotools_on_the_saved_files_says_the_same(dataset, tmp_path):
+    kept = save_results(tmp_path / "found.json", predictions(dataset), dataset)
+    save_targets(tmp_path / "truth.json", dataset)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(tmp_path / "truth.json"))
+        evaluator = COCOeval(truth, truth.loadRes(str(tmp_path / "found.json")), "bbox")
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    read = read_results(tmp_path / "found.json", dataset)
+    for columns in (kept, read):
+        table = detection_metrics(columns, dataset, dataset.classes)
+        ours = np.array(list(table.numbers.values()))[:12]
+        np.testing.assert_allclose(np.where(np.isnan(ours), -1, ours), evaluator.stats, rtol=0, atol=1e-9)
+        assert table.AP > 0.001
+    for name in ("image", "label", "score", "xywh"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(kept, name))
+    assert kept.score.min() >= 0.001
+    assert np.bincount(kept.image).max() <= 100
+
+
+def test_entries_say_image_and_class_in_words(dataset, tmp_path):
+    save_results(tmp_path / "found.json", predictions(dataset, 2), dataset)
+    entry = json.loads((tmp_path / "found.json").read_text())[0]
+    assert list(entry) == ["image_id", "category_id", "bbox", "score", "file_name", "category"]
+    assert (entry["image_id"], entry["file_name"]) == (40, "sub/b.jpg")
+
+
+def write(path, *entries):
+    path.write_text(json.dumps([{"bbox": [0, 0, 5, 5], "score": 0.5, **entry} for entry in entries]))
+    return path
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"image_id": 12, "category_id": 18},
+        {"image_id": 12, "category_id": 18, "segmentation": [], "area": 3},
+        {"image_id": 12, "category_id": 18, "file_name": "images/c.jpg", "category": "dog"},
+        {"image_id": 999, "category_id": 999, "file_name": "c.jpg", "category": "dog"},
+        {"image_id": "c", "file_name": "elsewhere/c.jpg", "category": "dog"},
+        {"image_id": 7, "category_id": 3, "file_name": "c.jpg", "category": "dog"},  # another data set's numbers
+    ],
+)
+def test_ids_and_names(entry, dataset, tmp_path):
+    columns = read_results(write(tmp_path / "found.json", entry), dataset)
+    assert (columns.image.tolist(), columns.label.tolist()) == ([2], [1])
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"image_id": 1, "category_id": 3}, r"image_id 1 not in the data, which has 4 from 40, 7, 12, \.\.\."),
+        ({"image_id": 40, "category_id": 1}, r"category_id 1 not in the data, which has 2 from 3, 18\. Ids are"),
+        ({"image_id": 40, "category_id": 3, "file_name": "z.jpg"}, r"image_id 40 \(z\.jpg\) not in the data"),
+        ({"category_id": 3}, r"image_id None not in the data"),
+        ({"image_id": 40, "category_id": 3, "bbox": [0, 0, 1]}, r"not a COCO results file.*length 4"),
+        ({"image_id": 40, "category_id": 3, "score": None}, r"not a COCO results file.*\$\[0\]\.score"),
+    ],
+)
+def test_what_belongs_to_nothing_is_named(entry, message, dataset, tmp_path):
+    with pytest.raises(DataError, match=message):
+        read_results(write(tmp_path / "found.json", entry), dataset)
+
+
+def test_the_first_five_unknown_ids_are_named(dataset, tmp_path):
+    entries = [{"image_id": 100 + place // 2, "category_id": 3} for place in range(14)]
+    with pytest.raises(DataError, match="image_id 100, 101, 102, 103, 104 and 2 more not in the data"):
+        read_results(write(tmp_path / "found.json", *entries), dataset)
+
+
+def test_files_that_are_no_results(dataset, tmp_path):
+    with pytest.raises(DataError, match=r"none\.json: can't be read \(No such file"):
+        read_results(tmp_path / "none.json", dataset)
+    (tmp_path / "dict.json").write_text('{"images": []}')
+    with pytest.raises(DataError, match="not a COCO results file, a list of image_id, category_id, bbox, score"):
+        read_results(tmp_path / "dict.json", dataset)
+    assert len(read_results(write(tmp_path / "empty.json"), dataset)) == 0
