@@ -1,0 +1,8 @@
+"""One self-contained page on a run: tables, curves and pictures, readable offline and in ten years."""
+
+from __future__ import annotations
+
+from boxwright.report.content import Picture, ReportData
+from boxwright.report.page import write_report
+
+__all__ = ["Picture", "ReportData", "write_report"]

@@ -1,0 +1,62 @@
+"""What a report is made of: plain values, so that the page depends on no model, data set or workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image with what was found in it and what is there. Boxes are (n, 4) xyxy pixels of the image."""
+
+    name: str
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    boxes: ArrayLike
+    labels: ArrayLike
+    scores: ArrayLike
+    target_boxes: ArrayLike
+    target_labels: ArrayLike
+    note: str = ""
+    """A few words under the picture, after its name: what is wrong in it, say."""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """The content of a report. What is left empty leaves its section out."""
+
+    title: str
+    classes: Sequence[str]
+    environment: str = ""
+    """One line: versions, processor, commit."""
+    summary: str = ""
+    """A sentence or two under the title."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """How it was trained: "images", "steps", "minutes" ... -> value, shown in this order."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Every resolved key of the recipe."""
+    recipe_notes: Mapping[str, str] = field(default_factory=dict)
+    """Key -> its meaning, or where its value came from."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """The check's report: "images", "boxes", "classes" (name -> boxes, or name -> split -> boxes) and "findings", a
+    list of {severity, kind, file, box, message}; any other entry is shown as it is."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    protocols: Mapping[str, str] = field(default_factory=dict)
+    """Name of a metric -> the protocol that it follows, shown beside the number."""
+    warnings: Sequence[str] = ()
+    per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Class -> AP, AP50, AP75 ... and targets, the number of objects."""
+    precision_recall: Mapping[str, tuple[ArrayLike, ArrayLike]] = field(default_factory=dict)
+    """Class -> precision and recall (n,) by falling score, at IoU 0.5."""
+    metrics_csv: Path | None = None
+    """Log of the training, see `history.read_history`."""
+    pictures: Sequence[Picture] = ()
+    worst: Sequence[Picture] = ()
+    files: Mapping[str, Path | str] = field(default_factory=dict)
+    """"Model", "Predictions" ... -> where it lies."""

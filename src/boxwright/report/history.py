@@ -1,0 +1,61 @@
+"""The log of a training run, read back from its metrics.csv."""
+
+from __future__ import annotations
+
+import csv
+import re
+from math import isfinite
+from pathlib import Path
+from typing import NamedTuple
+
+Series = tuple[list[float], list[float]]
+
+_SCORE = re.compile(r"(^|[/_ ])(AP|AP50|AP75|mAP)$")
+_LOSS = re.compile(r"loss", re.IGNORECASE)
+
+
+class History(NamedTuple):
+    """Column name -> x and y."""
+
+    losses: dict[str, Series]
+    """Over steps."""
+    scores: dict[str, Series]
+    """Average precision on the validation split, over epochs (over steps where no epoch is logged)."""
+
+
+def read_history(path: Path) -> History:
+    """Read a CSV with a header, a ``step`` and an ``epoch`` column, and blanks where a row doesn't log a column.
+
+    Losses are the columns with "loss" in their name; scores those that are, or end in ``/`` or ``_`` and, AP, AP50 or
+    AP75. A file that isn't there, or is empty, gives an empty history; cells that are no finite numbers are skipped.
+    """
+    history = History({}, {})
+    if not path.is_file():
+        return history
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, row in enumerate(csv.DictReader(file)):
+            step = _number(row.get("step"), float(number))
+            epoch = _number(row.get("epoch"), step)
+            for name, cell in row.items():
+                value = _number(cell, None) if isinstance(name, str) else None
+                if value is None or step is None or epoch is None:
+                    continue
+                if _SCORE.search(name):
+                    _append(history.scores, name, epoch, value)
+                elif _LOSS.search(name):
+                    _append(history.losses, name, step, value)
+    return history
+
+
+def _append(series: dict[str, Series], name: str, x: float, y: float) -> None:
+    xs, ys = series.setdefault(name, ([], []))
+    xs.append(x)
+    ys.append(y)
+
+
+def _number(cell: str | None, default: float | None) -> float | None:
+    try:
+        value = float(cell or "nan")
+    except ValueError:
+        return default
+    return value if isfinite(value) else default

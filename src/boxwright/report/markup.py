@@ -1,0 +1,79 @@
+"""The few pieces of HTML that a report is built from. Everything that isn't Markup is escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from math import isnan
+from typing import Any
+
+from PIL import Image
+
+
+class Markup(str):
+    """HTML that is safe to put on the page as it is."""
+
+    __slots__ = ()
+
+
+def text(value: Any) -> Markup:
+    """The value as HTML: numbers in few digits, NaN and None as a dash, sequences with commas, the rest escaped."""
+    if isinstance(value, Markup):
+        return value
+    if value is None or (isinstance(value, float) and isnan(value)):
+        return Markup("–")
+    if isinstance(value, bool):
+        return Markup("yes" if value else "no")
+    if isinstance(value, int):
+        return Markup(f"{value:,}")
+    if isinstance(value, float):
+        return Markup(f"{value:.4g}")
+    if isinstance(value, Mapping):
+        return Markup(", ".join(f"{text(key)} {text(item)}" for key, item in value.items()) or "–")
+    if isinstance(value, (list, tuple)):
+        return Markup(", ".join(map(text, value)) or "–")
+    return Markup(escape(str(value)))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], kinds: str) -> Markup:
+    """A table; ``kinds`` has a letter a column: ``t`` text, ``n`` number, ``f`` name of a fact, ``k`` key,
+    ``d`` dim and small."""
+    names = [f'<th class="{kind}" scope="col">{text(name)}</th>' for name, kind in zip(head, kinds, strict=True)]
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td class="{kind}">{text(cell)}</td>' for cell, kind in zip(row, kinds, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    header = f"<thead><tr>{''.join(names)}</tr></thead>" if any(head) else ""
+    return Markup(f'<div class="wide"><table>{header}<tbody>{body}</tbody></table></div>')
+
+
+def section(title: str, *parts: str) -> Markup:
+    """A titled section, or nothing where there is nothing in it."""
+    body = "".join(part for part in parts if part)
+    return Markup(f"<section><h2>{text(title)}</h2>{body}</section>" if body else "")
+
+
+def details(title: str, body: Markup) -> Markup:
+    """A part that is folded until it is opened (no script needed)."""
+    return Markup(f"<details><summary>{text(title)}</summary>{body}</details>")
+
+
+def image(picture: Image.Image, alt: str) -> Markup:
+    """The picture as a data URI."""
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, "JPEG", quality=88)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    width, height = picture.size
+    return Markup(f'<img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" alt="{text(alt)}">')
+
+
+def bar(value: float) -> Markup:
+    """A small bar for a share of 1, with the number beside it."""
+    if isnan(value):
+        return Markup('<span class="bar"><span>–</span></span>')
+    share = 100 * min(max(value, 0.0), 1.0)
+    return Markup(f'<span class="bar"><span>{value:.3f}</span><i><b style="width:{share:.1f}%"></b></i></span>')

@@ -1,0 +1,98 @@
+"""The curves: their data is what was given, and the SVG is fit for a page of its own."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from boxwright.drawing import class_colour
+from boxwright.report import curves
+
+
+def test_running_mean_of_known_series() -> None:
+    np.testing.assert_allclose(curves._running_mean(np.full(50, 3.0)), 3)
+    y = np.random.default_rng(0).normal(size=200)
+    reference = [y[max(0, i - 5) : i + 6].mean() for i in range(200)]  # half width 200 // 40
+    np.testing.assert_allclose(curves._running_mean(y), reference)
+
+
+def test_thin_keeps_the_ends() -> None:
+    x = np.arange(1001.0)
+    few, same = curves._thin(x, 2 * x)
+    assert len(few) == 300
+    assert (few[0], few[-1]) == (0, 1000)
+    np.testing.assert_array_equal(same, 2 * few)
+    assert len(curves._thin(x[:300], x[:300])[0]) == 300
+
+
+def test_top_leaves_out_first_spikes() -> None:
+    assert curves._top([[1.0] * 1000, [500.0]]) < 2
+    assert curves._top([[0.0]]) > 0
+
+
+def test_closed_and_envelope() -> None:
+    """Three detections of two targets: right, wrong, right."""
+    x, y = curves._closed(np.array([1, 0.5, 2 / 3]), np.array([0.5, 0.5, 1.0]))
+    np.testing.assert_allclose(x, [0, 0.5, 0.5, 1, 1])
+    np.testing.assert_allclose(y, [1, 1, 0.5, 2 / 3, 0])
+    np.testing.assert_allclose(curves._envelope(x, y, np.array([0, 0.5, 0.6, 1.0])), [1, 1, 2 / 3, 2 / 3])
+    half, reached = curves._closed(np.array([1.0]), np.array([0.5]))
+    np.testing.assert_allclose(curves._envelope(half, reached, np.array([0.5, 0.51])), [1, 0])
+
+
+def test_a_class_without_detections_has_no_curve() -> None:
+    x, y = curves._closed(np.array([]), np.array([]))
+    assert len(x) == len(y) == 0
+    np.testing.assert_array_equal(curves._envelope(x, y, np.linspace(0, 1, 3)), 0)
+    assert "<svg" in curves.precision_recall_svg({"none": ([], []), "nan": ([0.0], [np.nan])}, "pr")
+
+
+@pytest.mark.parametrize("label", range(30))
+def test_lines_show_on_light_and_on_dark(label: int) -> None:
+    value = curves.line_colour(label)
+    light = np.array([int(value[i : i + 2], 16) for i in (1, 3, 5)]) @ (0.299, 0.587, 0.114)
+    assert 93 <= light <= 167
+
+
+def test_line_colour_of_a_middling_class_is_its_own() -> None:
+    assert curves.line_colour(2) == "#{:02x}{:02x}{:02x}".format(*class_colour(2))
+
+
+def svgs() -> list[str]:
+    steps = [float(i) for i in range(40)]
+    return [
+        curves.series_svg({"loss": (steps, steps), "a < b & $c$": (steps, steps)}, "one", "step", "loss", smooth=True),
+        curves.series_svg({"AP": ([1.0], [0.5])}, "two", "epoch", "AP"),
+        curves.precision_recall_svg({str(k): ([1, 0.5], [0.5, 0.5]) for k in range(3)}, "three"),
+        curves.precision_recall_svg({str(k): ([1, 0.5], [0.5, 0.5]) for k in range(12)}, "four"),
+    ]
+
+
+def test_svg_is_well_formed_and_self_contained() -> None:
+    ids: list[str] = []
+    for svg in svgs():
+        root = ElementTree.fromstring(svg.replace("xlink:href", "href"))
+        own = [element.get("id") for element in root.iter() if element.get("id")]
+        used = re.findall(r'(?:url\(#|href="#)([^)"]+)', svg)
+        assert set(used) <= set(own)
+        assert "http" not in svg
+        assert "currentColor" in svg
+        assert curves._PAGE not in svg
+        ids += own
+    assert len(ids) == len(set(ids))
+
+
+def test_names_are_shown_as_written() -> None:
+    assert "a &lt; b &amp; $c$" in svgs()[0]
+
+
+def test_same_data_same_svg() -> None:
+    assert svgs() == svgs()
+
+
+def test_many_classes_share_one_mean() -> None:
+    assert "mean of the classes" in svgs()[3]
+    assert "mean of the classes" not in svgs()[2]

@@ -1,0 +1,184 @@
+"""The report's page: everything given is on it, everything is escaped, and nothing is loaded from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from boxwright.report import Picture, ReportData, write_report
+from boxwright.report.markup import Markup, bar, table, text
+from boxwright.report.page import _scaled
+
+VOID = {"meta", "img", "br", "link", "input"}
+NASTY = "<script>alert('x')</script> & \"quotes\""
+
+
+class Tree(HTMLParser):
+    """Checks that tags are balanced, and collects tags, attributes and text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data + "\n"
+
+
+def picture(name: str) -> Picture:
+    image = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
+    return Picture(
+        name, image, [[5, 5, 40, 40]], [0], [0.75], [[6, 6, 41, 39], [50, 10, 80, 50]], [0, 1], note="1 missed"
+    )
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    folder = tmp_path_factory.mktemp("report")
+    log = folder / "metrics.csv"
+    log.write_text("epoch,step,loss,val_AP\n" + "".join(f"{i // 10},{i},{5 - i / 10},{i / 50}\n" for i in range(40)))
+    findings = [
+        {"severity": "warning", "kind": "tiny", "file": f"w{i}.xml", "box": 0, "message": "small"} for i in range(3)
+    ]
+    findings.append({"severity": "error", "kind": "zero-area", "file": "e.xml", "box": None, "message": NASTY})
+    data = ReportData(
+        title=f"A run {NASTY}",
+        classes=["cat", NASTY],
+        environment=f"boxwright 0 {NASTY}",
+        summary="A sentence.",
+        training={"minutes": 8.25, NASTY: NASTY},
+        recipe={"lr": 4e-3, "strides": (8, 16, 32), "pretrained": True, "box_weight": None},
+        recipe_notes={"lr": "peak learning rate"},
+        data={
+            "images": 1234,
+            "boxes": 99,
+            "classes": {"cat": {"train": 7, "test": 2}, NASTY: {"train": 1}},
+            "findings": findings,
+        },
+        metrics={"AP": 0.5004, "AP50": float("nan"), "voc07": 0.75},
+        protocols={"AP": f"COCO {NASTY}"},
+        warnings=[NASTY],
+        per_class={"cat": {"AP": 0.25, "AP50": 0.5, "targets": 9}, NASTY: {"AP": float("nan"), "targets": 0}},
+        precision_recall={"cat": ([1, 0.5], [0.5, 0.5]), NASTY: ([], [])},
+        metrics_csv=log,
+        pictures=[picture(f"a{NASTY}.jpg")],
+        worst=[picture("b.jpg")],
+        files={"Model": Path("runs/x/model.safetensors")},
+    )
+    path = write_report(folder / "deep" / "report.html", data)
+    assert path == folder / "deep" / "report.html"
+    return Tree(path.read_text(encoding="utf-8"))
+
+
+def test_nothing_is_loaded_or_run(page: Tree) -> None:
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    links = [value for name, value in page.attributes if name in ("src", "href", "xlink:href", "action", "data")]
+    assert links
+    assert all(value.startswith(("data:image/", "#")) for value in links)
+    assert not [value for name, value in page.attributes if name.startswith("on")]
+    styles = " ".join(value for name, value in page.attributes if name == "style") + page.text
+    assert not re.search(r"url\((?!#)|@import|https?:", styles)
+
+
+def test_user_text_is_escaped_everywhere(page: Tree) -> None:
+    assert page.text.count(NASTY) >= 10
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["0.500", "0.750", "VOC07 mAP", "A sentence.", "8.25", "8, 16, 32", "peak learning rate", "1,234", "zero-area",
+     "runs/x/model.safetensors", "2 objects, 1 found; 1 missed", "Losses", "Average precision on validation",
+     "Precision and recall at IoU 0.5", "Where it went wrong most", "w0.xml: small"],
+)  # fmt: skip
+def test_content_is_there(page: Tree, words: str) -> None:
+    assert words in page.text.replace("\n", " ")
+
+
+def test_findings_are_counted_errors_first(page: Tree) -> None:
+    words = page.text.split()
+    assert words.index("zero-area") < words.index("tiny")
+    assert words[words.index("tiny") + 1] == "3"
+
+
+def test_pictures_are_pairs(page: Tree) -> None:
+    assert page.tags.count("img") == 4
+    assert ("alt", "b.jpg: truth") in page.attributes
+    assert ("alt", "b.jpg: found") in page.attributes
+
+
+def test_same_data_same_bytes(tmp_path: Path) -> None:
+    data = ReportData("t", ["cat", "dog"], pictures=[picture("a")], precision_recall={"cat": ([1.0], [1.0])})
+    one, two = (write_report(tmp_path / f"{i}.html", data).read_bytes() for i in range(2))
+    assert one == two
+
+
+def test_what_is_empty_is_left_out(tmp_path: Path) -> None:
+    tree = Tree(write_report(tmp_path / "r.html", ReportData("Only a title", [])).read_text())
+    assert "h1" in tree.tags
+    assert "section" not in tree.tags
+    assert "img" not in tree.tags
+
+
+def test_a_clean_check_is_said_to_be_clean(tmp_path: Path) -> None:
+    path = write_report(
+        tmp_path / "r.html", ReportData("t", [], data={"images": 3, "classes": {"a": 4}, "findings": []})
+    )
+    assert "nothing to mend" in path.read_text()
+
+
+def test_an_image_without_objects(tmp_path: Path) -> None:
+    empty = Picture("e", np.zeros((20, 10, 3), np.uint8), [], [], [], np.zeros((0, 4)), np.zeros(0, np.int64))
+    assert (
+        "0 objects, 0 found" in write_report(tmp_path / "r.html", ReportData("t", ["a"], pictures=[empty])).read_text()
+    )
+
+
+def test_images_are_fitted_and_boxes_follow() -> None:
+    pixels, scale = _scaled(np.zeros((1000, 2000, 3), np.uint8))
+    assert pixels.shape == (260, 520, 3)
+    np.testing.assert_allclose(scale, 0.26)
+    pixels, scale = _scaled(np.zeros((100, 50, 3), np.uint8))
+    assert pixels.shape == (400, 200, 3)
+    np.testing.assert_allclose(scale, 4)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1234567, "1,234,567"), (0.004, "0.004"), (float("nan"), "–"), (None, "–"), (True, "yes"), ((), "–"), ({}, "–"),
+     ({"a": 1}, "a 1"), (["<"], "&lt;"), ("<b>", "&lt;b&gt;"), (Markup("<b>"), "<b>")],
+)  # fmt: skip
+def test_text_of_values(value: object, expected: str) -> None:
+    assert text(value) == expected
+
+
+def test_table_escapes_head_and_cells() -> None:
+    markup = table(("<a>",), [("<b>",)], "t")
+    assert "<a>" not in markup
+    assert "<b>" not in markup
+
+
+@pytest.mark.parametrize(("value", "width"), [(0.5, "50.0%"), (1.5, "100.0%"), (-1.0, "0.0%")])
+def test_bar(value: float, width: str) -> None:
+    assert f"width:{width}" in bar(value)
