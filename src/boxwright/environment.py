@@ -1,0 +1,96 @@
+"""What a run ran on: versions, processor and commit, found without importing anything heavy."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from boxwright._version import __version__
+
+PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy")
+
+# What decides the speed of convolutions on a CPU, of all that a processor lists; x86 names, then Arm names.
+_CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve", "bf16", "i8mm")
+
+
+def environment() -> dict[str, Any]:
+    """Versions (None where not installed), platform, processor, its flags that matter, cores, and the commit.
+
+    The commit is that of the git checkout that boxwright is imported from, None where it comes from a wheel.
+    """
+    model, flags = _processor(Path("/proc/cpuinfo"))
+    return {
+        "boxwright": __version__,
+        "python": platform.python_version(),
+        **{package: _version(package) for package in PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": model,
+        "cpu_flags": flags,
+        "cores": _cores(),
+        "commit": git_commit(Path(__file__).parents[2]),
+    }
+
+
+def environment_line() -> str:
+    """``environment`` in one line, for the command line, logs and reports."""
+    found = environment()
+    versions = ", ".join(f"{name} {found[name] or 'not installed'}" for name in ("boxwright", "python", *PACKAGES))
+    cores = f"{found['cores']} core{'' if found['cores'] == 1 else 's'}"
+    machine = " ".join([found["platform"], found["processor"], cores, *found["cpu_flags"]])
+    commit = f"; commit {found['commit'][:12]}" if found["commit"] else ""
+    return f"{versions}; {' '.join(machine.split())}{commit}"
+
+
+def git_commit(checkout: Path) -> str | None:
+    """The commit that a checkout's HEAD names, read from its ``.git``; None where there is none to read."""
+    try:
+        folder = checkout / ".git"
+        if folder.is_file():  # a worktree: the file names the folder, which names the common one
+            folder = checkout / folder.read_text().removeprefix("gitdir:").strip()
+        head = (folder / "HEAD").read_text().strip()
+        if not head.startswith("ref:"):
+            return head
+        name = head.removeprefix("ref:").strip()
+        common = folder / "commondir"
+        shared = folder / common.read_text().strip() if common.is_file() else folder
+        loose = shared / name
+        return loose.read_text().strip() if loose.is_file() else _packed(shared / "packed-refs", name)
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _packed(path: Path, name: str) -> str | None:
+    for line in path.read_text().splitlines():
+        commit, _, ref = line.partition(" ")
+        if ref == name:
+            return commit
+    return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor(cpuinfo: Path) -> tuple[str, list[str]]:
+    """Model name and the flags that matter, of the first processor that Linux lists; elsewhere what Python knows."""
+    try:
+        first = cpuinfo.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+    except OSError:
+        return platform.processor(), []
+    pairs = (line.partition(":") for line in first.splitlines())
+    fields = {key.strip().lower(): value.strip() for key, _, value in pairs}
+    flags = set((fields.get("flags") or fields.get("features") or "").split())
+    return fields.get("model name", ""), [flag for flag in _CPU_FLAGS if flag in flags]
