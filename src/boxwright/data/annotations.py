@@ -1,0 +1,212 @@
+"""What the files of a data set say, before anything is left out: the table that every reader fills.
+
+Reading (``dataset.py``) drops what is erroneous and checking (``boxwright.check``) reports it; both judge by
+:func:`place`, so they can't disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NORMAL, CROWD, DIFFICULT = 0, 1, 2
+
+SOUND, BAD_NUMBER, INVERTED, ZERO_AREA, OUTSIDE, BAD_LABEL = range(6)
+BOX_FAULTS = ("", "bad-number", "inverted-box", "zero-area", "outside-box", "label-out-of-range")
+
+
+class Fault(NamedTuple):
+    """Something wrong with a file, or with one box of it."""
+
+    kind: str
+    file: str
+    """Relative to the data set: the annotation file, or the image for a fault of the image."""
+    box: int | None
+    """0-based place of the box in its annotation file."""
+    message: str
+
+
+@dataclass
+class Annotations:
+    """n images, ordered by name unless the data orders them, and m boxes, image by image; faulty boxes are in here."""
+
+    root: Path
+    layout: str
+    classes: tuple[str, ...]
+    category_ids: NDArray[np.int64]
+    names: list[str]
+    paths: list[str]
+    """Image files relative to ``root``."""
+    files: list[str]
+    """Annotation file of each image, relative to ``root``."""
+    there: NDArray[np.bool_]
+    """(n,) whether the image file exists."""
+    sizes: NDArray[np.int32]
+    """(n, 2) height and width; 0 where unknown."""
+    image_ids: NDArray[np.int64]
+    image: NDArray[np.int64]
+    """(m,) row of the box's image."""
+    number: NDArray[np.int64]
+    """(m,) 0-based place of the box in its annotation file."""
+    xyxy: NDArray[np.float64]
+    """(m, 4) corners."""
+    xywh: NDArray[np.float64]
+    """(m, 4) corner and size, as COCO writes them."""
+    labels: NDArray[np.int64]
+    code: NDArray[np.uint8]
+    areas: NDArray[np.float64]
+    annotation_ids: NDArray[np.int64]
+    fault: NDArray[np.uint8]
+    """(m,) index into ``BOX_FAULTS``, judged on the numbers as written."""
+    splits: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    """Rows of the images of each split that was read."""
+    faults: list[Fault] = field(default_factory=list)
+    """Files and images that are not in the table."""
+    notes: list[Fault] = field(default_factory=list)
+    """Oddities that leave nothing out."""
+
+
+class Placed(NamedTuple):
+    """Boxes against the images that they lie in."""
+
+    boxes: NDArray[np.float32]
+    """(m, 4) xyxy, clipped to the image where its size is known."""
+    fault: NDArray[np.uint8]
+    """(m,) index into ``BOX_FAULTS``."""
+    overhang: NDArray[np.float64]
+    """(m,) pixels by which the box as written leaves the image, 0 where it doesn't."""
+
+
+def geometry_faults(extent: NDArray[np.float64], finite: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """(m,) faults by width and height as written (m, 2), and whether all four numbers could be read."""
+    with np.errstate(invalid="ignore"):
+        fault = np.where((extent == 0).any(1), ZERO_AREA, SOUND)
+        fault[(extent < 0).any(1)] = INVERTED
+    fault[~finite] = BAD_NUMBER
+    return fault.astype(np.uint8)
+
+
+def place(table: Annotations, sizes: NDArray[np.int32]) -> Placed:
+    """Clips the boxes of a table to images of ``sizes`` (n, 2) and finds those outside."""
+    fault = table.fault.copy()
+    known = (sizes > 0).all(1)
+    bounded = known[table.image]
+    limit = np.full((len(fault), 4), np.inf)
+    limit[bounded] = sizes[table.image[bounded]][:, [1, 0, 1, 0]]
+    low = np.where(bounded, 0.0, -np.inf)[:, None]
+    with np.errstate(invalid="ignore"):
+        boxes = np.clip(table.xyxy, low, limit).astype(np.float32)
+        overhang = np.fmax(low - table.xyxy, table.xyxy - limit).max(1, initial=0.0)
+        gone = (table.xyxy[:, :2] >= limit[:, :2]).any(1) | (table.xyxy[:, 2:] <= low).any(1)
+        vanished = (boxes[:, 2:] <= boxes[:, :2]).any(1)
+    fault[(fault == SOUND) & bounded & gone] = OUTSIDE
+    fault[(fault == SOUND) & vanished] = ZERO_AREA  # narrower than float32 can tell
+    return Placed(boxes, fault, np.where(fault == SOUND, overhang, 0.0))
+
+
+_IMAGE_COLUMNS = ("there", "sizes", "image_ids")
+_BOX_COLUMNS = ("number", "xyxy", "xywh", "labels", "code", "areas", "annotation_ids", "fault")
+
+
+def select(table: Annotations, rows: NDArray[np.int64]) -> Annotations:
+    """The table with these images alone, in this order, and their boxes; ``splits`` is emptied."""
+    place = np.full(len(table.names), -1, np.int64)
+    place[rows] = np.arange(len(rows))
+    image = place[table.image]
+    boxes = np.flatnonzero(image >= 0)
+    boxes = boxes[np.argsort(image[boxes], kind="stable")]
+    lists = {key: [getattr(table, key)[row] for row in rows] for key in ("names", "paths", "files")}
+    columns = {key: getattr(table, key)[rows] for key in _IMAGE_COLUMNS}
+    columns |= {key: getattr(table, key)[boxes] for key in _BOX_COLUMNS}
+    return replace(table, **lists, **columns, image=image[boxes], splits={})
+
+
+def concatenate(tables: list[Annotations]) -> Annotations:
+    """One table under another; classes are the first one's."""
+    starts = np.cumsum([0, *(len(table.names) for table in tables)])
+    lists = {
+        key: [item for table in tables for item in getattr(table, key)]
+        for key in ("names", "paths", "files", "faults", "notes")
+    }
+    columns = {key: np.concatenate([getattr(t, key) for t in tables]) for key in (*_IMAGE_COLUMNS, *_BOX_COLUMNS)}
+    image = np.concatenate([table.image + start for table, start in zip(tables, starts, strict=False)])
+    return replace(tables[0], **lists, **columns, image=image, splits={})
+
+
+def box_fault(table: Annotations, row: int, fault: int) -> Fault:
+    """The fault of one box, in words."""
+    numbers = "({:g}, {:g}, {:g}, {:g})".format(*table.xyxy[row])
+    message = {
+        BAD_NUMBER: "its numbers can't be read, or are not finite",
+        INVERTED: f"right is left of left, or bottom above top: {numbers}",
+        ZERO_AREA: f"no area: {numbers}",
+        OUTSIDE: f"wholly outside its image: {numbers}",
+        BAD_LABEL: "its class is none of the data set's",
+    }[fault]
+    return Fault(BOX_FAULTS[fault], table.files[table.image[row]], int(table.number[row]), message)
+
+
+@dataclass
+class Builder:
+    """Fills a table one image and one box at a time."""
+
+    names: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    there: list[bool] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    boxes: list[tuple[int, int, tuple[float, ...], tuple[float, ...], tuple[float, ...], int, int]] = field(
+        default_factory=list
+    )
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[Fault] = field(default_factory=list)
+
+    def add_image(self, name: str, file: str, size: tuple[int, int], there: bool) -> None:
+        """An image (path relative to the data set), to which the boxes added next belong."""
+        self.names.append(name)
+        self.files.append(file)
+        self.there.append(there)
+        self.sizes.append(size)
+
+    def add_box(
+        self, number: int, xyxy: tuple[float, ...], extent: tuple[float, float], label: int, code: int = NORMAL
+    ) -> None:
+        """A box of the last image; ``extent`` is its width and height as written, ``label`` -1 where it has no class."""
+        xywh = (xyxy[0], xyxy[1], xyxy[2] - xyxy[0], xyxy[3] - xyxy[1])
+        self.boxes.append((len(self.names) - 1, number, xyxy, xywh, extent, label, code))
+
+    def build(self, root: Path, layout: str, classes: tuple[str, ...]) -> Annotations:
+        """The table; category ids are label + 1, image ids 1-based places."""
+        columns = list(zip(*self.boxes, strict=True)) or [()] * 7
+        image, number, xyxy, xywh, extent, labels, code = map(np.asarray, columns)
+        xyxy = xyxy.astype(np.float64).reshape(-1, 4)
+        xywh = xywh.astype(np.float64).reshape(-1, 4)
+        labels = labels.astype(np.int64)
+        fault = geometry_faults(extent.astype(np.float64).reshape(-1, 2), np.isfinite(xyxy).all(1))
+        fault[(fault == SOUND) & ((labels < 0) | (labels >= len(classes)))] = BAD_LABEL
+        return Annotations(
+            root=root,
+            layout=layout,
+            classes=classes,
+            category_ids=np.arange(1, len(classes) + 1),
+            names=self.names,
+            paths=self.names,
+            files=self.files,
+            there=np.array(self.there, np.bool_),
+            sizes=np.array(self.sizes, np.int32).reshape(-1, 2),
+            image_ids=np.arange(1, len(self.names) + 1),
+            image=image.astype(np.int64),
+            number=number.astype(np.int64),
+            xyxy=xyxy,
+            xywh=xywh,
+            labels=labels,
+            code=code.astype(np.uint8),
+            areas=xywh[:, 2] * xywh[:, 3],
+            annotation_ids=np.arange(1, len(labels) + 1),
+            fault=fault,
+            faults=self.faults,
+            notes=self.notes,
+        )

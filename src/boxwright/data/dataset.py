@@ -1,0 +1,164 @@
+"""The data set that training and evaluation read: packed arrays, cheap to hand to workers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from boxwright.data.annotations import CROWD, DIFFICULT, NORMAL, Fault
+from boxwright.data.files import Strings
+
+__all__ = ["CROWD", "DIFFICULT", "NORMAL", "DetectionDataset", "LeftOut", "Target"]
+
+
+class Target(NamedTuple):
+    """What is in one image."""
+
+    boxes: NDArray[np.float32]
+    """(g, 4) xyxy, pixels of the image."""
+    labels: NDArray[np.int64]
+    """(g,) 0..K-1."""
+    code: NDArray[np.uint8]
+    """(g,) NORMAL, CROWD or DIFFICULT."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What reading left out of a data set, and what it changed."""
+
+    faults: tuple[Fault, ...] = ()
+    """Erroneous files (``box`` None) and boxes, none of which is in the data set."""
+    rounded: int = 0
+    """Boxes that left their image by at most 1 px and were clipped."""
+    clipped: int = 0
+    """Boxes that left it by more and were clipped."""
+    negatives: int = 0
+    """Images without objects that ``negatives`` dropped."""
+
+    def summary(self) -> str:
+        """One line; empty where nothing is worth a word."""
+        files = Counter(fault.kind for fault in self.faults if fault.box is None)
+        boxes = Counter(fault.kind for fault in self.faults if fault.box is not None)
+        parts = [
+            f"{_count(sum(kinds.values()), what)} left out ({', '.join(f'{n} {kind}' for kind, n in kinds.items())})"
+            for kinds, what in ((files, "file"), (boxes, "box"))
+            if kinds
+        ]
+        if self.clipped:
+            parts.append(f"{_count(self.clipped, 'box')} clipped to the image by more than 1 px")
+        if self.negatives:
+            parts.append(f"{_count(self.negatives, 'image')} without objects dropped")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class DetectionDataset:
+    """n images, m boxes and K classes, read by :func:`boxwright.read_dataset`. Boxes lie image by image."""
+
+    root: Path
+    layout: str
+    """ "voc", "coco" or "yolo"."""
+    split: str | None
+    classes: tuple[str, ...]
+    names: Strings
+    """Files as the data set names them: relative to ``root``, or COCO's ``file_name``."""
+    paths: Strings
+    """Files relative to ``root``."""
+    sizes: NDArray[np.int32]
+    """(n, 2) height and width as annotated, or from the image's header; 0 where neither tells."""
+    image_ids: NDArray[np.int64]
+    """(n,) COCO's own; else the 1-based place in the sorted file names of the split."""
+    offsets: NDArray[np.int64]
+    """(n + 1,) boxes of image i are ``offsets[i]:offsets[i + 1]``."""
+    boxes: NDArray[np.float32]
+    """(m, 4) xyxy, pixels of the upright image, clipped to it."""
+    labels: NDArray[np.int64]
+    """(m,) 0..K-1."""
+    code: NDArray[np.uint8]
+    """(m,) NORMAL, CROWD or DIFFICULT; the latter two are ignored by matching."""
+    xywh: NDArray[np.float64]
+    """(m, 4) as annotated, for evaluation."""
+    areas: NDArray[np.float64]
+    """(m,) COCO's own, else width x height."""
+    annotation_ids: NDArray[np.int64]
+    category_ids: NDArray[np.int64]
+    """(K,) COCO's own, else label + 1."""
+    has_images: bool
+    """False where not one image file is there: annotations alone are enough to evaluate results."""
+    left_out: LeftOut
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def name(self, index: int) -> str:
+        """The image's file as the data set names it."""
+        return self.names[index]
+
+    def path(self, index: int) -> Path:
+        """The image's file."""
+        return self.root / self.paths[index]
+
+    def target(self, index: int) -> Target:
+        """Boxes, labels and codes of an image, as views."""
+        span = slice(self.offsets[index], self.offsets[index + 1])
+        return Target(self.boxes[span], self.labels[span], self.code[span])
+
+    def subset(self, indices: ArrayLike) -> DetectionDataset:
+        """The same data set with these images alone, in this order; ids stay."""
+        rows = np.asarray(indices, np.int64)
+        counts = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        boxes = np.repeat(self.offsets[rows] - offsets[:-1], counts) + np.arange(offsets[-1])
+        names = Strings.pack(self.names[row] for row in rows)
+        return replace(
+            self,
+            names=names,
+            paths=names if self.paths is self.names else Strings.pack(self.paths[row] for row in rows),
+            sizes=self.sizes[rows],
+            image_ids=self.image_ids[rows],
+            offsets=offsets,
+            boxes=self.boxes[boxes],
+            labels=self.labels[boxes],
+            code=self.code[boxes],
+            xywh=self.xywh[boxes],
+            areas=self.areas[boxes],
+            annotation_ids=self.annotation_ids[boxes],
+        )
+
+    def coco_json(self) -> dict[str, Any]:
+        """The ground truth as COCO JSON; difficult boxes carry ``difficult`` and ``ignore``, crowds ``iscrowd``."""
+        owners = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        return {
+            "images": [
+                {"id": int(self.image_ids[row]), "file_name": self.name(row), "height": int(h), "width": int(w)}
+                for row, (h, w) in enumerate(self.sizes)
+            ],
+            "categories": [
+                {"id": int(number), "name": name} for number, name in zip(self.category_ids, self.classes, strict=True)
+            ],
+            "annotations": [self._coco_box(box, int(owner)) for box, owner in enumerate(owners)],
+        }
+
+    def _coco_box(self, box: int, image: int) -> dict[str, Any]:
+        label, difficult = int(self.labels[box]), int(self.code[box] == DIFFICULT)
+        return {
+            "id": int(self.annotation_ids[box]),
+            "image_id": int(self.image_ids[image]),
+            "file_name": self.name(image),
+            "category_id": int(self.category_ids[label]),
+            "category": self.classes[label],
+            "bbox": self.xywh[box].tolist(),
+            "area": float(self.areas[box]),
+            "iscrowd": int(self.code[box] == CROWD),
+            "ignore": difficult,
+            "difficult": difficult,
+        }
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what if number == 1 else what + ('es' if what == 'box' else 's')}"

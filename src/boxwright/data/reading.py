@@ -1,0 +1,188 @@
+"""From a folder to a :class:`DetectionDataset`: the one function that training and evaluation call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boxwright.data.annotations import SOUND, Annotations, Fault, Placed, box_fault, place, select
+from boxwright.data.dataset import DetectionDataset, LeftOut
+from boxwright.data.files import Strings
+from boxwright.data.images import image_size
+from boxwright.data.layout import Reader, open_layout
+from boxwright.data.splits import HASHED, find_split, hashed_splits
+from boxwright.errors import DataError
+from boxwright.text import did_you_mean
+
+ROUNDING = 1.0
+"""Pixels by which a box may leave its image as mere rounding."""
+
+
+def read_dataset(
+    path: str | Path,
+    split: str | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    negatives: str = "keep",
+    voc_one_based: bool | None = None,
+) -> DetectionDataset:
+    """Reads a folder in VOC, COCO or YOLO layout, whichever it is.
+
+    Erroneous boxes and files are left out and told in ``left_out``; images are not decoded.
+
+    Args:
+        split: its name; None for all images. Data without splits is split 80 / 10 / 10 into train, val and test by the
+            hash of the file names, byte-identical images together.
+        classes: only these, in this order.
+        negatives: images without objects: "keep", "drop", or "ratio:0.1" for at most 0.1 to each image with objects.
+        voc_one_based: whether VOC boxes count pixels from 1; None: those do whose <source><database> is Pascal VOC's.
+
+    Raises:
+        DataError: where the folder, the split or a class is not there, or no image is left.
+    """
+    share = _negative_share(negatives)
+    reader = open_layout(path, voc_one_based)
+    name = None if split is None else find_split(reader.splits or HASHED, split, Path(path))
+    table = _read(reader, name)
+    if not table.names:
+        reason = f" ({table.faults[0].file}: {table.faults[0].message})" if table.faults else ""
+        raise DataError(f"{path}: no image{f' in split {name!r}' if name else ''}{reason}")
+    faults = list(table.faults)
+    has_images = bool(table.there.any())
+    if has_images:
+        table = _without_missing(table, faults)
+    placed = place(table, _true_sizes(table))
+    bad = np.flatnonzero(placed.fault != SOUND)
+    faults += [box_fault(table, row, int(placed.fault[row])) for row in bad]
+    names, labels = _choose_classes(table, classes, Path(path))
+    kept = np.flatnonzero((placed.fault == SOUND) & (labels >= 0))
+    images = _with_negatives(table, kept, share)
+    left_out = LeftOut(
+        tuple(faults),
+        int(((placed.overhang > 0) & (placed.overhang <= ROUNDING)).sum()),
+        int((placed.overhang > ROUNDING).sum()),
+        len(table.names) - len(images),
+    )
+    dataset = _pack(table, placed, name, names, labels, kept, has_images, left_out)
+    return dataset if len(images) == len(dataset) else dataset.subset(images)
+
+
+def _read(reader: Reader, split: str | None) -> Annotations:
+    """The table of one split, or of all images; ids of data without ids are places in it."""
+    table = reader.read((split,) if split and reader.splits else ())
+    if split:
+        rows = table.splits if reader.splits else hashed_splits(reader.tree.root, table.paths)
+        table = select(table, rows.get(split, np.zeros(0, np.int64)))
+    if reader.layout != "coco":
+        table.image_ids = np.arange(1, len(table.names) + 1)
+        table.annotation_ids = np.arange(1, len(table.labels) + 1)
+    return table
+
+
+def _without_missing(table: Annotations, faults: list[Fault]) -> Annotations:
+    missing = np.flatnonzero(~table.there)
+    faults += [missing_image(table, row) for row in missing]
+    return select(table, np.flatnonzero(table.there)) if len(missing) else table
+
+
+def missing_image(table: Annotations, row: int) -> Fault:
+    """The fault of an image that is not there."""
+    return Fault("missing-image", table.files[row], None, f"no image {table.paths[row]}")
+
+
+def _true_sizes(table: Annotations) -> NDArray[np.int32]:
+    """Sizes as annotated, from the image's header where they are unknown or a box leaves them."""
+    sizes = table.sizes.copy()
+    placed = place(table, sizes)
+    doubtful = np.zeros(len(sizes), np.bool_)
+    doubtful[table.image[(placed.overhang > 0) | (placed.fault != table.fault)]] = True
+    doubtful |= (sizes <= 0).any(1)
+    for row in np.flatnonzero(doubtful & table.there):
+        try:
+            sizes[row] = image_size(table.root / table.paths[row])
+        except DataError:  # it is met again, and told, where it is decoded
+            continue
+    return sizes
+
+
+def _choose_classes(
+    table: Annotations, classes: Sequence[str] | None, path: Path
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The classes asked for, and each box's label among them (-1 for none)."""
+    if classes is None:
+        return table.classes, table.labels
+    for name in classes:
+        if name not in table.classes:
+            raise DataError(f"{path}: no class {name!r}{did_you_mean(name, table.classes)}")
+    if len(set(classes)) < len(classes):
+        raise DataError(f"{path}: Expected distinct classes but got {', '.join(classes)}")
+    places = np.full(len(table.classes) + 1, -1, np.int64)  # the last is for boxes without a label
+    places[[table.classes.index(name) for name in classes]] = np.arange(len(classes))
+    return tuple(classes), places[table.labels]
+
+
+def _negative_share(negatives: str) -> float | None:
+    """Negatives allowed to each image with objects; None for all."""
+    kind, _, number = negatives.partition(":")
+    if kind in ("keep", "drop") and not number:
+        return None if kind == "keep" else 0.0
+    try:
+        share = float(number) if kind == "ratio" else -1.0
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < float("inf"):
+        raise DataError(f"Expected negatives to be keep, drop or ratio:<number>, for one ratio:0.1, but got {negatives!r}")
+    return share
+
+
+def _with_negatives(table: Annotations, boxes: NDArray[np.int64], share: float | None) -> NDArray[np.int64]:
+    """Rows of the images that stay; which negatives do is decided by the hash of their names."""
+    rows = np.arange(len(table.names))
+    if share is None:
+        return rows
+    positive = np.zeros(len(rows), np.bool_)
+    positive[table.image[boxes]] = True
+    empty = sorted(rows[~positive], key=lambda row: blake2b(table.names[row].encode("utf-8", "surrogateescape")).digest())
+    positive[empty[: int(share * positive.sum())]] = True
+    return np.flatnonzero(positive)
+
+
+def _pack(
+    table: Annotations,
+    placed: Placed,
+    split: str | None,
+    classes: tuple[str, ...],
+    labels: NDArray[np.int64],
+    kept: NDArray[np.int64],
+    has_images: bool,
+    left_out: LeftOut,
+) -> DetectionDataset:
+    names = Strings.pack(table.names)
+    counts = np.bincount(table.image[kept], minlength=len(table.names))
+    own_ids = table.layout == "coco"
+    return DetectionDataset(
+        root=table.root,
+        layout=table.layout,
+        split=split,
+        classes=classes,
+        names=names,
+        paths=names if table.paths is table.names else Strings.pack(table.paths),
+        sizes=_true_sizes(table),
+        image_ids=table.image_ids,
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        boxes=placed.boxes[kept],
+        labels=labels[kept],
+        code=table.code[kept],
+        xywh=table.xywh[kept],
+        areas=table.areas[kept],
+        annotation_ids=table.annotation_ids[kept],
+        category_ids=table.category_ids[[table.classes.index(name) for name in classes]]
+        if own_ids
+        else np.arange(1, len(classes) + 1),
+        has_images=has_images,
+        left_out=left_out,
+    )

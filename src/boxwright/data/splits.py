@@ -1,0 +1,111 @@
+"""Names of splits, and a split for data that has none."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boxwright.errors import DataError
+from boxwright.text import did_you_mean
+
+HASHED = ("train", "val", "test")
+_SHARES = (0.8, 0.9, 1.0)  # upper ends of train, val, test
+_ALIASES = {"valid": "val", "validation": "val"}
+_YEAR = re.compile(r"[_-]?(?:19|20)\d\d$")
+
+
+def canonical(name: str) -> str:
+    """The split's name as boxwright says it: valid is val."""
+    return _ALIASES.get(name.lower(), name)
+
+
+def without_years(names: Iterable[str]) -> dict[str, str]:
+    """Canonical split for each name, without the year (train2017 is train) where that leaves them distinct."""
+    names = list(names)
+    short = [canonical(_YEAR.sub("", name)) for name in names]
+    return {n: s if s and short.count(s) == 1 else canonical(n) for n, s in zip(names, short, strict=True)}
+
+
+def is_split_name(name: str) -> bool:
+    """Whether a name is one that splits usually have."""
+    return canonical(_YEAR.sub("", name)).lower() in {*HASHED, "trainval", "minival", "dev"}
+
+
+def find_split(available: Sequence[str], split: str, root: Path) -> str:
+    """The available split that is meant.
+
+    Raises:
+        DataError: naming the splits that there are.
+    """
+    for name in (split, canonical(split), canonical(_YEAR.sub("", split))):
+        if name in available:
+            return name
+    raise DataError(f"{root}: no split {split!r}{did_you_mean(split, available)}")
+
+
+def hashed_splits(root: Path, paths: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """80 / 10 / 10 by the BLAKE2b hash of the file name, so that an image stays where it is when others come.
+
+    Byte-identical images go together, by the name that sorts first. Where val or test would be empty and there are
+    at least three distinct images, those with the highest hashes fill it.
+
+    Returns:
+        Rows of ``paths`` (relative to ``root``) of train, val and test.
+    """
+    groups = identical_files(root, paths)
+    place = {rows[0]: _fraction(min(Path(paths[row]).name for row in rows)) for rows in groups}
+    homes: dict[str, list[int]] = {name: [] for name in HASHED}
+    for first, value in sorted(place.items(), key=lambda item: item[1]):
+        homes[HASHED[int(np.searchsorted(_SHARES, value, side="right"))]].append(first)
+    for name in ("test", "val"):
+        if not homes[name] and len(groups) >= 3:
+            homes[name].append(max(homes.values(), key=len).pop())
+    members = {rows[0]: rows for rows in groups}
+    return {
+        name: np.array(sorted(row for first in firsts for row in members[first]), np.int64)
+        for name, firsts in homes.items()
+    }
+
+
+def identical_files(root: Path, paths: Sequence[str]) -> list[list[int]]:
+    """Rows of byte-identical files, in groups; a file that can't be read is alone. Only equal sizes are compared."""
+    by_size: Mapping[object, list[int]] = _group((_size(root / path, row), row) for row, path in enumerate(paths))
+    groups: list[list[int]] = []
+    for rows in by_size.values():
+        if len(rows) == 1:
+            groups.append(rows)
+        else:
+            groups.extend(_group((_digest(root / paths[row], row), row) for row in rows).values())
+    return groups
+
+
+def _group(pairs: Iterable[tuple[object, int]]) -> dict[object, list[int]]:
+    groups: dict[object, list[int]] = defaultdict(list)
+    for key, row in pairs:
+        groups[key].append(row)
+    return groups
+
+
+def _size(path: Path, row: int) -> object:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return ("alone", row)
+
+
+def _digest(path: Path, row: int) -> object:
+    try:
+        return blake2b(path.read_bytes(), digest_size=16).digest()
+    except OSError:
+        return ("alone", row)
+
+
+def _fraction(name: str) -> float:
+    """Uniform in [0, 1) by the name."""
+    return int.from_bytes(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=6).digest()) / 2**48
