@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,13 +81,14 @@ class Placed(NamedTuple):
     """(m,) pixels by which the box as written leaves the image, 0 where it doesn't."""
 
 
-def geometry_faults(extent: NDArray[np.float64], finite: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """(m,) faults by width and height as written (m, 2), and whether all four numbers could be read."""
+def geometry_faults(extent: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """(m,) faults by width and height as written (m, 2), and by all the numbers (m, 4), NaN where unreadable."""
     with np.errstate(invalid="ignore"):
-        fault = np.where((extent == 0).any(1), ZERO_AREA, SOUND)
+        fault = np.full(len(extent), SOUND, np.uint8)
+        fault[(extent == 0).any(1)] = ZERO_AREA
         fault[(extent < 0).any(1)] = INVERTED
-    fault[~finite] = BAD_NUMBER
-    return fault.astype(np.uint8)
+    fault[~np.isfinite(numbers).all(1)] = BAD_NUMBER
+    return fault
 
 
 def place(table: Annotations, sizes: NDArray[np.int32]) -> Placed:
@@ -119,8 +120,8 @@ def select(table: Annotations, rows: NDArray[np.int64]) -> Annotations:
     image = place[table.image]
     boxes = np.flatnonzero(image >= 0)
     boxes = boxes[np.argsort(image[boxes], kind="stable")]
-    lists = {key: [getattr(table, key)[row] for row in rows] for key in ("names", "paths", "files")}
-    columns = {key: getattr(table, key)[rows] for key in _IMAGE_COLUMNS}
+    lists: dict[str, Any] = {key: [getattr(table, key)[row] for row in rows] for key in ("names", "paths", "files")}
+    columns: dict[str, Any] = {key: getattr(table, key)[rows] for key in _IMAGE_COLUMNS}
     columns |= {key: getattr(table, key)[boxes] for key in _BOX_COLUMNS}
     return replace(table, **lists, **columns, image=image[boxes], splits={})
 
@@ -128,11 +129,13 @@ def select(table: Annotations, rows: NDArray[np.int64]) -> Annotations:
 def concatenate(tables: list[Annotations]) -> Annotations:
     """One table under another; classes are the first one's."""
     starts = np.cumsum([0, *(len(table.names) for table in tables)])
-    lists = {
+    lists: dict[str, Any] = {
         key: [item for table in tables for item in getattr(table, key)]
         for key in ("names", "paths", "files", "faults", "notes")
     }
-    columns = {key: np.concatenate([getattr(t, key) for t in tables]) for key in (*_IMAGE_COLUMNS, *_BOX_COLUMNS)}
+    columns: dict[str, Any] = {
+        key: np.concatenate([getattr(table, key) for table in tables]) for key in (*_IMAGE_COLUMNS, *_BOX_COLUMNS)
+    }
     image = np.concatenate([table.image + start for table, start in zip(tables, starts, strict=False)])
     return replace(tables[0], **lists, **columns, image=image, splits={})
 
@@ -174,7 +177,7 @@ class Builder:
     def add_box(
         self, number: int, xyxy: tuple[float, ...], extent: tuple[float, float], label: int, code: int = NORMAL
     ) -> None:
-        """A box of the last image; ``extent`` is its width and height as written, ``label`` -1 where it has no class."""
+        """A box of the last image; ``extent`` is width and height as written, ``label`` -1 where it has no class."""
         xywh = (xyxy[0], xyxy[1], xyxy[2] - xyxy[0], xyxy[3] - xyxy[1])
         self.boxes.append((len(self.names) - 1, number, xyxy, xywh, extent, label, code))
 
@@ -185,7 +188,7 @@ class Builder:
         xyxy = xyxy.astype(np.float64).reshape(-1, 4)
         xywh = xywh.astype(np.float64).reshape(-1, 4)
         labels = labels.astype(np.int64)
-        fault = geometry_faults(extent.astype(np.float64).reshape(-1, 2), np.isfinite(xyxy).all(1))
+        fault = geometry_faults(extent.astype(np.float64).reshape(-1, 2), xyxy)
         fault[(fault == SOUND) & ((labels < 0) | (labels >= len(classes)))] = BAD_LABEL
         return Annotations(
             root=root,

@@ -208,7 +208,7 @@ class CocoReader:
         boxes, number, image = _owned(content, rows, file, faults)
         xywh = np.array([box.bbox for box in boxes], np.float64).reshape(-1, 4)
         labels, fault = _labels(boxes, content.categories, classes)
-        shape_fault = geometry_faults(xywh[:, 2:], np.isfinite(xywh).all(1))
+        shape_fault = geometry_faults(xywh[:, 2:], xywh)
         areas = np.array([_NAN if box.area is None else box.area for box in boxes], np.float64)
         code = np.array([_code(box) for box in boxes], np.uint8)
         ids = np.array([0 if box.id is None else box.id for box in boxes], np.int64)

@@ -67,4 +67,5 @@ def available_splits(path: str | Path) -> tuple[str, ...]:
     Raises:
         DataError: as :func:`boxwright.read_dataset`.
     """
-    return open_layout(path).splits or HASHED
+    splits = open_layout(path).splits
+    return (*(name for name in HASHED if name in splits), *(s for s in splits if s not in HASHED)) if splits else HASHED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from boxwright.data.dataset import DetectionDataset, LeftOut
 from boxwright.data.files import Strings
 from boxwright.data.images import image_size
 from boxwright.data.layout import Reader, open_layout
-from boxwright.data.splits import HASHED, find_split, hashed_splits
+from boxwright.data.splits import HASHED, find_split, hashed_fraction, hashed_splits
 from boxwright.errors import DataError
 from boxwright.text import did_you_mean
 
@@ -55,8 +54,9 @@ def read_dataset(
     has_images = bool(table.there.any())
     if has_images:
         table = _without_missing(table, faults)
-    placed = place(table, _true_sizes(table))
-    bad = np.flatnonzero(placed.fault != SOUND)
+    table.sizes = _true_sizes(table)
+    placed = place(table, table.sizes)
+    bad = np.flatnonzero(placed.fault != SOUND).tolist()
     faults += [box_fault(table, row, int(placed.fault[row])) for row in bad]
     names, labels = _choose_classes(table, classes, Path(path))
     kept = np.flatnonzero((placed.fault == SOUND) & (labels >= 0))
@@ -85,7 +85,7 @@ def _read(reader: Reader, split: str | None) -> Annotations:
 
 def _without_missing(table: Annotations, faults: list[Fault]) -> Annotations:
     missing = np.flatnonzero(~table.there)
-    faults += [missing_image(table, row) for row in missing]
+    faults += [missing_image(table, row) for row in missing.tolist()]
     return select(table, np.flatnonzero(table.there)) if len(missing) else table
 
 
@@ -135,7 +135,7 @@ def _negative_share(negatives: str) -> float | None:
     except ValueError:
         share = -1.0
     if not 0 <= share < float("inf"):
-        raise DataError(f"Expected negatives to be keep, drop or ratio:<number>, for one ratio:0.1, but got {negatives!r}")
+        raise DataError(f"Expected negatives to be keep, drop or ratio:<number> (ratio:0.1) but got {negatives!r}")
     return share
 
 
@@ -146,7 +146,7 @@ def _with_negatives(table: Annotations, boxes: NDArray[np.int64], share: float |
         return rows
     positive = np.zeros(len(rows), np.bool_)
     positive[table.image[boxes]] = True
-    empty = sorted(rows[~positive], key=lambda row: blake2b(table.names[row].encode("utf-8", "surrogateescape")).digest())
+    empty = sorted(rows[~positive].tolist(), key=lambda row: hashed_fraction(table.names[row]))
     positive[empty[: int(share * positive.sum())]] = True
     return np.flatnonzero(positive)
 
@@ -170,8 +170,8 @@ def _pack(
         split=split,
         classes=classes,
         names=names,
-        paths=names if table.paths is table.names else Strings.pack(table.paths),
-        sizes=_true_sizes(table),
+        paths=names if table.paths == table.names else Strings.pack(table.paths),
+        sizes=table.sizes,
         image_ids=table.image_ids,
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         boxes=placed.boxes[kept],

@@ -59,7 +59,7 @@ def hashed_splits(root: Path, paths: Sequence[str]) -> dict[str, NDArray[np.int6
         Rows of ``paths`` (relative to ``root``) of train, val and test.
     """
     groups = identical_files(root, paths)
-    place = {rows[0]: _fraction(min(Path(paths[row]).name for row in rows)) for rows in groups}
+    place = {rows[0]: hashed_fraction(min(Path(paths[row]).name for row in rows)) for rows in groups}
     homes: dict[str, list[int]] = {name: [] for name in HASHED}
     for first, value in sorted(place.items(), key=lambda item: item[1]):
         homes[HASHED[int(np.searchsorted(_SHARES, value, side="right"))]].append(first)
@@ -106,6 +106,6 @@ def _digest(path: Path, row: int) -> object:
         return ("alone", row)
 
 
-def _fraction(name: str) -> float:
+def hashed_fraction(name: str) -> float:
     """Uniform in [0, 1) by the name."""
     return int.from_bytes(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=6).digest()) / 2**48

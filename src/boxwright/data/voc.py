@@ -72,10 +72,11 @@ class VocReader:
         """All images, whatever ``splits``: the classes are those of the whole data set."""
         builder = Builder()
         parsed = [(name, self._parse(name, builder)) for name in self.tree.files(self.annotations, ".xml")]
-        found = [(self._image_of(name, file, builder), name, file) for name, file in parsed if file]
+        placed = ((self._image_of(name, file, builder), name, file) for name, file in parsed if file)
+        found = sorted(((image, name, file) for image, name, file in placed if image), key=lambda item: item[0])
         names = sorted({thing.name for _, file in parsed if file for thing in file.objects if thing.name.strip()})
         labels = {name: label for label, name in enumerate(names)}
-        for image, name, file in sorted((item for item in found if item[0]), key=lambda item: item[0]):
+        for image, name, file in found:
             builder.add_image(image, join(self.annotations, name), file.size, self.tree.state(image) == "there")
             self._add_boxes(file, labels, builder)
         rows = {stem(file): row for row, file in enumerate(builder.files)}
@@ -173,9 +174,9 @@ class VocReader:
             for name in sorted(set(names) - files):
                 wanted = join(self.annotations, name + ".xml")
                 outside = self.tree.state(wanted) == "outside"
-                kind, text = ("path-outside", "leaves the data set") if outside else ("missing-annotation", "is missing")
-                file = join(self._main, split + ".txt")
-                builder.faults.append(Fault(kind, file, None, f"{name}: its file {wanted} {text}"))
+                kind = "path-outside" if outside else "missing-annotation"
+                text = f"{name}: {wanted} {'leaves the data set' if outside else 'is missing'}"
+                builder.faults.append(Fault(kind, join(self._main, split + ".txt"), None, text))
 
 
 def _object(node: Any) -> VocObject:

@@ -1,4 +1,4 @@
-"""YOLO text files: one an image, a line a box: class, centre and size as fractions of the image, or class and polygon."""
+"""YOLO text files, one an image, a line a box: class, then centre and size as fractions of the image, or a polygon."""
 
 from __future__ import annotations
 
@@ -91,8 +91,10 @@ class YoloReader:
             for name in self.tree.files(folder, ".txt")
             if (path := join(folder, name)) not in wanted and name != "classes.txt"
         ]
-        return [Fault("orphan-image", path, None, "has no label file, so it counts as without objects") for path in bare] + [
-            Fault("orphan-label", path, None, "has no image in any split") for path in lost
+        text = "has no label file, so it counts as without objects"
+        return [
+            *(Fault("orphan-image", path, None, text) for path in bare),
+            *(Fault("orphan-label", path, None, "has no image in any split") for path in lost),
         ]
 
     def _add(self, path: str, labels: dict[int, int], builder: Builder) -> None:
