@@ -7,6 +7,7 @@ import pytest
 from coco_scenes import Scene, assert_equal, make_scene, reference
 
 from boxwright.evaluate import detection_metrics, match_detections, matches
+from boxwright.evaluate.coco import _needed
 
 KINDS = {
     "plain": {},
@@ -149,6 +150,33 @@ def test_a_single_threshold_and_other_limits():
     assert np.isnan(table.AP50)
     fewer = detection_metrics(*scene.columns(), scene.classes, max_detections=(1, 2, 10))
     assert pytest.approx(evaluator.stats[7], abs=1e-9) == fewer.AR100
+
+
+def test_threshold_one_is_reached_up_to_rounding():
+    """An overlap of 1 - 1e-11 counts as 1, one of 1 - 1e-9 doesn't."""
+    target = {"boxes": [[0, 0, 10, 10]], "labels": [0]}
+    for short, expected in ((1e-11, 1.0), (1e-9, 0.0)):
+        found = {"boxes": [[0, 0, 10, 10 * (1 - short)]], "labels": [0], "scores": [0.01]}
+        table = detection_metrics([found], [target], ["a"], iou_thresholds=[1.0])
+        assert table.numbers["AP"] == pytest.approx(expected)
+
+
+def test_the_detection_after_the_last_allowed_matches_nothing():
+    target = {"boxes": [[0, 0, 10, 10]], "labels": [0]}
+    boxes = np.tile([50.0, 50, 60, 60], (101, 1))
+    boxes[100] = target["boxes"][0]
+    found = {"boxes": boxes, "labels": [0] * 101, "scores": np.linspace(0.9, 0.01, 101)}
+    table = detection_metrics([found], [target], ["a"])
+    assert not table.matches.true_positive.any()
+    assert table.numbers["AR100"] == 0
+    assert table.matches.target.max() == -1
+
+
+def test_true_positives_needed_for_each_recall():
+    """In float64, j / n >= r is decided by the rounded quotient, as pycocotools searches it."""
+    for count in range(1, 1500):
+        expected = np.searchsorted(np.arange(count + 1) / count, np.linspace(0, 1, 101))
+        np.testing.assert_array_equal(_needed(np.array([count]))[0], expected)
 
 
 def test_chunks_of_pairs_do_not_matter(monkeypatch):
