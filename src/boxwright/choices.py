@@ -1,0 +1,73 @@
+"""The parts that a recipe names in text: ``"atss:top=9"`` is a function of the library with an option bound.
+
+The names of each kind stand in one table below; options are checked against the function's own signature.
+Nothing here imports torch before a choice is resolved, so that the command line can check a recipe at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import yaml
+
+from boxwright.errors import RecipeError
+from boxwright.text import did_you_mean
+
+# kind -> name -> where it lives; None: no such part
+CHOICES: dict[str, dict[str, str | None]] = {
+    "anchors": {"squares": "anchors:AnchorSpec.squares"},
+    "matcher": {"atss": "matching:match_atss", "iou": "matching:match_iou"},
+    "coder": {
+        "delta": "coding:DeltaCoder",
+        "distribution": "coding:DistributionCoder",
+    },
+    "miner": {"none": None, "hard_negatives": "mining:hard_negatives"},
+    "class_loss": {
+        "cross_entropy": "losses:cross_entropy",
+        "quality_focal": "losses:quality_focal_loss",
+    },
+    "box_loss": {
+        "smooth_l1": "losses:smooth_l1_loss",
+        "l1": "losses:l1_loss",
+        "iou": "losses:iou_loss",
+        "giou": "losses:giou_loss",
+        "diou": "losses:diou_loss",
+        "ciou": "losses:ciou_loss",
+    },
+}
+
+
+def parse_choice(kind: str, text: str) -> tuple[str, dict[str, Any]]:
+    """``"atss:top=9"`` -> ``("atss", {"top": 9})``. Raises RecipeError for a name that the kind does not have."""
+    name, _, rest = text.partition(":")
+    name = name.strip()
+    if name not in CHOICES[kind]:
+        raise RecipeError(f"unknown {kind} {name!r}{did_you_mean(name, CHOICES[kind])}")
+    options = {}
+    for item in filter(None, (part.strip() for part in rest.split(","))):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise RecipeError(f"Expected {kind} as name:option=value but got {text!r}")
+        options[key.strip()] = yaml.safe_load(value)
+    return name, options
+
+
+def resolve_choice(kind: str, text: str) -> Callable[..., Any] | None:
+    """The part itself, options bound. Raises RecipeError for an option that it does not take."""
+    name, options = parse_choice(kind, text)
+    where = CHOICES[kind][name]
+    if where is None:
+        return None
+    module, _, attributes = where.partition(":")
+    part = import_module(f"boxwright.{module}")
+    for attribute in attributes.split("."):
+        part = getattr(part, attribute)
+    known = [p.name for p in inspect.signature(part).parameters.values() if p.default is not p.empty]
+    for option in options:
+        if option not in known:
+            raise RecipeError(f"{kind} {name!r} has no option {option!r}{did_you_mean(option, known)}")
+    return partial(part, **options)

@@ -1,0 +1,219 @@
+"""Augmentation that chooses its window first and resamples once.
+
+A ``Frame`` is the rectangle of the image that the network's square input shows; it may reach beyond the image, which
+is filled with grey. Boxes are float xyxy throughout: in pixels of the image before, of the input after.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+FILL = 114
+"""Grey level of what lies outside the image."""
+
+_MIN_VISIBLE = 0.3  # a box keeps its place while this share of its area is in the frame
+_MIN_SIDE = 2.0  # pixels of the input; less can't be learnt
+_CROP_OVERLAPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # SSD (arXiv:1512.02325), section 2.2; None: the whole image
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The rectangle x0, y0, x1, y1 of an image (pixels) that fills a square input of side ``size``, mirrored or not."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    size: int
+    mirror_x: bool = False
+    mirror_y: bool = False
+
+    @classmethod
+    def whole(cls, height: int, width: int, size: int, resize: Literal["squash", "pad"] = "squash") -> Frame:
+        """All of an image: stretched to the square, or in its middle with the aspect kept."""
+        if resize == "squash":
+            return cls(0, 0, width, height, size)
+        side = max(height, width)
+        x0, y0 = (width - side) / 2, (height - side) / 2
+        return cls(x0, y0, x0 + side, y0 + side, size)
+
+    def to_input(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Boxes (n, 4) in pixels of the image -> in pixels of the input."""
+        scale, origin = self._map()
+        moved = (boxes - origin) * scale
+        if self.mirror_x:
+            moved[:, [0, 2]] = self.size - moved[:, [2, 0]]
+        if self.mirror_y:
+            moved[:, [1, 3]] = self.size - moved[:, [3, 1]]
+        return moved.astype(np.float32)
+
+    def to_image(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The way back. The frame must not be mirrored."""
+        scale, origin = self._map()
+        return (boxes / scale + origin).astype(np.float32)
+
+    def _map(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        scale = self.size / np.array([self.x1 - self.x0, self.y1 - self.y0], np.float64)
+        return np.tile(scale, 2), np.tile(np.array([self.x0, self.y0], np.float64), 2)
+
+
+def resample(image: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
+    """The image (H, W, 3) as its frame shows it, (size, size, 3): one antialiased bilinear resize."""
+    height, width = image.shape[:2]
+    size = frame.size
+    step_x, step_y = (frame.x1 - frame.x0) / size, (frame.y1 - frame.y0) / size
+    # Whole pixels of the input that lie in the image; the source rectangle follows them, so nothing shifts
+    left, right = _covered(frame.x0, step_x, width, size)
+    top, bottom = _covered(frame.y0, step_y, height, size)
+    out = np.full((size, size, 3), FILL, np.uint8)
+    if right > left and bottom > top:
+        source = (
+            max(frame.x0 + left * step_x, 0.0),
+            max(frame.y0 + top * step_y, 0.0),
+            min(frame.x0 + right * step_x, float(width)),
+            min(frame.y0 + bottom * step_y, float(height)),
+        )
+        shown = Image.fromarray(image).resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=source)
+        out[top:bottom, left:right] = np.asarray(shown)
+    if frame.mirror_x:
+        out = out[:, ::-1]
+    if frame.mirror_y:
+        out = out[::-1]
+    return np.ascontiguousarray(out)
+
+
+def _covered(origin: float, step: float, length: int, size: int) -> tuple[int, int]:
+    """First and last + 1 of the input's pixels whose centre lies in an image side of ``length`` pixels."""
+    first = math.ceil(-origin / step - 0.5)
+    last = math.ceil((length - origin) / step - 0.5)
+    return min(max(first, 0), size), min(max(last, 0), size)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training images vary.
+
+    ``light`` (measured on small sets: mild zoom and light beat strong crops and mosaic in short schedules) or ``ssd``
+    (zoom-out, IoU crop and strong colour; arXiv:1512.02325, sections 2.2 and 3.6), or ``none``.
+    """
+
+    kind: Literal["none", "light", "ssd"] = "light"
+    flip: Literal["none", "horizontal", "both"] = "horizontal"
+    resize: Literal["squash", "pad"] = "squash"
+
+    def __call__(
+        self, image: NDArray[np.uint8], boxes: NDArray[np.float32], size: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
+        """An image (H, W, 3) and its boxes (n, 4) -> the input (size, size, 3), its boxes (m, 4), and which m stayed."""
+        frame = self._frame(image.shape[:2], boxes, size, rng)
+        shown = resample(image, frame)
+        if self.kind != "none":
+            shown = vary_light(shown, rng, strong=self.kind == "ssd")
+        moved, kept = keep_visible(frame.to_input(boxes), size, drop_hidden=self.kind != "none")
+        return shown, moved, kept
+
+    def _frame(
+        self, shape: tuple[int, ...], boxes: NDArray[np.float32], size: int, rng: np.random.Generator
+    ) -> Frame:
+        height, width = shape[:2]
+        whole = Frame.whole(height, width, size, self.resize)
+        window = (whole.x0, whole.y0, whole.x1, whole.y1)
+        if self.kind == "light" and rng.random() < 0.8:
+            window = _zoom(window, rng)
+        elif self.kind == "ssd":
+            if rng.random() < 0.5:
+                window = _zoom_out(window, rng)
+            else:
+                window = _iou_crop(window, boxes, rng)
+        mirror_x = self.flip != "none" and rng.random() < 0.5
+        mirror_y = self.flip == "both" and rng.random() < 0.5
+        return Frame(*window, size, mirror_x, mirror_y)
+
+
+Window = tuple[float, float, float, float]
+
+
+def _zoom(window: Window, rng: np.random.Generator) -> Window:
+    """A window of 1 / 1.25 to 1 / .75 times the size and slightly another aspect, somewhere over the first."""
+    x0, y0, x1, y1 = window
+    zoom = math.exp(rng.uniform(math.log(0.75), math.log(1.25)))
+    aspect = math.exp(rng.uniform(-0.1, 0.1))
+    width, height = (x1 - x0) / zoom * math.sqrt(aspect), (y1 - y0) / zoom / math.sqrt(aspect)
+    left = x0 + rng.uniform() * (x1 - x0 - width)
+    top = y0 + rng.uniform() * (y1 - y0 - height)
+    return left, top, left + width, top + height
+
+
+def _zoom_out(window: Window, rng: np.random.Generator) -> Window:
+    """The image somewhere on a canvas of up to 4 times its side."""
+    x0, y0, x1, y1 = window
+    ratio = rng.uniform(1, 4)
+    width, height = (x1 - x0) * ratio, (y1 - y0) * ratio
+    left = x0 - rng.uniform() * (width - (x1 - x0))
+    top = y0 - rng.uniform() * (height - (y1 - y0))
+    return left, top, left + width, top + height
+
+
+def _iou_crop(window: Window, boxes: NDArray[np.float32], rng: np.random.Generator) -> Window:
+    """A window whose IoU with some box is at least a random minimum, holding some box's centre; or the whole."""
+    x0, y0, x1, y1 = window
+    least = _CROP_OVERLAPS[rng.integers(len(_CROP_OVERLAPS))]
+    if least is None or len(boxes) == 0:
+        return window
+    for _ in range(50):
+        width, height = (x1 - x0) * rng.uniform(0.3, 1), (y1 - y0) * rng.uniform(0.3, 1)
+        if not 0.5 <= width / height * (y1 - y0) / (x1 - x0) <= 2:
+            continue
+        left = x0 + rng.uniform() * (x1 - x0 - width)
+        top = y0 + rng.uniform() * (y1 - y0 - height)
+        crop = np.array([left, top, left + width, top + height])
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        inside = ((centres > crop[:2]) & (centres < crop[2:])).all(1)
+        if inside.any() and _overlaps(crop, boxes).max() >= least:
+            return left, top, left + width, top + height
+    return window
+
+
+def _overlaps(crop: NDArray[np.float64], boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """IoU (n,) of a crop with boxes (n, 4), 0 where both are empty."""
+    sides = np.clip(np.minimum(crop[2:], boxes[:, 2:]) - np.maximum(crop[:2], boxes[:, :2]), 0, None)
+    shared = sides.prod(1)
+    union = (crop[2:] - crop[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - shared
+    return shared / np.maximum(union, 1e-9)
+
+
+def vary_light(image: NDArray[np.uint8], rng: np.random.Generator, *, strong: bool = False) -> NDArray[np.uint8]:
+    """Brightness, contrast and channel gains as one look-up table, applied with probability .7."""
+    if rng.random() >= 0.7:
+        return image
+    reach = 0.5 if strong else 0.2
+    brightness, contrast = rng.uniform(1 - reach, 1 + reach, 2)
+    gains = rng.uniform(1 - reach / 3, 1 + reach / 3, 3)
+    levels = np.arange(256, dtype=np.float32)[:, None]
+    table = ((levels * brightness - 128) * contrast + 128) * gains.astype(np.float32)
+    table = np.clip(table + 0.5, 0, 255).astype(np.uint8)
+    return np.stack([table[image[..., channel], channel] for channel in range(3)], axis=-1)
+
+
+def keep_visible(
+    boxes: NDArray[np.float32], size: int, *, drop_hidden: bool = True
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Boxes (n, 4) clipped to the input, and the places of those that stay.
+
+    ``drop_hidden``: less than 30 % visible or a side below 2 px is dropped. Boxes that are not finite go in any case.
+    """
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        clipped = np.clip(boxes, 0, size)
+        sides = clipped[:, 2:] - clipped[:, :2]
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        stays = np.isfinite(boxes).all(1) & (sides > 0).all(1)
+        if drop_hidden:
+            stays &= (sides >= _MIN_SIDE).all(1) & (sides.prod(1) >= _MIN_VISIBLE * area)
+    kept = np.flatnonzero(stays)
+    return clipped[kept], kept

@@ -1,0 +1,185 @@
+"""Feature maps from any timm model: channels and strides are found by a dummy forward."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from boxwright.errors import RecipeError
+from boxwright.models.weights import lite0_weights
+from boxwright.text import did_you_mean
+
+_PROBE_SIDE = 256
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """One output of a backbone: its place among all of them, the module that makes it, channels, and stride in pixels."""
+
+    index: int
+    module: str
+    channels: int
+    stride: int
+
+
+class Backbone(nn.Module):
+    """A timm model that gives the feature maps of the strides asked for, finest first.
+
+    ``freeze``: everything up to the backbone's ``freeze``-th feature map gets no gradient and keeps its statistics,
+    and its BatchNorm is folded into the convolutions. ``norm_mode`` "train" lets the BatchNorm statistics of the rest
+    follow the data, "eval" keeps them as loaded.
+
+    Raises RecipeError for a name that timm does not have, a model without feature maps, a stride it does not give,
+    and pretrained weights that can't be had.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        strides: Sequence[int],
+        *,
+        pretrained: bool = True,
+        freeze: int = 0,
+        norm_mode: Literal["train", "eval"] = "train",
+    ) -> None:
+        super().__init__()
+        maps = probe_feature_maps(name)
+        self.maps = tuple(_map_of_stride(maps, stride, name) for stride in strides)
+        self.body = timm.create_model(name, features_only=True, out_indices=[m.index for m in self.maps])
+        self.mean, self.std = _normalization(name)
+        if pretrained:
+            _load_pretrained(self.body, name)
+        self.norm_mode = norm_mode
+        self._freeze(maps, freeze)
+        self.train()
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) normalised images -> one (B, C, H / stride, W / stride) map per stride."""
+        return list(self.body(images))
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Training mode, except for BatchNorm that keeps its statistics."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, _BatchNorm) and (self.norm_mode == "eval" or not module.weight.requires_grad):
+                module.train(False)
+        return self
+
+    def _freeze(self, maps: list[FeatureMap], count: int) -> None:
+        if not 0 <= count <= len(maps):
+            raise RecipeError(f"Expected freeze in 0..{len(maps)} for this backbone but got {count}")
+        if count == 0:
+            return
+        last = maps[count - 1].module.replace(".", "_")
+        for name, unit in _units(self.body):
+            unit.requires_grad_(False)
+            if name == last:
+                break
+        if _folds_exactly(self.body):
+            fold_batch_norm(self.body)
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Fold each frozen BatchNorm that is defined right after a frozen convolution into it, in place.
+
+    Definition order need not be the order of use: see ``_folds_exactly``. The activation inside timm's
+    BatchNormAct2d stays.
+    """
+    for parent in list(module.modules()):
+        previous_name, previous = "", nn.Module()
+        for name, child in list(parent.named_children()):
+            frozen = not any(p.requires_grad for p in (*child.parameters(), *previous.parameters()))
+            if isinstance(child, _BatchNorm) and isinstance(previous, nn.Conv2d) and frozen:
+                setattr(parent, previous_name, fuse_conv_bn_eval(previous.eval(), child.eval()))
+                setattr(parent, name, getattr(child, "act", nn.Identity()))
+            previous_name, previous = name, child
+
+
+def probe_feature_maps(name: str) -> list[FeatureMap]:
+    """All feature maps of a timm model, in order. Raises RecipeError where it has none of shape (B, C, H, W)."""
+    if not timm.is_model(name):
+        raise RecipeError(f"unknown backbone {name!r}{_nearest_backbones(name)}")
+    try:
+        body = timm.create_model(name, features_only=True)
+        info = body.feature_info.info
+        body = timm.create_model(name, features_only=True, out_indices=list(range(len(info)))).eval()
+        with torch.no_grad():
+            outputs = body(torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE))
+    except (RuntimeError, AssertionError, AttributeError, TypeError) as error:
+        raise RecipeError(f"backbone {name!r} gives no feature maps: {str(error).splitlines()[0]}") from None
+    maps = []
+    for index, (output, known) in enumerate(zip(outputs, info, strict=True)):
+        if output.ndim != 4 or output.shape[1] != known["num_chs"]:
+            raise RecipeError(f"backbone {name!r} gives no feature maps of shape (B, C, H, W)")
+        maps.append(FeatureMap(index, known["module"], output.shape[1], _PROBE_SIDE // output.shape[-1]))
+    return maps
+
+
+def _nearest_backbones(name: str) -> str:
+    hint = did_you_mean(name, timm.list_models())
+    return hint if "did you mean" in hint else "; timm.list_models() names them all"
+
+
+def _map_of_stride(maps: list[FeatureMap], stride: int, name: str) -> FeatureMap:
+    for feature_map in reversed(maps):
+        if feature_map.stride == stride:
+            return feature_map
+    raise RecipeError(f"backbone {name!r} has no map of stride {stride}: it has {[m.stride for m in maps]}")
+
+
+def _units(body: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules between which a backbone can be cut, in order, under timm's names for feature maps."""
+    units: list[tuple[str, nn.Module]] = []
+    for name, child in body.named_children():
+        if name == "blocks":
+            units += [(f"blocks_{inner}", block) for inner, block in child.named_children()]
+        else:
+            units.append((name, child))
+    return units
+
+
+def _normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return (tuple(config.mean), tuple(config.std)) if config else ((0.5,) * 3, (0.5,) * 3)
+
+
+def _load_pretrained(body: nn.Module, name: str) -> None:
+    own = body.state_dict()
+    if name == "tf_efficientnet_lite0":
+        body.load_state_dict({key: value for key, value in lite0_weights().items() if key in own})
+        return
+    try:
+        source = timm.create_model(name, pretrained=True, features_only=True).state_dict()
+    except Exception as error:  # the hub's client raises whatever its network stack raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RecipeError(
+            f"can't get pretrained weights of {name!r} ({reason}); set pretrained=false to start from scratch, "
+            "or take backbone tf_efficientnet_lite0, whose weights install with boxwright"
+        ) from None
+    body.load_state_dict({key: value for key, value in source.items() if key in own})
+
+
+@torch.no_grad()
+def _folds_exactly(body: nn.Module) -> bool:
+    """Whether folding leaves the outputs unchanged, tried on a copy with uneven statistics.
+
+    The answer depends on the architecture alone, so that a saved model always finds the structure it was saved from.
+    """
+    generator = torch.Generator().manual_seed(0)
+    trial = copy.deepcopy(body).eval()
+    for module in trial.modules():
+        if isinstance(module, _BatchNorm) and module.running_mean is not None and module.running_var is not None:
+            module.running_mean.uniform_(-0.5, 0.5, generator=generator)
+            module.running_var.uniform_(0.5, 2.0, generator=generator)
+    images = torch.rand(1, 3, 64, 64, generator=generator)
+    before = trial(images)
+    fold_batch_norm(trial)
+    return all(torch.allclose(a, b, rtol=1e-3, atol=1e-3 * float(a.abs().max())) for a, b in zip(before, trial(images)))

@@ -1,0 +1,161 @@
+"""Recipes: named, complete configurations of detector, supervision and training.
+
+A recipe is a frozen dataclass with flat keys. It is read from YAML, changed with ``replace`` or ``--set key=value``,
+and written into every run folder. An unknown key is an error that names the nearest one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import yaml
+
+from boxwright.choices import CHOICES, parse_choice
+from boxwright.errors import RecipeError
+from boxwright.text import did_you_mean
+from boxwright.values import coerce
+
+
+def _key(default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every choice of a run. ``boxwright recipe show NAME`` prints the keys with their meaning."""
+
+    detector: str = _key("lite320", "name of the recipe that these values started from")
+    classes: tuple[str, ...] = _key((), "class names in label order; empty: all classes of the data set")
+    # The network
+    backbone: str = _key("tf_efficientnet_lite0", "any timm model that gives feature maps")
+    pretrained: bool = _key(True, "start the backbone from ImageNet weights")
+    image_size: int = _key(320, "side of the square network input, pixels")
+    resize: Literal["squash", "pad"] = _key("squash", "squash: stretch to the square; pad: keep the aspect, fill with grey")
+    strides: tuple[int, ...] = _key((8, 16, 32), "strides of the feature maps that predict")
+    width: int = _key(96, "channels of neck and head")
+    anchors: str = _key("squares:scale=4", "anchors of each cell")
+    # The supervision
+    matcher: str = _key("atss:top=9", "which anchors answer for which target")
+    coder: str = _key("distribution:bins=17", "how a box is encoded against its anchor")
+    miner: str = _key("none", "which anchors' classification loss counts")
+    class_loss: str = _key("quality_focal:beta=2", "classification loss")
+    box_loss: str = _key("giou", "box loss")
+    box_weight: float | None = _key(2.0, "weight of the box loss; null: the loss's documented default")
+    distribution_weight: float = _key(1.0, "weight of the distribution focal loss (distribution coder only)")
+    normalizer: Literal["positives", "quality", "image", "batch", "samples"] = _key(
+        "quality", "what the summed losses are divided by"
+    )
+    # The training
+    epochs: int = _key(60, "passes over the training images, where no --minutes are given")
+    batch_size: int = _key(8, "images of a step")
+    optimizer: Literal["adamw", "sgd"] = _key("adamw", "adamw | sgd (momentum .9)")
+    lr: float = _key(4e-3, "peak learning rate, of backbone and head alike")
+    weight_decay: float = _key(0.02, "on weights of two and more dimensions alone")
+    warmup: float = _key(0.06, "share of the training in which the learning rate rises linearly")
+    clip: float = _key(10.0, "largest norm of the gradient")
+    freeze: int = _key(2, "first stages of the backbone that stay as they are (0 is none; the stem goes with the first)")
+    norm_mode: Literal["train", "eval"] = _key("train", "BatchNorm statistics of the stages that train: updated, or as loaded")
+    ema: float = _key(0.99, "decay of the averaged weights, which are the ones evaluated and kept; 0: none")
+    # The data
+    augment: Literal["none", "light", "ssd"] = _key("light", "none | light (mild zoom, light) | ssd (zoom-out, IoU crop, colour)")
+    flip: Literal["none", "horizontal", "both"] = _key("horizontal", "mirror images at random")
+    negatives: str = _key("keep", "images without objects: keep | drop | ratio:0.1 of the images with objects")
+    voc_one_based: bool | None = _key(None, "VOC corners are 1-based inclusive; null: what the files say of their origin")
+    # The prediction
+    score: float = _key(0.3, "lowest score that predict shows")
+    nms: Literal["iou", "diou"] = _key("iou", "overlap by which lesser detections of a class are suppressed")
+    nms_threshold: float = _key(0.65, "detections that overlap more than this are suppressed")
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for item in fields(self):
+            value = coerce(item.name, getattr(self, item.name), hints[item.name])
+            object.__setattr__(self, item.name, value)
+        for name in CHOICES:
+            parse_choice(name, getattr(self, name))
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        for name in ("image_size", "width", "epochs", "batch_size", "lr"):
+            if not getattr(self, name) > 0:
+                raise RecipeError(f"Expected {name} above 0 but got {getattr(self, name)}")
+        for name in ("warmup", "ema", "score", "nms_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise RecipeError(f"Expected {name} in 0..1 but got {getattr(self, name)}")
+        if not self.strides or any(s < 1 for s in self.strides) or list(self.strides) != sorted(set(self.strides)):
+            raise RecipeError(f"Expected strides to rise but got {list(self.strides)}")
+        if self.image_size % self.strides[-1]:
+            raise RecipeError(f"Expected image_size to be a multiple of {self.strides[-1]} but got {self.image_size}")
+
+    def replace(self, **options: Any) -> Recipe:
+        """The same recipe with other values. Raises RecipeError for a key that is none, or a value that can't be."""
+        known = [item.name for item in fields(self)]
+        for name in options:
+            if name not in known:
+                raise RecipeError(f"unknown recipe key {name!r}{did_you_mean(name, known)}")
+        return replace(self, **options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as in recipe.yaml."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    def save(self, path: Path) -> None:
+        """Write recipe.yaml."""
+        path.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+RECIPES = {"lite320": Recipe()}
+
+
+def list_recipes() -> list[str]:
+    """Names of the built-in recipes."""
+    return sorted(RECIPES)
+
+
+def get_recipe(name_or_path: str | Path, **options: Any) -> Recipe:
+    """A built-in recipe by its name, or one from a YAML file, with ``options`` on top.
+
+    A file starts from the built-in recipe that its ``detector`` names. Raises RecipeError.
+    """
+    if str(name_or_path) in RECIPES:
+        return RECIPES[str(name_or_path)].replace(**options)
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        raise RecipeError(f"unknown recipe {str(name_or_path)!r}{did_you_mean(str(name_or_path), RECIPES)}")
+    values = _read_yaml(path)
+    base = values.get("detector", "lite320")
+    if base not in RECIPES:
+        raise RecipeError(f"{path}: unknown detector {base!r}{did_you_mean(str(base), RECIPES)}")
+    try:
+        return RECIPES[base].replace(**{**values, **options})
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """``["lr=1e-3", "strides=[8, 16]"]`` -> values by key, read as YAML. Raises RecipeError where there is no ``=``."""
+    options = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError(f"Expected --set key=value but got {setting!r}")
+        try:
+            options[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise RecipeError(f"can't read the value of --set {setting!r}") from None
+    return options
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"can't read the recipe {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise RecipeError(f"{path} is no valid YAML") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise RecipeError(f"{path}: Expected recipe keys and values")
+    return values

@@ -1,0 +1,88 @@
+"""The run folder: what a training leaves behind, and the way back to a detector.
+
+recipe.yaml and model.safetensors are enough to load a detector; nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from boxwright.errors import RecipeError
+
+if TYPE_CHECKING:
+    from boxwright.models.detector import DenseDetector
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and the files in it."""
+
+    folder: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        """The resolved recipe, class names included."""
+        return self.folder / "recipe.yaml"
+
+    @property
+    def model_file(self) -> Path:
+        """The weights to use: the best by validation AP, or the last where there was no validation."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def data_file(self) -> Path:
+        """What was read, with the check's findings and the environment."""
+        return self.folder / "data.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """Loss terms by step, metrics by epoch."""
+        return self.folder / "metrics.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of results JSONs and drawn images."""
+        return self.folder / "predictions"
+
+    @property
+    def report_file(self) -> Path:
+        """The page that shows the run."""
+        return self.folder / "report.html"
+
+    def load(self) -> DenseDetector:
+        """The detector, ready for ``predict``."""
+        return load(self.folder)
+
+
+def load(run_or_checkpoint: str | Path) -> DenseDetector:
+    """The detector of a run folder, or of a model.safetensors beside its recipe.yaml, ready for ``predict``.
+
+    Raises RecipeError where either file is missing, or they don't belong together.
+    """
+    path = Path(run_or_checkpoint)
+    if not path.exists():
+        raise RecipeError(f"no run or model at {path}")
+    run = Run(path if path.is_dir() else path.parent)
+    weights = run.model_file if path.is_dir() else path
+    for needed in (run.recipe_file, weights):
+        if not needed.is_file():
+            raise RecipeError(f"{path} is no run folder: it has no {needed.name}")
+    if weights.suffix != ".safetensors":
+        raise RecipeError(f"Expected a run folder or model.safetensors but got {weights}")
+
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from boxwright.models import build_detector
+    from boxwright.recipes import get_recipe
+
+    recipe = get_recipe(run.recipe_file)
+    detector = build_detector(recipe.replace(pretrained=False))
+    try:
+        detector.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError) as error:
+        raise RecipeError(f"{weights} does not fit {run.recipe_file}: {str(error).splitlines()[0]}") from None
+    detector.recipe = recipe
+    return detector.eval()

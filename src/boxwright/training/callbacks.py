@@ -1,0 +1,101 @@
+"""What happens around the steps: time, averaged weights, validation's metrics, a line an epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, WeightAveraging
+from rich.console import Console
+from torch import Tensor
+
+from boxwright.data.dataset import DetectionDataset
+from boxwright.data.transforms import Frame
+from boxwright.evaluate import detection_metrics
+from boxwright.models.detector import to_image
+from boxwright.predict import no_detections
+from boxwright.training.module import TrainingModule
+from boxwright.training.schedule import Progress
+
+
+class Clock(Callback):
+    """Lets the time run during training steps alone, and ends the training when its limit is reached."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.progress.resume()
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        self.progress.step = trainer.global_step
+        if self.progress.done >= 1:
+            trainer.should_stop = True
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.progress.pause()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.progress.pause()
+
+
+class AveragedWeights(WeightAveraging):
+    """Exponential moving average of weights and statistics, which is what is validated and kept.
+
+    It averages over about the steps made until there are enough of them: decay min(decay, (1 + t) / (10 + t)).
+    """
+
+    def __init__(self, decay: float) -> None:
+        def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+            weight = min(decay, (1 + int(updates)) / (10 + int(updates)))
+            return averaged + (current - averaged) * (1 - weight)
+
+        super().__init__(use_buffers=True, avg_fn=average)
+
+
+class Validation(Callback):
+    """Metrics of the validation images, from the same forward that gave their losses."""
+
+    def __init__(self, dataset: DetectionDataset, sizes: dict[int, tuple[int, int]]) -> None:
+        """``sizes``: (H, W) of the readable images by place in the data set; the others count as without detections."""
+        self.dataset = dataset
+        self.sizes = sizes
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        pl_module.found = {}
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        recipe = pl_module.recipe
+        predictions = []
+        for index in range(len(self.dataset)):
+            found = pl_module.found.get(index)
+            if found is None:
+                predictions.append(no_detections())
+                continue
+            height, width = self.sizes[index]
+            frame = Frame.whole(height, width, recipe.image_size, recipe.resize)
+            predictions.append(to_image(found, frame, (height, width)))
+        metrics = detection_metrics(predictions, self.dataset, self.dataset.classes)
+        for name in ("AP", "AP50", "AP75"):
+            pl_module.log(name, getattr(metrics, name))
+
+
+class EpochLines(Callback):
+    """One line an epoch, whatever the terminal."""
+
+    def __init__(self, console: Console, progress: Progress) -> None:
+        self.console = console
+        self.progress = progress
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        shown = ["loss", "cls", "box", "dfl", "positives", "val_loss", "AP", "AP50", "AP75"]
+        parts = [f"{name} {values[name]:.3g}" for name in shown if name in values]
+        self.console.print(
+            f"epoch {trainer.current_epoch + 1:3d}  {self.progress.elapsed:5.0f} s  {self.progress.done:4.0%}  "
+            + "  ".join(parts),
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,63 @@
+"""What a training is asked for beside its recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from boxwright.errors import RecipeError
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where the images come from, how long, on what, and where the results go."""
+
+    split: str = "train"
+    val_split: str | None = "val"
+    """None: no validation; the last averaged weights are the model."""
+    minutes: float | None = None
+    """Minutes of training steps, instead of the recipe's epochs."""
+    seed: int = 0
+    device: Device = "auto"
+    workers: int = 0
+    """Processes that augment; 0: the training process itself."""
+    out: Path | None = None
+    """The run folder; None: runs/<data set>-<recipe>, numbered."""
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not self.minutes > 0:
+            raise RecipeError(f"Expected minutes above 0 but got {self.minutes}")
+        if self.device not in get_args(Device):
+            raise RecipeError(f"Expected device to be one of {', '.join(get_args(Device))} but got {self.device!r}")
+        if self.workers < 0:
+            raise RecipeError(f"Expected workers of at least 0 but got {self.workers}")
+
+    @classmethod
+    def take(cls, options: dict[str, Any]) -> tuple[RunOptions, dict[str, Any]]:
+        """Split keyword options into a run's and the recipe's."""
+        known = {item.name for item in fields(cls)}
+        own = {name: value for name, value in options.items() if name in known}
+        if own.get("out") is not None:
+            own["out"] = Path(own["out"])
+        return cls(**own), {name: value for name, value in options.items() if name not in known}
+
+    def accelerator(self) -> Literal["cpu", "cuda"]:
+        """The device to use. Raises RecipeError where CUDA is asked for and there is none."""
+        import torch
+
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise RecipeError("device cuda is not available here")
+        return "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+    def folder(self, data_name: str, recipe_name: str) -> Path:
+        """The run folder to make. Raises RecipeError where ``out`` holds a run already."""
+        if self.out is not None:
+            if (self.out / "recipe.yaml").exists():
+                raise RecipeError(f"{self.out} holds a run already: name another folder with --out")
+            return self.out
+        base = f"{data_name}-{recipe_name}"
+        numbered = (Path("runs") / (base if n == 1 else f"{base}-{n}") for n in range(1, 100_000))
+        return next(folder for folder in numbered if not folder.exists())

@@ -1,0 +1,52 @@
+"""How far a training has come, and the learning rate there."""
+
+from __future__ import annotations
+
+import math
+import time
+
+
+class Progress:
+    """The share of the training that is done, by steps or by minutes. Only running time counts: see ``pause``."""
+
+    def __init__(self, *, steps: int | None = None, minutes: float | None = None) -> None:
+        """Exactly one limit. Raises ValueError otherwise, or for a limit that isn't above 0."""
+        if (steps is None) == (minutes is None):
+            raise ValueError(f"Expected either steps or minutes but got {steps} and {minutes}")
+        limit = steps if minutes is None else minutes
+        if limit is None or not limit > 0:
+            raise ValueError(f"Expected a training of more than 0 but got {limit}")
+        self.steps = steps
+        self.seconds = None if minutes is None else 60 * minutes
+        self.step = 0
+        self._elapsed = 0.0
+        self._since: float | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far, without validation and set-up."""
+        return self._elapsed + (0.0 if self._since is None else time.monotonic() - self._since)
+
+    @property
+    def done(self) -> float:
+        """In 0..1."""
+        share = self.elapsed / self.seconds if self.seconds else self.step / (self.steps or 1)
+        return min(share, 1.0)
+
+    def resume(self) -> None:
+        """Let the time run."""
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def pause(self) -> None:
+        """Stop the time."""
+        self._elapsed, self._since = self.elapsed, None
+
+
+def lr_factor(done: float, warmup: float, final: float = 0.01) -> float:
+    """Share of the peak learning rate: a linear rise over the first ``warmup`` of the training, then half a cosine
+    down to ``final`` (SGDR, arXiv:1608.03983, eq. 5, one cycle)."""
+    if done < warmup:
+        return max(done / warmup, 0.001)
+    fall = (done - warmup) / max(1 - warmup, 1e-9)
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(fall, 1.0)))

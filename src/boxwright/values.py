@@ -1,0 +1,45 @@
+"""Values as the type that a key declares: YAML and the command line give text, whole numbers and lists."""
+
+from __future__ import annotations
+
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+from boxwright.errors import RecipeError
+
+
+def coerce(name: str, value: Any, hint: Any) -> Any:
+    """``value`` as ``hint``. Raises RecipeError where it can't be."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        return coerce(name, value, next(arg for arg in get_args(hint) if arg is not type(None)))
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise RecipeError(f"Expected {name} to be one of {', '.join(get_args(hint))} but got {value!r}")
+        return value
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            items = [items]
+        return tuple(coerce(name, item, get_args(hint)[0]) for item in items)
+    return _coerce_scalar(name, value, hint)
+
+
+def _coerce_scalar(name: str, value: Any, kind: type) -> Any:
+    if kind is str and isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value).strip()
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is int and isinstance(value, int | str) and not isinstance(value, bool):
+        try:
+            return int(value)
+        except ValueError:
+            pass
+    if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML 1.1 reads 1e-3 as text
+        except ValueError:
+            pass
+    raise RecipeError(f"Expected {name} to be {kind.__name__} but got {value!r}")
