@@ -1,11 +1,113 @@
+"""Golden rows: the anchors of ssd.pytorch (amd), torchvision, mmdet, torchcv, detectron2, SSD-Tensorflow (balancap)."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from boxwright import anchors as named
 from boxwright.anchors import AnchorSpec, make_anchors
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "anchors.npz")
+SSD_RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
+BOUNDS = AnchorSpec.from_bounds(
+    0.15, 0.9, image_size=300, strides=[300 / cells for cells in (38, 19, 10, 5, 3, 1)], ratios=SSD_RATIOS, clip="sizes"
+)
+
+
+def sized(spec: AnchorSpec) -> AnchorSpec:
+    return dataclasses.replace(spec, clip="sizes")
 
 
 def test_squares_lie_in_the_middle_of_every_cell():
     anchors = make_anchors(AnchorSpec.squares(strides=(8, 16), scale=4.0), (20, 33))
     assert [level.grid for level in anchors.levels] == [(3, 5), (2, 3)]
+    assert [level.count for level in anchors.levels] == [15, 6]
     assert len(anchors) == 15 + 6
+    assert anchors.boxes.dtype == torch.float32
     assert anchors.boxes[0].tolist() == [4 - 16, 4 - 16, 4 + 16, 4 + 16]
     assert anchors.boxes[1].tolist() == [12 - 16, 4 - 16, 12 + 16, 4 + 16]  # columns before rows
     assert anchors.boxes[15].tolist() == [8 - 32, 8 - 32, 8 + 32, 8 + 32]
     assert anchors.levels[1].shapes.tolist() == [[64, 64]]
+
+
+@pytest.mark.parametrize(
+    ("key", "spec", "size"),
+    [
+        ("ssd300_amd", named.SSD300, 300),
+        ("ssd300_sizes_tv", sized(named.SSD300), 300),
+        ("ssd300_coco_mmdet", named.SSD300_COCO, 300),
+        ("ssd300_coco_sizes_tv", sized(named.SSD300_COCO), 300),
+        ("ssd300_tf_balancap", named.SSD300_TF, 300),
+        ("ssd512_torchcv", named.SSD512, 512),
+        ("tiny_441_tiny", named.TINY_441, 224),
+        ("retinanet_mmdet", named.RETINANET, 320),
+        ("rpn_d2", named.RPN, (320, 320)),
+    ],
+)
+def test_named_specs_equal_their_references(key, spec, size):
+    boxes = make_anchors(spec, size).boxes
+    assert len(boxes) == GOLDEN[f"{key}_count"]
+    np.testing.assert_allclose(boxes[GOLDEN[f"{key}_rows"]].numpy(), GOLDEN[key], atol=1e-4)
+
+
+def test_from_bounds_gives_the_papers_linear_scales():
+    boxes = make_anchors(BOUNDS, 300).boxes
+    assert len(boxes) == GOLDEN["bounds_tv_count"]
+    # torchvision ends its scales at 1.0, the line goes on to 1.05: only the very last level's second square differs.
+    rows = GOLDEN["bounds_tv_rows"]
+    same = rows != len(boxes) - 3
+    np.testing.assert_allclose(boxes[rows[same]].numpy(), GOLDEN["bounds_tv"][same], atol=1e-4)
+    assert boxes[-3, 2] - boxes[-3, 0] == pytest.approx(300 * (0.9 * 1.05) ** 0.5)
+    sides = [level.shapes[0][0] / 300 for level in BOUNDS.levels]
+    assert sides == pytest.approx([0.15, 0.30, 0.45, 0.60, 0.75, 0.90])
+
+
+def test_clipping():
+    spec = AnchorSpec.squares(strides=(8,), scale=4.0)
+    free, corners, sizes = (
+        make_anchors(dataclasses.replace(spec, clip=clip), (16, 24)) for clip in (None, "corners", "sizes")
+    )
+    assert free.boxes[0].tolist() == [-12, -12, 20, 20]
+    assert corners.boxes[0].tolist() == [0, 0, 20, 16]
+    assert sizes.boxes[0].tolist() == [4 - 12, 4 - 8, 4 + 12, 4 + 8]  # 24 x 16, the centre where it was
+    assert sizes.levels[0].shapes.tolist() == [[24, 16]]
+    assert torch.equal(sizes.boxes[:, :2] + sizes.boxes[:, 2:], free.boxes[:, :2] + free.boxes[:, 2:])
+
+
+def test_levels_tell_where_the_boxes_are():
+    anchors = make_anchors(named.RPN, (50, 70))
+    start = 0
+    for level in anchors.levels:
+        boxes = anchors.boxes[start : start + level.count].reshape(*level.grid, len(level.shapes), 4)
+        start += level.count
+        row, column = level.grid[0] - 1, level.grid[1] - 1
+        centre = (boxes[row, column, :, :2] + boxes[row, column, :, 2:]) / 2
+        expected = torch.tensor([column + level.offset, row + level.offset]).float() * level.stride
+        torch.testing.assert_close(centre, expected.expand_as(centre))
+        torch.testing.assert_close(boxes[0, 0, :, 2:] - boxes[0, 0, :, :2], level.shapes)
+    assert start == len(anchors)
+
+
+def test_moves_to_a_device():
+    anchors = make_anchors(AnchorSpec.squares(), 32).to("meta")
+    assert anchors.boxes.device.type == anchors.levels[0].shapes.device.type == "meta"
+
+
+def test_specs_are_frozen_and_hashable():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        named.SSD300.clip = "corners"
+    assert len({named.SSD300, named.SSD300_COCO, named.SSD300_TF}) == 2
+
+
+def test_errors():
+    with pytest.raises(ValueError, match=r"Expected clip to be None or out of .* but got 'boxes'"):
+        AnchorSpec((), clip="boxes")
+    with pytest.raises(ValueError, match=r"Expected an image size \(H, W\) of at least 1"):
+        make_anchors(named.SSD300, (0, 300))
+    with pytest.raises(ValueError, match="Expected one size more"):
+        AnchorSpec.ssd((30, 60), (8, 16), ((2,), (2,)))
+    with pytest.raises(ValueError, match="at least two levels"):
+        AnchorSpec.from_bounds(0.2, 0.9, image_size=300, strides=(8,), ratios=((2,),))

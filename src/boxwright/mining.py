@@ -35,11 +35,7 @@ def hard_negatives(
         losses, state = losses.reshape(1, -1), state.reshape(1, -1)
     positive, negative = state == 1, state == 0
     wanted = (positive.sum(1, keepdim=True) * ratio).floor().clamp(min=min_negatives)
-    # Stable sorts: by loss, then negatives before the rest.
-    by_loss = losses.argsort(dim=1, descending=True, stable=True)
-    negatives_first = negative.gather(1, by_loss).to(torch.int8).argsort(dim=1, descending=True, stable=True)
-    order = by_loss.gather(1, negatives_first)
-    rank = torch.empty_like(order).scatter_(
-        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
-    )
+    order = losses.masked_fill(~negative, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    place = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    rank = torch.empty_like(order).scatter_(1, order, place)
     return (positive | (negative & (rank < wanted))).reshape(shape)
