@@ -61,7 +61,12 @@ def test_line_colour_of_a_middling_class_is_its_own() -> None:
     assert curves.line_colour(2) == "#{:02x}{:02x}{:02x}".format(*class_colour(2))
 
 
+@pytest.fixture(scope="module")
 def svgs() -> list[str]:
+    return draw()
+
+
+def draw() -> list[str]:
     steps = [float(i) for i in range(40)]
     return [
         curves.series_svg({"loss": (steps, steps), "a < b & $c$": (steps, steps)}, "one", "step", "loss", smooth=True),
@@ -71,9 +76,9 @@ def svgs() -> list[str]:
     ]
 
 
-def test_svg_is_well_formed_and_self_contained() -> None:
+def test_svg_is_well_formed_and_self_contained(svgs: list[str]) -> None:
     ids: list[str] = []
-    for svg in svgs():
+    for svg in svgs:
         root = ElementTree.fromstring(svg.replace("xlink:href", "href"))
         own = [element.get("id") for element in root.iter() if element.get("id")]
         used = re.findall(r'(?:url\(#|href="#)([^)"]+)', svg)
@@ -85,14 +90,14 @@ def test_svg_is_well_formed_and_self_contained() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_names_are_shown_as_written() -> None:
-    assert "a &lt; b &amp; $c$" in svgs()[0]
+def test_names_are_shown_as_written(svgs: list[str]) -> None:
+    assert "a &lt; b &amp; $c$" in svgs[0]
 
 
-def test_same_data_same_svg() -> None:
-    assert svgs() == svgs()
+def test_same_data_same_svg(svgs: list[str]) -> None:
+    assert draw() == svgs
 
 
-def test_many_classes_share_one_mean() -> None:
-    assert "mean of the classes" in svgs()[3]
-    assert "mean of the classes" not in svgs()[2]
+def test_many_classes_share_one_mean(svgs: list[str]) -> None:
+    assert "mean of the classes" in svgs[3]
+    assert "mean of the classes" not in svgs[2]
