@@ -85,9 +85,12 @@ def test_bad_predictions(change, message):
         detection_metrics([{**GOOD, **change}], [{"boxes": [[0, 0, 1, 1]], "labels": [0]}], ["a"])
 
 
-def test_more_images_than_the_data_has():
+def test_other_images_than_the_data_has():
+    target = {"boxes": [], "labels": []}
+    with pytest.raises(ValueError, match="Expected predictions of 1 images but got 2"):
+        detection_metrics([GOOD, GOOD], [target], ["a"])
     with pytest.raises(ValueError, match="Expected detections of 1 images but got one of image 1"):
-        detection_metrics([GOOD, GOOD], [{"boxes": [], "labels": []}], ["a"])
+        detection_metrics(to_detections([GOOD, GOOD]), [target], ["a"])
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=40), st.integers(1, 4))

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from boxwright.data import read_dataset
 from boxwright.errors import DataError
 from boxwright.evaluate import detection_metrics, read_results, save_results, save_targets
 
@@ -77,7 +79,7 @@ def dataset() -> Dataset:
 def predictions(dataset: Dataset, per_image: int = 130) -> list[dict[str, np.ndarray]]:
     random = np.random.default_rng(1)
     entries = []
-    for _ in dataset.names:
+    for _ in range(len(dataset.image_ids)):
         source = dataset.xywh[random.integers(0, len(dataset.xywh), per_image)]
         low = source[:, :2] + random.normal(0, 3, (per_image, 2))
         boxes = np.concatenate([low, low + source[:, 2:]], axis=1).astype(np.float32)
@@ -86,25 +88,59 @@ def predictions(dataset: Dataset, per_image: int = 130) -> list[dict[str, np.nda
     return entries
 
 
-def test_pycocotools_on_the_saved_files_says_the_same(dataset, tmp_path):
-    kept = save_results(tmp_path / "found.json", predictions(dataset), dataset)
-    save_targets(tmp_path / "truth.json", dataset)
+def run_pycocotools(truth_file: Path, results_file: Path) -> np.ndarray:
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(tmp_path / "truth.json"))
-        evaluator = COCOeval(truth, truth.loadRes(str(tmp_path / "found.json")), "bbox")
+        truth = COCO(str(truth_file))
+        evaluator = COCOeval(truth, truth.loadRes(str(results_file)), "bbox")
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
+    return evaluator.stats
+
+
+def test_pycocotools_on_the_saved_files_says_the_same(dataset, tmp_path):
+    kept = save_results(tmp_path / "found.json", predictions(dataset), dataset)
+    save_targets(tmp_path / "truth.json", dataset)
+    expected = run_pycocotools(tmp_path / "truth.json", tmp_path / "found.json")
     read = read_results(tmp_path / "found.json", dataset)
     for columns in (kept, read):
         table = detection_metrics(columns, dataset, dataset.classes)
         ours = np.array(list(table.numbers.values()))[:12]
-        np.testing.assert_allclose(np.where(np.isnan(ours), -1, ours), evaluator.stats, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(np.nan_to_num(ours, nan=-1), expected, rtol=0, atol=1e-9)
         assert table.AP > 0.001
     for name in ("image", "label", "score", "xywh"):
         np.testing.assert_array_equal(getattr(read, name), getattr(kept, name))
     assert kept.score.min() >= 0.001
     assert np.bincount(kept.image).max() <= 100
+
+
+def test_a_data_set_from_files(tmp_path):
+    """Our own reader's data set: ids out of order, a crowd, an image without boxes; no image file is needed."""
+    sizes = {"width": 120, "height": 120}
+    images = [{"id": key, "file_name": f"{key % 7}.jpg", **sizes} for key in (40, 8, 13, 9)]
+    random = np.random.default_rng(2)
+    notes = []
+    for row, image in enumerate([40, 40, 8, 8, 8, 9, 9]):
+        box = [*random.uniform(0, 50, 2).tolist(), *random.uniform(8, 60, 2).tolist()]
+        note = {
+            "id": row + 5,
+            "image_id": image,
+            "category_id": 6 - 3 * (row % 2),
+            "bbox": box,
+            "area": 0.8 * box[2] * box[3],
+        }
+        notes.append({**note, "iscrowd": int(row == 3)})
+    truth = {"images": images, "categories": [{"id": 6, "name": "b"}, {"id": 3, "name": "c"}], "annotations": notes}
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "test.json").write_text(json.dumps(truth))
+    dataset = read_dataset(tmp_path, "test")
+    kept = save_results(tmp_path / "found.json", predictions(dataset), dataset)
+    save_targets(tmp_path / "truth.json", dataset)
+    numbers = list(detection_metrics(kept, dataset, dataset.classes).numbers.values())[:12]
+    for name in ("annotations/test.json", "truth.json"):
+        expected = run_pycocotools(tmp_path / name, tmp_path / "found.json")
+        np.testing.assert_allclose(np.nan_to_num(numbers, nan=-1), expected, rtol=0, atol=1e-9)
+    assert numbers[1] > 0.001
 
 
 def test_entries_say_image_and_class_in_words(dataset, tmp_path):
@@ -155,6 +191,24 @@ def test_the_first_five_unknown_ids_are_named(dataset, tmp_path):
     entries = [{"image_id": 100 + place // 2, "category_id": 3} for place in range(14)]
     with pytest.raises(DataError, match="image_id 100, 101, 102, 103, 104 and 2 more not in the data"):
         read_results(write(tmp_path / "found.json", *entries), dataset)
+
+
+def test_the_last_part_of_a_name_two_images_share(dataset, tmp_path):
+    """A full name decides; its last part, once two images share it, only confirms the id."""
+    dataset.names = ["one/a.jpg", "two/a.jpg", "c.jpg", "d.jpg"]
+    entry = {"image_id": 40, "category_id": 3}
+    names = ["two/a.jpg", "other/a.jpg", "one/a.jpg"]
+    columns = read_results(write(tmp_path / "found.json", *({**entry, "file_name": name} for name in names)), dataset)
+    assert columns.image.tolist() == [1, 0, 0]
+    with pytest.raises(DataError, match=r"image_id 12 \(a\.jpg\) not in the data"):
+        read_results(write(tmp_path / "found.json", {"image_id": 12, "category_id": 3, "file_name": "a.jpg"}), dataset)
+
+
+def test_numbers_that_are_not_finite(dataset, tmp_path):
+    path = tmp_path / "found.json"
+    path.write_text('[{"image_id": 40, "category_id": 3, "bbox": [0, 0, 5, 1e999], "score": 0.5}]')
+    with pytest.raises(DataError, match=r"found\.json: not a COCO results file.*out of range"):
+        read_results(path, dataset)
 
 
 def test_files_that_are_no_results(dataset, tmp_path):

@@ -64,20 +64,24 @@ class TargetColumns:
         return len(self.label)
 
 
-def to_detections(predictions: Any) -> DetectionColumns:
+def to_detections(predictions: Any, *, num_images: int | None = None) -> DetectionColumns:
     """Columns of predictions.
 
     Args:
         predictions: `DetectionColumns` (handed through), or a sequence with one entry an image, each with boxes
             (n, 4) xyxy, scores (n,) and labels (n,) as attributes or keys: numpy arrays, lists or tensors.
+        num_images: how many entries a sequence must have.
 
     Raises:
         ValueError: lengths that differ, or boxes that aren't (n, 4).
     """
     if isinstance(predictions, DetectionColumns):
         return predictions
+    entries = list(predictions)
+    if num_images not in (None, len(entries)):
+        raise ValueError(f"Expected predictions of {num_images} images but got {len(entries)}")
     images, labels, scores, boxes = [], [], [], []
-    for place, entry in enumerate(predictions):
+    for place, entry in enumerate(entries):
         box = _boxes(_field(entry, "boxes"), f"predictions[{place}]")
         count = len(box)
         boxes.append(box)

@@ -127,7 +127,8 @@ def detection_metrics(
     ranks = tuple(sorted(max_detections))
     if len(ranks) != 3 or ranks[0] < 1:
         raise ValueError(f"Expected three positive max_detections but got {max_detections}")
-    detection_columns, target_columns = to_detections(predictions), to_targets(targets)
+    target_columns = to_targets(targets)
+    detection_columns = to_detections(predictions, num_images=len(target_columns.image_rank))
     thresholds = tuple(iou_thresholds) if iou_thresholds is not None else IOU_THRESHOLDS
     matches = match_detections(
         detection_columns, target_columns, len(names), iou_thresholds=thresholds, max_detections=ranks[-1]
@@ -191,12 +192,12 @@ def _protocols(thresholds: tuple[float, ...], ranks: tuple[int, ...]) -> dict[st
     rest = "crowd ignored by IoA, difficult ignored"
 
     def coco(iou: str, count: int, area: str) -> str:
-        return f"COCO: {iou}, {area}, {count} detections an image and class, {rest}"
+        return f"COCO: {iou}, {area}, best {count} of each image and class, {rest}"
 
     everything, best = "all areas", ranks[-1]
     sizes = {
         "s": "area from the annotation up to 32² px",
-        "m": "area from the annotation 32² to 96² px",
+        "m": "area from the annotation from 32² to 96² px",
         "l": "area from the annotation from 96² px",
     }
     protocols = {"AP": coco(span, best, everything)}

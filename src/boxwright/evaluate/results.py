@@ -19,11 +19,11 @@ _IDS = (
 )
 
 
-class _Entry(msgspec.Struct, gc=False):
-    bbox: tuple[float, float, float, float]
-    score: float
+class _Entry(msgspec.Struct, gc=False, kw_only=True):
     image_id: int | str | None = None
     category_id: int | str | None = None
+    bbox: tuple[float, float, float, float]
+    score: float
     file_name: str | None = None
     category: str | None = None
 
@@ -38,7 +38,8 @@ def read_results(path: Path | str, dataset: Any) -> DetectionColumns:
         dataset: a `boxwright.data.DetectionDataset`: image_ids, category_ids, classes, name(i), offsets.
 
     Raises:
-        DataError: a file that isn't there or isn't such a list; ids that belong to nothing, the first few named.
+        DataError: a file that isn't there or isn't such a list; ids that belong to nothing, the first few named;
+            numbers that aren't finite.
     """
     path = Path(path)
     try:
@@ -75,14 +76,14 @@ def save_results(path: Path | str, detections: Any, dataset: Any) -> DetectionCo
     names = [dataset.name(place) for place in range(len(image_ids))]
     columns = (kept.image.tolist(), kept.label.tolist(), kept.xywh.tolist(), kept.score.tolist())
     entries = [
-        {
-            "image_id": image_ids[image],
-            "category_id": category_ids[label],
-            "bbox": box,
-            "score": score,
-            "file_name": names[image],
-            "category": dataset.classes[label],
-        }
+        _Entry(
+            image_id=image_ids[image],
+            category_id=category_ids[label],
+            bbox=box,
+            score=score,
+            file_name=names[image],
+            category=dataset.classes[label],
+        )
         for image, label, box, score in zip(*columns, strict=True)
     ]
     Path(path).write_bytes(msgspec.json.encode(entries))
@@ -101,8 +102,8 @@ class _Resolver:
         self.what, self.shorten, self.names = what, shorten, list(names)
         self.by_id = {key: place for place, key in enumerate(_plain(ids))}
         counts = Counter(map(shorten, self.names))
-        self.by_name = {shorten(name): i for i, name in enumerate(self.names) if counts[shorten(name)] == 1}
-        self.by_name |= {name: place for place, name in enumerate(self.names)}
+        self.by_name = {name: place for place, name in enumerate(self.names)}
+        self.by_short = {shorten(name): i for i, name in enumerate(self.names) if counts[shorten(name)] == 1}
 
     def resolve(self, keys: Iterable[tuple[Any, str | None]], path: Path) -> Ints:
         cache: dict[tuple[Any, str | None], int] = {}
@@ -120,9 +121,13 @@ class _Resolver:
 
     def _place(self, key: Any, name: str | None) -> int:
         place = self.by_id.get(key, -1)
-        if name is None or (place >= 0 and self.shorten(self.names[place]) == self.shorten(name)):
+        known = self.names[place] if place >= 0 else None
+        if name is None or name == known:
             return place
-        return self.by_name.get(name, self.by_name.get(self.shorten(name), -1))
+        if name in self.by_name:
+            return self.by_name[name]
+        short = self.shorten(name)
+        return place if known is not None and self.shorten(known) == short else self.by_short.get(short, -1)
 
     def _complaint(self, unknown: list[tuple[Any, str | None]], path: Path) -> str:
         first = ", ".join(f"{key!r} ({name})" if name else repr(key) for key, name in unknown[:5])
