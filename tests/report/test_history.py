@@ -27,7 +27,12 @@ def test_scores_by_name(tmp_path: Path, name: str) -> None:
     assert list(read_history(log(tmp_path, f"step,{name}\n1,0.25\n")).scores) == [name]
 
 
-@pytest.mark.parametrize("name", ["lr", "positives", "recAP1", "step", "seconds"])
+@pytest.mark.parametrize("name", ["loss", "val_loss", "train/loss_box", "cls", "val_box", "dfl"])
+def test_losses_by_name(tmp_path: Path, name: str) -> None:
+    assert list(read_history(log(tmp_path, f"step,{name}\n1,0.25\n")).losses) == [name]
+
+
+@pytest.mark.parametrize("name", ["lr", "boxes", "AP50_best", "positives", "recAP1", "step", "seconds"])
 def test_other_columns_are_left_out(tmp_path: Path, name: str) -> None:
     history = read_history(log(tmp_path, f"step,{name}\n1,0.25\n" if name != "step" else "step\n1\n"))
     assert history == ({}, {})

@@ -35,19 +35,28 @@ _SETTINGS: dict[Any, Any] = {
 
 
 def series_svg(series: Mapping[str, Series], name: str, x_label: str, y_label: str, *, smooth: bool = False) -> str:
-    """Lines over steps or epochs; ``smooth`` lays a running mean over the pale raw line.
+    """Lines over steps or epochs; ``smooth``, for losses, lays a running mean over the pale raw line.
 
     ``name`` is a word that no other figure of the page has.
     """
     with mpl.rc_context(_SETTINGS):
         figure, axes = _figure(x_label, y_label)
-        for i, (label, (x, y)) in enumerate(series.items()):
+        colours = {term: line_colour(i) for i, term in enumerate(dict.fromkeys(map(_term, series)))}
+        for label, (x, y) in series.items():
             xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-            colour = line_colour(i)
+            colour = colours[_term(label)]
+            style = "--" if smooth and _term(label) != label else "-"
             if smooth and len(ys) >= 20:
                 axes.plot(*_thin(xs, ys), color=colour, alpha=0.25, linewidth=0.8)
                 ys = _running_mean(ys)
-            axes.plot(*_thin(xs, ys), color=colour, linewidth=1.8, label=label, marker="" if len(ys) > 1 else "o")
+            axes.plot(
+                *_thin(xs, ys),
+                color=colour,
+                linewidth=1.8,
+                linestyle=style,
+                label=label,
+                marker="" if len(ys) > 1 else "o",
+            )
         _legend(axes)
         if smooth:
             axes.set_ylim(bottom=0, top=_top([y for _, y in series.values()]))
@@ -95,6 +104,11 @@ def _figure(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     axes.set_ylabel(y_label)
     axes.grid(color=_PAGE, alpha=0.12, linewidth=0.6)
     return figure, axes
+
+
+def _term(label: str) -> str:
+    """The loss that a column is about: ``val_box`` is the ``box`` of validation, and has its colour, dashed."""
+    return re.sub(r"^val[/_ ]", "", label)
 
 
 def _legend(axes: Axes) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 Series = tuple[list[float], list[float]]
 
 _SCORE = re.compile(r"(^|[/_ ])(AP|AP50|AP75|mAP)$")
-_LOSS = re.compile(r"loss", re.IGNORECASE)
+_LOSS = re.compile(r"loss|(^|[/_ ])(cls|box|dfl)$")
 
 
 class History(NamedTuple):
@@ -26,8 +26,9 @@ class History(NamedTuple):
 def read_history(path: Path) -> History:
     """Read a CSV with a header, a ``step`` and an ``epoch`` column, and blanks where a row doesn't log a column.
 
-    Losses are the columns with "loss" in their name; scores those that are, or end in ``/`` or ``_`` and, AP, AP50 or
-    AP75. A file that isn't there, or is empty, gives an empty history; cells that are no finite numbers are skipped.
+    A column's kind is told by its name, or the part of it after a ``/`` or ``_``: AP, AP50 and AP75 are scores; cls,
+    box, dfl and whatever has "loss" in it are losses; the rest is left out. A file that isn't there, or is empty, gives
+    an empty history; cells that are no finite numbers are skipped.
     """
     history = History({}, {})
     if not path.is_file():
