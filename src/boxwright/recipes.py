@@ -33,7 +33,9 @@ class Recipe:
     backbone: str = _key("tf_efficientnet_lite0", "any timm model that gives feature maps")
     pretrained: bool = _key(True, "start the backbone from ImageNet weights")
     image_size: int = _key(320, "side of the square network input, pixels")
-    resize: Literal["squash", "pad"] = _key("squash", "squash: stretch to the square; pad: keep the aspect, fill with grey")
+    resize: Literal["squash", "pad"] = _key(
+        "squash", "squash: stretch to the square; pad: keep the aspect, fill with grey"
+    )
     strides: tuple[int, ...] = _key((8, 16, 32), "strides of the feature maps that predict")
     width: int = _key(96, "channels of neck and head")
     anchors: str = _key("squares:scale=4", "anchors of each cell")
@@ -56,14 +58,22 @@ class Recipe:
     weight_decay: float = _key(0.02, "on weights of two and more dimensions alone")
     warmup: float = _key(0.06, "share of the training in which the learning rate rises linearly")
     clip: float = _key(10.0, "largest norm of the gradient")
-    freeze: int = _key(2, "first stages of the backbone that stay as they are (0 is none; the stem goes with the first)")
-    norm_mode: Literal["train", "eval"] = _key("train", "BatchNorm statistics of the stages that train: updated, or as loaded")
+    freeze: int = _key(
+        2, "first stages of the backbone that stay as they are (0 is none; the stem goes with the first)"
+    )
+    norm_mode: Literal["train", "eval"] = _key(
+        "train", "BatchNorm statistics of the stages that train: updated, or as loaded"
+    )
     ema: float = _key(0.99, "decay of the averaged weights, which are the ones evaluated and kept; 0: none")
     # The data
-    augment: Literal["none", "light", "ssd"] = _key("light", "none | light (mild zoom, light) | ssd (zoom-out, IoU crop, colour)")
+    augment: Literal["none", "light", "ssd"] = _key(
+        "light", "none | light (mild zoom, light) | ssd (zoom-out, IoU crop, colour)"
+    )
     flip: Literal["none", "horizontal", "both"] = _key("horizontal", "mirror images at random")
     negatives: str = _key("keep", "images without objects: keep | drop | ratio:0.1 of the images with objects")
-    voc_one_based: bool | None = _key(None, "VOC corners are 1-based inclusive; null: what the files say of their origin")
+    voc_one_based: bool | None = _key(
+        None, "VOC corners are 1-based inclusive; null: what the files say of their origin"
+    )
     # The prediction
     score: float = _key(0.3, "lowest score that predict shows")
     nms: Literal["iou", "diou"] = _key("iou", "overlap by which lesser detections of a class are suppressed")
@@ -101,6 +111,11 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in recipe.yaml."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @staticmethod
+    def notes() -> dict[str, str]:
+        """Key -> what it means."""
+        return {item.name: item.metadata["doc"] for item in fields(Recipe)}
 
     def save(self, path: Path) -> None:
         """Write recipe.yaml."""

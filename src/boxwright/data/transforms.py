@@ -110,7 +110,7 @@ class Augmentation:
     def __call__(
         self, image: NDArray[np.uint8], boxes: NDArray[np.float32], size: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
-        """An image (H, W, 3) and its boxes (n, 4) -> the input (size, size, 3), its boxes (m, 4), and which m stayed."""
+        """Image (H, W, 3), boxes (n, 4) -> input (size, size, 3), its boxes (m, 4), and which m stayed."""
         frame = self._frame(image.shape[:2], boxes, size, rng)
         shown = resample(image, frame)
         if self.kind != "none":
@@ -118,19 +118,14 @@ class Augmentation:
         moved, kept = keep_visible(frame.to_input(boxes), size, drop_hidden=self.kind != "none")
         return shown, moved, kept
 
-    def _frame(
-        self, shape: tuple[int, ...], boxes: NDArray[np.float32], size: int, rng: np.random.Generator
-    ) -> Frame:
+    def _frame(self, shape: tuple[int, ...], boxes: NDArray[np.float32], size: int, rng: np.random.Generator) -> Frame:
         height, width = shape[:2]
         whole = Frame.whole(height, width, size, self.resize)
         window = (whole.x0, whole.y0, whole.x1, whole.y1)
         if self.kind == "light" and rng.random() < 0.8:
             window = _zoom(window, rng)
         elif self.kind == "ssd":
-            if rng.random() < 0.5:
-                window = _zoom_out(window, rng)
-            else:
-                window = _iou_crop(window, boxes, rng)
+            window = _zoom_out(window, rng) if rng.random() < 0.5 else _iou_crop(window, boxes, rng)
         mirror_x = self.flip != "none" and rng.random() < 0.5
         mirror_y = self.flip == "both" and rng.random() < 0.5
         return Frame(*window, size, mirror_x, mirror_y)

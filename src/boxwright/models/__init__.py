@@ -26,7 +26,7 @@ def list_detectors() -> list[str]:
 
 
 def create_detector(name: str, num_classes: int, **options: Any) -> DenseDetector:
-    """A detector for ``num_classes`` foreground classes; options are keys of its recipe, unknown ones raise RecipeError."""
+    """A detector of ``num_classes`` foreground classes. Options are recipe keys; unknown ones raise RecipeError."""
     recipe = get_recipe(name, **options)
     if not recipe.classes:
         recipe = recipe.replace(classes=[f"class_{i}" for i in range(num_classes)])

@@ -89,7 +89,9 @@ class DenseDetector(nn.Module):
         """Raw outputs -> the detections of each input, in its pixels, at most 100 of a score above ``score``."""
         logits = outputs.logits.float()
         scores = logits.softmax(-1)[..., :-1] if self.softmax else logits.sigmoid()
-        return [self._detect_one(s, d, score, nms or self.recipe.nms) for s, d in zip(scores, outputs.deltas, strict=True)]
+        return [
+            self._detect_one(s, d, score, nms or self.recipe.nms) for s, d in zip(scores, outputs.deltas, strict=True)
+        ]
 
     def _detect_one(self, scores: Tensor, deltas: Tensor, least: float, kind: NmsKind) -> Detections:
         best, flat = scores.flatten().topk(min(CANDIDATES, scores.numel()))
@@ -157,6 +159,8 @@ def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
         raise ValueError(f"Expected an RGB image: torch (3, H, W), numpy (H, W, 3), PIL or a path, but got {shape}")
     if image.dtype == np.uint8:
         return image
-    if not np.issubdtype(image.dtype, np.floating) or not (0 <= image.min() and image.max() <= 1):
-        raise ValueError(f"Expected uint8 in 0..255 or float in 0..1 but got {image.dtype} in {image.min()}..{image.max()}")
+    if not np.issubdtype(image.dtype, np.floating) or not (image.min() >= 0 and image.max() <= 1):
+        raise ValueError(
+            f"Expected uint8 in 0..255 or float in 0..1 but got {image.dtype} in {image.min()}..{image.max()}"
+        )
     return np.round(image * 255).astype(np.uint8)

@@ -6,6 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Sampler
 
 from boxwright.data import DetectionDataset, available_splits, read_dataset
-from boxwright.data.loading import Batch, ImageCache, TrainingSet, collate
+from boxwright.data.loading import ImageCache, TrainingSet, collate
 from boxwright.data.transforms import Augmentation
 from boxwright.environment import environment
 from boxwright.errors import DataError
@@ -104,10 +105,10 @@ def _read(
 
 def _describe(dataset: DetectionDataset) -> str:
     left_out = dataset.left_out.summary()
+    names = ", ".join([*dataset.classes[:8], *(["..."] if len(dataset.classes) > 8 else [])])
     return (
         f"{dataset.split or 'data'}: {len(dataset)} images, {len(dataset.boxes)} boxes, "
-        f"{len(dataset.classes)} classes ({', '.join(dataset.classes[:8])}{', ...' if len(dataset.classes) > 8 else ''})"
-        + (f"; left out: {left_out}" if left_out else "")
+        f"{len(dataset.classes)} classes ({names})" + (f"; {left_out}" if left_out else "")
     )
 
 
@@ -171,7 +172,8 @@ class _Batches:
             faults = cache.fill(lambda done: bar.update(task, completed=done))
         self.unreadable.update({dataset.name(index): fault for index, fault in faults.items()})
         if faults:
-            console.print(f"left out {len(faults)} images that can't be decoded, the first: {next(iter(faults.values()))}")
+            first = next(iter(faults.values()))
+            console.print(f"left out {len(faults)} images that can't be decoded, the first: {first}", soft_wrap=True)
         return cache, [index for index in range(len(dataset)) if index not in faults]
 
 
@@ -247,16 +249,15 @@ def _write_data_file(run: Run, batches: _Batches, options: RunOptions) -> None:
     run.data_file.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801
-    """Lightning's banners and hints off; its warnings about our own choices too."""
-
-    def __enter__(self) -> Any:
-        self._level = logging.getLogger("lightning.pytorch").level
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-        entered = super().__enter__()
-        warnings.filterwarnings("ignore", module="lightning.*")
-        return entered
-
-    def __exit__(self, *error: object) -> None:
-        super().__exit__(*error)
-        logging.getLogger("lightning.pytorch").setLevel(self._level)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's banners, hints and warnings off: they speak of choices that are made here."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning.*")
+            yield
+    finally:
+        logger.setLevel(level)

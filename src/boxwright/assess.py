@@ -1,0 +1,216 @@
+"""Put a run to the test: metrics and a report on a data set, detections and pictures of files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boxwright.data import DetectionDataset, decode_image, read_dataset
+from boxwright.drawing import draw_detections
+from boxwright.environment import environment_line
+from boxwright.errors import DataError
+from boxwright.evaluate import MetricsTable, detection_metrics, save_results
+from boxwright.models.detector import DenseDetector
+from boxwright.nms import NmsKind
+from boxwright.predict import predict_dataset, predict_files
+from boxwright.recipes import Recipe
+from boxwright.report import Picture, ReportData, write_report
+from boxwright.runs import Run, load
+from boxwright.types import Detections
+
+PICTURES = 12
+"""Images that a report shows."""
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A run's results on a data set."""
+
+    dataset: DetectionDataset
+    detections: list[Detections]
+    """By image, in its pixels, from score 0.001."""
+    faults: dict[str, str]
+    """Images that couldn't be read, and why; they count as without detections."""
+    metrics: MetricsTable
+    report: Path
+
+
+def evaluate_run(
+    run: str | Path,
+    data: str | Path,
+    split: str | None = "test",
+    *,
+    classes: Sequence[str] | None = None,
+    voc_one_based: bool | None = None,
+    nms: NmsKind | None = None,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Assessment:
+    """Detect on a split, measure, keep the detections in the run's predictions/, and write its report.html.
+
+    Raises DataError and RecipeError.
+    """
+    detector = load(run)
+    recipe = detector.recipe
+    dataset = read_dataset(
+        data,
+        split,
+        classes=classes or recipe.classes,
+        voc_one_based=recipe.voc_one_based if voc_one_based is None else voc_one_based,
+    )
+    total = len(dataset)
+    found, faults = predict_dataset(detector, dataset, nms=nms, advance=lambda done: advance(done, total))
+    metrics = detection_metrics(found, dataset, dataset.classes)
+    folder = Run(Path(run) if Path(run).is_dir() else Path(run).parent)
+    folder.predictions.mkdir(exist_ok=True)
+    save_results(folder.predictions / f"{split or 'all'}.json", found, dataset)
+    report = _write_report(folder, recipe, dataset, found, metrics)
+    return Assessment(dataset, found, faults, metrics, report)
+
+
+def predict_to_folder(
+    run: str | Path,
+    files: Sequence[Path],
+    folder: Path,
+    *,
+    score: float | None = None,
+    nms: NmsKind | None = None,
+    save_images: bool = False,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> list[str]:
+    """Write detections.json (COCO results) and, if asked, the drawn images; a line on each file, faults included."""
+    detector = load(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = _drawing_names(files)
+    entries: list[dict[str, Any]] = []
+    lines = []
+    for place, (file, found) in enumerate(predict_files(detector, files, score=score, nms=nms)):
+        if isinstance(found, DataError):
+            lines.append(f"left out: {found}")
+        else:
+            entries += _entries(place + 1, file, found, detector.classes)
+            lines.append(f"{file}: {_count(found, detector.classes)}")
+            if save_images:
+                _draw(file, found, detector).save(folder / names[place], quality=92)
+        advance(place + 1, len(files))
+    (folder / "detections.json").write_text(json.dumps(entries), encoding="utf-8")
+    return lines
+
+
+def _drawing_names(files: Sequence[Path]) -> list[str]:
+    """A file name for each drawing, unlike any other's: numbered where two sources share theirs."""
+    names: list[str] = []
+    for file in files:
+        name, number = f"{file.stem}.jpg", 1
+        while name in names:
+            number += 1
+            name = f"{file.stem}-{number}.jpg"
+        names.append(name)
+    return names
+
+
+def _draw(file: Path, found: Detections, detector: DenseDetector) -> Any:
+    image = decode_image(file)
+    return draw_detections(image, found.boxes, found.labels, found.scores, detector.classes)
+
+
+def _entries(image_id: int, file: Path, found: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
+    corners = found.boxes.double().numpy()
+    xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    return [
+        {
+            "image_id": image_id,
+            "category_id": label + 1,
+            "bbox": box,
+            "score": score,
+            "file_name": str(file),
+            "category": classes[label],
+        }
+        for box, label, score in zip(xywh.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
+    ]
+
+
+def _count(found: Detections, classes: Sequence[str]) -> str:
+    counts = np.bincount(found.labels.numpy(), minlength=len(classes))
+    return ", ".join(f"{n} {classes[label]}" for label, n in enumerate(counts) if n) or "nothing found"
+
+
+def _write_report(
+    run: Run, recipe: Recipe, dataset: DetectionDataset, found: list[Detections], metrics: MetricsTable
+) -> Path:
+    known = json.loads(run.data_file.read_text(encoding="utf-8")) if run.data_file.is_file() else {}
+    title = f"{recipe.detector} on {dataset.root.resolve().name}"
+    curves = {name: metrics.precision_recall(name)[:2] for name in metrics.classes}
+    errors = _errors(metrics, len(dataset), recipe.score)
+    spread = np.linspace(0, len(dataset) - 1, min(PICTURES, len(dataset))).round().astype(int)
+    worst = np.argsort(-errors, kind="stable")[: PICTURES // 2]
+    data = ReportData(
+        title=title,
+        classes=dataset.classes,
+        environment=environment_line(),
+        summary=(
+            f"AP {metrics.AP:.3f}, AP50 {metrics.AP50:.3f} on the {len(dataset)} images of "
+            f"{f'split {dataset.split}' if dataset.split else 'the data set'}."
+        ),
+        training=known.get("training", {}),
+        recipe=recipe.to_dict(),
+        recipe_notes=recipe.notes(),
+        data=known.get("data", {}),
+        metrics=metrics.numbers,
+        protocols=metrics.protocols,
+        warnings=metrics.warnings,
+        per_class=metrics.per_class,
+        precision_recall=curves,
+        metrics_csv=run.metrics_file if run.metrics_file.is_file() else None,
+        pictures=_pictures(dataset, found, spread, recipe.score),
+        worst=_pictures(dataset, found, worst[errors[worst] > 0], recipe.score, errors),
+        files={"Model": run.model_file, "Predictions": run.predictions},
+    )
+    return write_report(run.report_file, data)
+
+
+def _errors(metrics: MetricsTable, images: int, score: float) -> NDArray[np.int64]:
+    """(n,) misses and false alarms of each image at IoU 0.5, among detections from ``score``."""
+    table = metrics.matches
+    half = table.iou_thresholds.index(0.5)
+    shown = table.score >= score
+    hit = shown & table.true_positive[:, half, 0]
+    false_alarm = shown & ~hit & ~table.ignored[:, half, 0]
+    wanted = ~(table.targets.crowd | table.targets.difficult)
+    counts = [np.bincount(rows, minlength=images) for rows in (table.targets.image[wanted], table.image[hit])]
+    return np.asarray(counts[0] - counts[1] + np.bincount(table.image[false_alarm], minlength=images))
+
+
+def _pictures(
+    dataset: DetectionDataset,
+    found: list[Detections],
+    places: NDArray[np.int64],
+    score: float,
+    errors: NDArray[np.int64] | None = None,
+) -> list[Picture]:
+    pictures = []
+    for place in places.tolist():
+        try:
+            image = decode_image(dataset.path(place))
+        except DataError:
+            continue
+        shown = found[place].scores >= score
+        boxes, labels, _ = dataset.target(place)
+        pictures.append(
+            Picture(
+                name=dataset.name(place),
+                image=image,
+                boxes=found[place].boxes[shown],
+                labels=found[place].labels[shown],
+                scores=found[place].scores[shown],
+                target_boxes=boxes,
+                target_labels=labels,
+                note="" if errors is None else f"{errors[place]} missed or false",
+            )
+        )
+    return pictures

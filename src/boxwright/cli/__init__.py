@@ -1,0 +1,18 @@
+"""The command line: each command parses, calls public functions and prints. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import sys
+
+from boxwright.errors import BoxwrightError
+
+
+def main() -> None:
+    """Entry point. The user's errors are one line on stderr and exit code 2."""
+    from boxwright.cli.app import app
+
+    try:
+        app()
+    except BoxwrightError as error:
+        print(f"boxwright: {error}", file=sys.stderr)
+        sys.exit(2)

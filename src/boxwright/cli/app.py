@@ -1,0 +1,239 @@
+"""The commands of ``boxwright``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from boxwright.cli.progress import bar
+from boxwright.errors import RecipeError
+
+app = typer.Typer(
+    name="boxwright",
+    help="Train object detectors on your own images.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+recipes_app = typer.Typer(help="The built-in recipes.", no_args_is_help=True)
+app.add_typer(recipes_app, name="recipe")
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set in VOC, COCO or YOLO layout.")]
+Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key.")]
+Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="These classes alone, in this order.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
+NmsOption = Annotated[str | None, typer.Option("--nms", metavar="KIND", help="iou or diou, instead of the recipe's.")]
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Versions and machine in one line.")] = False,
+) -> None:
+    if version:
+        from boxwright.environment import environment_line
+
+        print(environment_line())
+        raise typer.Exit
+
+
+@app.command()
+def check(data: Data, classes: Classes = None, settings: Settings = [], json: JsonFile = None) -> None:  # noqa: B006
+    """Look for everything that is wrong with a data set. Changes nothing.
+
+    Exit code 0: trainable; 1: there are errors; 2: not recognised or not there.
+    """
+    from boxwright.check import check_dataset
+    from boxwright.cli.check import render_report
+
+    console = Console()
+    options = _data_options(settings, classes)
+    with bar("checking", console) as advance:
+        report = check_dataset(data, **options, progress=advance)
+    render_report(report, console)
+    if json is not None:
+        _write_json(json, report.to_json())
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def train(
+    data: Data,
+    recipe: Annotated[str, typer.Option(metavar="NAME|FILE", help="A built-in recipe or a YAML file.")] = "lite320",
+    settings: Settings = [],  # noqa: B006
+    classes: Classes = None,
+    split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
+    val_split: Annotated[str, typer.Option(help="Split to validate on, or none.")] = "val",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Minutes of training steps, instead of epochs.")] = None,
+    seed: int = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Processes that augment images; 0: none beside the training's.")] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder to make.")] = None,
+) -> None:
+    """Train a detector and keep it in a run folder."""
+    from boxwright.recipes import parse_settings
+
+    if epochs is not None and minutes is not None:
+        raise RecipeError("Expected --epochs or --minutes but got both")
+    options: dict[str, Any] = parse_settings(settings)
+    if epochs is not None:
+        options["epochs"] = epochs
+    if classes is not None:
+        options["classes"] = classes
+    reserved = {"split", "val_split", "minutes", "seed", "device", "workers", "out"} & options.keys()
+    if reserved:
+        raise RecipeError(f"{sorted(reserved)[0]} is no recipe key: use --{sorted(reserved)[0].replace('_', '-')}")
+
+    from boxwright.recipes import get_recipe
+
+    chosen = get_recipe(recipe, **options)  # before torch is imported: a misspelt key is told at once
+
+    from boxwright.training import train as run_training
+
+    run_training(
+        data,
+        chosen,
+        split=split,
+        val_split=None if val_split == "none" else val_split,
+        minutes=minutes,
+        seed=seed,
+        device=device,
+        workers=workers,
+        out=out,
+    )
+
+
+@app.command("eval")
+def evaluate(
+    source: Annotated[Path, typer.Argument(metavar="RUN|DETECTIONS.json", help="A run, or a COCO results file.")],
+    data: Data,
+    split: Annotated[str, typer.Option(help="Split to evaluate on.")] = "test",
+    classes: Classes = None,
+    settings: Settings = [],  # noqa: B006
+    nms: NmsOption = None,
+    json: JsonFile = None,
+    save_detections: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the detections as COCO results JSON.")
+    ] = None,
+    save_targets: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the ground truth as COCO JSON, with the same ids.")
+    ] = None,
+) -> None:
+    """COCO and VOC metrics of a run, or of anybody's COCO results file."""
+    from boxwright.cli.evaluate import render_metrics
+
+    console = Console()
+    options = _data_options(settings, classes)
+    if source.suffix == ".json":
+        table, dataset, kept = _evaluate_file(source, data, split, options)
+    else:
+        from boxwright.assess import evaluate_run
+
+        with bar("evaluating", console) as advance:
+            assessment = evaluate_run(source, data, split, nms=nms, advance=advance, **options)
+        table, dataset, kept = assessment.metrics, assessment.dataset, assessment.detections
+        for name, fault in assessment.faults.items():
+            console.print(f"left out {name}: {fault}", style="yellow", highlight=False, soft_wrap=True, markup=False)
+    render_metrics(table, console)
+    if json is not None:
+        _write_json(json, table.to_json())
+    if save_detections is not None:
+        from boxwright.evaluate import save_results
+
+        save_results(save_detections, kept, dataset)
+    if save_targets is not None:
+        from boxwright.evaluate import save_targets as save_targets_file
+
+        save_targets_file(save_targets, dataset)
+    if source.suffix != ".json":
+        console.print(f"the report is in {assessment.report}", highlight=False, soft_wrap=True, markup=False)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Images, folders or globs.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; default RUN/predictions.")] = None,
+    score: Annotated[float | None, typer.Option(help="Lowest score to keep; default the recipe's, 0.3.")] = None,
+    nms: NmsOption = None,
+    save_images: Annotated[bool, typer.Option("--save-images", help="Also draw the detections.")] = False,
+) -> None:
+    """Find objects in images: COCO results JSON, and drawn images."""
+    from boxwright.predict import find_images
+
+    files = find_images(sources)  # before torch is imported
+
+    from boxwright.assess import predict_to_folder
+    from boxwright.runs import Run
+
+    console = Console()
+    folder = out or Run(run).predictions
+    with bar("predicting", console) as advance:
+        lines = predict_to_folder(run, files, folder, score=score, nms=nms, save_images=save_images, advance=advance)
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    console.print(f"the detections are in {folder / 'detections.json'}", highlight=False, soft_wrap=True, markup=False)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write everything.")] = Path("boxwright-demo"),
+    minutes: Annotated[float, typer.Option(help="Minutes of training steps.")] = 2.0,
+) -> None:
+    """The whole job on a built-in data set of handwritten digits: check, train, evaluate, predict. No network."""
+    from boxwright.cli.demo import run_demo
+
+    run_demo(out, minutes=minutes, console=Console())
+
+
+@recipes_app.command("list")
+def list_all() -> None:
+    """The names of the built-in recipes."""
+    from boxwright.recipes import list_recipes
+
+    for name in list_recipes():
+        print(name)
+
+
+@recipes_app.command("show")
+def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")], settings: Settings = []) -> None:  # noqa: B006
+    """Every key of a recipe with its value, where that came from, and what it means."""
+    from boxwright.cli.recipe import render_recipe
+    from boxwright.recipes import get_recipe, parse_settings
+
+    options = parse_settings(settings)
+    render_recipe(get_recipe(name, **options), name, set(options), Console())
+
+
+def _data_options(settings: list[str], classes: str | None) -> dict[str, Any]:
+    """The keys that reading a data set knows."""
+    from boxwright.recipes import get_recipe, parse_settings
+
+    options = parse_settings(settings)
+    foreign = sorted(options.keys() - {"classes", "voc_one_based"})
+    if foreign:
+        raise RecipeError(f"{foreign[0]!r} has no meaning here: --set takes classes and voc_one_based")
+    if classes is not None:
+        options["classes"] = classes
+    recipe = get_recipe("lite320", **options)
+    return {"classes": recipe.classes or None, "voc_one_based": recipe.voc_one_based}
+
+
+def _evaluate_file(source: Path, data: Path, split: str, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Metrics, data set and detections of a results file; torch is never imported."""
+    from boxwright.data import read_dataset
+    from boxwright.evaluate import detection_metrics, read_results
+
+    dataset = read_dataset(data, split, **options)
+    detections = read_results(source, dataset)
+    return detection_metrics(detections, dataset, dataset.classes), dataset, detections
+
+
+def _write_json(path: Path, content: Any) -> None:
+    import json
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

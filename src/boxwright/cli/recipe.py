@@ -1,0 +1,26 @@
+"""The table that ``boxwright recipe show`` prints."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import yaml
+from rich.console import Console
+
+from boxwright.recipes import RECIPES, Recipe
+
+
+def render_recipe(recipe: Recipe, name: str, changed: set[str], console: Console) -> None:
+    """Lines of YAML with the meaning as a comment, so that the output is a recipe file itself."""
+    notes = recipe.notes()
+    base = RECIPES[recipe.detector].to_dict()
+    for item in fields(recipe):
+        value = recipe.to_dict()[item.name]
+        text = yaml.safe_dump(value, default_flow_style=True).replace("\n...", "").strip()
+        origin = "--set" if item.name in changed else name if value != base[item.name] else recipe.detector
+        console.print(
+            f"{item.name}: {text:<{max(34 - len(item.name), 1)}}  # [{origin}] {notes[item.name]}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
