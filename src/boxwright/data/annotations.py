@@ -150,7 +150,14 @@ def box_fault(table: Annotations, row: int, fault: int) -> Fault:
         OUTSIDE: f"wholly outside its image: {numbers}",
         BAD_LABEL: "its class is none of the data set's",
     }[fault]
-    return Fault(BOX_FAULTS[fault], table.files[table.image[row]], int(table.number[row]), message)
+    return fault_at(table, row, BOX_FAULTS[fault], message)
+
+
+def fault_at(table: Annotations, row: int, kind: str, message: str) -> Fault:
+    """A fault of one box; the image is named where the annotation file holds many."""
+    image = int(table.image[row])
+    where = f"{table.names[image]}: " if table.layout == "coco" else ""
+    return Fault(kind, table.files[image], int(table.number[row]), where + message)
 
 
 @dataclass

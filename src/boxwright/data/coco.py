@@ -28,7 +28,7 @@ from boxwright.data.annotations import (
     geometry_faults,
     select,
 )
-from boxwright.data.files import Tree, join, stem
+from boxwright.data.files import State, Tree, join, stem
 from boxwright.data.splits import canonical, is_split_name, without_years
 from boxwright.errors import DataError
 
@@ -114,6 +114,10 @@ class CocoReader:
                 return cls(tree, {short[name]: path for name, path in zip(names, files, strict=True)}, named)
         return None
 
+    def split_file(self, split: str) -> str:
+        """The JSON file of a split."""
+        return self.files[split]
+
     def read(self, splits: Sequence[str]) -> Annotations:
         """The images of these splits, each once; all for none. Classes are those of all splits."""
         wanted = [self.files[split] for split in splits] or list(self.files.values())
@@ -121,7 +125,8 @@ class CocoReader:
         loaded = {}
         for path in wanted:
             try:
-                loaded[path] = load_coco(tree_bytes(self.tree, path))
+                loaded[path], broken = load_coco(tree_bytes(self.tree, path))
+                faults += [Fault("bad-number", path, None, text) for text in broken]
             except DataError as error:
                 faults.append(Fault("unreadable-annotation", path, None, f"JSON that can't be read: {error}"))
         classes = self._classes(loaded)
@@ -183,7 +188,7 @@ class CocoReader:
 
     def _slowly(self, path: str) -> CocoFile:
         try:
-            return load_coco(tree_bytes(self.tree, path))
+            return load_coco(tree_bytes(self.tree, path))[0]
         except DataError:
             return CocoFile([], [], [])
 
@@ -194,16 +199,13 @@ class CocoReader:
             folders = _image_folders(file)
 
             def hits(folder: str) -> int:
-                return sum(self.tree.state(join(folder, name)) == "there" for name in sample)
+                return sum(state == "there" for _, state in self.tree.locate(folder, sample))
 
             self._folders[file] = max(folders, key=hits)
         return self._folders[file]
 
     def _table(self, file: str, content: CocoFile, classes: dict[str, int]) -> Annotations:
-        images, faults = self._images(file, content.images)
-        names = [image.file_name for image in images]
-        folder = self._image_folder(file, names)
-        paths = [self.tree.tidy(join(folder, name)) or name for name in names]
+        images, located, faults = self._images(file, content.images)
         rows = {image.id: row for row, image in enumerate(images)}
         boxes, number, image = _owned(content, rows, file, faults)
         xywh = np.array([box.bbox for box in boxes], np.float64).reshape(-1, 4)
@@ -219,10 +221,10 @@ class CocoReader:
             layout=self.layout,
             classes=tuple(classes),
             category_ids=_own_ids(content.categories, classes),
-            names=names,
-            paths=paths,
-            files=[file] * len(names),
-            there=np.array([self.tree.state(path) == "there" for path in paths], np.bool_),
+            names=[image.file_name for image in images],
+            paths=[path for path, _ in located],
+            files=[file] * len(images),
+            there=np.array([state == "there" for _, state in located], np.bool_),
             sizes=np.where((sizes > 0) & (sizes < 2**31), sizes, 0).astype(np.int32),
             image_ids=np.array([image.id for image in images], np.int64),
             image=image[order],
@@ -237,22 +239,25 @@ class CocoReader:
             faults=faults,
         )
 
-    def _images(self, file: str, listed: list[CocoImage]) -> tuple[list[CocoImage], list[Fault]]:
-        """The images that can be used: distinct ids and files, inside the folder."""
-        folder = self._image_folder(file, [image.file_name for image in listed])
-        kept: dict[int, CocoImage] = {}
-        names: set[str] = set()
+    def _images(
+        self, file: str, listed: list[CocoImage]
+    ) -> tuple[list[CocoImage], list[tuple[str, State]], list[Fault]]:
+        """The images that can be used (distinct ids and files, inside the folder), with path and state."""
+        names = [image.file_name for image in listed]
+        located = self.tree.locate(self._image_folder(file, names), names)
+        kept: dict[int, tuple[CocoImage, tuple[str, State]]] = {}
+        paths: set[str] = set()
         faults = []
-        for image in listed:
-            if image.id in kept or image.file_name in names:
+        for image, (path, state) in zip(listed, located, strict=True):
+            if image.id in kept or path in paths:
                 text = f"image {image.id}, {image.file_name}: its id or its file is listed before"
                 faults.append(Fault("listed-twice", file, None, text))
-            elif self.tree.state(join(folder, image.file_name)) == "outside" or image.file_name.startswith("/"):
+            elif state == "outside":
                 faults.append(Fault("path-outside", file, None, f"{image.file_name} leaves the data set's folder"))
             else:
-                kept[image.id] = image
-                names.add(image.file_name)
-        return list(kept.values()), faults
+                kept[image.id] = image, (path, state)
+                paths.add(path)
+        return [image for image, _ in kept.values()], [place for _, place in kept.values()], faults
 
 
 def _places(tree: Tree) -> Iterable[list[str]]:
@@ -308,14 +313,17 @@ def is_coco(tree: Tree, path: str) -> bool:
     return True
 
 
-def load_coco(data: bytes) -> CocoFile:
-    """Decodes a COCO file; a box with numbers that can't be read gets NaN, an image without usable id is dropped.
+def load_coco(data: bytes) -> tuple[CocoFile, list[str]]:
+    """Decodes a COCO file; a box with numbers that can't be read gets NaN.
+
+    Returns:
+        The content, and what was said of images and categories that had to be dropped.
 
     Raises:
         DataError: where it is no JSON object with images, annotations and categories.
     """
     try:
-        return msgspec.json.decode(data, type=CocoFile)
+        return msgspec.json.decode(data, type=CocoFile), []
     except msgspec.MsgspecError:
         pass
     try:
@@ -324,15 +332,15 @@ def load_coco(data: bytes) -> CocoFile:
         raise DataError(str(error)) from None
     if not isinstance(content, dict):
         raise DataError("Expected an object")
-    parts = {key: content.get(key) for key in ("images", "annotations", "categories")}
-    for key, value in parts.items():
-        if not isinstance(value, list):
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content.get(key), list):
             raise DataError(f"Expected a list of {key}")
-    return CocoFile(
-        [image for entry in content["images"] if (image := _loose_image(entry))],
-        [_loose_box(entry) for entry in content["annotations"]],
-        [category for entry in content["categories"] if (category := _loose_category(entry))],
-    )
+    images = [_loose_image(entry) for entry in content["images"]]
+    categories = [_loose_category(entry) for entry in content["categories"]]
+    broken = [f"image {place} has no usable id and file_name" for place, image in enumerate(images) if not image]
+    broken += [f"category {place} has no usable id" for place, category in enumerate(categories) if not category]
+    boxes = [_loose_box(entry) for entry in content["annotations"]]
+    return CocoFile([i for i in images if i], boxes, [c for c in categories if c]), broken
 
 
 def _loose_image(entry: Any) -> CocoImage | None:
@@ -419,8 +427,8 @@ def _union(tree: Tree, tables: list[Annotations], classes: tuple[str, ...]) -> A
     if not tables:
         return Builder().build(tree.root, CocoReader.layout, classes)
     whole = concatenate(tables) if len(tables) > 1 else tables[0]
-    _, first = np.unique(np.array(whole.paths, object), return_index=True)
-    table = select(whole, np.sort(first)) if len(first) < len(whole.paths) else whole
+    first = {path: row for row, path in reversed(list(enumerate(whole.paths)))}
+    table = select(whole, np.sort(np.array(list(first.values())))) if len(first) < len(whole.paths) else whole
     for ids in (table.image_ids, table.annotation_ids):
         if len(np.unique(ids)) < len(ids):
             ids[:] = np.arange(1, len(ids) + 1)

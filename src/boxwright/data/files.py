@@ -42,7 +42,7 @@ class Tree:
         path = path.replace("\\", "/")
         if "/" not in path and path not in ("", ".", "..") and path[1:2] != ":":
             return path
-        if posixpath.isabs(path) or path[1:2] == ":":
+        if _is_absolute(path):
             try:
                 path = Path(path).resolve().relative_to(self.root).as_posix()
             except (ValueError, OSError):
@@ -89,6 +89,18 @@ class Tree:
             return "missing"
         return "there" if not listing[name] or self._inside(tidied) else "outside"
 
+    def locate(self, folder: str, names: Iterable[str]) -> list[tuple[str, State]]:
+        """Path below the data set's folder, and state, of files named relative to ``folder``."""
+        listing = self._listing(folder) or {}
+        found: list[tuple[str, State]] = []
+        for name in names:
+            path = name if _is_absolute(name) else join(folder, name)
+            if listing.get(name) is False:  # a plain file of that very folder
+                found.append((path, "there"))
+            else:
+                found.append((self.tidy(path) or path, self.state(path)))
+        return found
+
     def _inside(self, path: str) -> bool:
         return Path(os.path.realpath(self.root / path)).is_relative_to(self.root)
 
@@ -110,6 +122,10 @@ class Tree:
 def join(folder: str, name: str) -> str:
     """A path below the data set's folder."""
     return f"{folder}/{name}" if folder not in ("", ".") else name
+
+
+def _is_absolute(path: str) -> bool:
+    return path.startswith(("/", "\\")) or path[1:2] == ":"
 
 
 class Strings:

@@ -28,6 +28,9 @@ class Reader(Protocol):
     def read(self, splits: Sequence[str]) -> Annotations:
         """At least the images of these splits, all for none; ``splits`` of the table says which are whose."""
 
+    def split_file(self, split: str) -> str:
+        """The file, or the folder, that says which images a split has."""
+
     def orphans(self) -> list[Fault]:
         """Images without annotations and annotations without images."""
 

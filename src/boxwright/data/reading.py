@@ -58,7 +58,7 @@ def read_dataset(
     placed = place(table, table.sizes)
     bad = np.flatnonzero(placed.fault != SOUND).tolist()
     faults += [box_fault(table, row, int(placed.fault[row])) for row in bad]
-    names, labels = _choose_classes(table, classes, Path(path))
+    names, labels = choose_classes(table, classes, Path(path))
     kept = np.flatnonzero((placed.fault == SOUND) & (labels >= 0))
     images = _with_negatives(table, kept, share)
     left_out = LeftOut(
@@ -109,7 +109,7 @@ def _true_sizes(table: Annotations) -> NDArray[np.int32]:
     return sizes
 
 
-def _choose_classes(
+def choose_classes(
     table: Annotations, classes: Sequence[str] | None, path: Path
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """The classes asked for, and each box's label among them (-1 for none)."""

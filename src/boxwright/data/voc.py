@@ -52,6 +52,7 @@ class VocReader:
         self._by_stem = {stem(name): name for name in reversed(tree.images(images))}
         sets = tree.folder(".", "imagesets")
         self._main = (tree.folder(sets, "main") if sets else None) or ""
+        self._list_files: dict[str, str] = {}
         self._lists = self._read_lists()
 
     @classmethod
@@ -67,6 +68,10 @@ class VocReader:
     def splits(self) -> tuple[str, ...]:
         """Names of the lists; empty where there are none."""
         return tuple(self._lists)
+
+    def split_file(self, split: str) -> str:
+        """The list of a split."""
+        return self._list_files[split]
 
     def read(self, splits: Sequence[str]) -> Annotations:
         """All images, whatever ``splits``: the classes are those of the whole data set."""
@@ -164,19 +169,24 @@ class VocReader:
             text = (self.tree.root / path).read_text(encoding="utf-8-sig", errors="replace")
             lines = [line.strip() for line in text.splitlines() if line.strip()]
             if not lines or not all(map(_MEMBER.fullmatch, lines)):
-                lists[canonical(stem(name))] = [stem(line) if is_image(line) else line for line in lines]
+                split = canonical(stem(name))
+                self._list_files[split] = path
+                lists[split] = [stem(line) if is_image(line) else line for line in lines]
         return lists
 
     def _note_unlisted(self, builder: Builder) -> None:
-        """Listed names without an annotation file."""
+        """Listed names that lead outside, or to neither an annotation file nor an image (orphans have the latter)."""
         files = {stem(name) for name in self.tree.files(self.annotations, ".xml")}
         for split, names in self._lists.items():
             for name in sorted(set(names) - files):
                 wanted = join(self.annotations, name + ".xml")
-                outside = self.tree.state(wanted) == "outside"
-                kind = "path-outside" if outside else "missing-annotation"
-                text = f"{name}: {wanted} {'leaves the data set' if outside else 'is missing'}"
-                builder.faults.append(Fault(kind, join(self._main, split + ".txt"), None, text))
+                if self.tree.state(wanted) == "outside":
+                    kind, text = "path-outside", f"{name} leaves the data set's folder"
+                elif name not in self._by_stem:
+                    kind, text = "missing-image", f"{name} is listed, but there is neither an image nor {wanted}"
+                else:
+                    continue
+                builder.faults.append(Fault(kind, self.split_file(split), None, text))
 
 
 def _object(node: Any) -> VocObject:

@@ -43,8 +43,9 @@ class YoloReader:
 
     layout = "yolo"
 
-    def __init__(self, tree: Tree, layout: YoloLayout) -> None:
+    def __init__(self, tree: Tree, layout: YoloLayout, config: str | None = None) -> None:
         self.tree = tree
+        self._config = config
         self._names = layout.names
         self._images = layout.images
         self._outside = layout.outside
@@ -59,7 +60,11 @@ class YoloReader:
             found = _from_folders(tree)
             names = layout.names if layout and layout.names else _class_list(tree, found)
             layout = YoloLayout(names, found, layout.outside if layout else [])
-        return cls(tree, layout) if layout.images else None
+        return cls(tree, layout, config) if layout.images else None
+
+    def split_file(self, split: str) -> str:
+        """data.yaml, or the folder of the split's images."""
+        return self._config or posixpath.dirname(self._images[split][0])
 
     def read(self, splits: Sequence[str]) -> Annotations:
         """The images of these splits, each once; all for none."""

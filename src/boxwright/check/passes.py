@@ -1,0 +1,92 @@
+"""The check of a data set: annotations once, then each image decoded once, then everything that follows from both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boxwright.check.boxes import box_faults
+from boxwright.check.duplicates import copied_images
+from boxwright.check.images import ImageFacts, image_faults, look_at_all
+from boxwright.check.report import CheckReport, sorted_findings
+from boxwright.check.splits import (
+    base_splits,
+    class_faults,
+    count_splits,
+    empty_images,
+    members_of,
+    shared_images,
+)
+from boxwright.data.annotations import Annotations, place
+from boxwright.data.layout import Reader, open_layout
+from boxwright.data.reading import ROUNDING, choose_classes
+
+
+def check_dataset(
+    path: str | Path,
+    *,
+    classes: Sequence[str] | None = None,
+    voc_one_based: bool | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CheckReport:
+    """Looks for everything in a data set that spoils training or evaluation. It changes nothing and prints nothing.
+
+    Args:
+        classes: look at the boxes of these alone.
+        voc_one_based: as in :func:`boxwright.read_dataset`.
+        progress: called with (images done, images in all).
+
+    Raises:
+        DataError: where there is no data set that can be recognised.
+    """
+    reader = open_layout(path, voc_one_based)
+    table = reader.read(())
+    if classes is not None:
+        table = _of_classes(table, classes, Path(path))
+    facts = look_at_all(table.root, table.paths, table.there, progress)
+    sizes = _decoded_sizes(table, facts)
+    placed = place(table, sizes)
+    counts = count_splits(table, placed)
+    faults = [
+        *table.faults,
+        *table.notes,
+        *reader.orphans(),
+        *image_faults(table, facts),
+        *box_faults(table, placed, sizes),
+        *copied_images(table, facts, members_of(base_splits(table.splits))),
+        *shared_images(table, reader),
+        *class_faults(table, reader, counts),
+        *empty_images(table),
+    ]
+    rounded = int(((placed.overhang > 0) & (placed.overhang <= ROUNDING)).sum())
+    return CheckReport(
+        table.layout,
+        table.classes,
+        len(table.names),
+        len(table.labels),
+        rounded,
+        counts,
+        sorted_findings(faults),
+    )
+
+
+def _decoded_sizes(table: Annotations, facts: Sequence[ImageFacts | None]) -> NDArray[np.int32]:
+    """True sizes, the annotated ones of images that can't be decoded."""
+    sizes = table.sizes.copy()
+    for row, fact in enumerate(facts):
+        if fact is not None and fact.fault is None:
+            sizes[row] = fact.size
+    return sizes
+
+
+def _of_classes(table: Annotations, classes: Sequence[str], path: Path) -> Annotations:
+    """The table with the boxes of some classes alone; those of no known class stay, to be told."""
+    names, labels = choose_classes(table, classes, path)
+    kept = (labels >= 0) | (table.labels < 0)
+    table.classes, table.labels = names, labels
+    for column in ("image", "number", "xyxy", "xywh", "labels", "code", "areas", "annotation_ids", "fault"):
+        setattr(table, column, getattr(table, column)[kept])
+    return table

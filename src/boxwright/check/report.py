@@ -1,0 +1,132 @@
+"""What a check says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from boxwright.data.annotations import Fault
+
+ERRORS = frozenset(
+    {
+        "bad-number",
+        "image-in-two-splits",
+        "inverted-box",
+        "label-out-of-range",
+        "missing-image",
+        "outside-box",
+        "path-outside",
+        "refused",
+        "unreadable-annotation",
+        "unreadable-image",
+        "zero-area",
+    }
+)
+"""Kinds of what training would leave out, or what makes a test worthless."""
+
+WARNINGS = frozenset(
+    {
+        "absent-class",
+        "duplicate-box",
+        "duplicate-box-two-classes",
+        "exif-rotated",
+        "extreme-aspect",
+        "identical-images",
+        "listed-twice",
+        "missing-split",
+        "name-mismatch",
+        "near-identical-images",
+        "no-boxes",
+        "not-rgb",
+        "orphan-image",
+        "orphan-label",
+        "partly-outside",
+        "similar-class-names",
+        "size-mismatch",
+        "small-box",
+        "whole-image-box",
+    }
+)
+"""Kinds of what is legal but often a mistake."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or likely to be."""
+
+    severity: str
+    """ "error" or "warning"."""
+    kind: str
+    """One of ``ERRORS`` or ``WARNINGS``."""
+    file: str
+    """Relative to the data set: the annotation file, or the image for what is wrong with an image."""
+    box: int | None
+    """0-based place of the box in its annotation file."""
+    message: str
+
+
+@dataclass(frozen=True)
+class SplitCount:
+    """How much of what a split holds, erroneous boxes left out."""
+
+    name: str
+    images: int
+    boxes: tuple[int, ...]
+    """Boxes of each class."""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All findings, errors first."""
+
+    layout: str
+    classes: tuple[str, ...]
+    images: int
+    boxes: int
+    """Boxes in the annotations, erroneous ones too."""
+    rounded: int
+    """Boxes that leave their image by at most 1 px: they are clipped, and no finding."""
+    splits: tuple[SplitCount, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> int:
+        """Number of findings that are errors."""
+        return sum(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def warnings(self) -> int:
+        """Number of findings that are warnings."""
+        return len(self.findings) - self.errors
+
+    @property
+    def exit_code(self) -> int:
+        """0: trainable as it is; 1: there are errors. (2 is for what is no data set: DataError, and no report.)"""
+        return 1 if self.errors else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings: images, boxes, findings; also layout, classes, rounded and splits."""
+        return {
+            "layout": self.layout,
+            "classes": list(self.classes),
+            "images": self.images,
+            "boxes": self.boxes,
+            "rounded": self.rounded,
+            "splits": [
+                {"name": s.name, "images": s.images, "boxes": dict(zip(self.classes, s.boxes, strict=True))}
+                for s in self.splits
+            ],
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+def sorted_findings(faults: Iterable[Fault]) -> tuple[Finding, ...]:
+    """Faults with their severity: errors first, then by file, box and kind; each once."""
+    findings = {Finding("error" if fault.kind in ERRORS else "warning", *fault) for fault in faults}
+
+    def order(finding: Finding) -> tuple[str, str, int, str, str]:
+        box = -1 if finding.box is None else finding.box
+        return finding.severity, finding.file, box, finding.kind, finding.message
+
+    return tuple(sorted(findings, key=order))
