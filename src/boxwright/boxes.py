@@ -1,7 +1,8 @@
 """Arithmetic of boxes: conversion, area, overlap.
 
 Boxes are xyxy in continuous coordinates (no + 1). Everything is computed in at least float32, and value and gradient
-are finite for every box with coordinates below 1e18: a quotient whose denominator vanishes is 0, not NaN.
+are finite for every box with coordinates below 1e18 and sides that are 0 or above 1e-30: a quotient whose denominator
+vanishes is 0, not NaN.
 """
 
 from __future__ import annotations

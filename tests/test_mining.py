@@ -1,0 +1,97 @@
+"""Golden scenes: SSD's classification loss in float64, over the union of positives and hardest negatives (spec)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from boxwright.losses import cross_entropy
+from boxwright.mining import hard_negatives
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "mining.npz")
+SCENES = ["normal", "one_empty", "crowded", "ties_flat", "ties_quant", "big_logits", "all_empty"]
+
+
+def golden_scene(name):
+    logits = torch.from_numpy(GOLDEN[f"{name}_logits"]).double()
+    labels = torch.from_numpy(GOLDEN[f"{name}_cls_targets"]).long()
+    return cross_entropy(logits, labels), (labels > 0).to(torch.int8)
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_golden_loss(scene):
+    losses, state = golden_scene(scene)
+    mask = hard_negatives(losses, state)
+    total = (losses * mask).sum() / max(int(state.sum()), 1)
+    assert total.item() == pytest.approx(GOLDEN[f"{scene}_spec_cls"].item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("scene", ["normal", "one_empty", "crowded", "big_logits"])
+def test_golden_mask(scene):
+    assert hard_negatives(*golden_scene(scene)).tolist() == GOLDEN[f"{scene}_lufficc_mask"].tolist()
+
+
+def reference(losses, state, ratio, min_negatives):
+    """One image."""
+    positives = [a for a, s in enumerate(state) if s == 1]
+    negatives = sorted((a for a, s in enumerate(state) if s == 0), key=lambda a: -losses[a])  # stable
+    return {*positives, *negatives[: max(int(ratio * len(positives)), min_negatives)]}
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    rows=st.integers(1, 20).flatmap(
+        lambda n: st.lists(
+            st.lists(st.tuples(st.integers(0, 4), st.sampled_from([-1, 0, 0, 0, 1])), min_size=n, max_size=n),
+            min_size=1,
+            max_size=3,
+        )
+    ),
+    ratio=st.sampled_from([0.0, 0.5, 1.0, 3.0]),
+    min_negatives=st.integers(0, 5),
+)
+def test_equals_the_rule_read_image_by_image(rows, ratio, min_negatives):
+    losses = torch.tensor([[float(loss) for loss, _ in row] for row in rows])
+    state = torch.tensor([[s for _, s in row] for row in rows], dtype=torch.int8)
+    mask = hard_negatives(losses, state, ratio=ratio, min_negatives=min_negatives)
+    for image in range(len(rows)):
+        expected = reference(losses[image].tolist(), state[image].tolist(), ratio, min_negatives)
+        assert set(mask[image].nonzero().flatten().tolist()) == expected
+    batch = hard_negatives(losses, state, ratio=ratio, min_negatives=min_negatives, scope="batch")
+    expected = reference(losses.flatten().tolist(), state.flatten().tolist(), ratio, min_negatives)
+    assert set(batch.flatten().nonzero().flatten().tolist()) == expected
+
+
+def test_a_crowded_image_counts_no_positive_twice():
+    losses = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    state = torch.tensor([[1, 1, 1, 0]], dtype=torch.int8)
+    assert hard_negatives(losses, state).tolist() == [[True] * 4]
+
+
+def test_an_image_without_positives():
+    losses, state = torch.tensor([[1.0, 3.0, 2.0], [1.0, 3.0, 2.0]]), torch.tensor([[0, 0, 0], [1, 0, 0]])
+    assert hard_negatives(losses, state, ratio=1.0).tolist() == [[False] * 3, [True, True, False]]
+    some = hard_negatives(losses, state, ratio=1.0, min_negatives=2)
+    assert some.tolist() == [[False, True, True], [True, True, True]]
+    batch = hard_negatives(losses, state, ratio=2.0, scope="batch")
+    assert batch.tolist() == [[False, True, False], [True, True, False]]
+
+
+def test_ranks_carry_no_gradient():
+    losses = torch.rand(2, 5, requires_grad=True)
+    mask = hard_negatives(losses, torch.tensor([[1, 0, 0, 0, 0]] * 2))
+    assert mask.dtype == torch.bool
+    assert not mask.requires_grad
+
+
+def test_errors():
+    losses, state = torch.rand(2, 5), torch.zeros(2, 5)
+    with pytest.raises(ValueError, match=r"Expected a scope out of .* but got 'level'"):
+        hard_negatives(losses, state, scope="level")
+    with pytest.raises(ValueError, match=r"Expected losses and state \(B, A\)"):
+        hard_negatives(losses, state[:, :4])
+    with pytest.raises(ValueError, match="Expected ratio and min_negatives of at least 0"):
+        hard_negatives(losses, state, ratio=-1)
