@@ -17,7 +17,6 @@ from boxwright.environment import environment_line
 from boxwright.errors import DataError
 from boxwright.evaluate import MetricsTable, detection_metrics, save_results
 from boxwright.models.detector import DenseDetector
-from boxwright.nms import NmsKind
 from boxwright.predict import predict_dataset, predict_files
 from boxwright.recipes import Recipe
 from boxwright.report import Picture, ReportData, write_report
@@ -48,14 +47,14 @@ def evaluate_run(
     *,
     classes: Sequence[str] | None = None,
     voc_one_based: bool | None = None,
-    nms: NmsKind | None = None,
+    nms: str | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Assessment:
     """Detect on a split, measure, keep the detections in the run's predictions/, and write its report.html.
 
     Raises DataError and RecipeError.
     """
-    detector = load(run)
+    detector = _load(run, nms)
     recipe = detector.recipe
     dataset = read_dataset(
         data,
@@ -64,7 +63,7 @@ def evaluate_run(
         voc_one_based=recipe.voc_one_based if voc_one_based is None else voc_one_based,
     )
     total = len(dataset)
-    found, faults = predict_dataset(detector, dataset, nms=nms, advance=lambda done: advance(done, total))
+    found, faults = predict_dataset(detector, dataset, advance=lambda done: advance(done, total))
     metrics = detection_metrics(found, dataset, dataset.classes)
     folder = Run(Path(run) if Path(run).is_dir() else Path(run).parent)
     folder.predictions.mkdir(exist_ok=True)
@@ -79,17 +78,17 @@ def predict_to_folder(
     folder: Path,
     *,
     score: float | None = None,
-    nms: NmsKind | None = None,
+    nms: str | None = None,
     save_images: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
     """Write detections.json (COCO results) and, if asked, the drawn images; a line on each file, faults included."""
-    detector = load(run)
+    detector = _load(run, nms)
     folder.mkdir(parents=True, exist_ok=True)
     names = _drawing_names(files)
     entries: list[dict[str, Any]] = []
     lines = []
-    for place, (file, found) in enumerate(predict_files(detector, files, score=score, nms=nms)):
+    for place, (file, found) in enumerate(predict_files(detector, files, score=score)):
         if isinstance(found, DataError):
             lines.append(f"left out: {found}")
         else:
@@ -100,6 +99,14 @@ def predict_to_folder(
         advance(place + 1, len(files))
     (folder / "detections.json").write_text(json.dumps(entries), encoding="utf-8")
     return lines
+
+
+def _load(run: str | Path, nms: str | None) -> DenseDetector:
+    """The run's detector, with another NMS if one is named."""
+    detector = load(run)
+    if nms is not None:
+        detector.recipe = detector.recipe.replace(nms=nms)
+    return detector
 
 
 def _drawing_names(files: Sequence[Path]) -> list[str]:

@@ -63,7 +63,7 @@ def resolve_choice(kind: str, text: str) -> Callable[..., Any] | None:
     if where is None:
         return None
     module, _, attributes = where.partition(":")
-    part = import_module(f"boxwright.{module}")
+    part: Any = import_module(f"boxwright.{module}")
     for attribute in attributes.split("."):
         part = getattr(part, attribute)
     known = [p.name for p in inspect.signature(part).parameters.values() if p.default is not p.empty]

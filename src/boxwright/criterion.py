@@ -140,7 +140,7 @@ class DenseCriterion(nn.Module):
         """(P,) weighted distribution focal losses; 0 for a coder that is no distribution."""
         if not isinstance(self.coder, DistributionCoder):
             return positives.deltas.new_zeros(len(positives.labels))
-        logits = positives.deltas.unflatten(-1, (4, self.coder.bins))
+        logits = positives.deltas.view(-1, 4, self.coder.bins)
         distances = self.coder.distances(positives.anchors, positives.targets)
         return self.distribution_weight * loss_functions.distribution_focal_loss(logits, distances)
 

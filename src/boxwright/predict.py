@@ -11,7 +11,6 @@ from boxwright.data.dataset import DetectionDataset
 from boxwright.data.files import IMAGE_SUFFIXES
 from boxwright.errors import DataError
 from boxwright.models.detector import DenseDetector
-from boxwright.nms import NmsKind
 from boxwright.types import Detections
 
 EVALUATION_SCORE = 0.001
@@ -23,7 +22,6 @@ def predict_dataset(
     dataset: DetectionDataset,
     *,
     score: float = EVALUATION_SCORE,
-    nms: NmsKind | None = None,
     advance: Callable[[int], None] = lambda done: None,
 ) -> tuple[list[Detections], dict[str, str]]:
     """Detections of every image in order, in its pixels, and the faults of files that can't be read, by name.
@@ -34,7 +32,7 @@ def predict_dataset(
     found, faults = [], {}
     for index in range(len(dataset)):
         try:
-            found += folded.predict(dataset.path(index), score=score, nms=nms)
+            found += folded.predict(dataset.path(index), score=score)
         except DataError as error:
             found.append(no_detections())
             faults[dataset.name(index)] = str(error)
@@ -43,13 +41,13 @@ def predict_dataset(
 
 
 def predict_files(
-    detector: DenseDetector, files: Iterable[Path], *, score: float | None = None, nms: NmsKind | None = None
+    detector: DenseDetector, files: Iterable[Path], *, score: float | None = None
 ) -> Iterator[tuple[Path, Detections | DataError]]:
     """Each file with its detections, or with what is wrong with it."""
     folded = detector.for_inference()
     for file in files:
         try:
-            yield file, folded.predict(file, score=score, nms=nms)[0]
+            yield file, folded.predict(file, score=score)[0]
         except DataError as error:
             yield file, error
 

@@ -31,7 +31,7 @@ class Sample(NamedTuple):
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
-    index: int
+    place: int
     """Place of the image in the data set."""
 
 
@@ -128,4 +128,4 @@ def collate(samples: Iterable[Sample]) -> Batch:
         count = len(sample.labels)
         boxes[row, :count], labels[row, :count], ignore[row, :count] = sample.boxes, sample.labels, sample.ignore
     targets = Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(ignore))
-    return Batch(images, targets, torch.tensor([sample.index for sample in samples]))
+    return Batch(images, targets, torch.tensor([sample.place for sample in samples]))

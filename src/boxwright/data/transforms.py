@@ -180,7 +180,7 @@ def _overlaps(crop: NDArray[np.float64], boxes: NDArray[np.float32]) -> NDArray[
     sides = np.clip(np.minimum(crop[2:], boxes[:, 2:]) - np.maximum(crop[:2], boxes[:, :2]), 0, None)
     shared = sides.prod(1)
     union = (crop[2:] - crop[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - shared
-    return shared / np.maximum(union, 1e-9)
+    return np.asarray(shared / np.maximum(union, 1e-9))
 
 
 def vary_light(image: NDArray[np.uint8], rng: np.random.Generator, *, strong: bool = False) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import timm
 import torch
@@ -109,7 +109,7 @@ def probe_feature_maps(name: str) -> list[FeatureMap]:
         raise RecipeError(f"unknown backbone {name!r}{_nearest_backbones(name)}")
     try:
         body = timm.create_model(name, features_only=True)
-        info = body.feature_info.info
+        info: list[dict[str, Any]] = body.feature_info.info  # type: ignore[union-attr, assignment]
         body = timm.create_model(name, features_only=True, out_indices=list(range(len(info)))).eval()
         with torch.no_grad():
             outputs = body(torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE))

@@ -75,7 +75,7 @@ class DenseDetector(nn.Module):
         return DenseOutputs(*self.net(images))
 
     def _apply(self, fn: Any, recurse: bool = True) -> DenseDetector:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.anchors = self.anchors.to(self.device)
         return self
 

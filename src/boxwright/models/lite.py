@@ -27,26 +27,17 @@ class LiteHead(nn.Module):
         super().__init__()
         self.laterals = nn.ModuleList(_pointwise(c, width) for c in channels)
         self.merges = nn.ModuleList(_separable(width, width) for _ in channels[:-1])
-        self.towers = nn.ModuleList(
-            nn.ModuleDict({"classes": _separable(width, width), "boxes": _separable(width, width)}) for _ in channels
-        )
-        self.logits = nn.ModuleList(_output(width, num_classes) for _ in channels)
-        self.deltas = nn.ModuleList(_output(width, len(delta_bias)) for _ in channels)
-        for logits, deltas in zip(self.logits, self.deltas, strict=True):
-            nn.init.constant_(logits.bias, -math.log((1 - _PRIOR_PROBABILITY) / _PRIOR_PROBABILITY))
-            deltas.bias.data.copy_(delta_bias)
+        class_bias = torch.full((num_classes,), -math.log((1 - _PRIOR_PROBABILITY) / _PRIOR_PROBABILITY))
+        self.logits = nn.ModuleList(_tower(width, class_bias) for _ in channels)
+        self.deltas = nn.ModuleList(_tower(width, delta_bias) for _ in channels)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         pyramid = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
         for level in reversed(range(len(self.merges))):
             coarse = F.interpolate(pyramid[level + 1], size=pyramid[level].shape[-2:], mode="nearest")
             pyramid[level] = self.merges[level](pyramid[level] + coarse)
-        logits, deltas = [], []
-        for feature, tower, class_output, box_output in zip(
-            pyramid, self.towers, self.logits, self.deltas, strict=True
-        ):
-            logits.append(_flatten(class_output(tower["classes"](feature))))
-            deltas.append(_flatten(box_output(tower["boxes"](feature))))
+        logits = [_flatten(tower(feature)) for tower, feature in zip(self.logits, pyramid, strict=True)]
+        deltas = [_flatten(tower(feature)) for tower, feature in zip(self.deltas, pyramid, strict=True)]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
 
@@ -75,10 +66,12 @@ def _separable(channels: int, width: int) -> nn.Sequential:
     )
 
 
-def _output(width: int, size: int) -> nn.Conv2d:
-    layer = nn.Conv2d(width, size, 1)
-    nn.init.normal_(layer.weight, std=0.01)
-    return layer
+def _tower(width: int, bias: Tensor) -> nn.Sequential:
+    """A block and the output layer, which starts near ``bias`` (D,)."""
+    output = nn.Conv2d(width, len(bias), 1)
+    nn.init.normal_(output.weight, std=0.01)
+    output.bias = nn.Parameter(bias.clone())
+    return nn.Sequential(_separable(width, width), output)
 
 
 def _flatten(cells: Tensor) -> Tensor:

@@ -161,7 +161,7 @@ class _Batches:
         self.sizes: dict[int, tuple[int, int]] = {}
         if validation is not None:
             cache, readable = self._decode(validation, console)
-            self.sizes = {index: cache.read(index).shape[:2] for index in readable}  # type: ignore[misc]
+            self.sizes = {index: cache.read(index).shape[:2] for index in readable}
             fixed = TrainingSet(cache, readable, recipe.image_size, Augmentation("none", "none", recipe.resize))
             self.validation = DataLoader(fixed, batch_size=recipe.batch_size, **_loading(options))
 

@@ -1,0 +1,198 @@
+"""The criterion against a slow loop over images and anchors, and the invariants that every supervision must keep."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from boxwright import losses, matching, mining
+from boxwright.anchors import Anchors, AnchorSpec, make_anchors
+from boxwright.boxes import paired_iou
+from boxwright.coding import DeltaCoder, DistributionCoder
+from boxwright.criterion import NORMALIZERS, DenseCriterion
+from boxwright.types import DenseOutputs, Targets
+
+CLASSES = 3
+
+
+@pytest.fixture
+def anchors() -> Anchors:
+    return make_anchors(AnchorSpec.squares((16, 32), 2.0), 64)
+
+
+def some_targets(images: int = 3) -> Targets:
+    boxes = torch.tensor([[[4.0, 6, 30, 40], [30, 20, 62, 60]], [[10, 10, 50, 50], [0, 0, 0, 0]], [[0.0] * 4] * 2])
+    labels = torch.tensor([[0, 2], [1, -1], [-1, -1]])
+    return Targets(boxes[:images], labels[:images], torch.zeros(images, 2, dtype=torch.bool))
+
+
+def some_outputs(anchors: Anchors, columns: int, size: int, images: int = 3) -> DenseOutputs:
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(images, len(anchors), columns, generator=generator, dtype=torch.float64)
+    deltas = torch.randn(images, len(anchors), size, generator=generator, dtype=torch.float64)
+    return DenseOutputs(logits.requires_grad_(), deltas.requires_grad_())
+
+
+def ssd_criterion(**options: object) -> DenseCriterion:
+    chosen = {
+        "matcher": matching.match_iou,
+        "coder": DeltaCoder(),
+        "miner": mining.hard_negatives,
+        "class_loss": losses.cross_entropy,
+        "box_loss": losses.smooth_l1_loss,
+        "box_weight": 1.0,
+    }
+    return DenseCriterion(**{**chosen, **options})
+
+
+def gfl_criterion() -> DenseCriterion:
+    return DenseCriterion(
+        matcher=matching.match_atss,
+        coder=DistributionCoder(8, 0.5),
+        class_loss=losses.quality_focal_loss,
+        box_loss=losses.giou_loss,
+        box_weight=2.0,
+        normalizer="quality",
+    )
+
+
+def test_ssd_supervision_equals_a_loop_over_anchors(anchors: Anchors) -> None:
+    targets, outputs = some_targets(), some_outputs(anchors, CLASSES + 1, 4)
+    matches = matching.match_iou(anchors, targets.boxes, targets.labels)
+    classification, box, positives = 0.0, 0.0, 0
+    for image in range(3):
+        negatives = []
+        wanted = 0
+        for a in range(len(anchors)):
+            log_p = outputs.logits[image, a].log_softmax(0)
+            if matches.state[image, a] == 1:
+                wanted += 1
+                g = matches.gt_index[image, a]
+                classification += -log_p[targets.labels[image, g]].item()
+                goal = DeltaCoder().encode(anchors.boxes[a], targets.boxes[image, g])
+                box += F.smooth_l1_loss(outputs.deltas[image, a], goal.double(), reduction="sum").item()
+            else:
+                negatives.append(-log_p[CLASSES].item())
+        classification += sum(sorted(negatives, reverse=True)[: 3 * wanted])
+        positives += wanted
+    got = ssd_criterion()(anchors, outputs, targets)
+    assert got.positives.item() == positives > 0
+    assert got.classification.item() == pytest.approx(classification / positives, rel=1e-6)
+    assert got.box.item() == pytest.approx(box / positives, rel=1e-6)
+    assert got.total.item() == pytest.approx(got.classification.item() + got.box.item(), rel=1e-9)
+    assert got.distribution.item() == 0
+
+
+def test_quality_supervision_equals_a_loop_over_positives(anchors: Anchors) -> None:
+    targets, criterion = some_targets(), gfl_criterion()
+    outputs = some_outputs(anchors, CLASSES, 32)
+    coder = DistributionCoder(8, 0.5)
+    matches = matching.match_atss(anchors, targets.boxes, targets.labels)
+    soft = torch.zeros_like(outputs.logits)
+    box, distribution, quality_sum = 0.0, 0.0, 0.0
+    for image, a in torch.nonzero(matches.state == 1).tolist():
+        g = matches.gt_index[image, a]
+        goal = targets.boxes[image, g].double()
+        decoded = coder.decode(anchors.boxes[a].double(), outputs.deltas[image, a])
+        quality = paired_iou(decoded[None], goal[None])[0].item()
+        soft[image, a, targets.labels[image, g]] = quality
+        quality_sum += quality
+        box += quality * 2.0 * losses.giou_loss(decoded[None], goal[None])[0].item()
+        bins = outputs.deltas[image, a].view(1, 4, 8)
+        distances = coder.distances(anchors.boxes[a].double(), goal)[None]
+        distribution += quality * losses.distribution_focal_loss(bins, distances)[0].item()
+    classification = losses.quality_focal_loss(outputs.logits.flatten(0, 1), soft.flatten(0, 1)).sum().item()
+    got = criterion(anchors, outputs, targets)
+    scale = max(1.0, quality_sum)
+    assert got.classification.item() == pytest.approx(classification / scale, rel=1e-5)
+    assert got.box.item() == pytest.approx(box / scale, rel=1e-5)
+    assert got.distribution.item() == pytest.approx(distribution / scale, rel=1e-5)
+
+
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_batch_without_targets_has_finite_loss_and_gradient(anchors: Anchors, normalizer: str) -> None:
+    soft = normalizer == "quality"
+    criterion = gfl_criterion() if soft else ssd_criterion(normalizer=normalizer)
+    outputs = some_outputs(anchors, CLASSES + (not soft), 32 if soft else 4)
+    for width in (0, 2):
+        empty = Targets(
+            torch.zeros(3, width, 4), torch.full((3, width), -1), torch.zeros(3, width, dtype=torch.bool)
+        )
+        got = criterion(anchors, outputs, empty)
+        gradients = torch.autograd.grad(got.total, outputs, retain_graph=True)
+        assert got.box.item() == 0
+        assert got.positives.item() == 0
+        assert all(g.isfinite().all() for g in gradients)
+
+
+def test_split_batch_equals_whole_batch(anchors: Anchors) -> None:
+    """Sums and counts add up: T10, and what accumulation relies on."""
+    targets, outputs = some_targets(), some_outputs(anchors, CLASSES + 1, 4)
+    criterion = ssd_criterion()
+    whole = criterion(anchors, outputs, targets)
+    parts = [
+        criterion(anchors, DenseOutputs(*(o[i : i + 1] for o in outputs)), Targets(*(t[i : i + 1] for t in targets)))
+        for i in range(3)
+    ]
+    total = sum(part.total * part.positives for part in parts) / whole.positives
+    assert total.item() == pytest.approx(whole.total.item(), rel=1e-9)
+
+
+def test_normalizers_divide_by_what_they_name(anchors: Anchors) -> None:
+    targets, outputs = some_targets(), some_outputs(anchors, CLASSES + 1, 4)
+    by_count = ssd_criterion()(anchors, outputs, targets)
+    count = by_count.positives.item()
+    by_batch = ssd_criterion(normalizer="batch")(anchors, outputs, targets)
+    assert by_batch.total.item() == pytest.approx(by_count.total.item() * count / 3, rel=1e-9)
+    by_samples = ssd_criterion(normalizer="samples")(anchors, outputs, targets)
+    state = matching.match_iou(anchors, targets.boxes, targets.labels).state
+    samples = int(((state == 1).sum(1) * 4).clamp(max=len(anchors)).sum())
+    assert by_samples.total.item() == pytest.approx(by_count.total.item() * count / samples, rel=1e-9)
+    alone = [
+        ssd_criterion()(anchors, DenseOutputs(*(o[i : i + 1] for o in outputs)), Targets(*(t[i : i + 1] for t in targets)))
+        for i in range(3)
+    ]
+    by_image = ssd_criterion(normalizer="image")(anchors, outputs, targets)
+    assert by_image.total.item() == pytest.approx(sum(part.total.item() for part in alone) / 3, rel=1e-9)
+
+
+def test_ignored_targets_are_neither_objects_nor_background(anchors: Anchors) -> None:
+    targets = some_targets()
+    ignoring = targets._replace(ignore=torch.tensor([[False, True], [False, False], [False, False]]))
+    outputs = some_outputs(anchors, CLASSES + 1, 4)
+    criterion = ssd_criterion(matcher=partial(matching.match_iou, ignore_ioa=0.3), miner=None)
+    plain, with_ignore = (criterion(anchors, outputs, t) for t in (targets, ignoring))
+    assert with_ignore.positives.item() < plain.positives.item()
+    gradient = torch.autograd.grad(with_ignore.total, outputs.logits)[0]
+    state = criterion.matcher(anchors, ignoring.boxes, ignoring.labels, ignore=ignoring.ignore).state
+    assert (state == -1).any()
+    assert gradient[state == -1].abs().max().item() == 0
+    assert (gradient[state >= 0].abs().sum(-1) > 0).all()
+
+
+def test_boxes_are_only_decoded_where_a_loss_needs_them(anchors: Anchors) -> None:
+    """IoU losses see pixels, delta losses see deltas: never the one for the other."""
+
+    @losses.box_loss(space="boxes")
+    def seen(pred: Tensor, target: Tensor) -> Tensor:
+        assert target.max() > 30  # pixels
+        return (pred - target).abs().sum(1)
+
+    targets, outputs = some_targets(), some_outputs(anchors, CLASSES + 1, 4)
+    got = ssd_criterion(box_loss=seen)(anchors, outputs, targets)
+    assert got.box.item() > ssd_criterion()(anchors, outputs, targets).box.item()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"normalizer": "anchors"}, "one of"),
+        ({"normalizer": "quality"}, "soft targets"),
+        ({"class_loss": lambda logits, targets: logits}, "marked"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ssd_criterion(**options)
