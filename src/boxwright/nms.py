@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision import ops
 
-from boxwright.boxes import at_least_float32, intersection, paired_iou
+from boxwright.boxes import at_least_float32, paired_iou
 
 NmsKind = Literal["iou", "diou"]
 
@@ -53,8 +53,10 @@ def _greedy_diou(boxes: Tensor, labels: Tensor, threshold: float) -> Tensor:
     A box stays unless a better one that stays suppresses it: iterated to its fixed point, which is the greedy result,
     in as many rounds as the longest chain of suppressions (Cluster-NMS, arXiv 2005.03572, section 4.2).
     """
-    candidates = (intersection(boxes[:, None], boxes) > 0) & (labels[:, None] == labels)
-    better, worse = candidates.triu(diagonal=1).nonzero(as_tuple=True)
+    # DIoU is at most IoU: only pairs that meet can exceed a threshold of 0 or more, and comparing corners finds them.
+    x1, y1, x2, y2 = boxes.unbind(1)
+    meet = (x1[:, None] < x2) & (x1 < x2[:, None]) & (y1[:, None] < y2) & (y1 < y2[:, None])
+    better, worse = (meet & (labels[:, None] == labels)).triu(diagonal=1).nonzero(as_tuple=True)
     suppresses = paired_iou(boxes[better], boxes[worse], "diou") > threshold
     better, worse = better[suppresses], worse[suppresses]
     keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)

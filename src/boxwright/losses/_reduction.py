@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, Literal, ParamSpec, TypeVar, get_args
@@ -71,11 +70,9 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
     @wraps(loss)
     def run(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        devices = {value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor)}
-        with ExitStack() as stack:
-            for device in devices:
-                stack.enter_context(torch.autocast(device, enabled=False))
-            return loss(*(raised(a) for a in args), **{k: raised(v) for k, v in kwargs.items()})
+        device = next(value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        with torch.autocast(device, enabled=False):
+            return loss(*(raised(value) for value in args), **{name: raised(value) for name, value in kwargs.items()})
 
     return run
 
