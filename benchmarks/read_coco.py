@@ -1,7 +1,7 @@
 """Reading a COCO-sized JSON: time and memory of ``read_dataset`` against pycocotools' ``COCO()``.
 
-Run: ``python benchmarks/read_coco.py [--images 5000] [--boxes 36000]``. The file has polygon segmentations, as COCO's has,
-and an image file stands for each image (the reader looks which are there; it doesn't open them). Each reader runs in
+Run: ``python benchmarks/read_coco.py [--images 5000] [--boxes 36000]``. The file has polygons, as COCO's has, and an
+image file stands for each image (the reader looks which are there; it doesn't open them). Each reader runs in
 processes of its own. Time is the best of ``--repeats``; memory is the growth of the peak resident set (``ru_maxrss``)
 over that of a process that has only imported the reader.
 """

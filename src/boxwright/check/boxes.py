@@ -19,8 +19,8 @@ def box_faults(table: Annotations, placed: Placed, sizes: NDArray[np.int32]) -> 
     wrong = np.flatnonzero(placed.fault != SOUND).tolist()
     faults = [box_fault(table, row, int(placed.fault[row])) for row in wrong]
     for kind, rows, text in _shapes(table, placed, sizes):
-        for row in np.flatnonzero(rows & (placed.fault == SOUND)).tolist():
-            faults.append(fault_at(table, row, kind, text.format(**_words(table, placed, row))))
+        found = np.flatnonzero(rows & (placed.fault == SOUND)).tolist()
+        faults += [fault_at(table, row, kind, text.format(**_words(placed, row))) for row in found]
     return faults + _duplicates(table, placed)
 
 
@@ -46,7 +46,7 @@ def _shapes(table: Annotations, placed: Placed, sizes: NDArray[np.int32]) -> lis
         ]
 
 
-def _words(table: Annotations, placed: Placed, row: int) -> dict[str, float]:
+def _words(placed: Placed, row: int) -> dict[str, float]:
     left, top, right, bottom = placed.boxes[row].tolist()
     return {"width": right - left, "height": bottom - top, "overhang": float(placed.overhang[row])}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def near_pairs(thumbnails: NDArray[np.float32]) -> dict[int, list[int]]:
     """For each gray thumbnail (n, 32, 32) the earlier ones that show nearly the same.
 
     Compared by correlation, which brightness and contrast don't change: of the halved thumbnail, and of its detail,
-    the thumbnail minus the mean of each pixel's four neighbours, which tells apart what light and background make alike.
+    the thumbnail minus the mean of each pixel's four neighbours, which tells apart what only light makes alike.
     """
     count = len(thumbnails)
     halved = thumbnails.reshape(count, 16, 2, 16, 2).mean((2, 4))
@@ -65,7 +66,7 @@ def near_pairs(thumbnails: NDArray[np.float32]) -> dict[int, list[int]]:
     return found
 
 
-def _normalized(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+def _normalized(pictures: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """(n, pixels) of unit length; flat pictures are 0 and so like nothing."""
     rows = pictures.reshape(len(pictures), -1)
     length = np.linalg.norm(rows, axis=1, keepdims=True)

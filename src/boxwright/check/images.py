@@ -49,7 +49,7 @@ def look_at(path: Path) -> ImageFacts:
         return ImageFacts(fault=("unreadable-image", _without_path(error, path)))
     small = Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).convert("L")
     digest = blake2b(path.read_bytes(), digest_size=16).digest()
-    return ImageFacts(pixels.shape[:2], mode, turned, digest, np.asarray(small))  # type: ignore[arg-type]
+    return ImageFacts(pixels.shape[:2], mode, turned, digest, np.asarray(small))
 
 
 def look_at_all(

@@ -21,7 +21,7 @@ from boxwright.check.splits import (
     shared_images,
 )
 from boxwright.data.annotations import Annotations, place
-from boxwright.data.layout import Reader, open_layout
+from boxwright.data.layout import open_layout
 from boxwright.data.reading import ROUNDING, choose_classes
 
 

@@ -94,7 +94,7 @@ def geometry_faults(extent: NDArray[np.float64], numbers: NDArray[np.float64]) -
 def place(table: Annotations, sizes: NDArray[np.int32]) -> Placed:
     """Clips the boxes of a table to images of ``sizes`` (n, 2) and finds those outside."""
     fault = table.fault.copy()
-    known = (sizes > 0).all(1)
+    known: NDArray[np.bool_] = np.all(sizes > 0, axis=1)
     bounded = known[table.image]
     limit = np.full((len(fault), 4), np.inf)
     limit[bounded] = sizes[table.image[bounded]][:, [1, 0, 1, 0]]

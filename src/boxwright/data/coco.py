@@ -1,15 +1,9 @@
-"""COCO JSON: images, annotations and categories of a split in one file.
-
-Decoded by msgspec into typed records, so segmentations and whatever else is there are skipped and never become Python
-objects. A file that breaks the types somewhere is read again record by record, and what is broken becomes a fault.
-"""
+"""COCO JSON: images, annotations and categories of a split in one file."""
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -28,66 +22,22 @@ from boxwright.data.annotations import (
     geometry_faults,
     select,
 )
+from boxwright.data.coco_json import (
+    CocoBox,
+    CocoCategory,
+    CocoFile,
+    CocoImage,
+    CocoOutline,
+    CocoUsage,
+    CocoUsed,
+    is_coco,
+    load_coco,
+)
 from boxwright.data.files import State, Tree, join, stem
 from boxwright.data.splits import canonical, is_split_name, without_years
 from boxwright.errors import DataError
 
-_NAN = float("nan")
 _ROBOFLOW = "_annotations.coco.json"
-
-
-class CocoImage(msgspec.Struct, gc=False):
-    """One entry of ``images``."""
-
-    id: int
-    file_name: str
-    height: float = 0
-    width: float = 0
-
-
-class CocoBox(msgspec.Struct, gc=False):
-    """One entry of ``annotations``."""
-
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]
-    id: int | None = None
-    area: float | None = None
-    iscrowd: int | bool = 0
-    ignore: int | bool = 0
-    difficult: int | bool = 0
-
-
-class CocoCategory(msgspec.Struct, gc=False):
-    """One entry of ``categories``."""
-
-    id: int
-    name: str
-    supercategory: str | None = None
-
-
-class CocoFile(msgspec.Struct, gc=False):
-    """The whole file."""
-
-    images: list[CocoImage]
-    annotations: list[CocoBox]
-    categories: list[CocoCategory]
-
-
-class _Outline(msgspec.Struct, gc=False):
-    """Enough to know a COCO file and its classes; the rest is only scanned."""
-
-    images: msgspec.Raw
-    annotations: msgspec.Raw
-    categories: list[CocoCategory]
-
-
-class _Used(msgspec.Struct, gc=False):
-    category_id: int
-
-
-class _Usage(msgspec.Struct, gc=False):
-    annotations: list[_Used]
 
 
 class CocoReader:
@@ -103,15 +53,17 @@ class CocoReader:
         self._folders: dict[str, str] = {}
 
     @classmethod
-    def detect(cls, tree: Tree) -> CocoReader | None:
-        """The reader, where a JSON file in one of the usual places holds images, annotations and categories."""
+    def detect(cls, tree: Tree, named: bool = True) -> CocoReader | None:
+        """The reader, where a JSON file in one of the usual places holds images, annotations and categories.
+
+        With ``named`` only files that are called as splits are; else any, one alone being no split.
+        """
         for group in _places(tree):
-            files = [path for path in group if tree.state(path) == "there" and is_coco(tree, path)]
+            chosen = [path for path in group if is_split_name(_split_name(path)) or not named]
+            files = [path for path in chosen if tree.state(path) == "there" and _is_split(tree, path)]
             if files:
-                names = [_split_name(path) for path in files]
-                short = without_years(names)
-                named = len(files) > 1 or is_split_name(names[0])
-                return cls(tree, {short[name]: path for name, path in zip(names, files, strict=True)}, named)
+                short = without_years(_split_name(path) for path in files)
+                return cls(tree, {short[_split_name(path)]: path for path in files}, named or len(files) > 1)
         return None
 
     def split_file(self, split: str) -> str:
@@ -168,19 +120,19 @@ class CocoReader:
 
     def _categories(self, path: str) -> list[CocoCategory]:
         try:
-            return msgspec.json.decode(tree_bytes(self.tree, path), type=_Outline).categories
+            return msgspec.json.decode(tree_bytes(self.tree, path), type=CocoOutline).categories
         except msgspec.MsgspecError:
             return self._slowly(path).categories
 
     def _used(self, loaded: dict[str, CocoFile]) -> set[int]:
         used: set[int] = set()
         for path in self.files.values():
-            boxes: Iterable[CocoBox | _Used]
+            boxes: Iterable[CocoBox | CocoUsed]
             if path in loaded:
                 boxes = loaded[path].annotations
             else:
                 try:
-                    boxes = msgspec.json.decode(tree_bytes(self.tree, path), type=_Usage).annotations
+                    boxes = msgspec.json.decode(tree_bytes(self.tree, path), type=CocoUsage).annotations
                 except msgspec.MsgspecError:
                     boxes = self._slowly(path).annotations
             used.update(box.category_id for box in boxes)
@@ -211,7 +163,7 @@ class CocoReader:
         xywh = np.array([box.bbox for box in boxes], np.float64).reshape(-1, 4)
         labels, fault = _labels(boxes, content.categories, classes)
         shape_fault = geometry_faults(xywh[:, 2:], xywh)
-        areas = np.array([_NAN if box.area is None else box.area for box in boxes], np.float64)
+        areas = np.array([np.nan if box.area is None else box.area for box in boxes], np.float64)
         code = np.array([_code(box) for box in boxes], np.uint8)
         ids = np.array([0 if box.id is None else box.id for box in boxes], np.int64)
         order = np.argsort(image, kind="stable")
@@ -279,6 +231,15 @@ def _split_name(path: str) -> str:
     return folder if name == _ROBOFLOW and folder else stem(name).removeprefix("instances_")
 
 
+def _is_split(tree: Tree, path: str) -> bool:
+    return is_coco(tree_bytes(tree, path), expected=is_split_name(_split_name(path)))
+
+
+def tree_bytes(tree: Tree, path: str) -> bytes:
+    """A JSON file's content without byte order mark."""
+    return (tree.root / path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+
+
 def _image_folders(file: str) -> list[str]:
     """Where the images of an annotation file may lie."""
     parent = posixpath.dirname(file) or "."
@@ -288,103 +249,6 @@ def _image_folders(file: str) -> list[str]:
     splits = dict.fromkeys([full, *without_years([full]).values(), *(["valid"] if canonical(full) == "val" else [])])
     below = [join(folder, split) for folder in ("images", ".") for split in splits]
     return [*below, *(join(split, "images") for split in splits), "images", "JPEGImages", parent, "."]
-
-
-def tree_bytes(tree: Tree, path: str) -> bytes:
-    """A JSON file's content without byte order mark."""
-    return (tree.root / path).read_bytes().removeprefix(b"\xef\xbb\xbf")
-
-
-def is_coco(tree: Tree, path: str) -> bool:
-    """Whether a JSON file holds a split; one that can't be parsed does if its name is a split's."""
-    data = tree_bytes(tree, path)
-    try:
-        msgspec.json.decode(data, type=_Outline)
-    except msgspec.MsgspecError:
-        if not data.lstrip().startswith(b"{"):
-            return is_split_name(_split_name(path)) and not data.lstrip().startswith(b"[")
-        try:
-            content = json.loads(data)
-        except (ValueError, RecursionError):
-            return is_split_name(_split_name(path))
-        return isinstance(content, dict) and all(
-            isinstance(content.get(key), list) for key in ("images", "annotations", "categories")
-        )
-    return True
-
-
-def load_coco(data: bytes) -> tuple[CocoFile, list[str]]:
-    """Decodes a COCO file; a box with numbers that can't be read gets NaN.
-
-    Returns:
-        The content, and what was said of images and categories that had to be dropped.
-
-    Raises:
-        DataError: where it is no JSON object with images, annotations and categories.
-    """
-    try:
-        return msgspec.json.decode(data, type=CocoFile), []
-    except msgspec.MsgspecError:
-        pass
-    try:
-        content = json.loads(data)  # takes NaN and Infinity, and tells the line of an error
-    except (ValueError, RecursionError) as error:
-        raise DataError(str(error)) from None
-    if not isinstance(content, dict):
-        raise DataError("Expected an object")
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content.get(key), list):
-            raise DataError(f"Expected a list of {key}")
-    images = [_loose_image(entry) for entry in content["images"]]
-    categories = [_loose_category(entry) for entry in content["categories"]]
-    broken = [f"image {place} has no usable id and file_name" for place, image in enumerate(images) if not image]
-    broken += [f"category {place} has no usable id" for place, category in enumerate(categories) if not category]
-    boxes = [_loose_box(entry) for entry in content["annotations"]]
-    return CocoFile([i for i in images if i], boxes, [c for c in categories if c]), broken
-
-
-def _loose_image(entry: Any) -> CocoImage | None:
-    if not isinstance(entry, dict) or (number := _integer(entry.get("id"))) is None:
-        return None
-    if not isinstance(entry.get("file_name"), str):
-        return None
-    return CocoImage(number, entry["file_name"], _float(entry.get("height")), _float(entry.get("width")))
-
-
-def _loose_box(entry: Any) -> CocoBox:
-    entry = entry if isinstance(entry, dict) else {}
-    bbox = entry.get("bbox")
-    numbers = [_float(value) for value in bbox] if isinstance(bbox, list) and len(bbox) == 4 else [_NAN] * 4
-    flags = [int(_float(entry.get(key)) > 0) for key in ("iscrowd", "ignore", "difficult")]
-    image, category = (_integer(entry.get(key)) for key in ("image_id", "category_id"))
-    left, top, width, height = numbers
-    return CocoBox(
-        -1 if image is None else image,
-        -1 if category is None else category,
-        (left, top, width, height),
-        _integer(entry.get("id")),
-        _float(entry.get("area")),
-        *flags,
-    )
-
-
-def _loose_category(entry: Any) -> CocoCategory | None:
-    if not isinstance(entry, dict) or (number := _integer(entry.get("id"))) is None:
-        return None
-    parent = entry.get("supercategory")
-    return CocoCategory(number, str(entry.get("name", number)), parent if isinstance(parent, str) else None)
-
-
-def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return _NAN
-
-
-def _integer(value: Any) -> int | None:
-    number = _float(value)
-    return int(number) if number.is_integer() and abs(number) < 2**63 else None
 
 
 def _owned(

@@ -90,7 +90,10 @@ class Tree:
         return "there" if not listing[name] or self._inside(tidied) else "outside"
 
     def locate(self, folder: str, names: Iterable[str]) -> list[tuple[str, State]]:
-        """Path below the data set's folder, and state, of files named relative to ``folder``."""
+        """Path below the data set's folder, and state, of files named relative to ``folder``.
+
+        One that is missing there is outside if it leads out of the data set's own folder.
+        """
         listing = self._listing(folder) or {}
         found: list[tuple[str, State]] = []
         for name in names:
@@ -98,7 +101,9 @@ class Tree:
             if listing.get(name) is False:  # a plain file of that very folder
                 found.append((path, "there"))
             else:
-                found.append((self.tidy(path) or path, self.state(path)))
+                state = self.state(path)
+                outside = state == "missing" and self.tidy(name) is None
+                found.append((self.tidy(path) or path, "outside" if outside else state))
         return found
 
     def _inside(self, path: str) -> bool:

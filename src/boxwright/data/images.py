@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image, ImageOps
 
 from boxwright.errors import DataError
 
-_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # no format that starts another program
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # no format that starts another program
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 turn by 90 degrees
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
@@ -26,7 +27,7 @@ def open_image(path: str | Path) -> Image.Image:
         DataError: naming the file, where it is no image; RefusedImageError where it is a decompression bomb.
     """
     try:
-        image = Image.open(path, formats=_FORMATS)
+        image = Image.open(path, formats=_formats())
     except _BOMBS as error:
         raise RefusedImageError(f"{path}: refused, {error}") from None
     except FileNotFoundError:
@@ -38,6 +39,12 @@ def open_image(path: str | Path) -> Image.Image:
         image.close()
         raise RefusedImageError(f"{path}: refused, {image.width}x{image.height} pixels are more than {limit}")
     return image
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)  # Pillow may be built without one of them
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

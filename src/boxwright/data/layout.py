@@ -36,7 +36,7 @@ class Reader(Protocol):
 
 
 def open_layout(path: str | Path, voc_one_based: bool | None = None) -> Reader:
-    """The reader for a folder: YOLO where there is a data.yaml, else COCO, VOC, YOLO by folders.
+    """The reader for a folder: YOLO where there is a data.yaml, else COCO, VOC, YOLO by folders, any COCO file.
 
     Raises:
         DataError: where there is no such folder, or it holds none of the layouts.
@@ -54,7 +54,8 @@ def open_layout(path: str | Path, voc_one_based: bool | None = None) -> Reader:
     reader: Reader | None = None
     if any(name in tree.entries(".") for name in ("data.yaml", "data.yml")):
         reader = YoloReader.detect(tree)
-    reader = reader or CocoReader.detect(tree) or VocReader.detect(tree, voc_one_based) or YoloReader.detect(tree)
+    reader = reader or CocoReader.detect(tree) or VocReader.detect(tree, voc_one_based)
+    reader = reader or YoloReader.detect(tree) or CocoReader.detect(tree, named=False)
     if reader is None:
         raise DataError(
             f"{path}: no data set found; looked for Annotations/*.xml with JPEGImages/ or images/ (VOC), "

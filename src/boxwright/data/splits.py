@@ -33,8 +33,9 @@ def without_years(names: Iterable[str]) -> dict[str, str]:
 
 
 def is_split_name(name: str) -> bool:
-    """Whether a name is one that splits usually have."""
-    return canonical(_YEAR.sub("", name)).lower() in {*HASHED, "trainval", "minival", "dev"}
+    """Whether a name begins as those of splits do: train, valid, test2017, train_fold1."""
+    first = re.split(r"[\W_\d]", name, maxsplit=1)[0].lower()
+    return canonical(first) in {*HASHED, "trainval", "minival", "dev"}
 
 
 def find_split(available: Sequence[str], split: str, root: Path) -> str:

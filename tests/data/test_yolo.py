@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from boxwright.data import available_splits, read_dataset
+from boxwright.data.yolo import label_path, parse_line
+from boxwright.errors import DataError
+from dataset_builders import Box, picture, write_picture, write_text, write_yolo
+
+CLASSES = ("zebra", "ant")
+SPLITS: dict[str, dict[str, list[Box]]] = {
+    "train": {"a.jpg": [("ant", 10, 12, 40, 50), ("zebra", 2, 3, 20, 30)], "b.jpg": [("zebra", 5, 6, 70, 55)]},
+    "valid": {"v.jpg": [("ant", 1, 2, 31, 42)]},
+}
+CONFIG = "names: [zebra, ant]\nnc: 2\n"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "train: ../train/images\nval: ../valid/images\n",  # Roboflow
+        "train: train/images\nval: valid/images\n",
+        "path: /content/datasets/cells\ntrain: train/images\nval: valid/images\n",
+        "path: ../datasets/coco8\ntrain: train\nval: valid\n",
+        "train: /home/me/cells/train/images\nval: C:\\cells\\valid\\images\n",
+        "train: [train/images]\nvalid: valid/images\ntest: test/images\n",
+    ],
+)
+def test_paths_of_data_yaml_are_tried_below_its_folder(tmp_path: Path, lines: str) -> None:
+    write_yolo(tmp_path, SPLITS, CLASSES, config=CONFIG + lines)
+    assert available_splits(tmp_path) == ("train", "val")
+    data = read_dataset(tmp_path, "train")
+    assert (data.layout, data.classes) == ("yolo", CLASSES)
+    assert [data.name(i) for i in range(2)] == ["train/images/a.jpg", "train/images/b.jpg"]
+    np.testing.assert_allclose(data.boxes[:2], [[10, 12, 40, 50], [2, 3, 20, 30]], atol=1e-4)
+    assert data.labels.tolist() == [1, 0, 0]
+    assert data.category_ids.tolist() == [1, 2]
+    assert data.sizes.tolist() == [[60, 80], [60, 80]]
+    assert len(read_dataset(tmp_path)) == 3
+    assert len(read_dataset(tmp_path / "data.yaml", "val")) == 1
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_folders_alone_and_unnamed_classes(tmp_path: Path, above: bool) -> None:
+    write_yolo(tmp_path, SPLITS, CLASSES, above=above)
+    assert available_splits(tmp_path) == ("train", "val")
+    data = read_dataset(tmp_path, "val")
+    assert data.classes == ("class_0", "class_1")
+    assert data.labels.tolist() == [1]
+    write_text(tmp_path / "classes.txt", "zebra\nant\n")
+    assert read_dataset(tmp_path, "val").classes == CLASSES
+
+
+def test_flat_folders_and_names_as_a_dictionary(tmp_path: Path) -> None:
+    write_picture(tmp_path / "images" / "A.PNG", 1)
+    write_text(tmp_path / "labels" / "A.txt", "3 0.5 0.5 0.25 0.5\n7 0.1 0.1 0.1 0.1\n")
+    write_text(tmp_path / "data.yaml", "names: {3: three, 5: five, 7: seven}\n")
+    data = read_dataset(tmp_path)
+    assert data.classes == ("three", "five", "seven")
+    assert data.labels.tolist() == [0, 2]
+    assert data.boxes[0].tolist() == [30, 15, 50, 45]
+
+
+def test_lists_of_files(tmp_path: Path) -> None:
+    write_yolo(tmp_path, SPLITS, CLASSES, above=False, config=CONFIG + "train: train.txt\nval: val.txt\n")
+    write_text(tmp_path / "train.txt", "./images/train/a.jpg\nimages/train/b.jpg\n")
+    write_text(tmp_path / "val.txt", "/data/cells/images/valid/v.jpg\n../../elsewhere/w.jpg\n")
+    assert len(read_dataset(tmp_path, "train")) == 2
+    data = read_dataset(tmp_path, "val")
+    assert [data.name(i) for i in range(len(data))] == ["images/valid/v.jpg"]
+    assert [fault.kind for fault in data.left_out.faults] == ["path-outside"]
+
+
+def test_the_size_is_that_of_the_upright_image(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "images" / "turned.jpg"
+    path.parent.mkdir()
+    Image.fromarray(picture(0)).save(path, exif=exif)  # 60 x 80 stored, 80 x 60 upright
+    write_text(tmp_path / "labels" / "turned.txt", "0 0.5 0.5 0.5 0.5\n")
+    data = read_dataset(tmp_path)
+    assert data.sizes.tolist() == [[80, 60]]
+    assert data.boxes.tolist() == [[15, 20, 45, 60]]
+
+
+def test_erroneous_lines_and_files_are_left_out(tmp_path: Path) -> None:
+    write_yolo(tmp_path, SPLITS, CLASSES, config=CONFIG + "train: train/images\nval: valid/images\n")
+    lines = ["0 .5 .5 .2 .2", "", "2 .5 .5 .2 .2", "0 .5 .5 0 .2", "0 .5 .5 -.1 .2", "0 1.5 .5 .2 .2", "0 x .5 .2 .2"]
+    lines += ["0 .5 .5", "-1 .5 .5 .2 .2", "0.5 .5 .5 .2 .2", "0 .5 nan .2 .2"]
+    write_text(tmp_path / "train" / "labels" / "a.txt", "\n".join(lines))
+    write_text(tmp_path / "train" / "images" / "broken.jpg", "no image")
+    data = read_dataset(tmp_path, "train")
+    assert len(data) == 2
+    assert len(data.target(0).boxes) == 1
+    assert [(fault.kind, fault.box) for fault in data.left_out.faults] == [
+        ("unreadable-image", None),
+        ("label-out-of-range", 1),
+        ("zero-area", 2),
+        ("inverted-box", 3),
+        ("outside-box", 4),
+        ("bad-number", 5),
+        ("bad-number", 6),
+        ("label-out-of-range", 7),
+        ("label-out-of-range", 8),
+        ("bad-number", 9),
+    ]
+
+
+def test_images_without_label_file_are_negatives(tmp_path: Path) -> None:
+    write_yolo(tmp_path, SPLITS, CLASSES, config=CONFIG + "train: train/images\n")
+    write_picture(tmp_path / "train" / "images" / "empty.jpg", 9)
+    data = read_dataset(tmp_path, "train")
+    assert len(data) == 3
+    assert len(data.target(2).boxes) == 0
+
+
+def test_polygons_become_their_bounds() -> None:
+    assert parse_line("4 .1 .2 .5 .2 .3 .8").label == 4
+    np.testing.assert_allclose(parse_line("4 .1 .2 .5 .2 .3 .8").center, (0.3, 0.5))
+    np.testing.assert_allclose(parse_line("4 .1 .2 .5 .2 .3 .8").size, (0.4, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("image", "labels"),
+    [
+        ("images/train/a.jpg", "labels/train/a.txt"),
+        ("train/images/a.b.png", "train/labels/a.b.txt"),
+        ("images/x/images/a.jpg", "images/x/labels/a.txt"),
+        ("train/a.jpg", "train/a.txt"),
+        ("a.jpg", "a.txt"),
+    ],
+)
+def test_label_file_of_an_image(image: str, labels: str) -> None:
+    assert label_path(image) == labels
+
+
+def test_a_broken_yaml_is_one_line(tmp_path: Path) -> None:
+    write_yolo(tmp_path, SPLITS, CLASSES, config="names: [a, b\ntrain: {")
+    with pytest.raises(DataError, match=r"data\.yaml: YAML that can't be parsed") as error:
+        read_dataset(tmp_path)
+    assert "\n" not in str(error.value)
