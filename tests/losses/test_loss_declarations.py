@@ -42,3 +42,9 @@ def test_errors():
         losses.info(torch.nn.functional.l1_loss)
     with pytest.raises(ValueError, match=r"Expected a box loss's space out of .* but got 'pixels'"):
         losses.box_loss(space="pixels")
+
+
+def test_compiles_without_a_graph_break():
+    pred, target = torch.tensor([[[0.0, 0.0, 4.0, 4.0]], [[1.0, 1.0, 5.0, 6.0]]])
+    compiled = torch.compile(losses.ciou_loss, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(pred, target), losses.ciou_loss(pred, target))
