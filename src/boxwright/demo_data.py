@@ -26,8 +26,8 @@ CLASSES = tuple("0123456789")
 
 _SPLIT_SHARES = {"train": (0.0, 0.70), "val": (0.70, 0.80), "test": (0.80, 1.0)}
 _EMPTY_SHARE = 0.05  # of the images hold clutter and no digit
-_MAX_DIGITS = 8
-_MIN_SIDE, _MAX_SIDE = 1 / 11, 1 / 3  # longer side of a digit, as a share of the image's side
+_MAX_DIGITS = 12
+_MIN_SIDE, _MAX_SIDE = 1 / 10, 1 / 3  # longer side of a digit, as a share of the image's side
 _MIN_VISIBLE = 0.85  # of a digit's ink stays visible under later ones
 _MIN_CONTRAST = 0.30  # of luminance between ink and the background under it, 0..1
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -109,7 +109,9 @@ def _load_glyphs() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
 def _digit_alpha(rng: np.random.Generator, glyph: NDArray[np.float64], side: float) -> Floats:
     """(h, w) opacity of a digit with a longer side of about ``side`` pixels, cropped to its ink."""
-    smooth = _resize(np.pad(glyph, 1), (120, 120))  # 12 pixels for each of the sample's
+    padded = np.zeros((10, 10))
+    padded[1:-1, 1:-1] = glyph
+    smooth = _resize(padded, (80, 80))
     image = Image.fromarray(smooth).rotate(rng.uniform(-14, 14), Image.Resampling.BILINEAR)
     shape = _smoothstep(np.asarray(image), 0.36, 0.62)
     left, top, right, bottom = _bounds(shape >= 0.5)
@@ -274,8 +276,12 @@ def _layer(size: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 
 def _lay(rng: np.random.Generator, canvas: Floats, layer: Image.Image) -> None:
-    alpha = np.asarray(layer.reduce(2), dtype=np.float32) * np.float32(rng.uniform(0.25, 0.8) / 255)
-    canvas[:] = _blend(canvas, alpha, _hue_colour(rng))
+    layer = layer.reduce(2)
+    box = layer.getbbox()
+    if box is not None:
+        left, top, right, bottom = box
+        alpha = np.asarray(layer.crop(box), dtype=np.float32) * np.float32(rng.uniform(0.25, 0.8) / 255)
+        canvas[top:bottom, left:right] = _blend(canvas[top:bottom, left:right], alpha, _hue_colour(rng))
 
 
 # --- pixels
