@@ -52,6 +52,8 @@ def near_pairs(thumbnails: NDArray[np.float32]) -> dict[int, list[int]]:
     the thumbnail minus the mean of each pixel's four neighbours, which tells apart what only light makes alike.
     """
     count = len(thumbnails)
+    if count < 2:
+        return {}
     halved = thumbnails.reshape(count, 16, 2, 16, 2).mean((2, 4))
     whole = _normalized(halved - halved.mean((1, 2), keepdims=True))
     inner = thumbnails[:, 1:-1, 1:-1]

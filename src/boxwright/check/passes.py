@@ -53,7 +53,7 @@ def check_dataset(
     faults = [
         *table.faults,
         *table.notes,
-        *reader.orphans(),
+        *reader.orphans(table),
         *image_faults(table, facts),
         *box_faults(table, placed, sizes),
         *copied_images(table, facts, members_of(base_splits(table.splits))),

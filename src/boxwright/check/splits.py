@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import defaultdict
 from itertools import combinations
 
@@ -89,7 +90,9 @@ def empty_images(table: Annotations) -> list[Fault]:
 
 
 def _any_file(table: Annotations) -> str:
-    return table.files[0] if table.layout == "coco" and table.files else ""
+    """The annotation file of a COCO set, the folder of the others."""
+    first = table.files[0] if table.files else ""
+    return first if table.layout == "coco" else posixpath.dirname(first)
 
 
 def _file_with(table: Annotations, label: int) -> str:

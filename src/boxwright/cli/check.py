@@ -21,6 +21,7 @@ def render_report(report: CheckReport, console: Console) -> None:
     if not console.is_terminal:
         _render_plain(report, console)
         return
+    console.print(f"{report.layout.upper()} data set: {report.images} images, {report.boxes} boxes", style="bold")
     console.print(_table(report))
     by_kind: dict[str, list[Finding]] = {}
     for finding in report.findings:
@@ -49,7 +50,7 @@ def _render_plain(report: CheckReport, console: Console) -> None:
 
 def _table(report: CheckReport) -> Table:
     """Classes down, splits across; a data set may have many classes but has few splits."""
-    table = Table(title=f"{report.layout.upper()} data set: {report.images} images, {report.boxes} boxes")
+    table = Table()
     table.add_column("class")
     for split in report.splits:
         table.add_column(split.name, justify="right")

@@ -99,12 +99,13 @@ def place(table: Annotations, sizes: NDArray[np.int32]) -> Placed:
     limit = np.full((len(fault), 4), np.inf)
     limit[bounded] = sizes[table.image[bounded]][:, [1, 0, 1, 0]]
     low = np.where(bounded, 0.0, -np.inf)[:, None]
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         boxes = np.clip(table.xyxy, low, limit).astype(np.float32)
         overhang = np.fmax(low - table.xyxy, table.xyxy - limit).max(1, initial=0.0)
         gone = (table.xyxy[:, :2] >= limit[:, :2]).any(1) | (table.xyxy[:, 2:] <= low).any(1)
         vanished = (boxes[:, 2:] <= boxes[:, :2]).any(1)
     fault[(fault == SOUND) & bounded & gone] = OUTSIDE
+    fault[(fault == SOUND) & ~np.isfinite(boxes).all(1)] = BAD_NUMBER  # too large for float32
     fault[(fault == SOUND) & vanished] = ZERO_AREA  # narrower than float32 can tell
     return Placed(boxes, fault, np.where(fault == SOUND, overhang, 0.0))
 
@@ -194,6 +195,8 @@ class Builder:
         image, number, xyxy, xywh, extent, labels, code = map(np.asarray, columns)
         xyxy = xyxy.astype(np.float64).reshape(-1, 4)
         xywh = xywh.astype(np.float64).reshape(-1, 4)
+        with np.errstate(invalid="ignore", over="ignore"):
+            areas = xywh[:, 2] * xywh[:, 3]
         labels = labels.astype(np.int64)
         fault = geometry_faults(extent.astype(np.float64).reshape(-1, 2), xyxy)
         fault[(fault == SOUND) & ((labels < 0) | (labels >= len(classes)))] = BAD_LABEL
@@ -214,7 +217,7 @@ class Builder:
             xywh=xywh,
             labels=labels,
             code=code.astype(np.uint8),
-            areas=xywh[:, 2] * xywh[:, 3],
+            areas=areas,
             annotation_ids=np.arange(1, len(labels) + 1),
             fault=fault,
             faults=self.faults,

@@ -23,6 +23,7 @@ from boxwright.data.annotations import (
     select,
 )
 from boxwright.data.coco_json import (
+    UNREADABLE,
     CocoBox,
     CocoCategory,
     CocoFile,
@@ -77,7 +78,7 @@ class CocoReader:
         loaded = {}
         for path in wanted:
             try:
-                loaded[path], broken = load_coco(tree_bytes(self.tree, path))
+                loaded[path], broken = load_coco(self.tree.read(path))
                 faults += [Fault("bad-number", path, None, text) for text in broken]
             except DataError as error:
                 faults.append(Fault("unreadable-annotation", path, None, f"JSON that can't be read: {error}"))
@@ -93,9 +94,8 @@ class CocoReader:
         table.faults = faults + table.faults
         return table
 
-    def orphans(self) -> list[Fault]:
-        """Images in a split's folder that its file doesn't list, and annotations of images that it doesn't."""
-        table = self.read(())
+    def orphans(self, table: Annotations) -> list[Fault]:
+        """Images in the folders of the listed ones that no file lists."""
         known = set(table.paths)
         folders = {posixpath.dirname(path) or "." for path in known}
         return [
@@ -120,8 +120,8 @@ class CocoReader:
 
     def _categories(self, path: str) -> list[CocoCategory]:
         try:
-            return msgspec.json.decode(tree_bytes(self.tree, path), type=CocoOutline).categories
-        except msgspec.MsgspecError:
+            return msgspec.json.decode(self.tree.read(path), type=CocoOutline).categories
+        except UNREADABLE:
             return self._slowly(path).categories
 
     def _used(self, loaded: dict[str, CocoFile]) -> set[int]:
@@ -132,15 +132,15 @@ class CocoReader:
                 boxes = loaded[path].annotations
             else:
                 try:
-                    boxes = msgspec.json.decode(tree_bytes(self.tree, path), type=CocoUsage).annotations
-                except msgspec.MsgspecError:
+                    boxes = msgspec.json.decode(self.tree.read(path), type=CocoUsage).annotations
+                except UNREADABLE:
                     boxes = self._slowly(path).annotations
             used.update(box.category_id for box in boxes)
         return used
 
     def _slowly(self, path: str) -> CocoFile:
         try:
-            return load_coco(tree_bytes(self.tree, path))[0]
+            return load_coco(self.tree.read(path))[0]
         except DataError:
             return CocoFile([], [], [])
 
@@ -162,7 +162,10 @@ class CocoReader:
         boxes, number, image = _owned(content, rows, file, faults)
         xywh = np.array([box.bbox for box in boxes], np.float64).reshape(-1, 4)
         labels, fault = _labels(boxes, content.categories, classes)
-        shape_fault = geometry_faults(xywh[:, 2:], xywh)
+        with np.errstate(invalid="ignore", over="ignore"):
+            xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)
+            products = xywh[:, 2] * xywh[:, 3]
+        shape_fault = geometry_faults(xywh[:, 2:], xyxy)
         areas = np.array([np.nan if box.area is None else box.area for box in boxes], np.float64)
         code = np.array([_code(box) for box in boxes], np.uint8)
         ids = np.array([0 if box.id is None else box.id for box in boxes], np.int64)
@@ -181,11 +184,11 @@ class CocoReader:
             image_ids=np.array([image.id for image in images], np.int64),
             image=image[order],
             number=number[order],
-            xyxy=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)[order],
+            xyxy=xyxy[order],
             xywh=xywh[order],
             labels=labels[order],
             code=code[order],
-            areas=np.where(np.isfinite(areas), areas, xywh[:, 2] * xywh[:, 3])[order],
+            areas=np.where(np.isfinite(areas), areas, products)[order],
             annotation_ids=ids[order],
             fault=np.where(shape_fault == SOUND, fault, shape_fault)[order],
             faults=faults,
@@ -232,12 +235,10 @@ def _split_name(path: str) -> str:
 
 
 def _is_split(tree: Tree, path: str) -> bool:
-    return is_coco(tree_bytes(tree, path), expected=is_split_name(_split_name(path)))
-
-
-def tree_bytes(tree: Tree, path: str) -> bytes:
-    """A JSON file's content without byte order mark."""
-    return (tree.root / path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+    try:
+        return is_coco(tree.read(path), expected=is_split_name(_split_name(path)))
+    except DataError:  # a folder of that name, or a file that nobody may read
+        return False
 
 
 def _image_folders(file: str) -> list[str]:

@@ -7,19 +7,23 @@ types somewhere is read again record by record.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from boxwright.errors import DataError
 
+UNREADABLE = (msgspec.MsgspecError, RecursionError)
+"""What decoding raises: not JSON, not of the expected types, or nested too deep."""
+
 _NAN = float("nan")
+_Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class CocoImage(msgspec.Struct, gc=False):
     """One entry of ``images``."""
 
-    id: int
+    id: _Id
     file_name: str
     height: float = 0
     width: float = 0
@@ -28,10 +32,10 @@ class CocoImage(msgspec.Struct, gc=False):
 class CocoBox(msgspec.Struct, gc=False):
     """One entry of ``annotations``."""
 
-    image_id: int
-    category_id: int
+    image_id: _Id
+    category_id: _Id
     bbox: tuple[float, float, float, float]
-    id: int | None = None
+    id: _Id | None = None
     area: float | None = None
     iscrowd: int | bool = 0
     ignore: int | bool = 0
@@ -41,7 +45,7 @@ class CocoBox(msgspec.Struct, gc=False):
 class CocoCategory(msgspec.Struct, gc=False):
     """One entry of ``categories``."""
 
-    id: int
+    id: _Id
     name: str
     supercategory: str | None = None
 
@@ -65,7 +69,7 @@ class CocoOutline(msgspec.Struct, gc=False):
 class CocoUsed(msgspec.Struct, gc=False):
     """The category of a box."""
 
-    category_id: int
+    category_id: _Id
 
 
 class CocoUsage(msgspec.Struct, gc=False):
@@ -78,7 +82,7 @@ def is_coco(data: bytes, expected: bool) -> bool:
     """Whether JSON holds images, annotations and categories; ``expected`` where it can't be parsed."""
     try:
         msgspec.json.decode(data, type=CocoOutline)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         if not data.lstrip().startswith(b"{"):
             return expected and not data.lstrip().startswith(b"[")
         try:
@@ -102,7 +106,7 @@ def load_coco(data: bytes) -> tuple[CocoFile, list[str]]:
     """
     try:
         return msgspec.json.decode(data, type=CocoFile), []
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         pass
     try:
         content = json.loads(data)  # takes NaN and Infinity, and tells the line of an error

@@ -15,6 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from boxwright.errors import DataError
+
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 
 State = Literal["there", "missing", "outside"]
@@ -88,6 +90,24 @@ class Tree:
         if name not in listing:
             return "missing"
         return "there" if not listing[name] or self._inside(tidied) else "outside"
+
+    def read(self, path: str) -> bytes:
+        """Content of a file without UTF-8's byte order mark.
+
+        Raises:
+            DataError: where it can't be read, or lies outside.
+        """
+        if self.state(path) != "there":
+            raise DataError(f"{path}: {self.state(path)}")
+        try:
+            return (self.root / path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror}") from None
+
+    def read_lines(self, path: str) -> list[str]:
+        """Lines of a text file that aren't blank, stripped. Raises DataError as :meth:`read`."""
+        lines = map(str.strip, self.read(path).decode("utf-8", "replace").splitlines())
+        return [line for line in lines if line]
 
     def locate(self, folder: str, names: Iterable[str]) -> list[tuple[str, State]]:
         """Path below the data set's folder, and state, of files named relative to ``folder``.

@@ -31,8 +31,8 @@ class Reader(Protocol):
     def split_file(self, split: str) -> str:
         """The file, or the folder, that says which images a split has."""
 
-    def orphans(self) -> list[Fault]:
-        """Images without annotations and annotations without images."""
+    def orphans(self, table: Annotations) -> list[Fault]:
+        """Images without annotations and annotations without images; ``table`` is of all splits."""
 
 
 def open_layout(path: str | Path, voc_one_based: bool | None = None) -> Reader:

@@ -49,7 +49,7 @@ def read_dataset(
     table = _read(reader, name)
     if not table.names:
         reason = f" ({table.faults[0].file}: {table.faults[0].message})" if table.faults else ""
-        raise DataError(f"{path}: no image{f' in split {name!r}' if name else ''}{reason}")
+        raise DataError(f"{path}: no images{f' in split {name!r}' if name else ''}{reason}")
     faults = list(table.faults)
     has_images = bool(table.there.any())
     if has_images:

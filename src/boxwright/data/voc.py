@@ -93,7 +93,7 @@ class VocReader:
         }
         return table
 
-    def orphans(self) -> list[Fault]:
+    def orphans(self, table: Annotations) -> list[Fault]:
         """Images without an annotation file."""
         known = {stem(name) for name in self.tree.files(self.annotations, ".xml")}
         return [
@@ -120,11 +120,11 @@ class VocReader:
             builder.faults.append(Fault("path-outside", path, None, "is a link out of the data set's folder"))
             return None
         try:
-            root = ElementTree.fromstring((self.tree.root / path).read_bytes())
+            root = ElementTree.fromstring(self.tree.read(path))
         except DefusedXmlException as error:
             builder.faults.append(Fault("refused", path, None, f"XML that declares entities: {type(error).__name__}"))
             return None
-        except (OSError, SyntaxError, ValueError, LookupError) as error:  # a bad encoding is one of the latter two
+        except (SyntaxError, ValueError, LookupError) as error:  # a bad encoding is one of the latter two
             builder.faults.append(Fault("unreadable-annotation", path, None, f"XML that can't be parsed: {error}"))
             return None
         return VocFile(
@@ -166,8 +166,7 @@ class VocReader:
             path = join(self._main, name)
             if self.tree.state(path) != "there":
                 continue
-            text = (self.tree.root / path).read_text(encoding="utf-8-sig", errors="replace")
-            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            lines = self.tree.read_lines(path)
             if not lines or not all(map(_MEMBER.fullmatch, lines)):
                 split = canonical(stem(name))
                 self._list_files[split] = path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from boxwright.data.splits import canonical
 from boxwright.errors import DataError
 
 _NAN = float("nan")
+_MOST_CLASSES = 10_000  # a larger number in a label file is a slip
 _SPLIT_KEYS = ("train", "val", "valid", "validation", "test")
 
 
@@ -84,7 +86,7 @@ class YoloReader:
         }
         return table
 
-    def orphans(self) -> list[Fault]:
+    def orphans(self, table: Annotations) -> list[Fault]:
         """Images without a label file (read as images without objects), and label files without an image."""
         images = sorted({path for group in self._images.values() for path in group})
         wanted = {label_path(path) for path in images}
@@ -115,8 +117,13 @@ class YoloReader:
             kind = "refused" if isinstance(error, RefusedImageError) else "unreadable-image"
             builder.faults.append(Fault(kind, path, None, _after_path(error)))
             return
+        try:
+            lines = self._lines(file)
+        except DataError as error:
+            builder.faults.append(Fault("unreadable-annotation", file, None, str(error)))
+            return
         builder.add_image(path, file, (height, width), there)
-        for number, line in enumerate(self._lines(file)):
+        for number, line in enumerate(lines):
             (cx, cy), (w, h) = line.center, line.size
             corners = ((cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height)
             builder.add_box(number, corners, line.size, labels.get(line.label, -1))
@@ -124,13 +131,16 @@ class YoloReader:
     def _lines(self, file: str) -> list[YoloLine]:
         if self.tree.state(file) != "there":
             return []
-        text = (self.tree.root / file).read_text(encoding="utf-8-sig", errors="replace")
-        return [parse_line(line) for line in text.splitlines() if line.strip()]
+        return [parse_line(line) for line in self.tree.read_lines(file)]
 
     def _numbered(self) -> dict[int, str]:
         """class_0 ... for data that names no classes: as many as any label file of any split uses."""
         files = {label_path(path) for group in self._images.values() for path in group}
-        most = max((line.label for file in files for line in self._lines(file)), default=-1)
+        used: set[int] = set()
+        for file in files:
+            with suppress(DataError):  # told where its image is added
+                used.update(line.label for line in self._lines(file))
+        most = max((label for label in used if label < _MOST_CLASSES), default=-1)
         return {number: f"class_{number}" for number in range(most + 1)}
 
 
@@ -159,8 +169,8 @@ def label_path(image: str) -> str:
 
 def _from_yaml(tree: Tree, config: str) -> YoloLayout:
     try:
-        content = yaml.safe_load((tree.root / config).read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(tree.read(config))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{tree.root / config}: YAML that can't be parsed: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise DataError(f"{tree.root / config}: Expected keys names, train, val but got {type(content).__name__}")
@@ -185,7 +195,7 @@ def _names(content: dict[str, Any]) -> dict[int, str] | None:
         return {number: str(name) for number, name in enumerate(names)}
     if isinstance(names, dict):
         return {int(number): str(name) for number, name in names.items() if str(number).isdigit()}
-    return {number: f"class_{number}" for number in range(count)} if isinstance(count, int) else None
+    return {n: f"class_{n}" for n in range(count)} if isinstance(count, int) and count < _MOST_CLASSES else None
 
 
 def _listed(tree: Tree, base: str, entry: str) -> list[str]:
@@ -201,8 +211,10 @@ def _listed(tree: Tree, base: str, entry: str) -> list[str]:
             if images:
                 return images
         elif path.endswith(".txt"):
-            lines = (tree.root / path).read_text(encoding="utf-8-sig", errors="replace").splitlines()
-            return [_nearest(tree, base, line.strip()) for line in lines if is_image(posixpath.basename(line.strip()))]
+            lines = tree.read_lines(path)
+            return [
+                _nearest(tree, base, line) for line in lines if is_image(line.replace("\\", "/").rpartition("/")[2])
+            ]
     return []
 
 
@@ -252,8 +264,7 @@ def _class_list(tree: Tree, images: dict[str, list[str]]) -> dict[int, str] | No
     folders = {posixpath.dirname(label_path(path)) for group in images.values() for path in group}
     for path in ("classes.txt", "labels/classes.txt", *sorted(join(folder, "classes.txt") for folder in folders)):
         if tree.state(path) == "there":
-            text = (tree.root / path).read_text(encoding="utf-8-sig", errors="replace")
-            return dict(enumerate(line for line in text.splitlines() if line.strip()))
+            return dict(enumerate(tree.read_lines(path)))
     return None
 
 
