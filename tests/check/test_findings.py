@@ -111,6 +111,7 @@ def all_of(*steps: Callable[[Path], object]) -> Callable[[Path], None]:
 
 
 B = "Annotations/b.xml"
+X = "Annotations/x.xml"
 IMAGE = "JPEGImages/b.jpg"
 NAN = voc_object("dog", "nan", 1, 20, 20)
 WORDS = voc_object("dog", "left", 1, 20, 20)
@@ -202,6 +203,7 @@ CASES = [
         None,
         "a.jpg",
     ),
+    ("listed-twice", voc, lambda root: put(root / "Annotations/x.xml", voc_xml("b.jpg", SOUND)), X, None, IMAGE),
     ("missing-split", yolo, lambda root: shutil.rmtree(root / "test"), "data.yaml", None, "test"),
 ]
 SIMILAR = [("dog", 10, 12, 40, 50), ("Dog ", 45, 5, 75, 30), ("cat", 5, 5, 25, 25)]

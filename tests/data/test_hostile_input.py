@@ -41,7 +41,12 @@ def label_folder(root: Path) -> None:
     (root / "train" / "labels" / "b.txt").mkdir()
 
 
-HUGE = voc_xml("a.jpg", [("dog", 1e300, 1, 2e300, 5)], size=(0, 0), extra=voc_object("dog", "-inf", 1, "inf", 2))
+def huge(root: Path) -> None:
+    write_voc(root, {"a": SOUND})
+    extra = voc_object("dog", "-inf", 1, "inf", 2)
+    text = voc_xml("a.jpg", [("dog", 1e300, 1, 2e300, 5)], size=(0, 0), extra=extra)
+    write_text(root / "Annotations" / "a.xml", text)
+
 
 # how it is made, kind of the first finding
 CASES: list[tuple[Callable[[Path], None], str]] = [
@@ -54,9 +59,9 @@ CASES: list[tuple[Callable[[Path], None], str]] = [
     (lambda root: voc(root, b'<?xml version="1.0" encoding="nonsense"?><annotation/>'), "unreadable-annotation"),
     (lambda root: voc(root, b'<?xml version="1.0" encoding="gbk"?><annotation/>'), "unreadable-annotation"),
     (lambda root: voc(root, bytes(range(256))), "unreadable-annotation"),
-    (lambda root: voc(root, HUGE.encode()), "missing-image"),
+    (huge, "outside-box"),
     (lambda root: yolo(root, "99999999999 .5 .5 .1 .1\n1e400 .5 .5 .1 .1\n"), "label-out-of-range"),
-    (lambda root: yolo(root, "0 1e308 1e308 1e308 1e308\n", "names: [dog]\ntrain: train\n"), "outside-box"),
+    (lambda root: yolo(root, "0 1e308 1e308 1e308 1e308\n", "names: [dog]\ntrain: train\n"), "bad-number"),
     (lambda root: yolo(root, "0 .5 .5 .1 .1", f"nc: {10**15}\ntrain: train\n"), "absent"),
     (label_folder, "unreadable-annotation"),
 ]
@@ -70,9 +75,9 @@ def test_nothing_breaks_reading_or_checking(tmp_path: Path, make: Callable[[Path
     json.dumps(report.to_json(), allow_nan=False)
     kinds = [finding.kind for finding in report.findings]
     assert kind in kinds or (kind == "absent" and not kinds)
+    said = ""
     try:
-        data = read_dataset(tmp_path)
+        read_dataset(tmp_path)
     except DataError as error:
-        assert "\n" not in str(error)
-    else:
-        assert len(data) == len(data.offsets) - 1
+        said = str(error)
+    assert "\n" not in said

@@ -78,11 +78,16 @@ class VocReader:
         builder = Builder()
         parsed = [(name, self._parse(name, builder)) for name in self.tree.files(self.annotations, ".xml")]
         placed = ((self._image_of(name, file, builder), name, file) for name, file in parsed if file)
-        found = sorted(((image, name, file) for image, name, file in placed if image), key=lambda item: item[0])
+        found = sorted(((image, name, file) for image, name, file in placed if image), key=lambda item: item[:2])
         names = sorted({thing.name for _, file in parsed if file for thing in file.objects if thing.name.strip()})
         labels = {name: label for label, name in enumerate(names)}
         for image, name, file in found:
-            builder.add_image(image, join(self.annotations, name), file.size, self.tree.state(image) == "there")
+            annotation = join(self.annotations, name)
+            if builder.names and builder.names[-1] == image:
+                text = f"{image} has its boxes in {builder.files[-1]} already"
+                builder.faults.append(Fault("listed-twice", annotation, None, text))
+                continue
+            builder.add_image(image, annotation, file.size, self.tree.state(image) == "there")
             self._add_boxes(file, labels, builder)
         rows = {stem(file): row for row, file in enumerate(builder.files)}
         self._note_unlisted(builder)

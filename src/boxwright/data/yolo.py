@@ -211,10 +211,8 @@ def _listed(tree: Tree, base: str, entry: str) -> list[str]:
             if images:
                 return images
         elif path.endswith(".txt"):
-            lines = tree.read_lines(path)
-            return [
-                _nearest(tree, base, line) for line in lines if is_image(line.replace("\\", "/").rpartition("/")[2])
-            ]
+            lines = [line.replace("\\", "/") for line in tree.read_lines(path)]
+            return [_nearest(tree, base, line) for line in lines if is_image(posixpath.basename(line))]
     return []
 
 
