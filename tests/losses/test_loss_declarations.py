@@ -44,6 +44,7 @@ def test_errors():
         losses.box_loss(space="pixels")
 
 
+@pytest.mark.slow
 def test_compiles_without_a_graph_break():
     pred, target = torch.tensor([[[0.0, 0.0, 4.0, 4.0]], [[1.0, 1.0, 5.0, 6.0]]])
     compiled = torch.compile(losses.ciou_loss, backend="eager", fullgraph=True)
