@@ -146,6 +146,17 @@ def test_erroneous_boxes_and_files_are_left_out(tmp_path: Path) -> None:
     )
 
 
+def test_faults_are_those_of_the_split(tmp_path: Path) -> None:
+    write_voc(tmp_path, IMAGES, {**LISTS, "test": ["d", "gone"]})
+    write_text(tmp_path / "Annotations" / "b.xml", "<annotation>")
+    faults = {split: read_dataset(tmp_path, split).left_out.faults for split in ("train", "val", "test")}
+    assert {split: [fault.file for fault in found] for split, found in faults.items()} == {
+        "train": ["Annotations/b.xml"],
+        "val": [],
+        "test": ["ImageSets/Main/test.txt"],
+    }
+
+
 def test_a_wrong_size_field_cuts_no_box(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": [("x", 10, 10, 70, 50)]})
     for size in ((30, 40), (0, 0)):

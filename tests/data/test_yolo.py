@@ -9,7 +9,7 @@ from PIL import Image
 from boxwright.data import available_splits, read_dataset
 from boxwright.data.yolo import label_path, parse_line
 from boxwright.errors import DataError
-from dataset_builders import Box, picture, write_picture, write_text, write_yolo
+from dataset_builders import Box, picture, write_coco, write_picture, write_text, write_yolo
 
 CLASSES = ("zebra", "ant")
 SPLITS: dict[str, dict[str, list[Box]]] = {
@@ -116,6 +116,12 @@ def test_images_without_label_file_are_negatives(tmp_path: Path) -> None:
     data = read_dataset(tmp_path, "train")
     assert len(data) == 3
     assert len(data.target(2).boxes) == 0
+
+
+def test_a_yaml_without_any_label_file_does_not_hide_coco(tmp_path: Path) -> None:
+    write_coco(tmp_path, {"train": SPLITS["train"]}, CLASSES)
+    write_text(tmp_path / "data.yaml", CONFIG + "train: images/train\n")
+    assert read_dataset(tmp_path, "train").layout == "coco"
 
 
 def test_polygons_become_their_bounds() -> None:

@@ -74,7 +74,7 @@ class VocReader:
         return self._list_files[split]
 
     def read(self, splits: Sequence[str]) -> Annotations:
-        """All images, whatever ``splits``: the classes are those of the whole data set."""
+        """All images, whatever ``splits``: the classes are those of the whole data set. Faults are of the splits."""
         builder = Builder()
         parsed = [(name, self._parse(name, builder)) for name in self.tree.files(self.annotations, ".xml")]
         placed = ((self._image_of(name, file, builder), name, file) for name, file in parsed if file)
@@ -92,6 +92,10 @@ class VocReader:
         rows = {stem(file): row for row, file in enumerate(builder.files)}
         self._note_unlisted(builder)
         table = builder.build(self.tree.root, self.layout, tuple(names))
+        if splits:
+            wanted = {name for split in splits for name in self._lists[split]}
+            lists = {self.split_file(split) for split in splits}
+            table.faults = [fault for fault in table.faults if stem(fault.file) in wanted or fault.file in lists]
         table.splits = {
             split: np.array(sorted({rows[s] for s in stems if s in rows}), np.int64)
             for split, stems in self._lists.items()

@@ -62,7 +62,8 @@ class YoloReader:
             found = _from_folders(tree)
             names = layout.names if layout and layout.names else _class_list(tree, found)
             layout = YoloLayout(names, found, layout.outside if layout else [])
-        return cls(tree, layout, config) if layout.images else None
+        labels = (label_path(path) for group in layout.images.values() for path in group)
+        return cls(tree, layout, config) if any(tree.state(path) != "missing" for path in labels) else None
 
     def split_file(self, split: str) -> str:
         """data.yaml, or the folder of the split's images."""
