@@ -117,9 +117,7 @@ def test_batch_without_targets_has_finite_loss_and_gradient(anchors: Anchors, no
     criterion = gfl_criterion() if soft else ssd_criterion(normalizer=normalizer)
     outputs = some_outputs(anchors, CLASSES + (not soft), 32 if soft else 4)
     for width in (0, 2):
-        empty = Targets(
-            torch.zeros(3, width, 4), torch.full((3, width), -1), torch.zeros(3, width, dtype=torch.bool)
-        )
+        empty = Targets(torch.zeros(3, width, 4), torch.full((3, width), -1), torch.zeros(3, width, dtype=torch.bool))
         got = criterion(anchors, outputs, empty)
         gradients = torch.autograd.grad(got.total, outputs, retain_graph=True)
         assert got.box.item() == 0
@@ -151,7 +149,9 @@ def test_normalizers_divide_by_what_they_name(anchors: Anchors) -> None:
     samples = int(((state == 1).sum(1) * 4).clamp(max=len(anchors)).sum())
     assert by_samples.total.item() == pytest.approx(by_count.total.item() * count / samples, rel=1e-9)
     alone = [
-        ssd_criterion()(anchors, DenseOutputs(*(o[i : i + 1] for o in outputs)), Targets(*(t[i : i + 1] for t in targets)))
+        ssd_criterion()(
+            anchors, DenseOutputs(*(o[i : i + 1] for o in outputs)), Targets(*(t[i : i + 1] for t in targets))
+        )
         for i in range(3)
     ]
     by_image = ssd_criterion(normalizer="image")(anchors, outputs, targets)

@@ -1,5 +1,6 @@
 """Golden results: torchvision's batched_nms (tv), and greedy suppression in plain loops."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boxwright.boxes import box_iou
-from boxwright.nms import batched_nms
+from boxwright.nms import batched_nms, vote_boxes
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "nms.npz")
 BOXES, SCORES, CLASSES = (torch.from_numpy(GOLDEN[key]) for key in ("boxes", "scores", "classes"))
@@ -107,3 +108,24 @@ def test_errors():
         batched_nms(BOXES, SCORES, CLASSES, iou=50)
     with pytest.raises(ValueError, match=r"Expected boxes \(n, 4\), scores \(n,\) and labels \(n,\)"):
         batched_nms(BOXES, SCORES[:3], CLASSES)
+
+
+def test_vote_is_the_weighted_mean_of_overlapping_boxes_of_the_class() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [0, 0, 10, 12], [50, 50, 60, 60]])
+    scores, labels = torch.tensor([0.9, 0.6, 0.8, 0.7]), torch.tensor([0, 0, 1, 0])
+    kept = torch.tensor([0, 3])
+    voted = vote_boxes(boxes[kept], labels[kept], boxes, scores, labels, temperature=0.1)
+    iou = 90 / 110
+    weight = 0.6 * math.exp(-((1 - iou) ** 2) / 0.1)
+    expected = (0.9 * boxes[0] + weight * boxes[1]) / (0.9 + weight)
+    torch.testing.assert_close(voted, torch.stack([expected, boxes[3]]))
+
+
+def test_vote_of_degenerate_and_no_boxes() -> None:
+    none = torch.zeros(0, 4)
+    assert vote_boxes(none, torch.zeros(0), none, torch.zeros(0), torch.zeros(0)).shape == (0, 4)
+    point = torch.tensor([[5.0, 5, 5, 5]])
+    label = torch.zeros(1, dtype=torch.int64)
+    assert torch.equal(vote_boxes(point, label, point, torch.ones(1), label), point)
+    with pytest.raises(ValueError, match="temperature"):
+        vote_boxes(point, label, point, torch.ones(1), label, temperature=0.0)

@@ -64,10 +64,10 @@ def evaluate_run(
     )
     total = len(dataset)
     found, faults = predict_dataset(detector, dataset, advance=lambda done: advance(done, total))
-    metrics = detection_metrics(found, dataset, dataset.classes)
     folder = Run(Path(run) if Path(run).is_dir() else Path(run).parent)
     folder.predictions.mkdir(exist_ok=True)
-    save_results(folder.predictions / f"{split or 'all'}.json", found, dataset)
+    kept = save_results(folder.predictions / f"{split or 'all'}.json", found, dataset)
+    metrics = detection_metrics(kept, dataset, dataset.classes)
     report = _write_report(folder, recipe, dataset, found, metrics)
     return Assessment(dataset, found, faults, metrics, report)
 

@@ -61,6 +61,7 @@ class Recipe:
     freeze: int = _key(
         2, "first stages of the backbone that stay as they are (0 is none; the stem goes with the first)"
     )
+    freeze_depthwise: int = _key(5, "depthwise kernels of this side or more stay as they are, for speed; 0: all learn")
     norm_mode: Literal["train", "eval"] = _key(
         "train", "BatchNorm statistics of the stages that train: updated, or as loaded"
     )
@@ -78,6 +79,7 @@ class Recipe:
     score: float = _key(0.3, "lowest score that predict shows")
     nms: Literal["iou", "diou"] = _key("iou", "overlap by which lesser detections of a class are suppressed")
     nms_threshold: float = _key(0.65, "detections that overlap more than this are suppressed")
+    vote: float = _key(0.05, "temperature of the vote of suppressed boxes on the one that stays; 0: no vote")
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -92,6 +94,11 @@ class Recipe:
         for name in ("image_size", "width", "epochs", "batch_size", "lr"):
             if not getattr(self, name) > 0:
                 raise RecipeError(f"Expected {name} above 0 but got {getattr(self, name)}")
+        for name in ("vote", "freeze", "freeze_depthwise", "weight_decay", "clip"):
+            if getattr(self, name) < 0:
+                raise RecipeError(f"Expected {name} of at least 0 but got {getattr(self, name)}")
+        if self.freeze and not self.pretrained:
+            raise RecipeError("Expected freeze=0 with pretrained=false: stages without weights must learn")
         for name in ("warmup", "ema", "score", "nms_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"Expected {name} in 0..1 but got {getattr(self, name)}")

@@ -79,10 +79,9 @@ def load(run_or_checkpoint: str | Path) -> DenseDetector:
     from boxwright.recipes import get_recipe
 
     recipe = get_recipe(run.recipe_file)
-    detector = build_detector(recipe.replace(pretrained=False))
+    detector = build_detector(recipe, pretrained=False)
     try:
         detector.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError) as error:
         raise RecipeError(f"{weights} does not fit {run.recipe_file}: {str(error).splitlines()[0]}") from None
-    detector.recipe = recipe
     return detector.eval()

@@ -35,16 +35,17 @@ def create_detector(name: str, num_classes: int, **options: Any) -> DenseDetecto
     return build_detector(recipe)
 
 
-def build_detector(recipe: Recipe) -> DenseDetector:
-    """The detector of a recipe whose classes are known."""
+def build_detector(recipe: Recipe, *, pretrained: bool | None = None) -> DenseDetector:
+    """The detector of a recipe whose classes are known; ``pretrained`` False where weights are loaded afterwards."""
     class_loss = _required(recipe, "class_loss")
     softmax = losses.info(class_loss).kind == "softmax"
     coder: BoxCoder = _required(recipe, "coder")()
     backbone = Backbone(
         recipe.backbone,
         recipe.strides,
-        pretrained=recipe.pretrained,
+        pretrained=recipe.pretrained if pretrained is None else pretrained,
         freeze=recipe.freeze,
+        freeze_depthwise=recipe.freeze_depthwise if recipe.pretrained else 0,
         norm_mode=recipe.norm_mode,
     )
     spec = _required(recipe, "anchors")(strides=recipe.strides)

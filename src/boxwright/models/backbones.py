@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import timm
@@ -34,7 +35,8 @@ class Backbone(nn.Module):
     """A timm model that gives the feature maps of the strides asked for, finest first.
 
     ``freeze``: everything up to the backbone's ``freeze``-th feature map gets no gradient and keeps its statistics,
-    and its BatchNorm is folded into the convolutions. ``norm_mode`` "train" lets the BatchNorm statistics of the rest
+    and its BatchNorm is folded into the convolutions. ``freeze_depthwise``: depthwise kernels of this side or more get
+    no gradient either, which on CPUs is slower than all else about them; 0: none. ``norm_mode`` "train" lets the BatchNorm statistics of the rest
     follow the data, "eval" keeps them as loaded.
 
     Raises RecipeError for a name that timm does not have, a model without feature maps, a stride it does not give,
@@ -48,6 +50,7 @@ class Backbone(nn.Module):
         *,
         pretrained: bool = True,
         freeze: int = 0,
+        freeze_depthwise: int = 0,
         norm_mode: Literal["train", "eval"] = "train",
     ) -> None:
         super().__init__()
@@ -59,6 +62,7 @@ class Backbone(nn.Module):
             _load_pretrained(self.body, name)
         self.norm_mode = norm_mode
         self._freeze(maps, freeze)
+        self._freeze_depthwise(freeze_depthwise)
         self.train()
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -73,7 +77,7 @@ class Backbone(nn.Module):
                 module.train(False)
         return self
 
-    def _freeze(self, maps: list[FeatureMap], count: int) -> None:
+    def _freeze(self, maps: Sequence[FeatureMap], count: int) -> None:
         if not 0 <= count <= len(maps):
             raise RecipeError(f"Expected freeze in 0..{len(maps)} for this backbone but got {count}")
         if count == 0:
@@ -85,6 +89,13 @@ class Backbone(nn.Module):
                 break
         if _folds_exactly(self.body):
             fold_batch_norm(self.body)
+
+    def _freeze_depthwise(self, side: int) -> None:
+        for module in self.body.modules():
+            if not side or not isinstance(module, nn.Conv2d) or module.groups == 1:
+                continue
+            if module.groups == module.in_channels and max(module.kernel_size) >= side:
+                module.weight.requires_grad_(False)
 
 
 def fold_batch_norm(module: nn.Module) -> None:
@@ -103,10 +114,16 @@ def fold_batch_norm(module: nn.Module) -> None:
             previous_name, previous = name, child
 
 
-def probe_feature_maps(name: str) -> list[FeatureMap]:
+@cache
+def probe_feature_maps(name: str) -> tuple[FeatureMap, ...]:
     """All feature maps of a timm model, in order. Raises RecipeError where it has none of shape (B, C, H, W)."""
     if not timm.is_model(name):
         raise RecipeError(f"unknown backbone {name!r}{_nearest_backbones(name)}")
+    with torch.random.fork_rng(devices=[]):  # the trial's weights must not move the run's random numbers
+        return _probe(name)
+
+
+def _probe(name: str) -> tuple[FeatureMap, ...]:
     try:
         body = timm.create_model(name, features_only=True)
         info: list[dict[str, Any]] = body.feature_info.info  # type: ignore[union-attr, assignment]
@@ -120,7 +137,7 @@ def probe_feature_maps(name: str) -> list[FeatureMap]:
         if output.ndim != 4 or output.shape[1] != known["num_chs"]:
             raise RecipeError(f"backbone {name!r} gives no feature maps of shape (B, C, H, W)")
         maps.append(FeatureMap(index, known["module"], output.shape[1], _PROBE_SIDE // output.shape[-1]))
-    return maps
+    return tuple(maps)
 
 
 def _nearest_backbones(name: str) -> str:
@@ -128,7 +145,7 @@ def _nearest_backbones(name: str) -> str:
     return hint if "did you mean" in hint else "; timm.list_models() names them all"
 
 
-def _map_of_stride(maps: list[FeatureMap], stride: int, name: str) -> FeatureMap:
+def _map_of_stride(maps: Sequence[FeatureMap], stride: int, name: str) -> FeatureMap:
     for feature_map in reversed(maps):
         if feature_map.stride == stride:
             return feature_map

@@ -19,7 +19,7 @@ from boxwright.coding import BoxCoder
 from boxwright.data.images import decode_image
 from boxwright.data.transforms import Frame, resample
 from boxwright.models.backbones import fold_batch_norm
-from boxwright.nms import NmsKind, batched_nms
+from boxwright.nms import NmsKind, batched_nms, vote_boxes
 from boxwright.recipes import Recipe
 from boxwright.types import DenseOutputs, Detections
 
@@ -100,7 +100,10 @@ class DenseDetector(nn.Module):
         boxes = self.coder.decode(self.anchors.boxes[anchor], deltas[anchor].float())
         boxes = clip_boxes(boxes, (self.recipe.image_size, self.recipe.image_size))
         keep = batched_nms(boxes, best, labels, self.recipe.nms_threshold, kind)[:MAX_DETECTIONS]
-        return Detections(boxes[keep], best[keep], labels[keep])
+        found = boxes[keep]
+        if self.recipe.vote:
+            found = vote_boxes(found, labels[keep], boxes, best, labels, self.recipe.vote)
+        return Detections(found, best[keep], labels[keep])
 
     @torch.inference_mode()
     def predict(self, images: Any, score: float | None = None, nms: NmsKind | None = None) -> list[Detections]:

@@ -7,7 +7,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from torch.utils.data import DataLoader, Sampler
 from boxwright.data import DetectionDataset, available_splits, read_dataset
 from boxwright.data.loading import ImageCache, TrainingSet, collate
 from boxwright.data.transforms import Augmentation
-from boxwright.environment import environment
 from boxwright.errors import DataError
 from boxwright.models import build_criterion, build_detector
 from boxwright.recipes import Recipe, get_recipe
@@ -33,6 +31,7 @@ from boxwright.training.allocator import keep_large_blocks
 from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, Validation
 from boxwright.training.module import TrainingModule
 from boxwright.training.options import RunOptions
+from boxwright.training.record import describe_data, describe_run, write_record
 from boxwright.training.schedule import Progress
 
 
@@ -63,13 +62,24 @@ def train(
     run.folder.mkdir(parents=True, exist_ok=True)
     chosen.save(run.recipe_file)
 
+    source = None if isinstance(data, DetectionDataset) else Path(data)
+    content = describe_data([d for d in (training_set, validation_set) if d], chosen, source, console)
     batches = _Batches(training_set, validation_set, chosen, run_options, console)
-    _write_data_file(run, batches, run_options)
+    training = describe_run(run_options, chosen, len(training_set))
+    write_record(run.data_file, content, training, batches.unreadable)
     progress = _progress(chosen, run_options, len(batches.training))
     module = TrainingModule(detector, criterion, progress)
     with _quiet():
         trainer = _trainer(run, batches, progress, chosen, accelerator, console)
         trainer.fit(module, batches.training, batches.validation)
+    training |= {
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "minutes of steps": round(progress.elapsed / 60, 2),
+        "images/s": round(trainer.global_step * chosen.batch_size / progress.elapsed, 2),
+        "device": accelerator,
+    }
+    write_record(run.data_file, content, training, batches.unreadable)
     _keep_model(run, module, best=(run.folder / "best.ckpt") if batches.validation else None)
     console.print(f"the model is in {run.model_file}", highlight=False, soft_wrap=True)
     return run
@@ -224,29 +234,6 @@ def _keep_model(run: Run, module: TrainingModule, best: Path | None) -> None:
         module.load_state_dict(state)
     weights = {name: value.contiguous() for name, value in module.detector.state_dict().items()}
     save_file(weights, run.model_file, metadata={"classes": json.dumps(module.recipe.classes)})
-
-
-def _write_data_file(run: Run, batches: _Batches, options: RunOptions) -> None:
-    splits = {
-        (dataset.split or name): {
-            "root": str(dataset.root),
-            "layout": dataset.layout,
-            "images": len(dataset),
-            "boxes": len(dataset.boxes),
-            "boxes_per_class": dict(
-                zip(dataset.classes, np.bincount(dataset.labels, minlength=len(dataset.classes)).tolist(), strict=True)
-            ),
-            "left_out": dataset.left_out.summary(),
-        }
-        for name, dataset in zip(("training", "validation"), batches.datasets, strict=False)
-    }
-    content = {
-        "splits": splits,
-        "unreadable": batches.unreadable,
-        "options": {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()},
-        "environment": environment(),
-    }
-    run.data_file.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 @contextmanager

@@ -1,0 +1,66 @@
+"""data.json: what a run read, with the check's findings, and how the training went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from boxwright.check import check_dataset
+from boxwright.data import DetectionDataset
+from boxwright.environment import environment
+from boxwright.recipes import Recipe
+from boxwright.training.options import RunOptions
+
+CHECKED_IMAGES = 5000
+"""A larger data set isn't checked before every training: that decodes each image of every split."""
+
+
+def describe_data(
+    datasets: Sequence[DetectionDataset], recipe: Recipe, source: Path | None, console: Console
+) -> dict[str, Any]:
+    """Images, boxes of each class and split, and findings; of the whole folder where it was checked."""
+    if source is None or sum(len(dataset) for dataset in datasets) > CHECKED_IMAGES:
+        return {
+            "images": sum(len(dataset) for dataset in datasets),
+            "boxes": sum(len(dataset.boxes) for dataset in datasets),
+            "classes": _boxes_by_class(datasets, recipe.classes),
+            "left out": "; ".join(filter(None, (dataset.left_out.summary() for dataset in datasets))),
+        }
+    report = check_dataset(source, classes=recipe.classes, voc_one_based=recipe.voc_one_based)
+    if report.findings:
+        console.print(
+            f"check: {report.errors} errors and {report.warnings} warnings: see boxwright check {source}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    counts = {
+        name: {split.name: split.boxes[label] for split in report.splits} for label, name in enumerate(report.classes)
+    }
+    return {**report.to_json(), "layout": report.layout, "classes": counts}
+
+
+def describe_run(options: RunOptions, recipe: Recipe, images: int) -> dict[str, Any]:
+    """What is known before the first step."""
+    return {
+        "split": options.split,
+        "validation": options.val_split or "none",
+        "images": images,
+        "batch size": recipe.batch_size,
+        "seed": options.seed,
+    }
+
+
+def write_record(path: Path, data: dict[str, Any], training: dict[str, Any], unreadable: dict[str, str]) -> None:
+    """Write data.json."""
+    content = {"training": training, "data": data, "unreadable": unreadable, "environment": environment()}
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _boxes_by_class(datasets: Sequence[DetectionDataset], classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    counts = {dataset.split or "all": np.bincount(dataset.labels, minlength=len(classes)) for dataset in datasets}
+    return {name: {split: int(boxes[label]) for split, boxes in counts.items()} for label, name in enumerate(classes)}

@@ -1,0 +1,161 @@
+"""The commands as people type them: exit codes, one-line errors, files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from boxwright.cli.app import app
+from boxwright.demo_data import make_digits
+
+TINY = ["--set", "image_size=64", "--set", "width=32", "--set", "freeze=4", "--set", "batch_size=4"]
+
+
+def boxwright(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    result = subprocess.run(
+        [sys.executable, "-m", "boxwright", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_digits(tmp_path_factory.mktemp("digits"), images={"train": 8, "val": 3, "test": 3}, size=64)
+
+
+@pytest.fixture(scope="module")
+def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    result = boxwright("train", digits, "--epochs", 1, "--out", out, *TINY)
+    assert "epoch   1" in result.stdout
+    assert "Traceback" not in result.stderr
+    return out
+
+
+def test_eval_agrees_with_itself_as_a_file(run: Path, digits: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("metrics.json", "detections.json", "targets.json", "again.json")]
+    result = boxwright(
+        "eval", run, digits, "--json", files[0], "--save-detections", files[1], "--save-targets", files[2]
+    )
+    assert "COCO" in result.stdout
+    boxwright("eval", files[1], digits, "--split", "test", "--json", files[3])
+    first, again = (json.loads(file.read_text()) for file in (files[0], files[3]))
+    assert first == again
+    assert set(first) == set("AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl voc07 voc_area per_class".split())
+    targets = json.loads(files[2].read_text())
+    assert {"images", "annotations", "categories"} <= targets.keys()
+    assert (run / "report.html").stat().st_size > 10_000
+
+
+def test_eval_of_a_file_needs_no_torch(run: Path, digits: Path) -> None:
+    code = (
+        "import sys; from boxwright.cli.app import app; "
+        f"app(['eval', r'{run / 'predictions' / 'test.json'}', r'{digits}'], standalone_mode=False); "
+        "assert 'torch' not in sys.modules"
+    )
+    boxwright("eval", run, digits)
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_predict_takes_files_folders_and_globs(run: Path, digits: Path, tmp_path: Path) -> None:
+    folder = digits / "images" / "test"
+    one = sorted(folder.iterdir())[0]
+    result = boxwright("predict", run, folder / "*.jpg", one, "--out", tmp_path, "--score", 0.0, "--save-images")
+    entries = json.loads((tmp_path / "detections.json").read_text())
+    assert {entry["file_name"] for entry in entries} == {str(file) for file in folder.iterdir()}
+    assert {"image_id", "category_id", "bbox", "score", "category"} <= entries[0].keys()
+    assert len(list(tmp_path.glob("*.jpg"))) == 3
+    assert Image.open(tmp_path / one.name).size == (64, 64)
+    assert str(one) in result.stdout
+
+
+def test_predict_goes_on_past_a_broken_file(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    Image.new("RGB", (40, 30)).save(tmp_path / "black.png")
+    result = boxwright("predict", run, tmp_path, "--out", tmp_path / "out")
+    assert "left out" in result.stdout
+    assert "broken.jpg" in result.stdout
+    assert "black.png" in result.stdout
+
+
+def test_check_writes_what_it_prints(digits: Path, tmp_path: Path) -> None:
+    boxwright("check", digits, "--json", tmp_path / "check.json")
+    report = json.loads((tmp_path / "check.json").read_text())
+    assert report["images"] == 14
+    assert not [finding for finding in report["findings"] if finding["severity"] == "error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "nowhere"], "nowhere"),
+        (["train", "nowhere"], "nowhere"),
+        (["train", "DIGITS", "--set", "lrr=1"], "did you mean 'lr'"),
+        (["train", "DIGITS", "--set", "minutes=1"], "use --minutes"),
+        (["train", "DIGITS", "--recipe", "lite32"], "did you mean 'lite320'"),
+        (["train", "DIGITS", "--classes", "cat"], "cat"),
+        (["train", "DIGITS", "--split", "trian"], "train"),
+        (["train", "DIGITS", "--epochs", "1", "--minutes", "1"], "--epochs or --minutes"),
+        (["train", "DIGITS", "--set", "backbone=resnet19"], "resnet"),
+        (["train", "EMPTY"], "EMPTY"),
+        (["eval", "nowhere", "DIGITS"], "nowhere"),
+        (["eval", "nowhere.json", "DIGITS"], "nowhere.json"),
+        (["eval", "RUN", "DIGITS", "--split", "dev"], "dev"),
+        (["eval", "RUN", "DIGITS", "--nms", "hard"], "nms"),
+        (["eval", "RUN", "DIGITS", "--set", "lr=1"], "lr"),
+        (["predict", "RUN", "nowhere/*.jpg"], "no image at nowhere"),
+        (["predict", "nowhere", "DIGITS"], "nowhere"),
+        (["recipe", "show", "lite"], "lite320"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    message: str,
+    run: Path,
+    digits: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "EMPTY").mkdir()
+    places = {"DIGITS": str(digits), "RUN": str(run), "EMPTY": str(tmp_path / "EMPTY")}
+    monkeypatch.setattr(sys, "argv", ["boxwright", *(places.get(a, a) for a in arguments)])
+    from boxwright.cli import main
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_recipe_show_is_a_recipe_file(tmp_path: Path) -> None:
+    from boxwright.recipes import get_recipe
+
+    shown = boxwright("recipe", "show", "lite320", "--set", "lr=0.5").stdout
+    (tmp_path / "shown.yaml").write_text(shown)
+    assert get_recipe(tmp_path / "shown.yaml") == get_recipe("lite320", lr=0.5)
+    assert "[--set]" in shown
+    assert boxwright("recipe", "list").stdout.split() == ["lite320"]
+
+
+def test_version_is_the_environment_in_a_line() -> None:
+    line = boxwright("--version").stdout
+    assert line.count("\n") == 1
+    assert "torch" in line
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from boxwright.cli.app import app\n"
+        "try: app(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'lightning', 'matplotlib', 'timm', 'numpy'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert app.info.name == "boxwright"

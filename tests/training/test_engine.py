@@ -1,0 +1,149 @@
+"""A small training from end to end: what it leaves behind, and that it can be trusted."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+import boxwright as bw
+from boxwright.demo_data import make_digits
+from boxwright.errors import DataError, RecipeError
+from boxwright.runs import Run
+from boxwright.training.callbacks import AveragedWeights
+from boxwright.training.engine import ShuffledPlaces
+from boxwright.training.module import parameter_groups
+
+TINY = {"image_size": 64, "width": 32, "batch_size": 4, "epochs": 2, "freeze": 4}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_digits(tmp_path_factory.mktemp("digits"), images={"train": 10, "val": 4, "test": 3}, size=64)
+    broken = sorted((folder / "images" / "train").iterdir())[3]
+    broken.write_bytes(broken.read_bytes()[:300])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return bw.train(digits, out=tmp_path_factory.mktemp("runs") / "a", console=Console(quiet=True), **TINY)
+
+
+def test_run_folder_is_complete(run: Run, digits: Path) -> None:
+    for path in (run.recipe_file, run.model_file, run.data_file, run.metrics_file):
+        assert path.stat().st_size > 0, path
+    assert (run.folder / "best.ckpt").exists()
+    assert (run.folder / "last.ckpt").exists()
+    assert "classes:" in run.recipe_file.read_text()
+    data = json.loads(run.data_file.read_text())
+    assert data["environment"]["torch"]
+    assert data["data"]["images"] == 17
+    assert any("truncated" in f["message"] or f["severity"] == "error" for f in data["data"]["findings"])
+    rows = list(csv.DictReader(run.metrics_file.open()))
+    assert {"loss", "cls", "box", "dfl", "positives", "lr", "val_loss", "AP", "AP50"} <= rows[0].keys()
+
+
+def test_a_model_loads_from_recipe_and_weights_alone(run: Run, tmp_path: Path) -> None:
+    for name in ("recipe.yaml", "model.safetensors"):
+        (tmp_path / name).write_bytes((run.folder / name).read_bytes())
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    first, second = run.load(), bw.load(tmp_path / "model.safetensors")
+    assert first.classes == tuple("0123456789")
+    torch.testing.assert_close(first.predict(image, score=0.0), second.predict(image, score=0.0))
+
+
+def test_the_best_checkpoint_is_the_model(run: Run) -> None:
+    best = torch.load(run.folder / "best.ckpt", weights_only=True)["state_dict"]
+    kept = load_file(run.model_file)
+    assert kept.keys() == {name.removeprefix("detector.") for name in best}
+    for name, value in kept.items():
+        torch.testing.assert_close(best[f"detector.{name}"], value)
+
+
+def test_same_seed_same_model(digits: Path, run: Run, tmp_path: Path) -> None:
+    again = bw.train(digits, out=tmp_path / "b", console=Console(quiet=True), **TINY)
+    other = bw.train(digits, out=tmp_path / "c", console=Console(quiet=True), seed=1, **TINY)
+    weights = [load_file(r.model_file) for r in (run, again, other)]
+    name = "net.head.logits.0.1.weight"
+    assert torch.equal(weights[0][name], weights[1][name])
+    assert not torch.equal(weights[0][name], weights[2][name])
+
+
+def test_without_validation_the_last_weights_are_the_model(digits: Path, tmp_path: Path) -> None:
+    run = bw.train(digits, val_split=None, out=tmp_path / "a", console=Console(quiet=True), **{**TINY, "epochs": 1})
+    assert not (run.folder / "best.ckpt").exists()
+    last = torch.load(run.folder / "last.ckpt", weights_only=True)["state_dict"]
+    for name, value in load_file(run.model_file).items():
+        torch.testing.assert_close(last[f"detector.{name}"], value)
+
+
+def test_minutes_end_the_training(digits: Path, tmp_path: Path) -> None:
+    run = bw.train(digits, val_split=None, out=tmp_path / "a", console=Console(quiet=True), minutes=0.02, **TINY)
+    assert run.model_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"split": "tests"}, DataError, "tests"),
+        ({"classes": ["11"]}, DataError, "11"),
+        ({"lrr": 1}, RecipeError, "did you mean 'lr'"),
+        ({"device": "tpu"}, RecipeError, "auto, cpu, cuda"),
+        ({"minutes": -1.0}, RecipeError, "above 0"),
+        ({"workers": -1}, RecipeError, "at least 0"),
+    ],
+)
+def test_wrong_options_leave_nothing_behind(
+    digits: Path, tmp_path: Path, options: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        bw.train(digits, out=tmp_path / "a", console=Console(quiet=True), **options)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_finished_run_is_never_overwritten(digits: Path, run: Run) -> None:
+    with pytest.raises(RecipeError, match="holds a run already"):
+        bw.train(digits, out=run.folder, console=Console(quiet=True))
+
+
+def test_no_run_no_model(tmp_path: Path, run: Run) -> None:
+    with pytest.raises(RecipeError, match="no run or model"):
+        bw.load(tmp_path / "nowhere")
+    with pytest.raises(RecipeError, match=r"no recipe\.yaml"):
+        bw.load(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(run.recipe_file.read_text().replace("width: 32", "width: 16"))
+    (tmp_path / "model.safetensors").write_bytes(run.model_file.read_bytes())
+    with pytest.raises(RecipeError, match="does not fit"):
+        bw.load(tmp_path)
+
+
+def test_every_epoch_shows_every_image_once_in_a_new_order() -> None:
+    sampler = ShuffledPlaces(50, seed=3)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert sorted(first) == list(range(50))
+    assert sorted(second) == list(range(50, 100))
+    assert [place - 50 for place in second] != first
+
+
+def test_average_starts_fast_and_ends_slow() -> None:
+    callback = AveragedWeights(0.9)
+    average = callback._kwargs["avg_fn"]
+    old, new = torch.tensor(0.0), torch.tensor(1.0)
+    assert average(old, new, torch.tensor(0)).item() == pytest.approx(0.9)
+    assert average(old, new, 10_000).item() == pytest.approx(0.1)
+
+
+def test_only_matrices_decay() -> None:
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Linear(2, 2))
+    module[2].requires_grad_(False)
+    decaying, plain = parameter_groups(module, 0.1)
+    assert [p.ndim for p in decaying["params"]] == [4]
+    assert [p.ndim for p in plain["params"]] == [1, 1, 1]
+    assert (decaying["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)

@@ -1,0 +1,49 @@
+"""How far a training is, and its learning rate (T24: tested numerically)."""
+
+import time
+
+import pytest
+
+from boxwright.training.schedule import Progress, lr_factor
+
+
+def test_learning_rate_rises_then_falls_along_half_a_cosine() -> None:
+    assert lr_factor(0.0, 0.1) == 0.001
+    assert lr_factor(0.05, 0.1) == pytest.approx(0.5)
+    assert lr_factor(0.1, 0.1) == pytest.approx(1.0)
+    assert lr_factor(0.55, 0.1) == pytest.approx(0.505)
+    assert lr_factor(1.0, 0.1) == pytest.approx(0.01)
+    assert lr_factor(0.0, 0.0) == pytest.approx(1.0)
+    assert lr_factor(1.0, 1.0) == pytest.approx(1.0)
+
+
+def test_steps_are_counted() -> None:
+    progress = Progress(steps=10)
+    progress.step = 4
+    assert progress.done == 0.4
+    progress.step = 12
+    assert progress.done == 1.0
+
+
+def test_only_running_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    progress = Progress(minutes=1)
+    now[0] += 50  # before the start
+    progress.resume()
+    progress.resume()
+    now[0] += 15
+    assert progress.done == 0.25
+    progress.pause()
+    progress.pause()
+    now[0] += 1000  # validation
+    assert progress.elapsed == 15
+    progress.resume()
+    now[0] += 45
+    assert progress.done == 1.0
+
+
+@pytest.mark.parametrize("limits", [{}, {"steps": 3, "minutes": 1.0}, {"steps": 0}, {"minutes": -1.0}])
+def test_exactly_one_limit(limits: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="Expected"):
+        Progress(**limits)  # type: ignore[arg-type]
