@@ -183,6 +183,8 @@ CASES = [
     ("not-rgb", voc, save("b.jpg", Image.fromarray(picture(1)).convert("CMYK")), IMAGE, None, "CMYK"),
     ("exif-rotated", voc, turned(), IMAGE, None, "3"),
     ("identical-images", voc, copy("a.jpg", "b.jpg"), IMAGE, None, "a.jpg"),
+    # both are in trainval, but that is the union of train and val
+    ("identical-images", voc, copy("a.jpg", "c.jpg"), "JPEGImages/c.jpg", None, "(leakage: train and val)"),
     ("identical-images", voc, copy("a.jpg", "e.jpg"), "JPEGImages/e.jpg", None, "(leakage: train and test)"),
     ("near-identical-images", voc, save("b.jpg", Image.fromarray(picture(0)), quality=30), IMAGE, None, "a.jpg"),
     ("no-boxes", voc, lambda root: put(root / B, voc_xml("b.jpg")), IMAGE, None, ""),

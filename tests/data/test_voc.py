@@ -60,6 +60,13 @@ def test_original_voc_counts_from_one(tmp_path: Path) -> None:
     assert read_dataset(tmp_path, voc_one_based=False).boxes.tolist() == [[1, 1, 80, 60]]
 
 
+def test_faults_are_judged_on_the_numbers_as_written(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": [("dog", 7, 5, 7, 9), ("dog", 8, 5, 7, 9), ("dog", 7, 5, 8, 9)]})
+    data = read_dataset(tmp_path, voc_one_based=True)
+    assert [fault.kind for fault in data.left_out.faults] == ["zero-area", "inverted-box"]
+    assert data.boxes.tolist() == [[6, 4, 8, 9]]
+
+
 def test_difficult_boxes_are_coded_and_kept(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": [("dog", 1, 1, 30, 30)]})
     extra = voc_object("dog", 40, 10, 70, 50, difficult=1)
