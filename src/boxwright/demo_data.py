@@ -27,8 +27,8 @@ CLASSES = tuple("0123456789")
 _SPLIT_SHARES = {"train": (0.0, 0.70), "val": (0.70, 0.80), "test": (0.80, 1.0)}
 _EMPTY_SHARE = 0.05  # of the images hold clutter and no digit
 _MAX_DIGITS = 12
-_MIN_SIDE, _MAX_SIDE = 1 / 10, 1 / 3  # longer side of a digit, as a share of the image's side
-_MIN_VISIBLE = 0.85  # of a digit's ink stays visible under later ones
+_MIN_SIDE, _MAX_SIDE = 1 / 8, 1 / 3  # longer side of a digit, as a share of the image's side
+_MIN_VISIBLE = 0.90  # of a digit's ink stays visible under later ones
 _MIN_CONTRAST = 0.30  # of luminance between ink and the background under it, 0..1
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -112,7 +112,7 @@ def _digit_alpha(rng: np.random.Generator, glyph: NDArray[np.float64], side: flo
     padded = np.zeros((10, 10))
     padded[1:-1, 1:-1] = glyph
     smooth = _resize(padded, (80, 80))
-    image = Image.fromarray(smooth).rotate(rng.uniform(-14, 14), Image.Resampling.BILINEAR)
+    image = Image.fromarray(smooth).rotate(rng.uniform(-10, 10), Image.Resampling.BILINEAR)
     shape = _smoothstep(np.asarray(image), 0.36, 0.62)
     left, top, right, bottom = _bounds(shape >= 0.5)
     shape = shape[top:bottom, left:right]
