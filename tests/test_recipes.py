@@ -16,8 +16,8 @@ def test_every_key_says_what_it_means() -> None:
 
 
 def test_settings_become_the_key_s_type() -> None:
-    options = parse_settings(["lr=1e-3", "strides=[8, 16]", "pretrained=false", "freeze=0", "box_weight=null", "classes=cat,dog"])
-    recipe = get_recipe("lite320", **options)
+    settings = ["lr=1e-3", "strides=[8, 16]", "pretrained=false", "freeze=0", "box_weight=null", "classes=cat,dog"]
+    recipe = get_recipe("lite320", **parse_settings(settings))
     assert recipe.lr == 0.001
     assert recipe.strides == (8, 16)
     assert recipe.pretrained is False

@@ -6,7 +6,7 @@ class BoxwrightError(Exception):
 
 
 class DataError(BoxwrightError, ValueError):
-    """A data set, an image or an annotation that can't be used. The text names the file, and the image and box if any."""
+    """A data set, an image or an annotation that can't be used. The text names the file, and image and box if any."""
 
 
 class RecipeError(BoxwrightError, ValueError):

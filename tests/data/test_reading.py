@@ -4,6 +4,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,14 @@ def test_subset_keeps_ids_and_boxes(tmp_path: Path) -> None:
             np.testing.assert_array_equal(mine, its)
     assert len(data.subset([])) == 0
     assert data.subset([]).coco_json()["annotations"] == []
+
+
+def test_saved_annotation_ids_start_at_one(tmp_path: Path) -> None:
+    """pycocotools keeps the id of what a detection matched, and takes 0 for nothing."""
+    write_voc(tmp_path, IMAGES)
+    data = read_dataset(tmp_path)
+    ids = [entry["id"] for entry in replace(data, annotation_ids=data.annotation_ids * 0).coco_json()["annotations"]]
+    assert ids == list(range(1, len(data.boxes) + 1))
 
 
 def test_a_data_set_pickles_small(tmp_path: Path) -> None:

@@ -133,6 +133,9 @@ class DetectionDataset:
     def coco_json(self) -> dict[str, Any]:
         """The ground truth as COCO JSON; difficult boxes carry ``difficult`` and ``ignore``, crowds ``iscrowd``."""
         owners = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        ids = self.annotation_ids
+        if len(ids) and (ids.min() < 1 or len(np.unique(ids)) < len(ids)):
+            ids = np.arange(1, len(ids) + 1)  # pycocotools takes a match with id 0 for none
         return {
             "images": [
                 {"id": int(self.image_ids[row]), "file_name": self.name(row), "height": int(h), "width": int(w)}
@@ -141,13 +144,13 @@ class DetectionDataset:
             "categories": [
                 {"id": int(number), "name": name} for number, name in zip(self.category_ids, self.classes, strict=True)
             ],
-            "annotations": [self._coco_box(box, int(owner)) for box, owner in enumerate(owners)],
+            "annotations": [self._coco_box(box, int(owner), int(ids[box])) for box, owner in enumerate(owners)],
         }
 
-    def _coco_box(self, box: int, image: int) -> dict[str, Any]:
+    def _coco_box(self, box: int, image: int, number: int) -> dict[str, Any]:
         label, difficult = int(self.labels[box]), int(self.code[box] == DIFFICULT)
         return {
-            "id": int(self.annotation_ids[box]),
+            "id": number,
             "image_id": int(self.image_ids[image]),
             "file_name": self.name(image),
             "category_id": int(self.category_ids[label]),

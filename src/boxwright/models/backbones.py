@@ -36,8 +36,8 @@ class Backbone(nn.Module):
 
     ``freeze``: everything up to the backbone's ``freeze``-th feature map gets no gradient and keeps its statistics,
     and its BatchNorm is folded into the convolutions. ``freeze_depthwise``: depthwise kernels of this side or more get
-    no gradient either, which on CPUs is slower than all else about them; 0: none. ``norm_mode`` "train" lets the BatchNorm statistics of the rest
-    follow the data, "eval" keeps them as loaded.
+    no gradient either, since on CPUs it costs more than all else about them; 0: none. ``norm_mode`` "train" lets the
+    BatchNorm statistics of the rest follow the data, "eval" keeps them as loaded.
 
     Raises RecipeError for a name that timm does not have, a model without feature maps, a stride it does not give,
     and pretrained weights that can't be had.

@@ -109,6 +109,8 @@ def _read(
     if len(training) == 0:
         raise DataError(f"{training.root}: no image to train on in split {training.split!r}")
     for dataset in filter(None, (training, validation)):
+        if not dataset.has_images:
+            raise DataError(f"{dataset.root}: there is none of the images that split {dataset.split!r} names")
         console.print(_describe(dataset), highlight=False, soft_wrap=True)
     return training, validation
 
