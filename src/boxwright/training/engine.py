@@ -179,7 +179,7 @@ class _Batches:
 
     def _decode(self, dataset: DetectionDataset, console: Console) -> tuple[ImageCache, list[int]]:
         cache = ImageCache(dataset)
-        with ProgressBar(console=console, transient=True) as bar:
+        with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(f"decoding {dataset.split or 'images'}", total=len(dataset))
             faults = cache.fill(lambda done: bar.update(task, completed=done))
         self.unreadable.update({dataset.name(index): fault for index, fault in faults.items()})
