@@ -83,6 +83,7 @@ def test_ssd_supervision_equals_a_loop_over_anchors(anchors: Anchors) -> None:
     assert got.box.item() == pytest.approx(box / positives, rel=1e-6)
     assert got.total.item() == pytest.approx(got.classification.item() + got.box.item(), rel=1e-9)
     assert got.distribution.item() == 0
+    assert ssd_criterion()(anchors.boxes, outputs, targets).total == got.total  # no grid needed
 
 
 def test_quality_supervision_equals_a_loop_over_positives(anchors: Anchors) -> None:

@@ -6,7 +6,7 @@ Shape shorthand: B images, A anchors, G padded targets, K classes, P positives o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ NORMALIZERS: tuple[Normalizer, ...] = ("positives", "quality", "image", "batch",
 class Matcher(Protocol):
     """Any of ``boxwright.matching``, with its options bound."""
 
-    def __call__(self, anchors: Anchors, boxes: Tensor, labels: Tensor, *, ignore: Tensor) -> Matches: ...
+    def __call__(self, anchors: Any, boxes: Tensor, labels: Tensor, *, ignore: Tensor) -> Matches: ...
 
 
 class Losses(NamedTuple):
@@ -104,10 +104,12 @@ class DenseCriterion(nn.Module):
         self.distribution_weight = distribution_weight if isinstance(coder, DistributionCoder) else 0.0
         self.normalizer = normalizer
 
-    def forward(self, anchors: Anchors, outputs: DenseOutputs, targets: Targets) -> Losses:
-        """anchors of the input's size; outputs (B, A, ...); targets in pixels of the input, (B, G, ...)."""
+    def forward(self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets) -> Losses:
+        """anchors of the input, or their boxes (A, 4) where the matcher needs no grid; outputs (B, A, ...); targets
+        (B, G, ...) in pixels of the input."""
         matches = self.matcher(anchors, targets.boxes, targets.labels, ignore=targets.ignore)
-        positives = _gather_positives(anchors.boxes, outputs.deltas, matches, targets)
+        boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
+        positives = _gather_positives(boxes, outputs.deltas, matches, targets)
         decoded = self.coder.decode(positives.anchors, positives.deltas) if self._needs_boxes else None
         quality = torch.ones_like(positives.anchors[:, 0])
         if decoded is not None and self.class_info.soft_targets:

@@ -137,6 +137,8 @@ def evaluate(
         table, dataset, kept = assessment.metrics, assessment.dataset, assessment.detections
         for name, fault in assessment.faults.items():
             console.print(f"left out {name}: {fault}", style="yellow", highlight=False, soft_wrap=True, markup=False)
+    if left_out := dataset.left_out.summary():
+        console.print(left_out, style="yellow", highlight=False, soft_wrap=True, markup=False)
     render_metrics(table, console)
     if json is not None:
         _write_json(json, table.to_json())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.callbacks import Callback, RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
 from rich.console import Console
 from torch import Tensor
 
@@ -82,6 +83,24 @@ class Validation(Callback):
             pl_module.log(name, getattr(metrics, name))
 
 
+class ProgressLine(RichProgressBar):
+    """Steps of the epoch, every loss term, the positives and the learning rate, to three significant digits."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=False, theme=RichProgressBarTheme(metrics_format=".3g"))
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch + 1}"  # Lightning's counts from 0, to -2 where there is no last one
+
+    @property
+    def console(self) -> Console | None:
+        """Where the bar is drawn: what goes through it is printed above the bar."""
+        return self._console
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+
+
 class EpochLines(Callback):
     """One line an epoch, whatever the terminal."""
 
@@ -93,7 +112,9 @@ class EpochLines(Callback):
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         shown = ["loss", "cls", "box", "dfl", "positives", "val_loss", "AP", "AP50", "AP75"]
         parts = [f"{name} {values[name]:.3g}" for name in shown if name in values]
-        self.console.print(
+        bar = trainer.progress_bar_callback
+        console = (bar.console if isinstance(bar, ProgressLine) else None) or self.console
+        console.print(
             f"epoch {trainer.current_epoch + 1:3d}  {self.progress.elapsed:5.0f} s  {self.progress.done:4.0%}  "
             + "  ".join(parts),
             highlight=False,

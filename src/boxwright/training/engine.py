@@ -13,7 +13,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
 from rich.progress import Progress as ProgressBar
@@ -28,7 +28,7 @@ from boxwright.models import build_criterion, build_detector
 from boxwright.recipes import Recipe, get_recipe
 from boxwright.runs import Run
 from boxwright.training.allocator import keep_large_blocks
-from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, Validation
+from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, ProgressLine, Validation
 from boxwright.training.module import TrainingModule
 from boxwright.training.options import RunOptions
 from boxwright.training.record import describe_data, describe_run, write_record
@@ -117,9 +117,10 @@ def _read(
 
 def _describe(dataset: DetectionDataset) -> str:
     left_out = dataset.left_out.summary()
+    empty = int((np.diff(dataset.offsets) == 0).sum())
     names = ", ".join([*dataset.classes[:8], *(["..."] if len(dataset.classes) > 8 else [])])
     return (
-        f"{dataset.split or 'data'}: {len(dataset)} images, {len(dataset.boxes)} boxes, "
+        f"{dataset.split or 'data'}: {len(dataset)} images ({empty} without objects), {len(dataset.boxes)} boxes, "
         f"{len(dataset.classes)} classes ({names})" + (f"; {left_out}" if left_out else "")
     )
 
@@ -212,7 +213,7 @@ def _trainer(
     callbacks.append(ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **keep))
     callbacks.append(EpochLines(console, progress))
     if console.is_terminal:
-        callbacks.append(RichProgressBar(leave=False))
+        callbacks.append(ProgressLine())
     return L.Trainer(
         accelerator="gpu" if accelerator == "cuda" else "cpu",
         devices=1,
