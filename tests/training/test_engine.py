@@ -87,6 +87,14 @@ def test_minutes_end_the_training(digits: Path, tmp_path: Path) -> None:
     assert run.model_file.exists()
 
 
+def test_an_empty_validation_is_none(digits: Path, tmp_path: Path) -> None:
+    training = bw.read_dataset(digits, "train")
+    said = Console(record=True, quiet=False, file=(tmp_path / "said.txt").open("w"), width=200)
+    run = bw.train(training, validation=training.subset([]), out=tmp_path / "a", console=said, **{**TINY, "epochs": 1})
+    assert run.model_file.exists()
+    assert "no image to validate on" in said.export_text()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

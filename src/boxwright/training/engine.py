@@ -106,6 +106,9 @@ def _read(
             validation = read_dataset(
                 data, options.val_split, classes=training.classes, voc_one_based=recipe.voc_one_based
             )
+    if validation is not None and len(validation) == 0:
+        console.print("no image to validate on: the last weights will be the model", highlight=False)
+        validation = None
     if len(training) == 0:
         raise DataError(f"{training.root}: no image to train on in split {training.split!r}")
     for dataset in filter(None, (training, validation)):
