@@ -178,8 +178,8 @@ def _load_pretrained(body: nn.Module, name: str) -> None:
     except Exception as error:  # the hub's client raises whatever its network stack raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RecipeError(
-            f"can't get pretrained weights of {name!r} ({reason}); set pretrained=false and freeze=0 to start from scratch, "
-            "or take backbone tf_efficientnet_lite0, whose weights install with boxwright"
+            f"can't get pretrained weights of {name!r} ({reason}); set pretrained=false and freeze=0 to start from "
+            "scratch, or take backbone tf_efficientnet_lite0, whose weights install with boxwright"
         ) from None
     body.load_state_dict({key: value for key, value in source.items() if key in own})
 
