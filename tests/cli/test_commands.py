@@ -18,6 +18,8 @@ KEYS = {
     *(f"AP{x}" for x in ("", 50, 75, "s", "m", "l")),
     *(f"AR{x}" for x in (1, 10, 100, "s", "m", "l")),
 }
+pytestmark = pytest.mark.slow
+
 TINY = ["--set", "image_size=64", "--set", "width=32", "--set", "freeze=4", "--set", "batch_size=4"]
 
 

@@ -18,6 +18,8 @@ from boxwright.training.callbacks import AveragedWeights
 from boxwright.training.engine import ShuffledPlaces
 from boxwright.training.module import parameter_groups
 
+pytestmark = pytest.mark.slow
+
 TINY = {"image_size": 64, "width": 32, "batch_size": 4, "epochs": 2, "freeze": 4}
 
 
