@@ -31,7 +31,7 @@ from boxwright.training.allocator import keep_large_blocks
 from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, ProgressLine, Validation
 from boxwright.training.module import TrainingModule
 from boxwright.training.options import RunOptions
-from boxwright.training.record import describe_data, describe_run, write_record
+from boxwright.training.record import Record, describe_data, describe_outcome, describe_run
 from boxwright.training.schedule import Progress
 
 
@@ -56,30 +56,27 @@ def train(
     keep_large_blocks()
     training_set, validation_set = _read(data, validation, chosen, run_options, console)
     chosen = chosen.replace(classes=training_set.classes)
+    run = Run(run_options.folder(training_set.root.resolve().name, chosen.detector))
     L.seed_everything(run_options.seed, verbose=False)
     detector, criterion = build_detector(chosen), build_criterion(chosen)
-    run = Run(run_options.folder(training_set.root.resolve().name, chosen.detector))
+    batches = _Batches(training_set, validation_set, chosen, run_options, console)
+    source = None if isinstance(data, DetectionDataset) else Path(data)
+    record = Record(
+        data=describe_data(batches.datasets, chosen, source, console),
+        training=describe_run(run_options, chosen, batches.images),
+        unreadable=batches.unreadable,
+    )
     run.folder.mkdir(parents=True, exist_ok=True)
     chosen.save(run.recipe_file)
+    record.write(run.data_file)
 
-    source = None if isinstance(data, DetectionDataset) else Path(data)
-    content = describe_data([d for d in (training_set, validation_set) if d], chosen, source, console)
-    batches = _Batches(training_set, validation_set, chosen, run_options, console)
-    training = describe_run(run_options, chosen, len(training_set))
-    write_record(run.data_file, content, training, batches.unreadable)
     progress = _progress(chosen, run_options, len(batches.training))
     module = TrainingModule(detector, criterion, progress)
     with _quiet():
         trainer = _trainer(run, batches, progress, chosen, accelerator, console)
         trainer.fit(module, batches.training, batches.validation)
-    training |= {
-        "steps": trainer.global_step,
-        "epochs": trainer.current_epoch,
-        "minutes of steps": round(progress.elapsed / 60, 2),
-        "images/s": round(trainer.global_step * chosen.batch_size / progress.elapsed, 2),
-        "device": accelerator,
-    }
-    write_record(run.data_file, content, training, batches.unreadable)
+    record.training.update(describe_outcome(trainer.global_step, progress, chosen, accelerator))
+    record.write(run.data_file)
     _keep_model(run, module, best=(run.folder / "best.ckpt") if batches.validation else None)
     console.print(f"the model is in {run.model_file}", highlight=False, soft_wrap=True)
     return run
@@ -165,6 +162,7 @@ class _Batches:
         cache, readable = self._decode(training, console)
         if not readable:
             raise DataError(f"{training.root}: none of the {len(training)} training images can be decoded")
+        self.images = len(readable)
         training_set = TrainingSet(cache, readable, recipe.image_size, augmentation, options.seed)
         self.training: DataLoader[Any] = DataLoader(
             training_set,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,25 @@ from boxwright.data import DetectionDataset
 from boxwright.environment import environment
 from boxwright.recipes import Recipe
 from boxwright.training.options import RunOptions
+from boxwright.training.schedule import Progress
 
 CHECKED_IMAGES = 5000
 """A larger data set isn't checked before every training: that decodes each image of every split."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The content of data.json, beside the environment."""
+
+    data: dict[str, Any]
+    training: dict[str, Any]
+    unreadable: dict[str, str]
+    """Image -> why it couldn't be decoded."""
+
+    def write(self, path: Path) -> None:
+        """Write data.json."""
+        content = {**asdict(self), "environment": environment()}
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def describe_data(
@@ -55,10 +72,14 @@ def describe_run(options: RunOptions, recipe: Recipe, images: int) -> dict[str, 
     }
 
 
-def write_record(path: Path, data: dict[str, Any], training: dict[str, Any], unreadable: dict[str, str]) -> None:
-    """Write data.json."""
-    content = {"training": training, "data": data, "unreadable": unreadable, "environment": environment()}
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def describe_outcome(steps: int, progress: Progress, recipe: Recipe, device: str) -> dict[str, Any]:
+    """What is known after the last step."""
+    return {
+        "steps": steps,
+        "minutes of steps": round(progress.elapsed / 60, 2),
+        "images/s": round(steps * recipe.batch_size / progress.elapsed, 2),
+        "device": device,
+    }
 
 
 def _boxes_by_class(datasets: Sequence[DetectionDataset], classes: Sequence[str]) -> dict[str, dict[str, int]]:
