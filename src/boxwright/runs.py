@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from boxwright.errors import RecipeError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from boxwright.models.detector import DenseDetector
 
 
@@ -57,7 +59,7 @@ class Run:
 
 
 def load(run_or_checkpoint: str | Path) -> DenseDetector:
-    """The detector of a run folder, or of a model.safetensors beside its recipe.yaml, ready for ``predict``.
+    """The detector of a run folder, or of a model.safetensors or .ckpt beside its recipe.yaml, ready for ``predict``.
 
     Raises RecipeError where either file is missing, or they don't belong together.
     """
@@ -69,19 +71,27 @@ def load(run_or_checkpoint: str | Path) -> DenseDetector:
     for needed in (run.recipe_file, weights):
         if not needed.is_file():
             raise RecipeError(f"{path} is no run folder: it has no {needed.name}")
-    if weights.suffix != ".safetensors":
-        raise RecipeError(f"Expected a run folder or model.safetensors but got {weights}")
-
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     from boxwright.models import build_detector
     from boxwright.recipes import get_recipe
 
-    recipe = get_recipe(run.recipe_file)
-    detector = build_detector(recipe, pretrained=False)
+    detector = build_detector(get_recipe(run.recipe_file), pretrained=False)
     try:
-        detector.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError) as error:
+        detector.load_state_dict(_read_weights(weights))
+    except RuntimeError as error:
         raise RecipeError(f"{weights} does not fit {run.recipe_file}: {str(error).splitlines()[0]}") from None
     return detector.eval()
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """The detector's tensors in a model.safetensors, or the averaged ones in a checkpoint. Nothing is unpickled."""
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix != ".ckpt":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        return {name.removeprefix("detector."): value for name, value in state.items()}
+    except Exception as error:  # both readers raise whatever a foreign file leads them into
+        raise RecipeError(f"{path} holds no model: {(str(error) or 'empty').splitlines()[0]}") from None

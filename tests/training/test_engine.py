@@ -54,9 +54,10 @@ def test_a_model_loads_from_recipe_and_weights_alone(run: Run, tmp_path: Path) -
     for name in ("recipe.yaml", "model.safetensors"):
         (tmp_path / name).write_bytes((run.folder / name).read_bytes())
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    first, second = run.load(), bw.load(tmp_path / "model.safetensors")
+    first = run.load()
     assert first.classes == tuple("0123456789")
-    torch.testing.assert_close(first.predict(image, score=0.0), second.predict(image, score=0.0))
+    for other in (tmp_path / "model.safetensors", run.folder / "best.ckpt"):
+        torch.testing.assert_close(first.predict(image, score=0.0), bw.load(other).predict(image, score=0.0))
 
 
 def test_the_best_checkpoint_is_the_model(run: Run) -> None:
@@ -130,6 +131,10 @@ def test_no_run_no_model(tmp_path: Path, run: Run) -> None:
     (tmp_path / "model.safetensors").write_bytes(run.model_file.read_bytes())
     with pytest.raises(RecipeError, match="does not fit"):
         bw.load(tmp_path)
+    for name in ("model.safetensors", "best.ckpt"):
+        (tmp_path / name).write_bytes(b"something else")
+        with pytest.raises(RecipeError, match="holds no model"):
+            bw.load(tmp_path / name)
 
 
 def test_every_epoch_shows_every_image_once_in_a_new_order() -> None:
