@@ -117,6 +117,7 @@ def test_check_writes_what_it_prints(digits: Path, tmp_path: Path) -> None:
         (["eval", "RUN", "DIGITS", "--split", "dev"], "dev"),
         (["eval", "RUN", "DIGITS", "--nms", "hard"], "nms"),
         (["eval", "RUN", "DIGITS", "--set", "lr=1"], "lr"),
+        (["eval", "some.json", "DIGITS", "--nms", "diou"], "--nms is for runs"),
         (["predict", "RUN", "nowhere/*.jpg"], "no image at nowhere"),
         (["predict", "nowhere", "DIGITS"], "nowhere"),
         (["recipe", "show", "lite"], "lite320"),

@@ -1,5 +1,6 @@
 """Batches: padding, seeds, and images that can't be read."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from boxwright.data import read_dataset
 from boxwright.data.loading import ImageCache, Sample, TrainingSet, collate
 from boxwright.data.transforms import Augmentation
 from boxwright.demo_data import make_digits
+from boxwright.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +22,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def sample(boxes: int, place: int = 0) -> Sample:
     image = np.full((8, 8, 3), place, np.uint8)
-    return Sample(image, np.ones((boxes, 4), np.float32), np.arange(boxes), np.zeros(boxes, bool), place)
+    return Sample(
+        image, np.ones((boxes, 4), np.float32), np.arange(boxes), np.zeros(boxes, bool), place, (30, 40 + place)
+    )
 
 
 def test_targets_are_padded_to_the_most_of_the_batch() -> None:
@@ -29,6 +33,7 @@ def test_targets_are_padded_to_the_most_of_the_batch() -> None:
     assert batch.targets.boxes.shape == (3, 2, 4)
     assert batch.targets.labels.tolist() == [[0, 1], [-1, -1], [0, -1]]
     assert batch.indices.tolist() == [5, 6, 7]
+    assert batch.sizes.tolist() == [[30, 45], [30, 46], [30, 47]]
     assert collate([sample(0), sample(0)]).targets.boxes.shape == (2, 0, 4)
 
 
@@ -45,8 +50,6 @@ def test_augmentation_depends_on_seed_epoch_and_image_alone(digits: Path) -> Non
 
 
 def test_cache_keeps_what_fits_and_names_what_is_unreadable(digits: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = shutil.copytree(digits, tmp_path / "copy")
     broken = sorted((folder / "images" / "train").iterdir())[2]
     broken.write_bytes(broken.read_bytes()[:200])
@@ -59,6 +62,24 @@ def test_cache_keeps_what_fits_and_names_what_is_unreadable(digits: Path, tmp_pa
     assert len(cache) == 2
     assert done[-1] == 6
     assert cache.read(5).shape == (64, 64, 3)  # not kept, decoded again
+    # A fault that wasn't met before the training does not end it
+    late = TrainingSet(ImageCache(dataset), range(6), 32, Augmentation("none", "none"))
+    assert [late[place].place for place in range(6)] == [0, 1, 3, 3, 4, 5]
+
+
+def test_no_more_is_decoded_than_fits(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boxwright.data.loading._CHUNK", 2)
+    done: list[int] = []
+    ImageCache(read_dataset(digits, "train"), limit=64 * 64 * 3).fill(done.append)
+    assert done == [1, 2]
+
+
+def test_a_set_of_which_nothing_can_be_read_is_named(digits: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(digits, tmp_path / "copy")
+    for file in (folder / "images" / "train").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match="none of its images"):
+        TrainingSet(ImageCache(read_dataset(folder, "train")), range(6), 32, Augmentation("none", "none"))[1]
 
 
 def test_ignored_boxes_keep_their_mark(tmp_path: Path) -> None:

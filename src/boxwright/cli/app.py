@@ -128,15 +128,11 @@ def evaluate(
     console = Console()
     options = _data_options(settings, classes)
     if source.suffix == ".json":
+        if nms is not None:
+            raise RecipeError("--nms is for runs: the detections of a file are evaluated as they are")
         table, dataset, kept = _evaluate_file(source, data, split, options)
     else:
-        from boxwright.assess import evaluate_run
-
-        with bar("evaluating", console) as advance:
-            assessment = evaluate_run(source, data, split, nms=nms, advance=advance, **options)
-        table, dataset, kept = assessment.metrics, assessment.dataset, assessment.detections
-        for name, fault in assessment.faults.items():
-            console.print(f"left out {name}: {fault}", style="yellow", highlight=False, soft_wrap=True, markup=False)
+        table, dataset, kept = _evaluate_run(source, data, split, options, nms, console)
     if left_out := dataset.left_out.summary():
         console.print(left_out, style="yellow", highlight=False, soft_wrap=True, markup=False)
     render_metrics(table, console)
@@ -150,8 +146,6 @@ def evaluate(
         from boxwright.evaluate import save_targets as save_targets_file
 
         save_targets_file(save_targets, dataset)
-    if source.suffix != ".json":
-        console.print(f"the report is in {assessment.report}", highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -232,6 +226,20 @@ def _evaluate_file(source: Path, data: Path, split: str, options: dict[str, Any]
     dataset = read_dataset(data, split, **options)
     detections = read_results(source, dataset)
     return detection_metrics(detections, dataset, dataset.classes), dataset, detections
+
+
+def _evaluate_run(
+    source: Path, data: Path, split: str, options: dict[str, Any], nms: str | None, console: Console
+) -> tuple[Any, Any, Any]:
+    """Metrics, data set and detections of a run, which gets its report."""
+    from boxwright.assess import evaluate_run
+
+    with bar("evaluating", console) as advance:
+        assessment = evaluate_run(source, data, split, nms=nms, advance=advance, **options)
+    for name, fault in assessment.faults.items():
+        console.print(f"left out {name}: {fault}", style="yellow", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"the report is in {assessment.report}", highlight=False, soft_wrap=True, markup=False)
+    return assessment.metrics, assessment.dataset, assessment.detections
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -33,6 +33,8 @@ class Sample(NamedTuple):
     ignore: NDArray[np.bool_]
     place: int
     """Place of the image in the data set."""
+    size: tuple[int, int]
+    """(H, W) of the image that the input shows."""
 
 
 class Batch(NamedTuple):
@@ -43,6 +45,8 @@ class Batch(NamedTuple):
     targets: Targets
     indices: Tensor
     """(B,) int64 places of the images in the data set."""
+    sizes: Tensor
+    """(B, 2) int64 (H, W) of the images that the inputs show."""
 
 
 class ImageCache:
@@ -62,7 +66,7 @@ class ImageCache:
         return decode_image(self.dataset.path(index)) if image is None else image
 
     def fill(self, advance: Callable[[int], None] = lambda done: None) -> dict[int, str]:
-        """Decode all images once, on all cores, keeping what fits. Returns the faults by image, instead of raising."""
+        """Decode images on all cores until the memory is full. Returns the faults by image, instead of raising."""
         faults, used = {}, 0
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(self.dataset), _CHUNK):
@@ -73,7 +77,11 @@ class ImageCache:
                     elif used + result.nbytes <= self.limit:
                         self._images[index] = result
                         used += result.nbytes
+                    else:
+                        used = self.limit
                     advance(index + 1)
+                if used >= self.limit:
+                    break
         return faults
 
     def _try(self, index: int) -> NDArray[np.uint8] | str:
@@ -87,7 +95,7 @@ class TrainingSet(Dataset[Sample]):
     """The readable images of a data set as network inputs.
 
     It is indexed by epoch x length + place, and what augmentation draws depends on ``seed``, epoch and image alone, so
-    the number of workers doesn't matter.
+    the number of workers doesn't matter. In place of an image that can't be read comes the next one that can.
     """
 
     def __init__(
@@ -109,11 +117,19 @@ class TrainingSet(Dataset[Sample]):
 
     def __getitem__(self, key: int) -> Sample:
         epoch, place = divmod(key, len(self.indices))
-        index = self.indices[place]
+        index, image = self._read(place)
         boxes, labels, code = self.cache.dataset.target(index)
         rng = np.random.default_rng((self.seed, epoch, index))
-        image, moved, kept = self.augmentation(self.cache.read(index), boxes, self.size, rng)
-        return Sample(image, moved, labels[kept], code[kept] != NORMAL, index)
+        shown, moved, kept = self.augmentation(image, boxes, self.size, rng)
+        return Sample(shown, moved, labels[kept], code[kept] != NORMAL, index, (image.shape[0], image.shape[1]))
+
+    def _read(self, place: int) -> tuple[int, NDArray[np.uint8]]:
+        for index in self.indices[place:] + self.indices[:place]:
+            try:
+                return index, self.cache.read(index)
+            except DataError:
+                continue
+        raise DataError(f"{self.cache.dataset.root}: none of its images can be decoded")
 
 
 def collate(samples: Iterable[Sample]) -> Batch:
@@ -128,4 +144,5 @@ def collate(samples: Iterable[Sample]) -> Batch:
         count = len(sample.labels)
         boxes[row, :count], labels[row, :count], ignore[row, :count] = sample.boxes, sample.labels, sample.ignore
     targets = Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(ignore))
-    return Batch(images, targets, torch.tensor([sample.place for sample in samples]))
+    indices = torch.tensor([sample.place for sample in samples])
+    return Batch(images, targets, indices, torch.tensor([sample.size for sample in samples]))

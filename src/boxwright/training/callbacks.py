@@ -11,9 +11,7 @@ from rich.console import Console
 from torch import Tensor
 
 from boxwright.data.dataset import DetectionDataset
-from boxwright.data.transforms import Frame
 from boxwright.evaluate import detection_metrics
-from boxwright.models.detector import to_image
 from boxwright.predict import no_detections
 from boxwright.training.module import TrainingModule
 from boxwright.training.schedule import Progress
@@ -57,10 +55,8 @@ class AveragedWeights(WeightAveraging):
 class Validation(Callback):
     """Metrics of the validation images, from the same forward that gave their losses."""
 
-    def __init__(self, dataset: DetectionDataset, sizes: dict[int, tuple[int, int]]) -> None:
-        """``sizes``: (H, W) of the readable images by place in the data set; the others count as without detections."""
+    def __init__(self, dataset: DetectionDataset) -> None:
         self.dataset = dataset
-        self.sizes = sizes
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
@@ -68,16 +64,8 @@ class Validation(Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
-        recipe = pl_module.recipe
-        predictions = []
-        for index in range(len(self.dataset)):
-            found = pl_module.found.get(index)
-            if found is None:
-                predictions.append(no_detections())
-                continue
-            height, width = self.sizes[index]
-            frame = Frame.whole(height, width, recipe.image_size, recipe.resize)
-            predictions.append(to_image(found, frame, (height, width)))
+        # An image that couldn't be read counts as one without detections
+        predictions = [pl_module.found.get(place, no_detections()) for place in range(len(self.dataset))]
         metrics = detection_metrics(predictions, self.dataset, self.dataset.classes)
         for name in ("AP", "AP50", "AP75"):
             pl_module.log(name, getattr(metrics, name))

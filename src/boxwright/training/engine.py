@@ -172,10 +172,8 @@ class _Batches:
             **_loading(options),
         )
         self.validation: DataLoader[Any] | None = None
-        self.sizes: dict[int, tuple[int, int]] = {}
         if validation is not None:
             cache, readable = self._decode(validation, console)
-            self.sizes = {index: cache.read(index).shape[:2] for index in readable}
             fixed = TrainingSet(cache, readable, recipe.image_size, Augmentation("none", "none", recipe.resize))
             self.validation = DataLoader(fixed, batch_size=recipe.batch_size, **_loading(options))
 
@@ -209,7 +207,7 @@ def _trainer(
         callbacks.append(AveragedWeights(recipe.ema))
     keep: dict[str, Any] = {"dirpath": run.folder, "enable_version_counter": False}
     if batches.validation is not None:
-        callbacks.append(Validation(batches.datasets[1], batches.sizes))
+        callbacks.append(Validation(batches.datasets[1]))
         callbacks.append(ModelCheckpoint(filename="best", monitor="AP", mode="max", **keep))
     callbacks.append(ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **keep))
     callbacks.append(EpochLines(console, progress))

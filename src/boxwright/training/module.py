@@ -11,7 +11,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from boxwright.criterion import DenseCriterion, Losses
 from boxwright.data.loading import Batch
-from boxwright.models.detector import DenseDetector
+from boxwright.data.transforms import Frame
+from boxwright.models.detector import DenseDetector, to_image
 from boxwright.training.schedule import Progress, lr_factor
 from boxwright.types import DenseOutputs, Detections
 
@@ -26,7 +27,7 @@ class TrainingModule(L.LightningModule):
         self.recipe = detector.recipe
         self.progress = progress
         self.found: dict[int, Detections] = {}
-        """Detections of the validation that runs, in pixels of the network's input, by place in the data set."""
+        """Detections of the validation that runs, in pixels of the images, by place in the data set."""
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         losses, _outputs = self._losses(batch)
@@ -37,7 +38,11 @@ class TrainingModule(L.LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         losses, outputs = self._losses(batch)
         self._log(losses, "val_")
-        self.found.update(zip(batch.indices.tolist(), self.detector.detect(outputs), strict=True))
+        for place, (height, width), found in zip(
+            batch.indices.tolist(), batch.sizes.tolist(), self.detector.detect(outputs), strict=True
+        ):
+            frame = Frame.whole(height, width, self.recipe.image_size, self.recipe.resize)
+            self.found[place] = to_image(found, frame, (height, width))
 
     def _losses(self, batch: Batch) -> tuple[Losses, DenseOutputs]:
         outputs = self.detector(self.detector.normalize(batch.images))
