@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
 from rich.progress import Progress as ProgressBar
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.utils.data import DataLoader, Sampler
 
 from boxwright.data import DetectionDataset, available_splits, read_dataset
@@ -235,7 +235,8 @@ def _keep_model(run: Run, module: TrainingModule, best: Path | None) -> None:
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(state)
     weights = {name: value.contiguous() for name, value in module.detector.state_dict().items()}
-    save_file(weights, run.model_file, metadata={"classes": json.dumps(module.recipe.classes)})
+    # Not save_file, whose file only its owner may read
+    run.model_file.write_bytes(save(weights, metadata={"classes": json.dumps(module.recipe.classes)}))
 
 
 @contextmanager
