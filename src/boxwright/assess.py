@@ -64,7 +64,7 @@ def evaluate_run(
     )
     total = len(dataset)
     found, faults = predict_dataset(detector, dataset, advance=lambda done: advance(done, total))
-    folder = Run(Path(run) if Path(run).is_dir() else Path(run).parent)
+    folder = Run.of(run)
     folder.predictions.mkdir(exist_ok=True)
     kept = save_results(folder.predictions / f"{split or 'all'}.json", found, dataset)
     metrics = detection_metrics(kept, dataset, dataset.classes)

@@ -10,11 +10,8 @@ import torch
 from boxwright.data.dataset import DetectionDataset
 from boxwright.data.files import IMAGE_SUFFIXES
 from boxwright.errors import DataError
-from boxwright.models.detector import DenseDetector
+from boxwright.models.detector import EVALUATION_SCORE, DenseDetector
 from boxwright.types import Detections
-
-EVALUATION_SCORE = 0.001
-"""Lowest score that counts in evaluation: average precision needs the whole curve."""
 
 
 def predict_dataset(

@@ -23,6 +23,12 @@ class Run:
 
     folder: Path
 
+    @classmethod
+    def of(cls, run_or_checkpoint: str | Path) -> Run:
+        """The run that a folder is, or that a file in it belongs to."""
+        path = Path(run_or_checkpoint)
+        return cls(path if path.is_dir() else path.parent)
+
     @property
     def recipe_file(self) -> Path:
         """The resolved recipe, class names included."""
@@ -66,7 +72,7 @@ def load(run_or_checkpoint: str | Path) -> DenseDetector:
     path = Path(run_or_checkpoint)
     if not path.exists():
         raise RecipeError(f"no run or model at {path}")
-    run = Run(path if path.is_dir() else path.parent)
+    run = Run.of(path)
     weights = run.model_file if path.is_dir() else path
     for needed in (run.recipe_file, weights):
         if not needed.is_file():

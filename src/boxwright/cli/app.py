@@ -74,7 +74,7 @@ def train(
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder to make.")] = None,
 ) -> None:
     """Train a detector and keep it in a run folder."""
-    from boxwright.recipes import parse_settings
+    from boxwright.recipes import get_recipe, parse_settings
 
     if epochs is not None and minutes is not None:
         raise RecipeError("Expected --epochs or --minutes but got both")
@@ -86,9 +86,6 @@ def train(
     reserved = {"split", "val_split", "minutes", "seed", "device", "workers", "out"} & options.keys()
     if reserved:
         raise RecipeError(f"{sorted(reserved)[0]} is no recipe key: use --{sorted(reserved)[0].replace('_', '-')}")
-
-    from boxwright.recipes import get_recipe
-
     chosen = get_recipe(recipe, **options)  # before torch is imported: a misspelt key is told at once
 
     from boxwright.training import train as run_training
@@ -166,7 +163,7 @@ def predict(
     from boxwright.runs import Run
 
     console = Console()
-    folder = out or Run(run).predictions
+    folder = out or Run.of(run).predictions
     with bar("predicting", console) as advance:
         lines = predict_to_folder(run, files, folder, score=score, nms=nms, save_images=save_images, advance=advance)
     for line in lines:

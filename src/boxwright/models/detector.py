@@ -25,6 +25,8 @@ from boxwright.types import DenseOutputs, Detections
 
 CANDIDATES = 1000
 """Best-scored (anchor, class) pairs of an image that go into NMS."""
+EVALUATION_SCORE = 0.001
+"""Lowest score that counts in evaluation: average precision needs the whole curve."""
 MAX_DETECTIONS = 100
 """Detections of an image, at most."""
 
@@ -85,7 +87,9 @@ class DenseDetector(nn.Module):
         return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
-    def detect(self, outputs: DenseOutputs, *, score: float = 0.001, nms: NmsKind | None = None) -> list[Detections]:
+    def detect(
+        self, outputs: DenseOutputs, *, score: float = EVALUATION_SCORE, nms: NmsKind | None = None
+    ) -> list[Detections]:
         """Raw outputs -> the detections of each input, in its pixels, at most 100 of a score above ``score``."""
         logits = outputs.logits.float()
         scores = logits.softmax(-1)[..., :-1] if self.softmax else logits.sigmoid()
