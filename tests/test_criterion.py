@@ -1,6 +1,9 @@
 """The criterion against a slow loop over images and anchors, and the invariants that every supervision must keep."""
 
+import multiprocessing
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -126,17 +129,112 @@ def test_batch_without_targets_has_finite_loss_and_gradient(anchors: Anchors, no
         assert all(g.isfinite().all() for g in gradients)
 
 
-def test_split_batch_equals_whole_batch(anchors: Anchors) -> None:
-    """Sums and counts add up: T10, and what accumulation relies on."""
-    targets, outputs = some_targets(), some_outputs(anchors, CLASSES + 1, 4)
-    criterion = ssd_criterion()
+def some_criterion(normalizer: str) -> DenseCriterion:
+    return gfl_criterion() if normalizer == "quality" else ssd_criterion(normalizer=normalizer)
+
+
+def outputs_for(criterion: DenseCriterion, anchors: Anchors) -> DenseOutputs:
+    return some_outputs(anchors, CLASSES + (criterion.class_info.kind == "softmax"), criterion.coder.size)
+
+
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_split_batch_equals_whole_batch(anchors: Anchors, normalizer: str) -> None:
+    """Sums and counts add up: what accumulation relies on. The last image has no object."""
+    targets, criterion = some_targets(), some_criterion(normalizer)
+    outputs = outputs_for(criterion, anchors)
     whole = criterion(anchors, outputs, targets)
     parts = [
         criterion(anchors, DenseOutputs(*(o[i : i + 1] for o in outputs)), Targets(*(t[i : i + 1] for t in targets)))
         for i in range(3)
     ]
-    total = sum(part.total * part.positives for part in parts) / whole.positives
-    assert total.item() == pytest.approx(whole.total.item(), rel=1e-9)
+    count = sum(part.divisor for part in parts).clamp(min=1)
+    total = sum(part.total * part.divisor.clamp(min=1) for part in parts) / count
+    assert total.item() == pytest.approx(whole.total.item(), rel=1e-6)
+
+
+def of_one_rank(rank: int, normalizer: str, store: str, results: Any) -> None:
+    """Image 0 on the first rank, images 1 and 2 on the second."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    anchors = make_anchors(AnchorSpec.squares((16, 32), 2.0), 64)
+    criterion = some_criterion(normalizer)
+    outputs, rows = outputs_for(criterion, anchors), slice(0, 1) if rank == 0 else slice(1, 3)
+    losses = criterion(anchors, DenseOutputs(*(o[rows] for o in outputs)), Targets(*(t[rows] for t in some_targets())))
+    gradients = torch.autograd.grad(losses.total, outputs)
+    for gradient in gradients:  # what DDP does
+        torch.distributed.all_reduce(gradient)
+    if rank == 0:
+        results.put([(gradient / 2).numpy() for gradient in gradients])
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_two_ranks_give_the_gradient_of_one_process(anchors: Anchors, normalizer: str, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    results = context.SimpleQueue()
+    arguments = [(rank, normalizer, str(tmp_path / "store"), results) for rank in range(2)]
+    processes = [context.Process(target=of_one_rank, args=each) for each in arguments]
+    for process in processes:
+        process.start()
+    got = results.get()
+    for process in processes:
+        process.join()
+    criterion = some_criterion(normalizer)
+    outputs = outputs_for(criterion, anchors)
+    wanted = torch.autograd.grad(criterion(anchors, outputs, some_targets()).total, outputs)
+    for ours, theirs in zip(got, wanted, strict=True):
+        assert theirs.abs().max() > 0
+        torch.testing.assert_close(torch.from_numpy(ours), theirs, rtol=1e-6, atol=1e-9)
+
+
+def test_a_dropped_positive_loses_its_box_loss_and_its_place_in_the_normaliser(anchors: Anchors) -> None:
+    targets, outputs = some_targets(), some_outputs(anchors, CLASSES + 1, 4)
+    plain = ssd_criterion(miner=None)
+    matches = plain.matcher(anchors, targets.boxes, targets.labels, ignore=targets.ignore)
+    got = ssd_criterion(miner=partial(mining.hard_examples, count=2))(anchors, outputs, targets)
+    classification, box, positives = 0.0, 0.0, 0
+    for image in range(3):
+        rows = []
+        for a in range(len(anchors)):
+            g, positive = matches.gt_index[image, a], matches.state[image, a] == 1
+            label = targets.labels[image, g] if positive else torch.tensor(CLASSES)
+            goal = DeltaCoder().encode(anchors.boxes[a], targets.boxes[image, g]).double() if positive else None
+            loc = F.smooth_l1_loss(outputs.deltas[image, a], goal, reduction="sum").item() if positive else 0.0
+            rows.append((F.cross_entropy(outputs.logits[image, a], label).item(), loc, bool(positive)))
+        kept = sorted(rows, key=lambda row: -(row[0] + row[1]))[:2]
+        classification += sum(row[0] for row in kept)
+        box += sum(row[1] for row in kept)
+        positives += sum(row[2] for row in kept)
+    assert 0 < positives < int((matches.state == 1).sum())
+    assert got.divisor.item() == positives
+    assert got.classification.item() == pytest.approx(classification / positives, rel=1e-6)
+    assert got.box.item() == pytest.approx(box / positives, rel=1e-6)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_class_weights_scale_the_positives_of_their_class(anchors: Anchors, soft: bool) -> None:
+    plain = gfl_criterion() if soft else ssd_criterion(miner=None)
+    outputs, targets = outputs_for(plain, anchors), some_targets()
+    weighted = gfl_criterion() if soft else ssd_criterion(miner=None)
+    weighted.class_weights = torch.tensor([1.0, 1.0, 3.0])
+    matches = plain.matcher(anchors, targets.boxes, targets.labels, ignore=targets.ignore)
+    gradients = [
+        torch.autograd.grad(c(anchors, outputs, targets).classification, outputs.logits)[0] for c in (plain, weighted)
+    ]
+    of_class_two = (matches.state == 1) & (targets.labels.gather(1, matches.gt_index) == 2)
+    assert of_class_two.any()
+    torch.testing.assert_close(gradients[1][of_class_two], 3 * gradients[0][of_class_two])
+    torch.testing.assert_close(gradients[1][~of_class_two], gradients[0][~of_class_two])
+
+
+def test_what_was_matched_and_predicted_is_counted_by_class(anchors: Anchors) -> None:
+    targets, outputs = some_targets(), some_outputs(anchors, CLASSES + 1, 4)
+    got = ssd_criterion()(anchors, outputs, targets)
+    matches = matching.match_iou(anchors, targets.boxes, targets.labels)
+    positive = matches.state == 1
+    labels = targets.labels.gather(1, matches.gt_index)[positive]
+    assert got.matched.tolist() == torch.bincount(labels, minlength=CLASSES).tolist()
+    assert got.predicted.tolist() == torch.bincount(outputs.logits[positive].argmax(1), minlength=CLASSES + 1).tolist()
 
 
 def test_normalizers_divide_by_what_they_name(anchors: Anchors) -> None:

@@ -1,5 +1,6 @@
 """Golden scenes: SSD's classification loss in float64, over the union of positives and hardest negatives (spec)."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boxwright.losses import cross_entropy
-from boxwright.mining import hard_negatives
+from boxwright.mining import hard_examples, hard_negatives, ranks_with_box
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "mining.npz")
 SCENES = ["normal", "one_empty", "crowded", "ties_flat", "ties_quant", "big_logits", "all_empty"]
@@ -95,3 +96,31 @@ def test_errors():
         hard_negatives(losses, state[:, :4])
     with pytest.raises(ValueError, match="Expected ratio and min_negatives of at least 0"):
         hard_negatives(losses, state, ratio=-1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    rows=st.integers(1, 20).flatmap(
+        lambda n: st.lists(
+            st.lists(st.tuples(st.integers(0, 4), st.sampled_from([-1, 0, 0, 1])), min_size=n, max_size=n),
+            min_size=1,
+            max_size=3,
+        )
+    ),
+    count=st.sampled_from([None, 1, 5, 100]),
+)
+def test_hard_examples_are_the_highest_of_positives_and_negatives(rows, count):
+    losses = torch.tensor([[float(loss) for loss, _ in row] for row in rows])
+    state = torch.tensor([[s for _, s in row] for row in rows], dtype=torch.int8)
+    mask = hard_examples(losses, state, count=count)
+    for image, row in enumerate(rows):
+        wanted = 4 * sum(s == 1 for _, s in row) if count is None else count
+        order = sorted((a for a, (_, s) in enumerate(row) if s >= 0), key=lambda a: -row[a][0])
+        assert set(mask[image].nonzero().flatten().tolist()) == set(order[:wanted])
+
+
+def test_hard_examples_asks_for_the_box_loss_too():
+    assert ranks_with_box(partial(hard_examples, count=3))
+    assert not ranks_with_box(partial(hard_negatives, ratio=1.0))
+    with pytest.raises(ValueError, match="at least 1"):
+        hard_examples(torch.zeros(1, 2), torch.zeros(1, 2), count=0)

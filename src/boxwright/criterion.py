@@ -15,6 +15,7 @@ from boxwright import losses as loss_functions
 from boxwright.anchors import Anchors
 from boxwright.boxes import paired_iou
 from boxwright.coding import BoxCoder, DistributionCoder
+from boxwright.mining import ranks_with_box
 from boxwright.types import DenseOutputs, Matches, Targets
 
 Normalizer = Literal["positives", "quality", "image", "batch", "samples"]
@@ -37,6 +38,13 @@ class Losses(NamedTuple):
     """Distribution focal loss of a head that predicts box sides as distributions; 0 for other coders."""
     positives: Tensor
     """Number of anchors that answer for a target, over the whole batch."""
+    divisor: Tensor
+    """What the sums were divided by, where it is at least 1 (over all ranks: their mean). With it the losses of several
+    batches give that of all of them as one: sum(total x max(divisor, 1)) / max(sum(divisor), 1)."""
+    matched: Tensor
+    """(K,) how many of this rank's positives answer for a target of each class."""
+    predicted: Tensor
+    """(K',) how many of those have their highest logit in each column."""
 
 
 class Positives(NamedTuple):
@@ -75,6 +83,12 @@ class DenseCriterion(nn.Module):
     * ``batch``: the number of images;
     * ``samples``: the anchors whose classification loss counts.
 
+    A positive that the miner drops loses its box loss too, and no longer counts for the normaliser. ``class_weights``
+    (K,) scale the classification loss of each positive by its target's class; background has weight 1.
+
+    With ``torch.distributed`` initialised, the normaliser is the mean over all ranks, so that the gradient that DDP
+    averages is that of one process on the whole batch. Mining is by rank.
+
     Raises ValueError for an unknown ``normalizer``, for ``quality`` with a class loss that has no soft targets, and for
     a miner over a loss that gives no single value an anchor.
     """
@@ -90,6 +104,7 @@ class DenseCriterion(nn.Module):
         box_weight: float | None = None,
         distribution_weight: float = 1.0,
         normalizer: Normalizer = "positives",
+        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         if normalizer not in NORMALIZERS:
@@ -103,6 +118,8 @@ class DenseCriterion(nn.Module):
         self.box_weight = self.box_info.default_weight if box_weight is None else box_weight
         self.distribution_weight = distribution_weight if isinstance(coder, DistributionCoder) else 0.0
         self.normalizer = normalizer
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets) -> Losses:
         """anchors of the input, or their boxes (A, 4) where the matcher needs no grid; outputs (B, A, ...); targets
@@ -116,15 +133,28 @@ class DenseCriterion(nn.Module):
             quality = paired_iou(decoded.detach().float(), positives.targets)
         box = self._box_losses(positives, decoded)
         distribution = self._distribution_losses(positives)
-        classification, counted = self._classification_losses(outputs.logits, matches.state, positives, quality)
         if self.normalizer == "quality":
             box, distribution = box * quality, distribution * quality
+        per_anchor = self._losses_per_anchor(outputs.logits, matches.state, positives, quality)
+        counted = self._mine(per_anchor, matches.state, positives, box + distribution)
+        kept = counted[positives.image, positives.anchor].to(box.dtype)
+        count = self._count(counted, kept, quality)
+        share = self._share_of_images(positives.image, kept, len(counted)) / count.clamp(min=1 / _ranks())
         parts = (
-            self._normalized(classification, counted, matches.state, quality),
-            self._normalized(self._per_image(box, positives, matches.state), counted, matches.state, quality),
-            self._normalized(self._per_image(distribution, positives, matches.state), counted, matches.state, quality),
+            ((per_anchor * counted).sum(1) * share).sum(),
+            (box * kept * share[positives.image]).sum(),
+            (distribution * kept * share[positives.image]).sum(),
         )
-        return Losses(parts[0] + parts[1] + parts[2], *parts, positives=(matches.state == 1).sum())
+        return Losses(
+            parts[0] + parts[1] + parts[2],
+            *parts,
+            positives=(matches.state == 1).sum(),
+            divisor=count,
+            matched=_histogram(positives.labels, self._classes(outputs.logits)),
+            predicted=_histogram(
+                outputs.logits[positives.image, positives.anchor].argmax(-1), outputs.logits.shape[-1]
+            ),
+        )
 
     @property
     def _needs_boxes(self) -> bool:
@@ -146,47 +176,72 @@ class DenseCriterion(nn.Module):
         distances = self.coder.distances(positives.anchors, positives.targets)
         return self.distribution_weight * loss_functions.distribution_focal_loss(logits, distances)
 
-    def _classification_losses(
-        self, logits: Tensor, state: Tensor, positives: Positives, quality: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """(B,) summed losses of the anchors that count, and the (B, A) mask of those."""
-        per_anchor = self._losses_per_anchor(logits, state, positives, quality)
-        counted = state >= 0
-        if self.miner is not None:
-            counted = self.miner(per_anchor.detach(), state)
-        return (per_anchor * counted).sum(1), counted
+    def _classes(self, logits: Tensor) -> int:
+        """K of logits (B, A, K')."""
+        return logits.shape[-1] - (self.class_info.kind == "softmax")
+
+    def _mine(self, per_anchor: Tensor, state: Tensor, positives: Positives, box: Tensor) -> Tensor:
+        """(B, A) mask of the anchors whose losses count; ``box`` (P,) weighted."""
+        if self.miner is None:
+            return state >= 0
+        ranks = per_anchor.detach()
+        if ranks_with_box(self.miner):
+            ranks = ranks.index_put((positives.image, positives.anchor), box.detach(), accumulate=True)
+        return self.miner(ranks, state)
 
     def _losses_per_anchor(self, logits: Tensor, state: Tensor, positives: Positives, quality: Tensor) -> Tensor:
         """(B, A) classification losses, ignored anchors included (their target is background)."""
-        batch, anchors, columns = logits.shape
+        batch, anchors, _ = logits.shape
         if self.class_info.soft_targets:
             soft = logits.new_zeros(logits.shape, dtype=torch.float32)
             soft[positives.image, positives.anchor, positives.labels] = quality
-            return self.class_loss(logits.flatten(0, 1), soft.flatten(0, 1)).sum(1).view(batch, anchors)
-        background = columns if self.class_info.kind == "sigmoid" else columns - 1
-        hard = torch.full_like(state, background, dtype=torch.int64)
-        hard[positives.image, positives.anchor] = positives.labels
-        losses = self.class_loss(logits.flatten(0, 1), hard.flatten())
-        return losses.view(batch, anchors, -1).sum(2)
-
-    @staticmethod
-    def _per_image(losses: Tensor, positives: Positives, state: Tensor) -> Tensor:
-        """(P,) -> (B,) sums."""
-        return losses.new_zeros(len(state)).index_add(0, positives.image, losses)
-
-    def _normalized(self, sums: Tensor, counted: Tensor, state: Tensor, quality: Tensor) -> Tensor:
-        """(B,) sums of the images -> the scalar of the batch."""
-        if self.normalizer == "image":
-            return (sums / (state == 1).sum(1).clamp(min=1)).mean()
-        if self.normalizer == "quality":
-            count = quality.sum()
-        elif self.normalizer == "positives":
-            count = (state == 1).sum()
-        elif self.normalizer == "samples":
-            count = counted.sum()
+            losses = self.class_loss(logits.flatten(0, 1), soft.flatten(0, 1))
         else:
-            count = torch.tensor(len(sums), device=sums.device)
-        return sums.sum() / count.clamp(min=1)
+            hard = torch.full_like(state, self._classes(logits), dtype=torch.int64)
+            hard[positives.image, positives.anchor] = positives.labels
+            losses = self.class_loss(logits.flatten(0, 1), hard.flatten())
+        losses = losses.view(batch, anchors, -1).sum(2)
+        if self.class_weights is None:
+            return losses
+        weights = torch.ones_like(losses)
+        weights[positives.image, positives.anchor] = self.class_weights[positives.labels].to(weights.dtype)
+        return losses * weights
+
+    def _count(self, counted: Tensor, kept: Tensor, quality: Tensor) -> Tensor:
+        """The scalar that the sums are divided by where it is at least 1, over all ranks."""
+        if self.normalizer == "quality":
+            count = (quality * kept).sum()
+        elif self.normalizer == "positives":
+            count = kept.sum()
+        elif self.normalizer == "samples":
+            count = counted.sum().to(kept.dtype)
+        else:
+            count = kept.new_tensor(float(len(counted)))
+        return _mean_over_ranks(count)
+
+    def _share_of_images(self, image: Tensor, kept: Tensor, images: int) -> Tensor:
+        """(B,) factor of each image's losses: 1, or 1 / its own positives."""
+        if self.normalizer != "image":
+            return kept.new_ones(images)
+        return 1 / kept.new_zeros(images).index_add(0, image, kept).clamp(min=1)
+
+
+def _ranks() -> int:
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
+def _mean_over_ranks(count: Tensor) -> Tensor:
+    if _ranks() == 1:
+        return count
+    total = count.clone()
+    torch.distributed.all_reduce(total)
+    return total / _ranks()
+
+
+def _histogram(values: Tensor, length: int) -> Tensor:
+    """(length,) how often each value occurs; unlike bincount without a wait for the device."""
+    zeros = torch.zeros(length, dtype=torch.int64, device=values.device)
+    return zeros.index_add(0, values, torch.ones_like(values))
 
 
 def _gather_positives(anchors: Tensor, deltas: Tensor, matches: Matches, targets: Targets) -> Positives:
