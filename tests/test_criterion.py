@@ -290,6 +290,7 @@ def test_boxes_are_only_decoded_where_a_loss_needs_them(anchors: Anchors) -> Non
         ({"normalizer": "anchors"}, "one of"),
         ({"normalizer": "quality"}, "soft targets"),
         ({"class_loss": lambda logits, targets: logits}, "marked"),
+        ({"coder": DistributionCoder(8)}, "on deltas"),
     ],
 )
 def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) -> None:

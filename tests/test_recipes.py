@@ -89,7 +89,7 @@ def test_every_choice_resolves() -> None:
     for kind, names in CHOICES.items():
         for name in names:
             part = resolve_choice(kind, name)
-            assert (part is None) == (name == "none")
+            assert (part is None) == (name in ("none", "uniform"))
 
 
 def test_an_option_that_does_not_apply_is_refused() -> None:

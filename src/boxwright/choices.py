@@ -25,7 +25,7 @@ CHOICES: dict[str, dict[str, str | None]] = {
         "delta": "coding:DeltaCoder",
         "distribution": "coding:DistributionCoder",
     },
-    "miner": {"none": None, "hard_negatives": "mining:hard_negatives"},
+    "miner": {"none": None, "hard_negatives": "mining:hard_negatives", "hard_examples": "mining:hard_examples"},
     "class_loss": {
         "cross_entropy": "losses:cross_entropy",
         "quality_focal": "losses:quality_focal_loss",
@@ -38,6 +38,7 @@ CHOICES: dict[str, dict[str, str | None]] = {
         "diou": "losses:diou_loss",
         "ciou": "losses:ciou_loss",
     },
+    "sampling": {"uniform": None, "repeat_factor": "data.sampling:repeat_factors"},
 }
 
 

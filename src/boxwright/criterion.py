@@ -40,7 +40,8 @@ class Losses(NamedTuple):
     """Number of anchors that answer for a target, over the whole batch."""
     divisor: Tensor
     """What the sums were divided by, where it is at least 1 (over all ranks: their mean). With it the losses of several
-    batches give that of all of them as one: sum(total x max(divisor, 1)) / max(sum(divisor), 1)."""
+    batches give that of all of them as one: sum(total x max(divisor, 1)) / max(sum(divisor), 1)
+    (with several ranks ``least_divisor`` for 1)."""
     matched: Tensor
     """(K,) how many of this rank's positives answer for a target of each class."""
     predicted: Tensor
@@ -90,7 +91,7 @@ class DenseCriterion(nn.Module):
     averages is that of one process on the whole batch. Mining is by rank.
 
     Raises ValueError for an unknown ``normalizer``, for ``quality`` with a class loss that has no soft targets, and for
-    a miner over a loss that gives no single value an anchor.
+    a loss on deltas with a coder of distributions.
     """
 
     def __init__(
@@ -113,6 +114,8 @@ class DenseCriterion(nn.Module):
         self.box_info = loss_functions.info(box_loss)
         if normalizer == "quality" and not self.class_info.soft_targets:
             raise ValueError("Expected a class loss with soft targets for normalizer 'quality' but got hard targets")
+        if self.box_info.kind == "deltas" and coder.size != 4:
+            raise ValueError("Expected a box loss on boxes with a coder of distributions but got one on deltas")
         self.matcher, self.coder, self.miner = matcher, coder, miner
         self.class_loss, self.box_loss = class_loss, box_loss
         self.box_weight = self.box_info.default_weight if box_weight is None else box_weight
@@ -139,7 +142,7 @@ class DenseCriterion(nn.Module):
         counted = self._mine(per_anchor, matches.state, positives, box + distribution)
         kept = counted[positives.image, positives.anchor].to(box.dtype)
         count = self._count(counted, kept, quality)
-        share = self._share_of_images(positives.image, kept, len(counted)) / count.clamp(min=1 / _ranks())
+        share = self._share_of_images(positives.image, kept, len(counted)) / count.clamp(min=least_divisor())
         parts = (
             ((per_anchor * counted).sum(1) * share).sum(),
             (box * kept * share[positives.image]).sum(),
@@ -224,6 +227,11 @@ class DenseCriterion(nn.Module):
         if self.normalizer != "image":
             return kept.new_ones(images)
         return 1 / kept.new_zeros(images).index_add(0, image, kept).clamp(min=1)
+
+
+def least_divisor() -> float:
+    """The smallest divisor of a batch's sums: 1 over all ranks, of which each has its mean."""
+    return 1 / _ranks()
 
 
 def _ranks() -> int:

@@ -50,27 +50,38 @@ class Recipe:
     normalizer: Literal["positives", "quality", "image", "batch", "samples"] = _key(
         "quality", "what the summed losses are divided by"
     )
+    class_weights: Literal["none", "inverse", "inverse_sqrt", "inverse_log", "effective"] = _key(
+        "none", "weight of each class's positives in the classification loss, from its number of boxes"
+    )
     # The training
     epochs: int = _key(60, "passes over the training images, where no --minutes are given")
-    batch_size: int = _key(8, "images of a step")
+    batch_size: int = _key(8, "images of a step, over all processes (of a part of a step, with accumulate)")
+    accumulate: int = _key(1, "batches whose gradients make one step")
     optimizer: Literal["adamw", "sgd"] = _key("adamw", "adamw | sgd (momentum .9)")
     lr: float = _key(4e-3, "peak learning rate, of backbone and head alike")
     weight_decay: float = _key(0.02, "on weights of two and more dimensions alone")
     warmup: float = _key(0.06, "share of the training in which the learning rate rises linearly")
-    clip: float = _key(10.0, "largest norm of the gradient")
+    clip: float = _key(10.0, "largest norm of the gradient; 0: any")
+    precision: Literal["auto", "float32", "bf16"] = _key(
+        "auto", "bf16: half the bits where it does no harm; auto: where the device is faster with it"
+    )
+    patience: int = _key(0, "epochs without a better validation AP after which the training ends; 0: never")
     freeze: int = _key(
         2, "first stages of the backbone that stay as they are (0 is none; the stem goes with the first)"
     )
     freeze_depthwise: int = _key(5, "depthwise kernels of this side or more stay as they are, for speed; 0: all learn")
-    norm_mode: Literal["train", "eval"] = _key(
-        "train", "BatchNorm statistics of the stages that train: updated, or as loaded"
+    norm_mode: Literal["train", "eval", "frozen", "group"] = _key(
+        "train",
+        "BatchNorm of the stages that train: statistics follow the data | stay as loaded | scale and shift stay too | "
+        "group: GroupNorm instead, in neck and head too",
     )
     ema: float = _key(0.99, "decay of the averaged weights, which are the ones evaluated and kept; 0: none")
     # The data
     augment: Literal["none", "light", "ssd"] = _key(
-        "light", "none | light (mild zoom, light) | ssd (zoom-out, IoU crop, colour)"
+        "light", "none | light (zoom, aspect, light) | ssd (zoom-out, IoU crop, colour)"
     )
     flip: Literal["none", "horizontal", "both"] = _key("horizontal", "mirror images at random")
+    sampling: str = _key("uniform", "how often an epoch shows an image: uniform | repeat_factor:threshold=0.001")
     negatives: str = _key("keep", "images without objects: keep | drop | ratio:0.1 of the images with objects")
     voc_one_based: bool | None = _key(
         None, "VOC corners are 1-based inclusive; null: what the files say of their origin"
@@ -91,10 +102,10 @@ class Recipe:
         self._check_ranges()
 
     def _check_ranges(self) -> None:
-        for name in ("image_size", "width", "epochs", "batch_size", "lr"):
+        for name in ("image_size", "width", "epochs", "batch_size", "accumulate", "lr"):
             if not getattr(self, name) > 0:
                 raise RecipeError(f"Expected {name} above 0 but got {getattr(self, name)}")
-        for name in ("vote", "freeze", "freeze_depthwise", "weight_decay", "clip"):
+        for name in ("vote", "freeze", "freeze_depthwise", "weight_decay", "clip", "patience"):
             if getattr(self, name) < 0:
                 raise RecipeError(f"Expected {name} of at least 0 but got {getattr(self, name)}")
         if self.freeze and not self.pretrained:

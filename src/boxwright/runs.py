@@ -40,6 +40,16 @@ class Run:
         return self.folder / "model.safetensors"
 
     @property
+    def best_checkpoint(self) -> Path:
+        """The state of the training with the best validation AP; absent without validation."""
+        return self.folder / "best.ckpt"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """The state of the training that a resumed run goes on from."""
+        return self.folder / "last.ckpt"
+
+    @property
     def data_file(self) -> Path:
         """What was read, with the check's findings and the environment."""
         return self.folder / "data.json"

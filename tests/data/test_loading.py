@@ -1,5 +1,6 @@
 """Batches: padding, seeds, and images that can't be read."""
 
+import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -7,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from boxwright.data import read_dataset
-from boxwright.data.loading import ImageCache, Sample, TrainingSet, collate
+from boxwright.data.cache import ImageCache
+from boxwright.data.loading import Sample, TrainingSet, collate, ignore_ctrl_c
+from boxwright.data.sampling import EpochPlaces, Showing, encode
 from boxwright.data.transforms import Augmentation
 from boxwright.demo_data import make_digits
 from boxwright.errors import DataError
@@ -43,35 +47,12 @@ def test_augmentation_depends_on_seed_epoch_and_image_alone(digits: Path) -> Non
     first = TrainingSet(cache, range(6), 64, Augmentation("light"), seed=1)
     again = TrainingSet(ImageCache(cache.dataset), range(6), 64, Augmentation("light"), seed=1)
     np.testing.assert_array_equal(first[3].image, again[3].image)
-    assert (first[3].image != first[6 + 3].image).any()  # the next epoch
-    assert first[6 + 3].place == first[3].place == 3
+    for other in (Showing(epoch=1, copy=0, place=3), Showing(epoch=0, copy=1, place=3)):
+        shown = first[encode(other, 6)]
+        assert (first[3].image != shown.image).any()
+        assert shown.place == first[3].place == 3
     other = TrainingSet(cache, range(6), 64, Augmentation("light"), seed=2)
     assert (first[3].image != other[3].image).any()
-
-
-def test_cache_keeps_what_fits_and_names_what_is_unreadable(digits: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(digits, tmp_path / "copy")
-    broken = sorted((folder / "images" / "train").iterdir())[2]
-    broken.write_bytes(broken.read_bytes()[:200])
-    dataset = read_dataset(folder, "train")
-    cache = ImageCache(dataset, limit=2 * 64 * 64 * 3)
-    done: list[int] = []
-    faults = cache.fill(done.append)
-    assert list(faults) == [2]
-    assert broken.name in faults[2]
-    assert len(cache) == 2
-    assert done[-1] == 6
-    assert cache.read(5).shape == (64, 64, 3)  # not kept, decoded again
-    # A fault that wasn't met before the training does not end it
-    late = TrainingSet(ImageCache(dataset), range(6), 32, Augmentation("none", "none"))
-    assert [late[place].place for place in range(6)] == [0, 1, 3, 3, 4, 5]
-
-
-def test_no_more_is_decoded_than_fits(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boxwright.data.loading._CHUNK", 2)
-    done: list[int] = []
-    ImageCache(read_dataset(digits, "train"), limit=64 * 64 * 3).fill(done.append)
-    assert done == [1, 2]
 
 
 def test_a_set_of_which_nothing_can_be_read_is_named(digits: Path, tmp_path: Path) -> None:
@@ -95,3 +76,29 @@ def test_ignored_boxes_keep_their_mark(tmp_path: Path) -> None:
     item = TrainingSet(ImageCache(dataset), [0], 20, Augmentation("none", "none"))[0]
     assert item.ignore.tolist() == [True, False]
     assert torch.equal(collate([item]).targets.ignore, torch.tensor([[True, False]]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_give_the_same_batches(digits: Path, start: str) -> None:
+    """Spawned workers, as on Windows and macOS, get everything by pickle."""
+    if start not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {start} on this platform")
+    cache = ImageCache(read_dataset(digits, "train"), shared=True)
+    cache.fill()
+    images = TrainingSet(cache, range(6), 64, Augmentation("ssd"), seed=1)
+    places = EpochPlaces(6, 1, batch_size=2)
+    alone = list(DataLoader(images, batch_size=2, sampler=places, collate_fn=collate))
+    loader = DataLoader(
+        images,
+        batch_size=2,
+        sampler=places,
+        collate_fn=collate,
+        num_workers=2,
+        worker_init_fn=ignore_ctrl_c,
+        multiprocessing_context=start,
+    )
+    for ours, theirs in zip(alone, loader, strict=True):
+        assert torch.equal(ours.images, theirs.images)
+        assert torch.equal(ours.targets.boxes, theirs.targets.boxes)
+        assert torch.equal(ours.indices, theirs.indices)

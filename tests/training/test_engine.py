@@ -15,7 +15,6 @@ from boxwright.demo_data import make_digits
 from boxwright.errors import DataError, RecipeError
 from boxwright.runs import Run
 from boxwright.training.callbacks import AveragedWeights
-from boxwright.training.engine import ShuffledPlaces
 from boxwright.training.module import parameter_groups
 
 pytestmark = pytest.mark.slow
@@ -135,16 +134,6 @@ def test_no_run_no_model(tmp_path: Path, run: Run) -> None:
         (tmp_path / name).write_bytes(b"something else")
         with pytest.raises(RecipeError, match="holds no model"):
             bw.load(tmp_path / name)
-
-
-def test_every_epoch_shows_every_image_once_in_a_new_order() -> None:
-    sampler = ShuffledPlaces(50, seed=3)
-    first = list(sampler)
-    sampler.set_epoch(1)
-    second = list(sampler)
-    assert sorted(first) == list(range(50))
-    assert sorted(second) == list(range(50, 100))
-    assert [place - 50 for place in second] != first
 
 
 def test_average_starts_fast_and_ends_slow() -> None:

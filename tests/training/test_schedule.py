@@ -19,9 +19,9 @@ def test_learning_rate_rises_then_falls_along_half_a_cosine() -> None:
 
 def test_steps_are_counted() -> None:
     progress = Progress(steps=10)
-    progress.step = 4
+    progress.mark(4, 99.0)
     assert progress.done == 0.4
-    progress.step = 12
+    progress.mark(12, 99.0)
     assert progress.done == 1.0
 
 
@@ -30,9 +30,10 @@ def test_only_running_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     progress = Progress(minutes=1)
     now[0] += 50  # before the start
-    progress.resume()
+    progress.start()
     progress.resume()
     now[0] += 15
+    progress.mark(1, progress.elapsed)
     assert progress.done == 0.25
     progress.pause()
     progress.pause()
@@ -40,7 +41,11 @@ def test_only_running_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert progress.elapsed == 15
     progress.resume()
     now[0] += 45
+    progress.mark(2, progress.elapsed)
     assert progress.done == 1.0
+    progress.start(30.0)  # a resumed training
+    now[0] += 3
+    assert progress.elapsed == 33
 
 
 @pytest.mark.parametrize("limits", [{}, {"steps": 3, "minutes": 1.0}, {"steps": 0}, {"minutes": -1.0}])

@@ -8,7 +8,7 @@ from boxwright.errors import BoxwrightError
 
 
 def main() -> None:
-    """Entry point. The user's errors are one line on stderr and exit code 2."""
+    """Entry point. The user's errors are on stderr, with exit code 2; Ctrl-C is exit code 130."""
     from boxwright.cli.app import app
 
     try:
@@ -16,3 +16,6 @@ def main() -> None:
     except BoxwrightError as error:
         print(f"boxwright: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("boxwright: interrupted", file=sys.stderr)
+        sys.exit(130)

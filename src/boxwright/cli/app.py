@@ -61,46 +61,60 @@ def check(data: Data, classes: Classes = None, settings: Settings = [], json: Js
 @app.command()
 def train(
     data: Data,
-    recipe: Annotated[str, typer.Option(metavar="NAME|FILE", help="A built-in recipe or a YAML file.")] = "lite320",
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="A built-in recipe or a YAML file.", show_default="lite320")
+    ] = None,
     settings: Settings = [],  # noqa: B006
     classes: Classes = None,
-    split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
-    val_split: Annotated[str, typer.Option(help="Split to validate on, or none.")] = "val",
+    split: Annotated[str | None, typer.Option(help="Split to train on.", show_default="train")] = None,
+    val_split: Annotated[str | None, typer.Option(help="Split to validate on, or none.", show_default="val")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes of training steps, instead of epochs.")] = None,
-    seed: int = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int, typer.Option(help="Processes that augment images; 0: none beside the training's.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.", show_default="0")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that augment images; 0: none beside the training's.", show_default="0")
+    ] = None,
+    logger: Annotated[
+        str | None, typer.Option(help="csv, tensorboard, wandb or mlflow, beside metrics.csv.", show_default="csv")
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float | None, typer.Option(help="Minutes between checkpoints within an epoch.", show_default="10")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder to make.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run.")] = None,
 ) -> None:
-    """Train a detector and keep it in a run folder."""
+    """Train a detector and keep it in a run folder. Ctrl-C stops it in order; --resume goes on."""
     from boxwright.recipes import get_recipe, parse_settings
 
     if epochs is not None and minutes is not None:
         raise RecipeError("Expected --epochs or --minutes but got both")
-    options: dict[str, Any] = parse_settings(settings)
-    if epochs is not None:
-        options["epochs"] = epochs
-    if classes is not None:
-        options["classes"] = classes
-    reserved = {"split", "val_split", "minutes", "seed", "device", "workers", "out"} & options.keys()
+    settings_given = parse_settings(settings)
+    flags = {
+        "split": split,
+        "val_split": val_split,
+        "minutes": minutes,
+        "seed": seed,
+        "device": device,
+        "workers": workers,
+        "logger": logger,
+        "checkpoint_minutes": checkpoint_minutes,
+        "out": out,
+    }
+    reserved = sorted(flags.keys() & settings_given.keys())
     if reserved:
-        raise RecipeError(f"{sorted(reserved)[0]} is no recipe key: use --{sorted(reserved)[0].replace('_', '-')}")
-    chosen = get_recipe(recipe, **options)  # before torch is imported: a misspelt key is told at once
+        raise RecipeError(f"{reserved[0]} is no recipe key: use --{reserved[0].replace('_', '-')}")
+    options: dict[str, Any] = {**settings_given, **{name: value for name, value in flags.items() if value is not None}}
+    if val_split == "none":
+        options["val_split"] = None
+    options |= {} if epochs is None else {"epochs": epochs}
+    options |= {} if classes is None else {"classes": classes}
+    if resume is None:  # before torch is imported: a misspelt key is told at once
+        get_recipe(recipe or "lite320", **{name: value for name, value in options.items() if name not in flags})
 
     from boxwright.training import train as run_training
 
-    run_training(
-        data,
-        chosen,
-        split=split,
-        val_split=None if val_split == "none" else val_split,
-        minutes=minutes,
-        seed=seed,
-        device=device,
-        workers=workers,
-        out=out,
-    )
+    run_training(data, recipe, resume=resume, **options)
 
 
 @app.command("eval")

@@ -1,10 +1,9 @@
-"""From a data set to batches: a cache of decoded images, augmentation by seed, padding."""
+"""From a data set to batches: augmentation by seed, padding."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import signal
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,14 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from boxwright.data.dataset import NORMAL, DetectionDataset
-from boxwright.data.images import decode_image
+from boxwright.data.cache import ImageCache
+from boxwright.data.dataset import NORMAL
+from boxwright.data.sampling import decode
 from boxwright.data.transforms import Augmentation
 from boxwright.errors import DataError
 from boxwright.types import Targets
-
-CACHE_BYTES = 2 * 2**30
-_CHUNK = 64  # images in flight while the cache is filled
 
 
 class Sample(NamedTuple):
@@ -49,53 +46,12 @@ class Batch(NamedTuple):
     """(B, 2) int64 (H, W) of the images that the inputs show."""
 
 
-class ImageCache:
-    """Decoded images in memory, as many as ``limit`` bytes hold; the others are decoded at each use."""
-
-    def __init__(self, dataset: DetectionDataset, limit: int = CACHE_BYTES) -> None:
-        self.dataset = dataset
-        self.limit = limit
-        self._images: dict[int, NDArray[np.uint8]] = {}
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """The image (H, W, 3). Raises DataError where the file can't be decoded."""
-        image = self._images.get(index)
-        return decode_image(self.dataset.path(index)) if image is None else image
-
-    def fill(self, advance: Callable[[int], None] = lambda done: None) -> dict[int, str]:
-        """Decode images on all cores until the memory is full. Returns the faults by image, instead of raising."""
-        faults, used = {}, 0
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(self.dataset), _CHUNK):
-                chunk = range(start, min(start + _CHUNK, len(self.dataset)))
-                for index, result in zip(chunk, pool.map(self._try, chunk), strict=True):
-                    if isinstance(result, str):
-                        faults[index] = result
-                    elif used + result.nbytes <= self.limit:
-                        self._images[index] = result
-                        used += result.nbytes
-                    else:
-                        used = self.limit
-                    advance(index + 1)
-                if used >= self.limit:
-                    break
-        return faults
-
-    def _try(self, index: int) -> NDArray[np.uint8] | str:
-        try:
-            return self.read(index)
-        except DataError as error:
-            return str(error)
-
-
 class TrainingSet(Dataset[Sample]):
     """The readable images of a data set as network inputs.
 
-    It is indexed by epoch x length + place, and what augmentation draws depends on ``seed``, epoch and image alone, so
-    the number of workers doesn't matter. In place of an image that can't be read comes the next one that can.
+    It is indexed by the keys of ``data.sampling``, and what augmentation draws depends on ``seed``, epoch, repetition
+    and image alone, so the number of workers doesn't matter. In place of an image that can't be read comes the next
+    one that can.
     """
 
     def __init__(
@@ -116,10 +72,10 @@ class TrainingSet(Dataset[Sample]):
         return len(self.indices)
 
     def __getitem__(self, key: int) -> Sample:
-        epoch, place = divmod(key, len(self.indices))
-        index, image = self._read(place)
+        showing = decode(key, len(self.indices))
+        index, image = self._read(showing.place)
         boxes, labels, code = self.cache.dataset.target(index)
-        rng = np.random.default_rng((self.seed, epoch, index))
+        rng = np.random.default_rng((self.seed, showing.epoch, showing.copy, index))
         shown, moved, kept = self.augmentation(image, boxes, self.size, rng)
         return Sample(shown, moved, labels[kept], code[kept] != NORMAL, index, (image.shape[0], image.shape[1]))
 
@@ -146,3 +102,8 @@ def collate(samples: Iterable[Sample]) -> Batch:
     targets = Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(ignore))
     indices = torch.tensor([sample.place for sample in samples])
     return Batch(images, targets, indices, torch.tensor([sample.size for sample in samples]))
+
+
+def ignore_ctrl_c(worker: int) -> None:
+    """For ``worker_init_fn``: Ctrl-C reaches every process of a terminal, but the training alone answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

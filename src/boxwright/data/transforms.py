@@ -99,7 +99,7 @@ def _covered(origin: float, step: float, length: int, size: int) -> tuple[int, i
 class Augmentation:
     """How training images vary.
 
-    ``light`` (measured on small sets: mild zoom and light beat strong crops and mosaic in short schedules) or ``ssd``
+    ``light`` (zoom, aspect and light in one resize; measured against narrower and wider zoom and mosaic) or ``ssd``
     (zoom-out, IoU crop and strong colour; arXiv:1512.02325, sections 2.2 and 3.6), or ``none``.
     """
 
@@ -135,10 +135,10 @@ Window = tuple[float, float, float, float]
 
 
 def _zoom(window: Window, rng: np.random.Generator) -> Window:
-    """A window of 1 / 1.25 to 1 / .75 times the size and slightly another aspect, somewhere over the first."""
+    """A window of 1 / 1.6 to 1 / .55 times the size and slightly another aspect, somewhere over the first."""
     x0, y0, x1, y1 = window
-    zoom = math.exp(rng.uniform(math.log(0.75), math.log(1.25)))
-    aspect = math.exp(rng.uniform(-0.1, 0.1))
+    zoom = math.exp(rng.uniform(math.log(0.55), math.log(1.6)))
+    aspect = math.exp(rng.uniform(-0.2, 0.2))
     width, height = (x1 - x0) / zoom * math.sqrt(aspect), (y1 - y0) / zoom / math.sqrt(aspect)
     left = x0 + rng.uniform() * (x1 - x0 - width)
     top = y0 + rng.uniform() * (y1 - y0 - height)

@@ -3,6 +3,7 @@
 Each declares what it compares: ``info(loss)`` tells, ``available()`` lists them all, ``box_loss`` marks one's own.
 """
 
+from boxwright.losses._class_weights import ClassWeighting, class_weights
 from boxwright.losses._reduction import LossInfo, LossKind, Reduction, box_loss, info
 from boxwright.losses.box import (
     ciou_loss,
@@ -34,12 +35,14 @@ def available() -> dict[str, LossKind]:
 
 
 __all__ = [
+    "ClassWeighting",
     "LossInfo",
     "LossKind",
     "Reduction",
     "available",
     "box_loss",
     "ciou_loss",
+    "class_weights",
     "cross_entropy",
     "diou_loss",
     "distribution_focal_loss",

@@ -12,7 +12,7 @@ from boxwright.choices import resolve_choice
 from boxwright.coding import BoxCoder, DistributionCoder
 from boxwright.criterion import DenseCriterion
 from boxwright.errors import RecipeError
-from boxwright.models.backbones import Backbone
+from boxwright.models.backbones import Backbone, replace_batch_norm
 from boxwright.models.detector import DenseDetector
 from boxwright.models.lite import LiteNet
 from boxwright.recipes import Recipe, get_recipe, list_recipes
@@ -50,22 +50,30 @@ def build_detector(recipe: Recipe, *, pretrained: bool | None = None) -> DenseDe
     )
     spec = _required(recipe, "anchors")(strides=recipe.strides)
     net = LiteNet(backbone, len(recipe.classes) + softmax, _starting_deltas(coder), recipe.width)
+    if recipe.norm_mode == "group":
+        replace_batch_norm(net)
     detector = DenseDetector(net, spec, coder, recipe, mean=backbone.mean, std=backbone.std, softmax=softmax)
     return detector.to(memory_format=torch.channels_last)
 
 
-def build_criterion(recipe: Recipe) -> DenseCriterion:
-    """The supervision of a recipe."""
-    return DenseCriterion(
-        matcher=_required(recipe, "matcher"),
-        coder=_required(recipe, "coder")(),
-        miner=resolve_choice("miner", recipe.miner),
-        class_loss=_required(recipe, "class_loss"),
-        box_loss=_required(recipe, "box_loss"),
-        box_weight=recipe.box_weight,
-        distribution_weight=recipe.distribution_weight,
-        normalizer=recipe.normalizer,
-    )
+def build_criterion(recipe: Recipe, class_weights: Tensor | None = None) -> DenseCriterion:
+    """The supervision of a recipe; ``class_weights`` (K,) scale its classification loss.
+
+    Raises RecipeError where its parts don't go together.
+    """
+    parts = {name: _required(recipe, name) for name in ("matcher", "class_loss", "box_loss")}
+    try:
+        return DenseCriterion(
+            **parts,
+            coder=_required(recipe, "coder")(),
+            miner=resolve_choice("miner", recipe.miner),
+            box_weight=recipe.box_weight,
+            distribution_weight=recipe.distribution_weight,
+            normalizer=recipe.normalizer,
+            class_weights=class_weights,
+        )
+    except ValueError as error:  # parts that don't go together
+        raise RecipeError(str(error)) from None
 
 
 def _required(recipe: Recipe, kind: str) -> Any:

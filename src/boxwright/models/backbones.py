@@ -19,6 +19,9 @@ from boxwright.models.weights import lite0_weights
 from boxwright.text import did_you_mean
 
 _PROBE_SIDE = 256
+_MOST_GROUPS = 32  # GroupNorm (arXiv:1803.08494), section 4.1
+
+NormMode = Literal["train", "eval", "frozen", "group"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Backbone(nn.Module):
     ``freeze``: everything up to the backbone's ``freeze``-th feature map gets no gradient and keeps its statistics,
     and its BatchNorm is folded into the convolutions. ``freeze_depthwise``: depthwise kernels of this side or more get
     no gradient either, since on CPUs it costs more than all else about them; 0: none. ``norm_mode`` "train" lets the
-    BatchNorm statistics of the rest follow the data, "eval" keeps them as loaded.
+    BatchNorm statistics of the rest follow the data, "eval" keeps them as loaded, "frozen" keeps scale and shift too;
+    for "group" see ``replace_batch_norm``, which is for whole networks.
 
     Raises RecipeError for a name that timm does not have, a model without feature maps, a stride it does not give,
     and pretrained weights that can't be had.
@@ -51,7 +55,7 @@ class Backbone(nn.Module):
         pretrained: bool = True,
         freeze: int = 0,
         freeze_depthwise: int = 0,
-        norm_mode: Literal["train", "eval"] = "train",
+        norm_mode: NormMode = "train",
     ) -> None:
         super().__init__()
         maps = probe_feature_maps(name)
@@ -63,6 +67,9 @@ class Backbone(nn.Module):
         self.norm_mode = norm_mode
         self._freeze(maps, freeze)
         self._freeze_depthwise(freeze_depthwise)
+        if norm_mode == "frozen":
+            for norm in batch_norms(self.body):
+                norm.requires_grad_(False)
         self.train()
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -72,9 +79,9 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> Backbone:
         """Training mode, except for BatchNorm that keeps its statistics."""
         super().train(mode)
-        for module in self.modules():
-            if isinstance(module, _BatchNorm) and (self.norm_mode == "eval" or not module.weight.requires_grad):
-                module.train(False)
+        for norm in batch_norms(self):
+            if self.norm_mode == "eval" or not norm.weight.requires_grad:
+                norm.train(False)
         return self
 
     def _freeze(self, maps: Sequence[FeatureMap], count: int) -> None:
@@ -96,6 +103,28 @@ class Backbone(nn.Module):
                 continue
             if module.groups == module.in_channels and max(module.kernel_size) >= side:
                 module.weight.requires_grad_(False)
+
+
+def batch_norms(module: nn.Module) -> list[_BatchNorm]:
+    """All BatchNorm layers, by type: those of several devices and timm's with an activation are among them."""
+    return [each for each in module.modules() if isinstance(each, _BatchNorm)]
+
+
+def replace_batch_norm(net: nn.Module) -> None:
+    """GroupNorm for each BatchNorm that learns, in place: for batches too small for statistics.
+
+    32 groups, or the most below that divide the channels (arXiv:1803.08494). Scale and shift stay, and so does the
+    activation inside timm's BatchNormAct2d.
+    """
+    for parent in list(net.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, _BatchNorm) and child.weight.requires_grad:
+                channels = child.num_features
+                groups = next(n for n in range(min(_MOST_GROUPS, channels), 0, -1) if channels % n == 0)
+                norm = nn.GroupNorm(groups, channels, eps=child.eps)
+                norm.weight, norm.bias = child.weight, child.bias
+                activation = getattr(child, "act", None)
+                setattr(parent, name, norm if activation is None else nn.Sequential(norm, activation))
 
 
 def fold_batch_norm(module: nn.Module) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
+import numpy as np
+import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar, WeightAveraging
 from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
+from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
@@ -15,6 +19,7 @@ from boxwright.evaluate import detection_metrics
 from boxwright.predict import no_detections
 from boxwright.training.module import TrainingModule
 from boxwright.training.schedule import Progress
+from boxwright.types import Detections
 
 
 class Clock(Callback):
@@ -22,12 +27,26 @@ class Clock(Callback):
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
+        self._before = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"elapsed": self.progress.elapsed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before = state_dict["elapsed"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.progress.start(self._before)
+        self.progress.mark(trainer.global_step, self._before)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.progress.resume()
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        self.progress.step = trainer.global_step
+        elapsed = self.progress.elapsed
+        if self.progress.seconds and trainer.world_size > 1:
+            elapsed = trainer.strategy.broadcast(elapsed)  # or the ranks would differ in their learning rates
+        self.progress.mark(trainer.global_step, elapsed)
         if self.progress.done >= 1:
             trainer.should_stop = True
 
@@ -64,11 +83,68 @@ class Validation(Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
+        if trainer.world_size > 1:
+            pl_module.found = _gathered(pl_module.found, trainer.world_size)
         # An image that couldn't be read counts as one without detections
         predictions = [pl_module.found.get(place, no_detections()) for place in range(len(self.dataset))]
         metrics = detection_metrics(predictions, self.dataset, self.dataset.classes)
         for name in ("AP", "AP50", "AP75"):
             pl_module.log(name, getattr(metrics, name))
+
+
+def _gathered(found: dict[int, Detections], world: int) -> dict[int, Detections]:
+    """The detections of all ranks; images that pad a rank's share are there twice, and count once."""
+    parts: list[dict[int, Detections]] = [{}] * world
+    torch.distributed.all_gather_object(parts, found)
+    return {place: detections for part in parts for place, detections in part.items()}
+
+
+class FirstEpoch(Callback):
+    """Says after the first epoch what no longer training would mend: nothing matched, or one class for everything."""
+
+    def __init__(self, console: Console, dataset: DetectionDataset) -> None:
+        self.console = console
+        self.classes = dataset.classes
+        self.boxes = np.bincount(dataset.labels, minlength=len(dataset.classes))
+        self.matched = np.zeros(len(dataset.classes), np.int64)
+        self.predicted: NDArray[np.int64] | int = 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
+        if trainer.current_epoch == 0:
+            self.matched += outputs["matched"].cpu().numpy()
+            self.predicted = self.predicted + outputs["predicted"].cpu().numpy()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.current_epoch == 0:
+            for line in supervision_warnings(self.classes, self.boxes, self.matched, np.atleast_1d(self.predicted)):
+                self.console.print(line, style="yellow", highlight=False, soft_wrap=True, markup=False)
+
+
+def supervision_warnings(
+    classes: Sequence[str], boxes: NDArray[np.int64], matched: NDArray[np.int64], predicted: NDArray[np.int64]
+) -> list[str]:
+    """What an epoch's counts by class give away: boxes of the data, anchors matched, and classes predicted there.
+
+    ``predicted`` may have one column more, for background.
+    """
+    if not boxes.sum():
+        return []
+    if not matched.sum():
+        return [
+            "warning: 0 anchors were matched with any object in the first epoch: nothing is learnt of boxes. Are the "
+            "objects much smaller or larger than the anchors, once the image is resized? See anchors and matcher."
+        ]
+    lines = []
+    never = [name for name, count, found in zip(classes, boxes, matched, strict=True) if count and not found]
+    if never:
+        lines.append(f"warning: no anchor was matched with any object of {', '.join(never)} in the first epoch.")
+    names = [*classes, "background"]
+    seen = [names[column] for column in np.flatnonzero(predicted)]
+    if len(seen) == 1 and (seen[0] == "background" or np.count_nonzero(matched) > 1):
+        lines.append(
+            f"warning: one class is predicted everywhere: every matched anchor says {seen[0]} in the first epoch."
+        )
+    return lines
 
 
 class ProgressLine(RichProgressBar):

@@ -7,233 +7,241 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from rich.console import Console
-from rich.progress import Progress as ProgressBar
 from safetensors.torch import save
-from torch.utils.data import DataLoader, Sampler
 
-from boxwright.data import DetectionDataset, available_splits, read_dataset
-from boxwright.data.loading import ImageCache, TrainingSet, collate
-from boxwright.data.transforms import Augmentation
-from boxwright.errors import DataError
+from boxwright import losses
+from boxwright.criterion import DenseCriterion
+from boxwright.data import DetectionDataset
+from boxwright.errors import RecipeError
 from boxwright.models import build_criterion, build_detector
 from boxwright.recipes import Recipe, get_recipe
 from boxwright.runs import Run
 from boxwright.training.allocator import keep_large_blocks
-from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, ProgressLine, Validation
+from boxwright.training.batches import Batches
+from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, FirstEpoch, ProgressLine, Validation
+from boxwright.training.checkpoints import AtomicCheckpoints, CtrlC, Interrupted, LastCheckpoint, Position
+from boxwright.training.distributed import Ranks
+from boxwright.training.loggers import make_loggers
 from boxwright.training.module import TrainingModule
+from boxwright.training.nonfinite import NonFiniteError, explain
 from boxwright.training.options import RunOptions
-from boxwright.training.record import Record, describe_data, describe_outcome, describe_run
+from boxwright.training.precision import Precision, choose_precision
+from boxwright.training.reading import read_data
+from boxwright.training.record import Record, describe_data, describe_origin, describe_outcome, describe_run
+from boxwright.training.resume import check_same_data, reopen
 from boxwright.training.schedule import Progress
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a training was asked for."""
+
+    run: Run
+    recipe: Recipe
+    options: RunOptions
+    ranks: Ranks
+    console: Console
+    position: Position | None = None
+    """Where a resumed run goes on."""
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def train(
     data: str | Path | DetectionDataset,
-    recipe: str | Path | Recipe = "lite320",
+    recipe: str | Path | Recipe | None = None,
     *,
     validation: DetectionDataset | None = None,
+    resume: str | Path | None = None,
     console: Console | None = None,
     **options: Any,
 ) -> Run:
     """Train a detector and keep it in a run folder.
 
     ``data``: a folder that ``read_dataset`` understands, or a data set (then ``validation`` may be another).
-    ``recipe``: a built-in name, a YAML file, or a Recipe. ``options``: fields of ``RunOptions`` and keys of the recipe.
-    Raises DataError and RecipeError before anything is written.
+    ``recipe``: a built-in name (None: lite320), a YAML file, or a Recipe. ``options``: fields of ``RunOptions`` and
+    keys of the recipe. ``resume``: a run folder whose training goes on from its last checkpoint with its own recipe
+    and options; ``epochs`` (or ``minutes``) may be other ones.
+
+    The first Ctrl-C ends the training after the step, keeps the best model so far, and raises KeyboardInterrupt.
+    Raises DataError and RecipeError before anything is written, BoxwrightError where a loss is not finite any more.
     """
-    console = console or Console()
-    run_options, recipe_options = RunOptions.take(options)
-    chosen = recipe.replace(**recipe_options) if isinstance(recipe, Recipe) else get_recipe(recipe, **recipe_options)
-    accelerator = run_options.accelerator()
+    ranks = Ranks.of_environment()
+    console = (console or Console()) if ranks.first else Console(quiet=True)
+    if resume is None:
+        job = _new_job(data, recipe, options, ranks, console)
+    elif recipe is None:
+        run = Run(Path(resume))
+        own, run_options, position = reopen(run, options)
+        job = _Job(run, own, run_options, ranks, console, position)
+    else:
+        raise RecipeError("a resumed run has its recipe: name no other")
+    accelerator = job.options.accelerator()
     keep_large_blocks()
-    training_set, validation_set = _read(data, validation, chosen, run_options, console)
-    chosen = chosen.replace(classes=training_set.classes)
-    run = Run(run_options.folder(training_set.root.resolve().name, chosen.detector))
-    L.seed_everything(run_options.seed, verbose=False)
-    detector, criterion = build_detector(chosen), build_criterion(chosen)
-    batches = _Batches(training_set, validation_set, chosen, run_options, console)
+    training_set, validation_set = read_data(data, validation, job.recipe, job.options, console)
+    job = replace(job, recipe=job.recipe.replace(classes=training_set.classes))
+    if job.position is not None:
+        check_same_data(job.run, [s for s in (training_set, validation_set) if s is not None])
+    L.seed_everything(job.options.seed, verbose=False)
+    detector = build_detector(job.recipe, pretrained=None if job.position is None else False)
+    criterion = _criterion(job.recipe, training_set)
+    batches = Batches(training_set, validation_set, job.recipe, job.options, ranks, console)
+    progress = _progress(job, batches)
+    if job.position is not None and not _goes_on(job, job.position, progress, batches):
+        return job.run
     source = None if isinstance(data, DetectionDataset) else Path(data)
+    record = _begin(job, batches, source)
+    module = TrainingModule(detector, criterion, progress, job.options.seed, ranks.rank)
+    precision = choose_precision(job.recipe, accelerator, detector.net)
+    job.say(f"{precision.name} on {accelerator}: {precision.reason}")
+    finished = _fit(job, batches, module, accelerator, precision)
+    if ranks.first:
+        step = module.trainer.global_step
+        record.training.update(describe_outcome(step, progress, job.recipe, accelerator, precision.name))
+        record.write(job.run.data_file)
+        _keep_model(job.run, module, finished)
+        job.say(f"the model is in {job.run.model_file}")
+    if not finished:
+        job.say(f"stopped: boxwright train {training_set.root} --resume {job.run.folder} goes on")
+        raise KeyboardInterrupt
+    return job.run
+
+
+def _new_job(
+    data: str | Path | DetectionDataset,
+    recipe: str | Path | Recipe | None,
+    options: dict[str, Any],
+    ranks: Ranks,
+    console: Console,
+) -> _Job:
+    run_options, recipe_options = RunOptions.take(options)
+    chosen = recipe if isinstance(recipe, Recipe) else get_recipe(recipe or "lite320")
+    chosen = chosen.replace(**recipe_options)
+    ranks.check(chosen.batch_size)
+    root = data.root if isinstance(data, DetectionDataset) else Path(data)
+    folder = run_options.folder(root.resolve().name, chosen.detector, writes=ranks.first)
+    return _Job(Run(folder), chosen, run_options, ranks, console)
+
+
+def _criterion(recipe: Recipe, training: DetectionDataset) -> DenseCriterion:
+    if recipe.class_weights == "none":
+        return build_criterion(recipe)
+    counts = torch.from_numpy(np.bincount(training.labels, minlength=len(recipe.classes)))
+    return build_criterion(recipe, class_weights=losses.class_weights(counts, recipe.class_weights))
+
+
+def _progress(job: _Job, batches: Batches) -> Progress:
+    if job.options.minutes is not None:
+        return Progress(minutes=job.options.minutes)
+    return Progress(steps=job.recipe.epochs * batches.steps_an_epoch)
+
+
+def _goes_on(job: _Job, position: Position, progress: Progress, batches: Batches) -> bool:
+    """Whether there is anything left to do; says where the run stands, and what another length means."""
+    if progress.steps is not None and position.step >= progress.steps:
+        job.say(f"{job.run.folder} is finished: {job.recipe.epochs} epochs are done. More --epochs train on")
+        return False
+    batches.places.resume_at(position.epoch, position.batches)
+    job.say(f"going on with {job.run.folder} in epoch {position.epoch + 1} after {position.step} steps")
+    before = get_recipe(job.run.recipe_file).epochs
+    if before != job.recipe.epochs:
+        job.say(
+            f"{job.recipe.epochs} epochs instead of {before}: the learning rate follows the new length from here on"
+        )
+    return True
+
+
+def _begin(job: _Job, batches: Batches, source: Path | None) -> Record:
+    """The run folder with its recipe.yaml and data.json."""
+    training = describe_run(job.options, job.recipe, batches.images)
+    if job.position is not None:
+        training["resumed after steps"] = job.position.step
     record = Record(
-        data=describe_data(batches.datasets, chosen, source, console),
-        training=describe_run(run_options, chosen, batches.images),
+        data=describe_data(batches.datasets, job.recipe, source, job.console),
+        training=training,
+        origin=describe_origin(job.options, batches.datasets),
         unreadable=batches.unreadable,
     )
-    run.folder.mkdir(parents=True, exist_ok=True)
-    chosen.save(run.recipe_file)
-    record.write(run.data_file)
-
-    progress = _progress(chosen, run_options, len(batches.training))
-    module = TrainingModule(detector, criterion, progress)
-    with _quiet():
-        trainer = _trainer(run, batches, progress, chosen, accelerator, console)
-        trainer.fit(module, batches.training, batches.validation)
-    record.training.update(describe_outcome(trainer.global_step, progress, chosen, accelerator))
-    record.write(run.data_file)
-    _keep_model(run, module, best=(run.folder / "best.ckpt") if batches.validation else None)
-    console.print(f"the model is in {run.model_file}", highlight=False, soft_wrap=True)
-    return run
+    if job.ranks.first:
+        job.run.folder.mkdir(parents=True, exist_ok=True)
+        job.recipe.save(job.run.recipe_file)
+        record.write(job.run.data_file)
+    return record
 
 
-def _read(
-    data: str | Path | DetectionDataset,
-    validation: DetectionDataset | None,
-    recipe: Recipe,
-    options: RunOptions,
-    console: Console,
-) -> tuple[DetectionDataset, DetectionDataset | None]:
-    if isinstance(data, DetectionDataset):
-        training = data
-    else:
-        classes = recipe.classes or None
-        training = read_dataset(
-            data, options.split, classes=classes, negatives=recipe.negatives, voc_one_based=recipe.voc_one_based
+def _fit(job: _Job, batches: Batches, module: TrainingModule, accelerator: str, precision: Precision) -> bool:
+    """Train; False where the user stopped it."""
+    with _quiet(), CtrlC() as ctrl_c:
+        trainer = L.Trainer(
+            accelerator="gpu" if accelerator == "cuda" else "cpu",
+            precision=precision.for_trainer,
+            max_epochs=-1 if job.options.minutes else job.recipe.epochs,
+            accumulate_grad_batches=job.recipe.accumulate,
+            callbacks=_callbacks(job, batches, module.progress, ctrl_c),
+            logger=make_loggers(
+                job.options.logger, job.run, job.position.step if job.position and job.ranks.first else 0
+            ),
+            log_every_n_steps=10,
+            num_sanity_val_steps=0,
+            enable_model_summary=False,
+            enable_progress_bar=job.console.is_terminal,
+            use_distributed_sampler=False,
+            plugins=[AtomicCheckpoints()],
+            default_root_dir=job.run.folder,
+            **job.ranks.trainer_options(),
         )
-        splits = available_splits(data)
-        if options.val_split is not None and options.val_split not in splits and options.val_split == "val":
-            console.print(f"no val split in {data}: the last weights will be the model", highlight=False)
-        elif options.val_split is not None:
-            validation = read_dataset(
-                data, options.val_split, classes=training.classes, voc_one_based=recipe.voc_one_based
-            )
-    if validation is not None and len(validation) == 0:
-        console.print("no image to validate on: the last weights will be the model", highlight=False)
-        validation = None
-    if len(training) == 0:
-        raise DataError(f"{training.root}: no image to train on in split {training.split!r}")
-    for dataset in filter(None, (training, validation)):
-        if not dataset.has_images:
-            raise DataError(f"{dataset.root}: there is none of the images that split {dataset.split!r} names")
-        console.print(_describe(dataset), highlight=False, soft_wrap=True)
-    return training, validation
+        checkpoint = job.run.last_checkpoint if job.position else None
+        try:
+            trainer.fit(module, batches.training, batches.validation, ckpt_path=checkpoint)
+        except Interrupted:
+            return False
+        except NonFiniteError as error:
+            raise explain(error, module, batches.datasets[0], job.run, trainer.global_step) from None
+    return True
 
 
-def _describe(dataset: DetectionDataset) -> str:
-    left_out = dataset.left_out.summary()
-    empty = int((np.diff(dataset.offsets) == 0).sum())
-    names = ", ".join([*dataset.classes[:8], *(["..."] if len(dataset.classes) > 8 else [])])
-    return (
-        f"{dataset.split or 'data'}: {len(dataset)} images ({empty} without objects), {len(dataset.boxes)} boxes, "
-        f"{len(dataset.classes)} classes ({names})" + (f"; {left_out}" if left_out else "")
-    )
-
-
-class ShuffledPlaces(Sampler[int]):
-    """A new order each epoch, from the seed and the epoch's number; each place also tells the epoch."""
-
-    def __init__(self, length: int, seed: int) -> None:
-        self.length = length
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
-        yield from (self.epoch * self.length + order).tolist()
-
-
-class _Batches:
-    """The loaders of a run, over images that were decoded once."""
-
-    def __init__(
-        self,
-        training: DetectionDataset,
-        validation: DetectionDataset | None,
-        recipe: Recipe,
-        options: RunOptions,
-        console: Console,
-    ) -> None:
-        self.unreadable: dict[str, str] = {}
-        self.datasets = [training] if validation is None else [training, validation]
-        augmentation = Augmentation(recipe.augment, recipe.flip, recipe.resize)
-        cache, readable = self._decode(training, console)
-        if not readable:
-            raise DataError(f"{training.root}: none of the {len(training)} training images can be decoded")
-        self.images = len(readable)
-        training_set = TrainingSet(cache, readable, recipe.image_size, augmentation, options.seed)
-        self.training: DataLoader[Any] = DataLoader(
-            training_set,
-            batch_size=recipe.batch_size,
-            sampler=ShuffledPlaces(len(readable), options.seed),
-            drop_last=len(readable) > recipe.batch_size,
-            **_loading(options),
-        )
-        self.validation: DataLoader[Any] | None = None
-        if validation is not None:
-            cache, readable = self._decode(validation, console)
-            fixed = TrainingSet(cache, readable, recipe.image_size, Augmentation("none", "none", recipe.resize))
-            self.validation = DataLoader(fixed, batch_size=recipe.batch_size, **_loading(options))
-
-    def _decode(self, dataset: DetectionDataset, console: Console) -> tuple[ImageCache, list[int]]:
-        cache = ImageCache(dataset)
-        with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task(f"decoding {dataset.split or 'images'}", total=len(dataset))
-            faults = cache.fill(lambda done: bar.update(task, completed=done))
-        self.unreadable.update({dataset.name(index): fault for index, fault in faults.items()})
-        if faults:
-            first = next(iter(faults.values()))
-            console.print(f"left out {len(faults)} images that can't be decoded, the first: {first}", soft_wrap=True)
-        return cache, [index for index in range(len(dataset)) if index not in faults]
-
-
-def _loading(options: RunOptions) -> dict[str, Any]:
-    return {"num_workers": options.workers, "collate_fn": collate, "persistent_workers": options.workers > 0}
-
-
-def _progress(recipe: Recipe, options: RunOptions, batches: int) -> Progress:
-    if options.minutes is not None:
-        return Progress(minutes=options.minutes)
-    return Progress(steps=recipe.epochs * batches)
-
-
-def _trainer(
-    run: Run, batches: _Batches, progress: Progress, recipe: Recipe, accelerator: str, console: Console
-) -> L.Trainer:
+def _callbacks(job: _Job, batches: Batches, progress: Progress, ctrl_c: CtrlC) -> list[Callback]:
+    recipe, folder = job.recipe, job.run.folder
     callbacks: list[Callback] = [Clock(progress)]
     if recipe.ema:
         callbacks.append(AveragedWeights(recipe.ema))
-    keep: dict[str, Any] = {"dirpath": run.folder, "enable_version_counter": False}
     if batches.validation is not None:
         callbacks.append(Validation(batches.datasets[1]))
-        callbacks.append(ModelCheckpoint(filename="best", monitor="AP", mode="max", **keep))
-    callbacks.append(ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **keep))
-    callbacks.append(EpochLines(console, progress))
-    if console.is_terminal:
+        best = ModelCheckpoint(
+            folder, job.run.best_checkpoint.stem, monitor="AP", mode="max", enable_version_counter=False
+        )
+        callbacks.append(best)
+        if recipe.patience:
+            callbacks.append(EarlyStopping("AP", mode="max", patience=recipe.patience))
+    elif recipe.patience:
+        raise RecipeError(
+            f"patience={recipe.patience} needs a validation split: without one nothing tells when to stop"
+        )
+    callbacks.append(LastCheckpoint(job.run.last_checkpoint, job.options.checkpoint_minutes, ctrl_c))
+    callbacks.append(FirstEpoch(job.console, batches.datasets[0]))
+    callbacks.append(EpochLines(job.console, progress))
+    if job.console.is_terminal:
         callbacks.append(ProgressLine())
-    return L.Trainer(
-        accelerator="gpu" if accelerator == "cuda" else "cpu",
-        devices=1,
-        max_epochs=-1,
-        max_steps=progress.steps or -1,
-        callbacks=callbacks,
-        logger=CSVLogger(run.folder, name="", version=""),
-        log_every_n_steps=10,
-        gradient_clip_val=recipe.clip,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        enable_progress_bar=console.is_terminal,
-        default_root_dir=run.folder,
-    )
+    return callbacks
 
 
-def _keep_model(run: Run, module: TrainingModule, best: Path | None) -> None:
+def _keep_model(run: Run, module: TrainingModule, finished: bool) -> None:
     """Write model.safetensors: the best checkpoint's averaged weights, or the last ones."""
-    if best is not None and best.exists():
-        state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
-        module.load_state_dict(state)
+    source = run.best_checkpoint
+    if not source.exists() and not finished:
+        source = run.last_checkpoint  # its weights are the averaged ones, the module's are not yet
+    if source.exists():
+        module.load_state_dict(torch.load(source, map_location="cpu", weights_only=True)["state_dict"])
     weights = {name: value.contiguous() for name, value in module.detector.state_dict().items()}
     # Not save_file, whose file only its owner may read
     run.model_file.write_bytes(save(weights, metadata={"classes": json.dumps(module.recipe.classes)}))
@@ -242,12 +250,14 @@ def _keep_model(run: Run, module: TrainingModule, best: Path | None) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Lightning's banners, hints and warnings off: they speak of choices that are made here."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning.*")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from boxwright.criterion import DenseCriterion, Losses
+from boxwright.criterion import DenseCriterion, Losses, least_divisor
 from boxwright.data.loading import Batch
 from boxwright.data.transforms import Frame
 from boxwright.models.detector import DenseDetector, to_image
+from boxwright.training.nonfinite import NonFiniteError, check_losses
 from boxwright.training.schedule import Progress, lr_factor
 from boxwright.types import DenseOutputs, Detections
 
@@ -20,20 +22,62 @@ from boxwright.types import DenseOutputs, Detections
 class TrainingModule(L.LightningModule):
     """One forward gives the losses in training, and losses and detections in validation."""
 
-    def __init__(self, detector: DenseDetector, criterion: DenseCriterion, progress: Progress) -> None:
+    def __init__(
+        self, detector: DenseDetector, criterion: DenseCriterion, progress: Progress, seed: int = 0, rank: int = 0
+    ) -> None:
         super().__init__()
         self.detector = detector
         self.criterion = criterion
         self.recipe = detector.recipe
         self.progress = progress
+        self.seeds = (seed, rank)
         self.found: dict[int, Detections] = {}
         """Detections of the validation that runs, in pixels of the images, by place in the data set."""
+        self._divisor: float | Tensor = 0.0
+        self._batch: Batch | None = None
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        losses, _outputs = self._losses(batch)
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """What the step draws (dropout) depends on seed, rank, epoch and batch alone: a resumed run draws the same."""
+        words = np.random.SeedSequence((*self.seeds, self.current_epoch, batch_idx)).generate_state(2)
+        torch.manual_seed(int(words.view(np.int64)[0]))
+        self._batch = batch
+
+    def training_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
+        losses, outputs = self._losses(batch)
+        check_losses(self, batch, outputs, losses)
         self._log(losses, "")
         self.log("lr", self.optimizers().param_groups[0]["lr"], prog_bar=True)  # type: ignore[union-attr]
-        return losses.total
+        return {"loss": self._share_of_step(losses), "matched": losses.matched, "predicted": losses.predicted}
+
+    def _share_of_step(self, losses: Losses) -> Tensor:
+        """The loss to differentiate: with accumulation the sum, which is divided once the step's batches are done."""
+        if self.recipe.accumulate == 1:
+            return losses.total
+        self._divisor = self._divisor + losses.divisor
+        return losses.total * losses.divisor.clamp(min=least_divisor()) * self.trainer.accumulate_grad_batches
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Divide the gradients of the accumulated sums by their common divisor."""
+        if isinstance(self._divisor, Tensor):
+            torch._foreach_div_(self._gradients(), self._divisor.clamp(min=least_divisor()))
+            self._divisor = 0.0
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Limit the gradient's norm. Raises NonFiniteError where it has none."""
+        norm = torch.nn.utils.get_total_norm(self._gradients())
+        if not norm.isfinite() and self._batch is not None:
+            raise NonFiniteError(self._batch, [f"gradient (norm {norm.item()})"], [])
+        self.log("grad_norm", norm)
+        if self.recipe.clip:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters(), self.recipe.clip, norm)
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.parameters() if p.grad is not None]
 
     def validation_step(self, batch: Batch, _: int) -> None:
         losses, outputs = self._losses(batch)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from boxwright.errors import RecipeError
 
 Device = Literal["auto", "cpu", "cuda"]
+LoggerName = Literal["csv", "tensorboard", "wandb", "mlflow"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,20 @@ class RunOptions:
     """Processes that augment; 0: the training process itself."""
     out: Path | None = None
     """The run folder; None: runs/<data set>-<recipe>, numbered."""
+    logger: LoggerName = "csv"
+    """Where the curves go beside metrics.csv."""
+    checkpoint_minutes: float = 10.0
+    """Between two checkpoints within an epoch; each epoch ends with one in any case."""
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not self.minutes > 0:
             raise RecipeError(f"Expected minutes above 0 but got {self.minutes}")
         if self.device not in get_args(Device):
             raise RecipeError(f"Expected device to be one of {', '.join(get_args(Device))} but got {self.device!r}")
+        if self.logger not in get_args(LoggerName):
+            raise RecipeError(f"Expected logger to be one of {', '.join(get_args(LoggerName))} but got {self.logger!r}")
+        if self.checkpoint_minutes < 0:
+            raise RecipeError(f"Expected checkpoint_minutes of at least 0 but got {self.checkpoint_minutes}")
         if self.workers < 0:
             raise RecipeError(f"Expected workers of at least 0 but got {self.workers}")
 
@@ -52,12 +61,22 @@ class RunOptions:
             raise RecipeError("device cuda is not available here")
         return "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
 
-    def folder(self, data_name: str, recipe_name: str) -> Path:
-        """The run folder to make. Raises RecipeError where ``out`` holds a run already."""
+    def to_json(self) -> dict[str, Any]:
+        """All but the folder, as ``RunOptions(**...)`` takes them."""
+        return {name: value for name, value in asdict(self).items() if name != "out"}
+
+    def folder(self, data_name: str, recipe_name: str, *, writes: bool) -> Path:
+        """The run folder to make. Raises RecipeError where ``out`` holds a run already, if this process ``writes``."""
         if self.out is not None:
-            if (self.out / "recipe.yaml").exists():
-                raise RecipeError(f"{self.out} holds a run already: name another folder with --out")
+            if writes and (self.out / "recipe.yaml").exists():
+                raise RecipeError(
+                    f"{self.out} holds a run already: name another folder with --out, or --resume {self.out}"
+                )
             return self.out
         base = f"{data_name}-{recipe_name}"
         numbered = (Path("runs") / (base if n == 1 else f"{base}-{n}") for n in range(1, 100_000))
         return next(folder for folder in numbered if not folder.exists())
+
+
+FREE_ON_RESUME = ("minutes", "device", "workers", "logger", "checkpoint_minutes")
+"""What may differ when a run goes on; all else is the run's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +29,8 @@ class Record:
 
     data: dict[str, Any]
     training: dict[str, Any]
+    origin: dict[str, Any]
+    """What a resumed run goes by: its options, and the fingerprint of its data."""
     unreadable: dict[str, str]
     """Image -> why it couldn't be decoded."""
 
@@ -72,13 +75,31 @@ def describe_run(options: RunOptions, recipe: Recipe, images: int) -> dict[str, 
     }
 
 
-def describe_outcome(steps: int, progress: Progress, recipe: Recipe, device: str) -> dict[str, Any]:
+def describe_origin(options: RunOptions, datasets: Sequence[DetectionDataset]) -> dict[str, Any]:
+    """What a resumed run goes by."""
+    return {"options": options.to_json(), "fingerprint": fingerprint(datasets)}
+
+
+def fingerprint(datasets: Sequence[DetectionDataset]) -> str:
+    """Of image names, boxes, labels and classes, in order: other data has another one."""
+    digest = hashlib.sha256()
+    for dataset in datasets:
+        names = [dataset.name(index) for index in range(len(dataset))]
+        digest.update(json.dumps([dataset.classes, names]).encode())
+        for array in (dataset.offsets, dataset.boxes, dataset.labels, dataset.code):
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def describe_outcome(steps: int, progress: Progress, recipe: Recipe, device: str, precision: str) -> dict[str, Any]:
     """What is known after the last step."""
+    images = steps * recipe.batch_size * recipe.accumulate
     return {
         "steps": steps,
         "minutes of steps": round(progress.elapsed / 60, 2),
-        "images/s": round(steps * recipe.batch_size / progress.elapsed, 2),
+        "images/s": round(images / max(progress.elapsed, 1e-9), 2),
         "device": device,
+        "precision": precision,
     }
 
 

@@ -18,23 +18,27 @@ class Progress:
             raise ValueError(f"Expected a training of more than 0 but got {limit}")
         self.steps = steps
         self.seconds = None if minutes is None else 60 * minutes
-        self.step = 0
+        self.done = 0.0
+        """In 0..1, as of the last ``mark``."""
         self._elapsed = 0.0
         self._since: float | None = None
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training so far, without validation and set-up."""
+        """Seconds of training so far, without validation and set-up, over all parts of a resumed training."""
         return self._elapsed + (0.0 if self._since is None else time.monotonic() - self._since)
 
-    @property
-    def done(self) -> float:
-        """In 0..1."""
-        share = self.elapsed / self.seconds if self.seconds else self.step / (self.steps or 1)
-        return min(share, 1.0)
+    def mark(self, step: int, elapsed: float) -> None:
+        """So many steps are made, in so many seconds: the same on all ranks."""
+        share = elapsed / self.seconds if self.seconds else step / (self.steps or 1)
+        self.done = min(share, 1.0)
+
+    def start(self, elapsed: float = 0.0) -> None:
+        """Let the time run, after the ``elapsed`` seconds of an earlier part of the training."""
+        self._elapsed, self._since = elapsed, time.monotonic()
 
     def resume(self) -> None:
-        """Let the time run."""
+        """Let the time run on."""
         if self._since is None:
             self._since = time.monotonic()
 

@@ -1,0 +1,110 @@
+"""Decoded images in memory, as many as fit, in a form that worker processes share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from boxwright.data.dataset import DetectionDataset
+from boxwright.data.images import decode_image
+from boxwright.errors import DataError
+
+_BLOCK = 64 * 2**20  # bytes of memory taken at a time
+_CHUNK = 64  # images in flight while the cache is filled
+_ELSEWHERE = 2 * 2**30  # limit where the system doesn't tell what is free
+
+
+class ImageCache:
+    """Decoded images in memory, as many as ``limit`` bytes hold; the others are decoded at each use.
+
+    None: half of the memory that is free. ``shared``: in shared memory, of which worker processes, forked or spawned,
+    get a handle and no copy; never more than the system has of it.
+    """
+
+    def __init__(self, dataset: DetectionDataset, limit: int | None = None, *, shared: bool = False) -> None:
+        self.dataset = dataset
+        self.limit = free_memory(shared) // 2 if limit is None else limit
+        self.shared = shared
+        self._blocks: list[Tensor] = []
+        self._used = 0  # bytes of the last block
+        self._where = np.full((len(dataset), 4), -1, np.int64)  # block, first byte, height, width
+
+    def __len__(self) -> int:
+        return int((self._where[:, 0] >= 0).sum())
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """The image (H, W, 3). Raises DataError where the file can't be decoded."""
+        block, start, height, width = self._where[index].tolist()
+        if block < 0:
+            return decode_image(self.dataset.path(index))
+        pixels: NDArray[np.uint8] = self._blocks[block][start : start + height * width * 3].numpy()
+        return pixels.reshape(height, width, 3)
+
+    def fill(self, advance: Callable[[int], None] = lambda done: None) -> dict[int, str]:
+        """Decode images on all cores until the memory is full. Returns the faults by image, instead of raising."""
+        faults, full = {}, False
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in range(0, len(self.dataset), _CHUNK):
+                chunk = range(start, min(start + _CHUNK, len(self.dataset)))
+                for index, result in zip(chunk, pool.map(self._try, chunk), strict=True):
+                    if isinstance(result, str):
+                        faults[index] = result
+                    else:
+                        full = full or not self._keep(index, result)
+                    advance(index + 1)
+                if full:
+                    break
+        return faults
+
+    def _try(self, index: int) -> NDArray[np.uint8] | str:
+        try:
+            return decode_image(self.dataset.path(index))
+        except DataError as error:
+            return str(error)
+
+    def _keep(self, index: int, image: NDArray[np.uint8]) -> bool:
+        """Whether there was room for the image."""
+        if not self._blocks or self._used + image.nbytes > len(self._blocks[-1]):
+            left = self.limit - sum(map(len, self._blocks))
+            size = max(min(_BLOCK, left), image.nbytes)
+            if size > left:
+                return False
+            block = torch.empty(size, dtype=torch.uint8)
+            self._blocks.append(block.share_memory_() if self.shared else block)  # type: ignore[no-untyped-call]
+            self._used = 0
+        self._blocks[-1][self._used : self._used + image.nbytes] = torch.from_numpy(image).flatten()
+        self._where[index] = (len(self._blocks) - 1, self._used, *image.shape[:2])
+        self._used += image.nbytes
+        return True
+
+
+def free_memory(shared: bool = False) -> int:
+    """Bytes that this process may still take, of the machine and its control group; ``shared``: between processes."""
+    limits = [_available(Path("/proc/meminfo")), _left_of_group(Path("/sys/fs/cgroup"))]
+    if shared and Path("/dev/shm").is_dir():
+        limits.append(shutil.disk_usage("/dev/shm").free)
+    known = [limit for limit in limits if limit is not None]
+    return max(min(known, default=2 * _ELSEWHERE), 0)
+
+
+def _available(meminfo: Path) -> int | None:
+    try:
+        lines = meminfo.read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
+def _left_of_group(folder: Path) -> int | None:
+    try:
+        return int((folder / "memory.max").read_text()) - int((folder / "memory.current").read_text())
+    except (OSError, ValueError):  # no such file, or "max"
+        return None

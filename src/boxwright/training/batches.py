@@ -1,0 +1,94 @@
+"""The loaders of a training, over images that were decoded once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress as ProgressBar
+from torch.utils.data import DataLoader
+
+from boxwright.choices import resolve_choice
+from boxwright.data import DetectionDataset
+from boxwright.data.cache import ImageCache
+from boxwright.data.loading import TrainingSet, collate, ignore_ctrl_c
+from boxwright.data.sampling import EpochPlaces, ValidationPlaces
+from boxwright.data.transforms import Augmentation
+from boxwright.errors import DataError
+from boxwright.recipes import Recipe
+from boxwright.training.distributed import Ranks
+from boxwright.training.options import RunOptions
+
+
+class Batches:
+    """What a training reads: the loaders, the order of the images, and which of them can't be decoded."""
+
+    def __init__(
+        self,
+        training: DetectionDataset,
+        validation: DetectionDataset | None,
+        recipe: Recipe,
+        options: RunOptions,
+        ranks: Ranks,
+        console: Console,
+    ) -> None:
+        self.unreadable: dict[str, str] = {}
+        self.datasets = [training] if validation is None else [training, validation]
+        self._recipe, self._options, self._ranks, self._console = recipe, options, ranks, console
+        cache, readable = self._decode(training)
+        if not readable:
+            raise DataError(f"{training.root}: none of the {len(training)} training images can be decoded")
+        self.images = len(readable)
+        self.places = EpochPlaces(
+            len(readable),
+            options.seed,
+            batch_size=recipe.batch_size,
+            rank=ranks.rank,
+            world=ranks.world,
+            repeats=_repeats(recipe, training, readable),
+        )
+        augmentation = Augmentation(recipe.augment, recipe.flip, recipe.resize)
+        self.training: DataLoader[Any] = self._loader(
+            TrainingSet(cache, readable, recipe.image_size, augmentation, options.seed), self.places
+        )
+        self.validation: DataLoader[Any] | None = None
+        if validation is not None:
+            cache, readable = self._decode(validation)
+            fixed = TrainingSet(cache, readable, recipe.image_size, Augmentation("none", "none", recipe.resize))
+            self.validation = self._loader(fixed, ValidationPlaces(len(readable), ranks.rank, ranks.world))
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Optimiser steps."""
+        return -(-len(self.training) // self._recipe.accumulate)
+
+    def _loader(self, images: TrainingSet, places: EpochPlaces | ValidationPlaces) -> DataLoader[Any]:
+        workers = self._options.workers
+        return DataLoader(
+            images,
+            batch_size=self._recipe.batch_size // self._ranks.world,
+            sampler=places,
+            collate_fn=collate,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            worker_init_fn=ignore_ctrl_c,
+        )
+
+    def _decode(self, dataset: DetectionDataset) -> tuple[ImageCache, list[int]]:
+        cache = ImageCache(dataset, shared=self._options.workers > 0)
+        console = self._console
+        with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task(f"decoding {dataset.split or 'images'}", total=len(dataset))
+            faults = cache.fill(lambda done: bar.update(task, completed=done))
+        self.unreadable.update({dataset.name(index): fault for index, fault in faults.items()})
+        if faults:
+            first = next(iter(faults.values()))
+            console.print(f"left out {len(faults)} images that can't be decoded, the first: {first}", soft_wrap=True)
+        return cache, [index for index in range(len(dataset)) if index not in faults]
+
+
+def _repeats(recipe: Recipe, dataset: DetectionDataset, readable: list[int]) -> NDArray[np.float64] | None:
+    rule = resolve_choice("sampling", recipe.sampling)
+    return None if rule is None else np.asarray(rule(dataset))[readable]

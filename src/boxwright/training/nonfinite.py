@@ -1,0 +1,104 @@
+"""A loss that is no number any more: what it was, where it came from, and a file that shows it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from boxwright.criterion import Losses
+from boxwright.data import DetectionDataset
+from boxwright.data.loading import Batch
+from boxwright.errors import BoxwrightError
+from boxwright.models import build_criterion, build_detector
+from boxwright.recipes import get_recipe
+from boxwright.runs import Run
+from boxwright.types import Targets
+
+if TYPE_CHECKING:
+    from boxwright.training.module import TrainingModule
+
+_TERMS = ("classification", "box", "distribution")
+_SHOWN = 5
+
+
+class NonFiniteError(Exception):
+    """Raised in a step: the batch, the terms that are not finite, and the images (rows of the batch) they come from."""
+
+    def __init__(self, batch: Batch, terms: list[str], rows: list[int]) -> None:
+        super().__init__()
+        self.batch, self.terms, self.rows = batch, terms, rows
+
+
+def check_losses(module: TrainingModule, batch: Batch, outputs: Any, losses: Losses) -> None:
+    """Raise NonFiniteError unless the loss is finite; the images are found by taking the losses of each alone."""
+    if torch.isfinite(losses.total):
+        return
+    rows = []
+    for row in range(len(batch.images)):
+        one = slice(row, row + 1)
+        alone = module.criterion(
+            module.detector.anchors,
+            type(outputs)(*(output[one].detach() for output in outputs)),
+            Targets(*(target[one] for target in batch.targets)),
+        )
+        if not torch.isfinite(alone.total):
+            rows.append(row)
+    terms = [f"{name} loss ({getattr(losses, name).item()})" for name in _TERMS if not getattr(losses, name).isfinite()]
+    raise NonFiniteError(batch, terms or ["total loss"], rows)
+
+
+def explain(
+    error: NonFiniteError, module: TrainingModule, dataset: DetectionDataset, run: Run, step: int
+) -> BoxwrightError:
+    """Write nonfinite.ckpt, and say what happened."""
+    path = run.folder / "nonfinite.ckpt"
+    _dump(error.batch, module, path)
+    spoilt = [name for name, value in module.detector.named_parameters() if not value.isfinite().all()]
+    rows = error.rows or range(len(error.batch.images))
+    lines = [f"step {step}: not finite: {', '.join(error.terms)}"]
+    lines += [_describe(error.batch, row, dataset) for row in rows[:_SHOWN]]
+    lines += [f"  and {len(rows) - _SHOWN} more images"] if len(rows) > _SHOWN else []
+    lines.append(f"the weights were not finite either, first {spoilt[0]}" if spoilt else "the weights were finite")
+    lines.append(
+        f"the batch and the weights are in {path}: boxwright.training.replay({str(path)!r}) repeats the losses"
+    )
+    lines.append("often a smaller lr, a longer warmup or float32 precision helps")
+    return BoxwrightError("\n".join(lines))
+
+
+def replay(path: str | Path) -> Losses:
+    """The losses of a nonfinite.ckpt once more, on the CPU, with gradients to look into.
+
+    The recipe.yaml of the run folder that it lies in says what network and criterion they come from.
+    """
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    recipe = get_recipe(Run.of(path).recipe_file)
+    detector, criterion = build_detector(recipe, pretrained=False), build_criterion(recipe)
+    criterion.class_weights = content["class_weights"]
+    detector.load_state_dict(content["detector"])
+    outputs = detector.train()(detector.normalize(content["images"]))
+    losses: Losses = criterion(detector.anchors, outputs, Targets(*(content[name] for name in Targets._fields)))
+    return losses
+
+
+def _dump(batch: Batch, module: TrainingModule, path: Path) -> None:
+    content = {
+        "images": batch.images,
+        "indices": batch.indices,
+        **batch.targets._asdict(),
+        "detector": module.detector.state_dict(),
+        "class_weights": module.criterion.class_weights,
+    }
+    torch.save({name: value.cpu() if isinstance(value, Tensor) else value for name, value in content.items()}, path)
+
+
+def _describe(batch: Batch, row: int, dataset: DetectionDataset) -> str:
+    real = batch.targets.labels[row] >= 0
+    boxes = batch.targets.boxes[row][real].cpu().round(decimals=1).tolist()
+    labels = [dataset.classes[label] for label in batch.targets.labels[row][real].tolist()]
+    shown = ", ".join(f"{label} {box}" for label, box in list(zip(labels, boxes, strict=True))[:_SHOWN])
+    more = f" and {len(boxes) - _SHOWN} more" if len(boxes) > _SHOWN else ""
+    return f"  {dataset.name(int(batch.indices[row]))}: boxes in pixels of the input: {shown or 'none'}{more}"

@@ -1,0 +1,62 @@
+"""The data sets of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from boxwright.data import DetectionDataset, available_splits, read_dataset
+from boxwright.errors import DataError
+from boxwright.recipes import Recipe
+from boxwright.training.options import RunOptions
+
+
+def read_data(
+    data: str | Path | DetectionDataset,
+    validation: DetectionDataset | None,
+    recipe: Recipe,
+    options: RunOptions,
+    console: Console,
+) -> tuple[DetectionDataset, DetectionDataset | None]:
+    """Training and validation set, said on the console. Raises DataError where there is nothing to train on."""
+    if isinstance(data, DetectionDataset):
+        training = data
+    else:
+        training, validation = _read_splits(data, recipe, options, console)
+    if validation is not None and len(validation) == 0:
+        console.print("no image to validate on: the last weights will be the model", highlight=False)
+        validation = None
+    if len(training) == 0:
+        raise DataError(f"{training.root}: no image to train on in split {training.split!r}")
+    for dataset in filter(None, (training, validation)):
+        if not dataset.has_images:
+            raise DataError(f"{dataset.root}: there is none of the images that split {dataset.split!r} names")
+        console.print(_describe(dataset), highlight=False, soft_wrap=True)
+    return training, validation
+
+
+def _read_splits(
+    data: str | Path, recipe: Recipe, options: RunOptions, console: Console
+) -> tuple[DetectionDataset, DetectionDataset | None]:
+    classes = recipe.classes or None
+    training = read_dataset(
+        data, options.split, classes=classes, negatives=recipe.negatives, voc_one_based=recipe.voc_one_based
+    )
+    if options.val_split is None:
+        return training, None
+    if options.val_split == "val" and "val" not in available_splits(data):
+        console.print(f"no val split in {data}: the last weights will be the model", highlight=False)
+        return training, None
+    return training, read_dataset(data, options.val_split, classes=training.classes, voc_one_based=recipe.voc_one_based)
+
+
+def _describe(dataset: DetectionDataset) -> str:
+    left_out = dataset.left_out.summary()
+    empty = int((np.diff(dataset.offsets) == 0).sum())
+    names = ", ".join([*dataset.classes[:8], *(["..."] if len(dataset.classes) > 8 else [])])
+    return (
+        f"{dataset.split or 'data'}: {len(dataset)} images ({empty} without objects), {len(dataset.boxes)} boxes, "
+        f"{len(dataset.classes)} classes ({names})" + (f"; {left_out}" if left_out else "")
+    )

@@ -1,0 +1,54 @@
+"""Several processes train as one would on the whole batch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+import boxwright as bw
+from boxwright.demo_data import make_digits
+from boxwright.errors import RecipeError
+from boxwright.training.distributed import Ranks
+
+# Without BatchNorm, whose statistics are of a rank's share
+SETTINGS = {"image_size": 64, "width": 32, "batch_size": 4, "epochs": 2, "freeze": 4, "norm_mode": "group", "seed": 3}
+
+
+def test_ranks_come_from_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Ranks.of_environment() == Ranks()
+    for name, value in {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    ranks = Ranks.of_environment()
+    assert ranks == Ranks(5, 8, 4)
+    assert not ranks.first
+    assert ranks.trainer_options() == {"devices": 4, "num_nodes": 2, "strategy": "ddp"}
+    ranks.check(16)
+    with pytest.raises(RecipeError, match="multiple of"):
+        ranks.check(12)
+
+
+@pytest.mark.slow
+def test_two_processes_end_as_one(tmp_path: Path) -> None:
+    data = make_digits(tmp_path / "digits", images={"train": 13, "val": 5}, size=64)
+    one = bw.train(data, out=tmp_path / "one", console=Console(quiet=True), **SETTINGS)
+    settings = [f"--set={key}={value}" for key, value in SETTINGS.items() if key not in ("epochs", "seed")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "boxwright"]
+    command += ["train", str(data), "--out", str(tmp_path / "two"), "--epochs=2", "--seed=3", *settings]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("the model is in") == 1
+    states = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("one", "two")]
+    assert states[0]["global_step"] == states[1]["global_step"] == 6
+    for name, value in states[0]["current_model_state"].items():
+        torch.testing.assert_close(value, states[1]["current_model_state"][name], rtol=1e-2, atol=1e-4)
+    best = [
+        next(v for k, v in state["callbacks"].items() if k.startswith("ModelCheckpoint"))["best_model_score"]
+        for state in states
+    ]
+    torch.testing.assert_close(*best, rtol=1e-3, atol=1e-4)  # AP of all five images, though the ranks had three each
+    assert one.load().classes == bw.load(tmp_path / "two").classes
