@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import MISSING, fields, replace
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -19,7 +20,13 @@ from boxwright.text import did_you_mean
 
 # kind -> name -> where it lives; None: no such part
 CHOICES: dict[str, dict[str, str | None]] = {
-    "anchors": {"squares": "anchors:AnchorSpec.squares"},
+    "anchors": {
+        "squares": "anchors:AnchorSpec.squares",
+        "ssd300": "anchors:SSD300",
+        "ssd300_coco": "anchors:SSD300_COCO",
+        "ssd300_tf": "anchors:SSD300_TF",
+        "tiny_441": "anchors:TINY_441",
+    },
     "matcher": {"atss": "matching:match_atss", "iou": "matching:match_iou"},
     "coder": {
         "delta": "coding:DeltaCoder",
@@ -67,7 +74,11 @@ def resolve_choice(kind: str, text: str) -> Callable[..., Any] | None:
     part: Any = import_module(f"boxwright.{module}")
     for attribute in attributes.split("."):
         part = getattr(part, attribute)
-    known = [p.name for p in inspect.signature(part).parameters.values() if p.default is not p.empty]
+    if not callable(part):  # a constant: its fields that have defaults are the options
+        part = partial(replace, part)
+        known = [field.name for field in fields(part.args[0]) if field.default is not MISSING]
+    else:
+        known = [p.name for p in inspect.signature(part).parameters.values() if p.default is not p.empty]
     for option in options:
         if option not in known:
             raise RecipeError(f"{kind} {name!r} has no option {option!r}{did_you_mean(option, known)}")

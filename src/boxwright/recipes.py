@@ -36,6 +36,9 @@ class Recipe:
     resize: Literal["squash", "pad"] = _key(
         "squash", "squash: stretch to the square; pad: keep the aspect, fill with grey"
     )
+    antialias: bool = _key(True, "prediction's resize: antialiased; false: bilinear between the nearest pixels")
+    mean: tuple[float, ...] | None = _key(None, "subtracted from the input in 0..1, by channel; null: the backbone's")
+    std: tuple[float, ...] | None = _key(None, "divides the input then, by channel; null: the backbone's")
     strides: tuple[int, ...] = _key((8, 16, 32), "strides of the feature maps that predict")
     width: int = _key(96, "channels of neck and head")
     anchors: str = _key("squares:scale=4", "anchors of each cell")
@@ -89,6 +92,9 @@ class Recipe:
     # The prediction
     score: float = _key(0.3, "lowest score that predict shows")
     nms: Literal["iou", "diou"] = _key("iou", "overlap by which lesser detections of a class are suppressed")
+    candidates: int = _key(1000, "best pairs of an anchor and a class that go into NMS")
+    candidates_per: Literal["image", "class"] = _key("image", "so many of each image, or of each class of it")
+    max_detections: int = _key(100, "detections of an image, at most")
     nms_threshold: float = _key(0.65, "detections that overlap more than this are suppressed")
     vote: float = _key(0.05, "temperature of the vote of suppressed boxes on the one that stays; 0: no vote")
 
@@ -102,7 +108,7 @@ class Recipe:
         self._check_ranges()
 
     def _check_ranges(self) -> None:
-        for name in ("image_size", "width", "epochs", "batch_size", "accumulate", "lr"):
+        for name in ("image_size", "width", "epochs", "batch_size", "accumulate", "lr", "candidates"):
             if not getattr(self, name) > 0:
                 raise RecipeError(f"Expected {name} above 0 but got {getattr(self, name)}")
         for name in ("vote", "freeze", "freeze_depthwise", "weight_decay", "clip", "patience"):
@@ -113,6 +119,10 @@ class Recipe:
         for name in ("warmup", "ema", "score", "nms_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"Expected {name} in 0..1 but got {getattr(self, name)}")
+        if any(value is not None and len(value) != 3 for value in (self.mean, self.std)):
+            raise RecipeError(f"Expected mean and std of three channels but got {self.mean} and {self.std}")
+        if not self.antialias and self.resize != "squash":
+            raise RecipeError("Expected antialias=true with resize=pad")
         if not self.strides or any(s < 1 for s in self.strides) or list(self.strides) != sorted(set(self.strides)):
             raise RecipeError(f"Expected strides to rise but got {list(self.strides)}")
         if self.image_size % self.strides[-1]:
@@ -124,7 +134,14 @@ class Recipe:
         for name in options:
             if name not in known:
                 raise RecipeError(f"unknown recipe key {name!r}{did_you_mean(name, known)}")
+            if name in FOREIGN_KEYS.get(self.detector, ()):
+                self._check_unchanged(name, options[name])
         return replace(self, **options)
+
+    def _check_unchanged(self, name: str, value: Any) -> None:
+        """A recipe file holds all keys: those without meaning may stand there as they are."""
+        if coerce(name, value, get_type_hints(Recipe)[name]) != getattr(self, name):
+            raise RecipeError(f"{name} has no meaning for {self.detector}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in recipe.yaml."""
@@ -140,7 +157,47 @@ class Recipe:
         path.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-RECIPES = {"lite320": Recipe()}
+_SSD = Recipe(
+    backbone="vgg16",
+    matcher="iou:positive=0.5,negative=0.5,force=bipartite",
+    coder="delta",
+    miner="hard_negatives:ratio=3",
+    class_loss="cross_entropy",
+    box_loss="smooth_l1",
+    box_weight=1.0,
+    normalizer="positives",
+    optimizer="sgd",
+    lr=1e-3,
+    weight_decay=5e-4,
+    freeze=0,
+    freeze_depthwise=0,
+    nms_threshold=0.45,
+    vote=0.0,
+)
+"""The supervision that SSD's recipes share (arXiv:1512.02325, section 2.2)."""
+
+RECIPES = {
+    "lite320": Recipe(),
+    "ssd300": replace(
+        _SSD,
+        detector="ssd300",
+        image_size=300,
+        strides=(8, 16, 32, 64, 100, 300),
+        anchors="ssd300",
+        epochs=230,
+        batch_size=32,
+        augment="ssd",
+        candidates=400,
+        candidates_per="class",
+        max_detections=200,
+    ),
+    "tiny-detector": replace(
+        _SSD, detector="tiny-detector", image_size=224, strides=(32,), anchors="tiny_441", epochs=230, batch_size=32
+    ),
+}
+
+FOREIGN_KEYS = dict.fromkeys(("ssd300", "tiny-detector"), ("strides", "width", "distribution_weight"))
+"""Keys that have no meaning for a detector: they can't be changed, and aren't shown."""
 
 
 def list_recipes() -> list[str]:

@@ -5,6 +5,7 @@ recipe.yaml and model.safetensors are enough to load a detector; nothing is unpi
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +69,16 @@ class Run:
     def report_file(self) -> Path:
         """The page that shows the run."""
         return self.folder / "report.html"
+
+    def keep(self, detector: DenseDetector) -> None:
+        """Write recipe.yaml and model.safetensors, which are enough to load the detector again."""
+        from safetensors.torch import save
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        detector.recipe.save(self.recipe_file)
+        weights = {name: value.contiguous() for name, value in detector.state_dict().items()}
+        # Not save_file, whose file only its owner may read
+        self.model_file.write_bytes(save(weights, metadata={"classes": json.dumps(detector.classes)}))
 
     def load(self) -> DenseDetector:
         """The detector, ready for ``predict``."""

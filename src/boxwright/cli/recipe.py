@@ -7,7 +7,7 @@ from dataclasses import fields
 import yaml
 from rich.console import Console
 
-from boxwright.recipes import RECIPES, Recipe
+from boxwright.recipes import FOREIGN_KEYS, RECIPES, Recipe
 
 
 def render_recipe(recipe: Recipe, name: str, changed: set[str], console: Console) -> None:
@@ -15,6 +15,8 @@ def render_recipe(recipe: Recipe, name: str, changed: set[str], console: Console
     notes = recipe.notes()
     base = RECIPES[recipe.detector].to_dict()
     for item in fields(recipe):
+        if item.name in FOREIGN_KEYS.get(recipe.detector, ()):
+            continue
         value = recipe.to_dict()[item.name]
         text = yaml.safe_dump(value, default_flow_style=True).replace("\n...", "").strip()
         origin = "--set" if item.name in changed else name if value != base[item.name] else recipe.detector

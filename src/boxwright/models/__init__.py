@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,13 +10,21 @@ from torch import Tensor
 
 from boxwright import losses
 from boxwright.choices import resolve_choice
-from boxwright.coding import BoxCoder, DistributionCoder
+from boxwright.coding import BoxCoder
 from boxwright.criterion import DenseCriterion
 from boxwright.errors import RecipeError
-from boxwright.models.backbones import Backbone, replace_batch_norm
-from boxwright.models.detector import DenseDetector
-from boxwright.models.lite import LiteNet
+from boxwright.models.backbones import replace_batch_norm
+from boxwright.models.detector import DenseDetector, Network
+from boxwright.models.lite import build_lite
+from boxwright.models.ssd import build_ssd300
+from boxwright.models.tiny import build_tiny
 from boxwright.recipes import Recipe, get_recipe, list_recipes
+
+_BUILDERS: dict[str, Callable[[Recipe, int, BoxCoder, bool], Network]] = {
+    "lite320": build_lite,
+    "ssd300": build_ssd300,
+    "tiny-detector": build_tiny,
+}
 
 __all__ = ["DenseDetector", "build_criterion", "build_detector", "create_detector", "list_detectors"]
 
@@ -37,23 +46,15 @@ def create_detector(name: str, num_classes: int, **options: Any) -> DenseDetecto
 
 def build_detector(recipe: Recipe, *, pretrained: bool | None = None) -> DenseDetector:
     """The detector of a recipe whose classes are known; ``pretrained`` False where weights are loaded afterwards."""
-    class_loss = _required(recipe, "class_loss")
-    softmax = losses.info(class_loss).kind == "softmax"
+    softmax = losses.info(_required(recipe, "class_loss")).kind == "softmax"
     coder: BoxCoder = _required(recipe, "coder")()
-    backbone = Backbone(
-        recipe.backbone,
-        recipe.strides,
-        pretrained=recipe.pretrained if pretrained is None else pretrained,
-        freeze=recipe.freeze,
-        freeze_depthwise=recipe.freeze_depthwise if recipe.pretrained else 0,
-        norm_mode=recipe.norm_mode,
+    build = _BUILDERS[recipe.detector]
+    network = build(
+        recipe, len(recipe.classes) + softmax, coder, recipe.pretrained if pretrained is None else pretrained
     )
-    spec = _required(recipe, "anchors")(strides=recipe.strides)
-    net = LiteNet(backbone, len(recipe.classes) + softmax, _starting_deltas(coder), recipe.width)
     if recipe.norm_mode == "group":
-        replace_batch_norm(net)
-    detector = DenseDetector(net, spec, coder, recipe, mean=backbone.mean, std=backbone.std, softmax=softmax)
-    return detector.to(memory_format=torch.channels_last)
+        replace_batch_norm(network.net)
+    return DenseDetector(network, coder, recipe, softmax=softmax).to(memory_format=torch.channels_last)
 
 
 def build_criterion(recipe: Recipe, class_weights: Tensor | None = None) -> DenseCriterion:
@@ -78,11 +79,3 @@ def build_criterion(recipe: Recipe, class_weights: Tensor | None = None) -> Dens
 
 def _required(recipe: Recipe, kind: str) -> Any:
     return resolve_choice(kind, getattr(recipe, kind))
-
-
-def _starting_deltas(coder: BoxCoder) -> Tensor:
-    """(D,) what an untrained head should say: a box like its anchor."""
-    if not isinstance(coder, DistributionCoder):
-        return torch.zeros(coder.size)
-    half_side = 0.5 / coder.step  # in bins
-    return (-0.5 * (torch.arange(coder.bins) - half_side).abs()).repeat(4)

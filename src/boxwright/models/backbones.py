@@ -63,7 +63,7 @@ class Backbone(nn.Module):
         self.body = timm.create_model(name, features_only=True, out_indices=[m.index for m in self.maps])
         self.mean, self.std = _normalization(name)
         if pretrained:
-            _load_pretrained(self.body, name)
+            load_pretrained(self.body, name)
         self.norm_mode = norm_mode
         self._freeze(maps, freeze)
         self._freeze_depthwise(freeze_depthwise)
@@ -197,13 +197,14 @@ def _normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (tuple(config.mean), tuple(config.std)) if config else ((0.5,) * 3, (0.5,) * 3)
 
 
-def _load_pretrained(body: nn.Module, name: str) -> None:
+def load_pretrained(body: nn.Module, name: str, *, features_only: bool = True) -> None:
+    """Give ``body`` the weights of a timm model that it has names of. Raises RecipeError where they can't be had."""
     own = body.state_dict()
     if name == "tf_efficientnet_lite0":
         body.load_state_dict({key: value for key, value in lite0_weights().items() if key in own})
         return
     try:
-        source = timm.create_model(name, pretrained=True, features_only=True).state_dict()
+        source = timm.create_model(name, pretrained=True, features_only=features_only).state_dict()
     except Exception as error:  # the hub's client raises whatever its network stack raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RecipeError(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from boxwright.anchors import Anchors, AnchorSpec, make_anchors
 from boxwright.boxes import clip_boxes
@@ -23,14 +24,21 @@ from boxwright.nms import NmsKind, batched_nms, vote_boxes
 from boxwright.recipes import Recipe
 from boxwright.types import DenseOutputs, Detections
 
-CANDIDATES = 1000
-"""Best-scored (anchor, class) pairs of an image that go into NMS."""
 EVALUATION_SCORE = 0.001
 """Lowest score that counts in evaluation: average precision needs the whole curve."""
-MAX_DETECTIONS = 100
-"""Detections of an image, at most."""
 
 ImageLike = Any  # torch (3, H, W), numpy (H, W, 3), PIL image or path
+
+
+class Network(NamedTuple):
+    """What a detector's builder gives."""
+
+    net: nn.Module
+    """(B, 3, S, S) -> logits (B, A, K'), deltas (B, A, D)."""
+    spec: AnchorSpec
+    mean: Sequence[float]
+    """Of the input in 0..1, by channel, as the backbone's weights expect it; a recipe may say otherwise."""
+    std: Sequence[float]
 
 
 class DenseDetector(nn.Module):
@@ -41,24 +49,15 @@ class DenseDetector(nn.Module):
 
     anchors: Anchors
 
-    def __init__(
-        self,
-        net: nn.Module,
-        spec: AnchorSpec,
-        coder: BoxCoder,
-        recipe: Recipe,
-        *,
-        mean: Sequence[float],
-        std: Sequence[float],
-        softmax: bool = False,
-    ) -> None:
-        """``mean`` and ``std``: of the input in 0..1, by channel; ``softmax``: the last logit is the background."""
+    def __init__(self, network: Network, coder: BoxCoder, recipe: Recipe, *, softmax: bool = False) -> None:
+        """``softmax``: the last logit is the background."""
         super().__init__()
-        self.net = net
+        self.net = network.net
         self.coder = coder
         self.recipe = recipe
         self.softmax = softmax
-        self.anchors = make_anchors(spec, recipe.image_size)
+        self.anchors = make_anchors(network.spec, recipe.image_size)
+        mean, std = recipe.mean or network.mean, recipe.std or network.std
         self.register_buffer("_mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -90,7 +89,7 @@ class DenseDetector(nn.Module):
     def detect(
         self, outputs: DenseOutputs, *, score: float = EVALUATION_SCORE, nms: NmsKind | None = None
     ) -> list[Detections]:
-        """Raw outputs -> the detections of each input, in its pixels, at most 100 of a score above ``score``."""
+        """Raw outputs -> the detections of each input, in its pixels, of a score above ``score``."""
         logits = outputs.logits.float()
         scores = logits.softmax(-1)[..., :-1] if self.softmax else logits.sigmoid()
         return [
@@ -98,16 +97,25 @@ class DenseDetector(nn.Module):
         ]
 
     def _detect_one(self, scores: Tensor, deltas: Tensor, least: float, kind: NmsKind) -> Detections:
-        best, flat = scores.flatten().topk(min(CANDIDATES, scores.numel()))
-        best, flat = best[best > least], flat[best > least]
-        anchor, labels = flat // scores.shape[1], flat % scores.shape[1]
+        best, anchor, labels = self._candidates(scores, least)
         boxes = self.coder.decode(self.anchors.boxes[anchor], deltas[anchor].float())
         boxes = clip_boxes(boxes, (self.recipe.image_size, self.recipe.image_size))
-        keep = batched_nms(boxes, best, labels, self.recipe.nms_threshold, kind)[:MAX_DETECTIONS]
+        keep = batched_nms(boxes, best, labels, self.recipe.nms_threshold, kind)[: self.recipe.max_detections]
         found = boxes[keep]
         if self.recipe.vote:
             found = vote_boxes(found, labels[keep], boxes, best, labels, self.recipe.vote)
         return Detections(found, best[keep], labels[keep])
+
+    def _candidates(self, scores: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, anchors and labels (n,) of the best pairs of an anchor and a class, which go into NMS."""
+        columns = scores.shape[1]
+        if self.recipe.candidates_per == "class":
+            best, anchor = scores.topk(min(self.recipe.candidates, len(scores)), dim=0)
+            best, flat = best.flatten(), (anchor * columns + torch.arange(columns, device=anchor.device)).flatten()
+        else:
+            best, flat = scores.flatten().topk(min(self.recipe.candidates, scores.numel()))
+        best, flat = best[best > least], flat[best > least]
+        return best, flat // columns, flat % columns
 
     @torch.inference_mode()
     def predict(self, images: Any, score: float | None = None, nms: NmsKind | None = None) -> list[Detections]:
@@ -124,10 +132,16 @@ class DenseDetector(nn.Module):
         finally:
             self.train(was_training)
 
-    def _predict_one(self, image: NDArray[np.uint8], score: float | None, nms: NmsKind | None) -> Detections:
+    def _predict_one(self, image: NDArray[Any], score: float | None, nms: NmsKind | None) -> Detections:
         height, width = image.shape[:2]
-        frame = Frame.whole(height, width, self.recipe.image_size, self.recipe.resize)
-        batch = torch.from_numpy(resample(image, frame)).permute(2, 0, 1)[None].to(self.device)
+        side = self.recipe.image_size
+        frame = Frame.whole(height, width, side, self.recipe.resize)
+        if self.recipe.antialias:
+            batch = torch.from_numpy(resample(np.round(image).astype(np.uint8), frame)).permute(2, 0, 1)[None]
+        else:
+            exact = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+            batch = F.interpolate(exact, size=(side, side), mode="bilinear", align_corners=False)
+        batch = batch.to(self.device)
         least = self.recipe.score if score is None else score
         found = self.detect(self(self.normalize(batch)), score=least, nms=nms)[0]
         return to_image(found, frame, (height, width))
@@ -153,8 +167,8 @@ def _each(images: Any) -> Sequence[ImageLike]:
     return [images]
 
 
-def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
-    """Any image that ``predict`` takes, as (H, W, 3) uint8."""
+def as_rgb(image: ImageLike) -> NDArray[Any]:
+    """Any image that ``predict`` takes, as (H, W, 3) uint8, or float32 in 0..255 where it has floats."""
     if isinstance(image, str | Path):
         return decode_image(Path(image))
     if isinstance(image, Image.Image):
@@ -170,4 +184,4 @@ def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
         raise ValueError(
             f"Expected uint8 in 0..255 or float in 0..1 but got {image.dtype} in {image.min()}..{image.max()}"
         )
-    return np.round(image * 255).astype(np.uint8)
+    return np.asarray(image, np.float32) * 255

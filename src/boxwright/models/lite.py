@@ -12,7 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from boxwright.choices import resolve_choice
+from boxwright.coding import BoxCoder, DistributionCoder
 from boxwright.models.backbones import Backbone
+from boxwright.models.detector import Network
+from boxwright.models.vgg import VGG16, make_backbone
+from boxwright.recipes import Recipe
 
 _PRIOR_PROBABILITY = 0.01  # RetinaNet (arXiv:1708.02002), section 4.1: start from "nothing here"
 
@@ -44,7 +49,7 @@ class LiteHead(nn.Module):
 class LiteNet(nn.Module):
     """Backbone and head: normalised images (B, 3, H, W) -> logits (B, A, K), deltas (B, A, D)."""
 
-    def __init__(self, backbone: Backbone, num_classes: int, delta_bias: Tensor, width: int) -> None:
+    def __init__(self, backbone: Backbone | VGG16, num_classes: int, delta_bias: Tensor, width: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = LiteHead([m.channels for m in backbone.maps], num_classes, delta_bias, width)
@@ -77,3 +82,19 @@ def _tower(width: int, bias: Tensor) -> nn.Sequential:
 def _flatten(cells: Tensor) -> Tensor:
     """(B, D, H, W) -> (B, H * W, D)."""
     return cells.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def build_lite(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
+    """The network of a recipe."""
+    backbone = make_backbone(recipe, recipe.strides, pretrained)
+    spec = resolve_choice("anchors", recipe.anchors)(strides=recipe.strides)  # type: ignore[misc]
+    net = LiteNet(backbone, columns, _starting_deltas(coder), recipe.width)
+    return Network(net, spec, backbone.mean, backbone.std)
+
+
+def _starting_deltas(coder: BoxCoder) -> Tensor:
+    """(D,) what an untrained head should say: a box like its anchor."""
+    if not isinstance(coder, DistributionCoder):
+        return torch.zeros(coder.size)
+    half_side = 0.5 / coder.step  # in bins
+    return (-0.5 * (torch.arange(coder.bins) - half_side).abs()).repeat(4)

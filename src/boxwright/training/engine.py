@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from rich.console import Console
-from safetensors.torch import save
 
 from boxwright import losses
 from boxwright.criterion import DenseCriterion
@@ -242,9 +240,7 @@ def _keep_model(run: Run, module: TrainingModule, finished: bool) -> None:
         source = run.last_checkpoint  # its weights are the averaged ones, the module's are not yet
     if source.exists():
         module.load_state_dict(torch.load(source, map_location="cpu", weights_only=True)["state_dict"])
-    weights = {name: value.contiguous() for name, value in module.detector.state_dict().items()}
-    # Not save_file, whose file only its owner may read
-    run.model_file.write_bytes(save(weights, metadata={"classes": json.dumps(module.recipe.classes)}))
+    run.keep(module.detector)
 
 
 @contextmanager

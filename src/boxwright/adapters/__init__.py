@@ -1,0 +1,5 @@
+"""Ways between boxwright and other libraries."""
+
+from boxwright.adapters import torchvision
+
+__all__ = ["torchvision"]

@@ -1,0 +1,43 @@
+"""Tiny-Detector: the smallest detector that shows every part of SSD's supervision.
+
+VGG16 to a map of 7 x 7 cells at 224 px with nine anchors each (441: scales .2 .4 .6, ratios 1 2 .5), and one 3x3
+convolution for the classes and one for the boxes. The tutorial that it comes from says smooth L1 but takes L1, and the
+mean over the four coordinates of the positives: ``box_loss=l1 box_weight=0.25``.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from boxwright.anchors import AnchorSpec
+from boxwright.choices import resolve_choice
+from boxwright.coding import BoxCoder
+from boxwright.errors import RecipeError
+from boxwright.models.backbones import Backbone
+from boxwright.models.detector import Network
+from boxwright.models.ssd import Predictors
+from boxwright.models.vgg import VGG16, make_backbone
+from boxwright.recipes import Recipe
+
+
+class TinyNet(nn.Module):
+    """Backbone and predictors: images (B, 3, H, W) -> logits (B, A, K + 1), deltas (B, A, 4)."""
+
+    def __init__(self, backbone: VGG16 | Backbone, shapes: int, columns: int, size: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.predictors = Predictors([backbone.maps[0].channels], [shapes], columns, size)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        logits, deltas = self.predictors(self.backbone(images))
+        return logits, deltas
+
+
+def build_tiny(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
+    """The network of a recipe. Raises RecipeError for anchors of other maps."""
+    spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)()  # type: ignore[misc]
+    if [level.stride for level in spec.levels] != list(recipe.strides):
+        raise RecipeError(f"tiny-detector has one map, of stride 32: its anchors can't be {recipe.anchors}")
+    backbone = make_backbone(recipe, (32,), pretrained)
+    net = TinyNet(backbone, len(spec.levels[0].shapes), columns, coder.size)
+    return Network(net, spec, backbone.mean, backbone.std)
