@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import loggers
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -151,3 +152,28 @@ def test_only_matrices_decay() -> None:
     assert [p.ndim for p in decaying["params"]] == [4]
     assert [p.ndim for p in plain["params"]] == [1, 1, 1]
     assert (decaying["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+
+
+@pytest.mark.parametrize("recipe", ["ssd300", "tiny-detector"])
+def test_other_recipes_train_on_a_light_backbone(digits: Path, tmp_path: Path, recipe: str) -> None:
+    options = {"backbone": "tf_efficientnet_lite0", "epochs": 1, "batch_size": 4, "precision": "bf16"}
+    run = bw.train(digits, recipe, out=tmp_path / "a", console=Console(quiet=True), **options)
+    found = run.load().predict(np.zeros((50, 70, 3), np.uint8), score=0.0)[0]
+    assert len(found.boxes) == 200 or recipe == "tiny-detector"
+    assert json.loads(run.data_file.read_text())["training"]["precision"] == "bf16"
+
+
+def test_sampling_and_class_weights_by_name(digits: Path, tmp_path: Path) -> None:
+    options = {**TINY, "epochs": 1, "sampling": "repeat_factor:threshold=1.0", "class_weights": "inverse_sqrt"}
+    run = bw.train(digits, out=tmp_path / "a", console=Console(quiet=True), **options)
+    steps = json.loads(run.data_file.read_text())["training"]["steps"]
+    assert steps > 10 // 4  # rare digits are shown again
+
+
+def test_a_tracker_without_its_package_is_named(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("no such package")
+
+    monkeypatch.setattr(loggers, "TensorBoardLogger", missing)
+    with pytest.raises(RecipeError, match="pip install tensorboard"):
+        bw.train(digits, out=tmp_path / "a", logger="tensorboard", console=Console(quiet=True), **TINY)

@@ -1,0 +1,123 @@
+"""Speed of the training input against torchvision's SSD pipeline on PIL images, in one process and one thread.
+
+    OMP_NUM_THREADS=1 python benchmarks/input.py [--images 64] [--rounds 3]
+
+Made JPEGs of 640 x 480 with six boxes each become network inputs of 300 x 300. The peer is what torchvision's detection
+references do for SSD: RandomPhotometricDistort, RandomZoomOut, RandomIoUCrop, RandomHorizontalFlip on PIL images, then
+the tensor in 0..1, and the resize and normalisation of its model's transform. (Its colour distortion knows hue and
+saturation, ours brightness, contrast and channel gains.) Each is timed from files ("decoded at
+each use") and from images that are decoded already ("in memory": for the peer as PIL images), rounds taking turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision import tv_tensors
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.transforms import v2
+
+from boxwright.data.images import decode_image
+from boxwright.data.transforms import Augmentation
+
+SIDE = 300
+BOXES = 6
+
+peer_transforms = v2.Compose(
+    [
+        v2.RandomPhotometricDistort(),
+        v2.RandomZoomOut(fill={Image.Image: (123, 117, 104), "others": 0}),
+        v2.RandomIoUCrop(),
+        v2.RandomHorizontalFlip(),
+        v2.PILToTensor(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.SanitizeBoundingBoxes(),
+        v2.ToPureTensor(),
+    ]
+)
+peer_input = GeneralizedRCNNTransform(
+    SIDE, SIDE, [0.48235, 0.45882, 0.40784], [1 / 255] * 3, size_divisible=1, fixed_size=(SIDE, SIDE)
+)
+
+
+def make_images(folder: Path, count: int) -> tuple[list[Path], np.ndarray]:
+    """Smooth noise, which compresses about as photographs do, and boxes (count, 6, 4)."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for place in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
+        paths.append(folder / f"{place}.jpg")
+        coarse.resize((640, 480), Image.Resampling.BICUBIC).save(paths[-1], quality=90)
+    corners = rng.uniform(0, [440, 280], (count, BOXES, 2))
+    return paths, np.concatenate([corners, corners + rng.uniform(40, 200, (count, BOXES, 2))], -1).astype(np.float32)
+
+
+def peer(image: Image.Image, boxes: np.ndarray) -> None:
+    size = (image.height, image.width)
+    target = {
+        "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
+        "labels": torch.zeros(BOXES, dtype=torch.int64),
+    }
+    shown, target = peer_transforms(image, target)
+    peer_input([shown], [target])
+
+
+def ours(image: np.ndarray, boxes: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> None:
+    """Normalisation included, which boxwright does for the whole batch."""
+    shown, _, _ = augmentation(image, boxes, SIDE, rng)
+    (torch.from_numpy(shown).permute(2, 0, 1).float() - 127.5) / 127.5
+
+
+def pil(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        paths, boxes = make_images(Path(folder), arguments.images)
+        arrays, images = [decode_image(path) for path in paths], [pil(path) for path in paths]
+        every = range(len(paths))
+        cases: dict[str, Callable[[int], None]] = {
+            "torchvision, decoded at each use": lambda i: peer(pil(paths[i]), boxes[i]),
+            "torchvision, in memory": lambda i: peer(images[i].copy(), boxes[i]),
+        }
+        for kind in ("ssd", "light"):
+            one = Augmentation(kind, "horizontal", "squash")
+            cases[f"boxwright {kind}, decoded at each use"] = lambda i, one=one: ours(
+                decode_image(paths[i]), boxes[i], one, rng
+            )
+            cases[f"boxwright {kind}, in memory"] = lambda i, one=one: ours(arrays[i], boxes[i], one, rng)
+        seconds: dict[str, list[float]] = {name: [] for name in cases}
+        for _ in range(arguments.rounds):
+            for name, run in cases.items():
+                start = time.perf_counter()
+                for i in every:
+                    run(i)
+                seconds[name].append((time.perf_counter() - start) / len(paths))
+    reference = np.median(seconds["torchvision, decoded at each use"])
+    like = np.median(seconds["torchvision, in memory"])
+    for name, taken in seconds.items():
+        median = float(np.median(taken))
+        print(
+            f"{name:38s} {1 / median:6.0f} images/s   {reference / median:4.1f} x torchvision from files, "
+            f"{like / median:4.1f} x in memory"
+        )
+
+
+if __name__ == "__main__":
+    main()
