@@ -7,9 +7,9 @@
 - alike: the same with nothing frozen in ours and channels_last memory in the peer.
 - ssd300: against torchvision's ssd300_vgg16, batches of 2, in float32, and in bf16 where the processor has it.
 
-A step of ours: normalise, forward, match, losses, backward, clip, AdamW, averaged weights. The peer's: its transform
-(normalisation; the images are of network size already), forward with losses, backward, SGD. Ends with the parts of a
-lite320 step.
+A step of ours: normalise, forward, match, losses, backward, clip, the recipe's optimiser, averaged weights. The peer's:
+its transform (normalisation; the images are of network size already), forward with losses, backward, SGD. Ends with the
+parts of a lite320 step.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import argparse
 import time
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 
 import numpy as np
 import timm
@@ -52,9 +53,12 @@ def made_batch(size: int, side: int) -> tuple[Tensor, Targets]:
 def our_step(recipe: str, batch: int, precision: str = "float32", **options: object) -> Step:
     detector = bw.create_detector(recipe, CLASSES, **options).train()
     criterion = build_criterion(detector.recipe)
-    optimizer = torch.optim.AdamW(parameter_groups(detector, 0.02), lr=1e-5)
+    kinds = {"adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9)}
+    optimizer = kinds[detector.recipe.optimizer](parameter_groups(detector, 0.02), lr=1e-5)
     averaged = AveragedModel(detector, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
     images, targets = made_batch(batch, detector.recipe.image_size)
+    if precision == "bf16":
+        detector.lay_out(torch.channels_last)
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):

@@ -3,9 +3,10 @@
 import pytest
 from torch import nn
 
+from boxwright.models.backbones import has_depthwise
 from boxwright.recipes import Recipe
 from boxwright.training import precision
-from boxwright.training.precision import choose_precision, has_depthwise
+from boxwright.training.precision import choose_precision
 
 PLAIN = nn.Conv2d(4, 4, 3)
 DEPTHWISE = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, groups=4))

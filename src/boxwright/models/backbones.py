@@ -127,6 +127,11 @@ def replace_batch_norm(net: nn.Module) -> None:
                 setattr(parent, name, norm if activation is None else nn.Sequential(norm, activation))
 
 
+def has_depthwise(net: nn.Module) -> bool:
+    """Whether some convolution treats its channels one by one."""
+    return any(isinstance(m, nn.Conv2d) and m.groups > 1 and m.groups == m.in_channels for m in net.modules())
+
+
 def fold_batch_norm(module: nn.Module) -> None:
     """Fold each frozen BatchNorm that is defined right after a frozen convolution into it, in place.
 

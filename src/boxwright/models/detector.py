@@ -56,6 +56,7 @@ class DenseDetector(nn.Module):
         self.coder = coder
         self.recipe = recipe
         self.softmax = softmax
+        self.memory_format = torch.contiguous_format
         self.anchors = make_anchors(network.spec, recipe.image_size)
         mean, std = recipe.mean or network.mean, recipe.std or network.std
         self.register_buffer("_mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -80,10 +81,15 @@ class DenseDetector(nn.Module):
         self.anchors = self.anchors.to(self.device)
         return self
 
+    def lay_out(self, memory_format: torch.memory_format) -> DenseDetector:
+        """Weights and inputs in this memory format: a matter of speed alone."""
+        self.memory_format = memory_format
+        return self.to(memory_format=memory_format)
+
     def normalize(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) uint8 or float in 0..255 -> network input, channels last in memory."""
+        """(B, 3, S, S) uint8 or float in 0..255 -> network input, in the network's memory format."""
         mean, std = self.get_buffer("_mean"), self.get_buffer("_std")
-        return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+        return ((images.float() - mean) / std).contiguous(memory_format=self.memory_format)
 
     @torch.no_grad()
     def detect(

@@ -102,6 +102,8 @@ def train(
     module = TrainingModule(detector, criterion, progress, job.options.seed, ranks.rank)
     precision = choose_precision(job.recipe, accelerator, detector.net)
     job.say(f"{precision.name} on {accelerator}: {precision.reason}")
+    if accelerator == "cuda" or precision.name == "bf16":
+        detector.lay_out(torch.channels_last)
     finished = _fit(job, batches, module, accelerator, precision)
     if ranks.first:
         step = module.trainer.global_step

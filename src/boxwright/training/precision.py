@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from boxwright.environment import environment
+from boxwright.models.backbones import has_depthwise
 from boxwright.recipes import Recipe
 
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -50,8 +51,3 @@ def bf16_available(accelerator: str) -> bool:
     if accelerator == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return not _BF16_FLAGS.isdisjoint(environment()["cpu_flags"])
-
-
-def has_depthwise(net: nn.Module) -> bool:
-    """Whether some convolution treats its channels one by one."""
-    return any(isinstance(m, nn.Conv2d) and m.groups > 1 and m.groups == m.in_channels for m in net.modules())
