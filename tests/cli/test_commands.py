@@ -152,7 +152,7 @@ def test_recipe_show_is_a_recipe_file(tmp_path: Path) -> None:
     (tmp_path / "shown.yaml").write_text(shown)
     assert get_recipe(tmp_path / "shown.yaml") == get_recipe("lite320", lr=0.5)
     assert "[--set]" in shown
-    assert boxwright("recipe", "list").stdout.split() == ["lite320"]
+    assert boxwright("recipe", "list").stdout.split() == ["lite320", "ssd300", "tiny-detector"]
 
 
 def test_version_is_the_environment_in_a_line() -> None:
