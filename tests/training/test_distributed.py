@@ -14,8 +14,18 @@ from boxwright.demo_data import make_digits
 from boxwright.errors import RecipeError
 from boxwright.training.distributed import Ranks
 
-# Without BatchNorm, whose statistics are of a rank's share
-SETTINGS = {"image_size": 64, "width": 32, "batch_size": 4, "epochs": 2, "freeze": 4, "norm_mode": "group", "seed": 3}
+# Without BatchNorm, whose statistics are of a rank's share, and AdamW, which makes whole steps of a gradient's rounding
+SETTINGS = {
+    "image_size": 64,
+    "width": 32,
+    "batch_size": 4,
+    "epochs": 2,
+    "freeze": 4,
+    "seed": 3,
+    "norm_mode": "group",
+    "optimizer": "sgd",
+    "lr": 1e-3,
+}
 
 
 def test_ranks_come_from_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +55,7 @@ def test_two_processes_end_as_one(tmp_path: Path) -> None:
     states = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("one", "two")]
     assert states[0]["global_step"] == states[1]["global_step"] == 6
     for name, value in states[0]["current_model_state"].items():
-        torch.testing.assert_close(value, states[1]["current_model_state"][name], rtol=1e-2, atol=1e-4)
+        torch.testing.assert_close(value, states[1]["current_model_state"][name], rtol=1e-3, atol=1e-5)
     best = [
         next(v for k, v in state["callbacks"].items() if k.startswith("ModelCheckpoint"))["best_model_score"]
         for state in states
