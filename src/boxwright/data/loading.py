@@ -80,7 +80,8 @@ class TrainingSet(Dataset[Sample]):
         return Sample(shown, moved, labels[kept], code[kept] != NORMAL, index, (image.shape[0], image.shape[1]))
 
     def _read(self, place: int) -> tuple[int, NDArray[np.uint8]]:
-        for index in self.indices[place:] + self.indices[:place]:
+        for step in range(len(self.indices)):
+            index = self.indices[(place + step) % len(self.indices)]
             try:
                 return index, self.cache.read(index)
             except DataError:
