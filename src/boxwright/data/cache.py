@@ -19,7 +19,7 @@ from boxwright.errors import DataError
 
 _BLOCK = 64 * 2**20  # bytes of memory taken at a time
 _CHUNK = 64  # images in flight while the cache is filled
-_ELSEWHERE = 2 * 2**30  # limit where the system doesn't tell what is free
+_UNKNOWN = 4 * 2**30  # taken to be free where the system doesn't tell
 
 
 class ImageCache:
@@ -92,7 +92,7 @@ def free_memory(shared: bool = False) -> int:
     if shared and Path("/dev/shm").is_dir():
         limits.append(shutil.disk_usage("/dev/shm").free)
     known = [limit for limit in limits if limit is not None]
-    return max(min(known, default=2 * _ELSEWHERE), 0)
+    return max(min(known, default=_UNKNOWN), 0)
 
 
 def _available(meminfo: Path) -> int | None:
