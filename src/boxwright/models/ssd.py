@@ -107,13 +107,17 @@ def build_ssd300(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool
         )
     backbone = make_backbone(recipe, (8, 16), pretrained)
     net = SSDNet(backbone, [len(level.shapes) for level in spec.levels], columns, coder.size)
-    with torch.no_grad():
-        grids = [x.shape[-1] for x in backbone.eval()(torch.zeros(1, 3, _SIDE, _SIDE))]
-    if grids != list(_GRIDS[:2]):
-        raise RecipeError(
-            f"backbone {recipe.backbone!r} gives maps of {grids} cells at {_SIDE} px, ssd300 needs 38 and 19"
-        )
-    return Network(net.train(), spec, backbone.mean, backbone.std)
+    if isinstance(backbone, Backbone):
+        _check_grids(backbone, recipe.backbone)
+    return Network(net, spec, backbone.mean, backbone.std)
+
+
+@torch.no_grad()
+def _check_grids(backbone: Backbone, name: str) -> None:
+    grids = tuple(x.shape[-1] for x in backbone.eval()(torch.zeros(1, 3, _SIDE, _SIDE)))
+    backbone.train()
+    if grids != _GRIDS[:2]:
+        raise RecipeError(f"backbone {name!r} gives maps of {list(grids)} cells at {_SIDE} px, ssd300 needs 38 and 19")
 
 
 def _initialize(module: nn.Module) -> None:
