@@ -35,7 +35,7 @@ from boxwright.training.options import RunOptions
 from boxwright.training.precision import Precision, choose_precision
 from boxwright.training.reading import read_data
 from boxwright.training.record import Record, describe_data, describe_origin, describe_outcome, describe_run
-from boxwright.training.resume import check_same_data, reopen
+from boxwright.training.resume import check_same_data, recorded_data, reopen
 from boxwright.training.schedule import Progress
 
 
@@ -98,14 +98,14 @@ def train(
     if job.position is not None and not _goes_on(job, job.position, progress, batches):
         return job.run
     source = None if isinstance(data, DetectionDataset) else Path(data)
-    record = _begin(job, batches, source)
+    record = _begin(job, batches, source) if ranks.first else None
     module = TrainingModule(detector, criterion, progress, job.options.seed, ranks.rank)
     precision = choose_precision(job.recipe, accelerator, detector.net)
     job.say(f"{precision.name} on {accelerator}: {precision.reason}")
     if accelerator == "cuda" or precision.name == "bf16":
         detector.lay_out(torch.channels_last)
     finished = _fit(job, batches, module, accelerator, precision)
-    if ranks.first:
+    if record is not None:
         step = module.trainer.global_step
         record.training.update(describe_outcome(step, progress, job.recipe, accelerator, precision.name))
         record.write(job.run.data_file)
@@ -164,18 +164,20 @@ def _goes_on(job: _Job, position: Position, progress: Progress, batches: Batches
 def _begin(job: _Job, batches: Batches, source: Path | None) -> Record:
     """The run folder with its recipe.yaml and data.json."""
     training = describe_run(job.options, job.recipe, batches.images)
-    if job.position is not None:
+    if job.position is None:
+        data = describe_data(batches.datasets, job.recipe, source, job.console)
+    else:
+        data = recorded_data(job.run)
         training["resumed after steps"] = job.position.step
     record = Record(
-        data=describe_data(batches.datasets, job.recipe, source, job.console),
+        data=data,
         training=training,
         origin=describe_origin(job.options, batches.datasets),
         unreadable=batches.unreadable,
     )
-    if job.ranks.first:
-        job.run.folder.mkdir(parents=True, exist_ok=True)
-        job.recipe.save(job.run.recipe_file)
-        record.write(job.run.data_file)
+    job.run.folder.mkdir(parents=True, exist_ok=True)
+    job.recipe.save(job.run.recipe_file)
+    record.write(job.run.data_file)
     return record
 
 

@@ -48,10 +48,21 @@ def check_same_data(run: Run, datasets: Sequence[DetectionDataset]) -> None:
         raise DataError(f"{datasets[0].root} has changed since {run.folder} began: start a new run on it")
 
 
+def recorded_data(run: Run) -> dict[str, Any]:
+    """What ``describe_data`` said of the data when the run began."""
+    data: dict[str, Any] = _record(run)["data"]
+    return data
+
+
 def _origin(run: Run) -> dict[str, Any]:
+    origin: dict[str, Any] = _record(run)["origin"]
+    return origin
+
+
+def _record(run: Run) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = json.loads(Path(run.data_file).read_text(encoding="utf-8"))["origin"]
-        record["options"], record["fingerprint"]
+        record: dict[str, Any] = json.loads(Path(run.data_file).read_text(encoding="utf-8"))
+        record["data"], record["origin"]["options"], record["origin"]["fingerprint"]
     except (ValueError, KeyError, TypeError):
         raise RecipeError(f"can't resume {run.folder}: {run.data_file.name} doesn't say how it was started") from None
     return record
