@@ -50,7 +50,7 @@ class Position(NamedTuple):
 def read_position(checkpoint: Path) -> Position:
     """Raises RecipeError where the file is no checkpoint of a training."""
     try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)  # its tensors aren't read
         loop = content["loops"]["fit_loop"]
         epochs = loop["epoch_progress"]["current"]
         inside = epochs["started"] > epochs["processed"]
