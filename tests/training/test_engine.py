@@ -177,3 +177,4 @@ def test_a_tracker_without_its_package_is_named(digits: Path, tmp_path: Path, mo
     monkeypatch.setattr(loggers, "TensorBoardLogger", missing)
     with pytest.raises(RecipeError, match="pip install tensorboard"):
         bw.train(digits, out=tmp_path / "a", logger="tensorboard", console=Console(quiet=True), **TINY)
+    assert not (tmp_path / "a").exists()

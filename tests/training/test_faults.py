@@ -96,6 +96,7 @@ def test_early_stopping(digits: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert text.count("epoch  ") == 4
     with pytest.raises(RecipeError, match="needs a validation split"):
         said_by(digits, tmp_path / "other", patience=2, val_split=None)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.slow

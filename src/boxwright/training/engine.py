@@ -14,6 +14,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from boxwright import losses
@@ -90,6 +91,9 @@ def train(
     job = replace(job, recipe=job.recipe.replace(classes=training_set.classes))
     if job.position is not None:
         check_same_data(job.run, [s for s in (training_set, validation_set) if s is not None])
+    if job.recipe.patience and validation_set is None:
+        raise RecipeError("patience needs a validation split: without one nothing tells when to stop")
+    loggers = make_loggers(job.options.logger, job.run, job.position.step if job.position and ranks.first else 0)
     L.seed_everything(job.options.seed, verbose=False)
     detector = build_detector(job.recipe, pretrained=None if job.position is None else False)
     criterion = _criterion(job.recipe, training_set)
@@ -104,7 +108,7 @@ def train(
     job.say(f"{precision.name} on {accelerator}: {precision.reason}")
     if accelerator == "cuda" or precision.name == "bf16":
         detector.lay_out(torch.channels_last)
-    finished = _fit(job, batches, module, accelerator, precision)
+    finished = _fit(job, batches, module, loggers, accelerator, precision)
     if record is not None:
         step = module.trainer.global_step
         record.training.update(describe_outcome(step, progress, job.recipe, accelerator, precision.name))
@@ -181,7 +185,9 @@ def _begin(job: _Job, batches: Batches, source: Path | None) -> Record:
     return record
 
 
-def _fit(job: _Job, batches: Batches, module: TrainingModule, accelerator: str, precision: Precision) -> bool:
+def _fit(
+    job: _Job, batches: Batches, module: TrainingModule, loggers: list[Logger], accelerator: str, precision: Precision
+) -> bool:
     """Train; False where the user stopped it."""
     with _quiet(), CtrlC() as ctrl_c:
         trainer = L.Trainer(
@@ -190,9 +196,7 @@ def _fit(job: _Job, batches: Batches, module: TrainingModule, accelerator: str, 
             max_epochs=-1 if job.options.minutes else job.recipe.epochs,
             accumulate_grad_batches=job.recipe.accumulate,
             callbacks=_callbacks(job, batches, module.progress, ctrl_c),
-            logger=make_loggers(
-                job.options.logger, job.run, job.position.step if job.position and job.ranks.first else 0
-            ),
+            logger=loggers,
             log_every_n_steps=10,
             num_sanity_val_steps=0,
             enable_model_summary=False,
@@ -225,10 +229,6 @@ def _callbacks(job: _Job, batches: Batches, progress: Progress, ctrl_c: CtrlC) -
         callbacks.append(best)
         if recipe.patience:
             callbacks.append(EarlyStopping("AP", mode="max", patience=recipe.patience))
-    elif recipe.patience:
-        raise RecipeError(
-            f"patience={recipe.patience} needs a validation split: without one nothing tells when to stop"
-        )
     callbacks.append(LastCheckpoint(job.run.last_checkpoint, job.options.checkpoint_minutes, ctrl_c))
     callbacks.append(FirstEpoch(job.console, batches.datasets[0]))
     callbacks.append(EpochLines(job.console, progress))

@@ -40,6 +40,9 @@ def _tracker(name: LoggerName, run: Run) -> Logger:
             return loggers.TensorBoardLogger(run.folder, name="tensorboard", version="")
         if name == "wandb":
             return loggers.WandbLogger(name=run.folder.name, project="boxwright", save_dir=run.folder)
-        return loggers.MLFlowLogger(experiment_name="boxwright", run_name=run.folder.name)
+        import mlflow
+
+        # Lightning's own default is a store of files, which mlflow has given up
+        return loggers.MLFlowLogger("boxwright", run.folder.name, tracking_uri=mlflow.get_tracking_uri())
     except ModuleNotFoundError:
         raise RecipeError(f"logger {name} needs its package: pip install {_PACKAGES[name]}") from None
