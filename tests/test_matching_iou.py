@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from boxwright import anchors as named
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.boxes import box_iou, convert_boxes
-from boxwright.matching import _force, _overlaps, match_iou
+from boxwright.matching import _overlaps, match_iou
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "match.npz")
 GRID = make_anchors(AnchorSpec.squares(strides=(8, 16), scale=2.0), 48)  # 36 + 9 anchors
@@ -112,7 +112,6 @@ def test_block_size_changes_no_bit(force, scene):
     for elements in (1, 50, 333):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_overlaps, "BLOCK_ELEMENTS", elements)
-            patch.setattr(_force, "BLOCK_ELEMENTS", elements)
             blocks = match_iou(GRID, boxes, labels, ignore=ignore, force=force, positive=0.4, negative=0.0)
         assert all(torch.equal(a, b) for a, b in zip(whole, blocks, strict=True))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 import torch
@@ -136,14 +137,67 @@ class Anchors:
     boxes: Tensor
     """(A, 4) float32 xyxy in pixels; they may reach out of the image."""
     levels: tuple[AnchorLevel, ...]
+    regular: bool = True
+    """Whether the boxes are the levels' shapes on their grids; False where corners were clipped."""
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @cached_property
+    def grid_shapes(self) -> GridShapes:
+        """The levels as one table, which matching goes by."""
+        return GridShapes.of(self)
 
     def to(self, device: torch.device | str) -> Anchors:
         """The same anchors on another device."""
         levels = tuple(replace(level, shapes=level.shapes.to(device)) for level in self.levels)
         return replace(self, boxes=self.boxes.to(device), levels=levels)
+
+
+@dataclass(frozen=True, eq=False)
+class GridShapes:
+    """The S shapes of all levels' cells: anchor (column, row) of a shape is ``first`` + the steps x (column, row).
+
+    Pairs are x before y.
+    """
+
+    first: Tensor
+    """(S,) int64 the anchor on the upper left cell."""
+    steps: Tensor
+    """(S, 2) int64 from a column and from a row to the next."""
+    last_cell: Tensor
+    """(S, 2) float64 the highest column and row."""
+    stride: Tensor
+    """(S, 1) float64 pixels."""
+    offset: Tensor
+    """(S, 1) float64 cells."""
+    sides: Tensor
+    """(S, 2) float64 pixels."""
+    reach: float
+    """The largest coordinate of an anchor, without its sign."""
+
+    @classmethod
+    def of(cls, anchors: Anchors) -> GridShapes:
+        """Those of an image's anchors."""
+        rows, start = [], 0
+        for level in anchors.levels:
+            height, width = level.grid
+            count = len(level.shapes)
+            for place, sides in enumerate(level.shapes.tolist()):
+                rows.append(
+                    [start + place, count, width * count, width - 1, height - 1, level.stride, level.offset, *sides]
+                )
+            start += level.count
+        table = torch.tensor(rows, dtype=torch.float64, device=anchors.boxes.device)
+        return cls(
+            first=table[:, 0].long(),
+            steps=table[:, 1:3].long(),
+            last_cell=table[:, 3:5],
+            stride=table[:, 5:6],
+            offset=table[:, 6:7],
+            sides=table[:, 7:9],
+            reach=float(anchors.boxes.abs().max()),
+        )
 
 
 def make_anchors(spec: AnchorSpec, image_size: int | tuple[int, int]) -> Anchors:
@@ -163,7 +217,8 @@ def make_anchors(spec: AnchorSpec, image_size: int | tuple[int, int]) -> Anchors
     boxes = torch.cat([_level_boxes(level) for level in levels])
     if spec.clip == "corners":
         boxes = clip_boxes(boxes, size)
-    return Anchors(boxes.float(), tuple(replace(level, shapes=level.shapes.float()) for level in levels))
+    levels = [replace(level, shapes=level.shapes.float()) for level in levels]
+    return Anchors(boxes.float(), tuple(levels), regular=spec.clip != "corners")
 
 
 def _cells(side: int, level: LevelSpec) -> int:

@@ -1,84 +1,106 @@
 """Rules that give a target an anchor which its IoU alone would not earn.
 
-Each returns (B, A) int64: the target that an anchor is forced to answer for, or -1.
+Each returns ``Forced``: which anchors, of which image, answer for which target. No anchor is in it twice.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple, Protocol
+
 import torch
 from torch import Tensor
 
-from boxwright.boxes import box_iou
-from boxwright.matching._overlaps import BLOCK_ELEMENTS, BestOverlaps, iou_blocks
+from boxwright.matching._overlaps import Best, best_of
 
 
-def force_ties(anchors: Tensor, boxes: Tensor, real: Tensor, best: BestOverlaps) -> Tensor:
+class Forced(NamedTuple):
+    """n anchors that are positive by rule; all (n,) int64."""
+
+    image: Tensor
+    target: Tensor
+    anchor: Tensor
+
+
+class Overlaps(Protocol):
+    """Overlaps of anchors (A, 4) with the real among the targets (B, G, 4): see ``BlockOverlaps``."""
+
+    anchors: Tensor
+    boxes: Tensor
+    real: Tensor
+
+    @property
+    def of_anchors(self) -> Best: ...
+
+    @property
+    def of_targets(self) -> Best: ...
+
+    def reached(self) -> tuple[Tensor, Tensor]: ...
+
+    def targets_of(self, image: Tensor, anchor: Tensor) -> Tensor: ...
+
+    def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best: ...
+
+
+def force_ties(overlaps: Overlaps) -> Forced:
     """Every anchor that reaches some target's best IoU keeps its own best target; a best IoU of 0 forces nothing."""
-    reachable = torch.where(real & (best.target_iou > 0), best.target_iou, torch.inf).unsqueeze(-1)
-    reaches = torch.cat([(iou == reachable).any(1) for _, iou in iou_blocks(anchors, boxes, real)], dim=1)
-    return torch.where(reaches, best.anchor_target, -1)
+    image, anchor = overlaps.reached()
+    return Forced(image, overlaps.targets_of(image, anchor), anchor)
 
 
-def force_last(total: int, real: Tensor, best: BestOverlaps) -> Tensor:
+def force_last(overlaps: Overlaps) -> Forced:
     """Each target takes its best anchor, whatever the IoU; of several that want one anchor the last target wins."""
-    forced = torch.full((len(real), total), -1, dtype=torch.int64, device=real.device)
-    target = torch.arange(real.shape[1], device=real.device).expand_as(real)
-    return forced.scatter_reduce(1, best.target_anchor, torch.where(real, target, -1), "amax")
+    image, target = overlaps.real.nonzero(as_tuple=True)
+    anchor = overlaps.of_targets.partner[image, target]
+    wins = _winners(image, anchor, len(overlaps.anchors), torch.ones_like(target, dtype=torch.float32), -target)
+    return Forced(image[wins], target[wins], anchor[wins])
 
 
-def force_bipartite(anchors: Tensor, boxes: Tensor, real: Tensor, best: BestOverlaps) -> Tensor:
+def force_bipartite(overlaps: Overlaps) -> Forced:
     """Greedy one-to-one matching: pairs by falling IoU, then target index, then anchor index.
 
-    A pair that leads both its target's and its anchor's open pairs comes before anything that could take either, so
-    all such pairs of a round are settled at once; the rounds are as many as the longest chain of conflicts. What
-    remains overlaps no free anchor, and takes by target index the free one whose centre is nearest.
+    Found by deferred acceptance (Gale & Shapley 1962): each target asks for its best anchor, each anchor keeps the best
+    of those that ask, and who is turned down asks for its next best. As one order ranks all pairs for both sides, there
+    is one stable matching, the greedy one. Targets that no anchor which they overlap keeps take, by target index, the
+    free one whose centre is nearest.
     """
-    forced = torch.full((len(real), len(anchors)), -1, dtype=torch.int64, device=boxes.device)
-    iou, favourite = best.target_iou.clone(), best.target_anchor.clone()
-    waiting = real & (iou > 0)
-    targets = torch.arange(real.shape[1], device=boxes.device)
-    earlier = targets[:, None] < targets  # (rival, target)
-    remaining = real.clone()
-    while waiting.any():
-        rivals = box_iou(boxes, anchors[favourite])  # (B, rival, target): overlap with the target's favourite
-        mine = iou.unsqueeze(1)
-        beaten = (waiting.unsqueeze(2) & ((rivals > mine) | ((rivals == mine) & earlier))).any(1)
-        settled = waiting & ~beaten
-        image, target = settled.nonzero(as_tuple=True)
-        forced[image, favourite[image, target]] = target
-        remaining &= ~settled
-        waiting &= ~settled
-        lost = waiting & (forced.gather(1, favourite) >= 0)
-        iou[lost], favourite[lost] = _best_free(anchors, boxes, forced, lost)
-        waiting &= iou > 0
-    _take_nearest(anchors, boxes, remaining, forced)
-    return forced
+    total = len(overlaps.anchors)
+    asked = Best(*(side.clone() for side in overlaps.of_targets))
+    while True:
+        image, target = (asked.iou > 0).nonzero(as_tuple=True)
+        iou, anchor = asked.iou[image, target], asked.partner[image, target]
+        loses = ~_winners(image, anchor, total, iou, target)
+        if not loses.any():
+            break
+        image, target = image[loses], target[loses]
+        found = overlaps.next_anchors(image, target, Best(iou[loses], anchor[loses]))
+        asked.iou[image, target], asked.partner[image, target] = found
+    return _with_nearest(overlaps, overlaps.real & (asked.iou <= 0), Forced(image, target, anchor))
 
 
-def _best_free(anchors: Tensor, boxes: Tensor, forced: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Highest IoU (n,) and its anchor (n,) among the free anchors, for each of the wanted targets (B, G)."""
-    image, target = wanted.nonzero(as_tuple=True)
-    if len(image) == 0:
-        return boxes.new_zeros(0), image
-    found, size = [], max(1, BLOCK_ELEMENTS // len(anchors))
-    for start in range(0, len(image), size):
-        rows = image[start : start + size], target[start : start + size]
-        found.append(box_iou(boxes[rows], anchors).masked_fill_(forced[rows[0]] >= 0, -1.0).max(dim=1))
-    return torch.cat([best.values for best in found]), torch.cat([best.indices for best in found])
+def _winners(image: Tensor, anchor: Tensor, total: int, iou: Tensor, rank: Tensor) -> Tensor:
+    """(n,) bool: who gets the anchor that it asks for: the highest IoU above 0, then the lowest rank."""
+    _, contest = torch.unique(image * total + anchor, return_inverse=True)
+    return best_of(contest, iou, rank, len(contest)).partner[contest] == rank
 
 
-def _take_nearest(anchors: Tensor, boxes: Tensor, remaining: Tensor, forced: Tensor) -> None:
-    """Give the remaining targets, in turn, the free anchor with the nearest centre; fills ``forced`` in place.
+def _with_nearest(overlaps: Overlaps, remaining: Tensor, forced: Forced) -> Forced:
+    """Give the remaining targets (B, G), in turn, the free anchor with the nearest centre.
 
     The n-th remaining target of every image is served at once. Runs dry where there are more targets than anchors.
     """
-    centres = (anchors[:, :2] + anchors[:, 2:]) / 2
+    if not remaining.any():
+        return forced
+    centres = (overlaps.anchors[:, :2] + overlaps.anchors[:, 2:]) / 2
+    taken = torch.zeros(len(remaining), len(centres), dtype=torch.bool, device=remaining.device)
+    taken[forced.image, forced.anchor] = True
     turn = torch.where(remaining, remaining.cumsum(1), 0)
+    parts = [forced]
     for n in range(1, int(turn.max()) + 1):
         image, target = (turn == n).nonzero(as_tuple=True)
-        box = boxes[image, target]
+        box = overlaps.boxes[image, target]
         distance = ((centres - (box[:, None, :2] + box[:, None, 2:]) / 2) ** 2).sum(-1)
-        distance = distance.masked_fill_(forced[image] >= 0, torch.inf)
-        nearest = distance.min(dim=1)
+        nearest = distance.masked_fill_(taken[image], torch.inf).min(dim=1)
         free = nearest.values < torch.inf
-        forced[image[free], nearest.indices[free]] = target[free]
+        parts.append(Forced(image[free], target[free], nearest.indices[free]))
+        taken[parts[-1].image, parts[-1].anchor] = True
+    return Forced(*map(torch.cat, zip(*parts, strict=True)))

@@ -1,9 +1,10 @@
-"""Best overlaps between anchors and targets without the whole (B, G, A) matrix at once."""
+"""Overlaps between anchors and targets, block by block: the whole (B, G, A) matrix is never held."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,41 +15,105 @@ from boxwright.boxes import box_iou
 BLOCK_ELEMENTS = 1 << 18
 
 
-@dataclass(frozen=True)
-class BestOverlaps:
-    """Best pairs from both sides; -1 stands for the IoU of a side that has no partner. Ties go to the lower index."""
+class Best(NamedTuple):
+    """The best partner of each of one side; ties go to the lower index."""
 
-    anchor_iou: Tensor
-    """(B, A) each anchor's highest IoU."""
-    anchor_target: Tensor
-    """(B, A) int64, with which target."""
-    target_iou: Tensor
-    """(B, G) each target's highest IoU."""
-    target_anchor: Tensor
-    """(B, G) int64, with which anchor."""
+    iou: Tensor
+    """Its IoU; 0 or less where there is none."""
+    partner: Tensor
+    """int64, which of the other side."""
 
 
-def iou_blocks(anchors: Tensor, boxes: Tensor, real: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """IoU (B, G, S) of anchors from each ``start`` on; -1 for targets that are not ``real`` (B, G).
+def best_of(place: Tensor, iou: Tensor, index: Tensor, count: int) -> Best:
+    """(count,) the best of the candidates (n,) for each place (n,): the highest IoU above 0, then the lowest index."""
+    best = iou.new_zeros(count).scatter_reduce_(0, place, iou, "amax")
+    leads = ((iou == best[place]) & (iou > 0)).nonzero().squeeze(1)
+    lowest = index.new_zeros(count).scatter_reduce_(0, place[leads], index[leads], "amin", include_self=False)
+    return Best(best, lowest)
+
+
+class BlockOverlaps:
+    """Overlaps of any anchors (A, 4) with the real among the targets (B, G, 4), from ``floor`` on, by dense blocks.
 
     Every element is computed by the same operations whatever the block, so results don't depend on the block size.
     """
-    size = max(1, BLOCK_ELEMENTS // max(real.numel(), 1))
-    for start in range(0, len(anchors), size):
-        yield start, box_iou(boxes, anchors[start : start + size]).masked_fill_(~real.unsqueeze(-1), -1.0)
+
+    def __init__(self, anchors: Tensor, boxes: Tensor, real: Tensor, floor: float) -> None:
+        self.anchors, self.boxes, self.real = anchors, boxes, real
+        self.floor = floor
+
+    @property
+    def of_anchors(self) -> Best:
+        """(B, A) each anchor's best target where it reaches ``floor``, else 0 and 0."""
+        best = self._best[0]
+        known = (best.iou >= self.floor) & (best.iou >= 0)
+        return Best(torch.where(known, best.iou, 0), torch.where(known, best.partner, 0))
+
+    @property
+    def of_targets(self) -> Best:
+        """(B, G) each target's best anchor; IoU -1 for those that aren't real."""
+        return self._best[1]
+
+    @cached_property
+    def _best(self) -> tuple[Best, Best]:
+        anchor_iou, anchor_target = [], []
+        target_iou = torch.full(self.real.shape, -1.0, dtype=self.boxes.dtype, device=self.boxes.device)
+        target_anchor = torch.zeros(self.real.shape, dtype=torch.int64, device=self.boxes.device)
+        for start, iou in self._blocks():
+            best = iou.max(dim=1)
+            anchor_iou.append(best.values)
+            anchor_target.append(best.indices)
+            value, index = iou.max(dim=2)
+            better = value > target_iou  # strictly: an equal one further on has a higher index
+            target_iou = torch.where(better, value, target_iou)
+            target_anchor = torch.where(better, start + index, target_anchor)
+        return Best(torch.cat(anchor_iou, 1), torch.cat(anchor_target, 1)), Best(target_iou, target_anchor)
+
+    def reached(self) -> tuple[Tensor, Tensor]:
+        """(n,) images and anchors: all that reach some target's best IoU, if that is above 0."""
+        best = self.of_targets.iou
+        reachable = torch.where(best > 0, best, torch.inf).unsqueeze(-1)
+        reached = torch.cat([(iou == reachable).any(1) for _, iou in self._blocks()], dim=1)
+        image, anchor = reached.nonzero(as_tuple=True)
+        return image, anchor
+
+    def targets_of(self, image: Tensor, anchor: Tensor) -> Tensor:
+        """(n,) the best target of these anchors (n,) of these images (n,)."""
+        return self._best[0].partner[image, anchor]
+
+    def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best:
+        """(n,) for each of these targets (n,) its best anchor that comes after ``before`` by falling IoU and index."""
+        return next_in_rows(self.anchors, self.boxes[image, target], before)
+
+    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
+        """IoU (B, G, S) of anchors from each start on; -1 for targets that are not real."""
+        size = max(1, BLOCK_ELEMENTS // max(self.real.numel(), 1))
+        for start in range(0, len(self.anchors), size):
+            iou = box_iou(self.boxes, self.anchors[start : start + size])
+            yield start, iou.masked_fill_(~self.real.unsqueeze(-1), -1.0)
 
 
-def best_overlaps(anchors: Tensor, boxes: Tensor, real: Tensor) -> BestOverlaps:
-    """Best partner of every anchor (A, 4) among the real targets (B, G, 4), and of every target; G is at least 1."""
-    anchor_iou, anchor_target = [], []
-    target_iou = torch.full(real.shape, -1.0, dtype=boxes.dtype, device=boxes.device)
-    target_anchor = torch.zeros(real.shape, dtype=torch.int64, device=boxes.device)
-    for start, iou in iou_blocks(anchors, boxes, real):
-        best = iou.max(dim=1)
-        anchor_iou.append(best.values)
-        anchor_target.append(best.indices)
-        value, index = iou.max(dim=2)
-        better = value > target_iou  # strictly: an equal one further on has a higher index
-        target_iou = torch.where(better, value, target_iou)
-        target_anchor = torch.where(better, start + index, target_anchor)
-    return BestOverlaps(torch.cat(anchor_iou, 1), torch.cat(anchor_target, 1), target_iou, target_anchor)
+def next_in_rows(anchors: Tensor, boxes: Tensor, before: Best) -> Best:
+    """(n,) the best of the anchors (A, 4) for each box (n, 4) among those after ``before``; IoU -1 where none is."""
+    iou, index = torch.full_like(before.iou, -1.0), torch.zeros_like(before.partner)
+    place = torch.arange(len(anchors), device=anchors.device)
+    size = max(1, BLOCK_ELEMENTS // len(anchors))
+    for start in range(0, len(boxes), size):
+        rows = slice(start, start + size)
+        last_iou, last = before.iou[rows].unsqueeze(1), before.partner[rows].unsqueeze(1)
+        found = box_iou(boxes[rows], anchors)
+        found.masked_fill_((found > last_iou) | ((found == last_iou) & (place <= last)), -1.0)
+        iou[rows], index[rows] = found.max(dim=1)
+    return Best(iou, index)
+
+
+def equal_in_rows(anchors: Tensor, boxes: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:
+    """(P,) rows and anchors of all pairs of a box (n, 4) and an anchor (A, 4) whose IoU is exactly the box's (n,)."""
+    size = max(1, BLOCK_ELEMENTS // len(anchors))
+    found = [boxes.new_zeros(0, 2, dtype=torch.int64)]
+    for start in range(0, len(boxes), size):
+        rows = slice(start, start + size)
+        pairs = (box_iou(boxes[rows], anchors) == iou[rows].unsqueeze(1)).nonzero()
+        found.append(pairs + pairs.new_tensor([start, 0]))
+    row, anchor = torch.cat(found).unbind(1)
+    return row, anchor

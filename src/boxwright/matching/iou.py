@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -10,11 +11,16 @@ from torch import Tensor
 from boxwright.anchors import Anchors
 from boxwright.boxes import at_least_float32, paired_iou
 from boxwright.matching._common import check_targets, matchable, set_aside_ignored
-from boxwright.matching._force import force_bipartite, force_last, force_ties
-from boxwright.matching._overlaps import BestOverlaps, best_overlaps
+from boxwright.matching._force import Forced, Overlaps, force_bipartite, force_last, force_ties
+from boxwright.matching._grid import GridOverlaps
+from boxwright.matching._overlaps import BlockOverlaps
 from boxwright.types import Matches
 
 ForceRule = Literal["bipartite", "ties", "last"]
+_RULES: dict[str, Callable[[Overlaps], Forced]] = {"bipartite": force_bipartite, "ties": force_ties, "last": force_last}
+
+_LEAST_FLOOR = 0.01  # with a lower one nearly every anchor that overlaps would be looked at
+_LEAST_ELEMENTS = 1 << 14  # anchors x targets below which the whole matrix is sooner done
 
 
 @torch.no_grad()
@@ -48,7 +54,9 @@ def match_iou(
       targets with the same best anchor the later one wins and the other may end up without any.
     - None: thresholds alone.
 
-    The IoU matrix is never held as a whole. Raises ValueError for thresholds out of order, an unknown rule, or shapes.
+    On regular grids of anchors only the cells that can reach ``negative`` or some target's best IoU are looked at;
+    otherwise (boxes alone, clipped corners, ``negative`` below .01) the IoU matrix is gone through block by block. Both
+    give the same bits. Raises ValueError for thresholds out of order, an unknown rule, or shapes.
     """
     if not 0 <= max(negative, 0) <= positive:
         raise ValueError(f"Expected negative <= positive and positive >= 0 but got {negative} and {positive}")
@@ -58,39 +66,28 @@ def match_iou(
     reference = at_least_float32(anchors.boxes if isinstance(anchors, Anchors) else anchors)
     boxes = at_least_float32(boxes)
     real = matchable(labels, ignore)
-    iou, gt_index, forced = _assign(reference, boxes, real, force)
-    owned = (iou >= 0) & ((iou >= negative) | forced)
-    iou = iou.clamp(min=0)
-    reached = (iou > positive if strict else iou >= positive) & owned
-    state = torch.where(iou < negative, 0, -1).to(torch.int8).masked_fill(reached | forced, 1)
-    state = set_aside_ignored(state, reference, boxes, labels, ignore, ignore_ioa)
-    return Matches(torch.where(owned, gt_index, 0), state, torch.where(owned, iou, 0.0).float())
-
-
-def _assign(anchors: Tensor, boxes: Tensor, real: Tensor, force: ForceRule | None) -> tuple[Tensor, Tensor, Tensor]:
-    """IoU (B, A; -1 where an image has no target), the target (B, A) it is with, and whether it was forced (B, A)."""
     if real.shape[1] == 0:
-        iou = boxes.new_full((len(boxes), len(anchors)), -1.0)
-        return iou, torch.zeros_like(iou, dtype=torch.int64), torch.zeros_like(iou, dtype=torch.bool)
-    best = best_overlaps(anchors, boxes, real)
-    choice = _forced_targets(anchors, boxes, real, best, force)
-    if choice is None:
-        return best.anchor_iou, best.anchor_target, torch.zeros_like(best.anchor_iou, dtype=torch.bool)
-    forced = choice >= 0
-    gt_index = torch.where(forced, choice, best.anchor_target)
-    image, anchor = forced.nonzero(as_tuple=True)
-    iou = best.anchor_iou.clone()
-    iou[image, anchor] = paired_iou(boxes[image, gt_index[image, anchor]], anchors[anchor])
-    return iou, gt_index, forced
+        none = torch.zeros(len(real), len(reference), dtype=torch.int64, device=boxes.device)
+        return Matches(none, none.to(torch.int8), none.float())
+    overlaps: Overlaps
+    if isinstance(anchors, Anchors) and _grid_pays(anchors, boxes, negative):
+        overlaps = GridOverlaps(anchors, boxes, real, negative, forces=force is not None)
+    else:
+        overlaps = BlockOverlaps(reference, boxes, real, negative)
+    forced = _RULES[force](overlaps) if force else None
+    iou, gt_index = overlaps.of_anchors
+    reached = iou > positive if strict else iou >= positive
+    if positive <= 0:
+        reached &= real.any(1, keepdim=True)
+    state = reached.to(torch.int8) - ((iou >= negative) & ~reached).to(torch.int8)
+    if forced is not None:
+        image, target, anchor = forced
+        iou[image, anchor] = paired_iou(boxes[image, target], reference[anchor])
+        gt_index[image, anchor] = target
+        state[image, anchor] = 1
+    return Matches(gt_index, set_aside_ignored(state, reference, boxes, labels, ignore, ignore_ioa), iou.float())
 
 
-def _forced_targets(
-    anchors: Tensor, boxes: Tensor, real: Tensor, best: BestOverlaps, force: ForceRule | None
-) -> Tensor | None:
-    if force == "bipartite":
-        return force_bipartite(anchors, boxes, real, best)
-    if force == "ties":
-        return force_ties(anchors, boxes, real, best)
-    if force == "last":
-        return force_last(len(anchors), real, best)
-    return None
+def _grid_pays(anchors: Anchors, boxes: Tensor, floor: float) -> bool:
+    elements = boxes.shape[0] * boxes.shape[1] * len(anchors)
+    return anchors.regular and boxes.dtype == torch.float32 and floor >= _LEAST_FLOOR and elements >= _LEAST_ELEMENTS

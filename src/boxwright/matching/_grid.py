@@ -1,0 +1,192 @@
+"""Overlaps of targets with regular grids of anchors: only the cells that can reach a threshold are looked at.
+
+On a grid, the area that a target shares with an anchor of one shape falls with the distance of their centres along x
+and along y. So the cells where a shape may reach a given IoU with a target lie in a rectangle that a few sums tell, and
+the cost grows with the targets and not with anchors x targets. What is looked at is computed by the same operations as
+in ``BlockOverlaps``, and the bounds leave room for rounding, so that the results are the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from boxwright.anchors import Anchors, GridShapes
+from boxwright.boxes import paired_iou
+from boxwright.matching._overlaps import Best, best_of, equal_in_rows, next_in_rows
+
+LEAST_IOU = 1e-3  # where a target's overlaps are lower, rounding decides: it is compared with every anchor
+_MARGIN = 1e-5  # of an IoU: a hundred times float32's rounding
+_ROUNDING = 4e-7  # of a coordinate: three times float32's
+
+
+class Pairs(NamedTuple):
+    """Pairs (P,) of a target, told by its row among the real ones, and an anchor."""
+
+    row: Tensor
+    anchor: Tensor
+    iou: Tensor
+
+    def where(self, mask: Tensor) -> Pairs:
+        """Those where mask (P,) holds."""
+        kept = mask.nonzero().squeeze(1)
+        return Pairs(*(column[kept] for column in self))
+
+    def join(self, others: Pairs) -> Pairs:
+        """These and the others."""
+        return Pairs(*map(torch.cat, zip(self, others, strict=True)))
+
+
+class GridOverlaps:
+    """Overlaps of all anchors of an image with the real among the targets (B, G, 4), from ``floor`` on.
+
+    ``forces``: whether the best anchors of each target are wanted too, however little they overlap.
+    """
+
+    def __init__(self, anchors: Anchors, boxes: Tensor, real: Tensor, floor: float, *, forces: bool) -> None:
+        self.anchors, self.boxes, self.real = anchors.boxes, boxes, real
+        self.floor = floor
+        self._owner = real.flatten().nonzero().squeeze(1)  # (T,) place of each real target in B x G
+        self._rows = boxes.reshape(-1, 4)[self._owner]
+        self._bounds = _Bounds(anchors.grid_shapes, self._rows)
+        self._nearest = torch.full_like(self._rows[:, 0], floor)  # (T,) an IoU that the best anchor has at least
+        if forces:
+            self._nearest = paired_iou(self._rows.unsqueeze(1), self.anchors[self._bounds.nearest()]).amax(1)
+        every = torch.arange(len(self._rows), device=boxes.device)
+        least = torch.where(self._nearest < LEAST_IOU, floor, self._nearest.clamp(max=floor))
+        self._pairs = self._look_at(every, least)
+        self._open = Pairs(*(column[:0] for column in self._pairs))
+        self._open_from = torch.full_like(least, torch.inf)
+
+    @cached_property
+    def of_anchors(self) -> Best:
+        """(B, A) each anchor's best target where it reaches ``floor``, else 0 and 0."""
+        (images, targets), total = self.real.shape, len(self.anchors)
+        row, anchor, iou = self._pairs.where(self._pairs.iou >= self.floor)
+        owner = self._owner[row]
+        image = owner // targets
+        best = best_of(image * total + anchor, iou, owner - image * targets, images * total)
+        return Best(best.iou.view(images, total), best.partner.view(images, total))
+
+    @cached_property
+    def of_targets(self) -> Best:
+        """(B, G) each target's best anchor; IoU -1 for those that aren't real."""
+        row, anchor, iou = self._pairs.where(self._pairs.iou >= self._nearest[self._pairs.row])
+        found = best_of(row, iou, anchor, len(self._rows))
+        lost = self._lost
+        if len(lost):
+            every = Best(torch.full_like(found.iou[lost], torch.inf), found.partner[lost])
+            found.iou[lost], found.partner[lost] = next_in_rows(self.anchors, self._rows[lost], every)
+        iou = torch.full(self.real.shape, -1.0, device=found.iou.device)
+        index = torch.zeros(self.real.shape, dtype=torch.int64, device=iou.device)
+        iou.view(-1)[self._owner], index.view(-1)[self._owner] = found
+        return Best(iou, index)
+
+    def reached(self) -> tuple[Tensor, Tensor]:
+        """(n,) images and anchors: all that reach some target's best IoU, if that is above 0."""
+        best = self.of_targets.iou.view(-1)[self._owner]
+        row, anchor, _ = self._pairs.where((self._pairs.iou == best[self._pairs.row]) & (self._pairs.iou > 0))
+        lost = self._lost[best[self._lost] > 0]
+        if len(lost):
+            lost_row, lost_anchor = equal_in_rows(self.anchors, self._rows[lost], best[lost])
+            row, anchor = torch.cat([row, lost[lost_row]]), torch.cat([anchor, lost_anchor])
+        place = torch.unique(self._owner[row] // self.real.shape[1] * len(self.anchors) + anchor)
+        return place // len(self.anchors), place % len(self.anchors)
+
+    def targets_of(self, image: Tensor, anchor: Tensor) -> Tensor:
+        """(n,) the best target of these anchors (n,) of these images (n,)."""
+        known, index = self.of_anchors
+        targets = index[image, anchor]
+        below = (known[image, anchor] < self.floor).nonzero().squeeze(1)
+        image, anchor = image[below], anchor[below]
+        iou = paired_iou(self.boxes[image], self.anchors[anchor].unsqueeze(1))
+        targets[below] = iou.masked_fill_(~self.real[image], -1.0).argmax(1)
+        return targets
+
+    def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best:
+        """(n,) for each of these targets (n,) its best anchor that comes after ``before`` by falling IoU and index."""
+        row = torch.searchsorted(self._owner, image * self.real.shape[1] + target)
+        while True:
+            found = self._next_open(row, before)
+            least = self._open_from[row]
+            missing = (found.iou < least) & (before.iou.minimum(least) / 2 >= LEAST_IOU)
+            if not missing.any():
+                break
+            more = row[missing]
+            self._open_from[more] = before.iou.minimum(least)[missing] / 2
+            self._open = self._open.join(self._look_at(more, self._open_from[more]))
+        far = (found.iou < least).nonzero().squeeze(1)
+        if len(far):
+            rest = next_in_rows(self.anchors, self._rows[row[far]], Best(before.iou[far], before.partner[far]))
+            found.iou[far], found.partner[far] = rest
+        return found
+
+    @cached_property
+    def _lost(self) -> Tensor:
+        """(L,) rows of the targets that are compared with every anchor."""
+        return (self._nearest < LEAST_IOU).nonzero().squeeze(1)
+
+    def _next_open(self, row: Tensor, before: Best) -> Best:
+        place = torch.full_like(self._owner, -1)
+        place[row] = torch.arange(len(row), device=row.device)
+        asked, anchor, iou = self._open._replace(row=place[self._open.row]).where(place[self._open.row] >= 0)
+        last_iou, last = before.iou[asked], before.partner[asked]
+        after = ((iou < last_iou) | ((iou == last_iou) & (anchor > last))).nonzero().squeeze(1)
+        return best_of(asked[after], iou[after], anchor[after], len(row))
+
+    def _look_at(self, row: Tensor, least: Tensor) -> Pairs:
+        """All pairs of these rows (n,) that reach IoU ``least`` (n,), and some others."""
+        place, anchor = self._bounds.cells(row, least * (1 - _MARGIN))
+        row = row[place]
+        return Pairs(row, anchor, paired_iou(self._rows[row], self.anchors[anchor]))
+
+
+class _Bounds:
+    """Which cells a target can overlap how much; in float64, x before y."""
+
+    def __init__(self, shapes: GridShapes, boxes: Tensor) -> None:
+        boxes = boxes.double()
+        self.shapes = shapes
+        self.sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)  # (T, 2)
+        centres = (boxes[:, :2] + boxes[:, 2:]).unsqueeze(1) / 2
+        self.place = centres / shapes.stride - shapes.offset  # (T, S, 2) in cells
+        self.slack = _ROUNDING * boxes.abs().amax(1).clamp(min=shapes.reach)  # (T,) pixels
+
+    def nearest(self) -> Tensor:
+        """(T, S) the anchor of each shape whose centre is nearest."""
+        cell = self.place.round().clamp(min=0).minimum(self.shapes.last_cell).long()
+        return self.shapes.first + (cell * self.shapes.steps).sum(-1)
+
+    def cells(self, row: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+        """(P,) places in ``row`` (n,) and anchors of all pairs that can reach IoU ``least`` (n,).
+
+        A shape of area a and a target of area g share need = least / (1 + least) x (a + g) to reach it. With the most
+        that they share along y, this tells how much they must share along x, and so how far apart they may be.
+        """
+        shapes, slack = self.shapes, self.slack[row].view(-1, 1, 1)
+        sides = self.sides[row].unsqueeze(1)
+        grown = shapes.sides + 2 * slack  # (n, S, 2): as large as rounding can make the anchors
+        shared = torch.minimum(sides, grown)
+        need = (least / (1 + least)).unsqueeze(1) * (sides.prod(-1) + (shapes.sides - 2 * slack).clamp(min=0).prod(-1))
+        apart = (sides + grown) / 2 + slack - need.unsqueeze(-1) / shared.flip(-1)
+        place = self.place[row]
+        low = (place - apart / shapes.stride).ceil().clamp(min=0)
+        high = (place + apart / shapes.stride).floor().minimum(shapes.last_cell)
+        count = (high - low + 1).clamp(min=0)
+        possible = (shared.prod(-1) >= need) & (count.prod(-1) > 0)
+        place_of, shape = possible.nonzero(as_tuple=True)
+        return self._enumerate(place_of, shape, low[possible].long(), count[possible].long())
+
+    def _enumerate(self, place: Tensor, shape: Tensor, low: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        """The cells of rectangles: from ``low`` (m, 2) on, ``count`` (m, 2) columns and rows."""
+        cells = count.prod(-1)
+        steps = self.shapes.steps[shape]
+        first = self.shapes.first[shape] + (low * steps).sum(-1)
+        table = torch.stack([place, first, count[:, 0], cells.cumsum(0) - cells, *steps.unbind(-1)], dim=-1)
+        place, first, columns, start, step, line = table.repeat_interleave(cells, dim=0).unbind(-1)
+        within = torch.arange(len(place), device=place.device) - start
+        y = within // columns
+        return place, first + (within - y * columns) * step + y * line
