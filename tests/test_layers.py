@@ -15,7 +15,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
         "_version errors text values environment drawing demo_data",
-        "types boxes",
+        "types boxes ranking",
         "data",
         "anchors coding matching mining losses nms",
         "criterion",
@@ -31,7 +31,7 @@ ONLY: dict[str, frozenset[str]] = {
     "data": frozenset({"boxes", "types", "errors", "text", "values", "_version"}),
     "anchors": frozenset({"boxes", "types", "errors", "text"}),
     "losses": frozenset({"boxes", "types", "errors", "text"}),
-    "mining": frozenset({"types", "errors", "text"}),
+    "mining": frozenset({"nms", "ranking", "types", "errors", "text"}),
     "nms": frozenset({"boxes", "types", "errors", "text"}),
     "report": frozenset({"drawing", "errors", "text"}),
     "evaluate": frozenset({"errors", "text", "boxes", "data"}),

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from boxwright.boxes import box_iou
 from boxwright.losses import cross_entropy
-from boxwright.mining import hard_examples, hard_negatives, ranks_with_box
+from boxwright.mining import hard_examples, hard_negatives, ohem, random_balanced, ranks_with_box
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "mining.npz")
 SCENES = ["normal", "one_empty", "crowded", "ties_flat", "ties_quant", "big_logits", "all_empty"]
@@ -124,3 +125,79 @@ def test_hard_examples_asks_for_the_box_loss_too():
     assert not ranks_with_box(partial(hard_negatives, ratio=1.0))
     with pytest.raises(ValueError, match="at least 1"):
         hard_examples(torch.zeros(1, 2), torch.zeros(1, 2), count=0)
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_golden_rule_of_ssd_tensorflow(scene):
+    """A count of ratio x positives + images over the batch, and a strict cut-off: one less, or none where all tie."""
+    logits = torch.from_numpy(GOLDEN[f"{scene}_logits"]).double()
+    background = cross_entropy(logits, torch.zeros(logits.shape[:2], dtype=torch.int64))
+    positive = torch.from_numpy(GOLDEN[f"{scene}_balancap_pos"])
+    mask = hard_negatives(background, positive.to(torch.int8), scope="batch", cutoff="tf")
+    assert torch.equal(mask & ~positive, torch.from_numpy(GOLDEN[f"{scene}_balancap_neg"]))
+    assert mask[positive].all()
+
+
+def test_the_strict_cutoff_needs_the_batch():
+    with pytest.raises(ValueError, match="Expected cutoff 'count', or 'tf' with scope 'batch'"):
+        hard_negatives(torch.zeros(1, 2), torch.zeros(1, 2), cutoff="tf")
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10**6), count=st.sampled_from([1, 4, 50]), nms=st.booleans(), coarse=st.booleans())
+def test_ohem_takes_the_highest_losses_that_overlap_no_higher(seed, count, nms, coarse):
+    generator = torch.Generator().manual_seed(seed)
+    losses = torch.rand(2, 25, generator=generator)
+    if coarse:
+        losses = (losses * 4).round()
+    state = torch.randint(-1, 2, (2, 25), generator=generator).to(torch.int8)
+    corners = torch.rand(2, 25, 2, generator=generator) * 10
+    boxes = torch.cat([corners, corners + 6], -1)
+    mask = ohem(losses, state, count=count, boxes=boxes if nms else None, nms_iou=0.5)
+    for image in range(2):
+        order = sorted((a for a in range(25) if state[image, a] >= 0), key=lambda a: -losses[image, a].item())
+        kept = []
+        overlap = box_iou(boxes[image], boxes[image])
+        for a in order:
+            if not nms or all(overlap[a, other] <= 0.5 for other in kept):
+                kept.append(a)
+        assert set(mask[image].nonzero().flatten().tolist()) == set(kept[:count])
+
+
+def test_ohem_errors():
+    losses, state = torch.rand(2, 5), torch.zeros(2, 5)
+    with pytest.raises(ValueError, match=r"Expected boxes \(2, 5, 4\)"):
+        ohem(losses, state, boxes=torch.zeros(4, 4))
+    with pytest.raises(ValueError, match="at least 1"):
+        ohem(losses, state, count=0)
+    assert ohem(losses, state, boxes=torch.rand(5, 4)).shape == (2, 5)  # the same boxes in every image
+
+
+@pytest.mark.parametrize(("positives", "taken"), [(0, 0), (3, 3), (100, 8)])
+def test_random_balanced_counts(positives, taken):
+    state = torch.zeros(3, 200, dtype=torch.int8)
+    state[:, :positives] = 1
+    state[:, 190:] = -1
+    mask = random_balanced(state, count=16)
+    assert (mask & (state == 1)).sum(1).tolist() == [taken] * 3
+    assert mask.sum(1).tolist() == [16] * 3
+    assert not mask[:, 190:].any()
+
+
+def test_random_balanced_runs_out():
+    state = torch.tensor([[1, 1, 1, 0, -1]])
+    assert random_balanced(state, count=4).sum() == 3  # two positives, and the only negative
+    assert not random_balanced(torch.full((1, 4), -1)).any()
+
+
+def test_random_balanced_is_uniform_and_follows_its_generator():
+    state = torch.zeros(2000, 10, dtype=torch.int8)
+    state[:, :4] = 1
+    draw = [random_balanced(state, count=4, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(draw[0], draw[1])
+    assert not torch.equal(draw[0], draw[2])
+    share = draw[0].float().mean(0)
+    torch.testing.assert_close(share[:4], torch.full((4,), 0.5), atol=0.05, rtol=0)
+    torch.testing.assert_close(share[4:], torch.full((6,), 1 / 3), atol=0.05, rtol=0)
+    with pytest.raises(ValueError, match="Expected count >= 1 and a fraction in 0..1"):
+        random_balanced(state, positive_fraction=2.0)

@@ -13,7 +13,11 @@ from typing import Any, Literal, TypeVar, get_args
 import torch
 from torch import Tensor
 
+from boxwright.nms import batched_nms
+from boxwright.ranking import highest
+
 MiningScope = Literal["image", "batch"]
+Cutoff = Literal["count", "tf"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -32,26 +36,45 @@ def ranks_with_box(miner: Callable[..., Tensor]) -> bool:
 
 @torch.no_grad()
 def hard_negatives(
-    losses: Tensor, state: Tensor, *, ratio: float = 3.0, scope: MiningScope = "image", min_negatives: int = 0
+    losses: Tensor,
+    state: Tensor,
+    *,
+    ratio: float = 3.0,
+    scope: MiningScope = "image",
+    min_negatives: int = 0,
+    cutoff: Cutoff = "count",
 ) -> Tensor:
     """All positives and the negatives with the highest loss, ``ratio`` times as many (SSD, arXiv 1512.02325, sec. 2.2).
 
     losses (B, A), state (B, A) in {1, 0, -1} -> (B, A) bool. At least ``min_negatives`` and at most all negatives are
     taken, of each image, or of the whole (micro-)batch with scope "batch". With ``min_negatives`` 0 an image without
-    positives counts nothing. Ties go to the earlier anchor; ignored anchors are never taken.
-    Raises ValueError for another scope, a negative ratio or count, or shapes that differ.
+    positives counts nothing. Ties go to the earlier anchor; ignored anchors are never taken, and no anchor counts
+    twice where negatives run out.
+
+    ``cutoff`` "tf" is the rule of SSD-Tensorflow: of the batch's ratio x positives + images hardest negatives, those
+    that are strictly harder than the last one; so one less, or far less where losses are equal. It needs scope "batch".
+
+    Raises ValueError for another scope or cutoff, a negative ratio or count, or shapes that differ.
     """
     _check(losses, state)
     if scope not in get_args(MiningScope):
         raise ValueError(f"Expected a scope out of {get_args(MiningScope)} but got {scope!r}")
+    if cutoff not in get_args(Cutoff) or (cutoff == "tf" and scope != "batch"):
+        raise ValueError(f"Expected cutoff 'count', or 'tf' with scope 'batch', but got {cutoff!r} with {scope!r}")
     if ratio < 0 or min_negatives < 0:
         raise ValueError(f"Expected ratio and min_negatives of at least 0 but got {ratio} and {min_negatives}")
     shape = state.shape
     if scope == "batch":
         losses, state = losses.reshape(1, -1), state.reshape(1, -1)
     positive, negative = state == 1, state == 0
-    wanted = (positive.sum(1, keepdim=True) * ratio).floor().clamp(min=min_negatives)
-    return (positive | (negative & (_ranks(losses, negative) < wanted))).reshape(shape)
+    wanted = (positive.sum(1, keepdim=True) * ratio).floor().long()
+    if cutoff == "tf":
+        wanted = (wanted + shape[0]).minimum(negative.sum(1, keepdim=True))
+    hardest = highest(losses, negative, wanted.clamp(min=min_negatives))
+    if cutoff == "tf":
+        last = torch.where(hardest, losses, torch.inf).amin(1, keepdim=True)
+        hardest &= losses > last
+    return (positive | hardest).reshape(shape)
 
 
 @rank_with_box
@@ -61,14 +84,54 @@ def hard_examples(losses: Tensor, state: Tensor, *, count: int | None = None) ->
 
     losses (B, A) of classification and box together, state (B, A) in {1, 0, -1} -> (B, A) bool with at most ``count``
     anchors an image; None: four times its positives, as many as ``hard_negatives`` keeps. Ties go to the earlier
-    anchor; ignored anchors are never taken. Raises ValueError for a count below 1, or shapes that differ.
+    anchor; ignored anchors are never taken. A positive that is dropped is to lose its box loss too, and its place in
+    the normaliser. Raises ValueError for a count below 1, or shapes that differ.
     """
     _check(losses, state)
     if count is not None and count < 1:
         raise ValueError(f"Expected a count of at least 1 but got {count}")
     wanted = 4 * (state == 1).sum(1, keepdim=True) if count is None else count
+    return highest(losses, state >= 0, wanted)
+
+
+@torch.no_grad()
+def ohem(
+    losses: Tensor, state: Tensor, *, count: int = 128, boxes: Tensor | None = None, nms_iou: float = 0.7
+) -> Tensor:
+    """The ``count`` highest losses of each image over all candidates (OHEM, arXiv 1604.03540, section 4.1).
+
+    losses (B, A), state (B, A) in {1, 0, -1} -> (B, A) bool. With ``boxes`` (B, A, 4), or (A, 4) for all images, those
+    that overlap a harder one by more than ``nms_iou`` are passed over, since they would count one mistake several times
+    (the paper's 0.7). Ties go to the earlier anchor; ignored anchors are never taken.
+    Raises ValueError for a count below 1, or shapes that differ.
+    """
+    _check(losses, state)
+    if count < 1:
+        raise ValueError(f"Expected a count of at least 1 but got {count}")
     eligible = state >= 0
-    return eligible & (_ranks(losses, eligible) < wanted)
+    if boxes is not None:
+        eligible = eligible & _without_overlaps(losses, eligible, boxes, nms_iou)
+    return highest(losses, eligible, count)
+
+
+@torch.no_grad()
+def random_balanced(
+    state: Tensor, *, count: int = 256, positive_fraction: float = 0.5, generator: torch.Generator | None = None
+) -> Tensor:
+    """``count`` anchors of each image at random, up to ``positive_fraction`` of them positive (Faster R-CNN's RPN,
+    arXiv 1506.01497, section 3.1.3).
+
+    state (B, A) in {1, 0, -1} -> (B, A) bool. Negatives take the places that positives leave, never the other way.
+    ``generator``: of the state's device; the same one draws the same anchors.
+    Raises ValueError for a count below 1, a fraction outside 0..1, or another shape.
+    """
+    if state.ndim != 2:
+        raise ValueError(f"Expected state (B, A) but got {tuple(state.shape)}")
+    if count < 1 or not 0 <= positive_fraction <= 1:
+        raise ValueError(f"Expected count >= 1 and a fraction in 0..1 but got {count} and {positive_fraction}")
+    order = torch.rand(state.shape, generator=generator, device=state.device)
+    positives = highest(order, state == 1, int(count * positive_fraction))
+    return positives | highest(order, state == 0, count - positives.sum(1, keepdim=True))
 
 
 def _check(losses: Tensor, state: Tensor) -> None:
@@ -76,8 +139,12 @@ def _check(losses: Tensor, state: Tensor) -> None:
         raise ValueError(f"Expected losses and state (B, A) but got {tuple(losses.shape)} and {tuple(state.shape)}")
 
 
-def _ranks(losses: Tensor, eligible: Tensor) -> Tensor:
-    """Place (B, A) of each anchor by falling loss, the eligible ones first."""
-    order = losses.masked_fill(~eligible, -torch.inf).argsort(dim=1, descending=True, stable=True)
-    place = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, place)
+def _without_overlaps(losses: Tensor, eligible: Tensor, boxes: Tensor, iou: float) -> Tensor:
+    """(B, A) bool: what NMS by loss leaves of the eligible anchors of each image."""
+    if boxes.shape not in ((*losses.shape, 4), (losses.shape[1], 4)):
+        raise ValueError(f"Expected boxes ({losses.shape[0]}, {losses.shape[1]}, 4) but got {tuple(boxes.shape)}")
+    image, anchor = eligible.nonzero(as_tuple=True)
+    kept = batched_nms(boxes.expand(*losses.shape, 4)[image, anchor], losses[image, anchor], image, iou)
+    left = torch.zeros_like(eligible)
+    left[image[kept], anchor[kept]] = True
+    return left

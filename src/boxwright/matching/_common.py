@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from boxwright.boxes import box_area, intersection, safe_ratio
+from boxwright.boxes import box_area, intersection, paired_iou, safe_ratio
+from boxwright.types import Matches
 
 
 def check_targets(boxes: Tensor, labels: Tensor, ignore: Tensor | None) -> None:
@@ -22,6 +23,25 @@ def matchable(labels: Tensor, ignore: Tensor | None) -> Tensor:
     """(B, G) bool: the targets that are neither padding nor ignored."""
     real = labels >= 0
     return real if ignore is None else real & ~ignore
+
+
+def matches_by_rule(
+    positive: Tensor,
+    gt_index: Tensor,
+    anchors: Tensor,
+    targets: tuple[Tensor, Tensor, Tensor | None],
+    ignore_ioa: float,
+) -> Matches:
+    """Matches whose positives (B, A) a rule other than the anchors' IoU chose, with that IoU; gt_index 0 elsewhere.
+
+    ``targets``: boxes, labels and ignore.
+    """
+    boxes, labels, ignore = targets
+    iou = torch.zeros(positive.shape, device=boxes.device)
+    image, anchor = positive.nonzero(as_tuple=True)
+    iou[image, anchor] = paired_iou(boxes[image, gt_index[image, anchor]], anchors[anchor]).float()
+    state = set_aside_ignored(positive.to(torch.int8), anchors, boxes, labels, ignore, ignore_ioa)
+    return Matches(gt_index, state, iou)
 
 
 def set_aside_ignored(

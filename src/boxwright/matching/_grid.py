@@ -16,6 +16,7 @@ from torch import Tensor
 
 from boxwright.anchors import Anchors, GridShapes
 from boxwright.boxes import paired_iou
+from boxwright.matching._cells import anchors_between
 from boxwright.matching._overlaps import Best, best_of, equal_in_rows, next_in_rows
 
 LEAST_IOU = 1e-3  # where a target's overlaps are lower, rounding decides: it is compared with every anchor
@@ -173,20 +174,6 @@ class _Bounds:
         need = (least / (1 + least)).unsqueeze(1) * (sides.prod(-1) + (shapes.sides - 2 * slack).clamp(min=0).prod(-1))
         apart = (sides + grown) / 2 + slack - need.unsqueeze(-1) / shared.flip(-1)
         place = self.place[row]
-        low = (place - apart / shapes.stride).ceil().clamp(min=0)
-        high = (place + apart / shapes.stride).floor().minimum(shapes.last_cell)
-        count = (high - low + 1).clamp(min=0)
-        possible = (shared.prod(-1) >= need) & (count.prod(-1) > 0)
-        place_of, shape = possible.nonzero(as_tuple=True)
-        return self._enumerate(place_of, shape, low[possible].long(), count[possible].long())
-
-    def _enumerate(self, place: Tensor, shape: Tensor, low: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-        """The cells of rectangles: from ``low`` (m, 2) on, ``count`` (m, 2) columns and rows."""
-        cells = count.prod(-1)
-        steps = self.shapes.steps[shape]
-        first = self.shapes.first[shape] + (low * steps).sum(-1)
-        table = torch.stack([place, first, count[:, 0], cells.cumsum(0) - cells, *steps.unbind(-1)], dim=-1)
-        place, first, columns, start, step, line = table.repeat_interleave(cells, dim=0).unbind(-1)
-        within = torch.arange(len(place), device=place.device) - start
-        y = within // columns
-        return place, first + (within - y * columns) * step + y * line
+        reach = apart / shapes.stride
+        found, _, anchor = anchors_between(place - reach, place + reach, shared.prod(-1) >= need, shapes)
+        return found, anchor

@@ -8,6 +8,7 @@ from torch import Tensor
 from boxwright.anchors import AnchorLevel, Anchors
 from boxwright.boxes import at_least_float32, paired_iou
 from boxwright.matching._common import check_targets, matchable, set_aside_ignored
+from boxwright.matching._overlaps import best_of
 from boxwright.types import Matches
 
 
@@ -44,9 +45,12 @@ def match_atss(
     candidates = _candidates(anchors, boxes, top)  # (B, G, C)
     iou, positive = _select(anchors.boxes[candidates], boxes)
     positive &= matchable(labels, ignore).unsqueeze(-1)
-    gt_index, best = _resolve(candidates, iou, positive, total)
-    state = set_aside_ignored((best > 0).to(torch.int8), anchors.boxes, boxes, labels, ignore, ignore_ioa)
-    return Matches(gt_index, state, best)
+    image, target, candidate = positive.nonzero(as_tuple=True)
+    place = image * total + candidates[image, target, candidate]
+    best = best_of(place, iou[image, target, candidate], target, images * total)
+    overlap, gt_index = best.iou.view(images, total), best.partner.view(images, total)
+    state = set_aside_ignored((overlap > 0).to(torch.int8), anchors.boxes, boxes, labels, ignore, ignore_ioa)
+    return Matches(gt_index, state, overlap.float())
 
 
 def _candidates(anchors: Anchors, boxes: Tensor, top: int) -> Tensor:
@@ -94,17 +98,3 @@ def _select(candidates: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     centres = (candidates[..., :2] + candidates[..., 2:]) / 2
     inside = ((centres > targets[..., :2]) & (centres < targets[..., 2:])).all(-1)
     return iou, (iou >= iou.mean(-1, keepdim=True) + spread) & inside
-
-
-def _resolve(candidates: Tensor, iou: Tensor, positive: Tensor, total: int) -> tuple[Tensor, Tensor]:
-    """The target (B, A) with the highest IoU among those that want an anchor, and that IoU; 0 and 0 for the unwanted.
-
-    IoU and target share one integer key, whose maximum decides ties for the earlier target.
-    """
-    images, targets = iou.shape[:2]
-    rank = torch.arange(targets, 0, -1, device=iou.device).view(1, -1, 1)
-    key = torch.where(positive, (iou.float().view(torch.int32).long() << 32) | rank, 0)
-    best = torch.zeros(images, total, dtype=torch.int64, device=iou.device)
-    best.scatter_reduce_(1, candidates.flatten(1), key.flatten(1), "amax")
-    gt_index = torch.where(best > 0, targets - (best & 0xFFFFFFFF), 0)
-    return gt_index, (best >> 32).to(torch.int32).view(torch.float32)

@@ -1,0 +1,23 @@
+"""The highest values of each row: exactly as many as asked for, and the earlier of equal ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def highest(values: Tensor, eligible: Tensor, count: Tensor | int) -> Tensor:
+    """(B, A) bool: the ``count`` highest of the eligible values of each row, or all of them where there are fewer.
+
+    values (B, A) float, eligible (B, A) bool, count int or (B, 1). Ties go to the earlier column on every device.
+    """
+    wanted = torch.as_tensor(count, device=values.device).expand(len(values), 1).clamp(max=values.shape[1])
+    most = int(wanted.max()) if wanted.numel() else 0
+    if most == 0:
+        return torch.zeros_like(eligible)
+    ranked = values.masked_fill(~eligible, -torch.inf)
+    last = ranked.topk(most, dim=1).values.gather(1, (wanted - 1).clamp(min=0))  # the lowest that is still wanted
+    above = ranked > last
+    equal = (ranked == last) & eligible
+    room = wanted - above.sum(1, keepdim=True)
+    return (above | (equal & (equal.cumsum(1) <= room))) & (wanted > 0)
