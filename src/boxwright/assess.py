@@ -48,13 +48,14 @@ def evaluate_run(
     classes: Sequence[str] | None = None,
     voc_one_based: bool | None = None,
     nms: str | None = None,
+    nms_agnostic: bool | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Assessment:
     """Detect on a split, measure, keep the detections in the run's predictions/, and write its report.html.
 
     Raises DataError and RecipeError.
     """
-    detector = _load(run, nms)
+    detector = _load(run, nms=nms, nms_agnostic=nms_agnostic)
     recipe = detector.recipe
     dataset = read_dataset(
         data,
@@ -79,11 +80,12 @@ def predict_to_folder(
     *,
     score: float | None = None,
     nms: str | None = None,
+    nms_agnostic: bool | None = None,
     save_images: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
     """Write detections.json (COCO results) and, if asked, the drawn images; a line on each file, faults included."""
-    detector = _load(run, nms)
+    detector = _load(run, nms=nms, nms_agnostic=nms_agnostic)
     folder.mkdir(parents=True, exist_ok=True)
     names = _drawing_names(files)
     entries: list[dict[str, Any]] = []
@@ -101,11 +103,10 @@ def predict_to_folder(
     return lines
 
 
-def _load(run: str | Path, nms: str | None) -> DenseDetector:
-    """The run's detector, with another NMS if one is named."""
+def _load(run: str | Path, **options: Any) -> DenseDetector:
+    """The run's detector, with other values for the recipe keys of its prediction, where they are given."""
     detector = load(run)
-    if nms is not None:
-        detector.recipe = detector.recipe.replace(nms=nms)
+    detector.recipe = detector.recipe.replace(**{key: value for key, value in options.items() if value is not None})
     return detector
 
 

@@ -25,7 +25,18 @@ Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set in VOC, C
 Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key.")]
 Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="These classes alone, in this order.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
-NmsOption = Annotated[str | None, typer.Option("--nms", metavar="KIND", help="iou or diou, instead of the recipe's.")]
+NmsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--nms",
+        metavar="KIND",
+        help="Instead of the recipe's: iou, diou, soft_linear, soft_gaussian, cluster_iou or cluster_soft.",
+    ),
+]
+AgnosticOption = Annotated[
+    bool | None,
+    typer.Option("--nms-agnostic/--nms-per-class", help="Whether classes suppress one another; default the recipe's."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -125,6 +136,7 @@ def evaluate(
     classes: Classes = None,
     settings: Settings = [],  # noqa: B006
     nms: NmsOption = None,
+    nms_agnostic: AgnosticOption = None,
     json: JsonFile = None,
     save_detections: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the detections as COCO results JSON.")
@@ -139,11 +151,12 @@ def evaluate(
     console = Console()
     options = _data_options(settings, classes)
     if source.suffix == ".json":
-        if nms is not None:
+        if nms is not None or nms_agnostic is not None:
             raise RecipeError("--nms is for runs: the detections of a file are evaluated as they are")
         table, dataset, kept = _evaluate_file(source, data, split, options)
     else:
-        table, dataset, kept = _evaluate_run(source, data, split, options, nms, console)
+        options |= {"nms": nms, "nms_agnostic": nms_agnostic}
+        table, dataset, kept = _evaluate_run(source, data, split, options, console)
     if left_out := dataset.left_out.summary():
         console.print(left_out, style="yellow", highlight=False, soft_wrap=True, markup=False)
     render_metrics(table, console)
@@ -166,6 +179,7 @@ def predict(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; default RUN/predictions.")] = None,
     score: Annotated[float | None, typer.Option(help="Lowest score to keep; default the recipe's, 0.3.")] = None,
     nms: NmsOption = None,
+    nms_agnostic: AgnosticOption = None,
     save_images: Annotated[bool, typer.Option("--save-images", help="Also draw the detections.")] = False,
 ) -> None:
     """Find objects in images: COCO results JSON, and drawn images."""
@@ -178,8 +192,9 @@ def predict(
 
     console = Console()
     folder = out or Run.of(run).predictions
+    options: dict[str, Any] = {"score": score, "nms": nms, "nms_agnostic": nms_agnostic, "save_images": save_images}
     with bar("predicting", console) as advance:
-        lines = predict_to_folder(run, files, folder, score=score, nms=nms, save_images=save_images, advance=advance)
+        lines = predict_to_folder(run, files, folder, advance=advance, **options)
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     console.print(f"the detections are in {folder / 'detections.json'}", highlight=False, soft_wrap=True, markup=False)
@@ -240,13 +255,13 @@ def _evaluate_file(source: Path, data: Path, split: str, options: dict[str, Any]
 
 
 def _evaluate_run(
-    source: Path, data: Path, split: str, options: dict[str, Any], nms: str | None, console: Console
+    source: Path, data: Path, split: str, options: dict[str, Any], console: Console
 ) -> tuple[Any, Any, Any]:
     """Metrics, data set and detections of a run, which gets its report."""
     from boxwright.assess import evaluate_run
 
     with bar("evaluating", console) as advance:
-        assessment = evaluate_run(source, data, split, nms=nms, advance=advance, **options)
+        assessment = evaluate_run(source, data, split, advance=advance, **options)
     for name, fault in assessment.faults.items():
         console.print(f"left out {name}: {fault}", style="yellow", highlight=False, soft_wrap=True, markup=False)
     console.print(f"the report is in {assessment.report}", highlight=False, soft_wrap=True, markup=False)

@@ -20,7 +20,7 @@ from boxwright.coding import BoxCoder
 from boxwright.data.images import decode_image
 from boxwright.data.transforms import Frame, resample
 from boxwright.models.backbones import fold_batch_norm
-from boxwright.nms import NmsKind, batched_nms, vote_boxes
+from boxwright.nms import NmsKind, suppress, vote_boxes
 from boxwright.recipes import Recipe
 from boxwright.types import DenseOutputs, Detections
 
@@ -106,11 +106,13 @@ class DenseDetector(nn.Module):
         best, anchor, labels = self._candidates(scores, least)
         boxes = self.coder.decode(self.anchors.boxes[anchor], deltas[anchor].float())
         boxes = clip_boxes(boxes, (self.recipe.image_size, self.recipe.image_size))
-        keep = batched_nms(boxes, best, labels, self.recipe.nms_threshold, kind)[: self.recipe.max_detections]
+        threshold, agnostic = self.recipe.nms_threshold, self.recipe.nms_agnostic
+        keep, left = suppress(boxes, best, labels, threshold, kind, least_score=least, agnostic=agnostic)
+        keep, left = keep[: self.recipe.max_detections], left[: self.recipe.max_detections]
         found = boxes[keep]
         if self.recipe.vote:
             found = vote_boxes(found, labels[keep], boxes, best, labels, self.recipe.vote)
-        return Detections(found, best[keep], labels[keep])
+        return Detections(found, left, labels[keep])
 
     def _candidates(self, scores: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
         """Scores, anchors and labels (n,) of the best pairs of an anchor and a class, which go into NMS."""

@@ -1,0 +1,14 @@
+"""Non-maximum suppression: the boxes that stay, out of many on the same objects.
+
+Every function takes boxes (n, 4), scores (n,) and labels (n,), n = 0 included, computes in at least float32, and lets
+only boxes of the same label act on one another unless told ``agnostic=True``. A box is suppressed by an overlap above
+the threshold, not at it; the lower index counts as better among equal scores.
+"""
+
+from boxwright.nms.cluster import cluster_nms, cluster_soft_nms
+from boxwright.nms.hard import batched_nms
+from boxwright.nms.kinds import NmsKind, suppress
+from boxwright.nms.soft import soft_nms
+from boxwright.nms.vote import vote_boxes
+
+__all__ = ["NmsKind", "batched_nms", "cluster_nms", "cluster_soft_nms", "soft_nms", "suppress", "vote_boxes"]

@@ -1,0 +1,105 @@
+"""Suppression of all boxes at a time, repeated until nothing changes (Cluster-NMS, arXiv 2005.03572, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from boxwright.boxes import at_least_float32
+from boxwright.nms._candidates import NmsOverlap, check_candidates, check_overlap, close_pairs, crossing_pairs, overlap
+
+# The best of many boxes, which are settled before the others are looked at.
+_HEAD = 128
+
+
+@torch.no_grad()
+def cluster_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    iou: float = 0.5,
+    kind: NmsOverlap = "iou",
+    *,
+    beta: float = 1.0,
+    agnostic: bool = False,
+) -> Tensor:
+    """Indices (m,) of the boxes that stay, by falling score: the same as ``batched_nms``, found in parallel.
+
+    A box stays unless a better one that stays suppresses it: iterated to its fixed point, which is the greedy result,
+    in as many rounds as the longest chain of suppressions. Of many boxes the best are settled first, since they
+    suppress most of a crowd's others. Arguments and errors are those of ``batched_nms``.
+    """
+    check_overlap(kind, beta)
+    check_candidates(boxes, scores, labels, iou)
+    order = scores.argsort(descending=True, stable=True)
+    boxes, labels = at_least_float32(boxes.index_select(0, order)), labels.index_select(0, order)
+    if agnostic:
+        labels = torch.zeros_like(labels)
+
+    def suppresses(a: Tensor, b: Tensor) -> Tensor:
+        return overlap(a, b, kind, beta) > iou
+
+    if len(boxes) <= 4 * _HEAD:
+        return order[_settle(boxes, labels, iou, suppresses)]
+    head = _settle(boxes[:_HEAD], labels[:_HEAD], iou, suppresses)
+    first, second = crossing_pairs(boxes[head], labels[head], boxes[_HEAD:], labels[_HEAD:], iou)
+    first, second = head[first], second + _HEAD
+    left = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    left[:_HEAD] = False
+    left[second[suppresses(boxes.index_select(0, first), boxes.index_select(0, second))]] = False
+    tail = left.nonzero().squeeze(1)
+    return order[torch.cat([head, tail[_settle(boxes[tail], labels[tail], iou, suppresses)]])]
+
+
+@torch.no_grad()
+def cluster_soft_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    iou: float = 0.5,
+    *,
+    sigma: float = 0.2,
+    least_score: float = 0.001,
+    agnostic: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Indices (m,) and new scores (m,), falling, of the boxes whose new score is above ``least_score``.
+
+    The score penalty of Cluster-NMS: a score falls by exp(-IoU^2 / ``sigma``) for each better box that
+    ``cluster_nms`` keeps; a kept box has that too, of those it overlaps by no more than ``iou``. Unlike ``soft_nms``,
+    no score depends on another's new one. Raises ValueError for a sigma not above 0, a threshold or shapes.
+    """
+    check_candidates(boxes, scores, labels, iou)
+    if not sigma > 0:
+        raise ValueError(f"Expected a sigma above 0 but got {sigma}")
+    order = scores.argsort(descending=True, stable=True)
+    boxes, labels = at_least_float32(boxes[order]), labels[order]
+    better, worse = close_pairs(boxes, torch.zeros_like(labels) if agnostic else labels, 0.0)
+    overlaps = overlap(boxes[better], boxes[worse])
+    suppresses = overlaps > iou
+    kept = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    kept[_fixed_point(better[suppresses], worse[suppresses], len(boxes))] = True
+    penalty = torch.zeros_like(boxes[:, 0]).index_add(0, worse, torch.where(kept[better], overlaps**2 / sigma, 0))
+    rescored = at_least_float32(scores[order]) * torch.exp(-penalty)
+    rescored, again = rescored.sort(descending=True, stable=True)
+    stays = rescored > least_score
+    return order[again[stays]], rescored[stays]
+
+
+def _settle(boxes: Tensor, labels: Tensor, iou: float, suppresses: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Places (m,) that stay among boxes by falling score."""
+    better, worse = close_pairs(boxes, labels, iou)
+    pairs = suppresses(boxes.index_select(0, better), boxes.index_select(0, worse)).nonzero().squeeze(1)
+    return _fixed_point(better.index_select(0, pairs), worse.index_select(0, pairs), len(boxes))
+
+
+def _fixed_point(better: Tensor, worse: Tensor, count: int) -> Tensor:
+    """Places (m,) that stay out of ``count`` by falling score, where ``better`` (p,) suppress ``worse`` (p,)."""
+    keep = torch.ones(count, dtype=torch.bool, device=better.device)
+    while True:
+        updated = torch.ones_like(keep)
+        updated[worse[keep.index_select(0, better)]] = False
+        if torch.equal(updated, keep):
+            return keep.nonzero().squeeze(1)
+        keep = updated
