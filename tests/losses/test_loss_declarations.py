@@ -9,6 +9,13 @@ from boxwright import losses
 def test_every_loss_declares_what_it_compares():
     assert losses.available() == {
         "cross_entropy": "softmax",
+        "softmax_focal_loss": "softmax",
+        "poly_loss": "softmax",
+        "seesaw_loss": "softmax",
+        "binary_cross_entropy": "sigmoid",
+        "sigmoid_focal_loss": "sigmoid",
+        "varifocal_loss": "sigmoid",
+        "ghm_loss": "sigmoid",
         "quality_focal_loss": "sigmoid",
         "l1_loss": "deltas",
         "smooth_l1_loss": "deltas",

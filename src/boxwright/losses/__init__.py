@@ -4,27 +4,54 @@ Each declares what it compares: ``info(loss)`` tells, ``available()`` lists them
 """
 
 from boxwright.losses._class_weights import ClassWeighting, class_weights
-from boxwright.losses._reduction import LossInfo, LossKind, Reduction, box_loss, info
-from boxwright.losses.box import (
-    ciou_loss,
-    diou_loss,
-    distribution_focal_loss,
-    giou_loss,
-    iou_loss,
-    l1_loss,
-    smooth_l1_loss,
+from boxwright.losses._reduction import LossInfo, LossKind, Reduction, box_loss, info, initial_state
+from boxwright.losses.box import ciou_loss, diou_loss, giou_loss, iou_loss
+from boxwright.losses.deltas import balanced_l1_loss, focal_l1_loss, l1_loss, l2_loss, smooth_l1_loss
+from boxwright.losses.distribution import distribution_focal_loss
+from boxwright.losses.iou_variants import (
+    alpha_iou_loss,
+    eiou_loss,
+    focal_eiou_loss,
+    inner_iou_loss,
+    mpdiou_loss,
+    siou_loss,
+    wiou_loss,
 )
-from boxwright.losses.classification import cross_entropy, quality_focal_loss
+from boxwright.losses.sigmoid import (
+    binary_cross_entropy,
+    ghm_loss,
+    quality_focal_loss,
+    sigmoid_focal_loss,
+    varifocal_loss,
+)
+from boxwright.losses.softmax import cross_entropy, poly_loss, seesaw_loss, softmax_focal_loss
 
 _LOSSES = (
     cross_entropy,
+    softmax_focal_loss,
+    poly_loss,
+    seesaw_loss,
+    binary_cross_entropy,
+    sigmoid_focal_loss,
     quality_focal_loss,
+    varifocal_loss,
+    ghm_loss,
     l1_loss,
+    l2_loss,
     smooth_l1_loss,
+    balanced_l1_loss,
+    focal_l1_loss,
     iou_loss,
     giou_loss,
     diou_loss,
     ciou_loss,
+    eiou_loss,
+    focal_eiou_loss,
+    siou_loss,
+    alpha_iou_loss,
+    wiou_loss,
+    mpdiou_loss,
+    inner_iou_loss,
     distribution_focal_loss,
 )
 
@@ -39,17 +66,35 @@ __all__ = [
     "LossInfo",
     "LossKind",
     "Reduction",
+    "alpha_iou_loss",
     "available",
+    "balanced_l1_loss",
+    "binary_cross_entropy",
     "box_loss",
     "ciou_loss",
     "class_weights",
     "cross_entropy",
     "diou_loss",
     "distribution_focal_loss",
+    "eiou_loss",
+    "focal_eiou_loss",
+    "focal_l1_loss",
+    "ghm_loss",
     "giou_loss",
     "info",
+    "initial_state",
+    "inner_iou_loss",
     "iou_loss",
     "l1_loss",
+    "l2_loss",
+    "mpdiou_loss",
+    "poly_loss",
     "quality_focal_loss",
+    "seesaw_loss",
+    "sigmoid_focal_loss",
+    "siou_loss",
     "smooth_l1_loss",
+    "softmax_focal_loss",
+    "varifocal_loss",
+    "wiou_loss",
 ]

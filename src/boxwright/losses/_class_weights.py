@@ -25,7 +25,7 @@ def class_weights(counts: Tensor, scheme: ClassWeighting, *, beta: float = 0.999
         raise ValueError(f"Expected counts (K,) of at least 0 and beta in 0..1 but got {counts} and {beta}")
     occurs = counts > 0
     if not occurs.any():
-        return torch.ones(len(counts))
+        return torch.ones(len(counts), device=counts.device)
     counts = counts[occurs].double()
     share = counts / counts.sum()
     if scheme == "inverse":
@@ -36,6 +36,6 @@ def class_weights(counts: Tensor, scheme: ClassWeighting, *, beta: float = 0.999
         raw = 1 / (1.1 + share).log()
     else:
         raw = (1 - beta) / (1 - beta**counts)
-    weights = torch.ones(len(occurs))
+    weights = torch.ones(len(occurs), device=counts.device)
     weights[occurs] = (raw / raw.mean()).float()
     return weights

@@ -16,6 +16,7 @@ P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
 Reduction = Literal["none", "sum", "mean"]
+ElementReduction = Literal["none", "rows", "sum", "mean"]
 BoxSpace = Literal["boxes", "deltas"]
 LossKind = Literal["boxes", "deltas", "distribution", "sigmoid", "softmax"]
 
@@ -30,6 +31,10 @@ class LossInfo:
     """Classification by float targets (N, K), the quality of each positive, instead of class indices."""
     default_weight: float = 1.0
     """Its weight beside the classification loss where the recipe says nothing."""
+    normalised: bool = False
+    """Its elements add up to the loss of the batch: no count of anchors divides it."""
+    state: Callable[..., Tensor | None] | None = None
+    """``(classes, **bound options)`` -> what its ``state`` argument starts from; None: it has no such argument."""
 
 
 def marked(info: LossInfo) -> Callable[[F], F]:
@@ -62,6 +67,15 @@ def info(loss: Callable[..., Tensor]) -> LossInfo:
     return found
 
 
+def initial_state(loss: Callable[..., Tensor], classes: int) -> Tensor | None:
+    """What the ``state`` argument of a loss, options bound or not, starts from; None: the loss keeps nothing.
+
+    A loss with a state takes it as a keyword and updates it in place. Raises ValueError as ``info`` does.
+    """
+    start = info(loss).state
+    return None if start is None else start(classes, **getattr(loss, "keywords", {}))
+
+
 def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Run a loss in at least float32 with autocast off."""
 
@@ -89,3 +103,13 @@ def reduce(loss: Tensor, reduction: Reduction) -> Tensor:
     if reduction == "mean":
         return loss.sum() / max(loss.numel(), 1)
     raise ValueError(f"Expected a reduction out of {get_args(Reduction)} but got {reduction!r}")
+
+
+def reduce_elements(loss: Tensor, reduction: ElementReduction) -> Tensor:
+    """``reduce`` for losses (N, K), with "rows": the sum over the classes, (N,)."""
+    return loss.sum(-1) if reduction == "rows" else reduce(loss, reduction)
+
+
+def power(base: Tensor, exponent: float) -> Tensor:
+    """``base ** exponent`` for a base of at least 0, whose gradient is finite at 0 for every exponent of at least 0."""
+    return base.clamp(min=torch.finfo(base.dtype).tiny).pow(exponent) if exponent else torch.ones_like(base)

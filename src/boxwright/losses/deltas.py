@@ -1,0 +1,97 @@
+"""Losses of encoded boxes: plain functions ``f(pred, target, ..., reduction="none")``, (N, 4) -> (N,).
+
+Each is a function of d = |pred - target|, summed over the 4 coordinates. Leading dimensions are free. Value and
+gradient are finite wherever d^2 is within float32.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from boxwright.losses._pairs import check_pairs
+from boxwright.losses._reduction import Reduction, box_loss, full_precision, reduce
+
+# Beyond it exp(gamma / alpha) of the balanced L1 leaves float32.
+_MAX_BALANCE = 80.0
+
+
+@box_loss(space="deltas")
+@full_precision
+def l1_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
+    """d."""
+    check_pairs(pred, target)
+    return reduce((pred - target).abs().sum(-1), reduction)
+
+
+@box_loss(space="deltas")
+@full_precision
+def l2_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
+    """d^2, without the factor 1/2."""
+    check_pairs(pred, target)
+    return reduce((pred - target).square().sum(-1), reduction)
+
+
+@box_loss(space="deltas")
+@full_precision
+def smooth_l1_loss(pred: Tensor, target: Tensor, beta: float = 1.0, reduction: Reduction = "none") -> Tensor:
+    """Smooth L1 (Fast R-CNN, arXiv 1504.08083, eq. 3): d^2 / (2 beta) where d < beta, else d - beta / 2.
+
+    beta = 0 is L1. Raises ValueError for beta < 0.
+    """
+    check_pairs(pred, target)
+    if beta < 0:
+        raise ValueError(f"Expected beta >= 0 but got {beta}")
+    return reduce(functional.smooth_l1_loss(pred, target, reduction="none", beta=beta).sum(-1), reduction)
+
+
+@box_loss(space="deltas")
+@full_precision
+def balanced_l1_loss(
+    pred: Tensor,
+    target: Tensor,
+    alpha: float = 0.5,
+    gamma: float = 1.5,
+    beta: float = 1.0,
+    reduction: Reduction = "none",
+) -> Tensor:
+    """Balanced L1 (Libra R-CNN, arXiv 1904.02701): smooth L1 with a steeper middle, so that good boxes count for more.
+
+    The slope is alpha ln(b d / beta + 1) where d < beta and gamma beyond, with b = exp(gamma / alpha) - 1 joining them.
+    The paper has beta = 1; other values are beta L(d / beta), which keeps value and slope continuous (a common variant
+    with ln(b d / beta + 1) inside alone does not). A small alpha promotes good boxes, gamma bounds the bad ones.
+    Raises ValueError unless all three are above 0 and gamma / alpha is at most 80.
+    """
+    check_pairs(pred, target)
+    if not (min(alpha, gamma, beta) > 0 and gamma <= _MAX_BALANCE * alpha):
+        raise ValueError(
+            f"Expected alpha, gamma, beta > 0 with gamma / alpha <= 80 but got {alpha}, {gamma} and {beta}"
+        )
+    b = math.expm1(gamma / alpha)
+    d = (pred - target).abs()
+    near = d.clamp(max=beta)
+    curve = alpha * ((near + beta / b) * torch.log1p(b / beta * near) - near)
+    return reduce((curve + gamma * (d - near)).sum(-1), reduction)
+
+
+@box_loss(space="deltas")
+@full_precision
+def focal_l1_loss(pred: Tensor, target: Tensor, beta: float = 0.8, reduction: Reduction = "none") -> Tensor:
+    """Focal L1 (arXiv 2101.08158): the slope rises from 0 to 1 at d = 1 / (e beta) and falls to a constant from d = 1.
+
+    The slope is -alpha d ln(beta d) up to 1 and -alpha ln(beta) beyond, with alpha = e beta; the loss is its integral,
+    -alpha d^2 (2 ln(beta d) - 1) / 4 up to 1. Errors above 1 pull less the larger ``beta``, at 1 not at all.
+    Raises ValueError for beta outside 1 / e..1, where the slope has no peak below 1 or is negative.
+    """
+    check_pairs(pred, target)
+    if not 1 / math.e <= beta <= 1:
+        raise ValueError(f"Expected beta in 1 / e..1 but got {beta}")
+    alpha = math.e * beta
+    d = (pred - target).abs()
+    near = d.clamp(max=1)
+    log = torch.log(beta * near.clamp(min=torch.finfo(near.dtype).tiny))
+    curve = alpha / 4 * near.square() * (1 - 2 * log)
+    return reduce((curve - alpha * math.log(beta) * (d - near)).sum(-1), reduction)

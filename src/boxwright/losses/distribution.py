@@ -1,0 +1,29 @@
+"""Losses of boxes that are predicted as distributions over bins."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from boxwright.losses._reduction import LossInfo, Reduction, full_precision, marked, reduce
+
+
+@marked(LossInfo("distribution"))
+@full_precision
+def distribution_focal_loss(logits: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
+    """Distribution focal loss (GFL, arXiv 2006.04388, eq. 6), (N, 4, bins) and (N, 4) -> (N,), the mean of the 4 sides.
+
+    ``target`` is a distance in bins (``DistributionCoder.distances``), limited to 0..bins - 1: cross entropy with its
+    two neighbouring bins, weighted by nearness. Raises ValueError for other shapes.
+    """
+    bins = logits.shape[-1]
+    if logits.shape[:-1] != target.shape or bins < 2:
+        raise ValueError(
+            f"Expected logits (N, 4, bins) and target (N, 4) but got {tuple(logits.shape)} and {tuple(target.shape)}"
+        )
+    target = target.clamp(0, bins - 1).unsqueeze(-1)
+    below = target.floor().clamp(max=bins - 2)
+    log_p = logits.log_softmax(-1)
+    neighbours = log_p.gather(-1, torch.cat([below, below + 1], dim=-1).long())
+    share = target - below
+    return reduce(-(neighbours * torch.cat([1 - share, share], dim=-1)).sum(-1).mean(-1), reduction)

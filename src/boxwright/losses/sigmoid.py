@@ -1,0 +1,216 @@
+"""Losses of sigmoid classifiers: ``f(logits, targets, ..., reduction="none")``, logits (N, K) -> (N, K).
+
+Targets are class indices int64 (N,), K for background and -1 for ignored (loss 0, without gradient), or float (N, K).
+The reduction "rows" sums over the classes, (N,). Leading dimensions are free.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from boxwright.losses._focal import SigmoidFocal
+from boxwright.losses._reduction import (
+    ElementReduction,
+    LossInfo,
+    full_precision,
+    marked,
+    power,
+    reduce,
+    reduce_elements,
+)
+
+
+@marked(LossInfo("sigmoid"))
+@full_precision
+def binary_cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    label_smoothing: float = 0.0,
+    weight: Tensor | None = None,
+    reduction: ElementReduction = "none",
+) -> Tensor:
+    """-w_k t ln p - (1 - t) ln(1 - p), each class on its own.
+
+    ``label_smoothing`` s moves targets to t (1 - s) + s / 2, halfway between the two outcomes at s = 1. ``weight``
+    (K,) scales the positive part of each class. Raises ValueError for other shapes or a smoothing outside 0..1.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"Expected label_smoothing in 0..1 but got {label_smoothing}")
+    targets, counted = _dense_targets(logits, targets)
+    targets = targets * (1 - label_smoothing) + label_smoothing / 2
+    loss = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none", pos_weight=weight)
+    return reduce_elements(loss * counted, reduction)
+
+
+@marked(LossInfo("sigmoid"))
+@full_precision
+def sigmoid_focal_loss(
+    logits: Tensor,
+    targets: Tensor,
+    alpha: float | Tensor | Literal["batch"] | None = 0.25,
+    gamma: float = 2.0,
+    reduction: ElementReduction = "none",
+) -> Tensor:
+    """-alpha_t (1 - p_t)^gamma ln p_t (focal loss, arXiv 1708.02002, eq. 5).
+
+    ``alpha`` weighs positives and 1 - alpha negatives: a number, a tensor (K,) with one for each class, None for no
+    weights, or "batch" for the share of negatives among this call's elements (so that a call without positives costs
+    nothing). With gamma = 0 and alpha = None it is binary cross entropy. On class indices memory is that of one
+    gradient, which cannot be differentiated again (RuntimeError); ``alpha`` gets no gradient there.
+    Raises ValueError for alpha outside 0..1, gamma < 0, labels outside -1..K, or other shapes.
+    """
+    if gamma < 0:
+        raise ValueError(f"Expected gamma >= 0 but got {gamma}")
+    _check(logits, targets)
+    positive, negative = _focal_weights(alpha, logits, targets)
+    if targets.is_floating_point():
+        p = logits.sigmoid()
+        cross_entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        distance = targets * (1 - p) + (1 - targets) * p
+        weight = targets * positive + (1 - targets) * negative
+        return reduce_elements(weight * power(distance, gamma) * cross_entropy, reduction)
+    by_row = reduction != "none"
+    flat = logits.reshape(-1, logits.shape[-1])
+    loss: Tensor = SigmoidFocal.apply(flat, targets.flatten(), positive, negative, gamma, by_row)
+    loss = loss.reshape(targets.shape if by_row else logits.shape)
+    if reduction == "rows":
+        return loss
+    return loss.sum() / max(logits.numel(), 1) if reduction == "mean" else reduce(loss, reduction)
+
+
+@marked(LossInfo("sigmoid", soft_targets=True))
+@full_precision
+def quality_focal_loss(
+    logits: Tensor, targets: Tensor, beta: float = 2.0, reduction: ElementReduction = "none"
+) -> Tensor:
+    """Quality focal loss (GFL, arXiv 2006.04388, eq. 5): |t - p|^beta x binary cross entropy(p, t).
+
+    Float targets hold each positive's IoU at its class and 0 elsewhere. The gradient flows through both factors.
+    Raises ValueError for beta < 1, whose gradient is unbounded, and for other shapes.
+    """
+    if beta < 1:
+        raise ValueError(f"Expected beta >= 1 but got {beta}")
+    targets, counted = _dense_targets(logits, targets)
+    distance = (targets - logits.sigmoid()).abs()
+    loss = distance.pow(beta) * functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return reduce_elements(loss * counted, reduction)
+
+
+@marked(LossInfo("sigmoid", soft_targets=True))
+@full_precision
+def varifocal_loss(
+    logits: Tensor, targets: Tensor, alpha: float = 0.75, gamma: float = 2.0, reduction: ElementReduction = "none"
+) -> Tensor:
+    """Varifocal loss (VarifocalNet, arXiv 2008.13367, eq. 2), asymmetric: only negatives are scaled down.
+
+    q x binary cross entropy(p, q) for a positive of quality q > 0, and -alpha p^gamma ln(1 - p) where q = 0: a positive
+    whose box misses its target (q = 0) is taught as a negative. The gradient flows through p^gamma too.
+    Raises ValueError for alpha or gamma < 0, and for other shapes.
+    """
+    if alpha < 0 or gamma < 0:
+        raise ValueError(f"Expected alpha and gamma of at least 0 but got {alpha} and {gamma}")
+    targets, counted = _dense_targets(logits, targets)
+    weight = torch.where(targets > 0, targets, alpha * power(logits.sigmoid(), gamma))
+    loss = weight * functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return reduce_elements(loss * counted, reduction)
+
+
+def _no_density(_classes: int, bins: int = 30, momentum: float = 0.0, **_: Any) -> Tensor | None:
+    return torch.zeros(bins) if momentum else None
+
+
+@marked(LossInfo("sigmoid", normalised=True, state=_no_density))
+@full_precision
+def ghm_loss(
+    logits: Tensor,
+    targets: Tensor,
+    bins: int = 30,
+    momentum: float = 0.0,
+    state: Tensor | None = None,
+    reduction: ElementReduction = "none",
+) -> Tensor:
+    """GHM-C (arXiv 1811.05181): binary cross entropy / gradient density, whose sum is the loss of the batch.
+
+    The density of an element is the number of elements whose |p - t| falls into its bin, times the number of bins that
+    hold any (the paper multiplies by all ``bins``; with no bin empty that is the same). Elements of ignored rows are
+    not counted. Do not divide by a number of positives: the densities add up to that of all elements already.
+
+    With ``momentum`` the counts are an exponential mean, kept in ``state`` float (bins,) and updated in
+    place. A state of zeros starts from the first batch's counts, so that no first steps are too large.
+    Raises ValueError for bins < 1, momentum outside 0..1, a momentum without its state, or other shapes.
+    """
+    _check_density(bins, momentum, state)
+    targets, counted = _dense_targets(logits, targets)
+    distance = (logits.detach().sigmoid() - targets).abs()
+    place = (distance * bins).long().clamp(max=bins - 1)
+    found = torch.bincount(place[counted.expand_as(place) > 0], minlength=bins)
+    density = found.to(logits.dtype)
+    if state is not None and momentum:
+        if found.any():
+            state.copy_(state.lerp(density.to(state.dtype), 1 - momentum) if state.any() else density)
+        density = state.to(logits.dtype)
+    weight = torch.where(found > 0, 1 / density, 0) / (found > 0).sum().clamp(min=1)
+    loss = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return reduce_elements(loss * weight[place] * counted, reduction)
+
+
+def _focal_weights(
+    alpha: float | Tensor | Literal["batch"] | None, logits: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weights of positives and of negatives, () or (K,)."""
+    if alpha is None:
+        return logits.new_ones(()), logits.new_ones(())
+    if isinstance(alpha, str):
+        if alpha != "batch":
+            raise ValueError(f"Expected alpha to be a number, a tensor (K,), 'batch' or None but got {alpha!r}")
+        return _balance(logits, targets)
+    weight = torch.as_tensor(alpha, dtype=logits.dtype, device=logits.device)
+    if weight.shape not in ((), logits.shape[-1:]) or not ((weight >= 0) & (weight <= 1)).all():
+        raise ValueError(f"Expected alpha in 0..1, a number or (K,), but got {alpha}")
+    return weight, 1 - weight
+
+
+def _balance(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares of negatives and of positives among the elements that count, ()."""
+    if targets.is_floating_point():
+        elements, positives = logits.new_tensor(targets.numel()), (targets > 0).sum()
+    else:
+        elements = (targets >= 0).sum() * logits.shape[-1]
+        positives = ((targets >= 0) & (targets < logits.shape[-1])).sum()
+    share = positives.to(logits.dtype) / elements.clamp(min=1)
+    return 1 - share, share
+
+
+def _check_density(bins: int, momentum: float, state: Tensor | None) -> None:
+    if bins < 1 or not 0 <= momentum < 1:
+        raise ValueError(f"Expected bins >= 1 and momentum in 0..1 but got {bins} and {momentum}")
+    if momentum and (state is None or state.shape != (bins,) or not state.is_floating_point()):
+        found = None if state is None else f"{state.dtype} {tuple(state.shape)}"
+        raise ValueError(f"Expected a state float ({bins},) with momentum {momentum} but got {found}")
+
+
+def _check(logits: Tensor, targets: Tensor) -> None:
+    if targets.shape != (logits.shape if targets.is_floating_point() else logits.shape[:-1]):
+        raise ValueError(
+            f"Expected logits (N, K) and targets int64 (N,) or float (N, K) but got {tuple(logits.shape)} and "
+            f"{targets.dtype} {tuple(targets.shape)}"
+        )
+    if targets.is_floating_point() or not targets.numel():
+        return
+    low, high = torch.stack(targets.aminmax()).tolist()  # one wait for the device
+    if low < -1 or high > logits.shape[-1]:
+        raise ValueError(f"Expected labels in -1..{logits.shape[-1]} (K is background) but got {low}..{high}")
+
+
+def _dense_targets(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets as float (N, K), and which rows count, (N, 1)."""
+    _check(logits, targets)
+    if targets.is_floating_point():
+        return targets, torch.ones_like(logits[..., :1])
+    classes = torch.arange(logits.shape[-1], device=logits.device)
+    dense = (targets.unsqueeze(-1) == classes).to(logits.dtype)
+    return dense, (targets >= 0).unsqueeze(-1).to(logits.dtype)

@@ -1,0 +1,138 @@
+"""Losses of softmax classifiers: ``f(logits, targets, ..., reduction="none")``, logits (N, K) and int64 (N,) -> (N,).
+
+A target of -1 is ignored: its loss is 0, without gradient. Leading dimensions are free.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from boxwright.losses._cross_entropy import CrossEntropy
+from boxwright.losses._reduction import LossInfo, Reduction, full_precision, marked, power, reduce
+
+# The compensation of seesaw loss divides by a score of at least this much.
+_LEAST_LOG_SCORE = math.log(0.01)
+
+
+@marked(LossInfo("softmax"))
+@full_precision
+def cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    label_smoothing: float = 0.0,
+    weight: Tensor | None = None,
+    reduction: Reduction = "none",
+) -> Tensor:
+    """Softmax cross entropy -w_t ln p_t, with a weight for each class (K,).
+
+    "mean" divides by N, ignored rows included, and not by the sum of weights. ``label_smoothing`` s mixes the uniform
+    distribution into the target, 1 - s of it at its class. Raises ValueError for other shapes.
+    """
+    _check(logits, targets)
+    flat, labels = logits.reshape(-1, logits.shape[-1]), targets.flatten()
+    if label_smoothing:
+        loss = functional.cross_entropy(
+            flat, labels, weight=weight, ignore_index=-1, reduction="none", label_smoothing=label_smoothing
+        )
+    else:
+        loss = CrossEntropy.apply(flat, labels)
+        loss = loss if weight is None else loss * weight[labels.clamp(min=0)]
+    return reduce(loss.reshape(targets.shape), reduction)
+
+
+@marked(LossInfo("softmax"))
+@full_precision
+def softmax_focal_loss(
+    logits: Tensor,
+    targets: Tensor,
+    alpha: Tensor | None = None,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+) -> Tensor:
+    """-alpha_t (1 - p_t)^gamma ln p_t with p the softmax (focal loss, arXiv 1708.02002, eq. 5, over K classes).
+
+    ``alpha`` (K,) holds each class's weight, None means 1; a single number has no meaning where no class is "the
+    negative". Raises ValueError for gamma < 0 or other shapes.
+    """
+    _check(logits, targets)
+    if gamma < 0 or (alpha is not None and alpha.shape != logits.shape[-1:]):
+        shape = None if alpha is None else tuple(alpha.shape)
+        raise ValueError(f"Expected gamma >= 0 and alpha (K,) but got {gamma} and {shape}")
+    log_p = _log_p_of_target(logits, targets)
+    loss = power(-log_p.expm1(), gamma) * -log_p
+    if alpha is not None:
+        loss = loss * alpha[targets.clamp(min=0)]
+    return reduce(loss.masked_fill(targets < 0, 0), reduction)
+
+
+@marked(LossInfo("softmax"))
+@full_precision
+def poly_loss(logits: Tensor, targets: Tensor, epsilon: float = 1.0, reduction: Reduction = "none") -> Tensor:
+    """Poly-1: -ln p_t + epsilon (1 - p_t) (PolyLoss, arXiv 2204.12511). Raises ValueError for other shapes."""
+    _check(logits, targets)
+    log_p = _log_p_of_target(logits, targets)
+    loss = -log_p - epsilon * log_p.expm1()
+    return reduce(loss.masked_fill(targets < 0, 0), reduction)
+
+
+def _no_counts(classes: int, **_: Any) -> Tensor:
+    return torch.zeros(classes, dtype=torch.int64)
+
+
+@marked(LossInfo("softmax", state=_no_counts))
+@full_precision
+def seesaw_loss(
+    logits: Tensor,
+    targets: Tensor,
+    p: float = 0.8,
+    q: float = 2.0,
+    state: Tensor | None = None,
+    reduction: Reduction = "none",
+) -> Tensor:
+    """Seesaw loss (arXiv 2008.10032): cross entropy in which exp(z_j) counts S_ij times for a target i.
+
+    S_ij = min(1, N_j / N_i)^p x max(1, s_j / s_i)^q with N the boxes of each class seen so far, at least 1, and s the
+    softmax, s_i at least 0.01; S is constant in the gradient. ``state`` int64 (K,) holds N; this call's targets are
+    added to it in place before the loss is computed. None: the counts of this call alone.
+
+    A column beyond the state's K is background: it is not counted and S = 1 from and to it, in place of the paper's
+    separate objectness. (Counted, its frequency would take nearly all penalty from false positives.)
+    Raises ValueError for p or q < 0, or other shapes.
+    """
+    _check(logits, targets)
+    columns = logits.shape[-1]
+    state = _no_counts(columns).to(logits.device) if state is None else state
+    if state.shape not in ((columns,), (columns - 1,)) or state.is_floating_point() or p < 0 or q < 0:
+        raise ValueError(
+            f"Expected p, q >= 0 and a state int64 (K,) or (K - 1,) for K = {columns} but got {p}, {q} and "
+            f"{state.dtype} {tuple(state.shape)}"
+        )
+    classes = len(state)
+    known = (targets >= 0) & (targets < classes)
+    state += torch.bincount(targets[known], minlength=classes)
+    label = targets.clamp(0, classes - 1).unsqueeze(-1)
+    log_count = state.clamp(min=1).to(logits.dtype).log()
+    log_score = logits.detach().log_softmax(-1)
+    own_score = log_score.gather(-1, label).clamp(min=_LEAST_LOG_SCORE)
+    log_factor = p * (log_count - log_count[label]).clamp(max=0)
+    log_factor = log_factor + q * (log_score[..., :classes] - own_score).clamp(min=0)
+    log_factor = functional.pad(log_factor * known.unsqueeze(-1), (0, columns - classes))
+    return cross_entropy(logits + log_factor, targets, reduction=reduction)
+
+
+def _check(logits: Tensor, targets: Tensor) -> None:
+    if logits.shape[:-1] != targets.shape or targets.is_floating_point():
+        raise ValueError(
+            f"Expected logits (N, K) and targets int64 (N,) but got {tuple(logits.shape)} and "
+            f"{targets.dtype} {tuple(targets.shape)}"
+        )
+
+
+def _log_p_of_target(logits: Tensor, targets: Tensor) -> Tensor:
+    """ln p_t, (N,); of class 0 where the target is ignored."""
+    return logits.log_softmax(-1).gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
