@@ -199,5 +199,5 @@ def test_random_balanced_is_uniform_and_follows_its_generator():
     share = draw[0].float().mean(0)
     torch.testing.assert_close(share[:4], torch.full((4,), 0.5), atol=0.05, rtol=0)
     torch.testing.assert_close(share[4:], torch.full((6,), 1 / 3), atol=0.05, rtol=0)
-    with pytest.raises(ValueError, match="Expected count >= 1 and a fraction in 0..1"):
+    with pytest.raises(ValueError, match="Expected count >= 1 and a fraction"):
         random_balanced(state, positive_fraction=2.0)

@@ -55,8 +55,14 @@ def convert_boxes(boxes: Tensor, source: BoxFormat, target: BoxFormat) -> Tensor
 
 def box_area(boxes: Tensor) -> Tensor:
     """Areas (...) of boxes (..., 4); 0 for inverted ones."""
-    width, height = _sides(at_least_float32(boxes))
+    width, height = box_sides(at_least_float32(boxes))
     return width * height
+
+
+def box_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Width and height (...) of boxes (..., 4); 0 for inverted ones."""
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return (x2 - x1).clamp(min=0), (y2 - y1).clamp(min=0)
 
 
 def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -104,28 +110,53 @@ def intersection(a: Tensor, b: Tensor) -> Tensor:
     return width.clamp(min=0) * height.clamp(min=0)
 
 
+def enclosing_sides(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Width and height (...) of the smallest box around both."""
+    ax1, ay1, ax2, ay2 = a.unbind(-1)
+    bx1, by1, bx2, by2 = b.unbind(-1)
+    return torch.maximum(ax2, bx2) - torch.minimum(ax1, bx1), torch.maximum(ay2, by2) - torch.minimum(ay1, by1)
+
+
+def centre_offset(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Way in x and in y (...) from the centre of ``b`` to that of ``a``."""
+    ax1, ay1, ax2, ay2 = a.unbind(-1)
+    bx1, by1, bx2, by2 = b.unbind(-1)
+    return (ax1 + ax2 - bx1 - bx2) / 2, (ay1 + ay2 - by1 - by2) / 2
+
+
 def enclosing_penalty(a: Tensor, b: Tensor, union: Tensor) -> Tensor:
     """(C - U) / C of GIoU (Rezatofighi et al. 2019, algorithm 1): the empty part of the smallest box around both."""
-    width, height = _enclosing_sides(a, b)
+    width, height = enclosing_sides(a, b)
     area = width * height
     return safe_ratio(area - union, area)
 
 
 def centre_penalty(a: Tensor, b: Tensor) -> Tensor:
     """rho2 / c2 of DIoU (Zheng et al. 2020, eq. 6): squared distance of the centres over the enclosing diagonal's."""
-    ax1, ay1, ax2, ay2 = a.unbind(-1)
-    bx1, by1, bx2, by2 = b.unbind(-1)
-    dx, dy = (ax1 + ax2 - bx1 - bx2) / 2, (ay1 + ay2 - by1 - by2) / 2
-    width, height = _enclosing_sides(a, b)
+    dx, dy = centre_offset(a, b)
+    width, height = enclosing_sides(a, b)
     return safe_ratio(dx * dx + dy * dy, width * width + height * height)
 
 
-def aspect_penalty(a: Tensor, b: Tensor, iou: Tensor, gate: float = 0.0) -> Tensor:
+def side_penalty(a: Tensor, b: Tensor) -> Tensor:
+    """Squared differences of width and of height over the enclosing box's (EIoU, Zhang et al., arXiv 2101.08158)."""
+    a_sides, b_sides, enclosing = box_sides(a), box_sides(b), enclosing_sides(a, b)
+    width, height = ((p - q) ** 2 for p, q in zip(a_sides, b_sides, strict=True))
+    return safe_ratio(width, enclosing[0] ** 2) + safe_ratio(height, enclosing[1] ** 2)
+
+
+def aspect_penalty(a: Tensor, b: Tensor, iou: Tensor, gate: float = 0.0, scaled_gradient: bool = False) -> Tensor:
     """alpha v of CIoU (Zheng et al. 2020, eq. 8-11): v compares the aspect ratios, alpha = v / (1 - IoU + v) weighs it.
 
     alpha is constant in the gradient, and 0 where ``iou`` is below ``gate`` (0.5 in the TPAMI paper, eq. 9).
+    ``scaled_gradient`` multiplies the gradient of v in ``a`` by w^2 + h^2, which removes its denominator (after eq. 12
+    there); the value stays.
     """
-    v = (4 / math.pi**2) * (_aspect_angle(a) - _aspect_angle(b)) ** 2
+    angle = _aspect_angle(a)
+    if scaled_gradient:  # d atan(w / h) = (h dw - w dh) / (w^2 + h^2): keep the numerator, whose own value is 0
+        width, height = box_sides(a)
+        angle = angle.detach() + (height.detach() * width - width.detach() * height)
+    v = (4 / math.pi**2) * (angle - _aspect_angle(b)) ** 2
     alpha = safe_ratio(v.detach(), 1 - iou.detach() + v.detach())
     return torch.where(iou.detach() >= gate, alpha, 0.0) * v
 
@@ -145,19 +176,8 @@ def _iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return safe_ratio(shared, union), union
 
 
-def _sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    x1, y1, x2, y2 = boxes.unbind(-1)
-    return (x2 - x1).clamp(min=0), (y2 - y1).clamp(min=0)
-
-
-def _enclosing_sides(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    ax1, ay1, ax2, ay2 = a.unbind(-1)
-    bx1, by1, bx2, by2 = b.unbind(-1)
-    return torch.maximum(ax2, bx2) - torch.minimum(ax1, bx1), torch.maximum(ay2, by2) - torch.minimum(ay1, by1)
-
-
 def _aspect_angle(boxes: Tensor) -> Tensor:
     """atan(w / h), defined for h = 0; a point box counts as a square."""
-    width, height = _sides(boxes)
+    width, height = box_sides(boxes)
     usable = width * width + height * height > _VANISHING
     return torch.atan2(torch.where(usable, width, 1.0), torch.where(usable, height, 1.0))

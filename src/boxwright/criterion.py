@@ -15,6 +15,8 @@ from boxwright import losses as loss_functions
 from boxwright.anchors import Anchors
 from boxwright.boxes import paired_iou
 from boxwright.coding import BoxCoder, DistributionCoder
+from boxwright.losses import ClassWeighting
+from boxwright.matching import needs_predictions
 from boxwright.mining import ranks_with_box
 from boxwright.types import DenseOutputs, Matches, Targets
 
@@ -25,7 +27,9 @@ NORMALIZERS: tuple[Normalizer, ...] = ("positives", "quality", "image", "batch",
 class Matcher(Protocol):
     """Any of ``boxwright.matching``, with its options bound."""
 
-    def __call__(self, anchors: Any, boxes: Tensor, labels: Tensor, *, ignore: Tensor) -> Matches: ...
+    def __call__(
+        self, anchors: Any, boxes: Tensor, labels: Tensor, *, ignore: Tensor, **predictions: Tensor
+    ) -> Matches: ...
 
 
 class Losses(NamedTuple):
@@ -84,14 +88,21 @@ class DenseCriterion(nn.Module):
     * ``batch``: the number of images;
     * ``samples``: the anchors whose classification loss counts.
 
-    A positive that the miner drops loses its box loss too, and no longer counts for the normaliser. ``class_weights``
-    (K,) scale the classification loss of each positive by its target's class; background has weight 1.
+    A positive that the miner drops loses its box loss too, and no longer counts for the normaliser.
+
+    ``class_weights`` (K,) scale the classification loss of each positive by its target's class; a scheme of
+    ``losses.class_weights`` instead computes them from the positives of each batch. All else is scaled by
+    ``background_weight``; None: a third of the sum of the class weights.
+
+    A matcher that goes by predictions gets them decoded. A class loss with a state (seesaw's counts) has it kept in the
+    buffer ``class_state``; in evaluation it is read and not changed. A class loss that adds up to that of its batch
+    (GHM) is not divided. Ignored anchors have label -1 for losses of class indices.
 
     With ``torch.distributed`` initialised, the normaliser is the mean over all ranks, so that the gradient that DDP
     averages is that of one process on the whole batch. Mining is by rank.
 
-    Raises ValueError for an unknown ``normalizer``, for ``quality`` with a class loss that has no soft targets, and for
-    a loss on deltas with a coder of distributions.
+    Raises ValueError for an unknown ``normalizer``, for ``quality`` with a class loss that has no soft targets, for a
+    loss on deltas with a coder of distributions, and for a class loss with a state without ``num_classes``.
     """
 
     def __init__(
@@ -105,8 +116,11 @@ class DenseCriterion(nn.Module):
         box_weight: float | None = None,
         distribution_weight: float = 1.0,
         normalizer: Normalizer = "positives",
-        class_weights: Tensor | None = None,
+        class_weights: Tensor | ClassWeighting | None = None,
+        background_weight: float | None = 1.0,
+        num_classes: int | None = None,
     ) -> None:
+        """``num_classes``: K, which only a class loss with a state needs to be told."""
         super().__init__()
         if normalizer not in NORMALIZERS:
             raise ValueError(f"Expected normalizer to be one of {NORMALIZERS} but got {normalizer!r}")
@@ -121,14 +135,26 @@ class DenseCriterion(nn.Module):
         self.box_weight = self.box_info.default_weight if box_weight is None else box_weight
         self.distribution_weight = distribution_weight if isinstance(coder, DistributionCoder) else 0.0
         self.normalizer = normalizer
+        self.weighting: ClassWeighting | None = class_weights if isinstance(class_weights, str) else None
+        self.background_weight = background_weight
         self.class_weights: Tensor | None
-        self.register_buffer("class_weights", class_weights, persistent=False)
+        given = class_weights if isinstance(class_weights, Tensor) else None
+        self.register_buffer("class_weights", given, persistent=False)
+        self.class_state: Tensor | None
+        self.register_buffer("class_state", self._initial_state(num_classes))
+
+    def _initial_state(self, num_classes: int | None) -> Tensor | None:
+        if self.class_info.state is None:
+            return None
+        if num_classes is None:
+            raise ValueError("Expected num_classes with a class loss that keeps a state")
+        return loss_functions.initial_state(self.class_loss, num_classes)
 
     def forward(self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets) -> Losses:
         """anchors of the input, or their boxes (A, 4) where the matcher needs no grid; outputs (B, A, ...); targets
         (B, G, ...) in pixels of the input."""
-        matches = self.matcher(anchors, targets.boxes, targets.labels, ignore=targets.ignore)
         boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
+        matches = self._match(anchors, boxes, outputs, targets)
         positives = _gather_positives(boxes, outputs.deltas, matches, targets)
         decoded = self.coder.decode(positives.anchors, positives.deltas) if self._needs_boxes else None
         quality = torch.ones_like(positives.anchors[:, 0])
@@ -143,8 +169,9 @@ class DenseCriterion(nn.Module):
         kept = counted[positives.image, positives.anchor].to(box.dtype)
         count = self._count(counted, kept, quality)
         share = self._share_of_images(positives.image, kept, len(counted)) / count.clamp(min=least_divisor())
+        of_classes = torch.ones_like(share) if self.class_info.normalised else share
         parts = (
-            ((per_anchor * counted).sum(1) * share).sum(),
+            ((per_anchor * counted).sum(1) * of_classes).sum(),
             (box * kept * share[positives.image]).sum(),
             (distribution * kept * share[positives.image]).sum(),
         )
@@ -157,6 +184,17 @@ class DenseCriterion(nn.Module):
             predicted=_histogram(
                 outputs.logits[positives.image, positives.anchor].argmax(-1), outputs.logits.shape[-1]
             ),
+        )
+
+    @torch.no_grad()
+    def _match(self, anchors: Anchors | Tensor, boxes: Tensor, outputs: DenseOutputs, targets: Targets) -> Matches:
+        if not needs_predictions(self.matcher):
+            return self.matcher(anchors, targets.boxes, targets.labels, ignore=targets.ignore)
+        logits = outputs.logits.float()
+        scores = logits.sigmoid() if self.class_info.kind == "sigmoid" else logits.softmax(-1)
+        predictions = self.coder.decode(boxes, outputs.deltas.float())
+        return self.matcher(
+            anchors, targets.boxes, targets.labels, ignore=targets.ignore, scores=scores, predictions=predictions
         )
 
     @property
@@ -193,22 +231,35 @@ class DenseCriterion(nn.Module):
         return self.miner(ranks, state)
 
     def _losses_per_anchor(self, logits: Tensor, state: Tensor, positives: Positives, quality: Tensor) -> Tensor:
-        """(B, A) classification losses, ignored anchors included (their target is background)."""
-        batch, anchors, _ = logits.shape
+        """(B, A) weighted classification losses; those of ignored anchors count nowhere."""
         if self.class_info.soft_targets:
-            soft = logits.new_zeros(logits.shape, dtype=torch.float32)
-            soft[positives.image, positives.anchor, positives.labels] = quality
-            losses = self.class_loss(logits.flatten(0, 1), soft.flatten(0, 1))
+            target = logits.new_zeros(logits.shape, dtype=torch.float32)
+            target[positives.image, positives.anchor, positives.labels] = quality
         else:
-            hard = torch.full_like(state, self._classes(logits), dtype=torch.int64)
-            hard[positives.image, positives.anchor] = positives.labels
-            losses = self.class_loss(logits.flatten(0, 1), hard.flatten())
-        losses = losses.view(batch, anchors, -1).sum(2)
-        if self.class_weights is None:
-            return losses
-        weights = torch.ones_like(losses)
-        weights[positives.image, positives.anchor] = self.class_weights[positives.labels].to(weights.dtype)
-        return losses * weights
+            target = torch.where(state < 0, -1, self._classes(logits))
+            target[positives.image, positives.anchor] = positives.labels
+        options: dict[str, Any] = {"reduction": "rows"} if self.class_info.kind == "sigmoid" else {}
+        if self.class_state is not None:
+            options["state"] = self.class_state if self.training else self.class_state.clone()
+        losses = self.class_loss(logits.flatten(0, 1), target.flatten(0, 1), **options).view(state.shape)
+        weights = self._class_weights(positives.labels, self._classes(logits), losses)
+        return losses if weights is None else losses * self._spread(weights, losses, positives)
+
+    def _class_weights(self, labels: Tensor, classes: int, losses: Tensor) -> Tensor | None:
+        """(K,) weights of the classes; None where all are 1 and background's too."""
+        if self.weighting is not None:
+            return loss_functions.class_weights(_histogram(labels, classes), self.weighting)
+        if self.class_weights is None and self.background_weight != 1:
+            return losses.new_ones(classes)
+        return self.class_weights
+
+    def _spread(self, weights: Tensor, losses: Tensor, positives: Positives) -> Tensor:
+        """(B, A) the weight of every anchor."""
+        weights = weights.to(losses.dtype)
+        background = weights.sum() / 3 if self.background_weight is None else self.background_weight
+        spread = torch.ones_like(losses) * background
+        spread[positives.image, positives.anchor] = weights[positives.labels]
+        return spread
 
     def _count(self, counted: Tensor, kept: Tensor, quality: Tensor) -> Tensor:
         """The scalar that the sums are divided by where it is at least 1, over all ranks."""

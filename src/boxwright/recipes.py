@@ -6,6 +6,7 @@ and written into every run folder. An unknown key is an error that names the nea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from boxwright.choices import CHOICES, parse_choice
 from boxwright.errors import RecipeError
 from boxwright.text import did_you_mean
 from boxwright.values import coerce
+
+WEIGHTINGS = ("none", "inverse", "inverse_sqrt", "inverse_log", "effective")
+"""Rules for ``class_weights``: those of ``losses.class_weights``, which isn't imported here for the sake of torch."""
 
 
 def _key(default: Any, doc: str) -> Any:
@@ -53,8 +57,14 @@ class Recipe:
     normalizer: Literal["positives", "quality", "image", "batch", "samples"] = _key(
         "quality", "what the summed losses are divided by"
     )
-    class_weights: Literal["none", "inverse", "inverse_sqrt", "inverse_log", "effective"] = _key(
-        "none", "weight of each class's positives in the classification loss, from its number of boxes"
+    class_weights: str = _key(
+        "none",
+        "weights of the positives in the classification loss: none | inverse | inverse_sqrt | inverse_log | effective, "
+        "from each class's number of boxes | by name, as cat=1, dog=2.5",
+    )
+    class_weights_over: Literal["data", "batch"] = _key("data", "whose boxes are counted: the data set's or a batch's")
+    background_weight: float | None = _key(
+        1.0, "weight of all that isn't positive there; null: a third of the sum of the class weights"
     )
     # The training
     epochs: int = _key(60, "passes over the training images, where no --minutes are given")
@@ -91,7 +101,12 @@ class Recipe:
     )
     # The prediction
     score: float = _key(0.3, "lowest score that predict shows")
-    nms: Literal["iou", "diou"] = _key("iou", "overlap by which lesser detections of a class are suppressed")
+    nms: Literal["iou", "diou", "soft_linear", "soft_gaussian", "cluster_iou", "cluster_soft"] = _key(
+        "iou",
+        "how lesser detections of a class are suppressed: iou | diou (by that overlap) | soft_linear | soft_gaussian "
+        "(scores decay) | cluster_iou (iou in parallel) | cluster_soft (its score penalty)",
+    )
+    nms_agnostic: bool = _key(False, "detections are suppressed by those of other classes too")
     candidates: int = _key(1000, "best pairs of an anchor and a class that go into NMS")
     candidates_per: Literal["image", "class"] = _key("image", "so many of each image, or of each class of it")
     max_detections: int = _key(100, "detections of an image, at most")
@@ -121,6 +136,12 @@ class Recipe:
                 raise RecipeError(f"Expected {name} in 0..1 but got {getattr(self, name)}")
         if any(value is not None and len(value) != 3 for value in (self.mean, self.std)):
             raise RecipeError(f"Expected mean and std of three channels but got {self.mean} and {self.std}")
+        if self.background_weight is not None and self.background_weight < 0:
+            raise RecipeError(f"Expected background_weight of at least 0 but got {self.background_weight}")
+        if not self.weights_by_name() and self.class_weights not in WEIGHTINGS:
+            raise RecipeError(
+                f"unknown class_weights {self.class_weights!r}{did_you_mean(self.class_weights, WEIGHTINGS)}"
+            )
         if not self.antialias and self.resize != "squash":
             raise RecipeError("Expected antialias=true with resize=pad")
         if not self.strides or any(s < 1 for s in self.strides) or list(self.strides) != sorted(set(self.strides)):
@@ -142,6 +163,20 @@ class Recipe:
         """A recipe file holds all keys: those without meaning may stand there as they are."""
         if coerce(name, value, get_type_hints(Recipe)[name]) != getattr(self, name):
             raise RecipeError(f"{name} has no meaning for {self.detector}")
+
+    def weights_by_name(self) -> dict[str, float]:
+        """``class_weights`` that are given by the classes' names; empty where a scheme is."""
+        if "=" not in self.class_weights:
+            return {}
+        weights = {}
+        for item in self.class_weights.split(","):
+            name, _, text = (part.strip() for part in item.rpartition("="))
+            if self.classes and name not in self.classes:
+                raise RecipeError(f"class_weights: unknown class {name!r}{did_you_mean(name, self.classes)}")
+            weights[name] = coerce(f"class_weights of {name!r}", text, float)
+            if not 0 <= weights[name] < math.inf:
+                raise RecipeError(f"Expected class_weights of {name!r} of at least 0 but got {text}")
+        return weights
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in recipe.yaml."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from boxwright.choices import resolve_choice
 from boxwright.coding import BoxCoder
 from boxwright.criterion import DenseCriterion
 from boxwright.errors import RecipeError
+from boxwright.losses import ClassWeighting
 from boxwright.models.backbones import has_depthwise, replace_batch_norm
 from boxwright.models.detector import DenseDetector, Network
 from boxwright.models.lite import build_lite
@@ -60,8 +61,8 @@ def build_detector(recipe: Recipe, *, pretrained: bool | None = None) -> DenseDe
     return DenseDetector(network, coder, recipe, softmax=softmax).lay_out(memory_format)
 
 
-def build_criterion(recipe: Recipe, class_weights: Tensor | None = None) -> DenseCriterion:
-    """The supervision of a recipe; ``class_weights`` (K,) scale its classification loss.
+def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriterion:
+    """The supervision of a recipe; ``counts`` (K,) boxes of each class are what class weights of the data go by.
 
     Raises RecipeError where its parts don't go together.
     """
@@ -74,10 +75,22 @@ def build_criterion(recipe: Recipe, class_weights: Tensor | None = None) -> Dens
             box_weight=recipe.box_weight,
             distribution_weight=recipe.distribution_weight,
             normalizer=recipe.normalizer,
-            class_weights=class_weights,
+            class_weights=_class_weights(recipe, counts),
+            background_weight=recipe.background_weight,
+            num_classes=len(recipe.classes),
         )
     except ValueError as error:  # parts that don't go together
         raise RecipeError(str(error)) from None
+
+
+def _class_weights(recipe: Recipe, counts: Tensor | None) -> Tensor | ClassWeighting | None:
+    named = recipe.weights_by_name()
+    if named:
+        return torch.tensor([named.get(name, 1.0) for name in recipe.classes])
+    scheme = next((known for known in get_args(ClassWeighting) if known == recipe.class_weights), None)
+    if scheme is None or recipe.class_weights_over == "batch":
+        return scheme
+    return None if counts is None else losses.class_weights(counts, scheme)
 
 
 def _required(recipe: Recipe, kind: str) -> Any:

@@ -17,8 +17,6 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
-from boxwright import losses
-from boxwright.criterion import DenseCriterion
 from boxwright.data import DetectionDataset
 from boxwright.errors import RecipeError
 from boxwright.models import build_criterion, build_detector
@@ -96,7 +94,8 @@ def train(
     loggers = make_loggers(job.options.logger, job.run, job.position.step if job.position and ranks.first else 0)
     L.seed_everything(job.options.seed, verbose=False)
     detector = build_detector(job.recipe, pretrained=None if job.position is None else False)
-    criterion = _criterion(job.recipe, training_set)
+    counts = torch.from_numpy(np.bincount(training_set.labels, minlength=len(training_set.classes)))
+    criterion = build_criterion(job.recipe, counts)
     batches = Batches(training_set, validation_set, job.recipe, job.options, ranks, console)
     progress = _progress(job, batches)
     if job.position is not None and not _goes_on(job, job.position, progress, batches):
@@ -135,13 +134,6 @@ def _new_job(
     root = data.root if isinstance(data, DetectionDataset) else Path(data)
     folder = run_options.folder(root.resolve().name, chosen.detector, writes=ranks.first)
     return _Job(Run(folder), chosen, run_options, ranks, console)
-
-
-def _criterion(recipe: Recipe, training: DetectionDataset) -> DenseCriterion:
-    if recipe.class_weights == "none":
-        return build_criterion(recipe)
-    counts = torch.from_numpy(np.bincount(training.labels, minlength=len(recipe.classes)))
-    return build_criterion(recipe, class_weights=losses.class_weights(counts, recipe.class_weights))
 
 
 def _progress(job: _Job, batches: Batches) -> Progress:

@@ -77,7 +77,7 @@ def replay(path: str | Path) -> Losses:
     content = torch.load(path, map_location="cpu", weights_only=True)
     recipe = get_recipe(Run.of(path).recipe_file)
     detector, criterion = build_detector(recipe, pretrained=False), build_criterion(recipe)
-    criterion.class_weights = content["class_weights"]
+    criterion.class_weights, criterion.class_state = content["class_weights"], content["class_state"]
     detector.load_state_dict(content["detector"])
     outputs = detector.train()(detector.normalize(content["images"]))
     losses: Losses = criterion(detector.anchors, outputs, Targets(*(content[name] for name in Targets._fields)))
@@ -91,6 +91,7 @@ def _dump(batch: Batch, module: TrainingModule, path: Path) -> None:
         **batch.targets._asdict(),
         "detector": module.detector.state_dict(),
         "class_weights": module.criterion.class_weights,
+        "class_state": module.criterion.class_state,
     }
     torch.save({name: value.cpu() if isinstance(value, Tensor) else value for name, value in content.items()}, path)
 
