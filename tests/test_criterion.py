@@ -227,6 +227,90 @@ def test_class_weights_scale_the_positives_of_their_class(anchors: Anchors, soft
     torch.testing.assert_close(gradients[1][~of_class_two], gradients[0][~of_class_two])
 
 
+def class_losses_of(criterion: DenseCriterion, anchors: Anchors, outputs: DenseOutputs) -> Tensor:
+    """(B, A) gradient of each anchor's classification loss by its logits, summed: how much it counts."""
+    criterion.normalizer = "batch"
+    loss = criterion(anchors, outputs, some_targets()).classification
+    return torch.autograd.grad(loss, outputs.logits)[0]
+
+
+def test_background_has_a_weight_of_its_own(anchors: Anchors) -> None:
+    outputs = some_outputs(anchors, CLASSES + 1, 4)
+    positive = matching.match_iou(anchors, *some_targets()[:2]).state == 1
+    plain = class_losses_of(ssd_criterion(miner=None), anchors, outputs)
+    half = class_losses_of(ssd_criterion(miner=None, background_weight=0.5), anchors, outputs)
+    torch.testing.assert_close(half[positive], plain[positive])
+    torch.testing.assert_close(half[~positive], 0.5 * plain[~positive])
+    weights = torch.tensor([1.0, 2.0, 6.0])
+    third = class_losses_of(ssd_criterion(miner=None, class_weights=weights, background_weight=None), anchors, outputs)
+    torch.testing.assert_close(third[~positive], 3.0 * plain[~positive])
+
+
+def test_class_weights_of_each_batch(anchors: Anchors) -> None:
+    outputs, targets = some_outputs(anchors, CLASSES + 1, 4), some_targets()
+    matches = matching.match_iou(anchors, targets.boxes, targets.labels)
+    labels = targets.labels.gather(1, matches.gt_index)[matches.state == 1]
+    weights = losses.class_weights(torch.bincount(labels, minlength=CLASSES), "inverse")
+    assert weights.unique().numel() > 1
+    dynamic = class_losses_of(ssd_criterion(miner=None, class_weights="inverse"), anchors, outputs)
+    fixed = class_losses_of(ssd_criterion(miner=None, class_weights=weights), anchors, outputs)
+    assert torch.equal(dynamic, fixed)
+
+
+def test_a_state_is_kept_by_the_criterion_and_left_alone_in_evaluation(anchors: Anchors) -> None:
+    criterion = ssd_criterion(class_loss=losses.seesaw_loss, num_classes=CLASSES)
+    outputs, targets = some_outputs(anchors, CLASSES + 1, 4), some_targets()
+    matched = criterion(anchors, outputs, targets).matched
+    assert criterion.state_dict()["class_state"].tolist() == matched.tolist() != [0] * CLASSES
+    criterion.eval()(anchors, outputs, targets)
+    assert criterion.class_state.tolist() == matched.tolist()
+    criterion.train()(anchors, outputs, targets)
+    assert criterion.class_state.tolist() == (2 * matched).tolist()
+    with pytest.raises(ValueError, match="Expected num_classes"):
+        ssd_criterion(class_loss=losses.seesaw_loss)
+    assert ssd_criterion(class_loss=losses.ghm_loss).class_state is None
+    with_momentum = partial(losses.ghm_loss, momentum=0.5, bins=7)
+    assert ssd_criterion(class_loss=with_momentum, num_classes=CLASSES).class_state.shape == (7,)
+
+
+def test_a_loss_that_adds_up_to_its_batch_is_not_divided(anchors: Anchors) -> None:
+    """GHM's densities are of all elements; the ignored ones are no part of them."""
+    outputs, targets = some_outputs(anchors, CLASSES, 4), some_targets()
+    ignoring = partial(matching.match_iou, positive=0.6, negative=0.3)
+    matches = ignoring(anchors, targets.boxes, targets.labels)
+    assert (matches.state == -1).any()
+    label = torch.full_like(matches.gt_index, CLASSES)
+    label[matches.state == 1] = targets.labels.gather(1, matches.gt_index)[matches.state == 1]
+    label[matches.state == -1] = -1
+    criterion = ssd_criterion(class_loss=losses.ghm_loss, miner=None, matcher=ignoring)
+    expected = losses.ghm_loss(outputs.logits, label, reduction="sum")
+    assert criterion(anchors, outputs, targets).classification.item() == pytest.approx(expected.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
+def test_a_matcher_by_predictions_gets_them_decoded(anchors: Anchors, kind: str) -> None:
+    class_loss = losses.sigmoid_focal_loss if kind == "sigmoid" else losses.cross_entropy
+    criterion = ssd_criterion(matcher=matching.match_task_aligned, class_loss=class_loss, miner=None)
+    outputs, targets = some_outputs(anchors, CLASSES + (kind == "softmax"), 4), some_targets()
+    scores = outputs.logits.float().sigmoid() if kind == "sigmoid" else outputs.logits.float().softmax(-1)
+    boxes = DeltaCoder().decode(anchors.boxes, outputs.deltas.float())
+    expected = matching.match_task_aligned(
+        anchors, targets.boxes, targets.labels, scores=scores.detach(), predictions=boxes.detach()
+    )
+    got = criterion(anchors, outputs, targets)
+    assert got.positives == (expected.state == 1).sum() > 0
+    got.total.backward()
+    assert outputs.deltas.grad.isfinite().all()
+
+
+def test_random_sampling_goes_by_the_state_alone(anchors: Anchors) -> None:
+    torch.manual_seed(0)
+    sampled = partial(mining.random_balanced, count=6)
+    outputs = some_outputs(anchors, CLASSES + 1, 4)
+    got = ssd_criterion(miner=sampled, normalizer="samples")(anchors, outputs, some_targets())
+    assert got.divisor == 3 * 6
+
+
 def test_what_was_matched_and_predicted_is_counted_by_class(anchors: Anchors) -> None:
     targets, outputs = some_targets(), some_outputs(anchors, CLASSES + 1, 4)
     got = ssd_criterion()(anchors, outputs, targets)

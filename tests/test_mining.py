@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from boxwright.boxes import box_iou
 from boxwright.losses import cross_entropy
-from boxwright.mining import hard_examples, hard_negatives, ohem, random_balanced, ranks_with_box
+from boxwright.mining import hard_examples, hard_negatives, ohem, random_balanced, ranking_of
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "mining.npz")
 SCENES = ["normal", "one_empty", "crowded", "ties_flat", "ties_quant", "big_logits", "all_empty"]
@@ -121,8 +121,9 @@ def test_hard_examples_are_the_highest_of_positives_and_negatives(rows, count):
 
 
 def test_hard_examples_asks_for_the_box_loss_too():
-    assert ranks_with_box(partial(hard_examples, count=3))
-    assert not ranks_with_box(partial(hard_negatives, ratio=1.0))
+    assert ranking_of(partial(hard_examples, count=3)) == "both"
+    assert ranking_of(partial(hard_negatives, ratio=1.0)) == "classification"
+    assert ranking_of(random_balanced) == "nothing"
     with pytest.raises(ValueError, match="at least 1"):
         hard_examples(torch.zeros(1, 2), torch.zeros(1, 2), count=0)
 

@@ -17,7 +17,7 @@ from boxwright.boxes import paired_iou
 from boxwright.coding import BoxCoder, DistributionCoder
 from boxwright.losses import ClassWeighting
 from boxwright.matching import needs_predictions
-from boxwright.mining import ranks_with_box
+from boxwright.mining import ranking_of
 from boxwright.types import DenseOutputs, Matches, Targets
 
 Normalizer = Literal["positives", "quality", "image", "batch", "samples"]
@@ -144,11 +144,10 @@ class DenseCriterion(nn.Module):
         self.register_buffer("class_state", self._initial_state(num_classes))
 
     def _initial_state(self, num_classes: int | None) -> Tensor | None:
-        if self.class_info.state is None:
-            return None
-        if num_classes is None:
+        state = loss_functions.initial_state(self.class_loss, num_classes or 0)
+        if state is not None and num_classes is None:
             raise ValueError("Expected num_classes with a class loss that keeps a state")
-        return loss_functions.initial_state(self.class_loss, num_classes)
+        return state
 
     def forward(self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets) -> Losses:
         """anchors of the input, or their boxes (A, 4) where the matcher needs no grid; outputs (B, A, ...); targets
@@ -225,8 +224,11 @@ class DenseCriterion(nn.Module):
         """(B, A) mask of the anchors whose losses count; ``box`` (P,) weighted."""
         if self.miner is None:
             return state >= 0
+        ranking = ranking_of(self.miner)
+        if ranking == "nothing":
+            return self.miner(state)
         ranks = per_anchor.detach()
-        if ranks_with_box(self.miner):
+        if ranking == "both":
             ranks = ranks.index_put((positives.image, positives.anchor), box.detach(), accumulate=True)
         return self.miner(ranks, state)
 

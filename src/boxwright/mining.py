@@ -18,20 +18,26 @@ from boxwright.ranking import highest
 
 MiningScope = Literal["image", "batch"]
 Cutoff = Literal["count", "tf"]
+Ranking = Literal["classification", "both", "nothing"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def rank_with_box(miner: F) -> F:
-    """Mark a miner that ranks by classification and box loss together."""
-    miner.__dict__["ranks_with_box"] = True
-    return miner
+def ranks_by(what: Ranking) -> Callable[[F], F]:
+    """Mark a miner by the losses that it asks for; without a mark it gets those of the classification."""
+
+    def mark(miner: F) -> F:
+        miner.__dict__["ranks_by"] = what
+        return miner
+
+    return mark
 
 
-def ranks_with_box(miner: Callable[..., Tensor]) -> bool:
-    """Whether a miner, options bound or not, is marked so."""
+def ranking_of(miner: Callable[..., Tensor]) -> Ranking:
+    """The losses that a miner, options bound or not, asks for; "nothing": it is called with the state alone."""
     while isinstance(miner, partial):
         miner = miner.func
-    return bool(getattr(miner, "ranks_with_box", False))
+    found: Ranking = getattr(miner, "ranks_by", "classification")
+    return found
 
 
 @torch.no_grad()
@@ -77,7 +83,7 @@ def hard_negatives(
     return (positive | hardest).reshape(shape)
 
 
-@rank_with_box
+@ranks_by("both")
 @torch.no_grad()
 def hard_examples(losses: Tensor, state: Tensor, *, count: int | None = None) -> Tensor:
     """The highest losses of an image, positives and negatives together (after OHEM, arXiv 1604.03540, section 4.1).
@@ -114,6 +120,7 @@ def ohem(
     return highest(losses, eligible, count)
 
 
+@ranks_by("nothing")
 @torch.no_grad()
 def random_balanced(
     state: Tensor, *, count: int = 256, positive_fraction: float = 0.5, generator: torch.Generator | None = None

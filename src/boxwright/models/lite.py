@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from boxwright.choices import resolve_choice
 from boxwright.coding import BoxCoder, DistributionCoder
+from boxwright.errors import RecipeError
 from boxwright.models.backbones import Backbone
 from boxwright.models.detector import Network
 from boxwright.models.vgg import VGG16, make_backbone
@@ -85,7 +86,9 @@ def _flatten(cells: Tensor) -> Tensor:
 
 
 def build_lite(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
-    """The network of a recipe."""
+    """The network of a recipe. Raises RecipeError for anchors of several shapes a cell."""
+    if not recipe.anchors.startswith("squares"):
+        raise RecipeError(f"lite320 has one anchor a cell, squares: its anchors can't be {recipe.anchors}")
     backbone = make_backbone(recipe, recipe.strides, pretrained)
     spec = resolve_choice("anchors", recipe.anchors)(strides=recipe.strides)  # type: ignore[misc]
     net = LiteNet(backbone, columns, _starting_deltas(coder), recipe.width)
