@@ -17,6 +17,15 @@ BOUNDS = AnchorSpec.from_bounds(
 )
 
 
+THIRDS = [2 ** (k / 3) for k in range(3)]
+STRIDES = (8, 16, 32, 64, 128)
+RETINANET_TV = AnchorSpec.torchvision(
+    [[int(4 * stride * t) for t in THIRDS] for stride in STRIDES], (0.5, 1, 2), STRIDES
+)
+RPN_TV = AnchorSpec.torchvision([[32], [64], [128], [256], [512]], (0.5, 1, 2), (4, 8, 16, 32, 64))
+FCOS_TV = AnchorSpec.torchvision([[stride] for stride in STRIDES], (1,), STRIDES)
+
+
 def sized(spec: AnchorSpec) -> AnchorSpec:
     return dataclasses.replace(spec, clip="sizes")
 
@@ -45,6 +54,9 @@ def test_squares_lie_in_the_middle_of_every_cell():
         ("tiny_441_tiny", named.TINY_441, 224),
         ("retinanet_mmdet", named.RETINANET, 320),
         ("rpn_d2", named.RPN, (320, 320)),
+        ("retinanet_tv", RETINANET_TV, 320),
+        ("rpn_tv", RPN_TV, 320),
+        ("fcos_tv", FCOS_TV, 320),
     ],
 )
 def test_named_specs_equal_their_references(key, spec, size):

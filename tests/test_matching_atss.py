@@ -54,8 +54,13 @@ def test_equals_the_paper():
 
 @pytest.mark.parametrize(
     "spec",
-    [AnchorSpec.squares((8, 16, 32, 64, 128)), RPN, AnchorSpec.squares((100,), 1.0)],
-    ids=["squares", "rpn", "small"],
+    [
+        AnchorSpec.squares((8, 16, 32, 64, 128)),
+        RPN,
+        AnchorSpec.squares((100,), 1.0),
+        AnchorSpec.torchvision([[16], [40, 50]], (1, 2), (9, 32)),
+    ],
+    ids=["squares", "rpn", "small", "fitted"],
 )
 @pytest.mark.parametrize("size", [(200, 70), (64, 300)])
 def test_equals_the_paper_on_other_grids(spec, size):

@@ -25,6 +25,7 @@ GRIDS = {
     "rpn": make_anchors(named.RPN, 96),
     "squares": make_anchors(AnchorSpec.squares(), 320),
     "sizes": make_anchors(SSD_CLIPPED, 90),
+    "fitted": make_anchors(AnchorSpec.torchvision([[32], [64, 90]], (0.5, 1), (16, 64)), (150, 250)),
 }
 RULES = ["bipartite", "ties", "last", None]
 
@@ -151,7 +152,7 @@ def test_tables_of_shapes_tell_every_anchor():
                 place = int(shapes.first[shape]) + int((shapes.steps[shape] * torch.tensor([column, row])).sum())
                 box = anchors.boxes[place].double()
                 centre = (box[:2] + box[2:]) / 2
-                expected = (torch.tensor([column, row]) + shapes.offset[shape]) * shapes.stride[shape]
+                expected = (torch.tensor([column, row]) + shapes.offset[shape]) * shapes.pitch[shape]
                 torch.testing.assert_close(centre, expected, atol=1e-4, rtol=0)
                 torch.testing.assert_close(box[2:] - box[:2], shapes.sides[shape], atol=1e-4, rtol=0)
 

@@ -38,6 +38,8 @@ class AnchorSpec:
     levels: tuple[LevelSpec, ...]
     clip: Clip | None = None
     """"corners" cuts boxes to the image; "sizes" limits width and height to the image's and leaves centres alone."""
+    fitted: bool = False
+    """Cells are the image's side // their number apart, as in torchvision, and not a stride."""
 
     def __post_init__(self) -> None:
         if self.clip is not None and self.clip not in get_args(Clip):
@@ -112,14 +114,39 @@ class AnchorSpec:
             )
         )
 
+    @classmethod
+    def torchvision(
+        cls, sizes: Sequence[Sequence[float]], ratios: Sequence[float], strides: Sequence[float]
+    ) -> AnchorSpec:
+        """The boxes of torchvision's ``AnchorGenerator`` with one tuple of sizes a level and the same ratios for all.
+
+        As ``pyramid``, but its corners are rounded to whole pixels, and cells are image side // cells apart: at 320 px
+        the three cells of stride 128 are 106 px apart. For models that were trained so.
+        Raises ValueError where sizes and strides are not equally many.
+        """
+        if len(sizes) != len(strides):
+            raise ValueError(f"Expected sizes for every stride but got {len(sizes)} and {len(strides)}")
+        roots = [math.sqrt(ratio) for ratio in ratios]
+        levels = [
+            LevelSpec(
+                stride,
+                tuple((2.0 * round(size / root / 2), 2.0 * round(size * root / 2)) for root in roots for size in level),
+                offset=0,
+            )
+            for stride, level in zip(strides, sizes, strict=True)
+        ]
+        return cls(tuple(levels), fitted=True)
+
 
 @dataclass(frozen=True, eq=False)
 class AnchorLevel:
-    """One feature map of an image: anchor centres are at (column + offset, row + offset) x stride."""
+    """One feature map of an image: anchor centres are at (column + offset, row + offset) x pitch."""
 
     grid: tuple[int, int]
     """Rows and columns."""
     stride: float
+    pitch: tuple[float, float]
+    """Pixels from a row and from a column to the next: the stride, unless the spec is ``fitted``."""
     shapes: Tensor
     """(S, 2) float32 widths and heights of the anchors of a cell."""
     offset: float = 0.5
@@ -167,8 +194,8 @@ class GridShapes:
     """(S, 2) int64 from a column and from a row to the next."""
     last_cell: Tensor
     """(S, 2) float64 the highest column and row."""
-    stride: Tensor
-    """(S, 1) float64 pixels."""
+    pitch: Tensor
+    """(S, 2) float64 pixels from a column and from a row to the next."""
     offset: Tensor
     """(S, 1) float64 cells."""
     sides: Tensor
@@ -184,18 +211,17 @@ class GridShapes:
             height, width = level.grid
             count = len(level.shapes)
             for place, sides in enumerate(level.shapes.tolist()):
-                rows.append(
-                    [start + place, count, width * count, width - 1, height - 1, level.stride, level.offset, *sides]
-                )
+                steps, last_cell = (count, width * count), (width - 1, height - 1)
+                rows.append([start + place, *steps, *last_cell, *reversed(level.pitch), level.offset, *sides])
             start += level.count
         table = torch.tensor(rows, dtype=torch.float64, device=anchors.boxes.device)
         return cls(
             first=table[:, 0].long(),
             steps=table[:, 1:3].long(),
             last_cell=table[:, 3:5],
-            stride=table[:, 5:6],
-            offset=table[:, 6:7],
-            sides=table[:, 7:9],
+            pitch=table[:, 5:7],
+            offset=table[:, 7:8],
+            sides=table[:, 8:10],
             reach=float(anchors.boxes.abs().max()),
         )
 
@@ -213,7 +239,9 @@ def make_anchors(spec: AnchorSpec, image_size: int | tuple[int, int]) -> Anchors
         shapes = torch.tensor(level.shapes, dtype=torch.float64)
         if spec.clip == "sizes":
             shapes = shapes.minimum(shapes.new_tensor([size[1], size[0]]))
-        levels.append(AnchorLevel((_cells(size[0], level), _cells(size[1], level)), level.stride, shapes, level.offset))
+        grid = (_cells(size[0], level), _cells(size[1], level))
+        pitch = (size[0] // grid[0], size[1] // grid[1]) if spec.fitted else (level.stride, level.stride)
+        levels.append(AnchorLevel(grid, level.stride, pitch, shapes, level.offset))
     boxes = torch.cat([_level_boxes(level) for level in levels])
     if spec.clip == "corners":
         boxes = clip_boxes(boxes, size)
@@ -228,7 +256,10 @@ def _cells(side: int, level: LevelSpec) -> int:
 
 def _level_boxes(level: AnchorLevel) -> Tensor:
     """Boxes (rows x columns x S, 4) of one map in float64: rounding happens once, at the end."""
-    y, x = ((torch.arange(cells, dtype=torch.float64) + level.offset) * level.stride for cells in level.grid)
+    y, x = (
+        (torch.arange(cells, dtype=torch.float64) + level.offset) * pitch
+        for cells, pitch in zip(level.grid, level.pitch, strict=True)
+    )
     cy, cx = torch.meshgrid(y, x, indexing="ij")
     centres = torch.stack([cx, cy], dim=-1).reshape(-1, 1, 2)
     half = level.shapes[None] / 2

@@ -153,7 +153,7 @@ class _Bounds:
         self.shapes = shapes
         self.sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)  # (T, 2)
         centres = (boxes[:, :2] + boxes[:, 2:]).unsqueeze(1) / 2
-        self.place = centres / shapes.stride - shapes.offset  # (T, S, 2) in cells
+        self.place = centres / shapes.pitch - shapes.offset  # (T, S, 2) in cells
         self.slack = _ROUNDING * boxes.abs().amax(1).clamp(min=shapes.reach)  # (T,) pixels
 
     def nearest(self) -> Tensor:
@@ -174,6 +174,6 @@ class _Bounds:
         need = (least / (1 + least)).unsqueeze(1) * (sides.prod(-1) + (shapes.sides - 2 * slack).clamp(min=0).prod(-1))
         apart = (sides + grown) / 2 + slack - need.unsqueeze(-1) / shared.flip(-1)
         place = self.place[row]
-        reach = apart / shapes.stride
+        reach = apart / shapes.pitch
         found, _, anchor = anchors_between(place - reach, place + reach, shared.prod(-1) >= need, shapes)
         return found, anchor

@@ -72,19 +72,18 @@ def _nearest_cells(level: AnchorLevel, centres: Tensor, top: int) -> Tensor:
     or column. Distance and cell share one integer key, so that ties go to the earlier cell on every device.
     """
     rows, columns = level.grid
-    x, dx = _nearest_lines(centres[..., 0], columns, level, top)
-    y, dy = _nearest_lines(centres[..., 1], rows, level, top)
-    distance = (dy.unsqueeze(-1) + dx.unsqueeze(-2)).flatten(-2)
+    x, dx = _nearest_lines(centres[..., 0] / level.pitch[1] - level.offset, columns, top)
+    y, dy = _nearest_lines(centres[..., 1] / level.pitch[0] - level.offset, rows, top)
+    distance = (dy.unsqueeze(-1) * (level.pitch[0] / level.pitch[1]) ** 2 + dx.unsqueeze(-2)).flatten(-2)
     cell = (y.unsqueeze(-1) * columns + x.unsqueeze(-2)).flatten(-2)
     key = (distance.float().view(torch.int32).long() << 32) | cell
     nearest = key.topk(min(top, distance.shape[-1]), largest=False).values
     return nearest & 0xFFFFFFFF
 
 
-def _nearest_lines(position: Tensor, lines: int, level: AnchorLevel, top: int) -> tuple[Tensor, Tensor]:
-    """The ``top`` grid lines (..., t) about a coordinate, by rising index, with their squared distances in cells."""
+def _nearest_lines(place: Tensor, lines: int, top: int) -> tuple[Tensor, Tensor]:
+    """The ``top`` lines (..., t) about a place in cells, by rising index, with their squared distances in cells."""
     count = min(top, lines)
-    place = position / level.stride - level.offset
     first = (place - count / 2).ceil().clamp(0, lines - count)
     index = first.unsqueeze(-1) + torch.arange(count, dtype=first.dtype, device=first.device)
     return index.long(), (index - place.unsqueeze(-1)) ** 2

@@ -60,11 +60,11 @@ def match_points(
 def _inside(anchors: Anchors, boxes: Tensor, reach: float, radius: float | None) -> tuple[Tensor, Tensor]:
     """(P,) rows of the boxes (T, 4) and anchors of all pairs that match."""
     shapes = anchors.grid_shapes
-    lower, upper = _limits(anchors, reach)
+    lower, upper, stride = _limits(anchors, reach)
     first, last = boxes.double().unsqueeze(1).chunk(2, dim=-1)
     side = (last - first).amax(-1)
     possible = (side > lower) & (side / 2 <= upper)  # the largest distance is at least half of the larger side
-    low, high = ((edge / shapes.stride - shapes.offset) for edge in (first, last))
+    low, high = ((edge / shapes.pitch - shapes.offset) for edge in (first, last))
     row, shape, anchor = anchors_between(low - _SLACK, high + _SLACK, possible, shapes)
     box, candidate = boxes[row], anchors.boxes[anchor]
     centre = (candidate[:, :2] + candidate[:, 2:]) / 2
@@ -73,18 +73,18 @@ def _inside(anchors: Anchors, boxes: Tensor, reach: float, radius: float | None)
     matches = (distances > 0).all(-1) & (farthest > lower[shape]) & (farthest <= upper[shape])
     if radius is not None:
         off = (centre - (box[:, :2] + box[:, 2:]) / 2).abs().amax(-1)
-        matches &= off < radius * shapes.stride[shape, 0]
+        matches &= off < radius * stride[shape]
     kept = matches.nonzero().squeeze(1)
     return row[kept], anchor[kept]
 
 
-def _limits(anchors: Anchors, reach: float) -> tuple[Tensor, Tensor]:
-    """(S,) the largest distance of each shape's level is above the first and at most the second."""
-    lower, upper = [], []
+def _limits(anchors: Anchors, reach: float) -> tuple[Tensor, Tensor, Tensor]:
+    """(S,) for each shape its level's limits, the largest distance being above the first and at most the second, and
+    its level's stride."""
+    rows = []
     for place, level in enumerate(anchors.levels):
-        before = reach * anchors.levels[place - 1].stride if place else 0.0
-        until = reach * level.stride if place + 1 < len(anchors.levels) else math.inf
-        lower += [before] * len(level.shapes)
-        upper += [until] * len(level.shapes)
-    device = anchors.boxes.device
-    return torch.tensor(lower, device=device), torch.tensor(upper, device=device)
+        lower = reach * anchors.levels[place - 1].stride if place else 0.0
+        upper = reach * level.stride if place + 1 < len(anchors.levels) else math.inf
+        rows += [(lower, upper, level.stride)] * len(level.shapes)
+    lower_limit, upper_limit, stride = torch.tensor(rows, device=anchors.boxes.device).unbind(1)
+    return lower_limit, upper_limit, stride
