@@ -13,6 +13,7 @@ from torch import Tensor
 
 from boxwright.boxes import (
     OverlapKind,
+    aspect_penalty,
     box_sides,
     centre_offset,
     centre_penalty,
@@ -48,7 +49,8 @@ def focal_eiou_loss(
 
     "none" gives the weighted loss of each pair; "mean" divides by the sum of the weights, as the paper does (a constant
     in the gradient; 0 when no pair overlaps). The weight is constant in the gradient too unless ``detach`` is False;
-    then its slope, unbounded at IoU 0, is taken as 0 there (up to IoU 1e-12). Raises ValueError for gamma < 0.
+    then its slope, unbounded at IoU 0, is taken as 0 there (up to IoU 1e-12), and boxes of low IoU, at least those
+    below gamma / (1 + gamma), are taught to overlap less. Raises ValueError for gamma < 0.
     """
     check_pairs(pred, target)
     if gamma < 0:
@@ -90,18 +92,21 @@ def siou_loss(pred: Tensor, target: Tensor, theta: float = 4.0, reduction: Reduc
 def alpha_iou_loss(
     pred: Tensor, target: Tensor, alpha: float = 3.0, kind: OverlapKind = "iou", reduction: Reduction = "none"
 ) -> Tensor:
-    """Alpha-IoU (arXiv 2110.13675): 1 - IoU^alpha + penalty^alpha, with the penalty that GIoU, DIoU or CIoU subtracts.
+    """Alpha-IoU (arXiv 2110.13675): 1 - IoU^alpha + penalty^alpha for each term that GIoU, DIoU or CIoU subtracts.
 
-    The penalty is raised as a whole, as in the paper: (rho2 / c2)^alpha, not a sum of powers of the coordinates. CIoU's
-    alpha v has its weight constant in the gradient. alpha = 1 is the plain loss; above it good boxes count for more.
+    As in the paper the distance is raised as a whole, (rho2 / c2)^alpha, not coordinate by coordinate. The weight in
+    CIoU's second term is constant in the gradient. alpha = 1 is the plain loss; above it good boxes count for more.
     Raises ValueError for alpha <= 0 or another kind.
     """
     check_pairs(pred, target)
     if alpha <= 0:
         raise ValueError(f"Expected alpha > 0 but got {alpha}")
     iou = paired_iou(pred, target)
-    penalty = iou - paired_iou(pred, target, kind)
-    return reduce(1 - _power(iou, alpha) + _power(penalty, alpha), reduction)
+    penalty = iou - paired_iou(pred, target, "diou" if kind == "ciou" else kind)
+    loss = 1 - _power(iou, alpha) + _power(penalty, alpha)
+    if kind == "ciou":
+        loss = loss + _power(aspect_penalty(pred, target, iou), alpha)
+    return reduce(loss, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0)
