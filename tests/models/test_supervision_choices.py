@@ -11,7 +11,6 @@ from boxwright.recipes import get_recipe
 from boxwright.types import Targets
 
 CLASSES = ["a", "b", "c"]
-NEEDED = {"mpdiou": ":image_size=64"}  # options without which a part has no meaning
 
 
 def gradients(**options):
@@ -35,9 +34,10 @@ def hard_labels(**options):
 CASES = [
     *({"class_loss": name} for name in CHOICES["class_loss"]),
     *({"class_loss": "ghm:momentum=0.75"}, {"class_loss": "sigmoid_focal:alpha=batch"}),
-    *({"box_loss": name + NEEDED.get(name, ""), "coder": "delta"} for name in CHOICES["box_loss"]),
+    *({"box_loss": name, "coder": "delta"} for name in CHOICES["box_loss"]),
     *({"matcher": name} for name in CHOICES["matcher"]),
     *({"miner": name} for name in CHOICES["miner"]),
+    {"box_loss": "mpdiou:image_size=100", "coder": "delta"},
     *({"miner": "hard_negatives:scope=batch,cutoff=tf"}, {"miner": "random_balanced:count=32"}),
     *({"class_weights": "a=1, c=2.5"}, {"class_weights": "inverse", "class_weights_over": "batch"}),
     {"class_weights": "a=2", "background_weight": None},

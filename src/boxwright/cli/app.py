@@ -222,12 +222,14 @@ def list_all() -> None:
 
 @recipes_app.command("show")
 def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")], settings: Settings = []) -> None:  # noqa: B006
-    """Every key of a recipe with its value, where that came from, and what it means."""
-    from boxwright.cli.recipe import render_recipe
+    """Every key of a recipe with its value, where that came from, and what it means; and the network's size."""
+    from boxwright.cli.recipe import render_recipe, render_size
     from boxwright.recipes import get_recipe, parse_settings
 
     options = parse_settings(settings)
-    render_recipe(get_recipe(name, **options), name, set(options), Console())
+    recipe, console = get_recipe(name, **options), Console()
+    render_recipe(recipe, name, set(options), console)
+    render_size(recipe, console)
 
 
 def _data_options(settings: list[str], classes: str | None) -> dict[str, Any]:

@@ -26,3 +26,18 @@ def render_recipe(recipe: Recipe, name: str, changed: set[str], console: Console
             markup=False,
             soft_wrap=True,
         )
+
+
+def render_size(recipe: Recipe, console: Console) -> None:
+    """The network's size, as a comment."""
+    from boxwright.models.size import network_size
+
+    size = network_size(recipe)
+    console.print(
+        f"# network: {size.parameters / 1e6:.1f} M parameters, {size.learning / 1e6:.1f} M of them trained; "
+        f"{size.multiply_adds / 1e9:.2f} G multiply-adds for an image of {recipe.image_size} x {recipe.image_size}; "
+        f"{size.anchors} anchors; with {size.classes} classes",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,44 @@
+"""How large a recipe's network is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from boxwright.models import build_detector
+from boxwright.recipes import Recipe
+
+_CLASSES = 80  # COCO's, where a recipe names none
+
+
+class NetworkSize(NamedTuple):
+    """Of a recipe's network with so many classes, at its input size."""
+
+    parameters: int
+    learning: int
+    """Parameters that training changes."""
+    multiply_adds: int
+    """Of the forward pass of one image, in convolutions and matrix products."""
+    anchors: int
+    classes: int
+
+
+def network_size(recipe: Recipe) -> NetworkSize:
+    """The network is built without its weights and run once. Raises RecipeError where it can't be built."""
+    if not recipe.classes:
+        recipe = recipe.replace(classes=[f"class_{label}" for label in range(_CLASSES)])
+    with torch.random.fork_rng(devices=[]):
+        detector = build_detector(recipe, pretrained=False).eval()
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        detector(torch.zeros(1, 3, recipe.image_size, recipe.image_size))
+    parameters = list(detector.parameters())
+    return NetworkSize(
+        parameters=sum(p.numel() for p in parameters),
+        learning=sum(p.numel() for p in parameters if p.requires_grad),
+        multiply_adds=counter.get_total_flops() // 2,
+        anchors=len(detector.anchors),
+        classes=len(recipe.classes),
+    )
