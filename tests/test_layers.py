@@ -22,7 +22,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "choices recipes",
         "models adapters",
         "runs",
-        "training evaluate check predict assess export compare inspect hardest simulate report demo",
+        "training evaluate check predict assess importing export compare inspect hardest simulate report demo",
         "cli __main__",
     )
 )

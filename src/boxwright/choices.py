@@ -7,6 +7,7 @@ Nothing here imports torch before a choice is resolved, so that the command line
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
 from functools import partial
@@ -38,6 +39,7 @@ CHOICES: dict[str, dict[str, str | None]] = {
     },
     "coder": {
         "delta": "coding:DeltaCoder",
+        "distance": "coding:DistanceCoder",
         "distribution": "coding:DistributionCoder",
     },
     "miner": {
@@ -79,19 +81,28 @@ CHOICES: dict[str, dict[str, str | None]] = {
     "sampling": {"uniform": None, "repeat_factor": "data.sampling:repeat_factors"},
 }
 
+_COMMA = re.compile(r",(?![^\[]*\])")  # between options, and not between the values of a list
+
 
 def parse_choice(kind: str, text: str) -> tuple[str, dict[str, Any]]:
-    """``"atss:top=9"`` -> ``("atss", {"top": 9})``. Raises RecipeError for a name that the kind does not have."""
+    """``"atss:top=9"`` -> ``("atss", {"top": 9})``; a list as ``[1, 2]`` becomes a tuple.
+
+    Raises RecipeError for a name that the kind does not have, and for what can't be read.
+    """
     name, _, rest = text.partition(":")
     name = name.strip()
     if name not in CHOICES[kind]:
         raise RecipeError(f"unknown {kind} {name!r}{did_you_mean(name, CHOICES[kind])}")
     options = {}
-    for item in filter(None, (part.strip() for part in rest.split(","))):
+    for item in filter(None, (part.strip() for part in _COMMA.split(rest))):
         key, equals, value = item.partition("=")
         if not equals:
             raise RecipeError(f"Expected {kind} as name:option=value but got {text!r}")
-        options[key.strip()] = yaml.safe_load(value)
+        try:
+            option = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise RecipeError(f"can't read {item!r} of {kind} {text!r}") from None
+        options[key.strip()] = tuple(option) if isinstance(option, list) else option
     return name, options
 
 

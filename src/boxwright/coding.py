@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from boxwright.boxes import at_least_float32, convert_boxes
+from boxwright.boxes import at_least_float32, convert_boxes, safe_ratio
 
 # exp(4.135) = 62.5 times the anchor: a 16 px anchor reaches 1000 px. Beyond it an untrained head would overflow.
 MAX_LOG_SCALE = math.log(1000 / 16)
@@ -68,24 +68,33 @@ class DeltaCoder:
 
 @dataclass(frozen=True)
 class DistanceCoder:
-    """Distances (l, t, r, b) in pixels from the anchor's centre to the box's sides (FCOS, arXiv 1904.01355, eq. 1).
+    """Distances (l, t, r, b) from the anchor's centre to the box's sides (FCOS, arXiv 1904.01355, eq. 1).
 
-    A distance is negative where the centre lies outside the box; decoding doesn't forbid it.
+    They are in pixels, or in ``unit`` x sqrt(anchor area): with 0.5 a square anchor's own distances are 1. A distance
+    is negative where the centre lies outside the box; decoding doesn't forbid it. Raises ValueError for a unit not
+    above 0.
     """
 
+    unit: float | None = None
     size: ClassVar[int] = 4
 
+    def __post_init__(self) -> None:
+        if self.unit is not None and not self.unit > 0:
+            raise ValueError(f"Expected a unit above 0 but got {self.unit}")
+
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
-        """Boxes (..., 4) as distances (..., 4) in pixels."""
+        """Boxes (..., 4) as distances (..., 4)."""
         boxes = at_least_float32(boxes)
         centre, _ = _centre_and_sides(anchors)
-        return torch.cat([centre - boxes[..., :2], boxes[..., 2:] - centre], dim=-1)
+        distances = torch.cat([centre - boxes[..., :2], boxes[..., 2:] - centre], dim=-1)
+        return distances if self.unit is None else distances / (self.unit * _mean_side(anchors))
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
         """Distances (..., 4) as boxes (..., 4)."""
         deltas = at_least_float32(deltas)
+        distances = deltas if self.unit is None else deltas * (self.unit * _mean_side(anchors))
         centre, _ = _centre_and_sides(anchors)
-        return torch.cat([centre - deltas[..., :2], centre + deltas[..., 2:]], dim=-1)
+        return torch.cat([centre - distances[..., :2], centre + distances[..., 2:]], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,7 @@ class DistributionCoder:
 
     def distances(self, anchors: Tensor, boxes: Tensor) -> Tensor:
         """Distances (..., 4) of the boxes' sides from the anchors' centres in bins, within 0..bins - 1."""
-        distances = DistanceCoder().encode(anchors, boxes) / self._unit(anchors)
+        distances = DistanceCoder(self.step).encode(anchors, boxes)
         return distances.clamp(0, self.bins - 1)
 
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
@@ -123,18 +132,30 @@ class DistributionCoder:
         """Logits (..., 4 x bins) as boxes (..., 4)."""
         logits = at_least_float32(deltas).reshape(*deltas.shape[:-1], 4, self.bins)
         distances = (logits.softmax(-1) * self._positions(logits)).sum(-1)
-        return DistanceCoder().decode(anchors, distances * self._unit(anchors))
-
-    def _unit(self, anchors: Tensor) -> Tensor:
-        """Pixels (..., 1) that a bin is worth."""
-        _, sides = _centre_and_sides(anchors)
-        return self.step * sides.prod(-1, keepdim=True).sqrt()
+        return DistanceCoder(self.step).decode(anchors, distances)
 
     def _positions(self, like: Tensor) -> Tensor:
         return torch.arange(self.bins, dtype=like.dtype, device=like.device)
+
+
+def centreness(anchors: Tensor, boxes: Tensor) -> Tensor:
+    """How central the anchors' centres are in boxes (..., 4): (...,) in 0..1 (FCOS, arXiv 1904.01355, eq. 3).
+
+    sqrt(min(l, r) / max(l, r) x min(t, b) / max(t, b)): 1 in the middle, 0 on the edge, outside of the box, and for a
+    box without width or height.
+    """
+    first, last = DistanceCoder().encode(anchors, boxes).chunk(2, dim=-1)
+    ratios = safe_ratio(torch.minimum(first, last).clamp(min=0), torch.maximum(first, last))
+    return ratios.prod(-1).sqrt()
 
 
 def _centre_and_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Centres (..., 2) and sides (..., 2), the sides at least 1e-6 so that they can divide and have a logarithm."""
     centre, sides = convert_boxes(at_least_float32(boxes), "xyxy", "cxcywh").chunk(2, dim=-1)
     return centre, sides.clamp(min=_MIN_SIDE)
+
+
+def _mean_side(anchors: Tensor) -> Tensor:
+    """(..., 1) the side of a square of the same area."""
+    _, sides = _centre_and_sides(anchors)
+    return sides.prod(-1, keepdim=True).sqrt()

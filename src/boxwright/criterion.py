@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from boxwright import losses as loss_functions
 from boxwright.anchors import Anchors
-from boxwright.boxes import paired_iou
-from boxwright.coding import BoxCoder, DistributionCoder
+from boxwright.boxes import paired_iou, safe_ratio
+from boxwright.coding import BoxCoder, DistributionCoder, centreness
 from boxwright.losses import ClassWeighting
 from boxwright.matching import needs_predictions
 from boxwright.mining import ranking_of
@@ -50,6 +50,8 @@ class Losses(NamedTuple):
     """(K,) how many of this rank's positives answer for a target of each class."""
     predicted: Tensor
     """(K',) how many of those have their highest logit in each column."""
+    centreness: Tensor
+    """Binary cross entropy of the centre-ness, a term of ``total``; 0 for a head that doesn't predict it."""
 
 
 class Positives(NamedTuple):
@@ -89,6 +91,12 @@ class DenseCriterion(nn.Module):
     * ``samples``: the anchors whose classification loss counts.
 
     A positive that the miner drops loses its box loss too, and no longer counts for the normaliser.
+
+    A head that predicts centre-ness (FCOS, arXiv:1904.01355, eq. 3) is taught it by binary cross entropy on the
+    positives, divided as the box loss is. Each positive's box loss then counts by the centre-ness that it should have
+    over the mean of all positives, so that with ``positives`` the sum is divided by the sum of the centre-ness, as in
+    the authors' code; the paper and torchvision have no such weights. The mean is each batch's (over all ranks): with
+    accumulation the batches' weighted means are averaged by their positives.
 
     ``class_weights`` (K,) scale the classification loss of each positive by its target's class; a scheme of
     ``losses.class_weights`` instead computes them from the positives of each batch. All else is scaled by
@@ -153,7 +161,7 @@ class DenseCriterion(nn.Module):
         """anchors of the input, or their boxes (A, 4) where the matcher needs no grid; outputs (B, A, ...); targets
         (B, G, ...) in pixels of the input."""
         boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
-        matches = self._match(anchors, boxes, outputs, targets)
+        matches = self.match(anchors, boxes, outputs, targets)
         positives = _gather_positives(boxes, outputs.deltas, matches, targets)
         decoded = self.coder.decode(positives.anchors, positives.deltas) if self._needs_boxes else None
         quality = torch.ones_like(positives.anchors[:, 0])
@@ -166,27 +174,31 @@ class DenseCriterion(nn.Module):
         per_anchor = self._losses_per_anchor(outputs.logits, matches.state, positives, quality)
         counted = self._mine(per_anchor, matches.state, positives, box + distribution)
         kept = counted[positives.image, positives.anchor].to(box.dtype)
+        weights, centred = _by_centreness(outputs.centreness, positives, kept)
         count = self._count(counted, kept, quality)
         share = self._share_of_images(positives.image, kept, len(counted)) / count.clamp(min=least_divisor())
         of_classes = torch.ones_like(share) if self.class_info.normalised else share
-        parts = (
-            ((per_anchor * counted).sum(1) * of_classes).sum(),
-            (box * kept * share[positives.image]).sum(),
-            (distribution * kept * share[positives.image]).sum(),
+        classification = ((per_anchor * counted).sum(1) * of_classes).sum()
+        box, distribution, centred = (
+            (term * kept * share[positives.image]).sum() for term in (box * weights, distribution, centred)
         )
         return Losses(
-            parts[0] + parts[1] + parts[2],
-            *parts,
+            classification + box + distribution + centred,
+            classification,
+            box,
+            distribution,
             positives=(matches.state == 1).sum(),
             divisor=count,
             matched=_histogram(positives.labels, self._classes(outputs.logits)),
             predicted=_histogram(
                 outputs.logits[positives.image, positives.anchor].argmax(-1), outputs.logits.shape[-1]
             ),
+            centreness=centred,
         )
 
     @torch.no_grad()
-    def _match(self, anchors: Anchors | Tensor, boxes: Tensor, outputs: DenseOutputs, targets: Targets) -> Matches:
+    def match(self, anchors: Anchors | Tensor, boxes: Tensor, outputs: DenseOutputs, targets: Targets) -> Matches:
+        """Which target each anchor answers for; a matcher that goes by predictions gets them decoded."""
         if not needs_predictions(self.matcher):
             return self.matcher(anchors, targets.boxes, targets.labels, ignore=targets.ignore)
         logits = outputs.logits.float()
@@ -303,6 +315,17 @@ def _histogram(values: Tensor, length: int) -> Tensor:
     """(length,) how often each value occurs; unlike bincount without a wait for the device."""
     zeros = torch.zeros(length, dtype=torch.int64, device=values.device)
     return zeros.index_add(0, values, torch.ones_like(values))
+
+
+def _by_centreness(logits: Tensor | None, positives: Positives, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """(P,) weights of the box losses, whose mean over the ``kept`` of all ranks is 1, and losses of the centre-ness."""
+    if logits is None:
+        return torch.ones_like(kept), torch.zeros_like(kept)
+    wanted = centreness(positives.anchors, positives.targets).to(kept.dtype)
+    total, count = _mean_over_ranks(torch.stack([(wanted * kept).sum(), kept.sum()])).unbind()
+    said = logits[positives.image, positives.anchor].unsqueeze(-1)
+    losses = loss_functions.binary_cross_entropy(said, wanted.unsqueeze(-1), reduction="rows")
+    return wanted * safe_ratio(count, total), losses
 
 
 def _gather_positives(anchors: Tensor, deltas: Tensor, matches: Matches, targets: Targets) -> Positives:

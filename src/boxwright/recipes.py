@@ -46,6 +46,7 @@ class Recipe:
     strides: tuple[int, ...] = _key((8, 16, 32), "strides of the feature maps that predict")
     width: int = _key(96, "channels of neck and head")
     anchors: str = _key("squares:scale=4", "anchors of each cell")
+    centreness: bool = _key(False, "predict how central each anchor is in its object, a factor of its score (FCOS)")
     # The supervision
     matcher: str = _key("atss:top=9", "which anchors answer for which target")
     coder: str = _key("distribution:bins=17", "how a box is encoded against its anchor")
@@ -131,6 +132,11 @@ class Recipe:
                 raise RecipeError(f"Expected {name} of at least 0 but got {getattr(self, name)}")
         if self.freeze and not self.pretrained:
             raise RecipeError("Expected freeze=0 with pretrained=false: stages without weights must learn")
+        if self.norm_mode in ("eval", "frozen") and not self.pretrained:
+            raise RecipeError(
+                f"Expected norm_mode train or group with pretrained=false but got {self.norm_mode}: "
+                "BatchNorm without statistics must learn"
+            )
         for name in ("warmup", "ema", "score", "nms_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"Expected {name} in 0..1 but got {getattr(self, name)}")
@@ -211,27 +217,92 @@ _SSD = Recipe(
 )
 """The supervision that SSD's recipes share (arXiv:1512.02325, section 2.2)."""
 
+_SSD300 = replace(
+    _SSD,
+    detector="ssd300",
+    image_size=300,
+    strides=(8, 16, 32, 64, 100, 300),
+    anchors="ssd300",
+    epochs=230,
+    batch_size=32,
+    augment="ssd",
+    candidates=400,
+    candidates_per="class",
+    max_detections=200,
+)
+
 RECIPES = {
     "lite320": Recipe(),
-    "ssd300": replace(
-        _SSD,
-        detector="ssd300",
-        image_size=300,
-        strides=(8, 16, 32, 64, 100, 300),
-        anchors="ssd300",
-        epochs=230,
-        batch_size=32,
-        augment="ssd",
-        candidates=400,
-        candidates_per="class",
-        max_detections=200,
+    "retinanet": Recipe(
+        detector="retinanet",
+        backbone="resnet50",
+        image_size=640,
+        strides=(8, 16, 32, 64, 128),
+        width=256,
+        anchors="retinanet",
+        matcher="iou:positive=0.5,negative=0.4,force=ties",
+        coder="delta:weights=[1,1,1,1]",
+        class_loss="sigmoid_focal:alpha=0.25,gamma=2",
+        box_loss="smooth_l1:beta=0.1",
+        box_weight=1.0,
+        normalizer="image",
+        batch_size=16,
+        optimizer="sgd",
+        lr=0.01,
+        weight_decay=1e-4,
+        freeze_depthwise=0,
+        norm_mode="frozen",
+        augment="none",
+        nms_threshold=0.5,
+        vote=0.0,
+    ),
+    "ssd300": _SSD300,
+    "ssd300-tf": replace(
+        _SSD300,
+        detector="ssd300-tf",
+        anchors="ssd300_tf",
+        matcher="iou:positive=0.5,negative=0.5,force=null,strict=true",
+        miner="hard_negatives:ratio=3,scope=batch,cutoff=tf",
+        normalizer="batch",
+    ),
+    "ssd512": replace(
+        _SSD300, detector="ssd512", image_size=512, strides=(8, 16, 32, 64, 128, 256, 512), anchors="ssd512"
     ),
     "tiny-detector": replace(
         _SSD, detector="tiny-detector", image_size=224, strides=(32,), anchors="tiny_441", epochs=230, batch_size=32
     ),
+    "unitbox": Recipe(
+        detector="unitbox",
+        backbone="resnet50",
+        image_size=640,
+        strides=(8, 16, 32, 64, 128),
+        width=256,
+        matcher="points",
+        coder="distance:unit=0.5",
+        class_loss="sigmoid_focal:alpha=0.25,gamma=2",
+        box_loss="iou:mode=log",
+        box_weight=1.0,
+        normalizer="positives",
+        batch_size=16,
+        optimizer="sgd",
+        lr=0.01,
+        weight_decay=1e-4,
+        freeze_depthwise=0,
+        norm_mode="frozen",
+        augment="none",
+        nms_threshold=0.6,
+        vote=0.0,
+    ),
 }
 
-FOREIGN_KEYS = dict.fromkeys(("ssd300", "tiny-detector"), ("strides", "width", "distribution_weight"))
+FOREIGN_KEYS = {
+    **dict.fromkeys(
+        ("ssd300", "ssd300-tf", "ssd512", "tiny-detector"), ("strides", "width", "distribution_weight", "centreness")
+    ),
+    "lite320": ("centreness",),
+    "retinanet": ("strides", "centreness"),
+    "unitbox": ("strides", "distribution_weight"),
+}
 """Keys that have no meaning for a detector: they can't be changed, and aren't shown."""
 
 

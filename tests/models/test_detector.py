@@ -105,7 +105,7 @@ def test_folded_copy_detects_the_same(detector: DenseDetector) -> None:
 
 
 def test_options_are_recipe_keys() -> None:
-    assert bw.list_detectors() == ["lite320", "ssd300", "tiny-detector"]
+    assert bw.list_detectors() == ["lite320", "retinanet", "ssd300", "ssd300-tf", "ssd512", "tiny-detector", "unitbox"]
     with pytest.raises(RecipeError, match="did you mean 'width'"):
         bw.create_detector("lite320", 3, widht=3)
     with pytest.raises(RecipeError, match="3 class names but got 2"):

@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 recipes_app = typer.Typer(help="The built-in recipes.", no_args_is_help=True)
 app.add_typer(recipes_app, name="recipe")
+import_app = typer.Typer(help="Other libraries' weights as runs.", no_args_is_help=True)
+app.add_typer(import_app, name="import")
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set in VOC, COCO or YOLO layout.")]
 Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key.")]
@@ -230,6 +232,22 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")], settings: Se
     recipe, console = get_recipe(name, **options), Console()
     render_recipe(recipe, name, set(options), console)
     render_size(recipe, console)
+
+
+@import_app.command("torchvision")
+def import_torchvision(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="ssd300_vgg16.")],
+    weights: Annotated[
+        Path, typer.Argument(metavar="WEIGHTS.pth", help="A state_dict, as torchvision publishes them.")
+    ],
+    classes: Classes = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder to make; default runs/NAME.")] = None,
+) -> None:
+    """A run folder from torchvision's weights, for predict and eval. A model of COCO's 91 ids gets COCO's names."""
+    from boxwright.importing import import_weights
+
+    run = import_weights(name, weights, out or Path("runs") / name, classes.split(",") if classes else ())
+    print(f"the model is in {run.model_file}")
 
 
 def _data_options(settings: list[str], classes: str | None) -> dict[str, Any]:

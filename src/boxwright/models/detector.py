@@ -34,7 +34,7 @@ class Network(NamedTuple):
     """What a detector's builder gives."""
 
     net: nn.Module
-    """(B, 3, S, S) -> logits (B, A, K'), deltas (B, A, D)."""
+    """(B, 3, S, S) -> logits (B, A, K'), deltas (B, A, D), and centreness (B, A) where it says so."""
     spec: AnchorSpec
     mean: Sequence[float]
     """Of the input in 0..1, by channel, as the backbone's weights expect it; a recipe may say otherwise."""
@@ -73,7 +73,7 @@ class DenseDetector(nn.Module):
         return next(self.parameters()).device
 
     def forward(self, images: Tensor) -> DenseOutputs:
-        """Normalised input (B, 3, S, S) -> logits (B, A, K or K + 1), deltas (B, A, D)."""
+        """Normalised input (B, 3, S, S) -> logits (B, A, K or K + 1), deltas (B, A, D), centreness (B, A) or None."""
         return DenseOutputs(*self.net(images))
 
     def _apply(self, fn: Any, recurse: bool = True) -> DenseDetector:
@@ -95,9 +95,15 @@ class DenseDetector(nn.Module):
     def detect(
         self, outputs: DenseOutputs, *, score: float = EVALUATION_SCORE, nms: NmsKind | None = None
     ) -> list[Detections]:
-        """Raw outputs -> the detections of each input, in its pixels, of a score above ``score``."""
+        """Raw outputs -> the detections of each input, in its pixels, of a score above ``score``.
+
+        With centre-ness a score is the geometric mean of it and the class's: the order is that of FCOS's product
+        (arXiv:1904.01355, section 3.3), the scale that of a score alone.
+        """
         logits = outputs.logits.float()
         scores = logits.softmax(-1)[..., :-1] if self.softmax else logits.sigmoid()
+        if outputs.centreness is not None:
+            scores = (scores * outputs.centreness.float().sigmoid().unsqueeze(-1)).sqrt()
         return [
             self._detect_one(s, d, score, nms or self.recipe.nms) for s, d in zip(scores, outputs.deltas, strict=True)
         ]

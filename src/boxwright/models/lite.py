@@ -6,54 +6,51 @@ branch, after Generalized Focal Loss (arXiv:2006.04388).
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from boxwright.choices import resolve_choice
-from boxwright.coding import BoxCoder, DistributionCoder
+from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
 from boxwright.models.backbones import Backbone
 from boxwright.models.detector import Network
+from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits
 from boxwright.models.vgg import VGG16, make_backbone
 from boxwright.recipes import Recipe
 
-_PRIOR_PROBABILITY = 0.01  # RetinaNet (arXiv:1708.02002), section 4.1: start from "nothing here"
-
 
 class LiteHead(nn.Module):
-    """Feature maps -> logits (B, A, K) and deltas (B, A, D), cells in level-row-column order.
+    """Feature maps -> logits (B, A, K') and deltas (B, A, D), cells in level-row-column order.
 
-    ``channels``: of each map, finest first; ``delta_bias`` (D,): where the deltas start.
+    ``channels``: of each map, finest first; ``logits`` (K',) and ``deltas`` (D,): where the outputs start.
     """
 
-    def __init__(self, channels: list[int], num_classes: int, delta_bias: Tensor, width: int) -> None:
+    def __init__(self, channels: list[int], logits: Tensor, deltas: Tensor, width: int) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(_pointwise(c, width) for c in channels)
         self.merges = nn.ModuleList(_separable(width, width) for _ in channels[:-1])
-        class_bias = torch.full((num_classes,), -math.log((1 - _PRIOR_PROBABILITY) / _PRIOR_PROBABILITY))
-        self.logits = nn.ModuleList(_tower(width, class_bias) for _ in channels)
-        self.deltas = nn.ModuleList(_tower(width, delta_bias) for _ in channels)
+        self.columns, self.size = len(logits), len(deltas)
+        self.logits = nn.ModuleList(_tower(width, logits) for _ in channels)
+        self.deltas = nn.ModuleList(_tower(width, deltas) for _ in channels)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         pyramid = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
         for level in reversed(range(len(self.merges))):
             coarse = F.interpolate(pyramid[level + 1], size=pyramid[level].shape[-2:], mode="nearest")
             pyramid[level] = self.merges[level](pyramid[level] + coarse)
-        logits = [_flatten(tower(feature)) for tower, feature in zip(self.logits, pyramid, strict=True)]
-        deltas = [_flatten(tower(feature)) for tower, feature in zip(self.deltas, pyramid, strict=True)]
+        logits = [rows(tower(feature), self.columns) for tower, feature in zip(self.logits, pyramid, strict=True)]
+        deltas = [rows(tower(feature), self.size) for tower, feature in zip(self.deltas, pyramid, strict=True)]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
 
 class LiteNet(nn.Module):
-    """Backbone and head: normalised images (B, 3, H, W) -> logits (B, A, K), deltas (B, A, D)."""
+    """Backbone and head: normalised images (B, 3, H, W) -> logits (B, A, K'), deltas (B, A, D)."""
 
-    def __init__(self, backbone: Backbone | VGG16, num_classes: int, delta_bias: Tensor, width: int) -> None:
+    def __init__(self, backbone: Backbone | VGG16, logits: Tensor, deltas: Tensor, width: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = LiteHead([m.channels for m in backbone.maps], num_classes, delta_bias, width)
+        self.head = LiteHead([m.channels for m in backbone.maps], logits, deltas, width)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         logits, deltas = self.head(self.backbone(images))
@@ -74,15 +71,8 @@ def _separable(channels: int, width: int) -> nn.Sequential:
 
 def _tower(width: int, bias: Tensor) -> nn.Sequential:
     """A block and the output layer, which starts near ``bias`` (D,)."""
-    output = nn.Conv2d(width, len(bias), 1)
-    nn.init.normal_(output.weight, std=0.01)
-    output.bias = nn.Parameter(bias.clone())
+    output = output_layer(width, bias, side=1)
     return nn.Sequential(_separable(width, width), output)
-
-
-def _flatten(cells: Tensor) -> Tensor:
-    """(B, D, H, W) -> (B, H * W, D)."""
-    return cells.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def build_lite(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
@@ -91,13 +81,6 @@ def build_lite(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) 
         raise RecipeError(f"lite320 has one anchor a cell, squares: its anchors can't be {recipe.anchors}")
     backbone = make_backbone(recipe, recipe.strides, pretrained)
     spec = resolve_choice("anchors", recipe.anchors)(strides=recipe.strides)  # type: ignore[misc]
-    net = LiteNet(backbone, columns, _starting_deltas(coder), recipe.width)
+    logits = starting_logits(columns, len(recipe.classes))
+    net = LiteNet(backbone, logits, starting_deltas(coder), recipe.width)
     return Network(net, spec, backbone.mean, backbone.std)
-
-
-def _starting_deltas(coder: BoxCoder) -> Tensor:
-    """(D,) what an untrained head should say: a box like its anchor."""
-    if not isinstance(coder, DistributionCoder):
-        return torch.zeros(coder.size)
-    half_side = 0.5 / coder.step  # in bins
-    return (-0.5 * (torch.arange(coder.bins) - half_side).abs()).repeat(4)

@@ -1,10 +1,16 @@
-"""SSD300: single shot multibox detector (Liu et al. 2016, arXiv:1512.02325, section 2 and figure 2).
+"""SSD300 and SSD512: single shot multibox detector (Liu et al. 2016, arXiv:1512.02325, sections 2 and 3).
 
-VGG16 to conv5_3, pool5 3x3 with stride 1, conv6 3x3 x 1024 dilated by 6, conv7 1x1 and four more stages; 3x3 predictors
-on six maps of 38, 19, 10, 5, 3 and 1 cells a side. Another backbone stands in for VGG16's maps of strides 8 and 16.
+VGG16 to conv5_3, pool5 3x3 with stride 1, conv6 3x3 x 1024 dilated by 6, conv7 1x1 and four or five more stages; 3x3
+predictors on maps of 38, 19, 10, 5, 3 and 1 cells a side at 300 px, of 64, 32, 16, 8, 4, 2 and 1 at 512 px. Another
+backbone stands in for VGG16's maps of strides 8 and 16.
+
+``ssd300-tf`` is SSD300 with SSD-Tensorflow's dropout, after conv6 and between conv7 and the stages: the predictors on
+conv7 see all of it. The L2 norm's scale starts at 20 here as in the paper, and at 1 there.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +22,42 @@ from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
 from boxwright.models.backbones import Backbone
 from boxwright.models.detector import Network
+from boxwright.models.heads import rows
 from boxwright.models.vgg import VGG16, make_backbone
 from boxwright.recipes import Recipe
 
-_SIDE = 300
-_GRIDS = (38, 19, 10, 5, 3, 1)
 _WIDE = 1024  # channels of conv6 and conv7
-# Each further stage: 1x1 channels, 3x3 channels, stride; without padding where the stride is 1
-_STAGES = ((256, 512, 2), (128, 256, 2), (128, 256, 1), (128, 256, 1))
+
+
+class _Stage(NamedTuple):
+    """A 1x1 convolution to ``narrow`` channels and another one to ``width``."""
+
+    narrow: int
+    width: int
+    kernel: int
+    stride: int
+    padding: int
+
+
+class _Variant(NamedTuple):
+    """A published network: input side, cells a side of the backbone's two maps, and the stages that follow."""
+
+    side: int
+    grids: tuple[int, int]
+    stages: tuple[_Stage, ...]
+    dropout: float = 0.0
+
+
+_FIRST = _Stage(256, 512, 3, 2, 1)
+_HALF = _Stage(128, 256, 3, 2, 1)
+_TWO_LESS = _Stage(128, 256, 3, 1, 0)  # cells a side
+_TWO_TO_ONE = _Stage(128, 256, 4, 1, 1)
+_SSD300 = _Variant(300, (38, 19), (_FIRST, _HALF, _TWO_LESS, _TWO_LESS))
+_VARIANTS = {
+    "ssd300": _SSD300,
+    "ssd300-tf": _SSD300._replace(dropout=0.5),
+    "ssd512": _Variant(512, (64, 32), (_FIRST, _HALF, _HALF, _HALF, _TWO_TO_ONE)),
+}
 
 
 class L2Norm(nn.Module):
@@ -39,42 +73,37 @@ class L2Norm(nn.Module):
 
 
 class SSDNet(nn.Module):
-    """Backbone, further stages and predictors: images (B, 3, 300, 300) -> logits (B, A, K + 1), deltas (B, A, 4)."""
+    """Backbone, further stages and predictors: images (B, 3, S, S) -> logits (B, A, K + 1), deltas (B, A, D)."""
 
-    def __init__(self, backbone: VGG16 | Backbone, shapes: list[int], columns: int, size: int) -> None:
+    def __init__(
+        self, backbone: VGG16 | Backbone, variant: _Variant, shapes: list[int], columns: int, size: int
+    ) -> None:
         """``shapes``: anchors a cell of each map; ``columns`` of the logits; ``size`` of the deltas."""
         super().__init__()
         self.backbone = backbone
         fine, coarse = (m.channels for m in backbone.maps)
         self.norm = L2Norm(fine)
+        self.dropout = nn.Dropout(variant.dropout) if variant.dropout else nn.Identity()
         self.wide = nn.Sequential(
             nn.MaxPool2d(3, stride=1, padding=1),
             nn.Conv2d(coarse, _WIDE, 3, padding=6, dilation=6),
-            nn.ReLU(inplace=True),
+            nn.Sequential(nn.ReLU(inplace=True), self.dropout),
             nn.Conv2d(_WIDE, _WIDE, 1),
             nn.ReLU(inplace=True),
         )
-        self.stages = nn.ModuleList()
-        channels = [fine, _WIDE]
-        for narrow, width, stride in _STAGES:
-            self.stages.append(
-                nn.Sequential(
-                    nn.Conv2d(channels[-1], narrow, 1),
-                    nn.ReLU(inplace=True),
-                    nn.Conv2d(narrow, width, 3, stride=stride, padding=stride - 1),
-                    nn.ReLU(inplace=True),
-                )
-            )
-            channels.append(width)
-        self.predictors = Predictors(channels, shapes, columns, size)
+        widths = [_WIDE, *(stage.width for stage in variant.stages)]
+        self.stages = nn.ModuleList(_make_stage(*pair) for pair in zip(widths, variant.stages, strict=False))
+        self.predictors = Predictors([fine, *widths], shapes, columns, size)
         for module in (*self.wide, *self.stages.modules()):
             _initialize(module)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         fine, coarse = self.backbone(images)
         maps = [self.norm(fine), self.wide(coarse)]
+        x = self.dropout(maps[-1])
         for stage in self.stages:
-            maps.append(stage(maps[-1]))
+            x = stage(x)
+            maps.append(x)
         logits, deltas = self.predictors(maps)
         return logits, deltas
 
@@ -92,32 +121,47 @@ class Predictors(nn.Module):
             _initialize(module)
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        logits = [_rows(conv(x), self.columns) for conv, x in zip(self.logits, maps, strict=True)]
-        deltas = [_rows(conv(x), self.size) for conv, x in zip(self.deltas, maps, strict=True)]
+        logits = [rows(conv(x), self.columns) for conv, x in zip(self.logits, maps, strict=True)]
+        deltas = [rows(conv(x), self.size) for conv, x in zip(self.deltas, maps, strict=True)]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
 
-def build_ssd300(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
-    """The network of a recipe. Raises RecipeError for another input size, anchors of other maps, and a backbone whose
-    maps don't have 38 and 19 cells a side."""
+def build_ssd(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
+    """The network of a recipe. Raises RecipeError for another input size than the detector's, anchors of other maps,
+    and a backbone whose maps don't have VGG16's cells."""
+    variant = _VARIANTS[recipe.detector]
     spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)()  # type: ignore[misc]
-    if recipe.image_size != _SIDE or [level.stride for level in spec.levels] != list(recipe.strides):
+    if recipe.image_size != variant.side or [level.stride for level in spec.levels] != list(recipe.strides):
         raise RecipeError(
-            f"ssd300 has image_size {_SIDE} and anchors on six maps: {recipe.image_size}, {recipe.anchors}"
+            f"{recipe.detector} has image_size {variant.side} and anchors on {len(recipe.strides)} maps of strides "
+            f"{list(recipe.strides)}: {recipe.image_size}, {recipe.anchors}"
         )
     backbone = make_backbone(recipe, (8, 16), pretrained)
-    net = SSDNet(backbone, [len(level.shapes) for level in spec.levels], columns, coder.size)
+    net = SSDNet(backbone, variant, [len(level.shapes) for level in spec.levels], columns, coder.size)
     if isinstance(backbone, Backbone):
-        _check_grids(backbone, recipe.backbone)
+        _check_grids(backbone, recipe)
     return Network(net, spec, backbone.mean, backbone.std)
 
 
 @torch.no_grad()
-def _check_grids(backbone: Backbone, name: str) -> None:
-    grids = tuple(x.shape[-1] for x in backbone.eval()(torch.zeros(1, 3, _SIDE, _SIDE)))
+def _check_grids(backbone: Backbone, recipe: Recipe) -> None:
+    side, wanted = recipe.image_size, _VARIANTS[recipe.detector].grids
+    grids = tuple(x.shape[-1] for x in backbone.eval()(torch.zeros(1, 3, side, side)))
     backbone.train()
-    if grids != _GRIDS[:2]:
-        raise RecipeError(f"backbone {name!r} gives maps of {list(grids)} cells at {_SIDE} px, ssd300 needs 38 and 19")
+    if grids != wanted:
+        raise RecipeError(
+            f"backbone {recipe.backbone!r} gives maps of {list(grids)} cells at {side} px, "
+            f"{recipe.detector} needs {list(wanted)}"
+        )
+
+
+def _make_stage(channels: int, stage: _Stage) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, stage.narrow, 1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(stage.narrow, stage.width, stage.kernel, stride=stage.stride, padding=stage.padding),
+        nn.ReLU(inplace=True),
+    )
 
 
 def _initialize(module: nn.Module) -> None:
@@ -125,8 +169,3 @@ def _initialize(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d) and module.bias is not None:
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)
-
-
-def _rows(cells: Tensor, columns: int) -> Tensor:
-    """(B, S x columns, H, W) -> (B, H x W x S, columns)."""
-    return cells.permute(0, 2, 3, 1).reshape(len(cells), -1, columns)

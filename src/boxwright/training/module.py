@@ -96,6 +96,8 @@ class TrainingModule(L.LightningModule):
         terms = {"loss": losses.total, "cls": losses.classification, "box": losses.box}
         if self.criterion.distribution_weight:
             terms["dfl"] = losses.distribution
+        if self.recipe.centreness:
+            terms["ctr"] = losses.centreness
         terms["positives"] = losses.positives.float()
         training = not prefix
         self.log_dict(

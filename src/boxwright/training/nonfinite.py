@@ -20,7 +20,7 @@ from boxwright.types import Targets
 if TYPE_CHECKING:
     from boxwright.training.module import TrainingModule
 
-_TERMS = ("classification", "box", "distribution")
+_TERMS = ("classification", "box", "distribution", "centreness")
 _SHOWN = 5
 
 
@@ -41,7 +41,7 @@ def check_losses(module: TrainingModule, batch: Batch, outputs: Any, losses: Los
         one = slice(row, row + 1)
         alone = module.criterion(
             module.detector.anchors,
-            type(outputs)(*(output[one].detach() for output in outputs)),
+            type(outputs)(*(None if output is None else output[one].detach() for output in outputs)),
             Targets(*(target[one] for target in batch.targets)),
         )
         if not torch.isfinite(alone.total):

@@ -1,0 +1,63 @@
+"""What the heads of dense detectors share: towers, output layers and where these start."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from boxwright.coding import BoxCoder, DistributionCoder
+
+_PRIOR_PROBABILITY = 0.01  # RetinaNet (arXiv:1708.02002), section 4.1: start from "nothing here"
+_DEPTH = 4
+_DEVIATION = 0.01
+_PUBLISHED_WIDTH = 256
+
+
+def tower(width: int) -> nn.Sequential:
+    """RetinaNet's four 3x3 convolutions, each with a ReLU, without norms: (B, width, H, W) -> the same.
+
+    Biases start at 0, weights with deviation 0.01 sqrt(256 / width): the paper's at its width, and at others as strong
+    an output. Narrow towers of deviation 0.01 would hand on next to nothing, and hardly learn.
+    """
+    layers: list[nn.Module] = []
+    for _ in range(_DEPTH):
+        layer = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.normal_(layer.weight, std=_DEVIATION * math.sqrt(_PUBLISHED_WIDTH / width))
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        layers += [layer, nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def output_layer(width: int, bias: Tensor, *, side: int) -> nn.Conv2d:
+    """A convolution to len(bias) channels that starts near ``bias``: normal weights of deviation 0.01."""
+    layer = nn.Conv2d(width, len(bias), side, padding=side // 2)
+    nn.init.normal_(layer.weight, std=_DEVIATION)
+    layer.bias = nn.Parameter(bias.clone())
+    return layer
+
+
+def starting_logits(columns: int, classes: int) -> Tensor:
+    """(columns,) what an untrained head should say: an object with probability 0.01.
+
+    A sigmoid head, of as many columns as ``classes``, says so of each class; with one more column, the background of a
+    softmax, all classes together get that much.
+    """
+    odds = _PRIOR_PROBABILITY / (1 - _PRIOR_PROBABILITY)
+    if columns == classes:
+        return torch.full((columns,), math.log(odds))
+    return torch.tensor([0.0] * classes + [math.log(classes / odds)])
+
+
+def starting_deltas(coder: BoxCoder) -> Tensor:
+    """(D,) what an untrained head should say: a box like its anchor."""
+    if not isinstance(coder, DistributionCoder):
+        return torch.zeros(coder.size)
+    half_side = 0.5 / coder.step  # in bins
+    return (-0.5 * (torch.arange(coder.bins) - half_side).abs()).repeat(4)
+
+
+def rows(cells: Tensor, columns: int) -> Tensor:
+    """(B, S x columns, H, W) of S anchors a cell -> (B, H x W x S, columns), in the anchors' order."""
+    return cells.permute(0, 2, 3, 1).reshape(len(cells), -1, columns)

@@ -1,0 +1,66 @@
+"""RetinaNet: focal loss for dense object detection (Lin et al. 2017, arXiv:1708.02002, section 4 and figure 3).
+
+A feature pyramid of five maps and two heads of four 3x3 convolutions, with the same weights on every map; nine anchors
+a cell. Any backbone with maps of strides 8, 16 and 32.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from boxwright.anchors import AnchorSpec
+from boxwright.choices import resolve_choice
+from boxwright.coding import BoxCoder
+from boxwright.errors import RecipeError
+from boxwright.models.backbones import Backbone
+from boxwright.models.detector import Network
+from boxwright.models.fpn import BACKBONE_STRIDES, FPN, PYRAMID_STRIDES
+from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits, tower
+from boxwright.models.vgg import VGG16, make_backbone
+from boxwright.recipes import Recipe
+
+
+class RetinaHead(nn.Module):
+    """Maps (B, width, H, W) -> logits (B, A, K'), deltas (B, A, D), cells in level-row-column-shape order.
+
+    ``logits`` (K',) and ``deltas`` (D,): where the outputs of each of the ``shapes`` anchors of a cell start.
+    """
+
+    def __init__(self, width: int, shapes: int, logits: Tensor, deltas: Tensor) -> None:
+        super().__init__()
+        self.columns, self.size = len(logits), len(deltas)
+        self.logits = nn.Sequential(*tower(width), output_layer(width, logits.repeat(shapes), side=3))
+        self.deltas = nn.Sequential(*tower(width), output_layer(width, deltas.repeat(shapes), side=3))
+
+    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        logits = [rows(self.logits(x), self.columns) for x in maps]
+        deltas = [rows(self.deltas(x), self.size) for x in maps]
+        return torch.cat(logits, 1), torch.cat(deltas, 1)
+
+
+class RetinaNet(nn.Module):
+    """Backbone, pyramid and head: normalised images (B, 3, H, W) -> logits (B, A, K'), deltas (B, A, D)."""
+
+    def __init__(self, backbone: VGG16 | Backbone, fpn: FPN, head: RetinaHead) -> None:
+        super().__init__()
+        self.backbone, self.fpn, self.head = backbone, fpn, head
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        logits, deltas = self.head(self.fpn(self.backbone(images)))
+        return logits, deltas
+
+
+def build_retinanet(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
+    """The network of a recipe. Raises RecipeError for anchors of other maps, and a backbone without maps of strides 8,
+    16 and 32."""
+    spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)()  # type: ignore[misc]
+    if tuple(level.stride for level in spec.levels) != PYRAMID_STRIDES:
+        raise RecipeError(
+            f"retinanet has maps of strides {list(PYRAMID_STRIDES)}: its anchors can't be {recipe.anchors}"
+        )
+    backbone = make_backbone(recipe, BACKBONE_STRIDES, pretrained)
+    fpn = FPN([m.channels for m in backbone.maps], recipe.width)
+    logits = starting_logits(columns, len(recipe.classes))
+    head = RetinaHead(recipe.width, len(spec.levels[0].shapes), logits, starting_deltas(coder))
+    return Network(RetinaNet(backbone, fpn, head), spec, backbone.mean, backbone.std)

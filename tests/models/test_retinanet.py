@@ -1,0 +1,352 @@
+"""RetinaNet: published size, where it starts, anchors' order, torchvision's numbers, and that it learns."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torchvision.models.detection import retinanet_resnet50_fpn
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.retinanet import RetinaNet
+
+import boxwright as bw
+from boxwright.choices import parse_choice, resolve_choice
+from boxwright.coding import DeltaCoder, DistributionCoder
+from boxwright.demo_data import make_digits
+from boxwright.errors import RecipeError
+from boxwright.models import DenseDetector, build_criterion
+from boxwright.models.fpn import FPN, PYRAMID_STRIDES
+from boxwright.models.heads import rows, starting_deltas, starting_logits, tower
+from boxwright.recipes import get_recipe, parse_settings
+from boxwright.types import DenseOutputs, Targets
+
+SMALL = {"backbone": "tf_efficientnet_lite0", "image_size": 128, "width": 32}
+SCRATCH = {**SMALL, "pretrained": False, "freeze": 0, "norm_mode": "train"}
+ANCHORS = 9 * (16**2 + 8**2 + 4**2 + 2**2 + 1)
+SOFTMAX_FOCAL = ["class_loss=softmax_focal", "class_weights=inverse_sqrt"]
+MINED = ["class_loss=cross_entropy", "miner=hard_negatives:ratio=3", "normalizer=positives"]
+
+
+def small(classes: int = 3, **options: object) -> DenseDetector:
+    torch.manual_seed(0)
+    return bw.create_detector("retinanet", classes, **{**SCRATCH, **options})
+
+
+def some_targets() -> Targets:
+    boxes = torch.tensor([[[10.0, 12, 70, 90], [60, 20, 124, 60]], [[30, 30, 100, 110], [0, 0, 0, 0]]])
+    return Targets(boxes, torch.tensor([[0, 2], [1, -1]]), torch.zeros(2, 2, dtype=torch.bool))
+
+
+def no_targets() -> Targets:
+    return Targets(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.int64), torch.zeros(2, 0, dtype=torch.bool))
+
+
+def some_images(size: int = 128) -> Tensor:
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def published() -> DenseDetector:
+    """As torchvision has it: 91 columns, of which it uses 90."""
+    return bw.create_detector("retinanet", 91, image_size=256, pretrained=False, freeze=0, norm_mode="train")
+
+
+def test_published_size(published: DenseDetector) -> None:
+    norms = sum(p.numel() for m in published.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters())
+    # 34.0 M in torchvision's table, where the backbone's norms are constants
+    assert sum(p.numel() for p in published.parameters()) - norms == 34_014_999
+    assert len(bw.anchors.make_anchors(bw.anchors.RETINANET, 640)) == 9 * 8525
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet18", "vgg16"])
+def test_one_row_for_every_anchor_whatever_the_backbone(backbone: str) -> None:
+    detector = small(backbone=backbone).eval()
+    outputs = detector(torch.zeros(2, 3, 128, 128))
+    assert len(detector.anchors) == ANCHORS
+    assert outputs.logits.shape == (2, ANCHORS, 3)
+    assert outputs.deltas.shape == (2, ANCHORS, 4)
+
+
+@torch.no_grad()
+def test_pyramid_maps() -> None:
+    fpn = FPN([5, 6, 7], 4)
+    sides = [128 // stride for stride in PYRAMID_STRIDES]
+    maps = [torch.randn(1, c, side, side) for c, side in zip([5, 6, 7], sides, strict=False)]
+    assert [tuple(x.shape) for x in fpn(maps)] == [(1, 4, side, side) for side in sides]
+    moved = [*maps[:2], maps[2] + 1]
+    assert all((a != b).any() for a, b in zip(fpn(maps), fpn(moved), strict=True))  # from coarse to fine
+    moved = [maps[0] + 1, *maps[1:]]
+    assert [bool((a != b).any()) for a, b in zip(fpn(maps), fpn(moved), strict=True)] == [True] + [False] * 4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("level", range(5))
+@pytest.mark.parametrize(("branch", "columns"), [("logits", 3), ("deltas", 4)])
+def test_a_cell_predicts_for_its_own_anchors(level: int, branch: str, columns: int) -> None:
+    """With layers that hand on what they get, a mark on a map arrives at the anchor that lies there."""
+    detector = small(width=64)
+    for conv in detector.net.head.modules():
+        if isinstance(conv, nn.Conv2d):
+            nn.init.dirac_(conv.weight)
+            nn.init.zeros_(conv.bias)
+    maps = [torch.zeros(1, 64, *each.grid) for each in detector.anchors.levels]
+    here = detector.anchors.levels[level]
+    row, column, shape, place = here.grid[0] - 1, here.grid[1] // 2, 7, columns - 1
+    maps[level][0, columns * shape + place, row, column] = 5.0
+    output = dict(zip(("logits", "deltas"), detector.net.head(maps), strict=True))[branch][0]
+    assert output.abs().sum() == 5
+    anchor, found = divmod(int(output.argmax()), columns)
+    assert found == place
+    box = detector.anchors.boxes[anchor]
+    torch.testing.assert_close((box[:2] + box[2:]) / 2, torch.tensor([column, row]) * float(here.stride))
+    torch.testing.assert_close(box[2:] - box[:2], here.shapes[shape])
+
+
+def test_rows_are_in_order_of_row_column_shape() -> None:
+    cells = torch.arange(2 * 6 * 4 * 5).view(2, 6, 4, 5)
+    wanted = [
+        [[int(cells[b, 3 * s + k, y, x]) for k in range(3)] for y in range(4) for x in range(5) for s in range(2)]
+        for b in range(2)
+    ]
+    assert rows(cells, 3).tolist() == wanted
+
+
+def test_where_heads_start() -> None:
+    torch.testing.assert_close(starting_logits(3, 3).sigmoid(), torch.full((3,), 0.01))
+    torch.testing.assert_close(starting_logits(4, 3).softmax(0), torch.tensor([0.01 / 3] * 3 + [0.99]))
+    assert starting_deltas(DeltaCoder()).tolist() == [0, 0, 0, 0]
+    coder, anchor = DistributionCoder(), torch.tensor([[0.0, 0, 40, 40]])
+    box = coder.decode(anchor, starting_deltas(coder)[None])
+    torch.testing.assert_close(box[:, :2] + box[:, 2:], anchor[:, 2:])  # the same centre
+    torch.testing.assert_close(box, anchor, rtol=0, atol=8.0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("width", [32, 64, 128])
+def test_a_narrow_tower_hands_on_as_much_as_the_published_one(width: int) -> None:
+    torch.manual_seed(0)
+    published, narrow = tower(256), tower(width)
+    assert narrow[0].weight.std().item() == pytest.approx(0.01 * (256 / width) ** 0.5, rel=0.05)
+    assert published[0].weight.std().item() == pytest.approx(0.01, rel=0.01)
+    said, wanted = narrow(torch.randn(1, width, 32, 32)), published(torch.randn(1, 256, 32, 32))
+    assert said.abs().mean().item() == pytest.approx(wanted.abs().mean().item(), rel=0.4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["retinanet", "lite320"])
+@pytest.mark.parametrize("softmax", [False, True])
+def test_an_untrained_detector_says_nothing_and_its_anchors(name: str, softmax: bool) -> None:
+    options = {"class_loss": "softmax_focal", "normalizer": "positives"} if softmax else {}
+    torch.manual_seed(0)
+    detector = bw.create_detector(name, 5, **{**SCRATCH, **options}).eval()
+    outputs = detector(some_images())
+    objects = outputs.logits.softmax(-1)[..., :5].sum(-1) if softmax else outputs.logits.sigmoid()
+    assert objects.mean().item() == pytest.approx(0.01, rel=0.2)
+    if name == "retinanet":
+        assert 0 < outputs.deltas.abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("settings", [[], SOFTMAX_FOCAL, ["box_loss=ciou"]])
+def test_gradient_reaches_all_that_learns(settings: list[str]) -> None:
+    detector = small(**parse_settings(settings)).train()
+    criterion = build_criterion(detector.recipe, torch.tensor([5, 1, 30]))
+    losses = criterion(detector.anchors, detector(some_images()), some_targets())
+    losses.total.backward()
+    for name, parameter in detector.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("settings", [[], SOFTMAX_FOCAL, MINED])
+def test_images_without_objects(settings: list[str]) -> None:
+    detector = small(**parse_settings(settings)).train()
+    losses = build_criterion(detector.recipe)(detector.anchors, detector(some_images()), no_targets())
+    losses.total.backward()
+    assert losses.box == 0
+    assert losses.positives == 0
+    assert (losses.classification > 0) == (settings != MINED)  # three negatives for each of no positives
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in detector.parameters())
+
+
+def test_class_weights_go_by_the_data() -> None:
+    recipe = get_recipe("retinanet", classes=["a", "b"], **parse_settings(SOFTMAX_FOCAL))
+    weights = build_criterion(recipe, torch.tensor([90, 10])).class_weights
+    torch.testing.assert_close(weights, torch.tensor([0.5, 1.5]))  # 1 / sqrt(share), with mean 1
+
+
+def test_squares_of_atss_take_the_place_of_nine_anchors() -> None:
+    detector = small(anchors="squares:strides=[8,16,32,64,128],scale=8", matcher="atss", coder="delta", box_loss="giou")
+    assert len(detector.anchors) == ANCHORS // 9
+    criterion = build_criterion(detector.recipe)
+    assert criterion(detector.anchors, detector(some_images()), some_targets()).positives > 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"anchors": "rpn"}, "maps of strides .* anchors can't be rpn"),
+        ({"anchors": "squares"}, "anchors can't be squares"),
+        ({"strides": [8, 16, 32]}, "strides has no meaning for retinanet"),
+        ({"image_size": 320}, "multiple of 128"),
+        ({"norm_mode": "frozen"}, "norm_mode train or group with pretrained=false but got frozen"),
+        ({"backbone": "resnet51"}, "unknown backbone"),
+        ({"backbone": "vit_tiny_patch16_224"}, "vit_tiny_patch16_224"),
+        ({"coder": "delta:weights=[1,1"}, "can't read"),
+        ({"box_loss": "l1", "coder": "distribution"}, "on deltas"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        build_criterion(small(**options).recipe)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("delta:weights=[10,10,5,5]", {"weights": (10, 10, 5, 5)}),
+        ("delta: weights=[ 1, 2 ,3,4 ] ", {"weights": (1, 2, 3, 4)}),
+        ("delta:a=1,weights=[1.5,2],b=x,c=[3]", {"a": 1, "weights": (1.5, 2), "b": "x", "c": (3,)}),
+    ],
+)
+def test_an_option_takes_a_list(text: str, options: dict[str, object]) -> None:
+    assert parse_choice("coder", text) == ("delta", options)
+
+
+def test_the_published_coder_does_not_scale(tmp_path: Path) -> None:
+    recipe = get_recipe("retinanet", **parse_settings(["coder=delta:weights=[1,1,1,1]"]))
+    recipe.save(tmp_path / "recipe.yaml")
+    assert get_recipe(tmp_path / "recipe.yaml") == recipe == get_recipe("retinanet")
+    coder = resolve_choice("coder", recipe.coder)()
+    deltas = coder.encode(torch.tensor([[0.0, 0, 10, 20]]), torch.tensor([[1.0, 2, 21, 12]]))
+    torch.testing.assert_close(deltas, torch.tensor([[0.6, -0.15, np.log(2), np.log(0.5)]], dtype=torch.float32))
+
+
+@pytest.fixture(scope="module")
+def theirs() -> RetinaNet:
+    """torchvision's, with statistics that fit the input and heads that say something."""
+    torch.manual_seed(3)
+    model = retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=5)
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None
+    with torch.no_grad():
+        model.backbone(some_images(256))
+        for layer, deviation in (
+            (model.head.classification_head.cls_logits, 0.25),
+            (model.head.regression_head.bbox_reg, 0.08),
+        ):
+            layer.weight.normal_(std=deviation)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def ours(theirs: RetinaNet) -> DenseDetector:
+    detector = bw.create_detector(
+        "retinanet", 5, image_size=256, pretrained=False, freeze=0, norm_mode="train", box_loss="l1"
+    )
+    detector.net.load_state_dict({_our_name(name): value for name, value in theirs.state_dict().items()})
+    return detector.eval()
+
+
+def _our_name(name: str) -> str:
+    name = name.replace("backbone.fpn.", "fpn.pyramid.")
+    for branch, kind, output in (("logits", "classification", "cls_logits"), ("deltas", "regression", "bbox_reg")):
+        name = name.replace(f"head.{kind}_head.{output}", f"head.{branch}.8")
+        for layer in range(4):
+            name = name.replace(f"head.{kind}_head.conv.{layer}.0", f"head.{branch}.{2 * layer}")
+    return name
+
+
+@torch.no_grad()
+def test_torchvision_s_outputs_and_losses_from_its_weights(theirs: RetinaNet, ours: DenseDetector) -> None:
+    images, targets = some_images(256), some_targets()
+    targets = targets._replace(boxes=targets.boxes * 2)
+    maps = list(theirs.backbone(images).values())
+    wanted = theirs.head(maps)
+    outputs = ours(images)
+    assert wanted["cls_logits"].std() > 0.3
+    torch.testing.assert_close(outputs.logits, wanted["cls_logits"], rtol=0, atol=1e-4)
+    torch.testing.assert_close(outputs.deltas, wanted["bbox_regression"], rtol=0, atol=1e-4)
+
+    anchors = theirs.anchor_generator(ImageList(images, [(256, 256)] * 2), maps)
+    torch.testing.assert_close(ours.anchors.boxes, anchors[0], rtol=0, atol=1.5)  # theirs are rounded
+    listed = [
+        {"boxes": boxes[labels >= 0], "labels": labels[labels >= 0]}
+        for boxes, labels in zip(targets.boxes, targets.labels, strict=True)
+    ]
+    losses = theirs.compute_loss(listed, wanted, anchors)
+    got = build_criterion(ours.recipe)(anchors[0], outputs, targets)
+    torch.testing.assert_close(got.box, losses["bbox_regression"], rtol=0, atol=1e-4)
+    torch.testing.assert_close(got.classification, losses["classification"], rtol=1e-5, atol=1e-4)
+    assert got.positives > 10
+
+
+@pytest.mark.slow
+def test_compiled_gives_the_same() -> None:
+    net = small().net.eval()
+    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(some_images()), net(some_images()), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [[], SOFTMAX_FOCAL, MINED], ids=["published", "softmax_focal", "mined"])
+def test_trains_on_digits_without_a_warning(tmp_path: Path, settings: list[str]) -> None:
+    digits = make_digits(tmp_path / "digits", images={"train": 8, "val": 2}, size=128)
+    options = {**SMALL, "batch_size": 4, "epochs": 2, **parse_settings(settings)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = bw.train(digits, "retinanet", out=tmp_path / "run", console=Console(quiet=True), **options)
+    detector = run.load()
+    assert detector.recipe.class_loss == options.get("class_loss", "sigmoid_focal:alpha=0.25,gamma=2")
+    assert detector.predict(np.zeros((50, 70, 3), np.uint8), score=0.0)[0].boxes.isfinite().all()
+
+
+def squares() -> tuple[Tensor, Targets]:
+    """Eight noisy images (8, 3, 128, 128) in 0..255 with a red or blue box on each half."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(90, 160, (8, 3, 128, 128)).astype(np.float32)
+    boxes, labels = np.zeros((8, 2, 4), np.float32), rng.integers(0, 2, (8, 2))
+    for image, half in np.ndindex(8, 2):
+        width, height = rng.integers(24, 56, 2)
+        x, y = 64 * half + rng.integers(0, 64 - width), rng.integers(0, 128 - height)
+        colour = [(230, 40, 40), (40, 60, 220)][labels[image, half]]
+        images[image, :, y : y + height, x : x + width] = np.array(colour)[:, None, None]
+        boxes[image, half] = x, y, x + width, y + height
+    targets = Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.zeros(8, 2, dtype=torch.bool))
+    return torch.from_numpy(images), targets
+
+
+def average_precision(detector: DenseDetector, images: Tensor, targets: Targets) -> float:
+    """AP50 on the images."""
+    with torch.no_grad():
+        found = detector.eval().detect(detector(images))
+    known = [{"boxes": b.numpy(), "labels": n.numpy()} for b, n in zip(targets.boxes, targets.labels, strict=True)]
+    found = [{"boxes": f.boxes.numpy(), "scores": f.scores.numpy(), "labels": f.labels.numpy()} for f in found]
+    return bw.evaluate.detection_metrics(found, known, ["red", "blue"]).AP50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [[], SOFTMAX_FOCAL, MINED], ids=["published", "softmax_focal", "mined"])
+def test_learns_eight_images_by_heart(settings: list[str]) -> None:
+    images, targets = squares()
+    torch.manual_seed(0)
+    detector = bw.create_detector("retinanet", 2, **{**SMALL, "width": 64, **parse_settings(settings)}).train()
+    criterion = build_criterion(detector.recipe, torch.bincount(targets.labels.flatten()))
+    images = detector.normalize(images)
+    learning = [p for p in detector.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=1e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=100)
+    for _ in range(100):
+        losses = criterion(detector.anchors, DenseOutputs(*detector.net(images)), targets)
+        optimizer.zero_grad()
+        losses.total.backward()
+        nn.utils.clip_grad_norm_(learning, 10.0)
+        optimizer.step()
+        schedule.step()
+    assert average_precision(detector, images, targets) >= 0.95

@@ -1,0 +1,62 @@
+"""torchvision's files of weights become runs: the same detections under COCO's names."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.models.detection import ssd300_vgg16
+
+import boxwright as bw
+from boxwright.cli.app import app
+from boxwright.errors import RecipeError
+from boxwright.importing import import_weights
+
+pytestmark = pytest.mark.slow
+
+
+def file_of(tmp_path: Path, columns: int) -> tuple[torch.nn.Module, Path]:
+    torch.manual_seed(0)
+    model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=columns).eval()
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    return model, tmp_path / "weights.pth"
+
+
+def test_coco_weights_become_a_run(tmp_path: Path) -> None:
+    model, weights = file_of(tmp_path, 91)
+    detector = import_weights("ssd300_vgg16", weights, tmp_path / "run").load()
+    assert detector.classes[0] == "person"
+    assert detector.classes[11] == "unused 12"
+    assert detector.classes[-1] == "toothbrush"
+    assert len(set(detector.classes)) == 90
+    image = torch.rand(3, 200, 260)
+    with torch.no_grad():
+        theirs = model([image])[0]
+    ours = detector.predict(image, score=0.01)[0]
+    assert len(ours.scores) == len(theirs["scores"]) > 0
+    torch.testing.assert_close(ours.scores, theirs["scores"], atol=1e-4, rtol=0)
+    torch.testing.assert_close(ours.boxes, theirs["boxes"], atol=0.05, rtol=0)
+    assert torch.equal(ours.labels, theirs["labels"] - 1)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    _, weights = file_of(tmp_path, 3)
+    app(
+        ["import", "torchvision", "ssd300_vgg16", str(weights), "--classes", "cat,dog", "--out", str(tmp_path / "run")],
+        standalone_mode=False,
+    )
+    assert bw.load(tmp_path / "run").classes == ("cat", "dog")
+
+
+def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
+    _, weights = file_of(tmp_path, 3)
+    with pytest.raises(RecipeError, match="did you mean 'ssd300_vgg16'"):
+        import_weights("ssd300_vgg", weights, tmp_path / "run")
+    with pytest.raises(RecipeError, match="Expected 2 class names but got 1"):
+        import_weights("ssd300_vgg16", weights, tmp_path / "run", classes=["cat"])
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(RecipeError, match="holds no weights of torchvision's ssd300_vgg16"):
+        import_weights("ssd300_vgg16", tmp_path / "other.pth", tmp_path / "run")
+    (tmp_path / "text.pth").write_text("text")
+    with pytest.raises(RecipeError, match="can't read weights"):
+        import_weights("ssd300_vgg16", tmp_path / "text.pth", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
