@@ -1,0 +1,355 @@
+"""boxwright's supervision under torchvision's detectors, whose users keep their code.
+
+torchvision's models match, mine and penalise in methods named ``compute_loss``. An instance that is supervised gets a
+callable of that name in its own dictionary; its class stays as it is. Nothing here is a closure, so that a supervised
+model can still be copied and pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.models.detection.ssd import SSD
+
+from boxwright.anchors import AnchorLevel, Anchors
+from boxwright.coding import BoxCoder, DeltaCoder, DistanceCoder, centreness
+from boxwright.criterion import DenseCriterion, Losses, least_divisor
+from boxwright.losses import LossKind, binary_cross_entropy
+from boxwright.matching import match_atss, match_points, match_task_aligned
+from boxwright.mining import ranking_of
+from boxwright.types import DenseOutputs, Targets
+
+_Target = dict[str, Tensor]  # torchvision's: boxes (n, 4), labels (n,) and what else its user puts in
+
+
+def supervise(model: nn.Module, criterion: DenseCriterion | None, roi: DenseCriterion | None = None) -> None:
+    """Put ``criterion`` in the place of a torchvision detector's matching, mining and losses.
+
+    ``model``: an SSD (SSDLite is one), RetinaNet or FCOS, or a Faster R-CNN, whose RPN learns by ``criterion`` and
+    whose RoI head by ``roi``; None keeps torchvision's own. ``model(images, targets)`` goes on returning the losses
+    under torchvision's names, prediction doesn't change, and neither does the state dict, unless a loss has a state.
+
+    torchvision's conventions hold: SSD and the RoI head have a softmax with labels from 1, since its 0 is background;
+    RetinaNet and FCOS have a sigmoid for each column, its label being the column. A box whose target says ``iscrowd``
+    is ignored. FCOS's centre-ness is learnt as torchvision does, on the criterion's positives. The RoI head chooses
+    among the proposals and the true boxes: a miner that asks for no losses does so before features are pooled, others
+    after all went through the head; RoIs are matched and mined image by image.
+
+    The criterion becomes a part of the model, so that it moves to devices with it.
+
+    Raises ValueError for another model, and for a criterion that the model can't be taught by: the other kind of class
+    loss, a coder that isn't the one it predicts with, or ``roi`` with masks or keypoints, or a matcher but by IoU.
+    """
+    if isinstance(model, FasterRCNN):
+        _supervise_faster_rcnn(model, criterion, roi)
+    elif not isinstance(model, SSD | RetinaNet | FCOS):
+        raise ValueError(
+            f"Expected torchvision's SSD, SSDLite, RetinaNet, FCOS or Faster R-CNN but got {type(model).__name__}"
+        )
+    elif criterion is None or roi is not None:
+        raise ValueError(f"Expected a criterion, and roi for Faster R-CNN alone, but got {criterion} and roi={roi}")
+    else:
+        _supervise_dense(model, criterion)
+
+
+def _supervise_dense(model: SSD | RetinaNet | FCOS, criterion: DenseCriterion) -> None:
+    if isinstance(model, SSD):
+        _check(criterion, "SSD", "softmax", DeltaCoder(tuple(model.box_coder.weights)))
+        loss: Callable[..., dict[str, Tensor]] = _SSDLoss(criterion)
+    elif isinstance(model, RetinaNet):
+        _check(criterion, "RetinaNet", "sigmoid", DeltaCoder(tuple(model.box_coder.weights)))
+        loss = _RetinaNetLoss(criterion)
+    else:
+        _check(criterion, "FCOS", "sigmoid", DistanceCoder(unit=1))
+        loss = _FCOSLoss(criterion)
+    _add_grids(model)
+    _own(model, criterion)
+    model.compute_loss = loss
+
+
+def _check(criterion: DenseCriterion, what: str, kind: LossKind, coder: BoxCoder) -> None:
+    """Raise ValueError unless prediction will read what the criterion teaches."""
+    if criterion.class_info.kind != kind:
+        raise ValueError(
+            f"Expected a class loss of {kind} classifiers for {what}, which predicts so, but got one of "
+            f"{criterion.class_info.kind} classifiers"
+        )
+    if criterion.coder != coder:
+        raise ValueError(f"Expected the coder {coder}, which {what} predicts with, but got {criterion.coder}")
+
+
+def _own(module: nn.Module, criterion: DenseCriterion) -> None:
+    """Make the criterion a submodule."""
+    module.criterion = criterion.to(next(module.parameters()).device).train(module.training)
+
+
+# --- anchors
+
+
+class _GridAnchors(list[Tensor]):
+    """torchvision's anchors, (A, 4) for each image and the same for all, with the grids that they stand on."""
+
+    def __init__(self, boxes: list[Tensor], grids: Anchors) -> None:
+        super().__init__(boxes)
+        self.grids = grids
+
+
+def _add_grids(module: nn.Module) -> None:
+    """Let the anchor generator of a module tell its grids. Raises ValueError for one that isn't torchvision's."""
+    generator: Any = module.anchor_generator
+    if not isinstance(generator, AnchorGenerator | DefaultBoxGenerator):
+        raise ValueError(
+            f"Expected torchvision's AnchorGenerator or DefaultBoxGenerator but got {type(generator).__name__}"
+        )
+    if not hasattr(module, "criterion"):  # else it was supervised before
+        generator.register_forward_hook(_tell_grids)
+
+
+def _tell_grids(generator: Any, inputs: tuple[Any, list[Tensor]], boxes: list[Tensor]) -> list[Tensor]:
+    """Forward hook of an anchor generator, which is called with images and feature maps."""
+    if not generator.training:
+        return boxes
+    images, maps = inputs
+    height, width = images.tensors.shape[-2:]
+    first, fitted = boxes[0].float(), isinstance(generator, AnchorGenerator)
+    levels: list[AnchorLevel] = []
+    start = 0
+    for place, (features, count) in enumerate(zip(maps, generator.num_anchors_per_location(), strict=True)):
+        rows, columns = features.shape[-2:]
+        if fitted:
+            pitch: tuple[float, float] = (height // rows, width // columns)
+        elif generator.steps is not None:
+            pitch = (generator.steps[place], generator.steps[place])
+        else:
+            pitch = (height / rows, width / columns)
+        cell = first[start : start + count]
+        levels.append(AnchorLevel((rows, columns), max(pitch), pitch, cell[:, 2:] - cell[:, :2], 0 if fitted else 0.5))
+        start += levels[-1].count
+    exact = fitted and boxes[0].dtype == torch.float32  # autocast's halves, and default boxes, are rounded
+    return _GridAnchors(boxes, Anchors(first, tuple(levels), regular=exact))
+
+
+# --- targets
+
+
+def _pad(targets: list[_Target], first_label: int) -> Targets:
+    """A batch of torchvision's targets, whose labels rise from ``first_label``, as ours."""
+    crowds = [target.get("iscrowd", torch.zeros_like(target["labels"])).bool() for target in targets]
+    return Targets(
+        boxes=pad_sequence([target["boxes"].float() for target in targets], batch_first=True),
+        labels=pad_sequence([target["labels"].long() - first_label for target in targets], True, padding_value=-1),
+        ignore=pad_sequence(crowds, batch_first=True),
+    )
+
+
+def _check_classes(criterion: DenseCriterion, targets: list[_Target], first_label: int, classes: int) -> None:
+    """Raise ValueError for labels out of range, which would count as padding or background, or other weights."""
+    labels = torch.cat([target["labels"] for target in targets])
+    if labels.numel():
+        low, high = torch.stack(labels.aminmax()).tolist()  # one wait for the device
+        if low < first_label or high >= first_label + classes:
+            raise ValueError(
+                f"Expected labels in {first_label}..{first_label + classes - 1}, as the model's head has, "
+                f"but got {low}..{high}"
+            )
+    weights = criterion.class_weights
+    if weights is not None and len(weights) != classes:
+        raise ValueError(f"Expected class_weights ({classes},) for this head's classes but got ({len(weights)},)")
+
+
+# --- dense heads
+
+
+@dataclass(eq=False)
+class _RetinaNetLoss:
+    """``compute_loss`` of a RetinaNet; a column for each label, the unused 0 included."""
+
+    criterion: DenseCriterion
+
+    def __call__(
+        self, targets: list[_Target], outputs: dict[str, Tensor], anchors: _GridAnchors, *_: Any
+    ) -> dict[str, Tensor]:
+        logits = outputs["cls_logits"]
+        _check_classes(self.criterion, targets, 0, logits.shape[-1])
+        losses = self.criterion(anchors.grids, DenseOutputs(logits, outputs["bbox_regression"]), _pad(targets, 0))
+        return {"classification": losses.classification, "bbox_regression": losses.box}
+
+
+@dataclass(eq=False)
+class _SSDLoss:
+    """``compute_loss`` of an SSD, whose first column is background; what its own matcher found comes last."""
+
+    criterion: DenseCriterion
+
+    def __call__(
+        self, targets: list[_Target], outputs: dict[str, Tensor], anchors: _GridAnchors, *_: Any
+    ) -> dict[str, Tensor]:
+        logits = outputs["cls_logits"].roll(-1, dims=-1)
+        _check_classes(self.criterion, targets, 1, logits.shape[-1] - 1)
+        losses = self.criterion(anchors.grids, DenseOutputs(logits, outputs["bbox_regression"]), _pad(targets, 1))
+        return {"classification": losses.classification, "bbox_regression": losses.box}
+
+
+@dataclass(eq=False)
+class _FCOSLoss:
+    """``compute_loss`` of an FCOS, whose anchors are squares with sides of one stride."""
+
+    criterion: DenseCriterion
+
+    def __call__(
+        self, targets: list[_Target], outputs: dict[str, Tensor], anchors: _GridAnchors, *_: Any
+    ) -> dict[str, Tensor]:
+        grids = anchors.grids
+        levels = (replace(level, stride=side) for level, side in zip(grids.levels, _sides(grids), strict=True))
+        grids = replace(grids, levels=tuple(levels))
+        dense = DenseOutputs(outputs["cls_logits"], outputs["bbox_regression"])
+        _check_classes(self.criterion, targets, 0, dense.logits.shape[-1])
+        padded = _pad(targets, 0)
+        losses = self.criterion(grids, dense, padded)
+        return {
+            "classification": losses.classification,
+            "bbox_regression": losses.box,
+            "bbox_ctrness": self._centreness(outputs["bbox_ctrness"].squeeze(-1), grids, dense, padded),
+        }
+
+    def _centreness(self, logits: Tensor, anchors: Anchors, outputs: DenseOutputs, targets: Targets) -> Tensor:
+        """Its loss per positive, without the weights in the box loss that a criterion which is told of it has."""
+        matches = self.criterion.match(anchors, anchors.boxes, outputs, targets)
+        image, anchor = (matches.state == 1).nonzero(as_tuple=True)
+        wanted = centreness(anchors.boxes[anchor], targets.boxes[image, matches.gt_index[image, anchor]])
+        loss = binary_cross_entropy(logits[image, anchor].unsqueeze(-1), wanted.unsqueeze(-1), reduction="sum")
+        return loss / max(1, len(image))
+
+
+def _sides(anchors: Anchors) -> list[float]:
+    """The width of each level's one anchor."""
+    return torch.stack([level.shapes[0, 0] for level in anchors.levels]).tolist()
+
+
+# --- Faster R-CNN
+
+
+def _supervise_faster_rcnn(model: FasterRCNN, criterion: DenseCriterion | None, roi: DenseCriterion | None) -> None:
+    if criterion is None and roi is None:
+        raise ValueError("Expected a criterion for the RPN, the RoI head or both but got None twice")
+    if criterion is not None:
+        _check(criterion, "the RPN", "sigmoid", DeltaCoder(tuple(model.rpn.box_coder.weights)))
+    if roi is not None:
+        _check_roi(model.roi_heads, roi)
+        _own(model.roi_heads, roi)
+        model.roi_heads.forward = _RoIForward(model.roi_heads, roi)
+    if criterion is not None:
+        _supervise_rpn(model.rpn, criterion)
+
+
+def _supervise_rpn(rpn: RegionProposalNetwork, criterion: DenseCriterion) -> None:
+    _add_grids(rpn)
+    _own(rpn, criterion)
+    rpn.assign_targets_to_anchors = _assign_nothing
+    rpn.compute_loss = _RPNLoss(criterion)
+
+
+def _assign_nothing(
+    anchors: _GridAnchors, targets: list[_Target]
+) -> tuple[tuple[_GridAnchors, list[_Target]], _GridAnchors]:
+    """What ``compute_loss`` is to get in place of labels, and in place of matched boxes something to encode."""
+    return (anchors, targets), anchors
+
+
+@dataclass(eq=False)
+class _RPNLoss:
+    """``compute_loss`` of an RPN: one class, object."""
+
+    criterion: DenseCriterion
+
+    def __call__(
+        self, objectness: Tensor, deltas: Tensor, assigned: tuple[_GridAnchors, list[_Target]], _: Any
+    ) -> tuple[Tensor, Tensor]:
+        anchors, targets = assigned
+        objects = [{**target, "labels": torch.zeros_like(target["labels"])} for target in targets]
+        _check_classes(self.criterion, objects, 0, 1)
+        outputs = DenseOutputs(objectness.view(len(anchors), -1, 1), deltas.view(len(anchors), -1, 4))
+        losses = self.criterion(anchors.grids, outputs, _pad(objects, 0))
+        return losses.classification, losses.box
+
+
+def _check_roi(heads: RoIHeads, criterion: DenseCriterion) -> None:
+    """Raise ValueError unless the heads can be taught by the criterion."""
+    _check(criterion, "the RoI head", "softmax", DeltaCoder(tuple(heads.box_coder.weights)))
+    if heads.has_mask() or heads.has_keypoint():
+        raise ValueError("Expected roi=None with masks or keypoints, which learn from torchvision's choice of RoIs")
+    matcher: Any = criterion.matcher
+    while isinstance(matcher, partial):
+        matcher = matcher.func
+    if matcher in (match_atss, match_points, match_task_aligned):
+        raise ValueError(f"Expected a matcher by IoU for the RoI head but got {matcher.__name__}")
+
+
+@dataclass(eq=False)
+class _RoIForward:
+    """``forward`` of RoI heads: its losses are no method, but a function of torchvision's module."""
+
+    heads: RoIHeads
+    criterion: DenseCriterion
+
+    def __call__(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_shapes: list[tuple[int, int]],
+        targets: list[_Target] | None = None,
+    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        heads = self.heads
+        if not heads.training or targets is None:
+            forward: Callable[..., Any] = type(heads).forward
+            result: tuple[list[dict[str, Tensor]], dict[str, Tensor]]
+            result = forward(heads, features, proposals, image_shapes, targets)
+            return result
+        heads.check_targets(targets)
+        padded = [_pad([target], 1) for target in targets]
+        rois = heads.add_gt_proposals(proposals, [target["boxes"].to(proposals[0]) for target in targets])
+        rois = [self._chosen(boxes, target) for boxes, target in zip(rois, padded, strict=True)]
+        pooled = heads.box_head(heads.box_roi_pool(features, rois, image_shapes))
+        logits, deltas = heads.box_predictor(pooled)
+        _check_classes(self.criterion, targets, 1, logits.shape[-1] - 1)
+        predicted = [values.split([len(boxes) for boxes in rois]) for values in (logits, deltas)]
+        images = [self._losses(*image) for image in zip(rois, *predicted, padded, strict=True)]
+        return [], {
+            "loss_classifier": _over_images([losses.classification for losses in images], images),
+            "loss_box_reg": _over_images([losses.box for losses in images], images),
+        }
+
+    def _chosen(self, boxes: Tensor, target: Targets) -> Tensor:
+        """The RoIs (n, 4) that go through the head: what the miner takes, if it can tell without losses."""
+        if self.criterion.miner is None or ranking_of(self.criterion.miner) != "nothing":
+            return boxes
+        matches = self.criterion.matcher(boxes, target.boxes, target.labels, ignore=target.ignore)
+        return boxes[self.criterion.miner(matches.state)[0]]
+
+    def _losses(self, boxes: Tensor, logits: Tensor, deltas: Tensor, target: Targets) -> Losses:
+        """Of an image's RoIs (n, 4), logits (n, K + 1) with background first and deltas (n, 4 (K + 1)) by class."""
+        matches = self.criterion.matcher(boxes, target.boxes, target.labels, ignore=target.ignore)
+        column = torch.zeros_like(matches.gt_index[0])
+        (positive,) = (matches.state[0] == 1).nonzero(as_tuple=True)
+        column[positive] = target.labels[0, matches.gt_index[0, positive]] + 1
+        of_class = deltas.view(len(boxes), -1, 4)[torch.arange(len(boxes), device=column.device), column]
+        outputs = DenseOutputs(logits.roll(-1, dims=-1).unsqueeze(0), of_class.unsqueeze(0))
+        losses: Losses = self.criterion(boxes, outputs, target)
+        return losses
+
+
+def _over_images(terms: list[Tensor], images: list[Losses]) -> Tensor:
+    """A term of the whole batch from those of its images."""
+    least = least_divisor()
+    divisors = torch.stack([losses.divisor for losses in images]).float()
+    return (torch.stack(terms) * divisors.clamp(min=least)).sum() / divisors.sum().clamp(min=least)
