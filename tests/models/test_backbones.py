@@ -98,3 +98,12 @@ def test_large_depthwise_kernels_can_stay() -> None:
     frozen = [m for m in convolutions if not m.weight.requires_grad]
     assert len(frozen) == 9
     assert all(m.groups == m.in_channels and m.kernel_size == (5, 5) for m in frozen)
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv3_small_050", "resnet18", "convnext_atto"])
+def test_nothing_behind_the_last_map_is_kept(name: str) -> None:
+    """Every weight that could learn does: unused ones cost time, and processes that share gradients refuse them."""
+    backbone = Backbone(name, (8, 16), pretrained=False)
+    sum(x.square().sum() for x in backbone(torch.randn(2, 3, 64, 64))).backward()
+    unused = [name for name, weight in backbone.named_parameters() if weight.grad is None]
+    assert unused == []

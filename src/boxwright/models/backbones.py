@@ -61,6 +61,7 @@ class Backbone(nn.Module):
         maps = probe_feature_maps(name)
         self.maps = tuple(_map_of_stride(maps, stride, name) for stride in strides)
         self.body = timm.create_model(name, features_only=True, out_indices=[m.index for m in self.maps])
+        _cut(self.body, self.maps[-1])
         self.mean, self.std = _normalization(name)
         if pretrained:
             load_pretrained(self.body, name)
@@ -184,6 +185,14 @@ def _map_of_stride(maps: Sequence[FeatureMap], stride: int, name: str) -> Featur
         if feature_map.stride == stride:
             return feature_map
     raise RecipeError(f"backbone {name!r} has no map of stride {stride}: it has {[m.stride for m in maps]}")
+
+
+def _cut(body: nn.Module, last: FeatureMap) -> None:
+    """Drop the blocks behind the last map that is used, which timm's EfficientNets and MobileNets would still run."""
+    part, _, place = last.module.partition(".")
+    blocks = getattr(body, part, None)
+    if place and isinstance(blocks, nn.Sequential):
+        setattr(body, part, blocks[: int(place.partition(".")[0]) + 1])
 
 
 def _units(body: nn.Module) -> list[tuple[str, nn.Module]]:
