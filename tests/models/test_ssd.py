@@ -114,7 +114,7 @@ def test_a_cell_predicts_for_its_own_anchors(
     """What a predictor says of one cell of a map arrives at the anchors on that cell."""
     anchors = lite(name).anchors
     counts = [len(level.shapes) for level in anchors.levels]
-    predictors = Predictors([1] * len(counts), counts, 5, 4)
+    predictors = Predictors([1] * len(counts), counts, torch.zeros(5), 4)
     for number, level in enumerate(anchors.levels):
         for parameter in predictors.parameters():
             nn.init.zeros_(parameter)
@@ -397,3 +397,15 @@ def test_learns_eight_images_by_heart(name: str) -> None:
     known = [{"boxes": b.numpy(), "labels": n.numpy()} for b, n in zip(targets.boxes, targets.labels, strict=True)]
     given = [{"boxes": f.boxes.numpy(), "scores": f.scores.numpy(), "labels": f.labels.numpy()} for f in found]
     assert bw.evaluate.detection_metrics(given, known, ["red", "blue"]).AP50 >= 0.95
+
+
+@pytest.mark.parametrize("name", ["ssd300", "tiny-detector"])
+def test_a_sigmoid_head_starts_from_nothing_here(name: str) -> None:
+    """A loss over all anchors would begin enormous at p = .5; the softmax that is mined begins as its authors' does."""
+    options = {"pretrained": False, "freeze": 0, "backbone": "tf_efficientnet_lite0"}
+    softmax = bw.create_detector(name, 3, **options).net.predictors.logits[0].bias
+    assert softmax.eq(0).all()
+    sigmoid = bw.create_detector(name, 3, class_loss="sigmoid_focal", miner="none", **options)
+    torch.testing.assert_close(
+        sigmoid.net.predictors.logits[0].bias.sigmoid(), torch.full((3 * (4 if name == "ssd300" else 9),), 0.01)
+    )

@@ -22,7 +22,7 @@ from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
 from boxwright.models.backbones import Backbone
 from boxwright.models.detector import Network
-from boxwright.models.heads import rows
+from boxwright.models.heads import rows, starting_logits
 from boxwright.models.vgg import VGG16, make_backbone
 from boxwright.recipes import Recipe
 
@@ -76,9 +76,9 @@ class SSDNet(nn.Module):
     """Backbone, further stages and predictors: images (B, 3, S, S) -> logits (B, A, K + 1), deltas (B, A, D)."""
 
     def __init__(
-        self, backbone: VGG16 | Backbone, variant: _Variant, shapes: list[int], columns: int, size: int
+        self, backbone: VGG16 | Backbone, variant: _Variant, shapes: list[int], logits: Tensor, size: int
     ) -> None:
-        """``shapes``: anchors a cell of each map; ``columns`` of the logits; ``size`` of the deltas."""
+        """``shapes``: anchors a cell of each map; ``logits`` (K',) where they start; ``size`` of the deltas."""
         super().__init__()
         self.backbone = backbone
         fine, coarse = (m.channels for m in backbone.maps)
@@ -93,7 +93,7 @@ class SSDNet(nn.Module):
         )
         widths = [_WIDE, *(stage.width for stage in variant.stages)]
         self.stages = nn.ModuleList(_make_stage(*pair) for pair in zip(widths, variant.stages, strict=False))
-        self.predictors = Predictors([fine, *widths], shapes, columns, size)
+        self.predictors = Predictors([fine, *widths], shapes, logits, size)
         for module in (*self.wide, *self.stages.modules()):
             _initialize(module)
 
@@ -109,21 +109,32 @@ class SSDNet(nn.Module):
 
 
 class Predictors(nn.Module):
-    """A 3x3 convolution on each map for the logits and one for the deltas, cells in level-row-column-shape order."""
+    """A 3x3 convolution on each map for the logits and one for the deltas, cells in level-row-column-shape order.
 
-    def __init__(self, channels: list[int], shapes: list[int], columns: int, size: int) -> None:
+    ``logits`` (K',): where they start, see ``first_logits``.
+    """
+
+    def __init__(self, channels: list[int], shapes: list[int], logits: Tensor, size: int) -> None:
         super().__init__()
-        self.columns, self.size = columns, size
+        self.columns, self.size = len(logits), size
         pairs = list(zip(channels, shapes, strict=True))
-        self.logits = nn.ModuleList(nn.Conv2d(c, n * columns, 3, padding=1) for c, n in pairs)
+        self.logits = nn.ModuleList(nn.Conv2d(c, n * self.columns, 3, padding=1) for c, n in pairs)
         self.deltas = nn.ModuleList(nn.Conv2d(c, n * size, 3, padding=1) for c, n in pairs)
         for module in self.modules():
             _initialize(module)
+        for layer, count in zip(self.logits, shapes, strict=True):
+            layer.bias = nn.Parameter(logits.repeat(count))
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
         logits = [rows(conv(x), self.columns) for conv, x in zip(self.logits, maps, strict=True)]
         deltas = [rows(conv(x), self.size) for conv, x in zip(self.deltas, maps, strict=True)]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
+
+
+def first_logits(columns: int, classes: int) -> Tensor:
+    """(columns,) where an untrained head starts: at 0 with a softmax, as the authors do, since mining chooses then;
+    with a sigmoid, which may learn from all anchors, at "nothing here"."""
+    return starting_logits(columns, classes) if columns == classes else torch.zeros(columns)
 
 
 def build_ssd(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
@@ -137,7 +148,8 @@ def build_ssd(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -
             f"{list(recipe.strides)}: {recipe.image_size}, {recipe.anchors}"
         )
     backbone = make_backbone(recipe, (8, 16), pretrained)
-    net = SSDNet(backbone, variant, [len(level.shapes) for level in spec.levels], columns, coder.size)
+    logits = first_logits(columns, len(recipe.classes))
+    net = SSDNet(backbone, variant, [len(level.shapes) for level in spec.levels], logits, coder.size)
     if isinstance(backbone, Backbone):
         _check_grids(backbone, recipe)
     return Network(net, spec, backbone.mean, backbone.std)

@@ -15,7 +15,7 @@ from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
 from boxwright.models.backbones import Backbone
 from boxwright.models.detector import Network
-from boxwright.models.ssd import Predictors
+from boxwright.models.ssd import Predictors, first_logits
 from boxwright.models.vgg import VGG16, make_backbone
 from boxwright.recipes import Recipe
 
@@ -23,10 +23,10 @@ from boxwright.recipes import Recipe
 class TinyNet(nn.Module):
     """Backbone and predictors: images (B, 3, H, W) -> logits (B, A, K + 1), deltas (B, A, 4)."""
 
-    def __init__(self, backbone: VGG16 | Backbone, shapes: int, columns: int, size: int) -> None:
+    def __init__(self, backbone: VGG16 | Backbone, shapes: int, logits: Tensor, size: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.predictors = Predictors([backbone.maps[0].channels], [shapes], columns, size)
+        self.predictors = Predictors([backbone.maps[0].channels], [shapes], logits, size)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         logits, deltas = self.predictors(self.backbone(images))
@@ -39,5 +39,6 @@ def build_tiny(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) 
     if [level.stride for level in spec.levels] != list(recipe.strides):
         raise RecipeError(f"tiny-detector has one map, of stride 32: its anchors can't be {recipe.anchors}")
     backbone = make_backbone(recipe, (32,), pretrained)
-    net = TinyNet(backbone, len(spec.levels[0].shapes), columns, coder.size)
+    logits = first_logits(columns, len(recipe.classes))
+    net = TinyNet(backbone, len(spec.levels[0].shapes), logits, coder.size)
     return Network(net, spec, backbone.mean, backbone.std)
