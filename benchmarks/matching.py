@@ -68,7 +68,7 @@ def peak(name: str, side: str) -> float:
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
-def median_ms(run: Callable[[], None], least: float = 0.02) -> float:
+def median_ms(run: Callable[[], None], least: float = 0.1) -> float:
     """Of one call, repeated within a turn until the turn is long enough to be timed."""
     start, calls = time.process_time(), 0
     while time.process_time() - start < least:

@@ -34,7 +34,7 @@ class Pairs(NamedTuple):
     def where(self, mask: Tensor) -> Pairs:
         """Those where mask (P,) holds."""
         kept = mask.nonzero().squeeze(1)
-        return Pairs(*(column[kept] for column in self))
+        return Pairs(*(column.index_select(0, kept) for column in self))
 
     def join(self, others: Pairs) -> Pairs:
         """These and the others."""
@@ -141,8 +141,9 @@ class GridOverlaps:
     def _look_at(self, row: Tensor, least: Tensor) -> Pairs:
         """All pairs of these rows (n,) that reach IoU ``least`` (n,), and some others."""
         place, anchor = self._bounds.cells(row, least * (1 - _MARGIN))
-        row = row[place]
-        return Pairs(row, anchor, paired_iou(self._rows[row], self.anchors[anchor]))
+        row = row.index_select(0, place)
+        boxes, anchors = self._rows.index_select(0, row), self.anchors.index_select(0, anchor)
+        return Pairs(row, anchor, paired_iou(boxes, anchors))
 
 
 class _Bounds:
