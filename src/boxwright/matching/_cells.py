@@ -8,17 +8,17 @@ from torch import Tensor
 from boxwright.anchors import GridShapes
 
 
-def anchors_between(low: Tensor, high: Tensor, possible: Tensor, shapes: GridShapes) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, shapes and anchors (P,) on the cells from ``low`` to ``high`` (T, S, 2), both included, x before y.
+def anchors_between(
+    row: Tensor, shape: Tensor, low: Tensor, high: Tensor, shapes: GridShapes
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, shapes and anchors (P,) on the cells from ``low`` to ``high`` (m, 2), both included, x before y.
 
-    low and high are in cells and need not be whole; only the pairs (T, S) that are ``possible`` count.
+    row and shape (m,) tell whose rectangle it is. low and high are in cells and need not be whole.
     """
     low = low.ceil().clamp(min=0)
-    count = (high.floor().minimum(shapes.last_cell) - low + 1).clamp(min=0)
-    row, shape = (possible & (count.prod(-1) > 0)).nonzero(as_tuple=True)
-    low, count = low[row, shape].long(), count[row, shape].long()
-    cells, steps = count.prod(-1), shapes.steps[shape]
-    first = shapes.first[shape] + (low * steps).sum(-1)
+    count = (high.floor().minimum(shapes.last_cell.index_select(0, shape)) - low + 1).clamp(min=0).long()
+    cells, steps = count[:, 0] * count[:, 1], shapes.steps.index_select(0, shape)
+    first = shapes.first.index_select(0, shape) + (low.long() * steps).sum(-1)
     table = torch.stack([row, shape, first, count[:, 0], cells.cumsum(0) - cells, *steps.unbind(-1)], dim=-1)
     row, shape, first, columns, start, step, line = table.repeat_interleave(cells, dim=0).unbind(-1)
     within = torch.arange(len(row), device=row.device) - start

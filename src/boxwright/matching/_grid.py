@@ -155,7 +155,8 @@ class _Bounds:
         self.sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)  # (T, 2)
         centres = (boxes[:, :2] + boxes[:, 2:]).unsqueeze(1) / 2
         self.place = centres / shapes.pitch - shapes.offset  # (T, S, 2) in cells
-        self.slack = _ROUNDING * boxes.abs().amax(1).clamp(min=shapes.reach)  # (T,) pixels
+        farthest = boxes.abs().max().clamp(min=shapes.reach) if len(boxes) else boxes.new_tensor(shapes.reach)
+        self.slack = _ROUNDING * farthest  # pixels
 
     def nearest(self) -> Tensor:
         """(T, S) the anchor of each shape whose centre is nearest."""
@@ -168,13 +169,20 @@ class _Bounds:
         A shape of area a and a target of area g share need = least / (1 + least) x (a + g) to reach it. With the most
         that they share along y, this tells how much they must share along x, and so how far apart they may be.
         """
-        shapes, slack = self.shapes, self.slack[row].view(-1, 1, 1)
-        sides = self.sides[row].unsqueeze(1)
-        grown = shapes.sides + 2 * slack  # (n, S, 2): as large as rounding can make the anchors
-        shared = torch.minimum(sides, grown)
-        need = (least / (1 + least)).unsqueeze(1) * (sides.prod(-1) + (shapes.sides - 2 * slack).clamp(min=0).prod(-1))
-        apart = (sides + grown) / 2 + slack - need.unsqueeze(-1) / shared.flip(-1)
-        place = self.place[row]
-        reach = apart / shapes.pitch
-        found, _, anchor = anchors_between(place - reach, place + reach, shared.prod(-1) >= need, shapes)
+        shapes, slack = self.shapes, self.slack
+        grown = shapes.sides + 2 * slack  # (S, 2): as large as rounding can make the anchors
+        smallest = (shapes.sides - 2 * slack).clamp(min=0).prod(-1)
+        sides, share = self.sides.index_select(0, row), (least / (1 + least)).double()
+        width, height = (
+            torch.minimum(sides[:, axis, None], grown[:, axis]) for axis in (0, 1)
+        )  # (n, S) shared at most
+        need = share.unsqueeze(1) * (sides.prod(-1, keepdim=True) + smallest)
+        place, shape = (width * height >= need).nonzero(as_tuple=True)
+        flat = place * len(shapes.sides) + shape
+        need, width, height = (values.flatten().index_select(0, flat) for values in (need, width, height))
+        least_shared = torch.stack([need / height, need / width], dim=-1)
+        apart = (sides.index_select(0, place) + grown.index_select(0, shape)) / 2 + slack - least_shared
+        reach = apart / shapes.pitch.index_select(0, shape)
+        centre = self.place.flatten(0, 1).index_select(0, row.index_select(0, place) * len(shapes.sides) + shape)
+        found, _, anchor = anchors_between(place, shape, centre - reach, centre + reach, shapes)
         return found, anchor

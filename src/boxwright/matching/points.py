@@ -63,9 +63,10 @@ def _inside(anchors: Anchors, boxes: Tensor, reach: float, radius: float | None)
     lower, upper, stride = _limits(anchors, reach)
     first, last = boxes.double().unsqueeze(1).chunk(2, dim=-1)
     side = (last - first).amax(-1)
-    possible = (side > lower) & (side / 2 <= upper)  # the largest distance is at least half of the larger side
-    low, high = ((edge / shapes.pitch - shapes.offset) for edge in (first, last))
-    row, shape, anchor = anchors_between(low - _SLACK, high + _SLACK, possible, shapes)
+    # The largest distance is at least half of the larger side
+    row, shape = ((side > lower) & (side / 2 <= upper)).nonzero(as_tuple=True)
+    low, high = ((edge / shapes.pitch - shapes.offset)[row, shape] for edge in (first, last))
+    row, shape, anchor = anchors_between(row, shape, low - _SLACK, high + _SLACK, shapes)
     box, candidate = boxes[row], anchors.boxes[anchor]
     centre = (candidate[:, :2] + candidate[:, 2:]) / 2
     distances = torch.cat([centre - box[:, :2], box[:, 2:] - centre], dim=-1)
