@@ -21,7 +21,7 @@ from boxwright.matching._overlaps import Best, best_of, equal_in_rows, next_in_r
 
 LEAST_IOU = 1e-3  # where a target's overlaps are lower, rounding decides: it is compared with every anchor
 _MARGIN = 1e-5  # of an IoU: a hundred times float32's rounding
-_ROUNDING = 4e-7  # of a coordinate: three times float32's
+_ROUNDING = 4e-7  # of an anchor's coordinate: three times float32's
 
 
 class Pairs(NamedTuple):
@@ -155,8 +155,7 @@ class _Bounds:
         self.sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)  # (T, 2)
         centres = (boxes[:, :2] + boxes[:, 2:]).unsqueeze(1) / 2
         self.place = centres / shapes.pitch - shapes.offset  # (T, S, 2) in cells
-        farthest = boxes.abs().max().clamp(min=shapes.reach) if len(boxes) else boxes.new_tensor(shapes.reach)
-        self.slack = _ROUNDING * farthest  # pixels
+        self.slack = _ROUNDING * shapes.reach  # pixels; a target's own coordinates are exact, however far it lies
 
     def nearest(self) -> Tensor:
         """(T, S) the anchor of each shape whose centre is nearest."""
