@@ -231,30 +231,35 @@ _SSD300 = replace(
     max_detections=200,
 )
 
+_PYRAMID = Recipe(
+    backbone="resnet50",
+    image_size=640,
+    strides=(8, 16, 32, 64, 128),
+    width=256,
+    class_loss="sigmoid_focal:alpha=0.25,gamma=2",
+    box_weight=1.0,
+    batch_size=16,
+    optimizer="sgd",
+    lr=0.01,
+    weight_decay=1e-4,
+    freeze_depthwise=0,
+    norm_mode="frozen",
+    augment="none",
+    vote=0.0,
+)
+"""What RetinaNet and FCOS share (arXiv:1708.02002, section 4.1; arXiv:1904.01355, section 4)."""
+
 RECIPES = {
     "lite320": Recipe(),
-    "retinanet": Recipe(
+    "retinanet": replace(
+        _PYRAMID,
         detector="retinanet",
-        backbone="resnet50",
-        image_size=640,
-        strides=(8, 16, 32, 64, 128),
-        width=256,
         anchors="retinanet",
         matcher="iou:positive=0.5,negative=0.4,force=ties",
         coder="delta:weights=[1,1,1,1]",
-        class_loss="sigmoid_focal:alpha=0.25,gamma=2",
         box_loss="smooth_l1:beta=0.1",
-        box_weight=1.0,
         normalizer="image",
-        batch_size=16,
-        optimizer="sgd",
-        lr=0.01,
-        weight_decay=1e-4,
-        freeze_depthwise=0,
-        norm_mode="frozen",
-        augment="none",
         nms_threshold=0.5,
-        vote=0.0,
     ),
     "ssd300": _SSD300,
     "ssd300-tf": replace(
@@ -271,27 +276,14 @@ RECIPES = {
     "tiny-detector": replace(
         _SSD, detector="tiny-detector", image_size=224, strides=(32,), anchors="tiny_441", epochs=230, batch_size=32
     ),
-    "unitbox": Recipe(
+    "unitbox": replace(
+        _PYRAMID,
         detector="unitbox",
-        backbone="resnet50",
-        image_size=640,
-        strides=(8, 16, 32, 64, 128),
-        width=256,
         matcher="points",
         coder="distance:unit=0.5",
-        class_loss="sigmoid_focal:alpha=0.25,gamma=2",
         box_loss="iou:mode=log",
-        box_weight=1.0,
         normalizer="positives",
-        batch_size=16,
-        optimizer="sgd",
-        lr=0.01,
-        weight_decay=1e-4,
-        freeze_depthwise=0,
-        norm_mode="frozen",
-        augment="none",
         nms_threshold=0.6,
-        vote=0.0,
     ),
 }
 
