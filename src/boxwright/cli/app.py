@@ -246,7 +246,8 @@ def import_torchvision(
     """A run folder from torchvision's weights, for predict and eval. A model of COCO's 91 ids gets COCO's names."""
     from boxwright.importing import import_weights
 
-    run = import_weights(name, weights, out or Path("runs") / name, classes.split(",") if classes else ())
+    names = _data_options([], classes)["classes"] or ()
+    run = import_weights(name, weights, out or Path("runs") / name, names)
     print(f"the model is in {run.model_file}")
 
 
