@@ -16,7 +16,7 @@ from boxwright.drawing import draw_detections
 from boxwright.environment import environment_line
 from boxwright.errors import DataError
 from boxwright.evaluate import MetricsTable, detection_metrics, save_results
-from boxwright.models.detector import DenseDetector
+from boxwright.models.detector import Detector
 from boxwright.predict import predict_dataset, predict_files
 from boxwright.recipes import Recipe
 from boxwright.report import Picture, ReportData, write_report
@@ -103,7 +103,7 @@ def predict_to_folder(
     return lines
 
 
-def _load(run: str | Path, **options: Any) -> DenseDetector:
+def _load(run: str | Path, **options: Any) -> Detector:
     """The run's detector, with other values for the recipe keys of its prediction, where they are given."""
     detector = load(run)
     detector.recipe = detector.recipe.replace(**{key: value for key, value in options.items() if value is not None})
@@ -122,7 +122,7 @@ def _drawing_names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def _draw(file: Path, found: Detections, detector: DenseDetector) -> Any:
+def _draw(file: Path, found: Detections, detector: Detector) -> Any:
     image = decode_image(file)
     return draw_detections(image, found.boxes, found.labels, found.scores, detector.classes)
 

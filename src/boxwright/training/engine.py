@@ -94,6 +94,7 @@ def train(
     loggers = make_loggers(job.options.logger, job.run, job.position.step if job.position and ranks.first else 0)
     L.seed_everything(job.options.seed, verbose=False)
     detector = build_detector(job.recipe, pretrained=None if job.position is None else False)
+    job = replace(job, recipe=detector.recipe)
     counts = torch.from_numpy(np.bincount(training_set.labels, minlength=len(training_set.classes)))
     criterion = build_criterion(job.recipe, counts)
     batches = Batches(training_set, validation_set, job.recipe, job.options, ranks, console)
