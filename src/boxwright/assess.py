@@ -178,12 +178,6 @@ def _write_report(
 ) -> Path:
     known = json.loads(run.data_file.read_text(encoding="utf-8")) if run.data_file.is_file() else {}
     training = known.get("training", {})
-    mistakes, hits = _by_image(metrics, len(dataset), recipe.score)
-    number = mistakes.sum(axis=1)
-    worst = np.argsort(-number, kind="stable")[:PICTURES]
-    best = np.lexsort((-hits, number))[:PICTURES]
-    spread = np.linspace(0, len(dataset) - 1, min(PICTURES, len(dataset))).round().astype(int)
-    notes = [_note(row) for row in mistakes]
     data = ReportData(
         title=f"{recipe.detector} on {dataset.root.resolve().name}",
         classes=dataset.classes,
@@ -203,9 +197,7 @@ def _write_report(
         confusion=confusion_matrix(metrics.matches, recipe.score),
         errors=_errors(metrics, recipe.score),
         metrics_csv=run.metrics_file if run.metrics_file.is_file() else None,
-        worst=_pictures(dataset, found, worst[number[worst] > 0], recipe.score, notes),
-        best=_pictures(dataset, found, best[hits[best] > 0], recipe.score, notes),
-        pictures=_pictures(dataset, found, spread, recipe.score, notes),
+        **_chosen_pictures(dataset, found, metrics, recipe.score),
         files={"Model": run.model_file, "Predictions": run.predictions},
     )
     return write_report(run.report_file, data)
@@ -254,6 +246,20 @@ def _by_image(metrics: MetricsTable, images: int, score: float) -> tuple[NDArray
 def _note(counts: NDArray[np.int64]) -> str:
     """ "2 background, 1 missed", or that all is right."""
     return ", ".join(f"{n} {name}" for n, name in zip(counts.tolist(), ERROR_TYPES, strict=True) if n) or "all right"
+
+
+def _chosen_pictures(
+    dataset: DetectionDataset, found: list[Detections], metrics: MetricsTable, score: float
+) -> dict[str, list[Picture]]:
+    """The images with the most mistakes, those with the fewest and then the most found, and some evenly chosen."""
+    mistakes, hits = _by_image(metrics, len(dataset), score)
+    number = mistakes.sum(axis=1)
+    worst = np.argsort(-number, kind="stable")[:PICTURES]
+    best = np.lexsort((-hits, number))[:PICTURES]
+    spread = np.linspace(0, len(dataset) - 1, min(PICTURES, len(dataset))).round().astype(int)
+    chosen = {"worst": worst[number[worst] > 0], "best": best[hits[best] > 0], "pictures": spread}
+    notes = [_note(row) for row in mistakes]
+    return {name: _pictures(dataset, found, places, score, notes) for name, places in chosen.items()}
 
 
 def _pictures(
