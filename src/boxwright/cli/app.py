@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from boxwright.cli.progress import bar
+from boxwright.cli.simulate import simulate
 from boxwright.errors import RecipeError
 
 app = typer.Typer(
@@ -299,3 +300,6 @@ def _write_json(path: Path, content: Any) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+app.command()(simulate)
