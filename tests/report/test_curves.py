@@ -93,3 +93,10 @@ def test_names_are_shown_as_written(svgs: list[str]) -> None:
 
 def test_same_data_same_svg(svgs: list[str]) -> None:
     assert draw() == svgs
+
+
+def test_a_logarithmic_axis_has_powers_of_ten() -> None:
+    series = {"a": ([0.0, 1.0, 2.0], [1.0, 0.1, 0.01])}
+    plain, log = (curves.series_svg(series, "s", "x", "y", log=log) for log in (False, True))
+    assert "10" in re.findall(r">\s*(10)\s*<", log)
+    assert not re.findall(r">\s*(10)\s*<", plain)

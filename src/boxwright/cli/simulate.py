@@ -35,9 +35,8 @@ def simulate(
     with bar("simulating", console) as advance:
         simulation = run_simulation(chosen, centres=centres, advance=advance)
     page = write_simulation(out, simulation)
-    shown = Table()
-    shown.add_column("loss")
-    for title in ("error at step 40", "at the end", "IoU", "IoU 0.9 or better", "seconds"):
+    shown = Table("loss", title="mean |dx| + |dy| + |dw| + |dh|")
+    for title in ("step 40", "end", "IoU", "IoU .9 or better", "seconds"):
         shown.add_column(title, justify="right")
     for name, found in simulation.losses.items():
         mean = found.error / simulation.cases

@@ -51,11 +51,11 @@ def write_simulation(folder: Path, simulation: Simulation) -> Path:
     }
     for name, data in pictures.items():
         (folder / name).write_bytes(data)
-    (folder / "simulation.json").write_text(json.dumps(to_json(simulation), indent=1) + "\n", encoding="utf-8")
+    (folder / "simulation.json").write_text(json.dumps(_json(simulation), indent=1) + "\n", encoding="utf-8")
     with (folder / "errors.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["step", *names])
-        rows.writerows(enumerate_rows(simulation))
+        rows.writerows(_csv_rows(simulation))
     arrays: dict[str, Any] = {name: found.final for name, found in simulation.losses.items()}
     np.savez_compressed(folder / "final_errors.npz", centres=simulation.centres, **arrays)
     path = folder / "simulate.html"
@@ -63,7 +63,7 @@ def write_simulation(folder: Path, simulation: Simulation) -> Path:
     return path
 
 
-def to_json(simulation: Simulation) -> dict[str, Any]:
+def _json(simulation: Simulation) -> dict[str, Any]:
     """Everything but the maps as plain values."""
     return {
         "centres": len(simulation.centres),
@@ -83,7 +83,7 @@ def to_json(simulation: Simulation) -> dict[str, Any]:
     }
 
 
-def enumerate_rows(simulation: Simulation) -> Iterable[list[float]]:
+def _csv_rows(simulation: Simulation) -> Iterable[list[float]]:
     """Step and the sum of errors of each loss."""
     curves = np.stack([found.error for found in simulation.losses.values()], axis=1)
     return ([step, *row] for step, row in enumerate(curves.tolist()))
@@ -95,12 +95,13 @@ def sentence(name: str, found: Regression, cases: int) -> str:
     below = np.flatnonzero(mean <= mean[0] / 2)
     half = f"halved by step {below[0]}" if len(below) else "never halved"
     way = f"{_WAYS[name]}: the" if name in _WAYS else "The"
-    apart = f", {found.disjoint:.0%} never touch their target" if found.disjoint >= 0.005 else ""
+    apart = f", {found.disjoint:.0%} end without touching their target" if found.disjoint >= 0.005 else ""
     centre = found.errors[-1, :2].sum() / found.error[-1]
-    rest = "the centre" if centre > 0.6 else "the sides" if centre < 0.4 else "centre and sides alike"
+    where = ((0.6, "mostly in the place"), (0.4, "in place and sides alike"), (0.0, "mostly in the sides"))
+    rest = next(words for least, words in where if centre >= least)
     return (
-        f"{way} mean error goes from {mean[0]:.2f} to {mean[-1]:.4f}, {half}; {found.good:.1%} of the boxes end at IoU "
-        f"{GOOD_IOU} or better{apart}; what is left is in {rest}."
+        f"{way} mean error goes from {mean[0]:.2g} to {mean[-1]:.2g}, {half}; {found.good:.1%} of the boxes end at IoU "
+        f"{GOOD_IOU} or better{apart}; what is left is {rest}."
     )
 
 
@@ -134,8 +135,9 @@ def _table(simulation: Simulation) -> Markup:
     rows = []
     for name, found in simulation.losses.items():
         mean = found.error / simulation.cases
-        steps = [float(mean[step]) if step < len(mean) else None for step in (20, 40, 80)]
-        rows.append((name, *steps, float(mean[-1]), float(found.iou[-1]), f"{found.good:.1%}", f"{found.disjoint:.1%}"))
+        early = [f"{mean[step]:.3f}" if step < len(mean) else None for step in (20, 40, 80)]
+        shares = (f"{share:.1%}" for share in (found.good, found.disjoint))
+        rows.append((name, *early, f"{mean[-1]:.4f}", f"{found.iou[-1]:.3f}", *shares))
     head = ("loss", "error, step 20", "40", "80", "last", "IoU, last", f"IoU {GOOD_IOU} or better", "disjoint")
     return table(head, rows, "tnnnnnnn")
 
@@ -169,6 +171,7 @@ def _paths(paths: bytes, moving: bytes) -> Markup:
     steps = f"at steps {', '.join(map(str, SHOWN[:-1]))} and {SHOWN[-1]}"
     return Markup(
         f'<p class="dim">An anchor of 1.41 x 0.71 beside its target of 1 x 1 (grey), {steps}, paler the earlier.</p>'
-        f"{drawing(paths, f'boxes that start {where} from their target, {steps}, a row a loss')}"
-        f"{details('Play it', drawing(moving, f'the same boxes moving: {where}'))}"
+        f'<div class="curves"><figure>'
+        f"{drawing(paths, f'boxes that start {where} from their target, {steps}, a row a loss')}</figure>"
+        f"<figure>{details('Play it', drawing(moving, f'the same boxes moving: {where}'))}</figure></div>"
     )

@@ -21,9 +21,9 @@ ANCHOR_SIDES = (2**0.5, 2**-0.5)
 SHOWN = (0, 20, 40, 80, 200)
 """Steps that the still picture shows."""
 
-_FRAMES = (*range(0, 60, 2), *range(60, 201, 5))
+_FRAMES = (*range(0, 100, 2), *range(100, 201, 5))
 _PANEL, _GAP, _LINE = 150, 6, 20  # pixels
-_WINDOW = (7.6, 13.9)  # of x and of y
+_WINDOW = (8.5, 13.7)  # of x and of y
 _SHARP = 2  # drawn so many times as large, for smooth lines
 _GROUND, _FRAME, _TARGET, _TEXT = (255, 255, 255), (200, 205, 212), (218, 222, 228), (28, 33, 40)
 
@@ -43,7 +43,7 @@ def still(losses: Sequence[str], ways: NDArray[np.float64]) -> Image.Image:
 def animation(losses: Sequence[str], ways: NDArray[np.float64]) -> bytes:
     """The same sheet as a GIF, a frame every few steps, at the end a rest of two seconds."""
     frames = [_sheet(losses, ways[:, [step]], f"step {step}") for step in _FRAMES]
-    palette = frames[-1].quantize(64)
+    palette = frames[-1].quantize(64, method=Image.Quantize.FASTOCTREE)  # leaves white white
     drawn = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     buffer = io.BytesIO()
     durations = [80] * (len(drawn) - 1) + [2000]
@@ -82,7 +82,7 @@ def _panel(boxes: NDArray[np.float64], colour: Colour) -> Image.Image:
     draw.rectangle((0, 0, side - 1, side - 1), outline=_FRAME, width=_SHARP)
     draw.rectangle(_pixels(np.asarray(TARGET)), fill=_TARGET)
     for place, box in enumerate(boxes):
-        strength = 1.0 if place == len(boxes) - 1 else 0.25 + 0.35 * place / len(boxes)
+        strength = 1.0 if place == len(boxes) - 1 else 0.4 + 0.3 * place / len(boxes)
         pale = tuple(round(255 - strength * (255 - c)) for c in colour)
         draw.rectangle(_pixels(box), outline=pale, width=(2 if strength == 1 else 1) * _SHARP)
     return panel
