@@ -23,7 +23,7 @@ NAMES = ["iou", "eiou", "authors_giou", "alpha_iou:alpha=3,kind=giou"]
 
 @pytest.fixture(scope="module")
 def simulation() -> Simulation:
-    return simulate(NAMES, centres=2)
+    return simulate(NAMES, centres=3)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_numbers_can_be_read_back(simulation: Simulation, folder: Path) -> None:
     assert head == ["step", *NAMES]
     assert [int(row[0]) for row in rows] == list(range(201))
     content = json.loads((folder / "simulation.json").read_text())
-    assert (content["centres"], content["cases"]) == (2, 686)
+    assert (content["centres"], content["cases"]) == (3, 1029)
     maps = np.load(folder / "final_errors.npz")
     np.testing.assert_array_equal(maps["centres"], simulation.centres)
     for place, (name, found) in enumerate(simulation.losses.items()):

@@ -17,8 +17,8 @@ from boxwright.simulate.cases import CASES_A_CENTRE, CENTRES, STEPS, make_cases,
 from boxwright.simulate.descent import LEAST_SIDE, descend, gradient_of
 
 LOSSES = ("iou", "giou", "diou", "ciou", "eiou")
-_CHUNK = 48  # centres at a time: so many cases that the tensors of a step stay in the processor's cache
 GOOD_IOU = 0.9
+_CHUNK = 48  # centres at a time: so many cases that the tensors of a step stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Regression:
     disjoint: float
     """Share of the cases that end without touching their target."""
     floored: int
-    """Steps, of all cases, after which a side had to be set to the least one, 0.001."""
+    """Sides, over all cases and steps, that had to be set to the least one, 0.001."""
     seconds: float
 
     @property

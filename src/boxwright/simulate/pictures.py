@@ -42,7 +42,7 @@ def maps_png(simulation: Simulation) -> bytes:
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(3 * columns, 2.9 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
-        scale = error_scale(simulation.losses)
+        scale = _scale(simulation.losses)
         for axes in grid.flat[len(simulation.losses) :]:
             axes.set_axis_off()
         for axes, (name, found) in zip(grid.flat, simulation.losses.items(), strict=False):
@@ -57,12 +57,12 @@ def map_png(simulation: Simulation, found: Regression) -> bytes:
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(3.6, 2.9), layout="constrained")
         axes = figure.subplots()
-        points = _map(axes, simulation, found, error_scale(simulation.losses))
+        points = _map(axes, simulation, found, _scale(simulation.losses))
         figure.colorbar(points, ax=axes, label="mean error after the last step", extend="min")
         return _png(figure)
 
 
-def error_scale(losses: Mapping[str, Regression]) -> LogNorm:
+def _scale(losses: Mapping[str, Regression]) -> LogNorm:
     """From 0.001 to the largest error of any map."""
     return LogNorm(_LEAST_SHOWN, max(10 * _LEAST_SHOWN, *(float(found.final.max()) for found in losses.values())))
 
