@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -54,6 +54,7 @@ def test_iou_moves_no_disjoint_box(name: str, found: dict[str, Regression]) -> N
 
 
 @pytest.mark.parametrize("name", ["giou", "authors_giou"])
+@settings(deadline=None, max_examples=40)
 @given(inner=st.tuples(st.floats(-0.4, 0.4), st.floats(-0.4, 0.4)), w=side, h=side, flip=st.booleans())
 def test_giou_is_iou_where_one_box_holds_the_other(
     name: str, inner: tuple[float, float], w: float, h: float, flip: bool
@@ -73,16 +74,16 @@ def test_the_authors_giou_does_not_arrive_from_beside_and_above() -> None:
 
 
 def test_the_authors_diou_arrives_in_a_few_dozen_steps() -> None:
-    assert max(first_step("authors_diou", 0.5)) <= 36
+    assert max(first_step("authors_diou", 0.5)) <= 24
 
 
 def test_by_its_derivative_giou_arrives_everywhere_and_touches_before_diou() -> None:
-    """The claim of the paper does not hold for the loss itself: GIoU stretches the box, which touches by step 40."""
+    """The claim of the paper does not hold for the loss itself: GIoU stretches the box, and touches first."""
     touching = {name: first_step(name, 0) for name in ("giou", "diou")}
-    assert max(touching["giou"]) <= 40
+    assert max(touching["giou"]) <= 36
     assert all(g < d for g, d in zip(touching["giou"], touching["diou"], strict=True))
-    assert 37 <= min(touching["diou"]) <= max(touching["diou"]) <= 60
-    assert max(first_step("diou", 0.5)) <= 90
+    assert 40 <= min(touching["diou"]) <= max(touching["diou"]) <= 60
+    assert max(first_step("diou", 0.5)) <= 85
 
 
 def test_the_papers_order_holds_for_the_authors_gradients(found: dict[str, Regression]) -> None:
@@ -107,6 +108,7 @@ def test_eiou_ends_below_ciou_and_gets_there_sooner(found: dict[str, Regression]
     assert found["eiou"].good == 1
 
 
+@settings(deadline=None, max_examples=40)
 @given(w=side, h=side, k=st.floats(0.05, 20))
 def test_v_is_nothing_for_any_multiple_of_the_target(w: float, h: float, k: float) -> None:
     """EIoU paper, section 3: CIoU then is DIoU, however wrong the sides."""
@@ -117,6 +119,7 @@ def test_v_is_nothing_for_any_multiple_of_the_target(w: float, h: float, k: floa
     torch.testing.assert_close(losses.ciou_loss(pred, target), losses.diou_loss(pred, target))
 
 
+@settings(deadline=None, max_examples=40)
 @given(sides=st.tuples(side, side, side, side))
 def test_the_pulls_of_v_on_w_and_h_have_opposite_signs(sides: tuple[float, float, float, float]) -> None:
     """dv / dw = -(h / w) dv / dh (EIoU paper, eq. 7)."""
