@@ -138,8 +138,9 @@ def _table(simulation: Simulation) -> Markup:
         early = [f"{mean[step]:.3f}" if step < len(mean) else None for step in (20, 40, 80)]
         shares = (f"{share:.1%}" for share in (found.good, found.disjoint))
         rows.append((name, *early, f"{mean[-1]:.4f}", f"{found.iou[-1]:.3f}", *shares))
-    head = ("loss", "error, step 20", "40", "80", "last", "IoU, last", f"IoU {GOOD_IOU} or better", "disjoint")
-    return table(head, rows, "tnnnnnnn")
+    head = ("loss", "step 20", "40", "80", "end", "IoU", f"IoU {GOOD_IOU} up", "disjoint")
+    caption = "Mean error on the way and at the end; mean IoU, and shares of the boxes, at the end."
+    return Markup(f'<p class="dim">{caption}</p>{table(head, rows, "tnnnnnnn")}')
 
 
 def _curves(simulation: Simulation) -> Markup:
