@@ -69,8 +69,8 @@ def _scale(losses: Mapping[str, Regression]) -> LogNorm:
 
 def _map(axes: Axes, simulation: Simulation, found: Regression, scale: LogNorm) -> PathCollection:
     x, y = simulation.centres.T
-    size = min(60.0, 16000 / len(x))  # 5,000 points just cover the disk
-    points = axes.scatter(x, y, c=found.final, norm=scale, cmap="cividis", s=size, linewidths=0, rasterized=True)
+    size = min(60.0, 30000 / len(x))  # 5,000 points cover the disk
+    points = axes.scatter(x, y, c=found.final, norm=scale, cmap="cividis", s=size, linewidths=0, antialiased=False)
     axes.set(aspect="equal", xticks=[7, 10, 13], yticks=[7, 10, 13])
     axes.set_xlim(CENTRE[0] - 1.05 * RADIUS, CENTRE[0] + 1.05 * RADIUS)
     axes.set_ylim(CENTRE[1] + 1.05 * RADIUS, CENTRE[1] - 1.05 * RADIUS)  # y points down, as in images
