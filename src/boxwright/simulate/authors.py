@@ -1,6 +1,6 @@
 """The gradients that the authors of DIoU wrote by hand for their simulation, as published, beside those of autograd.
 
-They are not the derivatives of the losses (x, y the centre; w, h the sides; primes are the target's):
+They are not the derivatives of the losses (x, y the centre; w, h the sides):
 
 - The pull on w and h by IoU and GIoU is twice the derivative: left = x - w / 2 and right = x + w / 2 lack the 1 / 2.
 - GIoU of disjoint boxes takes for I the product of the signed overlaps in x and in y, not 0. Where the boxes lie side
