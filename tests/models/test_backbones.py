@@ -1,11 +1,15 @@
 """Backbones: maps of any timm model, freezing, folding, weights that need no network."""
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from boxwright.errors import BoxwrightError, RecipeError
+import boxwright as bw
+from boxwright.errors import BoxwrightError, BoxwrightWarning, RecipeError
 from boxwright.models import weights
 from boxwright.models.backbones import Backbone, fold_batch_norm, probe_feature_maps
 
@@ -107,3 +111,50 @@ def test_nothing_behind_the_last_map_is_kept(name: str) -> None:
     sum(x.square().sum() for x in backbone(torch.randn(2, 3, 64, 64))).backward()
     unused = [name for name, weight in backbone.named_parameters() if weight.grad is None]
     assert unused == []
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_from_a_file(tmp_path: Path, suffix: str) -> None:
+    """Of the whole model, as timm and torchvision publish them."""
+    torch.manual_seed(0)
+    state = timm.create_model("resnet18", pretrained=False).state_dict()
+    file = tmp_path / f"weights{suffix}"
+    torch.save(state, file) if suffix == ".pth" else save_file(state, file)
+    torch.manual_seed(1)
+    backbone = Backbone("resnet18", (8, 16), pretrained=str(file))
+    for name, value in backbone.body.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_a_file_that_holds_no_such_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no file of pretrained weights at"):
+        Backbone("resnet18", (8,), pretrained=str(tmp_path / "absent.pth"))
+    (tmp_path / "text.pth").write_text("text")
+    with pytest.raises(RecipeError, match="holds no weights of 'resnet18'"):
+        Backbone("resnet18", (8,), pretrained=str(tmp_path / "text.pth"))
+    torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "other.pth")
+    with pytest.raises(RecipeError, match="holds no weights of 'resnet18'"):
+        Backbone("resnet18", (8,), pretrained=str(tmp_path / "other.pth"))
+    state = timm.create_model("resnet18").state_dict()
+    del state["layer2.0.conv1.weight"]
+    torch.save(state, tmp_path / "part.pth")
+    with pytest.raises(RecipeError, match=r"it lacks layer2\.0\.conv1\.weight"):
+        Backbone("resnet18", (8,), pretrained=str(tmp_path / "part.pth"))
+
+
+def test_without_network_and_weights_all_is_learnt_from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = timm.create_model
+
+    def offline(name: str, pretrained: bool = False, **options: object) -> torch.nn.Module:
+        if pretrained:
+            raise OSError("no route to host\nand more lines")
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.warns(BoxwrightWarning, match="no route to host.*pretrained=FILE") as warned:
+        detector = bw.create_detector("retinanet", 2, backbone="resnet18", image_size=128, width=32)
+    assert "freeze=0" in str(warned[0].message)
+    assert "and more lines" not in str(warned[0].message)
+    recipe = detector.recipe
+    assert (recipe.pretrained, recipe.freeze, recipe.norm_mode) == (False, 0, "train")
+    assert all(p.requires_grad for p in detector.parameters())
