@@ -52,6 +52,10 @@ class Losses(NamedTuple):
     """(K',) how many of those have their highest logit in each column."""
     centreness: Tensor
     """Binary cross entropy of the centre-ness, a term of ``total``; 0 for a head that doesn't predict it."""
+    hard_positives: Tensor
+    """Share of this rank's positives whose score for their target's class is below 0.5; 0 without any."""
+    positive_share: Tensor
+    """Share of the classification loss that this rank's positives make; the rest is its negatives'."""
 
 
 class Positives(NamedTuple):
@@ -189,6 +193,7 @@ class DenseCriterion(nn.Module):
         box, distribution, centred = (
             (term * kept * share[positives.image]).sum() for term in (box * weights, distribution, centred)
         )
+        logits = outputs.logits[positives.image, positives.anchor].detach()
         return Losses(
             classification + box + distribution + centred,
             classification,
@@ -197,10 +202,10 @@ class DenseCriterion(nn.Module):
             positives=(parts.matches.state == 1).sum(),
             divisor=count,
             matched=_histogram(positives.labels, self._classes(outputs.logits)),
-            predicted=_histogram(
-                outputs.logits[positives.image, positives.anchor].argmax(-1), outputs.logits.shape[-1]
-            ),
+            predicted=_histogram(logits.argmax(-1), logits.shape[-1]),
             centreness=centred,
+            hard_positives=self._hard_share(logits, positives.labels),
+            positive_share=_share_of_positives(per_anchor.detach(), positives, counted),
         )
 
     def per_anchor(
@@ -261,6 +266,12 @@ class DenseCriterion(nn.Module):
     def _classes(self, logits: Tensor) -> int:
         """K of logits (B, A, K')."""
         return logits.shape[-1] - (self.class_info.kind == "softmax")
+
+    def _hard_share(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Share of positives (P, K') whose score for their label (P,) is below 0.5."""
+        scores = logits.sigmoid() if self.class_info.kind == "sigmoid" else logits.softmax(-1)
+        hard = scores.gather(1, labels.unsqueeze(1)) < 0.5
+        return hard.sum() / max(len(labels), 1)
 
     def _mine(self, per_anchor: Tensor, state: Tensor, positives: Positives, box: Tensor) -> Tensor:
         """(B, A) mask of the anchors whose losses count; ``box`` (P,) weighted."""
@@ -345,6 +356,12 @@ def _histogram(values: Tensor, length: int) -> Tensor:
     """(length,) how often each value occurs; unlike bincount without a wait for the device."""
     zeros = torch.zeros(length, dtype=torch.int64, device=values.device)
     return zeros.index_add(0, values, torch.ones_like(values))
+
+
+def _share_of_positives(losses: Tensor, positives: Positives, counted: Tensor) -> Tensor:
+    """Their part of the losses (B, A) that count, 0 where nothing does."""
+    losses = losses * counted
+    return safe_ratio(losses[positives.image, positives.anchor].sum(), losses.sum())
 
 
 def _by_centreness(logits: Tensor | None, positives: Positives, kept: Tensor) -> tuple[Tensor, Tensor]:
