@@ -14,9 +14,9 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from boxwright.choices import resolve_choice
 from boxwright.coding import MAX_LOG_SCALE, BoxCoder, DistanceCoder
 from boxwright.errors import RecipeError
+from boxwright.models.anchoring import one_a_cell
 from boxwright.models.detector import Network
 from boxwright.models.fpn import BACKBONE_STRIDES, FPN
 from boxwright.models.heads import output_layer, rows, starting_logits, tower
@@ -68,8 +68,7 @@ def build_unitbox(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: boo
     """The network of a recipe. Raises RecipeError for anchors of several shapes a cell, a coder of anything but
     distances in units of the anchors, a width that isn't a multiple of 8, and a backbone without maps of strides 8, 16
     and 32."""
-    if not recipe.anchors.startswith("squares"):
-        raise RecipeError(f"unitbox has one anchor a cell, squares: its anchors can't be {recipe.anchors}")
+    spec = one_a_cell(recipe)
     if not isinstance(coder, DistanceCoder) or coder.unit is None:
         raise RecipeError(f"unitbox predicts distances in units of its anchors: its coder can't be {recipe.coder}")
     if recipe.width % _GROUP:
@@ -80,6 +79,5 @@ def build_unitbox(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: boo
         recipe.width, starting_logits(columns, len(recipe.classes)), like_anchor, centreness=recipe.centreness
     )
     fpn = FPN([m.channels for m in backbone.maps], recipe.width)
-    spec = resolve_choice("anchors", recipe.anchors)(strides=recipe.strides)  # type: ignore[misc]
     net = nn.Sequential(OrderedDict(backbone=backbone, fpn=fpn, head=head))
     return Network(net, spec, backbone.mean, backbone.std)

@@ -63,12 +63,16 @@ def details(title: str, body: Markup) -> Markup:
 
 
 def image(picture: Image.Image, alt: str) -> Markup:
-    """The picture as a data URI."""
-    buffer = io.BytesIO()
-    picture.convert("RGB").save(buffer, "JPEG", quality=88)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    """The picture on the page."""
     width, height = picture.size
-    return Markup(f'<img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" alt="{text(alt)}">')
+    return Markup(f'<img src="{data_uri(picture)}" width="{width}" height="{height}" alt="{text(alt)}">')
+
+
+def data_uri(picture: Image.Image, quality: int = 88) -> str:
+    """The picture as JPEG within its address."""
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, "JPEG", quality=quality)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def bar(value: float) -> Markup:

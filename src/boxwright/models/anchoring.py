@@ -1,0 +1,30 @@
+"""The anchors that a recipe names, as its detector can have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from boxwright.anchors import AnchorSpec
+from boxwright.choices import resolve_choice
+from boxwright.errors import RecipeError
+from boxwright.recipes import Recipe
+
+
+def chosen_anchors(recipe: Recipe, **options: Any) -> AnchorSpec:
+    """The recipe's anchors, with further options. Raises RecipeError where an option's value can't be."""
+    try:
+        spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)(**options)  # type: ignore[misc]
+    except ValueError as error:
+        raise RecipeError(f"anchors {recipe.anchors!r}: {error}") from None
+    return spec
+
+
+def one_a_cell(recipe: Recipe) -> AnchorSpec:
+    """The anchors, on the recipe's strides, of a detector that has one a cell. Raises RecipeError for others."""
+    if recipe.anchors.startswith(("squares", "shapes")):
+        spec = chosen_anchors(recipe, strides=recipe.strides)
+        if all(len(level.shapes) == 1 for level in spec.levels):
+            return spec
+    raise RecipeError(
+        f"{recipe.detector} has one anchor a cell, squares or one of shapes: its anchors can't be {recipe.anchors}"
+    )
