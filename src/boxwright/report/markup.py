@@ -37,6 +37,15 @@ def text(value: Any) -> Markup:
     return Markup(escape(str(value)))
 
 
+def document(title: str, style: str, body: str) -> str:
+    """A whole page that needs nothing from elsewhere."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{text(title)}</title><style>{style}</style></head><body><main>{body}</main></body></html>\n"
+    )
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], kinds: str) -> Markup:
     """A table; ``kinds`` has a letter a column: ``t`` text, ``n`` number, ``f`` name of a fact, ``k`` key,
     ``d`` dim and small."""

@@ -1,0 +1,117 @@
+"""What the page's script reads: the anchors of the examples, packed as base64 numbers."""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from boxwright.choices import parse_choice
+from boxwright.inspect.coverage import COCO_SIDES
+from boxwright.inspect.examples import Example
+from boxwright.inspect.inspection import Inspection
+from boxwright.inspect.losses import LEAST_IOU
+from boxwright.inspect.supervision import MatchRule, level_of
+from boxwright.recipes import Recipe
+from boxwright.report.markup import data_uri
+
+_QUALITY = 80  # of the pictures' JPEG
+
+
+class Mining(NamedTuple):
+    """How many negatives the page calls hard at first."""
+
+    ratio: float
+    """Per positive."""
+    least: int
+    """Of an image."""
+    own: bool
+    """Whether these are what the recipe mines."""
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Mining:
+        """The recipe's own numbers where its miner is hard_negatives; else SSD's ratio, 3."""
+        name, options = parse_choice("miner", recipe.miner)
+        if name != "hard_negatives":
+            return cls(3.0, 0, False)
+        return cls(options.get("ratio", 3.0), options.get("min_negatives", 0), options.get("scope", "image") == "image")
+
+
+def payload(inspection: Inspection) -> dict[str, Any]:
+    """Plain values for JSON."""
+    recipe, anchors = inspection.recipe, inspection.supervision.anchors
+    rule = MatchRule.of(recipe)
+    mining = Mining.of(recipe)
+    levels = level_of(anchors).numpy()
+    return {
+        "classes": inspection.dataset.classes,
+        "size": recipe.image_size,
+        "strides": [level.stride for level in anchors.levels],
+        "least": LEAST_IOU,
+        "losses": inspection.run is not None,
+        "rule": {
+            "byIou": rule.by_iou,
+            "positive": rule.positive,
+            "negative": rule.negative,
+            "strict": rule.strict,
+        },
+        "miner": {"ratio": mining.ratio, "least": mining.least},
+        "images": [
+            _image(example, levels[example.anchor.numpy()], anchors.boxes.numpy()) for example in inspection.examples
+        ],
+    }
+
+
+def _image(example: Example, level: ArrayLike, anchors: Any) -> dict[str, Any]:
+    height, width = example.picture.shape[:2]
+    return {
+        "name": example.name,
+        "src": data_uri(Image.fromarray(example.picture), _QUALITY),
+        "width": width,
+        "height": height,
+        "loss": example.total,
+        "left": example.hardest_left if math.isfinite(example.hardest_left) else None,
+        "objects": _objects(example),
+        "columns": _columns(example, level, anchors[example.anchor.numpy()]),
+    }
+
+
+def _objects(example: Example) -> list[dict[str, Any]]:
+    sides = np.sqrt((example.boxes[:, 2:] - example.boxes[:, :2]).prod(1))
+    sizes = np.array(["small", "medium", "large"])[np.searchsorted(COCO_SIDES, sides, side="right")]
+    columns = zip(
+        example.boxes.round(1).tolist(),
+        example.labels.tolist(),
+        example.ignore.tolist(),
+        example.positives.tolist(),
+        sizes.tolist(),
+        strict=True,
+    )
+    names = ("box", "label", "ignore", "positives", "size")
+    return [dict(zip(names, row, strict=True)) for row in columns]
+
+
+def _columns(example: Example, level: ArrayLike, boxes: Any) -> dict[str, tuple[str, str]]:
+    """Name -> kind of number and base64; boxes in quarters of a pixel, losses and IoUs to the last bit."""
+    roles, costs = example.roles, example.costs
+    counted = np.zeros(len(boxes), np.uint8) if costs is None else costs.counted.numpy()
+    columns = {
+        "boxes": _pack("i2", (4 * boxes).round()),
+        "level": _pack("u1", level),
+        "target": _pack("i2", np.where(roles.could.numpy(), roles.target.numpy(), -1)),
+        "iou": _pack("f4", roles.iou.numpy()),
+        "flags": _pack("u1", roles.fixed.numpy() + 2 * roles.covered.numpy() + 4 * counted),
+    }
+    if costs is not None:
+        for name in ("background", "object", "box", "score", "said"):
+            columns[name] = _pack("f4", getattr(costs, name).numpy())
+        columns["says"] = _pack("u2", costs.says.numpy())
+    return columns
+
+
+def _pack(kind: str, values: ArrayLike) -> tuple[str, str]:
+    return kind, base64.b64encode(np.asarray(values).astype(f"<{kind}").tobytes()).decode("ascii")
