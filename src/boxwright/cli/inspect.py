@@ -30,10 +30,10 @@ def inspect(
     images: Annotated[int, typer.Option(help="Images to show anchor by anchor.")] = 24,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.html", help="The page; default inspect.html, in the run if there is one."),
+        typer.Option(metavar="FILE.html", help="The page; default inspect.html, in the run if any."),
     ] = None,
 ) -> None:
-    """See the supervision: which objects have anchors, which anchors would fit better, and what is mined at what loss."""
+    """See the supervision: which objects have anchors, what would fit them better, and what is mined."""
     from boxwright.recipes import get_recipe, parse_settings
 
     if run is not None and (recipe is not None or settings):

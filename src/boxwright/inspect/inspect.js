@@ -200,7 +200,7 @@ function start(data) {
 
   function frame([x0, y0, x1, y1], colour, width, dash) {
     pen.setLineDash(dash);
-    for (const [stroke, line] of [["#0009", width + 1.5], [colour, width]]) {
+    for (const [stroke, line] of [["#0006", width + 1], [colour, width]]) {
       pen.strokeStyle = stroke;
       pen.lineWidth = line;
       pen.strokeRect(x0, y0, x1 - x0, y1 - y0);
@@ -214,7 +214,7 @@ function start(data) {
     pen.globalAlpha = 1;
     for (const kind of [4, 3, 0, 1, 2]) {
       if (!shown.has(kind)) continue;
-      kinds.forEach((k, i) => { if (k === kind) frame(corners(i), colours[kind], kind === 3 ? 1 : 1.6, dashes[kind]); });
+      kinds.forEach((k, i) => { if (k === kind) frame(corners(i), colours[kind], kind < 2 ? 2 : 1.2, dashes[kind]); });
     }
     const scale = [canvas.width / data.size, canvas.height / data.size];
     if ($("objects").checked) {
@@ -264,8 +264,7 @@ function start(data) {
 
   function tell() {
     if (at < 0) {
-      $("told").textContent = "Point at an anchor's edge, or step through them with the arrow keys when the picture has the focus.";
-      return;
+      return show([["", "Point at an anchor's edge, or step through the anchors with the arrow keys in the picture."]]);
     }
     const object = image.objects[image.target[at]], [x0, y0, x1, y1] = image.boxes.subarray(4 * at, 4 * at + 4);
     const lines = [["state", names[kinds[at]] + (image.fixed[at] && data.rule.byIou ? " (forced)" : "")],
@@ -280,10 +279,14 @@ function start(data) {
           (object ? `; ${data.classes[object.label]} ${image.score[at].toFixed(2)}` : "")],
         ["in this recipe", image.counted[at] ? "its classification counts" : "it doesn't count"]);
     }
+    show(lines);
+  }
+
+  function show(lines) {
     $("told").replaceChildren(...lines.flatMap(([name, text]) => {
       const [term, value] = [document.createElement("dt"), document.createElement("dd")];
       [term.textContent, value.textContent] = [name, text];
-      return [term, value];
+      return name ? [term, value] : [value];
     }));
   }
 

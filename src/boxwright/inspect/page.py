@@ -35,11 +35,11 @@ def write_page(path: str | Path, inspection: Inspection) -> Path:
     title = f"Supervision of {data.root.resolve().name}{f' ({data.split})' if data.split else ''} by {recipe.detector}"
     sections = (
         _objects(inspection),
+        _examples(inspection),
         _levels(inspection.supervision),
         _curves(inspection.supervision, inspection.suggestion),
         _other_anchors(inspection.suggestion),
         _training(inspection),
-        _examples(inspection),
     )
     header = f'<header><h1>{text(title)}</h1><p class="answer">{text(inspection.headline)}</p></header>'
     footer = f"<footer>{text(environment_line())}</footer>"
@@ -120,9 +120,9 @@ def _figures(plots: Sequence[tuple[str, str]]) -> str:
 def _other_anchors(suggestion: Suggestion) -> Markup:
     rule = (
         "K-means on IoU over the objects' sizes after the resize (arXiv:1612.08242). A level takes the objects whose "
-        f"side is nearest to {STRIDES_A_SIDE:g} of its strides by ratio, and keeps its number of shapes; with fewer than "
-        "ten objects a shape it keeps its shapes too. Fitted to every other image, compared on the rest. Coverage is no "
-        "promise of a better AP: train both."
+        f"side is nearest to {STRIDES_A_SIDE:g} of its strides by ratio, and keeps its number of shapes; with fewer "
+        "than ten objects a shape it keeps its shapes too. Fitted to every other image, compared on the rest. Coverage "
+        "is no promise of a better AP: train both."
     )
     setting = f"<pre>--set &quot;{text(suggestion.setting)}&quot;</pre>" if suggestion.setting else ""
     compared = ""

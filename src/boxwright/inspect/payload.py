@@ -7,7 +7,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from boxwright.choices import parse_choice
@@ -46,7 +46,7 @@ def payload(inspection: Inspection) -> dict[str, Any]:
     recipe, anchors = inspection.recipe, inspection.supervision.anchors
     rule = MatchRule.of(recipe)
     mining = Mining.of(recipe)
-    levels = level_of(anchors).numpy()
+    levels, boxes = level_of(anchors).numpy(), anchors.boxes.numpy()
     return {
         "classes": inspection.dataset.classes,
         "size": recipe.image_size,
@@ -60,14 +60,14 @@ def payload(inspection: Inspection) -> dict[str, Any]:
             "strict": rule.strict,
         },
         "miner": {"ratio": mining.ratio, "least": mining.least},
-        "images": [
-            _image(example, levels[example.anchor.numpy()], anchors.boxes.numpy()) for example in inspection.examples
-        ],
+        "images": [_image(example, levels, boxes) for example in inspection.examples],
     }
 
 
-def _image(example: Example, level: ArrayLike, anchors: Any) -> dict[str, Any]:
+def _image(example: Example, levels: NDArray[np.int64], boxes: NDArray[np.float32]) -> dict[str, Any]:
+    """``levels`` (A,) and ``boxes`` (A, 4) of all anchors."""
     height, width = example.picture.shape[:2]
+    shown = example.anchor.numpy()
     return {
         "name": example.name,
         "src": data_uri(Image.fromarray(example.picture), _QUALITY),
@@ -76,7 +76,7 @@ def _image(example: Example, level: ArrayLike, anchors: Any) -> dict[str, Any]:
         "loss": example.total,
         "left": example.hardest_left if math.isfinite(example.hardest_left) else None,
         "objects": _objects(example),
-        "columns": _columns(example, level, anchors[example.anchor.numpy()]),
+        "columns": _columns(example, levels[shown], boxes[shown]),
     }
 
 
@@ -95,7 +95,7 @@ def _objects(example: Example) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in columns]
 
 
-def _columns(example: Example, level: ArrayLike, boxes: Any) -> dict[str, tuple[str, str]]:
+def _columns(example: Example, level: NDArray[np.int64], boxes: NDArray[np.float32]) -> dict[str, tuple[str, str]]:
     """Name -> kind of number and base64; boxes in quarters of a pixel, losses and IoUs to the last bit."""
     roles, costs = example.roles, example.costs
     counted = np.zeros(len(boxes), np.uint8) if costs is None else costs.counted.numpy()

@@ -32,8 +32,8 @@ def viewer(inspection: Inspection) -> Markup:
 def _explanation(inspection: Inspection) -> str:
     recipe, rule, with_run = inspection.recipe, MatchRule.of(inspection.recipe), inspection.run is not None
     said = [
-        f"{len(inspection.examples)} images as the network sees them, stretched back. Shown are the anchors that overlap "
-        f"an object by an IoU of {LEAST_IOU:g} or answer for one"
+        f"{len(inspection.examples)} images as the network sees them, stretched back. Shown are the anchors that "
+        f"overlap an object by an IoU of {LEAST_IOU:g} or answer for one"
         + (f", and the hardest others: enough for {MOST_RATIO:g} negatives a positive." if with_run else ".")
     ]
     if with_run:

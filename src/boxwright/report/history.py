@@ -30,8 +30,8 @@ def read_history(path: Path) -> History:
     """Read a CSV with a header, a ``step`` and an ``epoch`` column, and blanks where a row doesn't log a column.
 
     A column's kind is told by its name, or the part of it after a ``/`` or ``_``: AP, AP50 and AP75 are scores; cls,
-    box, dfl and whatever has "loss" in it are losses; hard_positives and positive_share are shares; the rest is left out. A file that isn't there, or is empty, gives
-    an empty history; cells that are no finite numbers are skipped.
+    box, dfl and whatever has "loss" in it are losses; hard_positives and positive_share are shares; the rest is left
+    out. A file that isn't there, or is empty, gives an empty history; cells that are no finite numbers are skipped.
     """
     history = History({}, {}, {})
     if not path.is_file():
