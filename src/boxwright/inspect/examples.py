@@ -17,7 +17,7 @@ from boxwright.data.images import decode_image
 from boxwright.data.loading import Sample, collate
 from boxwright.data.transforms import Augmentation, Frame, resample
 from boxwright.errors import DataError
-from boxwright.inspect.losses import LEAST_IOU, AnchorCosts, Roles, Trained, hardest
+from boxwright.inspect.losses import LEAST_IOU, AnchorCosts, Mining, Roles, Trained, hardest
 from boxwright.inspect.supervision import Advance, MatchRule, Supervision
 from boxwright.matching import match_iou
 from boxwright.recipes import Recipe
@@ -116,7 +116,8 @@ class Examiner:
         costs, left, total = None, -float("inf"), 0.0
         if self.trained is not None:
             costs = self.trained.costs(sample, roles)
-            count = max(_LEAST_NEGATIVES, int(MOST_RATIO * int((roles.state == 1).sum())))
+            most = int(MOST_RATIO * int((roles.state == 1).sum()))
+            count = max(_LEAST_NEGATIVES, Mining.of(self.recipe).least, most)
             hard, left = hardest(costs.background, ~(wanted | roles.covered), count)
             wanted = wanted.index_fill(0, hard, True)
             total = self.trained.total(sample)

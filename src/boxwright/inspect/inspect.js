@@ -65,7 +65,7 @@ function start(data) {
   const dashes = [[], [], [6, 3], [2, 3], [8, 2, 2, 2]];
   const names = KIND_NAMES[data.losses];
   const shown = new Set(data.losses ? [0, 1, 2] : [0, 1]);
-  let order = [], image = null, picture = null, kinds = [], states = [], at = -1;
+  let order = [], image = null, picture = null, kinds = [], states = [], lacking = [], at = -1;
   const cache = new Map();
 
   function read(place) {
@@ -95,7 +95,7 @@ function start(data) {
       button.tabIndex = -1;
       button.textContent = packed.name;
       const note = document.createElement("span");
-      note.textContent = `${objects.length} objects` + (none ? `, ${none} unmatched` : "") +
+      note.textContent = `${objects.length} object${objects.length === 1 ? "" : "s"}` + (none ? `, ${none} unmatched` : "") +
         (data.losses ? `, loss ${packed.loss.toPrecision(3)}` : "");
       button.append(note);
       button.onclick = () => open(place);
@@ -121,7 +121,7 @@ function start(data) {
       const current = +button.dataset.place === place;
       button.setAttribute("aria-current", current);
       button.tabIndex = current ? 0 : -1;
-      if (current) button.scrollIntoView({ block: "nearest" });
+      if (current) reveal(button, $("images"));
     }
     $("caption").textContent = image.name;
     picture = new Image();
@@ -130,7 +130,15 @@ function start(data) {
     canvas.width = image.width;
     canvas.height = image.height;
     at = -1;
+    const options = image.objects.map((o, i) => [i, `object ${i + 1}, ${data.classes[o.label]}${o.ignore ? ", ignored" : ""}`]);
+    $("object").replaceChildren(...[["", "all objects and none"], ...options].map(([key, name]) => new Option(name, key)));
     update();
+  }
+
+  // Not scrollIntoView, which scrolls the page too and moves the place that Tab goes on from.
+  function reveal(button, box) {
+    const bottom = button.offsetTop + button.offsetHeight - box.clientHeight;
+    box.scrollTop = Math.min(Math.max(box.scrollTop, bottom), button.offsetTop);
   }
 
   // States, mining and what follows from them
@@ -144,10 +152,11 @@ function start(data) {
     kinds = kindsOf(image, states, mined.hard);
     const counts = names.map((_, kind) => kinds.reduce((sum, k) => sum + (k === kind), 0));
     counts.forEach((count, kind) => { if ($(`count${kind}`)) $(`count${kind}`).textContent = count; });
-    const lacking = image.objects.filter((o, i) => !o.ignore && !states.some((s, a) => s === 1 && image.target[a] === i));
+    lacking = image.objects.map((o, i) => !o.ignore && !states.some((s, a) => s === 1 && image.target[a] === i));
+    const none = lacking.filter(Boolean).length;
     $("inexact").hidden = mined.exact;
     $("summary").textContent = `${counts[0] + counts[1]} positives for ${image.objects.filter(o => !o.ignore).length} ` +
-      `objects, ${lacking.length ? `${lacking.length} without any` : "none without any"}` + (data.losses ? share() : "");
+      `objects, ${none || "none"} without any` + (data.losses ? share() : "");
     canvas.dataset.states = counts.join(" ");
     if (at >= 0 && !shown.has(kinds[at])) at = -1;
     draw();
@@ -212,24 +221,29 @@ function start(data) {
     pen.globalAlpha = 0.75;
     if (picture.complete) pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
     pen.globalAlpha = 1;
+    const anchors = visible();
     for (const kind of [4, 3, 0, 1, 2]) {
-      if (!shown.has(kind)) continue;
-      kinds.forEach((k, i) => { if (k === kind) frame(corners(i), colours[kind], kind < 2 ? 2 : 1.2, dashes[kind]); });
+      for (const i of anchors) if (kinds[i] === kind) frame(corners(i), colours[kind], kind < 2 ? 2 : 1.2, dashes[kind]);
     }
     const scale = [canvas.width / data.size, canvas.height / data.size];
     if ($("objects").checked) {
       image.objects.forEach((o, i) => {
         const box = o.box.map((x, axis) => x * scale[axis % 2]);
-        frame(box, "#fff", at >= 0 && image.target[at] === i ? 4 : 2, []);
+        const chosen = at >= 0 ? image.target[at] === i : $("object").value === String(i);
+        frame(box, "#fff", chosen || lacking[i] ? 4 : 2, lacking[i] ? [3, 5] : []);
       });
     }
     if (at >= 0) frame(corners(at), colours[kinds[at]], 4, []);
   }
   $("objects").onchange = draw;
+  $("object").onchange = () => choose(-1) || draw();
 
   // The anchor that is told about
 
-  function visible() { return [...kinds.keys()].filter(i => shown.has(kinds[i])); }
+  function visible() {
+    const object = $("object").value;
+    return [...kinds.keys()].filter(i => shown.has(kinds[i]) && (object === "" || image.target[i] === +object));
+  }
 
   canvas.onmousemove = event => {
     const area = canvas.getBoundingClientRect(), scale = canvas.width / area.width;

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from boxwright.choices import parse_choice
 from boxwright.criterion import DenseCriterion
 from boxwright.data.loading import Sample, collate
 from boxwright.models.detector import DenseDetector
+from boxwright.recipes import Recipe
 from boxwright.types import DenseOutputs, Matches, Targets
 
 LEAST_IOU = 0.1
@@ -61,6 +63,25 @@ class AnchorCosts(NamedTuple):
     def at(self, anchors: Tensor) -> AnchorCosts:
         """Those of the anchors (n,) alone."""
         return AnchorCosts(*(column[anchors] for column in self))
+
+
+class Mining(NamedTuple):
+    """How many negatives of an image are called hard at first."""
+
+    ratio: float
+    """Per positive."""
+    least: int
+    """Of an image."""
+    own: bool
+    """Whether these are what the recipe mines."""
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Mining:
+        """The recipe's own numbers where its miner is hard_negatives; else SSD's ratio, 3."""
+        name, options = parse_choice("miner", recipe.miner)
+        if name != "hard_negatives":
+            return cls(3.0, 0, False)
+        return cls(options.get("ratio", 3.0), options.get("min_negatives", 0), options.get("scope", "image") == "image")
 
 
 class Trained(NamedTuple):

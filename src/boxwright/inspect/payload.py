@@ -4,41 +4,20 @@ from __future__ import annotations
 
 import base64
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from boxwright.choices import parse_choice
 from boxwright.inspect.coverage import COCO_SIDES
 from boxwright.inspect.examples import Example
 from boxwright.inspect.inspection import Inspection
-from boxwright.inspect.losses import LEAST_IOU
+from boxwright.inspect.losses import LEAST_IOU, Mining
 from boxwright.inspect.supervision import MatchRule, level_of
-from boxwright.recipes import Recipe
 from boxwright.report.markup import data_uri
 
 _QUALITY = 80  # of the pictures' JPEG
-
-
-class Mining(NamedTuple):
-    """How many negatives the page calls hard at first."""
-
-    ratio: float
-    """Per positive."""
-    least: int
-    """Of an image."""
-    own: bool
-    """Whether these are what the recipe mines."""
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> Mining:
-        """The recipe's own numbers where its miner is hard_negatives; else SSD's ratio, 3."""
-        name, options = parse_choice("miner", recipe.miner)
-        if name != "hard_negatives":
-            return cls(3.0, 0, False)
-        return cls(options.get("ratio", 3.0), options.get("min_negatives", 0), options.get("scope", "image") == "image")
 
 
 def payload(inspection: Inspection) -> dict[str, Any]:

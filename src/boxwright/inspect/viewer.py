@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from boxwright.inspect.examples import MOST_RATIO
 from boxwright.inspect.inspection import Inspection
-from boxwright.inspect.losses import LEAST_IOU
-from boxwright.inspect.payload import Mining
+from boxwright.inspect.losses import LEAST_IOU, Mining
 from boxwright.inspect.supervision import MatchRule
 from boxwright.report.markup import Markup, text
 
@@ -24,7 +23,8 @@ def viewer(inspection: Inspection) -> Markup:
         '<div><p id="caption"></p><canvas id="canvas" tabindex="0" role="img" '
         'aria-label="The image with its anchors; arrow keys step through them" aria-describedby="told"></canvas>'
         '<p id="summary" aria-live="polite"></p></div>'
-        f"<div>{_kinds(inspection.run is not None)}{_sliders(inspection)}"
+        f"<div>{_kinds(inspection.run is not None)}"
+        f'<label>Anchors of<select id="object"></select></label>{_sliders(inspection)}'
         '<dl id="told" aria-live="polite"></dl></div></div>'
     )
 
@@ -79,7 +79,8 @@ def _kinds(with_losses: bool) -> str:
         for kind, name in enumerate(_KINDS[with_losses])
         if name
     ]
-    objects = '<label><input type="checkbox" id="objects" checked><i style="border-color:#fff"></i>objects</label>'
+    objects = '<label><input type="checkbox" id="objects" checked><i style="border-color:#fff"></i>objects'
+    objects += '<span class="d">(dotted: no anchor)</span></label>'
     return f'<fieldset class="kinds"><legend hidden>Shown</legend>{"".join(rows)}{objects}</fieldset>'
 
 
