@@ -144,6 +144,19 @@ def listed(browser: Any) -> list[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("matcher", ["atss", "iou:force=bipartite", "points"])
+def test_a_page_without_losses_works_too(browser: Any, dataset: DetectionDataset, matcher: str, tmp_path: Path) -> None:
+    found = inspect_supervision(dataset, small_recipe(matcher=matcher), examples=3)
+    browser.get(write_page(tmp_path / "page.html", found).as_uri())
+    for place, example in enumerate(found.examples):
+        listed(browser)[place].click()
+        own, forced, *_ = counts(browser)
+        assert own + forced == int((example.roles.state == 1).sum())
+        assert bool(forced) == bool(example.roles.fixed.any() and "iou" in matcher)
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.slow
 def test_clicks_choose_images_and_filters(opened: Any, inspection: Inspection) -> None:
     assert [b.text.splitlines()[0] for b in listed(opened)] == [e.name for e in inspection.examples]
     listed(opened)[2].click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,14 @@ from boxwright.data.loading import collate
 from boxwright.inspect import Suggestion, examine, examples
 from boxwright.inspect.examples import Examiner, Example
 from boxwright.inspect.inspection import Inspection, _trained
-from boxwright.inspect.losses import Trained
+from boxwright.inspect.losses import LEAST_IOU, Trained
 from boxwright.inspect.payload import payload
 from boxwright.matching import match_iou
 from boxwright.mining import hard_negatives
 from boxwright.models import build_detector
 
 THRESHOLDS = [(0.5, 0.5), (0.5, 0.4), (0.35, 0.1), (0.1, 0.1), (0.7, 0.3), (1.0, 0.62)]
-RATIOS = [0, 0.5, 1, 3, 10]
+RATIOS = [0, 0.5, 1, 3, 6]
 RULES = [
     "force=bipartite",
     "force=ties",
@@ -142,6 +143,23 @@ def test_every_ratio_is_exact_at_the_recipe_s_thresholds(
     assert all(is_exact for (by_ratio,) in answers for _, is_exact in by_ratio)
 
 
+def test_where_there_are_too_many_those_that_overlap_most_are_carried(
+    dataset: DetectionDataset, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = inspected(dataset, trained)
+    monkeypatch.setattr(examples, "MOST_NEAR", 40)
+    after = inspected(dataset, trained)
+    raised = 0
+    for whole, part in zip(before.examples, after.examples, strict=True):
+        raised += part.least > whole.least == LEAST_IOU
+        assert part.least <= 0.5
+        kept = set(part.anchor.tolist())
+        near = whole.roles.fixed | (whole.roles.iou >= part.least)
+        assert {a for a, shown in zip(whole.anchor.tolist(), near.tolist(), strict=True) if shown} <= kept
+    assert raised
+    assert sum(len(e.anchor) for e in after.examples) < sum(len(e.anchor) for e in before.examples)
+
+
 def test_ties_go_to_the_earlier_anchor(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     cases = []
@@ -160,6 +178,9 @@ def test_ties_go_to_the_earlier_anchor(tmp_path: Path) -> None:
 def test_kinds(tmp_path: Path) -> None:
     body = """return [...kindsOf({ score: [0.4, 0.5, 0, 0, 0] }, [1, 1, 0, 0, -1], [0, 0, 1, 0, 0])];"""
     assert run_script(body, None, tmp_path) == [1, 0, 2, 3, 4]
+    for forces, kind in ((True, 1), (False, 0)):
+        body = f"return [...kindsOf({{ fixed: [1, 0] }}, [1, 1], [0, 0], {json.dumps(forces)})];"
+        assert run_script(body, None, tmp_path) == [kind, 0]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")

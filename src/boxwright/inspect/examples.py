@@ -23,8 +23,10 @@ from boxwright.matching import match_iou
 from boxwright.recipes import Recipe
 from boxwright.types import Targets
 
-MOST_RATIO = 10.0
+MOST_RATIO = 6.0
 """Hard negatives a positive that the anchors shown are enough for, at the recipe's own thresholds."""
+MOST_NEAR = 3000
+"""Anchors of an image that are shown for what they overlap: those that overlap most, where there are more."""
 _LEAST_NEGATIVES = 100
 _MOST_TRIED = 500  # images that go through the network to find those of the highest loss
 _MOST_PIXELS = 640  # of a picture's longer side
@@ -52,6 +54,8 @@ class Example:
     """(n,) int64, rising."""
     roles: Roles
     """Of these n."""
+    least: float
+    """All anchors that overlap an object by so much are among them."""
     costs: AnchorCosts | None = None
     """Of these n; None without a run."""
     hardest_left: float = -float("inf")
@@ -112,7 +116,8 @@ class Examiner:
     def _show(self, place: int, image: NDArray[np.uint8]) -> Example:
         sample = self._sample(place, image)
         roles = self._roles(collate([sample]).targets)
-        wanted = roles.could | (roles.state == 1)
+        least = self._least(roles)
+        wanted = roles.fixed | (roles.iou >= least) | (roles.state == 1)
         costs, left, total = None, -float("inf"), 0.0
         if self.trained is not None:
             costs = self.trained.costs(sample, roles)
@@ -134,10 +139,19 @@ class Examiner:
             positives,
             kept,
             roles.at(kept),
+            least,
             costs and costs.at(kept),
             left,
             total,
         )
+
+    def _least(self, roles: Roles) -> float:
+        """The IoU from which on anchors are shown, never above the recipe's own thresholds."""
+        near = roles.iou[roles.iou >= LEAST_IOU]
+        if len(near) <= MOST_NEAR:
+            return LEAST_IOU
+        highest = float(near.topk(MOST_NEAR).values[-1])
+        return max(min(highest, self.rule.negative), LEAST_IOU) if self.rule.by_iou else highest
 
     def _objects(self, place: int, sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(g,) best IoU and positives of the image's boxes."""

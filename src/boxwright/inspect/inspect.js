@@ -42,14 +42,14 @@ function readImage(packed) {
   return image;
 }
 
-// What an anchor is shown as: a place in the list of kinds below.
+// What an anchor is shown as: a place in this list of kinds, with losses and without.
 const KIND_NAMES = {
   true: ["easy positive", "hard positive", "hard negative", "easy negative", "ignored"],
   false: ["positive", "forced positive", "", "negative near an object", "ignored"],
 };
-function kindsOf(image, states, hard) {
+function kindsOf(image, states, hard, forces) {
   return Uint8Array.from(states, (state, i) => {
-    if (state === 1) return image.score ? +(image.score[i] < 0.5) : image.fixed[i];
+    if (state === 1) return image.score ? +(image.score[i] < 0.5) : forces & image.fixed[i];
     return state < 0 ? 4 : hard[i] ? 2 : 3;
   });
 }
@@ -149,12 +149,12 @@ function start(data) {
     states = matchStates(image, value("positive"), value("negative"), data.rule.strict);
     const mined = data.losses ? hardNegatives(image, states, value("ratio"), data.miner.least)
       : { hard: new Uint8Array(states.length), exact: true };
-    kinds = kindsOf(image, states, mined.hard);
+    kinds = kindsOf(image, states, mined.hard, data.rule.byIou);
     const counts = names.map((_, kind) => kinds.reduce((sum, k) => sum + (k === kind), 0));
     counts.forEach((count, kind) => { if ($(`count${kind}`)) $(`count${kind}`).textContent = count; });
     lacking = image.objects.map((o, i) => !o.ignore && !states.some((s, a) => s === 1 && image.target[a] === i));
     const none = lacking.filter(Boolean).length;
-    $("inexact").hidden = mined.exact;
+    if ($("inexact")) $("inexact").hidden = mined.exact && value("negative") >= image.least;
     $("summary").textContent = `${counts[0] + counts[1]} positives for ${image.objects.filter(o => !o.ignore).length} ` +
       `objects, ${none || "none"} without any` + (data.losses ? share() : "");
     canvas.dataset.states = counts.join(" ");
@@ -283,7 +283,7 @@ function start(data) {
     const object = image.objects[image.target[at]], [x0, y0, x1, y1] = image.boxes.subarray(4 * at, 4 * at + 4);
     const lines = [["state", names[kinds[at]] + (image.fixed[at] && data.rule.byIou ? " (forced)" : "")],
       ["target", object ? `${data.classes[object.label]}, object ${image.target[at] + 1}` : "none"],
-      ["IoU", object ? image.iou[at].toFixed(3) : `below ${data.least}`],
+      ["IoU", object ? image.iou[at].toFixed(3) : `with no object ${data.least} or more`],
       ["anchor", `${(x1 - x0) / 4} × ${(y1 - y0) / 4} px`],
       ["level", `${image.level[at] + 1}, stride ${data.strides[image.level[at]]}`]];
     if (data.losses) {

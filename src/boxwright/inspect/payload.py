@@ -53,6 +53,7 @@ def _image(example: Example, levels: NDArray[np.int64], boxes: NDArray[np.float3
         "width": width,
         "height": height,
         "loss": example.total,
+        "least": example.least,
         "left": example.hardest_left if math.isfinite(example.hardest_left) else None,
         "objects": _objects(example),
         "columns": _columns(example, levels[shown], boxes[shown]),

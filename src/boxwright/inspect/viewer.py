@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boxwright.inspect.examples import MOST_RATIO
+from boxwright.inspect.examples import MOST_NEAR, MOST_RATIO
 from boxwright.inspect.inspection import Inspection
 from boxwright.inspect.losses import LEAST_IOU, Mining
 from boxwright.inspect.supervision import MatchRule
@@ -33,7 +33,8 @@ def _explanation(inspection: Inspection) -> str:
     recipe, rule, with_run = inspection.recipe, MatchRule.of(inspection.recipe), inspection.run is not None
     said = [
         f"{len(inspection.examples)} images as the network sees them, stretched back. Shown are the anchors that "
-        f"overlap an object by an IoU of {LEAST_IOU:g} or answer for one"
+        f"overlap an object by an IoU of {LEAST_IOU:g} or answer for one, the {MOST_NEAR:,} that overlap most where "
+        "there are more"
         + (f", and the hardest others: enough for {MOST_RATIO:g} negatives a positive." if with_run else ".")
     ]
     if with_run:
@@ -96,7 +97,7 @@ def _sliders(inspection: Inspection) -> str:
         sliders.append(_slider("ratio", "hard negatives a positive", (0, MOST_RATIO, 0.5), ratio))
     if not sliders:
         return ""
-    inexact = "More hard negatives than this page carries would be taken: lower the ratio."
+    inexact = "This page doesn't carry all anchors that would count now: raise the thresholds or lower the ratio."
     return (
         f'{"".join(sliders)}<p id="inexact" class="warning" hidden>{inexact}</p>'
         '<button type="button" class="plain" id="reset">as in the recipe</button>'
