@@ -56,7 +56,7 @@ class AnchorSpec:
 
         Raises ValueError for what can't be read, and where levels and strides are not equally many.
         """
-        parsed = [[tuple(map(float, shape.split("x"))) for shape in level.split()] for level in levels.split("/")]
+        parsed = [[tuple(map(float, shape.split("x"))) for shape in level.split()] for level in str(levels).split("/")]
         if not all(level and all(len(shape) == 2 and min(shape) > 0 for shape in level) for level in parsed):
             raise ValueError(f"Expected levels as 16x20 30x31 / 64x60 but got {levels!r}")
         if len(parsed) != len(strides):
