@@ -77,10 +77,10 @@ class Mining(NamedTuple):
 
     @classmethod
     def of(cls, recipe: Recipe) -> Mining:
-        """The recipe's own numbers where its miner is hard_negatives; else SSD's ratio, 3."""
+        """The recipe's own numbers where its miner is hard_negatives; else as many as positives."""
         name, options = parse_choice("miner", recipe.miner)
         if name != "hard_negatives":
-            return cls(3.0, 0, False)
+            return cls(1.0, 0, False)
         return cls(options.get("ratio", 3.0), options.get("min_negatives", 0), options.get("scope", "image") == "image")
 
 
