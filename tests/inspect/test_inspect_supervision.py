@@ -12,7 +12,7 @@ from boxwright.boxes import box_iou
 from boxwright.data import NORMAL, DetectionDataset
 from boxwright.data.transforms import Frame
 from boxwright.errors import RecipeError
-from boxwright.inspect import examine, inspect_supervision, supervision
+from boxwright.inspect import examine, inspect_supervision, inspection, supervision
 from boxwright.matching import match_atss, match_iou
 from boxwright.recipes import get_recipe
 
@@ -114,6 +114,26 @@ def test_what_cannot_be_shown_is_told(dataset: DetectionDataset) -> None:
         inspect_supervision(dataset, small_recipe(matcher="task_aligned"))
     with pytest.raises(RecipeError, match=r"matcher 'atss:top=0': Expected top >= 1"):
         inspect_supervision(dataset, small_recipe(matcher="atss:top=0"))
+
+
+def test_detectors_of_two_stages_are_refused(dataset: DetectionDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "build_detector", lambda recipe, pretrained: torch.nn.Identity())
+    with pytest.raises(RecipeError, match="one dense head"):
+        inspect_supervision(dataset, small_recipe())
+
+
+@pytest.mark.parametrize(("resize", "shape"), [("squash", (60, 80)), ("pad", (640, 640))])
+def test_examples_have_the_numbers_of_their_objects(
+    dataset: DetectionDataset, resize: str, shape: tuple[int, int]
+) -> None:
+    found = inspect_supervision(dataset, small_recipe(resize=resize, matcher="iou"))
+    assert sorted(e.place for e in found.examples) == list(range(8))
+    for example in found.examples:
+        mine = found.supervision.image == example.place
+        assert example.picture.shape == (*shape, 3)
+        assert example.best_iou[~example.ignore].tolist() == found.supervision.best_iou[mine].tolist()
+        assert example.positives[~example.ignore].tolist() == found.supervision.positives[mine].sum(1).tolist()
+        assert not example.positives[example.ignore].any()
 
 
 def test_the_arrays_of_the_public_function(dataset: DetectionDataset) -> None:

@@ -19,7 +19,7 @@ from boxwright.data.transforms import Augmentation, Frame, resample
 from boxwright.errors import DataError
 from boxwright.inspect.losses import LEAST_IOU, AnchorCosts, Mining, Roles, Trained, hardest
 from boxwright.inspect.supervision import Advance, MatchRule, Supervision
-from boxwright.matching import match_iou
+from boxwright.matching import best_anchors, match_iou
 from boxwright.recipes import Recipe
 from boxwright.types import Targets
 
@@ -115,7 +115,8 @@ class Examiner:
 
     def _show(self, place: int, image: NDArray[np.uint8]) -> Example:
         sample = self._sample(place, image)
-        roles = self._roles(collate([sample]).targets)
+        targets = collate([sample]).targets
+        roles = self._roles(targets)
         least = self._least(roles)
         wanted = roles.fixed | (roles.iou >= least) | (roles.state == 1)
         costs, left, total = None, -float("inf"), 0.0
@@ -127,7 +128,8 @@ class Examiner:
             wanted = wanted.index_fill(0, hard, True)
             total = self.trained.total(sample)
         kept = wanted.nonzero().squeeze(1)
-        best_iou, positives = self._objects(place, sample)
+        best_iou, _ = best_anchors(self.found.anchors, *targets)
+        positives = torch.bincount(roles.target[roles.state == 1], minlength=len(sample.labels))
         return Example(
             place,
             self.dataset.name(place),
@@ -135,8 +137,8 @@ class Examiner:
             sample.boxes,
             sample.labels,
             sample.ignore,
-            best_iou,
-            positives,
+            best_iou[0].numpy(),
+            positives.numpy(),
             kept,
             roles.at(kept),
             least,
@@ -152,13 +154,6 @@ class Examiner:
             return LEAST_IOU
         highest = float(near.topk(MOST_NEAR).values[-1])
         return max(min(highest, self.rule.negative), LEAST_IOU) if self.rule.by_iou else highest
-
-    def _objects(self, place: int, sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """(g,) best IoU and positives of the image's boxes."""
-        mine, real = self.found.image == place, ~sample.ignore
-        best, positives = np.full(len(real), -1, np.float32), np.zeros(len(real), np.int64)
-        best[real], positives[real] = self.found.best_iou[mine], self.found.positives[mine].sum(1)
-        return best, positives
 
     def _roles(self, targets: Targets) -> Roles:
         anchors, given = self.found.anchors, (targets.boxes, targets.labels)

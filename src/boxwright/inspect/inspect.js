@@ -130,8 +130,9 @@ function start(data) {
     canvas.width = image.width;
     canvas.height = image.height;
     at = -1;
-    const options = image.objects.map((o, i) => [i, `object ${i + 1}, ${data.classes[o.label]}${o.ignore ? ", ignored" : ""}`]);
-    $("object").replaceChildren(...[["", "all objects and none"], ...options].map(([key, name]) => new Option(name, key)));
+    const options = image.objects.map((o, i) => new Option(`${i + 1}: ${data.classes[o.label]}, ` +
+      (o.ignore ? "ignored" : `${o.positives || "no"} anchors, best IoU ${o.best.toFixed(2)}`), i));
+    $("object").replaceChildren(new Option("all objects and none", ""), ...options);
     update();
   }
 
@@ -155,8 +156,9 @@ function start(data) {
     lacking = image.objects.map((o, i) => !o.ignore && !states.some((s, a) => s === 1 && image.target[a] === i));
     const none = lacking.filter(Boolean).length;
     if ($("inexact")) $("inexact").hidden = mined.exact && value("negative") >= image.least;
-    $("summary").textContent = `${counts[0] + counts[1]} positives for ${image.objects.filter(o => !o.ignore).length} ` +
-      `objects, ${none || "none"} without any` + (data.losses ? share() : "");
+    const objects = image.objects.filter(o => !o.ignore).length;
+    $("summary").textContent = `${counts[0] + counts[1]} positives for ${objects} objects, ` +
+      `${none || "none"} without any` + (data.losses ? share() : "");
     canvas.dataset.states = counts.join(" ");
     if (at >= 0 && !shown.has(kinds[at])) at = -1;
     draw();
@@ -170,7 +172,8 @@ function start(data) {
       if (kind === 2) negative += image.background[i];
     });
     const total = positive + negative;
-    return `; of the classification loss of positives and hard negatives ${Math.round(100 * positive / (total || 1))} % is the positives'`;
+    return "; of the classification loss of positives and hard negatives " +
+      `${Math.round(100 * positive / (total || 1))} % is the positives'`;
   }
 
   for (const id of ["positive", "negative", "ratio"]) {
@@ -264,7 +267,8 @@ function start(data) {
     if (!step) return;
     event.preventDefault();
     const anchors = visible().sort((a, b) => data.losses ? loss(b) - loss(a) : image.iou[b] - image.iou[a]);
-    if (anchors.length) choose(anchors[(Math.max(anchors.indexOf(at), step < 0 ? 0 : -1) + step + anchors.length) % anchors.length]);
+    const next = Math.max(anchors.indexOf(at), step < 0 ? 0 : -1) + step + anchors.length;
+    if (anchors.length) choose(anchors[next % anchors.length]);
   };
 
   function loss(i) { return states[i] === 1 ? image.object[i] + image.box[i] : image.background[i]; }
@@ -287,8 +291,9 @@ function start(data) {
       ["anchor", `${(x1 - x0) / 4} × ${(y1 - y0) / 4} px`],
       ["level", `${image.level[at] + 1}, stride ${data.strides[image.level[at]]}`]];
     if (data.losses) {
-      const parts = states[at] === 1 ? [image.object[at], image.box[at]] : [image.background[at]];
-      lines.push(["loss", states[at] < 0 ? "none" : parts.map(x => x.toPrecision(3)).join(" class + ") + (parts[1] === undefined ? " class" : " box")],
+      const parts = states[at] === 1 ? [[image.object[at], "class"], [image.box[at], "box"]]
+        : states[at] === 0 ? [[image.background[at], "class"]] : [];
+      lines.push(["loss", parts.map(([x, name]) => `${x.toPrecision(3)} ${name}`).join(" + ") || "none"],
         ["says", `${data.classes[image.says[at]]} ${image.said[at].toFixed(2)}` +
           (object ? `; ${data.classes[object.label]} ${image.score[at].toFixed(2)}` : "")],
         ["in this recipe", image.counted[at] ? "its classification counts" : "it doesn't count"]);

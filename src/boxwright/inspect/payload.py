@@ -68,10 +68,11 @@ def _objects(example: Example) -> list[dict[str, Any]]:
         example.labels.tolist(),
         example.ignore.tolist(),
         example.positives.tolist(),
+        example.best_iou.round(2).tolist(),
         sizes.tolist(),
         strict=True,
     )
-    names = ("box", "label", "ignore", "positives", "size")
+    names = ("box", "label", "ignore", "positives", "best", "size")
     return [dict(zip(names, row, strict=True)) for row in columns]
 
 
