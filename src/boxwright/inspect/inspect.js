@@ -42,11 +42,7 @@ function readImage(packed) {
   return image;
 }
 
-// What an anchor is shown as: a place in this list of kinds, with losses and without.
-const KIND_NAMES = {
-  true: ["easy positive", "hard positive", "hard negative", "easy negative", "ignored"],
-  false: ["positive", "forced positive", "", "negative near an object", "ignored"],
-};
+// What an anchor is shown as: a place in the page's list of kinds, which differs with losses and without.
 function kindsOf(image, states, hard, forces) {
   return Uint8Array.from(states, (state, i) => {
     if (state === 1) return image.score ? +(image.score[i] < 0.5) : forces & image.fixed[i];
@@ -63,7 +59,7 @@ function start(data) {
   const style = getComputedStyle(document.documentElement);
   const colours = [0, 1, 2, 3, 4].map(k => style.getPropertyValue(`--kind${k}`).trim());
   const dashes = [[], [], [6, 3], [2, 3], [8, 2, 2, 2]];
-  const names = KIND_NAMES[data.losses];
+  const names = data.kinds;
   const shown = new Set(data.losses ? [0, 1, 2] : [0, 1]);
   let order = [], image = null, picture = null, kinds = [], states = [], lacking = [], at = -1;
   const cache = new Map();

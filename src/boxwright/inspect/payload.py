@@ -17,6 +17,11 @@ from boxwright.inspect.losses import LEAST_IOU, Mining
 from boxwright.inspect.supervision import MatchRule, level_of
 from boxwright.report.markup import data_uri
 
+KINDS = {
+    True: ("easy positive", "hard positive", "hard negative", "easy negative", "ignored"),
+    False: ("positive", "forced positive", "", "negative near an object", "ignored"),
+}
+"""What anchors are shown as, with losses and without, in the script's order."""
 _QUALITY = 80  # of the pictures' JPEG
 
 
@@ -32,6 +37,7 @@ def payload(inspection: Inspection) -> dict[str, Any]:
         "strides": [level.stride for level in anchors.levels],
         "least": LEAST_IOU,
         "losses": inspection.run is not None,
+        "kinds": KINDS[inspection.run is not None],
         "rule": {
             "byIou": rule.by_iou,
             "positive": rule.positive,

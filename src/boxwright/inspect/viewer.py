@@ -5,13 +5,9 @@ from __future__ import annotations
 from boxwright.inspect.examples import MOST_NEAR, MOST_RATIO
 from boxwright.inspect.inspection import Inspection
 from boxwright.inspect.losses import LEAST_IOU, Mining
+from boxwright.inspect.payload import KINDS
 from boxwright.inspect.supervision import MatchRule
 from boxwright.report.markup import Markup, text
-
-_KINDS = {
-    True: ("easy positive", "hard positive", "hard negative", "easy negative", "ignored"),
-    False: ("positive", "forced positive", None, "negative near an object", "ignored"),
-}
 
 
 def viewer(inspection: Inspection) -> Markup:
@@ -38,10 +34,11 @@ def _explanation(inspection: Inspection) -> str:
         + (f", and the hardest others: enough for {MOST_RATIO:g} negatives a positive." if with_run else ".")
     ]
     if with_run:
-        mining = Mining.of(recipe)
-        said.append("A positive is hard where its class has a score below 0.5; a negative where its loss is among the")
-        said[-1] += " highest of its image, so many for each positive" + (
-            ": what this recipe mines." if mining.own else f". This recipe has another rule: {recipe.miner}."
+        own = Mining.of(recipe).own
+        said.append(
+            "A positive is hard where its class has a score below 0.5; a negative where its loss is among the highest "
+            f"of its image, so many for each positive{': what this recipe mines.' if own else '.'}"
+            + ("" if own else f" This recipe's own miner: {recipe.miner}.")
         )
     if not rule.by_iou:
         said.append(f"Matcher {recipe.matcher} has no threshold on an IoU to move.")
@@ -77,7 +74,7 @@ def _kinds(with_losses: bool) -> str:
         f'<label><input type="checkbox" data-kind="{kind}"{" checked" if kind < 2 + with_losses else ""}>'
         f'<i style="border-color:var(--kind{kind});border-style:{"solid" if kind < 2 else "dashed"}"></i>{name}'
         f'<output id="count{kind}"></output></label>'
-        for kind, name in enumerate(_KINDS[with_losses])
+        for kind, name in enumerate(KINDS[with_losses])
         if name
     ]
     objects = '<label><input type="checkbox" id="objects" checked><i style="border-color:#fff"></i>objects'
