@@ -15,6 +15,7 @@ from boxwright.anchors import Anchors, AnchorSpec, make_anchors
 from boxwright.boxes import paired_iou
 from boxwright.coding import DeltaCoder, DistributionCoder
 from boxwright.criterion import NORMALIZERS, DenseCriterion
+from boxwright.two_stage import roi_losses
 from boxwright.types import DenseOutputs, Targets
 
 CLASSES = 3
@@ -424,3 +425,12 @@ def test_how_the_loss_is_shared_out(anchors: Anchors) -> None:
     assert losses.positive_share.item() == pytest.approx(of_positives / total)
     empty = criterion(anchors, outputs, Targets(targets.boxes[:, :0], targets.labels[:, :0], targets.ignore[:, :0]))
     assert (empty.hard_positives.item(), empty.positive_share.item()) == (0, 0)
+
+
+def test_images_apart_share_their_loss_out_as_one_batch(anchors: Anchors) -> None:
+    targets, outputs = some_targets(), some_outputs(anchors, CLASSES + 1, 4)
+    criterion = ssd_criterion()
+    whole = criterion(anchors.boxes, outputs, targets)
+    apart = roi_losses(criterion, [anchors.boxes] * 3, [outputs.of_image(row) for row in range(3)], targets)
+    assert apart.hard_positives.item() == pytest.approx(whole.hard_positives.item())
+    assert apart.positive_share.item() == pytest.approx(whole.positive_share.item())

@@ -10,9 +10,9 @@ from inspect_builders import small_recipe
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.boxes import box_iou
 from boxwright.data import NORMAL, DetectionDataset
-from boxwright.data.transforms import Frame
+from boxwright.data.transforms import InputSize
 from boxwright.errors import RecipeError
-from boxwright.inspect import examine, inspect_supervision, inspection, supervision
+from boxwright.inspect import examine, inspect_supervision, supervision
 from boxwright.matching import match_atss, match_iou
 from boxwright.recipes import get_recipe
 
@@ -25,7 +25,7 @@ def by_loop(dataset: DetectionDataset, resize: str, match: object, threshold: fl
     found = []
     for place in range(len(dataset)):
         boxes, labels, code = dataset.target(place)
-        frame = Frame.whole(*dataset.sizes[place].tolist(), 64, resize)
+        frame = InputSize(64, resize).whole(*dataset.sizes[place].tolist())
         moved = torch.from_numpy(frame.to_input(boxes))
         matches = match(
             ANCHORS.boxes if threshold else ANCHORS,
@@ -116,10 +116,12 @@ def test_what_cannot_be_shown_is_told(dataset: DetectionDataset) -> None:
         inspect_supervision(dataset, small_recipe(matcher="atss:top=0"))
 
 
-def test_detectors_of_two_stages_are_refused(dataset: DetectionDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspection, "build_detector", lambda recipe, pretrained: torch.nn.Identity())
+def test_other_detectors_and_inputs_are_refused(dataset: DetectionDataset) -> None:
+    scratch = {"pretrained": False, "freeze": 0, "norm_mode": "train", "backbone": "tf_efficientnet_lite0"}
     with pytest.raises(RecipeError, match="one dense head"):
-        inspect_supervision(dataset, small_recipe())
+        inspect_supervision(dataset, get_recipe("faster-rcnn", **scratch))
+    with pytest.raises(RecipeError, match="resize=shortest"):
+        inspect_supervision(dataset, small_recipe(resize="shortest"))
 
 
 @pytest.mark.parametrize(("resize", "shape"), [("squash", (60, 80)), ("pad", (640, 640))])

@@ -237,7 +237,12 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")], settings: Se
 
 @import_app.command("torchvision")
 def import_torchvision(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="ssd300_vgg16.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="ssd300_vgg16, retinanet_resnet50_fpn, fcos_resnet50_fpn or fasterrcnn_resnet50_fpn."
+        ),
+    ],
     weights: Annotated[
         Path, typer.Argument(metavar="WEIGHTS.pth", help="A state_dict, as torchvision publishes them.")
     ],

@@ -15,7 +15,7 @@ from boxwright.data import DetectionDataset
 from boxwright.data.dataset import NORMAL
 from boxwright.data.images import decode_image
 from boxwright.data.loading import Sample, collate
-from boxwright.data.transforms import Augmentation, Frame, resample
+from boxwright.data.transforms import Augmentation, InputSize, resample
 from boxwright.errors import DataError
 from boxwright.inspect.losses import LEAST_IOU, AnchorCosts, Mining, Roles, Trained, hardest
 from boxwright.inspect.supervision import Advance, MatchRule, Supervision
@@ -109,8 +109,8 @@ class Examiner:
     def _sample(self, place: int, image: NDArray[np.uint8]) -> Sample:
         """The network's input, as in validation."""
         boxes, labels, code = self.dataset.target(place)
-        view = Augmentation("none", "none", self.recipe.resize)
-        shown, moved, kept = view(image, boxes, self.recipe.image_size, np.random.default_rng(0))
+        view = Augmentation("none", "none")
+        shown, moved, kept = view(image, boxes, self.recipe.input_size, np.random.default_rng(0))
         return Sample(shown, moved, labels[kept], code[kept] != NORMAL, place, (image.shape[0], image.shape[1]))
 
     def _show(self, place: int, image: NDArray[np.uint8]) -> Example:
@@ -174,7 +174,7 @@ class Examiner:
 def _picture(image: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.uint8]:
     """At most 640 px a side: with its own aspect, or padded as the input is."""
     if recipe.resize == "pad":
-        return resample(image, Frame.whole(image.shape[0], image.shape[1], _MOST_PIXELS, "pad"))
+        return resample(image, InputSize(_MOST_PIXELS, "pad").whole(*image.shape[:2]))
     picture = Image.fromarray(image)
     picture.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
     return np.asarray(picture)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from boxwright.criterion import DenseCriterion
 from boxwright.data import DetectionDataset
 from boxwright.errors import RecipeError
 from boxwright.inspect.coverage import headline
@@ -15,8 +16,7 @@ from boxwright.inspect.examples import Examiner, Example
 from boxwright.inspect.losses import Trained
 from boxwright.inspect.suggest import Suggestion, suggest_anchors
 from boxwright.inspect.supervision import Advance, Supervision, examine
-from boxwright.models import build_criterion, build_detector
-from boxwright.models.detector import DenseDetector
+from boxwright.models import DenseDetector, build_criterion, build_detector
 from boxwright.recipes import Recipe, get_recipe
 from boxwright.runs import Run
 
@@ -56,8 +56,8 @@ def inspect_supervision(
     images spread over the data set (without a run: of the worst best IoU). ``advance`` is called with the number done
     and the total of each part of the work.
 
-    Raises RecipeError for a matcher that goes by predictions, for a detector that isn't dense, and where the classes of
-    the data set are not those of the run.
+    Raises RecipeError for a matcher that goes by predictions, a detector of two stages, inputs of any size, and where
+    the classes of the data set are not those of the run.
     """
     if run is not None:
         run = run if isinstance(run, Run) else Run.of(run)
@@ -70,6 +70,8 @@ def inspect_supervision(
     if not isinstance(detector, DenseDetector):
         raise RecipeError("inspect shows detectors with one dense head: not those of two stages")
     recipe = detector.recipe
+    if recipe.resize == "shortest":
+        raise RecipeError("inspect shows inputs of one size: not those of resize=shortest")
     supervision = examine(dataset, recipe, detector.anchors, advance)
     suggestion = suggest_anchors(dataset, recipe, supervision, advance)
     trained = None if run is None else _trained(detector, dataset)
@@ -80,4 +82,6 @@ def inspect_supervision(
 
 def _trained(detector: DenseDetector, dataset: DetectionDataset) -> Trained:
     counts = torch.from_numpy(np.bincount(dataset.labels, minlength=len(dataset.classes)))
-    return Trained(detector.eval(), build_criterion(detector.recipe, counts).eval())
+    criterion = build_criterion(detector.recipe, counts)
+    assert isinstance(criterion, DenseCriterion)  # as the detector is dense
+    return Trained(detector.eval(), criterion.eval())

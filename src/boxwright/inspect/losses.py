@@ -10,7 +10,7 @@ from torch import Tensor
 from boxwright.choices import parse_choice
 from boxwright.criterion import DenseCriterion
 from boxwright.data.loading import Sample, collate
-from boxwright.models.detector import DenseDetector
+from boxwright.models import DenseDetector
 from boxwright.recipes import Recipe
 from boxwright.types import DenseOutputs, Matches, Targets
 

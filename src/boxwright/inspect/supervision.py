@@ -124,7 +124,7 @@ def frame_of(dataset: DetectionDataset, place: int, recipe: Recipe) -> Frame:
     height, width = dataset.sizes[place].tolist()
     if not height:
         height, width = image_size(dataset.path(place))
-    return Frame.whole(height, width, recipe.image_size, recipe.resize)
+    return recipe.input_size.whole(height, width)
 
 
 def _examine_some(
@@ -138,7 +138,7 @@ def _examine_some(
         except DataError:
             unread.append(dataset.name(place))
             continue
-        moved, kept = keep_visible(frame.to_input(boxes), recipe.image_size, drop_hidden=False)
+        moved, kept = keep_visible(frame.to_input(boxes), frame.size, drop_hidden=False)
         images.append((moved, labels[kept], code[kept] != NORMAL))
         rows.append(dataset.offsets[place] + kept)
         owners.append(np.full(len(kept), place))

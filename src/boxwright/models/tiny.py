@@ -32,7 +32,7 @@ class TinyNet(nn.Module):
         return logits, deltas
 
 
-def build_tiny(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
+def build_tiny(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of other maps."""
     spec = chosen_anchors(recipe)
     if [level.stride for level in spec.levels] != list(recipe.strides):
