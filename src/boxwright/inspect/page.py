@@ -24,7 +24,7 @@ from boxwright.inspect.supervision import Supervision
 from boxwright.inspect.viewer import viewer
 from boxwright.report.curves import series_svg
 from boxwright.report.history import Series, read_history
-from boxwright.report.markup import Markup, details, document, section, table, text
+from boxwright.report.markup import Markup, details, document, figures, section, table, text
 
 _HEAD = ("objects", "median best IoU", "anchors each", "forced alone", "no anchor")
 
@@ -109,12 +109,7 @@ def _curves(found: Supervision, suggestion: Suggestion) -> Markup:
     if suggestion.before and suggestion.after:
         pair: dict[str, Series] = {"these anchors": suggestion.before.curve, "k-means": suggestion.after.curve}
         plots.append(("The same for held-out objects", series_svg(pair, "suggested", "IoU", "share of objects")))
-    return section("Coverage", _figures(plots))
-
-
-def _figures(plots: Sequence[tuple[str, str]]) -> str:
-    drawn = "".join(f"<figure><figcaption>{text(title)}</figcaption>{svg}</figure>" for title, svg in plots)
-    return f'<div class="curves">{drawn}</div>'
+    return section("Coverage", figures(plots))
 
 
 def _other_anchors(suggestion: Suggestion) -> Markup:
@@ -158,7 +153,7 @@ def _training(inspection: Inspection) -> Markup:
         "hard_positives: share of the positives whose score for their class is below 0.5. positive_share: of the "
         "classification loss that counts, what the positives make; the rest is the negatives'."
     )
-    return section("Over the training", _figures(drawn), f'<p class="note">{text(note)}</p>') if drawn else Markup()
+    return section("Over the training", figures(drawn), f'<p class="note">{text(note)}</p>') if drawn else Markup()
 
 
 def _examples(inspection: Inspection) -> Markup:
