@@ -7,6 +7,7 @@ Nothing here imports torch before a choice is resolved, so that the command line
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
 from functools import partial
@@ -81,6 +82,19 @@ CHOICES: dict[str, dict[str, str | None]] = {
     },
     "sampling": {"uniform": None, "repeat_factor": "data.sampling:repeat_factors"},
 }
+
+_OPTION = re.compile(r"\s*\w+\s*=")
+
+
+def split_choices(text: str) -> list[str]:
+    """``"iou,alpha_iou:alpha=3,kind=giou"`` -> ``["iou", "alpha_iou:alpha=3,kind=giou"]``; blank ones are left out."""
+    choices: list[str] = []
+    for part in _split(text):
+        if choices and _OPTION.match(part):
+            choices[-1] += f",{part}"
+        elif part.strip():
+            choices.append(part.strip())
+    return choices
 
 
 def parse_choice(kind: str, text: str) -> tuple[str, dict[str, Any]]:

@@ -93,3 +93,12 @@ def test_names_are_shown_as_written(svgs: list[str]) -> None:
 
 def test_same_data_same_svg(svgs: list[str]) -> None:
     assert draw() == svgs
+
+
+@pytest.mark.parametrize(("log", "ratio"), [(True, 1), (False, 10)])
+def test_powers_of_ten_are_evenly_spaced_on_a_logarithmic_axis(log: bool, ratio: int) -> None:
+    svg = curves.series_svg({"a": ([0.0, 1.0, 2.0], [1.0, 0.1, 0.01])}, "s", "x", "y", log=log)
+    line = re.search(r'd="M [\d.]+ ([\d.]+) \nL [\d.]+ ([\d.]+) \nL [\d.]+ ([\d.]+) \n"', svg)
+    assert line is not None
+    first, second = np.diff([float(y) for y in line.groups()])
+    assert first == pytest.approx(ratio * second, rel=1e-3)

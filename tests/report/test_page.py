@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from boxwright.evaluate import ERROR_TYPES
 from boxwright.report import ErrorRow, Picture, ReportData, write_report
-from boxwright.report.markup import Markup, bar, table, text
+from boxwright.report.markup import Markup, bar, drawing, table, text
 from boxwright.report.pictures import _scaled
 
 VOID = {"meta", "img", "br", "link", "input"}
@@ -195,3 +198,14 @@ def test_bar(value: float, width: str) -> None:
 def test_bar_of_another_length() -> None:
     assert "width:50.0%" in bar(0.01, 0.02)
     assert ">0.010<" in bar(0.01, 0.02)
+
+
+@pytest.mark.parametrize("kind", ["png", "gif"])
+def test_a_drawing_is_on_the_page_byte_by_byte(kind: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (7, 5)).save(buffer, kind)
+    ((_, source), (_, width), (_, height), (_, alt)) = Tree(drawing(buffer.getvalue(), NASTY)).attributes
+    head, _, data = source.partition(",")
+    assert head == f"data:image/{kind};base64"
+    assert base64.b64decode(data) == buffer.getvalue()
+    assert (width, height, alt) == ("7", "5", NASTY)

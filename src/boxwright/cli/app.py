@@ -10,6 +10,7 @@ from rich.console import Console
 
 from boxwright.cli.inspect import inspect
 from boxwright.cli.progress import bar
+from boxwright.cli.simulate import simulate
 from boxwright.errors import RecipeError
 
 app = typer.Typer(
@@ -303,3 +304,4 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 app.command()(inspect)
+app.command()(simulate)

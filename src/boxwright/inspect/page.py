@@ -41,17 +41,16 @@ def write_page(path: str | Path, inspection: Inspection) -> Path:
         _other_anchors(inspection.suggestion),
         _training(inspection),
     )
-    header = f'<header><h1>{text(title)}</h1><p class="answer">{text(inspection.headline)}</p></header>'
-    footer = f"<footer>{text(environment_line())}</footer>"
-    style = _read("boxwright.report", "style.css") + _read("boxwright.inspect", "inspect.css")
+    header = f'<p class="answer">{text(inspection.headline)}</p>'
+    page = document(title, header, sections, environment_line(), style=_read("inspect.css"))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(document(title, style, f"{header}{''.join(sections)}{footer}"), encoding="utf-8")
+    path.write_text(page, encoding="utf-8")
     return path
 
 
-def _read(package: str, name: str) -> str:
-    return files(package).joinpath(name).read_text(encoding="utf-8")
+def _read(name: str) -> str:
+    return files("boxwright.inspect").joinpath(name).read_text(encoding="utf-8")
 
 
 def _objects(inspection: Inspection) -> Markup:
@@ -160,7 +159,7 @@ def _examples(inspection: Inspection) -> Markup:
     if not inspection.examples:
         return Markup()
     content = json.dumps(payload(inspection), separators=(",", ":")).replace("</", "<\\/")
-    script = _read("boxwright.inspect", "inspect.js")
+    script = _read("inspect.js")
     return section(
         "Anchor by anchor",
         viewer(inspection),

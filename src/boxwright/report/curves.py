@@ -34,13 +34,16 @@ SETTINGS: dict[Any, Any] = {
 }
 
 
-def series_svg(series: Mapping[str, Series], name: str, x_label: str, y_label: str, *, smooth: bool = False) -> str:
+def series_svg(
+    series: Mapping[str, Series], name: str, x_label: str, y_label: str, *, smooth: bool = False, log: bool = False
+) -> str:
     """Lines over steps or epochs; ``smooth``, for losses, lays a running mean over the pale raw line.
 
-    ``name`` is a word that no other figure of the page has.
+    ``name`` is a word that no other figure of the page has; ``log`` scales y by powers of ten.
     """
     with mpl.rc_context(SETTINGS):
         figure, axes = new_figure(x_label, y_label)
+        axes.set_yscale("log" if log else "linear")
         colours = {term: line_colour(i) for i, term in enumerate(dict.fromkeys(map(_term, series)))}
         for label, (x, y) in series.items():
             xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from importlib.resources import files
 from math import isnan
 from typing import Any
 
@@ -16,6 +17,21 @@ class Markup(str):
     """HTML that is safe to put on the page as it is."""
 
     __slots__ = ()
+
+
+def document(title: str, header: str, sections: Iterable[str], footer: str, style: str = "") -> Markup:
+    """A whole page, which needs no other file; ``header`` stands under the title, and is HTML like the sections.
+
+    ``style``: further CSS.
+    """
+    style = files("boxwright.report").joinpath("style.css").read_text(encoding="utf-8") + style
+    return Markup(
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{text(title)}</title><style>{style}</style></head><body><main>"
+        f"<header><h1>{text(title)}</h1>{header}</header>"
+        f"{''.join(sections)}<footer>{text(footer)}</footer></main></body></html>\n"
+    )
 
 
 def text(value: Any) -> Markup:
@@ -35,15 +51,6 @@ def text(value: Any) -> Markup:
     if isinstance(value, (list, tuple)):
         return Markup(", ".join(map(text, value)) or "–")
     return Markup(escape(str(value)))
-
-
-def document(title: str, style: str, body: str) -> str:
-    """A whole page that needs nothing from elsewhere."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(title)}</title><style>{style}</style></head><body><main>{body}</main></body></html>\n"
-    )
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], kinds: str) -> Markup:
@@ -82,6 +89,14 @@ def data_uri(picture: Image.Image, quality: int = 88) -> str:
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, "JPEG", quality=quality)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def drawing(data: bytes, alt: str) -> Markup:
+    """A PNG or GIF file as a data URI, without another compression."""
+    with Image.open(io.BytesIO(data)) as opened:
+        (width, height), kind = opened.size, str(opened.format).lower()
+    encoded = base64.b64encode(data).decode("ascii")
+    return Markup(f'<img src="data:image/{kind};base64,{encoded}" width="{width}" height="{height}" alt="{text(alt)}">')
 
 
 def figures(plots: Iterable[tuple[str, str]]) -> Markup:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -46,11 +45,8 @@ def write_report(path: Path, data: ReportData) -> Path:
         _data(data),
         section("Files", table(("", ""), data.files.items(), "fk") if data.files else Markup()),
     )
-    style = files("boxwright.report").joinpath("style.css").read_text(encoding="utf-8")
     summary = f"<p>{text(data.summary)}</p>" if data.summary else ""
-    header = f"<header><h1>{text(data.title)}</h1>{summary}{_cards(data.metrics)}</header>"
-    footer = f"<footer>{text(data.environment)}</footer>"
-    page = document(data.title, style, f"{header}{''.join(sections)}{footer}")
+    page = document(data.title, summary + _cards(data.metrics), sections, data.environment)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
