@@ -123,3 +123,17 @@ def test_errors():
         AnchorSpec.ssd((30, 60), (8, 16), ((2,), (2,)))
     with pytest.raises(ValueError, match="at least two levels"):
         AnchorSpec.from_bounds(0.2, 0.9, image_size=300, strides=(8,), ratios=((2,),))
+
+
+def test_shapes_are_read_level_by_level():
+    spec = AnchorSpec.shapes((8, 16), "16x20 30.5x31 / 64x60")
+    assert [level.stride for level in spec.levels] == [8, 16]
+    assert spec.levels[0].shapes == ((16, 20), (30.5, 31))
+    assert spec.levels[1].shapes == ((64, 60),)
+    assert make_anchors(spec, 16).boxes[0].tolist() == [-4, -6, 12, 14]
+
+
+@pytest.mark.parametrize("levels", ["16", "16x20x3", "axb", "", "8x8 /", "0x4", "-1x4", "8x8"])
+def test_shapes_that_cannot_be_read(levels):
+    with pytest.raises(ValueError, match=r"Expected|could not convert"):
+        AnchorSpec.shapes((8, 16), levels)

@@ -15,6 +15,7 @@ from boxwright.anchors import Anchors, AnchorSpec, make_anchors
 from boxwright.boxes import paired_iou
 from boxwright.coding import DeltaCoder, DistributionCoder
 from boxwright.criterion import NORMALIZERS, DenseCriterion
+from boxwright.two_stage import roi_losses
 from boxwright.types import DenseOutputs, Targets
 
 CLASSES = 3
@@ -384,3 +385,52 @@ def test_boxes_are_only_decoded_where_a_loss_needs_them(anchors: Anchors) -> Non
 def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ssd_criterion(**options)
+
+
+@pytest.mark.parametrize("make", [ssd_criterion, gfl_criterion])
+def test_the_losses_of_the_anchors_add_up_to_the_batch_s(anchors: Anchors, make: Any) -> None:
+    criterion = make()
+    columns = CLASSES + (criterion.class_info.kind == "softmax")
+    targets, outputs = some_targets(), some_outputs(anchors, columns, criterion.coder.size)
+    losses, parts = criterion(anchors, outputs, targets), criterion.per_anchor(anchors, outputs, targets)
+    divisor = losses.divisor.clamp(min=1)
+    kept = parts.counted[parts.positives.image, parts.positives.anchor]
+    assert torch.allclose((parts.classification * parts.counted).sum() / divisor, losses.classification)
+    assert torch.allclose((parts.box * kept).sum() / divisor, losses.box)
+    assert torch.allclose((parts.distribution * kept).sum() / divisor, losses.distribution)
+
+
+def test_the_losses_with_other_matches(anchors: Anchors) -> None:
+    """All negative: each anchor's loss as background, and no positives."""
+    targets, outputs = some_targets(), some_outputs(anchors, CLASSES + 1, 4)
+    matches = matching.match_iou(anchors, targets.boxes, targets.labels)
+    nothing = matches._replace(state=torch.zeros_like(matches.state))
+    parts = ssd_criterion().per_anchor(anchors, outputs, targets, nothing)
+    assert torch.allclose(parts.classification, -outputs.logits.log_softmax(-1)[..., CLASSES])
+    assert len(parts.box) == 0
+
+
+def test_how_the_loss_is_shared_out(anchors: Anchors) -> None:
+    targets, outputs = some_targets(), some_outputs(anchors, CLASSES + 1, 4)
+    criterion = ssd_criterion()
+    losses, parts = criterion(anchors, outputs, targets), criterion.per_anchor(anchors, outputs, targets)
+    hard, of_positives = 0, 0.0
+    positives = list(zip(*(x.tolist() for x in parts.positives[:3]), strict=True))
+    for image, anchor, label in positives:
+        hard += bool(outputs.logits[image, anchor].softmax(0)[label] < 0.5)
+        of_positives += parts.classification[image, anchor].item()
+    assert 0 < hard < len(positives) or hard == len(positives)
+    assert losses.hard_positives.item() == pytest.approx(hard / len(positives))
+    total = (parts.classification * parts.counted).sum().item()
+    assert losses.positive_share.item() == pytest.approx(of_positives / total)
+    empty = criterion(anchors, outputs, Targets(targets.boxes[:, :0], targets.labels[:, :0], targets.ignore[:, :0]))
+    assert (empty.hard_positives.item(), empty.positive_share.item()) == (0, 0)
+
+
+def test_images_apart_share_their_loss_out_as_one_batch(anchors: Anchors) -> None:
+    targets, outputs = some_targets(), some_outputs(anchors, CLASSES + 1, 4)
+    criterion = ssd_criterion()
+    whole = criterion(anchors.boxes, outputs, targets)
+    apart = roi_losses(criterion, [anchors.boxes] * 3, [outputs.of_image(row) for row in range(3)], targets)
+    assert apart.hard_positives.item() == pytest.approx(whole.hard_positives.item())
+    assert apart.positive_share.item() == pytest.approx(whole.positive_share.item())

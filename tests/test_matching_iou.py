@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from boxwright import anchors as named
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.boxes import box_iou, convert_boxes
-from boxwright.matching import _overlaps, match_iou
+from boxwright.matching import _overlaps, best_anchors, match_iou
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "match.npz")
 GRID = make_anchors(AnchorSpec.squares(strides=(8, 16), scale=2.0), 48)  # 36 + 9 anchors
@@ -306,3 +306,23 @@ def test_errors():
         match_iou(GRID, boxes[0], labels)
     with pytest.raises(ValueError, match=r"Expected ignore bool \(1, 2\)"):
         match_iou(GRID, boxes, labels, ignore=torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("regular", [True, False])
+def test_best_anchors_are_those_of_the_whole_matrix(regular):
+    generator = torch.Generator().manual_seed(4)
+    anchors = make_anchors(named.SSD300, 300)
+    low = torch.rand(2, 40, 2, generator=generator) * 290
+    boxes = torch.cat([low, low + torch.rand(2, 40, 2, generator=generator) ** 3 * 300], -1)
+    labels = torch.zeros(2, 40, dtype=torch.int64)
+    labels[1, 30:] = -1
+    ignore = torch.zeros(2, 40, dtype=torch.bool)
+    ignore[0, 3] = True
+    iou, anchor = best_anchors(anchors if regular else anchors.boxes, boxes, labels, ignore)
+    expected = box_iou(boxes, anchors.boxes.expand(2, -1, -1)).max(-1)
+    real = (labels >= 0) & ~ignore
+    assert torch.equal(iou[real], expected.values[real])
+    assert torch.equal(anchor[real], expected.indices[real])
+    assert (iou[~real] == -1).all()
+    none = best_anchors(anchors, boxes[:, :0], labels[:, :0])
+    assert none[0].shape == none[1].shape == (2, 0)

@@ -51,6 +51,24 @@ class AnchorSpec:
         return cls(tuple(LevelSpec(stride, ((scale * stride, scale * stride),)) for stride in strides))
 
     @classmethod
+    def shapes(cls, strides: Sequence[float] = (8, 16, 32), levels: str = "32x32 / 64x64 / 128x128") -> AnchorSpec:
+        """Any boxes in the middle of every cell: "16x20 30x31 / 64x60" is two of (w, h) on the first map, then one.
+
+        Raises ValueError for what can't be read, and where levels and strides are not equally many.
+        """
+        parsed = [[tuple(map(float, shape.split("x"))) for shape in level.split()] for level in str(levels).split("/")]
+        if not all(level and all(len(shape) == 2 and min(shape) > 0 for shape in level) for level in parsed):
+            raise ValueError(f"Expected levels as 16x20 30x31 / 64x60 but got {levels!r}")
+        if len(parsed) != len(strides):
+            raise ValueError(f"Expected shapes for {len(strides)} levels but got {len(parsed)}")
+        return cls(
+            tuple(
+                LevelSpec(stride, tuple((w, h) for w, h in level))
+                for stride, level in zip(strides, parsed, strict=True)
+            )
+        )
+
+    @classmethod
     def ssd(
         cls,
         sizes: Sequence[float],

@@ -23,6 +23,7 @@ from boxwright.text import did_you_mean
 CHOICES: dict[str, dict[str, str | None]] = {
     "anchors": {
         "squares": "anchors:AnchorSpec.squares",
+        "shapes": "anchors:AnchorSpec.shapes",
         "ssd300": "anchors:SSD300",
         "ssd300_coco": "anchors:SSD300_COCO",
         "ssd300_tf": "anchors:SSD300_TF",

@@ -52,6 +52,10 @@ class Losses(NamedTuple):
     """(K',) how many of those have their highest logit in each column."""
     centreness: Tensor
     """Binary cross entropy of the centre-ness, a term of ``total``; 0 for a head that doesn't predict it."""
+    hard_positives: Tensor
+    """Share of this rank's positives whose score for their target's class is below 0.5; 0 without any."""
+    positive_share: Tensor
+    """Share of the classification loss that this rank's positives make; the rest is its negatives'."""
     proposals: Losses | None = None
     """Of the first of two stages, whose total is a term of ``total``; None for detectors of one stage."""
 
@@ -71,6 +75,23 @@ class Positives(NamedTuple):
     """(P, 4) boxes to be found."""
     deltas: Tensor
     """(P, D) predicted, with gradient."""
+
+
+class AnchorLosses(NamedTuple):
+    """The supervision of a batch anchor by anchor: losses are weighted, and neither summed nor normalised."""
+
+    matches: Matches
+    positives: Positives
+    quality: Tensor
+    """(P,) IoU of each positive's prediction with its target, where the class loss is taught it; else 1."""
+    classification: Tensor
+    """(B, A); that of ignored anchors counts nowhere."""
+    box: Tensor
+    """(P,) without the weights of centre-ness."""
+    distribution: Tensor
+    """(P,)."""
+    counted: Tensor
+    """(B, A) bool: the anchors that the miner keeps."""
 
 
 class DenseCriterion(nn.Module):
@@ -166,8 +187,45 @@ class DenseCriterion(nn.Module):
     def forward(self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets) -> Losses:
         """anchors of the input, or their boxes (A, 4) where the matcher needs no grid; outputs (B, A, ...); targets
         (B, G, ...) in pixels of the input."""
+        parts = self.per_anchor(anchors, outputs, targets)
+        per_anchor, positives, counted = parts.classification, parts.positives, parts.counted
+        box, distribution = parts.box, parts.distribution
+        kept = counted[positives.image, positives.anchor].to(box.dtype)
+        weights, centred = _by_centreness(outputs.centreness, positives, kept)
+        if not self.centreness_weights:
+            weights = torch.ones_like(weights)
+        count = self._count(counted, kept, parts.quality)
+        share = self._share_of_images(positives.image, kept, len(counted)) / count.clamp(min=least_divisor())
+        of_classes = torch.ones_like(share) if self.class_info.normalised else share
+        classification = ((per_anchor * counted).sum(1) * of_classes).sum()
+        box, distribution, centred = (
+            (term * kept * share[positives.image]).sum() for term in (box * weights, distribution, centred)
+        )
+        said = outputs.logits[positives.image, positives.anchor].detach()
+        return Losses(
+            classification + box + distribution + centred,
+            classification,
+            box,
+            distribution,
+            positives=(parts.matches.state == 1).sum(),
+            divisor=count,
+            matched=_histogram(positives.labels, self._classes(outputs.logits)),
+            predicted=_histogram(said.argmax(-1), said.shape[-1]),
+            centreness=centred,
+            hard_positives=self._hard_share(said, positives.labels),
+            positive_share=_share_of_positives(per_anchor.detach(), positives, counted),
+        )
+
+    def per_anchor(
+        self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets, matches: Matches | None = None
+    ) -> AnchorLosses:
+        """What each anchor answers for and its losses, before they are summed; arguments as for ``forward``.
+
+        ``matches``: other ones than the matcher's, to see what an anchor's loss would be with them.
+        """
         boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
-        matches = self.match(anchors, boxes, outputs, targets)
+        if matches is None:
+            matches = self.match(anchors, boxes, outputs, targets)
         positives = self._gather_positives(boxes, outputs, matches, targets)
         decoded = self.coder.decode(positives.anchors, positives.deltas) if self._needs_boxes else None
         quality = torch.ones_like(positives.anchors[:, 0])
@@ -177,32 +235,9 @@ class DenseCriterion(nn.Module):
         distribution = self._distribution_losses(positives)
         if self.normalizer == "quality":
             box, distribution = box * quality, distribution * quality
-        per_anchor = self._losses_per_anchor(outputs.logits, matches.state, positives, quality)
-        counted = self._mine(per_anchor, matches.state, positives, box + distribution)
-        kept = counted[positives.image, positives.anchor].to(box.dtype)
-        weights, centred = _by_centreness(outputs.centreness, positives, kept)
-        if not self.centreness_weights:
-            weights = torch.ones_like(weights)
-        count = self._count(counted, kept, quality)
-        share = self._share_of_images(positives.image, kept, len(counted)) / count.clamp(min=least_divisor())
-        of_classes = torch.ones_like(share) if self.class_info.normalised else share
-        classification = ((per_anchor * counted).sum(1) * of_classes).sum()
-        box, distribution, centred = (
-            (term * kept * share[positives.image]).sum() for term in (box * weights, distribution, centred)
-        )
-        return Losses(
-            classification + box + distribution + centred,
-            classification,
-            box,
-            distribution,
-            positives=(matches.state == 1).sum(),
-            divisor=count,
-            matched=_histogram(positives.labels, self._classes(outputs.logits)),
-            predicted=_histogram(
-                outputs.logits[positives.image, positives.anchor].argmax(-1), outputs.logits.shape[-1]
-            ),
-            centreness=centred,
-        )
+        classification = self._losses_per_anchor(outputs.logits, matches.state, positives, quality)
+        counted = self._mine(classification, matches.state, positives, box + distribution)
+        return AnchorLosses(matches, positives, quality, classification, box, distribution, counted)
 
     @torch.no_grad()
     def match(self, anchors: Anchors | Tensor, boxes: Tensor, outputs: DenseOutputs, targets: Targets) -> Matches:
@@ -250,6 +285,12 @@ class DenseCriterion(nn.Module):
     def _classes(self, logits: Tensor) -> int:
         """K of logits (B, A, K')."""
         return logits.shape[-1] - (self.class_info.kind == "softmax")
+
+    def _hard_share(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Share of positives (P, K') whose score for their label (P,) is below 0.5."""
+        scores = logits.sigmoid() if self.class_info.kind == "sigmoid" else logits.softmax(-1)
+        hard = scores.gather(1, labels.unsqueeze(1)) < 0.5
+        return hard.sum() / max(len(labels), 1)
 
     def _mine(self, per_anchor: Tensor, state: Tensor, positives: Positives, box: Tensor) -> Tensor:
         """(B, A) mask of the anchors whose losses count; ``box`` (P,) weighted."""
@@ -334,6 +375,12 @@ def _histogram(values: Tensor, length: int) -> Tensor:
     """(length,) how often each value occurs; unlike bincount without a wait for the device."""
     zeros = torch.zeros(length, dtype=torch.int64, device=values.device)
     return zeros.index_add(0, values, torch.ones_like(values))
+
+
+def _share_of_positives(losses: Tensor, positives: Positives, counted: Tensor) -> Tensor:
+    """Their part of the losses (B, A) that count, 0 where nothing does."""
+    losses = losses * counted
+    return safe_ratio(losses[positives.image, positives.anchor].sum(), losses.sum())
 
 
 def _by_centreness(logits: Tensor | None, positives: Positives, kept: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from boxwright.anchors import Anchors
+from boxwright.boxes import safe_ratio
 from boxwright.criterion import DenseCriterion, Losses, least_divisor
 from boxwright.mining import ranking_of
 from boxwright.types import DenseOutputs, Targets, TwoStageOutputs
@@ -88,4 +89,9 @@ def _over_images(images: list[Losses]) -> Losses:
     }
     for name in ("positives", "matched", "predicted"):
         together[name] = torch.stack([getattr(losses, name) for losses in images]).sum(0)
+    classification = torch.stack([losses.classification.detach() for losses in images]) * divisors.clamp(min=least)
+    positives = torch.stack([losses.positives for losses in images]).float()
+    for name, weights in (("hard_positives", positives), ("positive_share", classification)):
+        values = torch.stack([getattr(losses, name) for losses in images])
+        together[name] = safe_ratio((values * weights).sum(), weights.sum())
     return Losses(**together, divisor=divisors.sum())

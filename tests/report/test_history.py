@@ -35,7 +35,7 @@ def test_losses_by_name(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["lr", "boxes", "AP50_best", "positives", "recAP1", "step", "seconds"])
 def test_other_columns_are_left_out(tmp_path: Path, name: str) -> None:
     history = read_history(log(tmp_path, f"step,{name}\n1,0.25\n" if name != "step" else "step\n1\n"))
-    assert history == ({}, {})
+    assert history == ({}, {}, {})
 
 
 def test_cells_that_are_no_numbers_are_skipped(tmp_path: Path) -> None:
@@ -48,5 +48,12 @@ def test_without_step_rows_are_counted(tmp_path: Path) -> None:
 
 
 def test_missing_and_empty_files(tmp_path: Path) -> None:
-    assert read_history(tmp_path / "none.csv") == ({}, {})
-    assert read_history(log(tmp_path, "")) == ({}, {})
+    assert read_history(tmp_path / "none.csv") == ({}, {}, {})
+    assert read_history(log(tmp_path, "")) == ({}, {}, {})
+
+
+def test_shares_of_the_supervision(tmp_path: Path) -> None:
+    text = "step,hard_positives,val_positive_share,positives\n1,0.5,,3\n2,0.25,0.75,4\n"
+    history = read_history(log(tmp_path, text))
+    assert history.shares == {"hard_positives": ([1, 2], [0.5, 0.25]), "val_positive_share": ([2], [0.75])}
+    assert history.losses == {}

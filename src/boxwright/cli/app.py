@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from boxwright.cli.inspect import inspect
 from boxwright.cli.progress import bar
 from boxwright.cli.simulate import simulate
 from boxwright.errors import RecipeError
@@ -302,4 +303,5 @@ def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+app.command()(inspect)
 app.command()(simulate)

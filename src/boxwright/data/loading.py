@@ -98,14 +98,7 @@ def collate(samples: Iterable[Sample], multiple: int = 1) -> Batch:
     """
     samples = list(samples)
     images, shown = _stack([sample.image for sample in samples], multiple)
-    most = max(len(sample.labels) for sample in samples)
-    boxes = np.zeros((len(samples), most, 4), np.float32)
-    labels = np.full((len(samples), most), -1, np.int64)
-    ignore = np.zeros((len(samples), most), np.bool_)
-    for row, sample in enumerate(samples):
-        count = len(sample.labels)
-        boxes[row, :count], labels[row, :count], ignore[row, :count] = sample.boxes, sample.labels, sample.ignore
-    targets = Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(ignore))
+    targets = pad_targets([(sample.boxes, sample.labels, sample.ignore) for sample in samples])
     indices = torch.tensor([sample.place for sample in samples])
     return Batch(images, targets, indices, torch.tensor([sample.size for sample in samples]), shown)
 
@@ -120,6 +113,18 @@ def _stack(images: list[NDArray[np.uint8]], multiple: int) -> tuple[Tensor, Tens
     for row, image in enumerate(images):
         stacked[row, : image.shape[0], : image.shape[1]] = image
     return torch.from_numpy(stacked).permute(0, 3, 1, 2), torch.from_numpy(shown)
+
+
+def pad_targets(images: Sequence[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]]) -> Targets:
+    """Boxes (g, 4), labels (g,) and ignore (g,) of each image as a batch of as many targets as the fullest image."""
+    most = max(len(labels) for _, labels, _ in images)
+    boxes = np.zeros((len(images), most, 4), np.float32)
+    labels = np.full((len(images), most), -1, np.int64)
+    ignore = np.zeros((len(images), most), np.bool_)
+    for row, target in enumerate(images):
+        count = len(target[1])
+        boxes[row, :count], labels[row, :count], ignore[row, :count] = target
+    return Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(ignore))
 
 
 def ignore_ctrl_c(worker: int) -> None:

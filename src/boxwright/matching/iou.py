@@ -69,11 +69,7 @@ def match_iou(
     if real.shape[1] == 0:
         none = torch.zeros(len(real), len(reference), dtype=torch.int64, device=boxes.device)
         return Matches(none, none.to(torch.int8), none.float())
-    overlaps: Overlaps
-    if isinstance(anchors, Anchors) and _grid_pays(anchors, boxes, negative):
-        overlaps = GridOverlaps(anchors, boxes, real, negative, forces=force is not None)
-    else:
-        overlaps = BlockOverlaps(reference, boxes, real, negative)
+    overlaps = _overlaps(anchors, boxes, real, negative, forces=force is not None)
     forced = _RULES[force](overlaps) if force else None
     iou, gt_index = overlaps.of_anchors
     reached = iou > positive if strict else iou >= positive
@@ -86,6 +82,28 @@ def match_iou(
         gt_index[image, anchor] = target
         state[image, anchor] = 1
     return Matches(gt_index, set_aside_ignored(state, reference, boxes, labels, ignore, ignore_ioa), iou.float())
+
+
+@torch.no_grad()
+def best_anchors(
+    anchors: Anchors | Tensor, boxes: Tensor, labels: Tensor, ignore: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The anchor that overlaps each target most (ties: the first), arguments as for ``match_iou``.
+
+    IoU (B, G) and anchor (B, G) int64; -1 and 0 for padding and ignored boxes. Raises ValueError for other shapes.
+    """
+    check_targets(boxes, labels, ignore)
+    real = matchable(labels, ignore)
+    if not real.any():
+        return torch.full(real.shape, -1.0, device=boxes.device), torch.zeros_like(labels)
+    return _overlaps(anchors, at_least_float32(boxes), real, 1.0, forces=True).of_targets
+
+
+def _overlaps(anchors: Anchors | Tensor, boxes: Tensor, real: Tensor, floor: float, *, forces: bool) -> Overlaps:
+    if isinstance(anchors, Anchors) and _grid_pays(anchors, boxes, floor):
+        return GridOverlaps(anchors, boxes, real, floor, forces=forces)
+    reference = at_least_float32(anchors.boxes if isinstance(anchors, Anchors) else anchors)
+    return BlockOverlaps(reference, boxes, real, floor)
 
 
 def _grid_pays(anchors: Anchors, boxes: Tensor, floor: float) -> bool:

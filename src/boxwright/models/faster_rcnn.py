@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from boxwright.anchors import Anchors, AnchorSpec
+from boxwright.anchors import Anchors
 from boxwright.boxes import box_area, box_sides, clip_boxes
 from boxwright.choices import parse_choice, resolve_choice
 from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
+from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.backbones import Backbone
 from boxwright.models.detector import EVALUATION_SCORE, Detector, Network
 from boxwright.models.fpn import FPN, TWO_STAGE_STRIDES
@@ -209,7 +210,7 @@ def _first_logits(columns: int, classes: int, miner: str) -> Tensor:
 def build_faster_rcnn(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of other maps, and a backbone without maps of strides 4,
     8, 16 and 32."""
-    spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)()  # type: ignore[misc]
+    spec = chosen_anchors(recipe)
     if [level.stride for level in spec.levels] != list(recipe.strides):
         raise RecipeError(
             f"faster-rcnn has maps of strides {list(recipe.strides)}: its anchors can't be {recipe.anchors}"

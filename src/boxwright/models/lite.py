@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from boxwright.choices import resolve_choice
+from boxwright.anchors import AnchorSpec
 from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
+from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.backbones import Backbone
 from boxwright.models.detector import Network
 from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits
@@ -77,10 +78,17 @@ def _tower(width: int, bias: Tensor) -> nn.Sequential:
 
 def build_lite(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of several shapes a cell."""
-    if not recipe.anchors.startswith("squares"):
-        raise RecipeError(f"lite320 has one anchor a cell, squares: its anchors can't be {recipe.anchors}")
+    spec = _one_a_cell(recipe)
     backbone = make_backbone(recipe, recipe.strides, pretrained)
-    spec = resolve_choice("anchors", recipe.anchors)(strides=recipe.strides)  # type: ignore[misc]
     logits = starting_logits(columns, len(recipe.classes))
     net = LiteNet(backbone, logits, starting_deltas(coder), recipe.width)
     return Network(net, spec, backbone.mean, backbone.std)
+
+
+def _one_a_cell(recipe: Recipe) -> AnchorSpec:
+    """The anchors, on the recipe's strides, of a detector that has one a cell."""
+    if recipe.anchors.startswith(("squares", "shapes")):
+        spec = chosen_anchors(recipe, strides=recipe.strides)
+        if all(len(level.shapes) == 1 for level in spec.levels):
+            return spec
+    raise RecipeError(f"lite320 has one anchor a cell, squares or one of shapes: its anchors can't be {recipe.anchors}")

@@ -9,10 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from boxwright.anchors import AnchorSpec
-from boxwright.choices import resolve_choice
 from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
+from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.backbones import Backbone
 from boxwright.models.detector import Network
 from boxwright.models.fpn import BACKBONE_STRIDES, FPN, PYRAMID_STRIDES
@@ -52,15 +51,17 @@ class RetinaNet(nn.Module):
 
 
 def build_retinanet(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
-    """The network of a recipe. Raises RecipeError for anchors of other maps, and a backbone without maps of strides 8,
-    16 and 32."""
-    spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)()  # type: ignore[misc]
-    if tuple(level.stride for level in spec.levels) != PYRAMID_STRIDES:
+    """The network of a recipe. Raises RecipeError for anchors of other maps or not as many on each, and a backbone
+    without maps of strides 8, 16 and 32."""
+    spec = chosen_anchors(recipe)
+    shapes = {len(level.shapes) for level in spec.levels}
+    if tuple(level.stride for level in spec.levels) != PYRAMID_STRIDES or len(shapes) > 1:
         raise RecipeError(
-            f"retinanet has maps of strides {list(PYRAMID_STRIDES)}: its anchors can't be {recipe.anchors}"
+            f"retinanet has maps of strides {list(PYRAMID_STRIDES)} and as many anchors on each: its anchors can't be "
+            f"{recipe.anchors}"
         )
     backbone = make_backbone(recipe, BACKBONE_STRIDES, pretrained)
     fpn = FPN([m.channels for m in backbone.maps], recipe.width)
     logits = starting_logits(columns, len(recipe.classes))
-    head = RetinaHead(recipe.width, len(spec.levels[0].shapes), logits, starting_deltas(coder))
+    head = RetinaHead(recipe.width, shapes.pop(), logits, starting_deltas(coder))
     return Network(RetinaNet(backbone, fpn, head), spec, backbone.mean, backbone.std)

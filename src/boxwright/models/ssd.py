@@ -16,10 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from boxwright.anchors import AnchorSpec
-from boxwright.choices import resolve_choice
 from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
+from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.backbones import Backbone
 from boxwright.models.detector import Network
 from boxwright.models.heads import rows, starting_logits
@@ -141,7 +140,7 @@ def build_ssd(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | 
     """The network of a recipe. Raises RecipeError for another input size than the detector's, anchors of other maps,
     and a backbone whose maps don't have VGG16's cells."""
     variant = _VARIANTS[recipe.detector]
-    spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)()  # type: ignore[misc]
+    spec = chosen_anchors(recipe)
     if recipe.image_size != variant.side or [level.stride for level in spec.levels] != list(recipe.strides):
         raise RecipeError(
             f"{recipe.detector} has image_size {variant.side} and anchors on {len(recipe.strides)} maps of strides "

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from boxwright.anchors import AnchorSpec
-from boxwright.choices import resolve_choice
 from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
+from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.backbones import Backbone
 from boxwright.models.detector import Network
 from boxwright.models.ssd import Predictors, first_logits
@@ -35,7 +34,7 @@ class TinyNet(nn.Module):
 
 def build_tiny(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of other maps."""
-    spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)()  # type: ignore[misc]
+    spec = chosen_anchors(recipe)
     if [level.stride for level in spec.levels] != list(recipe.strides):
         raise RecipeError(f"tiny-detector has one map, of stride 32: its anchors can't be {recipe.anchors}")
     backbone = make_backbone(recipe, (32,), pretrained)

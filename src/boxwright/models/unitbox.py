@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from boxwright.anchors import AnchorSpec
-from boxwright.choices import resolve_choice
 from boxwright.coding import MAX_LOG_SCALE, BoxCoder, DistanceCoder
 from boxwright.errors import RecipeError
+from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.detector import Network
 from boxwright.models.fpn import BACKBONE_STRIDES, FPN
 from boxwright.models.heads import output_layer, rows, starting_logits, tower
@@ -94,7 +94,7 @@ def build_unitbox(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: boo
 
 def _one_square_a_cell(recipe: Recipe) -> AnchorSpec:
     strides = {"strides": recipe.strides} if recipe.anchors.startswith("squares") else {}
-    spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)(**strides)  # type: ignore[misc]
+    spec = chosen_anchors(recipe, **strides)
     shapes = [level.shapes for level in spec.levels]
     if [level.stride for level in spec.levels] != list(recipe.strides) or any(
         len(of_cell) != 1 or of_cell[0][0] != of_cell[0][1] for of_cell in shapes

@@ -11,6 +11,7 @@ from typing import NamedTuple
 Series = tuple[list[float], list[float]]
 
 _SCORE = re.compile(r"(^|[/_ ])(AP|AP50|AP75|mAP)$")
+_SHARE = re.compile(r"(^|[/_ ])(hard_positives|positive_share)$")
 _LOSS = re.compile(r"loss|(^|[/_ ])(cls|box|dfl)$")
 
 
@@ -21,16 +22,18 @@ class History(NamedTuple):
     """Over steps."""
     scores: dict[str, Series]
     """Average precision on the validation split, over epochs (over steps where no epoch is logged)."""
+    shares: dict[str, Series]
+    """How the supervision is shared out, over steps."""
 
 
 def read_history(path: Path) -> History:
     """Read a CSV with a header, a ``step`` and an ``epoch`` column, and blanks where a row doesn't log a column.
 
     A column's kind is told by its name, or the part of it after a ``/`` or ``_``: AP, AP50 and AP75 are scores; cls,
-    box, dfl and whatever has "loss" in it are losses; the rest is left out. A file that isn't there, or is empty, gives
-    an empty history; cells that are no finite numbers are skipped.
+    box, dfl and whatever has "loss" in it are losses; hard_positives and positive_share are shares; the rest is left
+    out. A file that isn't there, or is empty, gives an empty history; cells that are no finite numbers are skipped.
     """
-    history = History({}, {})
+    history = History({}, {}, {})
     if not path.is_file():
         return history
     with path.open(newline="", encoding="utf-8") as file:
@@ -43,6 +46,8 @@ def read_history(path: Path) -> History:
                     continue
                 if _SCORE.search(name):
                     _append(history.scores, name, epoch, value)
+                elif _SHARE.search(name):
+                    _append(history.shares, name, step, value)
                 elif _LOSS.search(name):
                     _append(history.losses, name, step, value)
     return history

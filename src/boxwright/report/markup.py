@@ -19,9 +19,12 @@ class Markup(str):
     __slots__ = ()
 
 
-def document(title: str, header: str, sections: Iterable[str], footer: str) -> Markup:
-    """A whole page, which needs no other file; ``header`` stands under the title, and is HTML like the sections."""
-    style = files("boxwright.report").joinpath("style.css").read_text(encoding="utf-8")
+def document(title: str, header: str, sections: Iterable[str], footer: str, style: str = "") -> Markup:
+    """A whole page, which needs no other file; ``header`` stands under the title, and is HTML like the sections.
+
+    ``style``: further CSS.
+    """
+    style = files("boxwright.report").joinpath("style.css").read_text(encoding="utf-8") + style
     return Markup(
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -76,12 +79,16 @@ def details(title: str, body: Markup) -> Markup:
 
 
 def image(picture: Image.Image, alt: str) -> Markup:
-    """The picture as a data URI."""
-    buffer = io.BytesIO()
-    picture.convert("RGB").save(buffer, "JPEG", quality=88)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    """The picture on the page."""
     width, height = picture.size
-    return Markup(f'<img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" alt="{text(alt)}">')
+    return Markup(f'<img src="{data_uri(picture)}" width="{width}" height="{height}" alt="{text(alt)}">')
+
+
+def data_uri(picture: Image.Image, quality: int = 88) -> str:
+    """The picture as JPEG within its address."""
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, "JPEG", quality=quality)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def drawing(data: bytes, alt: str) -> Markup:

@@ -115,6 +115,10 @@ class TrainingModule(L.LightningModule):
             on_epoch=not training,
             batch_size=1,
         )
+        mix = {"hard_positives": losses.hard_positives, "positive_share": losses.positive_share}
+        self.log_dict(
+            {prefix + name: value for name, value in mix.items()}, on_step=training, on_epoch=not training, batch_size=1
+        )
 
     def configure_optimizers(self) -> Any:
         groups = parameter_groups(self.detector, self.recipe.weight_decay)

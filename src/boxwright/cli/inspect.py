@@ -1,0 +1,71 @@
+"""``boxwright inspect``: what each object gets from anchors and matcher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from boxwright.cli.progress import bar
+from boxwright.errors import RecipeError
+
+if TYPE_CHECKING:
+    from boxwright.inspect import Inspection
+
+
+def inspect(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set in VOC, COCO or YOLO layout.")],
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="A built-in recipe or a YAML file.", show_default="lite320")
+    ] = None,
+    settings: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key.")
+    ] = [],  # noqa: B006
+    run: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="With the losses of this run's model, and its recipe.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split to look at.")] = "train",
+    images: Annotated[int, typer.Option(help="Images to show anchor by anchor.")] = 24,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="The page; default inspect.html, in the run if any."),
+    ] = None,
+) -> None:
+    """See the supervision: which objects have anchors, what would fit them better, and what is mined."""
+    from boxwright.recipes import get_recipe, parse_settings
+
+    if run is not None and (recipe is not None or settings):
+        raise RecipeError("a run has its recipe: name no other, and set nothing")
+    chosen = get_recipe(recipe or "lite320", **parse_settings(settings))  # before torch is imported
+
+    from boxwright.data import read_dataset
+    from boxwright.inspect import inspect_supervision, write_page
+    from boxwright.runs import Run, load
+
+    if run is not None:
+        chosen = load(run).recipe
+    dataset = read_dataset(data, split, classes=chosen.classes or None, voc_one_based=chosen.voc_one_based)
+    console = Console()
+    with bar("inspecting", console) as advance:
+        found = inspect_supervision(dataset, chosen, run, examples=images, advance=advance)
+    page = write_page(out or (Run.of(run).folder if run else Path()) / "inspect.html", found)
+    _render(found, console)
+    console.print(f"the page is {page}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _render(found: Inspection, console: Console) -> None:
+    from boxwright.inspect.coverage import by_class, by_coco_size
+
+    lines = [found.headline, "", f"{'':<16}{'objects':>9}{'best IoU':>10}{'anchors':>9}{'forced':>8}{'none':>8}"]
+    for group in [*by_coco_size(found.supervision), *by_class(found.supervision, found.dataset.classes)]:
+        cells = f"{group.name[:15]:<16}{group.objects:>9}"
+        if group.objects:
+            cells += f"{group.best_iou:>10.2f}{group.positives:>9.1f}{group.forced:>8.1%}{group.unmatched:>8.1%}"
+        lines.append(cells)
+    lines += ["", found.suggestion.reason]
+    if found.suggestion.setting:
+        lines.append(f'--set "{found.suggestion.setting}"')
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)

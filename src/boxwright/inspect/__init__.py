@@ -1,0 +1,19 @@
+"""The supervision made visible: which object has which anchors, at what loss, and which anchors would fit better."""
+
+from boxwright.inspect.coverage import coverage_curve
+from boxwright.inspect.inspection import Inspection, inspect_supervision
+from boxwright.inspect.page import write_page
+from boxwright.inspect.suggest import Suggestion, k_means, suggest_anchors
+from boxwright.inspect.supervision import Supervision, examine
+
+__all__ = [
+    "Inspection",
+    "Suggestion",
+    "Supervision",
+    "coverage_curve",
+    "examine",
+    "inspect_supervision",
+    "k_means",
+    "suggest_anchors",
+    "write_page",
+]

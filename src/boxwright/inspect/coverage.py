@@ -1,0 +1,130 @@
+"""How well the objects are served, by size, class and level, and the one line that says so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boxwright.anchors import Anchors
+from boxwright.inspect.supervision import Supervision
+
+COCO_SIDES = (32.0, 96.0)
+"""Where COCO's small ends and its large begins; here in pixels of the input, which the anchors are in."""
+_WORTH_A_WORD = 0.01  # share of the objects
+
+
+class Group(NamedTuple):
+    """Some of the objects."""
+
+    name: str
+    objects: int
+    best_iou: float
+    """Median over the objects of the best IoU with any anchor; NaN without objects, as the mean below."""
+    positives: float
+    """Anchors that answer for an object, on average."""
+    forced: float
+    """Share of the objects that have forced anchors alone."""
+    unmatched: float
+    """Share of the objects that no anchor answers for."""
+
+
+class LevelUse(NamedTuple):
+    """What a feature map's anchors do."""
+
+    stride: float
+    cells: tuple[int, int]
+    shapes: tuple[tuple[float, float], ...]
+    anchors: int
+    positives: int
+    """Over all objects."""
+    objects: int
+    """That have some of their positives here."""
+
+
+def group(supervision: Supervision, name: str, chosen: NDArray[np.bool_]) -> Group:
+    """The objects where ``chosen`` (n,) holds."""
+    count = int(chosen.sum())
+    if not count:
+        return Group(name, 0, math.nan, math.nan, math.nan, math.nan)
+    return Group(
+        name,
+        count,
+        float(np.median(supervision.best_iou[chosen])),
+        float(supervision.positives[chosen].sum(1).mean()),
+        float(supervision.forced[chosen].mean()),
+        float(supervision.unmatched[chosen].mean()),
+    )
+
+
+def by_coco_size(supervision: Supervision) -> list[Group]:
+    """All objects, then COCO's small, medium and large ones, by area after the resize."""
+    small, large = COCO_SIDES
+    sides = supervision.sides
+    limits = {"all": (0.0, math.inf), "small": (0.0, small), "medium": (small, large), "large": (large, math.inf)}
+    return [group(supervision, name, (sides >= low) & (sides < high)) for name, (low, high) in limits.items()]
+
+
+def by_side(supervision: Supervision) -> list[Group]:
+    """By sqrt(area) after the resize, in bins of half an octave; empty bins are left out."""
+    bins = np.floor(2 * np.log2(np.maximum(supervision.sides, 1))).astype(int)
+    edges = [f"{2 ** (k / 2):.0f} to {2 ** ((k + 1) / 2):.0f} px" for k in range(bins.max(initial=0) + 1)]
+    return [group(supervision, edges[k], bins == k) for k in np.unique(bins).tolist()]
+
+
+def by_class(supervision: Supervision, classes: Sequence[str]) -> list[Group]:
+    """In label order; classes without objects too."""
+    return [group(supervision, name, supervision.label == label) for label, name in enumerate(classes)]
+
+
+def by_level(supervision: Supervision) -> list[LevelUse]:
+    """Each level of the anchors, finest first."""
+    return [
+        LevelUse(
+            stride=level.stride,
+            cells=level.grid,
+            shapes=tuple((w, h) for w, h in level.shapes.tolist()),
+            anchors=level.count,
+            positives=int(supervision.positives[:, place].sum()),
+            objects=int((supervision.positives[:, place] > 0).sum()),
+        )
+        for place, level in enumerate(supervision.anchors.levels)
+    ]
+
+
+def coverage_curve(best_iou: NDArray[np.float32]) -> tuple[list[float], list[float]]:
+    """Thresholds 0, .01 ... 1, and the share of the objects whose best IoU (n,) reaches each."""
+    thresholds = np.linspace(0, 1, 101)
+    below = np.searchsorted(np.sort(best_iou), thresholds.astype(np.float32), side="left")
+    return thresholds.tolist(), (1 - below / max(len(best_iou), 1)).tolist()
+
+
+def anchor_sides(anchors: Anchors) -> tuple[float, float]:
+    """sqrt(width x height) of the smallest and of the largest anchor shape, pixels."""
+    areas = [area for level in anchors.levels for area in level.shapes.prod(1).tolist()]
+    return math.sqrt(min(areas)), math.sqrt(max(areas))
+
+
+def headline(supervision: Supervision) -> str:
+    """What is wrong with the supervision of these objects, worst first; or that nothing is."""
+    if not len(supervision):
+        return "There are no objects to match."
+    smallest, largest = anchor_sides(supervision.anchors)
+    sides, none = supervision.sides, supervision.unmatched
+    findings = [
+        (none, "have no anchor at all: nothing teaches the detector to find them"),
+        (supervision.forced, "have nothing but a forced anchor below the threshold"),
+        (sides < smallest, f"are smaller than any anchor ({smallest:.0f} px)"),
+        (sides > largest, f"are larger than any anchor ({largest:.0f} px)"),
+    ]
+    said = [f"{100 * where.mean():.0f} % {what}" for where, what in findings if where.mean() >= _WORTH_A_WORD]
+    mean = float(supervision.positives.sum(1).mean())
+    usual = f"{mean:.1f} an object on average, median best IoU {np.median(supervision.best_iou):.2f}"
+    if none.mean() >= _WORTH_A_WORD or supervision.forced.mean() >= _WORTH_A_WORD:
+        said[0] = said[0].replace(" % ", " % of your objects ", 1)
+        return f"{'; '.join(said)}. Anchors: {usual}."
+    whose = f"All of your objects but {none.sum()} have" if none.any() else "Every object has"
+    return "; ".join([f"{whose} anchors: {usual}", *said]) + "."

@@ -1,0 +1,87 @@
+"""The supervision of a data set under a recipe, all of it: objects, other anchors, and images anchor by anchor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from boxwright.criterion import DenseCriterion
+from boxwright.data import DetectionDataset
+from boxwright.errors import RecipeError
+from boxwright.inspect.coverage import headline
+from boxwright.inspect.examples import Examiner, Example
+from boxwright.inspect.losses import Trained
+from boxwright.inspect.suggest import Suggestion, suggest_anchors
+from boxwright.inspect.supervision import Advance, Supervision, examine
+from boxwright.models import DenseDetector, build_criterion, build_detector
+from boxwright.recipes import Recipe, get_recipe
+from boxwright.runs import Run
+
+EXAMPLES = 24
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What ``inspect_supervision`` finds."""
+
+    dataset: DetectionDataset
+    recipe: Recipe
+    run: Run | None
+    supervision: Supervision
+    """Of every object, as arrays."""
+    suggestion: Suggestion
+    examples: list[Example]
+
+    @property
+    def headline(self) -> str:
+        """The answer in a line."""
+        return headline(self.supervision)
+
+
+def inspect_supervision(
+    dataset: DetectionDataset,
+    recipe: Recipe | str | Path = "lite320",
+    run: Run | str | Path | None = None,
+    *,
+    examples: int = EXAMPLES,
+    advance: Advance = lambda done, total: None,
+) -> Inspection:
+    """What anchors and matcher of a recipe give each object of a data set, after the resize and without augmentation.
+
+    With a ``run`` its recipe counts, ``recipe`` is not read, and the losses of the examples are its model's. The
+    examples are the images with the most objects without anchor, then those of the highest loss, tried on at most 500
+    images spread over the data set (without a run: of the worst best IoU). ``advance`` is called with the number done
+    and the total of each part of the work.
+
+    Raises RecipeError for a matcher that goes by predictions, a detector of two stages, inputs of any size, and where
+    the classes of the data set are not those of the run.
+    """
+    if run is not None:
+        run = run if isinstance(run, Run) else Run.of(run)
+        detector = run.load()
+        if detector.classes != dataset.classes:
+            raise RecipeError(f"{run.folder} knows the classes {detector.classes}, the data set {dataset.classes}")
+    else:
+        chosen = recipe if isinstance(recipe, Recipe) else get_recipe(recipe)
+        detector = build_detector(chosen.replace(classes=dataset.classes), pretrained=False)
+    if not isinstance(detector, DenseDetector):
+        raise RecipeError("inspect shows detectors with one dense head: not those of two stages")
+    recipe = detector.recipe
+    if recipe.resize == "shortest":
+        raise RecipeError("inspect shows inputs of one size: not those of resize=shortest")
+    supervision = examine(dataset, recipe, detector.anchors, advance)
+    suggestion = suggest_anchors(dataset, recipe, supervision, advance)
+    trained = None if run is None else _trained(detector, dataset)
+    examiner = Examiner(dataset, recipe, supervision, trained)
+    shown = examiner.show(examiner.choose(examples, advance)) if examples and dataset.has_images else []
+    return Inspection(dataset, recipe, run, supervision, suggestion, shown)
+
+
+def _trained(detector: DenseDetector, dataset: DetectionDataset) -> Trained:
+    counts = torch.from_numpy(np.bincount(dataset.labels, minlength=len(dataset.classes)))
+    criterion = build_criterion(detector.recipe, counts)
+    assert isinstance(criterion, DenseCriterion)  # as the detector is dense
+    return Trained(detector.eval(), criterion.eval())

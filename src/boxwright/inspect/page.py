@@ -1,0 +1,177 @@
+"""The page of an inspection: the answer, tables and curves, and images to look into."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from boxwright.environment import environment_line
+from boxwright.inspect.coverage import (
+    COCO_SIDES,
+    Group,
+    by_class,
+    by_coco_size,
+    by_level,
+    by_side,
+    coverage_curve,
+)
+from boxwright.inspect.inspection import Inspection
+from boxwright.inspect.payload import payload
+from boxwright.inspect.suggest import STRIDES_A_SIDE, Coverage, Suggestion
+from boxwright.inspect.supervision import Supervision
+from boxwright.inspect.viewer import viewer
+from boxwright.report.curves import series_svg
+from boxwright.report.history import Series, read_history
+from boxwright.report.markup import Markup, details, document, figures, section, table, text
+
+_HEAD = ("objects", "median best IoU", "anchors each", "forced alone", "no anchor")
+
+
+def write_page(path: str | Path, inspection: Inspection) -> Path:
+    """Write one file that loads nothing from elsewhere. Returns its path."""
+    recipe, data = inspection.recipe, inspection.dataset
+    title = f"Supervision of {data.root.resolve().name}{f' ({data.split})' if data.split else ''} by {recipe.detector}"
+    sections = (
+        _objects(inspection),
+        _examples(inspection),
+        _levels(inspection.supervision),
+        _curves(inspection.supervision, inspection.suggestion),
+        _other_anchors(inspection.suggestion),
+        _training(inspection),
+    )
+    header = f'<p class="answer">{text(inspection.headline)}</p>'
+    page = document(title, header, sections, environment_line(), style=_read("inspect.css"))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _read(name: str) -> str:
+    return files("boxwright.inspect").joinpath(name).read_text(encoding="utf-8")
+
+
+def _objects(inspection: Inspection) -> Markup:
+    found, recipe = inspection.supervision, inspection.recipe
+    small, large = COCO_SIDES
+    left_out = f" {found.ignored} crowd and difficult boxes are no objects." if found.ignored else ""
+    left_out += f" The size of {len(found.unread)} images isn't known: they are left out." if found.unread else ""
+    note = (
+        f"{len(inspection.dataset)} images at {recipe.image_size} px ({recipe.resize}), without augmentation; matcher "
+        f"{recipe.matcher}, anchors {recipe.anchors}. Sizes are sqrt(width × height) in pixels of the network's input: "
+        f"small below {small:.0f}, large from {large:.0f}.{left_out}"
+    )
+    return section(
+        "Objects and their anchors",
+        f'<p class="dim">{text(note)}</p>',
+        _groups("size", by_coco_size(found)),
+        details("In finer steps of size", _groups("size", by_side(found))),
+        _groups("class", by_class(found, inspection.dataset.classes)),
+    )
+
+
+def _groups(what: str, groups: Sequence[Group]) -> Markup:
+    rows = [
+        (
+            g.name,
+            g.objects,
+            _decimals(g.best_iou, 2),
+            _decimals(g.positives, 1),
+            _percent(g.forced),
+            _percent(g.unmatched),
+        )
+        for g in groups
+    ]
+    return table((what, *_HEAD), rows, "tnnnnn")
+
+
+def _levels(found: Supervision) -> Markup:
+    rows = []
+    for level in by_level(found):
+        shapes = ", ".join(f"{w:.0f} × {h:.0f}" for w, h in level.shapes)
+        cells = f"{level.cells[0]} × {level.cells[1]}"
+        rows.append((f"stride {level.stride:g}", cells, shapes, level.anchors, level.positives, level.objects))
+    head = ("level", "cells", "anchors of a cell, px", "anchors", "positives", "objects that have some")
+    return section("Levels", table(head, rows, "ttdnnn"))
+
+
+def _curves(found: Supervision, suggestion: Suggestion) -> Markup:
+    if not len(found):
+        return Markup()
+    sides, (small, large) = found.sides, COCO_SIDES
+    sizes = {"small": sides < small, "medium": (sides >= small) & (sides < large), "large": sides >= large}
+    curves: dict[str, Series] = {"all": coverage_curve(found.best_iou)}
+    curves |= {name: coverage_curve(found.best_iou[where]) for name, where in sizes.items() if where.any()}
+    plots = [("Objects whose best IoU reaches a threshold", series_svg(curves, "coverage", "IoU", "share of objects"))]
+    if suggestion.before and suggestion.after:
+        pair: dict[str, Series] = {"these anchors": suggestion.before.curve, "k-means": suggestion.after.curve}
+        plots.append(("The same for held-out objects", series_svg(pair, "suggested", "IoU", "share of objects")))
+    return section("Coverage", figures(plots))
+
+
+def _other_anchors(suggestion: Suggestion) -> Markup:
+    rule = (
+        "K-means on IoU over the objects' sizes after the resize (arXiv:1612.08242). A level takes the objects whose "
+        f"side is nearest to {STRIDES_A_SIDE:g} of its strides by ratio, and keeps its number of shapes; with fewer "
+        "than ten objects a shape it keeps its shapes too. Fitted to every other image, compared on the rest. Coverage "
+        "is no promise of a better AP: train both."
+    )
+    setting = f"<pre>--set &quot;{text(suggestion.setting)}&quot;</pre>" if suggestion.setting else ""
+    compared = ""
+    if suggestion.before and suggestion.after:
+        rows = [("these anchors", *_coverage(suggestion.before)), ("k-means", *_coverage(suggestion.after))]
+        head = ("held-out objects", "mean best IoU", "reach the threshold", "anchors each", "no anchor")
+        compared = table(head, rows, "tnnnn")
+    return section(
+        "Other anchors", f"<p>{text(suggestion.reason)}</p>", setting, compared, f'<p class="note">{text(rule)}</p>'
+    )
+
+
+def _coverage(coverage: Coverage) -> tuple[str, ...]:
+    return (
+        _decimals(coverage.mean_iou, 3),
+        _percent(coverage.reached),
+        _decimals(coverage.positives, 1),
+        _percent(coverage.unmatched),
+    )
+
+
+def _training(inspection: Inspection) -> Markup:
+    if inspection.run is None:
+        return Markup()
+    history = read_history(inspection.run.metrics_file)
+    plots = []
+    if history.shares:
+        plots.append(("Hard positives, and the positives' share of the class loss", history.shares, "share"))
+    if history.losses:
+        plots.append(("Losses", history.losses, "loss"))
+    drawn = [(title, series_svg(lines, name, "step", name, smooth=True)) for title, lines, name in plots]
+    note = (
+        "hard_positives: share of the positives whose score for their class is below 0.5. positive_share: of the "
+        "classification loss that counts, what the positives make; the rest is the negatives'."
+    )
+    return section("Over the training", figures(drawn), f'<p class="note">{text(note)}</p>') if drawn else Markup()
+
+
+def _examples(inspection: Inspection) -> Markup:
+    if not inspection.examples:
+        return Markup()
+    content = json.dumps(payload(inspection), separators=(",", ":")).replace("</", "<\\/")
+    script = _read("inspect.js")
+    return section(
+        "Anchor by anchor",
+        viewer(inspection),
+        f'<script type="application/json" id="data">{content}</script><script>{script}</script>',
+    )
+
+
+def _decimals(value: float, digits: int) -> str:
+    return "–" if value != value else f"{value:.{digits}f}"
+
+
+def _percent(share: float) -> str:
+    if share != share:
+        return "–"
+    return f"{100 * share:.2g} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"

@@ -1,0 +1,19 @@
+"""The anchors that a recipe names, as its detector can have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from boxwright.anchors import AnchorSpec
+from boxwright.choices import resolve_choice
+from boxwright.errors import RecipeError
+from boxwright.recipes import Recipe
+
+
+def chosen_anchors(recipe: Recipe, **options: Any) -> AnchorSpec:
+    """The recipe's anchors, with further options. Raises RecipeError where an option's value can't be."""
+    try:
+        spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)(**options)  # type: ignore[misc]
+    except ValueError as error:
+        raise RecipeError(f"anchors {recipe.anchors!r}: {error}") from None
+    return spec
