@@ -23,7 +23,7 @@ LITE = {"backbone": "tf_efficientnet_lite0", "freeze_depthwise": 0, "norm_mode":
 # name -> options on top of LITE, steps, peak learning rate
 CASES: dict[str, tuple[dict[str, object], int, float]] = {
     "lite320": ({"image_size": 256}, 100, 4e-3),
-    "retinanet": ({"image_size": 256, "width": 64}, 120, 1e-3),
+    "retinanet": ({"image_size": 256, "width": 64}, 240, 5e-4),
     "unitbox": ({"image_size": 256, "width": 64, "matcher": "points:radius=1.5"}, 120, 1e-3),
     "faster-rcnn": ({"image_size": 256, "width": 64, "hidden": 256, "training_proposals": 300}, 120, 1e-3),
     "ssd300": ({}, 120, 1e-3),

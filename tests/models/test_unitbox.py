@@ -1,4 +1,4 @@
-"""UnitBox and FCOS: published size, where it starts, cells' order, torchvision's numbers, and that it learns."""
+"""UnitBox and FCOS: published size, where it starts, cells' order, and that it learns."""
 
 import warnings
 from pathlib import Path
@@ -9,8 +9,6 @@ import pytest
 import torch
 from rich.console import Console
 from torch import Tensor, nn
-from torchvision.models.detection import fcos_resnet50_fpn
-from torchvision.models.detection.fcos import FCOS
 
 import boxwright as bw
 from boxwright.coding import DistanceCoder
@@ -223,50 +221,6 @@ def test_centreness_is_for_heads_that_have_it(name: str) -> None:
     with pytest.raises(RecipeError, match=f"centreness has no meaning for {name}"):
         get_recipe(name, centreness=True)
     assert get_recipe(name, centreness=False).centreness is False
-
-
-# --- torchvision's FCOS
-
-
-@pytest.fixture(scope="module")
-def theirs() -> FCOS:
-    """torchvision's, with statistics that fit the input and heads that say something."""
-    torch.manual_seed(3)
-    model = fcos_resnet50_fpn(weights=None, weights_backbone=None, num_classes=5)
-    for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
-        norm.momentum = None
-    with torch.no_grad():
-        model.backbone(some_images())
-        model.head.classification_head.cls_logits.weight.normal_(std=0.25)
-        model.head.regression_head.bbox_ctrness.weight.normal_(std=0.1)
-        model.head.regression_head.bbox_reg.weight.normal_(std=0.02)
-    return model.eval()
-
-
-def _our_name(name: str) -> str:
-    name = name.replace("backbone.fpn.", "fpn.pyramid.")
-    for old, new in (("cls_logits", "logits"), ("bbox_reg", "distances"), ("bbox_ctrness", "centreness")):
-        for branch in ("classification", "regression"):
-            name = name.replace(f"head.{branch}_head.{old}", f"head.{new}")
-    for branch, tower in (("classification", "classes"), ("regression", "sides")):
-        name = name.replace(f"head.{branch}_head.conv", f"head.{tower}")
-    return name
-
-
-@torch.no_grad()
-def test_torchvision_s_outputs_from_its_weights(theirs: FCOS) -> None:
-    """Except that a distance is an exponential here and has a ReLU there, where it is in strides."""
-    detector = bw.create_detector(
-        "unitbox", 5, image_size=128, centreness=True, pretrained=False, freeze=0, norm_mode="train"
-    ).eval()
-    detector.net.load_state_dict({_our_name(name): value for name, value in theirs.state_dict().items()})
-    outputs, wanted = detector(some_images()), theirs.head(list(theirs.backbone(some_images()).values()))
-    assert wanted["cls_logits"].std() > 0.3
-    assert wanted["bbox_ctrness"].std() > 0.3
-    assert wanted["bbox_regression"].std() > 0.1
-    torch.testing.assert_close(outputs.logits, wanted["cls_logits"], rtol=0, atol=1e-4)
-    torch.testing.assert_close(outputs.centreness, wanted["bbox_ctrness"][..., 0], rtol=0, atol=1e-4)
-    torch.testing.assert_close(outputs.deltas.log().relu(), wanted["bbox_regression"], rtol=0, atol=1e-4)
 
 
 def test_published_size() -> None:
