@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/label_errors.py DATA [--share 0.05] [--epochs 12] [--folds 3] [--out DIR]
 
 In the training split of DATA a share of the boxes is made wrong in each of four ways, every box in one way at most:
-left out; given another class; moved by 10 to 30 % of its width and of its height; drawn twice, the second time with each
-side off by up to 5 % of the size. lite320 is trained on the result, and the labels are ranked by its own predictions and
-by those of detectors that never saw the image. The trainings are kept under --out, and found again there.
+left out; given another class; moved by 10 to 30 % of its width and of its height; drawn twice, the second time with
+each side off by up to 5 % of the size. lite320 is trained on the result, and the labels are ranked by its own
+detections and by those of detectors that never saw the image. The trainings are kept under --out, and found again.
 """
 
 from __future__ import annotations

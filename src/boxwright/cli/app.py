@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from boxwright.cli.hardest import hardest
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 
@@ -294,3 +295,6 @@ def _write_json(path: Path, content: Any) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+app.command()(hardest)

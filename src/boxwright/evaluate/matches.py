@@ -78,13 +78,15 @@ class MatchTable:
         return slice(int(self.class_rows[label]), int(self.class_rows[label + 1]))
 
 
-class _Pairs(NamedTuple):
+class Pairs(NamedTuple):
+    """Boxes and targets that overlap, by rising row of the boxes."""
+
     row: Ints
     target: Ints
     overlap: Floats
 
-    def take(self, kept: Bools) -> _Pairs:
-        return _Pairs(self.row[kept], self.target[kept], self.overlap[kept])
+    def take(self, kept: Bools) -> Pairs:
+        return Pairs(self.row[kept], self.target[kept], self.overlap[kept])
 
 
 def match_detections(
@@ -115,7 +117,7 @@ def match_detections(
     target_group = targets.label * len(image_rank) + image_rank[targets.image]
     rank = _rank_in_groups(group)
 
-    pairs, iou, nearest, crowd_overlap = _overlapping_pairs(chosen, targets, group, target_group, min(thresholds))
+    pairs, iou, nearest, crowd_overlap = overlapping_pairs(chosen.xywh, targets, group, target_group, min(thresholds))
     pairs = pairs.take(rank[pairs.row] < max_detections)
     counted = _in_areas(targets.area) & ~(targets.crowd | targets.difficult)[:, None]
     outside = ~_in_areas(chosen.xywh[:, 2] * chosen.xywh[:, 3])
@@ -156,33 +158,36 @@ def _in_areas(area: Floats) -> Bools:
     return inside
 
 
-def _overlapping_pairs(
-    detections: DetectionColumns, targets: TargetColumns, group: Ints, target_group: Ints, threshold: float
-) -> tuple[_Pairs, Floats, NDArray[np.int32], Floats]:
-    """Pairs of one image and class that reach the threshold, by rising row; and each row's best IoU and crowd share."""
+def overlapping_pairs(
+    boxes: Floats, targets: TargetColumns, group: Ints, target_group: Ints, threshold: float
+) -> tuple[Pairs, Floats, NDArray[np.int32], Floats]:
+    """Pairs of one group that reach the threshold, by rising row; each row's best IoU, its target, and its crowd share.
+
+    ``boxes`` (N, 4) xywh. A group is what may match, an image or a class of it: ``group`` (N,), ``target_group`` (M,).
+    """
     by_group = np.argsort(target_group, kind="stable")
     first = np.searchsorted(target_group[by_group], group, side="left")
     counts = np.searchsorted(target_group[by_group], group, side="right") - first
     iou, crowd_overlap = np.zeros(len(group)), np.zeros(len(group))
     nearest = np.full(len(group), -1, np.int32)
-    kept: list[_Pairs] = []
+    kept: list[Pairs] = []
     for rows in _chunks(counts):
         count = counts[rows]
         starts = np.cumsum(count) - count
         row = np.repeat(rows, count)
         target = by_group[np.arange(len(row)) + np.repeat(first[rows] - starts, count)]
         crowd = targets.crowd[target]
-        overlap = _overlap(detections.xywh[row], targets.xywh[target], crowd)
+        overlap = _overlap(boxes[row], targets.xywh[target], crowd)
         crowd_overlap[rows] = np.maximum.reduceat(np.where(crowd, overlap, 0.0), starts)
         plain = np.where(crowd, 0.0, overlap)
         iou[rows] = np.maximum.reduceat(plain, starts)
         best = np.flatnonzero((plain > 0) & (plain == iou[row]))[::-1]
         nearest[row[best]] = target[best]  # of repeated rows the last written stays: the first target
         near = overlap >= min(threshold, 1 - 1e-10)
-        kept.append(_Pairs(row, target, overlap).take(near))
+        kept.append(Pairs(row, target, overlap).take(near))
     if not kept:
-        kept.append(_Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)))
-    return _Pairs(*map(np.concatenate, zip(*kept, strict=True))), iou, nearest, crowd_overlap
+        kept.append(Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)))
+    return Pairs(*map(np.concatenate, zip(*kept, strict=True))), iou, nearest, crowd_overlap
 
 
 def _chunks(counts: Ints) -> Iterator[Ints]:
@@ -205,7 +210,7 @@ def _overlap(boxes: Floats, others: Floats, crowd: Bools) -> Floats:
 
 
 def _choose(
-    pairs: _Pairs, group: Ints, crowd: Bools, counted: Bools, outside: Bools, thresholds: Floats
+    pairs: Pairs, group: Ints, crowd: Bools, counted: Bools, outside: Bools, thresholds: Floats
 ) -> tuple[Bools, Bools, NDArray[np.int32]]:
     """Let the detections choose in rounds: the k-th of every image and class at once, for all thresholds and areas.
 

@@ -33,7 +33,7 @@ def split_folds(dataset: DetectionDataset, folds: int) -> list[NDArray[np.int64]
     if not 2 <= folds <= len(groups):
         raise RecipeError(f"Expected 2 to {len(groups)} folds, the distinct images there are, but got {folds}")
     groups.sort(key=lambda rows: min(hashed_fraction(dataset.name(row)) for row in rows))
-    return [np.array(sorted(sum(groups[fold::folds], [])), np.int64) for fold in range(folds)]
+    return [np.sort(np.concatenate(groups[fold::folds])) for fold in range(folds)]
 
 
 def predict_out_of_fold(
@@ -93,8 +93,5 @@ def _predict_fold(fold: Run, held_out: DetectionDataset, advance: Callable[[int,
 
 def _concatenate(parts: Sequence[DetectionColumns]) -> DetectionColumns:
     return DetectionColumns(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("image", "label", "score", "xywh")
-        )
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("image", "label", "score", "xywh"))
     )
