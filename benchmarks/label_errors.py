@@ -15,14 +15,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
 import boxwright as bw
+from boxwright.boxes import box_iou
 from boxwright.data import NORMAL, DetectionDataset
-from boxwright.hardest.folds import predict_out_of_fold
+from boxwright.data.cache import ImageCache
+from boxwright.data.loading import TrainingSet, collate
+from boxwright.data.transforms import Augmentation, Frame
+from boxwright.evaluate import DetectionColumns, to_detections
+from boxwright.hardest import Suspects, rank_labels
+from boxwright.hardest.folds import fold_runs, predict_out_of_fold, split_folds
+from boxwright.models import build_criterion
+from boxwright.models.detector import DenseDetector
+from boxwright.predict import predict_dataset
 
-KINDS = ("missing", "wrong class", "shifted", "duplicate")
+KINDS = ("missing", "wrong-class", "shifted", "duplicate")
+TOP = (0.05, 0.1, 0.2)
+"""Entries that are looked at, as shares of the number of labels."""
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -30,11 +45,11 @@ class Planted:
     """A data set with errors, and what was done to it. Rows of boxes are those of the data set with errors."""
 
     dataset: DetectionDataset
-    kind: NDArray[np.int64]
+    kind: Ints
     """(m,) place in KINDS of what is wrong with the box, -1 for nothing; both boxes of a duplicate."""
-    origin: NDArray[np.int64]
+    origin: Ints
     """(m,) row of the box in the data set that was given."""
-    missing: NDArray[np.int64]
+    missing: Ints
     """Rows of the boxes left out, in the data set that was given."""
 
 
@@ -77,6 +92,79 @@ def plant(dataset: DetectionDataset, share: float, seed: int) -> Planted:
     return Planted(changed, kind[origin], origin, missing)
 
 
+@torch.no_grad()
+def losses(
+    detector: DenseDetector, dataset: DetectionDataset, places: Ints, boxes: DetectionColumns
+) -> tuple[Floats, Floats]:
+    """In the images at ``places``, and 0 elsewhere: of each label (m,) the mean over its anchors of classification and
+    box loss; of each of ``boxes`` (n,) the classification loss of the anchor that it overlaps most."""
+    recipe, anchors = detector.recipe, detector.anchors
+    criterion = build_criterion(recipe).eval()
+    plain = Augmentation("none", "none", recipe.resize)
+    images = TrainingSet(ImageCache(dataset, limit=0), range(len(dataset)), recipe.image_size, plain)
+    of_labels, of_boxes = np.zeros(len(dataset.boxes)), np.zeros(len(boxes))
+    for place in places.tolist():
+        batch = collate([images[place]])
+        parts = criterion.per_anchor(anchors, detector(detector.normalize(batch.images)), batch.targets)
+        found, targets = parts.positives, parts.matches.gt_index
+        of_box = (parts.box + parts.distribution) / parts.quality.clamp(min=1e-3)  # which they were weighted by
+        per_anchor = parts.classification[0, found.anchor] + of_box
+        target = targets[0, found.anchor].numpy()
+        count = np.bincount(target, minlength=batch.targets.boxes.shape[1])
+        total = np.bincount(target, per_anchor.numpy(), minlength=len(count))
+        of_labels[dataset.offsets[place] : dataset.offsets[place + 1]] = total / np.maximum(count, 1)
+        rows = np.flatnonzero(boxes.image == place)
+        frame = Frame.whole(*batch.sizes[0].tolist(), recipe.image_size, recipe.resize)
+        shown = torch.from_numpy(frame.to_input(corners(boxes.xywh[rows]).astype(np.float32)))
+        of_boxes[rows] = parts.classification[0, box_iou(shown, anchors.boxes).argmax(1)].numpy()
+    return of_labels, of_boxes
+
+
+def corners(xywh: Floats) -> Floats:
+    """xyxy."""
+    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)
+
+
+def ranks(order: Suspects, clean: DetectionDataset, planted: Planted) -> dict[str, Ints]:
+    """Of every planted error the place at which it is met: of the label, of either label of a duplicate, of a
+    detection without a label on the box that was left out; the number of entries where it isn't met."""
+    never = len(order)
+    of_label = np.full(len(planted.kind), never)
+    listed = order.box >= 0
+    of_label[order.box[listed]] = np.flatnonzero(listed)
+    owner = np.repeat(np.arange(len(clean)), np.diff(clean.offsets))
+    missing = []
+    for row in planted.missing:
+        places = np.flatnonzero(~listed & (order.image == owner[row]))
+        overlap = box_iou(torch.from_numpy(clean.boxes[[row]]).double(), torch.from_numpy(order.suggested_box[places]))
+        met = places[overlap[0].numpy() >= 0.5]
+        missing.append(met.min(initial=never))
+    found = {"missing": np.array(missing)}
+    for place, kind in enumerate(KINDS[1:], start=1):
+        rows = np.flatnonzero(planted.kind == place)
+        _, twin = np.unique(planted.origin[rows], return_inverse=True)
+        first = np.full(twin.max(initial=-1) + 1, never)
+        np.minimum.at(first, twin, of_label[rows])
+        found[kind] = first
+    return found
+
+
+def by_loss(suspects: Suspects, of_labels: Floats, of_boxes: Floats) -> Suspects:
+    """The same entries by falling raw loss."""
+    loss = np.where(suspects.box >= 0, of_labels[suspects.box], of_boxes[suspects.detection])
+    return suspects.take(np.argsort(-loss, kind="stable"))
+
+
+def show(title: str, order: Suspects, clean: DetectionDataset, planted: Planted) -> None:
+    """Share of the planted errors in the first so many entries, a line a share."""
+    found = ranks(order, clean, planted)
+    every = np.concatenate(list(found.values()))
+    for share in TOP:
+        count = round(share * len(planted.kind))
+        cells = "  ".join(f"{(places < count).mean():11.3f}" for places in (*found.values(), every))
+        print(f"{title:24s} {share:4.0%} {cells}  {min(1.0, count / len(every)):7.3f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -89,10 +177,23 @@ def main() -> None:
     console = Console()
     clean = bw.read_dataset(arguments.data, "train")
     planted = plant(clean, arguments.share, arguments.seed)
-    run = arguments.out / "run"
+    dataset, run = planted.dataset, arguments.out / "run"
     if not (run / "model.safetensors").is_file():
-        bw.train(planted.dataset, epochs=arguments.epochs, out=run, console=console)
-    predict_out_of_fold(run, planted.dataset, arguments.folds, console=console)
+        bw.train(dataset, epochs=arguments.epochs, out=run, console=console)
+    own = to_detections(predict_dataset(bw.load(run), dataset)[0])
+    held_out = predict_out_of_fold(run, dataset, arguments.folds, console=console)
+    print(f"{len(planted.kind)} labels, {len(planted.missing)} errors of each kind; share of them in the first entries")
+    print(f"{'':24s} {'top':>4s} " + "  ".join(f"{kind:>11s}" for kind in (*KINDS, "all")) + "  at most")
+    for title, detections in (("own detections", own), ("out of fold", held_out)):
+        suspects = rank_labels(detections, dataset)
+        show(title, suspects, clean, planted)
+        if detections is own:
+            parts = [losses(bw.load(run), dataset, np.arange(len(dataset)), own)]
+        else:
+            folds = zip(fold_runs(run, dataset, arguments.folds), split_folds(dataset, arguments.folds), strict=True)
+            parts = [losses(fold.load(), dataset, places, held_out) for fold, places in folds]
+        of_labels, of_boxes = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
+        show(f"{title}, raw loss", by_loss(suspects, of_labels, of_boxes), clean, planted)
 
 
 if __name__ == "__main__":

@@ -31,21 +31,34 @@ def calibrated(score: Floats, right: Bools) -> Floats:
 
 
 def excess(distance: Floats) -> Floats:
-    """(n,) which share of the cases at least so far away can't be mere scatter.
+    """(n,) how probably a case so far away is no mere scatter. Never falls with the distance.
 
-    Scatter is taken to be symmetric about the median: as many lie beyond a distance on the far side as on the near one.
-    What is more than that is the excess, counted as false discoveries are in Barber and Candes 2015 (arXiv:1404.5609,
-    eq. 1.9), with one case added to both counts. Never falls with the distance.
+    Scatter is taken to be symmetric about the median, so that the near side tells how much of it the far side has
+    (after Barber and Candes 2015, arXiv:1404.5609, eq. 1.9): where a share p of the cases so far from the median is on
+    the far side, 1 - (1 - p) / p of these are in excess. p is an isotonic regression; one case added to both sides at
+    the end keeps it from certainty.
     """
     away = distance - np.median(distance) if len(distance) else distance
-    order = np.argsort(away, kind="stable")
-    ranked = away[order]
-    beyond = len(ranked) - np.searchsorted(ranked, ranked, side="left")
-    mirrored = np.searchsorted(ranked, -ranked, side="right")
-    share = np.where(ranked > 0, np.maximum(1 - (1 + mirrored) / (1 + beyond), 0.0), 0.0)
-    result = np.empty(len(away))
-    result[order] = np.maximum.accumulate(share)
+    order = np.argsort(np.abs(away), kind="stable")
+    far = np.append(away[order] > 0, 0.5)
+    weights = np.append(np.ones(len(order)), 2.0)
+    share = np.maximum(_isotonic(far, weights)[:-1], 0.5)
+    result = np.zeros(len(away))
+    result[order] = np.where(far[:-1] > 0, 2 - 1 / share, 0.0)
     return result
+
+
+def _isotonic(values: Floats, weights: Floats) -> Floats:
+    """The rising sequence nearest to ``values`` in weighted squares, by pooling adjacent violators."""
+    blocks: list[tuple[float, float, int]] = []  # mean, weight, length
+    for mean, weight in zip(values.tolist(), weights.tolist(), strict=True):
+        length = 1
+        while blocks and blocks[-1][0] >= mean:
+            before, its_weight, its_length = blocks.pop()
+            mean = (before * its_weight + mean * weight) / (its_weight + weight)
+            weight, length = weight + its_weight, length + its_length
+        blocks.append((mean, weight, length))
+    return np.repeat([mean for mean, _, _ in blocks], [length for _, _, length in blocks])
 
 
 def _logit(score: Floats) -> Floats:

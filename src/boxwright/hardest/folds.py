@@ -52,17 +52,21 @@ def predict_out_of_fold(
     Raises DataError and RecipeError as ``boxwright.train``.
     """
     parts = split_folds(dataset, folds)
-    home = Run.of(run).folder / "folds" / f"{dataset.split or 'all'}-{folds}-{fingerprint([dataset])[:10]}"
     found = []
-    for fold, held_out in enumerate(parts):
-        folder = home / f"fold-{fold + 1}"
-        if not (folder / DETECTIONS).is_file():
-            console.print(f"fold {fold + 1} of {folds}", style="bold", highlight=False)
+    for held_out, fold in zip(parts, fold_runs(run, dataset, folds), strict=True):
+        if not (fold.folder / DETECTIONS).is_file():
+            console.print(f"{fold.folder.name} of {folds}", style="bold", highlight=False)
             rest = dataset.subset(np.concatenate([part for part in parts if part is not held_out]))
-            _train_fold(Run(folder), Run.of(run), rest, console)
-            _predict_fold(Run(folder), dataset.subset(held_out), advance)
-        found.append(read_results(folder / DETECTIONS, dataset))
+            _train_fold(fold, Run.of(run), rest, console)
+            _predict_fold(fold, dataset.subset(held_out), advance)
+        found.append(read_results(fold.folder / DETECTIONS, dataset))
     return _concatenate(found)
+
+
+def fold_runs(run: str | Path, dataset: DetectionDataset, folds: int) -> list[Run]:
+    """Where the detectors of the folds are, or will be: other data has other folders."""
+    home = Run.of(run).folder / "folds" / f"{dataset.split or 'all'}-{folds}-{fingerprint([dataset])[:10]}"
+    return [Run(home / f"fold-{fold + 1}") for fold in range(folds)]
 
 
 def _train_fold(fold: Run, run: Run, rest: DetectionDataset, console: Console) -> None:
@@ -70,7 +74,8 @@ def _train_fold(fold: Run, run: Run, rest: DetectionDataset, console: Console) -
         train(rest, resume=fold.folder, console=console)
         return
     fold.recipe_file.unlink(missing_ok=True)  # of a training that was stopped before its first checkpoint
-    recipe, training = get_recipe(run.recipe_file), _recorded_training(run)
+    recipe = get_recipe(run.recipe_file).replace(patience=0)  # there is no validation that it could go by
+    training = _recorded_training(run)
     passes = training.get("steps", 0) * recipe.batch_size * recipe.accumulate / len(rest)
     epochs = max(1, round(passes)) if passes else recipe.epochs
     train(rest, recipe, epochs=epochs, seed=training.get("seed", 0), out=fold.folder, console=console)

@@ -39,7 +39,6 @@ object; a label where there is no object."""
 
 MISSING, WRONG_CLASS, SHIFTED, DUPLICATE, SPURIOUS = range(len(KINDS))
 SAME_OBJECT = 0.5
-_NEAREST = 1e-6  # 1 - IoU of a label that is equal to its detection, so that it has a logarithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +176,17 @@ def _wrong_class(view: _View) -> _Claims:
 
 
 def _shifted(view: _View) -> _Claims:
-    """Farther from its detection than the labels of its class scatter, by the logarithm of 1 - IoU.
+    """Farther from its detection than the labels of its class scatter, by the cube root of 1 - IoU.
 
-    A label's detection is of its class, each holds the other's centre, and neither has a nearer partner.
+    1 - IoU adds up what four sides are off, as a gamma variable would, whose cube root is nearly normal (Wilson and
+    Hilferty 1931), and so symmetric. A label's detection is of its class, each holds the other's centre, and neither has a nearer partner.
     """
     row, target = view.pairs.row, view.pairs.target
     fits = view.of_class & _hold_centres(view.detections.xywh[row], view.targets.xywh[target])
     _, pair = _strongest(view, view.sure[row] * view.pairs.overlap * fits)
     mutual = (pair >= 0) & (_taken(view.nearest, _taken(row, pair, -1), -1) == np.arange(len(pair)))
     pair = np.where(mutual, pair, -1)
-    distance = np.log(np.maximum(1 - _taken(view.pairs.overlap, pair, 0.0), _NEAREST))
+    distance = np.cbrt(1 - _taken(view.pairs.overlap, pair, 0.0))
     score = np.zeros(len(pair))
     for label in np.unique(view.targets.label[mutual]):
         rows = mutual & (view.targets.label == label)
