@@ -115,14 +115,9 @@ def losses(
         of_labels[dataset.offsets[place] : dataset.offsets[place + 1]] = total / np.maximum(count, 1)
         rows = np.flatnonzero(boxes.image == place)
         frame = Frame.whole(*batch.sizes[0].tolist(), recipe.image_size, recipe.resize)
-        shown = torch.from_numpy(frame.to_input(corners(boxes.xywh[rows]).astype(np.float32)))
+        shown = torch.from_numpy(frame.to_input(boxes.take(rows).xyxy().astype(np.float32)))
         of_boxes[rows] = parts.classification[0, box_iou(shown, anchors.boxes).argmax(1)].numpy()
     return of_labels, of_boxes
-
-
-def corners(xywh: Floats) -> Floats:
-    """xyxy."""
-    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)
 
 
 def ranks(order: Suspects, clean: DetectionDataset, planted: Planted) -> dict[str, Ints]:

@@ -21,7 +21,7 @@ from boxwright.hardest.corrections import Correction, Corrections
 from boxwright.hardest.ranking import KINDS, Suspects
 from boxwright.report.markup import Markup, bar, document, image, text
 
-_PANEL = (360, 280)  # width and height that each picture fits into, pixels
+_PANEL = (280, 220)  # width and height that each picture fits into, pixels
 _AROUND = 0.8  # of the box's longer side is shown on each side of it
 _LEAST_AROUND = 24  # pixels
 
@@ -56,10 +56,9 @@ def write_page(
         f'<script type="application/json" id="list">{data}</script><script>{script}</script>',
     )
     header = (
-        f"<p>{text(len(suspects))} labels of {text(dataset.root.resolve().name)}"
-        f"{text(f', split {dataset.split}') if dataset.split else ''} that are most probably wrong, by the "
-        f"detections of {text(origin)}. Left the labels, right what was found; a score is how probably the label is "
-        "wrong in the way that is named.</p>"
+        f"<p>The {text(len(suspects))} labels of {text(dataset.split or 'the data set')} that are most probably wrong, "
+        f"by the detections of {text(origin)}. Left are the labels, right what was found, in both the one in question "
+        "drawn solid. The score is how probably the label is wrong in the way that is named.</p>"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     page = document(f"Labels to look at: {dataset.root.resolve().name}", header, sections, environment_line())
@@ -92,7 +91,7 @@ def _card(place: int, item: Correction, picture: Markup) -> str:
     return (
         f'<article data-kind="{item.kind}" data-class="{text(item.class_name or item.suggested_class)}" '
         f'data-other="{text(item.suggested_class or item.class_name)}">'
-        f"<h3>{place + 1}. {item.kind} <small>{text(classes)}</small> {bar(item.score)}</h3><div>{picture}</div>"
+        f"<h2>{place + 1}. {item.kind} <small>{text(classes)}</small> {bar(item.score)}</h2><div>{picture}</div>"
         f"<p>{text(item.reason)}</p><p class='d'>{text(item.image)}; {text(where)}</p>"
         f'<label><input type="checkbox" value="{place}"> {text(_proposal(item))}</label></article>'
     )
@@ -120,22 +119,30 @@ def _pictures(
             continue
         found = np.flatnonzero(detections.image == place)
         for row in rows.tolist():
-            shown = found[(detections.score[found] >= score) | (found == suspects.detection[row])]
-            pictures[row] = _pair(pixels, suspects.take(slice(row, row + 1)), dataset, detections.take(shown))
+            suspect = suspects.take(slice(row, row + 1))
+            others = found[(detections.score[found] >= score) & (found != suspect.detection[0])]
+            own = suspect.detection[suspect.detection >= 0]
+            pictures[row] = _pair(pixels, suspect, dataset, detections.take(own), detections.take(others))
     return (pictures[row] for row in range(len(suspects)))
 
 
-def _pair(pixels: NDArray[np.uint8], suspect: Suspects, dataset: DetectionDataset, found: DetectionColumns) -> Markup:
-    """The labels and the detections around one suspect."""
-    boxes, labels, _ = dataset.target(int(suspect.image[0]))
-    own = np.arange(dataset.offsets[suspect.image[0]], dataset.offsets[suspect.image[0] + 1]) == suspect.box[0]
+def _pair(
+    pixels: NDArray[np.uint8],
+    suspect: Suspects,
+    dataset: DetectionDataset,
+    found: DetectionColumns,
+    others: DetectionColumns,
+) -> Markup:
+    """The labels, and the detections, around one suspect; ``found`` is its own detection, or none."""
+    image_of = int(suspect.image[0])
+    boxes, labels, _ = dataset.target(image_of)
+    own = np.arange(dataset.offsets[image_of], dataset.offsets[image_of + 1]) == suspect.box[0]
     window = _window(np.concatenate([suspect.suggested_box, boxes[own]]), pixels.shape)
-    crop, scale = _crop(pixels, window)
-    corners = np.concatenate([found.xywh[:, :2], found.xywh[:, :2] + found.xywh[:, 2:]], 1)
-    there, seen = (_moved(part, window, scale) for part in (boxes, corners))
+    crop, factor = _crop(pixels, window)
+    there, seen, beside = (_moved(part, window, factor) for part in (boxes, found.xyxy(), others.xyxy()))
     left = draw_detections(crop, there[own], labels[own], None, dataset.classes, targets=there[~own])
-    right = draw_detections(crop, seen, found.label, found.score, dataset.classes)
-    name = dataset.name(int(suspect.image[0]))
+    right = draw_detections(crop, seen, found.label, found.score, dataset.classes, targets=beside)
+    name = dataset.name(image_of)
     return Markup(image(left, f"{name}: labels") + image(right, f"{name}: detections"))
 
 

@@ -56,7 +56,8 @@ class Suspects:
     label: Ints
     """(n,) its class, -1 for a missing one."""
     detection: Ints
-    """(n,) row of the detection that speaks against the label, -1 where there is none."""
+    """(n,) row of the detection that speaks against the label, -1 where there is none; of a duplicate the one that is
+    found of the two."""
     overlap: Floats
     """(n,) IoU of the label and that detection; of a duplicate with the other label; of a missing box with a label."""
     confidence: Floats
@@ -179,7 +180,8 @@ def _shifted(view: _View) -> _Claims:
     """Farther from its detection than the labels of its class scatter, by the cube root of 1 - IoU.
 
     1 - IoU adds up what four sides are off, as a gamma variable would, whose cube root is nearly normal (Wilson and
-    Hilferty 1931), and so symmetric. A label's detection is of its class, each holds the other's centre, and neither has a nearer partner.
+    Hilferty 1931), and so symmetric. A label's detection is of its class, each holds the other's centre, and neither
+    has a nearer partner.
     """
     row, target = view.pairs.row, view.pairs.target
     fits = view.of_class & _hold_centres(view.detections.xywh[row], view.targets.xywh[target])
@@ -207,10 +209,10 @@ def _duplicate(view: _View) -> _Claims:
     own, other = view.own[twins.row], view.own[twins.target]
     lesser = (own < other) | ((own == other) & (twins.row > twins.target))
     twins = twins.take(lesser & view.judged[twins.row] & view.judged[twins.target])
-    claims = _Claims(np.zeros(len(targets)), np.full(len(targets), -1), np.zeros(len(targets)))
-    np.maximum.at(claims.overlap, twins.row, twins.overlap)
-    np.maximum.at(claims.score, twins.row, twins.overlap * (1 - view.own[twins.row]))
-    return claims
+    _, pair = _strongest(view, view.sure[view.pairs.row] * view.same)
+    overlap = np.zeros(len(targets))
+    np.maximum.at(overlap, twins.row, twins.overlap)
+    return _Claims(overlap * (1 - view.own), _taken(view.pairs.row, pair, -1), overlap)
 
 
 def _spurious(view: _View) -> _Claims:
@@ -255,7 +257,7 @@ def _of_labels(view: _View, dataset: DetectionDataset, faults: Sequence[_Claims]
     )
     kind, label = worst + 1, view.targets.label[rows]
     said = _taken(view.detections.label, detection, -1)
-    moved = np.append(_corners(view.detections.xywh), np.zeros((1, 4)), axis=0)[detection]
+    moved = np.append(view.detections.xyxy(), np.zeros((1, 4)), axis=0)[detection]
     return Suspects(
         kind=kind,
         score=score,
@@ -285,9 +287,5 @@ def _of_detections(view: _View, score: Floats) -> Suspects:
         overlap=view.overlap[rows],
         confidence=found.score,
         suggested_label=found.label,
-        suggested_box=_corners(found.xywh),
+        suggested_box=found.xyxy(),
     )
-
-
-def _corners(xywh: Floats) -> Floats:
-    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)

@@ -70,7 +70,7 @@ def review_labels(
     page = out or Run.of(run).folder / "hardest.html"
     listed = list_corrections(suspects.take(slice(shown)), dataset, recipe.voc_one_based)
     listed.write(page.with_suffix(".json"))
-    origin = f"{folds} detectors, each on images it was not trained on" if folds else f"{Run.of(run).folder.name}"
+    origin = f"{folds} detectors, each on images it was not trained on" if folds else f"run {Run.of(run).folder.name}"
     write_page(page, suspects.take(slice(shown)), dataset, found, listed, score=recipe.score, origin=origin)
     return Review(dataset, suspects, page, page.with_suffix(".json"), faults)
 
