@@ -123,7 +123,7 @@ def rank_labels(detections: Any, dataset: DetectionDataset) -> Suspects:
     columns = to_detections(detections, num_images=len(dataset))
     view = _look(columns, to_targets(dataset), len(dataset.classes))
     shifted = _shifted(view)
-    faults = (_wrong_class(view), shifted, _duplicate(view), _spurious(view))
+    faults = (_wrong_class(view), shifted, _duplicate(view), _spurious(view, shifted.detection))
     missing = _missing(view, shifted.detection)
     suspects = _of_labels(view, dataset, faults), _of_detections(view, missing)
     joined = Suspects(*(np.concatenate([getattr(part, name) for part in suspects]) for name in Suspects.__slots__))
@@ -215,13 +215,14 @@ def _duplicate(view: _View) -> _Claims:
     return _Claims(overlap * (1 - view.own), _taken(view.pairs.row, pair, -1), overlap)
 
 
-def _spurious(view: _View) -> _Claims:
-    """Nothing is seen here, by how surely the labels of this class are seen."""
+def _spurious(view: _View, partner: Ints) -> _Claims:
+    """Nothing is seen here, by how surely and closely the labels of this class are seen. What has a ``partner`` (M,),
+    near or far, is seen."""
     seen, pair = _strongest(view, view.sure[view.pairs.row] * view.pairs.overlap)
-    score = np.zeros(len(seen))
+    score = 1 - np.maximum(seen, _taken(view.sure, partner, 0.0))
     for label in np.unique(view.targets.label):
         rows = view.targets.label == label
-        score[rows] = seen[rows].mean() * (1 - seen[rows])
+        score[rows] *= seen[rows].mean()
     return _claims(view, score, pair)
 
 
