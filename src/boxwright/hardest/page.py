@@ -117,33 +117,36 @@ def _pictures(
         except DataError:
             pictures.update(dict.fromkeys(rows.tolist(), Markup("<p>The image can't be read.</p>")))
             continue
-        found = np.flatnonzero(detections.image == place)
         for row in rows.tolist():
-            suspect = suspects.take(slice(row, row + 1))
-            others = found[(detections.score[found] >= score) & (found != suspect.detection[0])]
-            own = suspect.detection[suspect.detection >= 0]
-            pictures[row] = _pair(pixels, suspect, dataset, detections.take(own), detections.take(others))
+            left, right = draw_suspect(pixels, suspects.take(slice(row, row + 1)), dataset, detections, score)
+            name = dataset.name(place)
+            pictures[row] = Markup(image(left, f"{name}: labels") + image(right, f"{name}: detections"))
     return (pictures[row] for row in range(len(suspects)))
 
 
-def _pair(
+def draw_suspect(
     pixels: NDArray[np.uint8],
     suspect: Suspects,
     dataset: DetectionDataset,
-    found: DetectionColumns,
-    others: DetectionColumns,
-) -> Markup:
-    """The labels, and the detections, around one suspect; ``found`` is its own detection, or none."""
-    image_of = int(suspect.image[0])
-    boxes, labels, _ = dataset.target(image_of)
-    own = np.arange(dataset.offsets[image_of], dataset.offsets[image_of + 1]) == suspect.box[0]
+    detections: DetectionColumns,
+    score: float,
+) -> tuple[Image.Image, Image.Image]:
+    """The labels, and the detections from ``score`` up, around the one suspect; its own are drawn solid.
+
+    ``pixels`` (H, W, 3): its image.
+    """
+    place, own_row = int(suspect.image[0]), int(suspect.detection[0])
+    boxes, labels, _ = dataset.target(place)
+    own = np.arange(dataset.offsets[place], dataset.offsets[place + 1]) == suspect.box[0]
     window = _window(np.concatenate([suspect.suggested_box, boxes[own]]), pixels.shape)
     crop, factor = _crop(pixels, window)
-    there, seen, beside = (_moved(part, window, factor) for part in (boxes, found.xyxy(), others.xyxy()))
+    found = detections.take(suspect.detection[suspect.detection >= 0])
+    shown = (detections.image == place) & (detections.score >= score) & (np.arange(len(detections)) != own_row)
+    parts = (boxes, found.xyxy(), detections.take(shown).xyxy())
+    there, seen, beside = (_moved(part, window, factor) for part in parts)
     left = draw_detections(crop, there[own], labels[own], None, dataset.classes, targets=there[~own])
     right = draw_detections(crop, seen, found.label, found.score, dataset.classes, targets=beside)
-    name = dataset.name(image_of)
-    return Markup(image(left, f"{name}: labels") + image(right, f"{name}: detections"))
+    return left, right
 
 
 def _window(boxes: Boxes, shape: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -177,7 +177,7 @@ def _wrong_class(view: _View) -> _Claims:
 
 
 def _shifted(view: _View) -> _Claims:
-    """Farther from its detection than the labels of its class scatter, by the cube root of 1 - IoU.
+    """Farther from a sure detection than the labels of its class scatter, by the cube root of 1 - IoU.
 
     1 - IoU adds up what four sides are off, as a gamma variable would, whose cube root is nearly normal (Wilson and
     Hilferty 1931), and so symmetric. A label's detection is of its class, each holds the other's centre, and neither
@@ -193,7 +193,7 @@ def _shifted(view: _View) -> _Claims:
     for label in np.unique(view.targets.label[mutual]):
         rows = mutual & (view.targets.label == label)
         score[rows] = excess(distance[rows])
-    return _claims(view, score, pair)
+    return _claims(view, score * _taken(view.sure, _taken(row, pair, -1), 0.0), pair)
 
 
 def _hold_centres(boxes: Floats, others: Floats) -> Bools:
