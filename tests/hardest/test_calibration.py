@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boxwright.hardest.calibration import _isotonic, calibrated, excess
+from boxwright.hardest.calibration import calibrated, excess
 
 
 def test_without_data_a_score_means_itself() -> None:
@@ -39,34 +39,41 @@ def test_calibrated_is_a_probability_for_every_score(cases: list[tuple[float, bo
     assert ((found >= 0) & (found <= 1)).all()
 
 
-def test_symmetric_scatter_has_no_excess() -> None:
-    distance = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
-    assert excess(distance).max() <= 0.5
+def test_normal_scatter_has_no_excess() -> None:
+    distance = np.random.default_rng(0).normal(0.4, 0.05, 2000)
+    assert (excess(distance) > 0.5).mean() < 0.001
 
 
-def test_cases_that_nothing_mirrors_are_in_excess() -> None:
-    """k far ones, with one case added to both sides: a share of (k + 1) / (k + 2), and so k / (k + 1) in excess."""
-    distance = np.concatenate([np.tile([-1.0, 1.0], 50), [0.0], [9.0] * 4])
-    expected = np.where(distance == 9, 4 / 5, 0)
+def test_gross_errors_among_scatter_are_found_in_their_number() -> None:
+    rng = np.random.default_rng(0)
+    distance = np.concatenate([rng.normal(0.4, 0.05, 1900), rng.uniform(0.4, 1, 100)])
     found = excess(distance)
-    np.testing.assert_allclose(found[distance == 9], expected[distance == 9])
-    assert found[distance < 9].max() < 0.2
+    assert found.sum() == pytest.approx(100, abs=25)  # those within the scatter are not seen
+    assert (found[1900:] > 0.5).mean() > 0.7
+    assert (found[:1900] > 0.5).mean() < 0.002
+
+
+def test_a_single_gross_error_is_enough() -> None:
+    found = excess(np.array([0.19, 0.2, 0.2, 0.21, 0.9]))
+    assert found[4] > 0.99
+    assert found[:4].max() < 0.5
+
+
+def test_excess_is_the_share_that_it_adds_up_to() -> None:
+    """Bayes' rule with the share of errors, by hand: errors uniform beyond the median, scatter normal about it."""
+    distance = np.random.default_rng(1).uniform(0, 1, 50)
+    found = excess(distance)
+    share, middle = (found.sum() + 1) / 52, np.median(distance)
+    spread = np.sqrt(np.mean([(d - middle) ** 2 for d in distance if d <= middle]))
+    for d, probability in zip(distance, found, strict=True):
+        error = share / (1 - middle) if d > middle else 0.0
+        scatter = (1 - share) * np.exp(-((d - middle) ** 2) / (2 * spread**2)) / np.sqrt(2 * np.pi * spread**2)
+        assert probability == pytest.approx(error / (error + scatter), abs=1e-4)
 
 
 @given(st.lists(st.floats(0, 1), max_size=40))
 def test_excess_rises_with_the_distance(cases: list[float]) -> None:
     distance = np.array(cases, np.float64)
     found = excess(distance)
-    assert ((found >= 0) & (found < 1)).all()
+    assert ((found >= 0) & (found <= 1)).all()
     assert (np.diff(found[np.argsort(distance, kind="stable")]) >= -1e-12).all()
-
-
-@given(st.lists(st.floats(-1, 1), min_size=1, max_size=8))
-def test_isotonic_by_its_min_max_formula(cases: list[float]) -> None:
-    """The i-th value is the greatest, over starts up to i, of the least mean, over ends from i (Robertson 1988)."""
-    values = np.array(cases)
-    slow = [
-        max(min(values[a : b + 1].mean() for b in range(i, len(values))) for a in range(i + 1))
-        for i in range(len(values))
-    ]
-    np.testing.assert_allclose(_isotonic(values, np.ones(len(values))), slow, atol=1e-12)

@@ -59,13 +59,13 @@ def test_suggestions_are_the_objects(planted: DetectionDataset) -> None:
 
 
 def test_scores_by_hand(planted: DetectionDataset) -> None:
-    """A missing box is as certain as its detection; a duplicate as its overlap; k shifted ones k / (k + 1) at most."""
+    """A missing or a shifted box is at most as certain as its detection is right, a duplicate as the two overlap."""
     suspects = rank_labels(detections(), planted)
     right = suspects.take(suspects.image >= 6)
     assert first(suspects, 4).score[0] == pytest.approx((SIDE - 1) / (SIDE + 1))
     assert first(suspects, 4).overlap[0] == pytest.approx((SIDE - 1) / (SIDE + 1))
     assert 0.8 < first(suspects, 0).score[0] < 1
-    assert first(suspects, 2).score[0] <= 2 / 3
+    assert 0.8 < first(suspects, 2).score[0] < 1
     assert right.score.max() < 0.5
 
 
@@ -79,7 +79,7 @@ def test_a_sharper_score_is_a_likelier_error(planted: DetectionDataset) -> None:
 def test_right_labels_are_hardly_suspected(tmp_path: Path) -> None:
     suspects = rank_labels(detections(), write_scenes(tmp_path))
     assert len(suspects) == IMAGES * 8
-    assert suspects.score.max() < 0.7
+    assert suspects.score.max() < 0.5
 
 
 def test_a_second_detection_of_a_missing_object_counts_less(planted: DetectionDataset) -> None:
@@ -127,7 +127,8 @@ def test_one_class(tmp_path: Path) -> None:
     dataset = write_scenes(tmp_path, {image: [("cat", *box[1:]) for box in objects(image)] for image in range(IMAGES)})
     found = detections()
     suspects = rank_labels(replace(found, label=np.zeros_like(found.label)), dataset)
-    assert (suspects.kind != KINDS.index("wrong-class")).all() or suspects.score.max() < 0.7
+    assert (suspects.kind != KINDS.index("wrong-class")).all()
+    assert suspects.score.max() < 0.5
 
 
 def test_another_number_of_images_or_classes_is_refused(planted: DetectionDataset) -> None:

@@ -31,34 +31,24 @@ def calibrated(score: Floats, right: Bools) -> Floats:
 
 
 def excess(distance: Floats) -> Floats:
-    """(n,) how probably a case so far away is no mere scatter. Never falls with the distance.
+    """(n,) how probably a case is farther away than by mere scatter; distances in 0..1. Rises with the distance.
 
-    Scatter is taken to be symmetric about the median, so that the near side tells how much of it the far side has
-    (after Barber and Candes 2015, arXiv:1404.5609, eq. 1.9): where a share p of the cases so far from the median is on
-    the far side, 1 - (1 - p) / p of these are in excess. p is an isotonic regression; one case added to both sides at
-    the end keeps it from certainty.
+    Scatter is normal about the median, as wide as the near side shows, which gross errors don't reach. These lie
+    anywhere between the median and 1, and their share is found by expectation maximisation, with one case added to both
+    kinds: the mixture of MLESAC (Torr and Zisserman 2000, section 3).
     """
-    away = distance - np.median(distance) if len(distance) else distance
-    order = np.argsort(np.abs(away), kind="stable")
-    far = np.append(away[order] > 0, 0.5)
-    weights = np.append(np.ones(len(order)), 2.0)
-    share = np.maximum(_isotonic(far, weights)[:-1], 0.5)
-    result = np.zeros(len(away))
-    result[order] = np.where(far[:-1] > 0, 2 - 1 / share, 0.0)
-    return result
-
-
-def _isotonic(values: Floats, weights: Floats) -> Floats:
-    """The rising sequence nearest to ``values`` in weighted squares, by pooling adjacent violators."""
-    blocks: list[tuple[float, float, int]] = []  # mean, weight, length
-    for mean, weight in zip(values.tolist(), weights.tolist(), strict=True):
-        length = 1
-        while blocks and blocks[-1][0] >= mean:
-            before, its_weight, its_length = blocks.pop()
-            mean = (before * its_weight + mean * weight) / (its_weight + weight)
-            weight, length = weight + its_weight, length + its_length
-        blocks.append((mean, weight, length))
-    return np.repeat([mean for mean, _, _ in blocks], [length for _, _, length in blocks])
+    if not len(distance):
+        return distance
+    middle = np.median(distance)
+    away = distance - middle
+    spread = max(float(np.sqrt(np.mean(away[away <= 0] ** 2))), _LEAST)
+    scatter = np.exp(-((away / spread) ** 2) / 2) / (spread * np.sqrt(2 * np.pi))
+    error = np.where(away > 0, 1 / max(1 - middle, _LEAST), 0.0)
+    probability = np.zeros(len(distance))
+    for _ in range(_ROUNDS):
+        share = (probability.sum() + 1) / (len(distance) + 2)
+        probability = share * error / (share * error + (1 - share) * scatter)
+    return probability
 
 
 def _logit(score: Floats) -> Floats:

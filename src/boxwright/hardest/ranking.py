@@ -180,7 +180,7 @@ def _shifted(view: _View) -> _Claims:
     """Farther from a sure detection than the labels of its class scatter, by the cube root of 1 - IoU.
 
     1 - IoU adds up what four sides are off, as a gamma variable would, whose cube root is nearly normal (Wilson and
-    Hilferty 1931), and so symmetric. A label's detection is of its class, each holds the other's centre, and neither
+    Hilferty 1931). A label's detection is of its class, each holds the other's centre, and neither
     has a nearer partner.
     """
     row, target = view.pairs.row, view.pairs.target
