@@ -49,7 +49,7 @@ def test_gross_errors_among_scatter_are_found_in_their_number() -> None:
     distance = np.concatenate([rng.normal(0.4, 0.05, 1900), rng.uniform(0.4, 1, 100)])
     found = excess(distance)
     assert found.sum() == pytest.approx(100, abs=25)  # those within the scatter are not seen
-    assert (found[1900:] > 0.5).mean() > 0.7
+    assert (found[1900:] > 0.5).mean() > 0.6
     assert (found[:1900] > 0.5).mean() < 0.002
 
 

@@ -117,7 +117,7 @@ def _describe(suspect: Suspects, classes: Sequence[str]) -> str:
             f"less than is usual of {classes[label]}."
         )
     if kind == DUPLICATE:
-        return f"Overlaps another label by {overlap}, and no object was found for both."
+        return f"Overlaps another label by {overlap}, with no second object found."
     return f"Labelled {classes[label]}, but nothing was found here that fits."
 
 

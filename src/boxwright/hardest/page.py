@@ -101,7 +101,7 @@ def _proposal(item: Correction) -> str:
     if item.suggested_class is None:
         return f"Remove this {item.class_name}"
     if item.class_name is None:
-        return f"Add a {item.suggested_class}"
+        return f"Add this {item.suggested_class}"
     return f"Call it {item.suggested_class}" if item.class_name != item.suggested_class else "Move the box"
 
 
