@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from boxwright.cli import main
 from boxwright.cli.app import app
 from boxwright.demo_data import make_digits
+from boxwright.errors import DataError
 
 RUNNER = CliRunner()
 
@@ -61,11 +65,14 @@ def test_out_of_fold_detectors_are_kept(digits: Path, run: Path) -> None:
     assert first.splitlines()[-13:] == again.splitlines()
 
 
+@pytest.mark.slow
+def test_annotations_without_images_are_refused(digits: Path, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(digits / "annotations", tmp_path / "annotations")
+    with pytest.raises(DataError, match="none of the images"):
+        RUNNER.invoke(app, ["hardest", str(tmp_path), "--run", str(run)], catch_exceptions=False)
+
+
 def test_a_run_or_a_list_is_needed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    import sys
-
-    from boxwright.cli import main
-
     monkeypatch.setattr(sys, "argv", ["boxwright", "hardest", "data"])
     with pytest.raises(SystemExit) as stop:
         main()

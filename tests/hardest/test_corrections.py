@@ -128,6 +128,9 @@ def entry(**changes: object) -> Correction:
     [
         ({"image": "other.jpg"}, "no image other.jpg in split 'train'"),
         ({"box": 99}, r"no box 99 of Annotations/i00.xml"),
+        ({"box": 0, "class_name": "eel", "bbox": (4.0, 5.0, 12.0, 12.0)}, "box 0 of .* has changed since"),
+        ({"box": 0, "class_name": "cat", "bbox": (4.0, 5.0, 12.0, 12.5)}, "box 0 of .* has changed since"),
+        ({"suggested_class": None}, "Expected a class and a suggested_bbox"),
         ({"suggested_class": "catt"}, "'catt'; did you mean 'cat'"),
         ({"suggested_bbox": None}, "Expected a class and a suggested_bbox"),
     ],

@@ -110,6 +110,7 @@ def test_nothing_found(planted: DetectionDataset) -> None:
     duplicate = suspects.kind == KINDS.index("duplicate")
     assert suspects.score[duplicate].max() == pytest.approx((SIDE - 1) / (SIDE + 1))
     assert suspects.score[~duplicate].max() == 0
+    assert (suspects.kind[~duplicate] == KINDS.index("spurious")).all()
 
 
 def test_nothing_labelled(tmp_path: Path) -> None:

@@ -158,22 +158,25 @@ def apply_corrections(corrections: Sequence[Correction], dataset: DetectionDatas
     unknown = [item.image for item in accepted if item.image not in images]
     if unknown:
         raise DataError(f"{dataset.root}: no image {unknown[0]} in split {dataset.split!r}")
-    places = {(dataset.files[owner[row]], int(number)): row for row, number in enumerate(dataset.numbers)}
+    places = {(dataset.files[owner[row]], number): row for row, number in enumerate(dataset.numbers.tolist())}
     new = [images[item.image] for item in accepted if item.box is None]
     fresh = iter(range(len(owner), len(owner) + len(new)))
     rows = [next(fresh) if item.box is None else _row(item, places, dataset) for item in accepted]
     kept = np.ones(len(owner) + len(new), np.bool_)
-    kept[[row for row, item in zip(rows, accepted, strict=True) if item.suggested_class is None]] = False
+    removed = [row for row, item in zip(rows, accepted, strict=True) if row < len(owner) and not item.suggested_class]
+    kept[removed] = False
     redrawn = {row: item for row, item in zip(rows, accepted, strict=True) if kept[row]}
     changed = _with_rows(dataset, np.concatenate([owner, np.array(new, np.int64)]), redrawn, kept)
     return Corrected(changed, len(redrawn) - len(new), len(new), int((~kept).sum()))
 
 
-def _row(item: Correction, places: dict[tuple[str, int], int], dataset: DetectionDataset) -> int:
-    try:
-        return places[item.file, item.box or 0]
-    except KeyError:
-        raise DataError(f"{dataset.root}: no box {item.box} of {item.file} in split {dataset.split!r}") from None
+def _row(item: Correction, places: dict[tuple[str, int | None], int], dataset: DetectionDataset) -> int:
+    row = places.get((item.file, item.box))
+    if row is None:
+        raise DataError(f"{dataset.root}: no box {item.box} of {item.file} in split {dataset.split!r}")
+    if (dataset.classes[dataset.labels[row]], tuple(dataset.xywh[row].tolist())) != (item.class_name, item.bbox):
+        raise DataError(f"{dataset.root}: box {item.box} of {item.file} has changed since the list was written")
+    return row
 
 
 def _with_rows(dataset: DetectionDataset, owner: Ints, redrawn: dict[int, Correction], kept: Bools) -> DetectionDataset:

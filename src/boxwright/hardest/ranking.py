@@ -180,8 +180,8 @@ def _shifted(view: _View) -> _Claims:
     """Farther from a sure detection than the labels of its class scatter, by the cube root of 1 - IoU.
 
     1 - IoU adds up what four sides are off, as a gamma variable would, whose cube root is nearly normal (Wilson and
-    Hilferty 1931). A label's detection is of its class, each holds the other's centre, and neither
-    has a nearer partner.
+    Hilferty 1931). A label's detection is of its class, each holds the other's centre, and neither has a nearer
+    partner.
     """
     row, target = view.pairs.row, view.pairs.target
     fits = view.of_class & _hold_centres(view.detections.xywh[row], view.targets.xywh[target])
@@ -250,9 +250,10 @@ def _missing(view: _View, spoken_for: Ints) -> Floats:
 
 
 def _of_labels(view: _View, dataset: DetectionDataset, faults: Sequence[_Claims]) -> Suspects:
-    """The judged labels, each under its most probable fault; ``faults`` in the order of ``KINDS`` after missing."""
+    """The judged labels, each under its most probable fault, spurious where none is; ``faults`` in the order of
+    ``KINDS`` after missing."""
     rows = np.flatnonzero(view.judged)
-    worst = np.stack([fault.score for fault in faults])[:, rows].argmax(0)
+    worst = len(faults) - 1 - np.stack([fault.score for fault in reversed(faults)])[:, rows].argmax(0)
     score, detection, overlap = (
         np.stack([getattr(fault, name) for fault in faults])[worst, rows] for name in _Claims._fields
     )
@@ -269,7 +270,7 @@ def _of_labels(view: _View, dataset: DetectionDataset, faults: Sequence[_Claims]
         overlap=overlap,
         confidence=_taken(view.detections.score, detection, 0.0),
         suggested_label=np.select([kind == WRONG_CLASS, kind == SHIFTED], [said, label], -1),
-        suggested_box=np.where((kind == SHIFTED)[:, None] & (detection >= 0)[:, None], moved, dataset.boxes[rows]),
+        suggested_box=np.where((kind == SHIFTED)[:, None], moved, dataset.boxes[rows]),
     )
 
 

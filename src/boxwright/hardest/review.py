@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from boxwright.data import DetectionDataset, read_dataset
+from boxwright.errors import DataError
 from boxwright.evaluate import DetectionColumns, to_detections
 from boxwright.hardest.corrections import list_corrections
 from boxwright.hardest.folds import predict_out_of_fold
@@ -65,6 +66,8 @@ def review_labels(
     detector = load(run)
     recipe = detector.recipe
     dataset = read_dataset(data, split, classes=recipe.classes, voc_one_based=recipe.voc_one_based)
+    if not dataset.has_images:
+        raise DataError(f"{dataset.root}: there is none of the images that split {dataset.split!r} names")
     found, faults = _detect(detector, run, dataset, folds, console or Console(quiet=True), advance)
     suspects = rank_labels(found, dataset)
     page = out or Run.of(run).folder / "hardest.html"
