@@ -157,7 +157,7 @@ def show(title: str, order: Suspects, clean: DetectionDataset, planted: Planted)
     for share in TOP:
         count = round(share * len(planted.kind))
         cells = "  ".join(f"{(places < count).mean():11.3f}" for places in (*found.values(), every))
-        print(f"{title:24s} {share:4.0%} {cells}  {min(1.0, count / len(every)):7.3f}")
+        print(f"{title:28s} {share:4.0%} {cells}  {min(1.0, count / len(every)):7.3f}")
 
 
 def main() -> None:
@@ -178,10 +178,11 @@ def main() -> None:
     own = to_detections(predict_dataset(bw.load(run), dataset)[0])
     held_out = predict_out_of_fold(run, dataset, arguments.folds, console=console)
     print(f"{len(planted.kind)} labels, {len(planted.missing)} errors of each kind; share of them in the first entries")
-    print(f"{'':24s} {'top':>4s} " + "  ".join(f"{kind:>11s}" for kind in (*KINDS, "all")) + "  at most")
+    print(f"{'':28s} {'top':>4s} " + "  ".join(f"{kind:>11s}" for kind in (*KINDS, "all")) + "  at most")
     for title, detections in (("own detections", own), ("out of fold", held_out)):
         suspects = rank_labels(detections, dataset)
         show(title, suspects, clean, planted)
+        show(f"{title}, labels alone", suspects.take(suspects.box >= 0), clean, planted)
         if detections is own:
             parts = [losses(bw.load(run), dataset, np.arange(len(dataset)), own)]
         else:
