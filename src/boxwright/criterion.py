@@ -71,23 +71,6 @@ class Positives(NamedTuple):
     """(P, D) predicted, with gradient."""
 
 
-class AnchorLosses(NamedTuple):
-    """The supervision of a batch anchor by anchor: losses are weighted, and neither summed nor normalised."""
-
-    matches: Matches
-    positives: Positives
-    quality: Tensor
-    """(P,) IoU of each positive's prediction with its target, where the class loss is taught it; else 1."""
-    classification: Tensor
-    """(B, A); that of ignored anchors counts nowhere."""
-    box: Tensor
-    """(P,) without the weights of centre-ness."""
-    distribution: Tensor
-    """(P,)."""
-    counted: Tensor
-    """(B, A) bool: the anchors that the miner keeps."""
-
-
 class DenseCriterion(nn.Module):
     """The whole supervision of a dense head.
 
@@ -177,12 +160,22 @@ class DenseCriterion(nn.Module):
     def forward(self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets) -> Losses:
         """anchors of the input, or their boxes (A, 4) where the matcher needs no grid; outputs (B, A, ...); targets
         (B, G, ...) in pixels of the input."""
-        parts = self.per_anchor(anchors, outputs, targets)
-        per_anchor, positives, counted = parts.classification, parts.positives, parts.counted
-        box, distribution = parts.box, parts.distribution
+        boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
+        matches = self.match(anchors, boxes, outputs, targets)
+        positives = _gather_positives(boxes, outputs.deltas, matches, targets)
+        decoded = self.coder.decode(positives.anchors, positives.deltas) if self._needs_boxes else None
+        quality = torch.ones_like(positives.anchors[:, 0])
+        if decoded is not None and self.class_info.soft_targets:
+            quality = paired_iou(decoded.detach().float(), positives.targets)
+        box = self._box_losses(positives, decoded)
+        distribution = self._distribution_losses(positives)
+        if self.normalizer == "quality":
+            box, distribution = box * quality, distribution * quality
+        per_anchor = self._losses_per_anchor(outputs.logits, matches.state, positives, quality)
+        counted = self._mine(per_anchor, matches.state, positives, box + distribution)
         kept = counted[positives.image, positives.anchor].to(box.dtype)
         weights, centred = _by_centreness(outputs.centreness, positives, kept)
-        count = self._count(counted, kept, parts.quality)
+        count = self._count(counted, kept, quality)
         share = self._share_of_images(positives.image, kept, len(counted)) / count.clamp(min=least_divisor())
         of_classes = torch.ones_like(share) if self.class_info.normalised else share
         classification = ((per_anchor * counted).sum(1) * of_classes).sum()
@@ -194,7 +187,7 @@ class DenseCriterion(nn.Module):
             classification,
             box,
             distribution,
-            positives=(parts.matches.state == 1).sum(),
+            positives=(matches.state == 1).sum(),
             divisor=count,
             matched=_histogram(positives.labels, self._classes(outputs.logits)),
             predicted=_histogram(
@@ -202,29 +195,6 @@ class DenseCriterion(nn.Module):
             ),
             centreness=centred,
         )
-
-    def per_anchor(
-        self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets, matches: Matches | None = None
-    ) -> AnchorLosses:
-        """What each anchor answers for and its losses, before they are summed; arguments as for ``forward``.
-
-        ``matches``: other ones than the matcher's, to see what an anchor's loss would be with them.
-        """
-        boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
-        if matches is None:
-            matches = self.match(anchors, boxes, outputs, targets)
-        positives = _gather_positives(boxes, outputs.deltas, matches, targets)
-        decoded = self.coder.decode(positives.anchors, positives.deltas) if self._needs_boxes else None
-        quality = torch.ones_like(positives.anchors[:, 0])
-        if decoded is not None and self.class_info.soft_targets:
-            quality = paired_iou(decoded.detach().float(), positives.targets)
-        box = self._box_losses(positives, decoded)
-        distribution = self._distribution_losses(positives)
-        if self.normalizer == "quality":
-            box, distribution = box * quality, distribution * quality
-        classification = self._losses_per_anchor(outputs.logits, matches.state, positives, quality)
-        counted = self._mine(classification, matches.state, positives, box + distribution)
-        return AnchorLosses(matches, positives, quality, classification, box, distribution, counted)
 
     @torch.no_grad()
     def match(self, anchors: Anchors | Tensor, boxes: Tensor, outputs: DenseOutputs, targets: Targets) -> Matches:
