@@ -25,7 +25,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.transforms import v2
 
 from boxwright.data.images import decode_image
-from boxwright.data.transforms import Augmentation
+from boxwright.data.transforms import Augmentation, InputSize
 
 SIDE = 300
 BOXES = 6
@@ -71,7 +71,7 @@ def peer(image: Image.Image, boxes: np.ndarray) -> None:
 
 def ours(image: np.ndarray, boxes: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> None:
     """Normalisation included, which boxwright does for the whole batch."""
-    shown, _, _ = augmentation(image, boxes, SIDE, rng)
+    shown, _, _ = augmentation(image, boxes, InputSize(SIDE), rng)
     (torch.from_numpy(shown).permute(2, 0, 1).float() - 127.5) / 127.5
 
 
@@ -97,7 +97,7 @@ def main() -> None:
             "torchvision, in memory": lambda i: peer(images[i].copy(), boxes[i]),
         }
         for kind in ("ssd", "light"):
-            one = Augmentation(kind, "horizontal", "squash")
+            one = Augmentation(kind, "horizontal")
             cases[f"boxwright {kind}, decoded at each use"] = lambda i, one=one: ours(
                 decode_image(paths[i]), boxes[i], one, rng
             )

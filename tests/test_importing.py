@@ -4,19 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from torchvision.models.detection import ssd300_vgg16
+from torchvision.models import detection
 
 import boxwright as bw
 from boxwright.cli.app import app
 from boxwright.errors import RecipeError
-from boxwright.importing import import_weights
+from boxwright.importing import MODELS, import_weights
 
 pytestmark = pytest.mark.slow
 
 
-def file_of(tmp_path: Path, columns: int) -> tuple[torch.nn.Module, Path]:
+def file_of(tmp_path: Path, columns: int, name: str = "ssd300_vgg16") -> tuple[torch.nn.Module, Path]:
     torch.manual_seed(0)
-    model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=columns).eval()
+    model = getattr(detection, name)(weights=None, weights_backbone=None, num_classes=columns).eval()
     torch.save(model.state_dict(), tmp_path / "weights.pth")
     return model, tmp_path / "weights.pth"
 
@@ -36,6 +36,21 @@ def test_coco_weights_become_a_run(tmp_path: Path) -> None:
     torch.testing.assert_close(ours.scores, theirs["scores"], atol=1e-4, rtol=0)
     torch.testing.assert_close(ours.boxes, theirs["boxes"], atol=0.05, rtol=0)
     assert torch.equal(ours.labels, theirs["labels"] - 1)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "ssd300_vgg16"])
+def test_published_files_have_constant_batch_norms(tmp_path: Path, name: str) -> None:
+    """Without a count of batches: with the epsilon that torchvision builds them with, and COCO's names."""
+    model, weights = file_of(tmp_path, 91, name)
+    constant = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
+    torch.save(constant, weights)
+    detector = import_weights(name, weights, tmp_path / "run").load()
+    assert detector.classes[17] == "dog"
+    variance = detector.net.state_dict()["backbone.body.bn1.running_var"] + 1e-5
+    eps = 1e-5 if name == "fcos_resnet50_fpn" else 0.0
+    torch.testing.assert_close(variance, constant["backbone.body.bn1.running_var"] + eps, rtol=0, atol=1e-7)
+    assert detector.recipe.resize == "shortest"
+    assert (detector.recipe.image_size, detector.recipe.max_size) == (800, 1333)
 
 
 def test_the_command(tmp_path: Path) -> None:

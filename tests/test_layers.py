@@ -18,7 +18,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "types boxes ranking",
         "data",
         "anchors coding matching mining losses nms",
-        "criterion",
+        "criterion two_stage",
         "choices recipes",
         "models adapters",
         "runs",

@@ -116,9 +116,14 @@ class AnchorSpec:
 
     @classmethod
     def torchvision(
-        cls, sizes: Sequence[Sequence[float]], ratios: Sequence[float], strides: Sequence[float]
+        cls,
+        sizes: Sequence[Sequence[float]] = ((32,), (64,), (128,), (256,), (512,)),
+        ratios: Sequence[float] = (0.5, 1, 2),
+        strides: Sequence[float] = (4, 8, 16, 32, 64),
     ) -> AnchorSpec:
         """The boxes of torchvision's ``AnchorGenerator`` with one tuple of sizes a level and the same ratios for all.
+
+        By default those of its Faster R-CNN.
 
         As ``pyramid``, but its corners are rounded to whole pixels, and cells are image side // cells apart: at 320 px
         the three cells of stride 128 are 106 px apart. For models that were trained so.

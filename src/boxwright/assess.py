@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,24 @@ from boxwright.data import DetectionDataset, decode_image, read_dataset
 from boxwright.drawing import draw_detections
 from boxwright.environment import environment_line
 from boxwright.errors import DataError
-from boxwright.evaluate import MetricsTable, detection_metrics, save_results
-from boxwright.models.detector import DenseDetector
+from boxwright.evaluate import (
+    ERROR_TYPES,
+    MetricsTable,
+    confusion_matrix,
+    detection_metrics,
+    error_costs,
+    error_types,
+    save_results,
+)
+from boxwright.models.detector import Detector
 from boxwright.predict import predict_dataset, predict_files
 from boxwright.recipes import Recipe
-from boxwright.report import Picture, ReportData, write_report
+from boxwright.report import ErrorRow, Picture, ReportData, write_report
 from boxwright.runs import Run, load
 from boxwright.types import Detections
 
-PICTURES = 12
-"""Images that a report shows."""
+PICTURES = 6
+"""Images that a report shows of the worst, of the best, and of the whole split."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,8 @@ def evaluate_run(
     folder.predictions.mkdir(exist_ok=True)
     kept = save_results(folder.predictions / f"{split or 'all'}.json", found, dataset)
     metrics = detection_metrics(kept, dataset, dataset.classes)
-    report = _write_report(folder, recipe, dataset, found, metrics)
+    command = _eval_command(folder, dataset, split, nms, nms_agnostic)
+    report = _write_report(folder, recipe, dataset, found, metrics, command)
     return Assessment(dataset, found, faults, metrics, report)
 
 
@@ -103,7 +113,7 @@ def predict_to_folder(
     return lines
 
 
-def _load(run: str | Path, **options: Any) -> DenseDetector:
+def _load(run: str | Path, **options: Any) -> Detector:
     """The run's detector, with other values for the recipe keys of its prediction, where they are given."""
     detector = load(run)
     detector.recipe = detector.recipe.replace(**{key: value for key, value in options.items() if value is not None})
@@ -122,7 +132,7 @@ def _drawing_names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def _draw(file: Path, found: Detections, detector: DenseDetector) -> Any:
+def _draw(file: Path, found: Detections, detector: Detector) -> Any:
     image = decode_image(file)
     return draw_detections(image, found.boxes, found.labels, found.scores, detector.classes)
 
@@ -148,50 +158,108 @@ def _count(found: Detections, classes: Sequence[str]) -> str:
     return ", ".join(f"{n} {classes[label]}" for label, n in enumerate(counts) if n) or "nothing found"
 
 
+def _eval_command(
+    run: Run, dataset: DetectionDataset, split: str | None, nms: str | None, nms_agnostic: bool | None
+) -> str:
+    words = ["boxwright", "eval", str(run.folder), str(dataset.root)]
+    words += [] if split is None else ["--split", split]
+    words += [] if nms is None else ["--nms", nms]
+    words += [] if nms_agnostic is None else ["--nms-agnostic" if nms_agnostic else "--nms-per-class"]
+    return shlex.join(words)
+
+
 def _write_report(
-    run: Run, recipe: Recipe, dataset: DetectionDataset, found: list[Detections], metrics: MetricsTable
+    run: Run,
+    recipe: Recipe,
+    dataset: DetectionDataset,
+    found: list[Detections],
+    metrics: MetricsTable,
+    command: str,
 ) -> Path:
     known = json.loads(run.data_file.read_text(encoding="utf-8")) if run.data_file.is_file() else {}
-    title = f"{recipe.detector} on {dataset.root.resolve().name}"
-    curves = {name: metrics.precision_recall(name)[:2] for name in metrics.classes}
-    errors = _errors(metrics, len(dataset), recipe.score)
-    spread = np.linspace(0, len(dataset) - 1, min(PICTURES, len(dataset))).round().astype(int)
-    worst = np.argsort(-errors, kind="stable")[: PICTURES // 2]
+    training = known.get("training", {})
     data = ReportData(
-        title=title,
+        title=f"{recipe.detector} on {dataset.root.resolve().name}",
         classes=dataset.classes,
         environment=environment_line(),
-        summary=(
-            f"AP {metrics.AP:.3f}, AP50 {metrics.AP50:.3f} on the {len(dataset)} images of "
-            f"{f'split {dataset.split}' if dataset.split else 'the data set'}."
-        ),
-        training=known.get("training", {}),
+        summary=_summary(training, metrics, dataset),
+        commands=[*known.get("origin", {}).get("commands", ()), command],
+        training=training,
         recipe=recipe.to_dict(),
         recipe_notes=recipe.notes(),
         data=known.get("data", {}),
         metrics=metrics.numbers,
         protocols=metrics.protocols,
         warnings=metrics.warnings,
-        per_class=metrics.per_class,
-        precision_recall=curves,
+        per_class=_per_class(metrics),
+        curves={name: metrics.precision_recall(name) for name in metrics.classes},
+        shown_score=recipe.score,
+        confusion=confusion_matrix(metrics.matches, recipe.score),
+        errors=_errors(metrics, recipe.score),
         metrics_csv=run.metrics_file if run.metrics_file.is_file() else None,
-        pictures=_pictures(dataset, found, spread, recipe.score),
-        worst=_pictures(dataset, found, worst[errors[worst] > 0], recipe.score, errors),
+        **_chosen_pictures(dataset, found, metrics, recipe.score),
         files={"Model": run.model_file, "Predictions": run.predictions},
     )
     return write_report(run.report_file, data)
 
 
-def _errors(metrics: MetricsTable, images: int, score: float) -> NDArray[np.int64]:
-    """(n,) misses and false alarms of each image at IoU 0.5, among detections from ``score``."""
+def _summary(training: dict[str, Any], metrics: MetricsTable, dataset: DetectionDataset) -> str:
+    """What was trained on what, as far as it is known, and how good it is."""
+    result = f"AP {metrics.AP:.3f}, AP50 {metrics.AP50:.3f} on the {len(dataset)} images of {_split(dataset.split)}."
+    if "steps" not in training:
+        return result
+    return (
+        f"Trained on the {training['images']} images of {_split(training['split'])} "
+        f"for {training['steps']} steps, {training['minutes of steps']:.1f} minutes; {result}"
+    )
+
+
+def _split(name: str | None) -> str:
+    return f"split {name}" if name else "the data set"
+
+
+def _per_class(metrics: MetricsTable) -> dict[str, dict[str, float]]:
+    """The table by class, with the best F1 and its score."""
+    points = {name: metrics.operating_point(name) for name in metrics.classes}
+    return {
+        name: {**row, "F1": points[name].f1, "score": points[name].score} for name, row in metrics.per_class.items()
+    }
+
+
+def _errors(metrics: MetricsTable, score: float) -> dict[str, ErrorRow]:
+    """What each kind of error costs; how often it comes up in all detections, and in those from ``score``."""
+    shown = error_costs(metrics.matches, error_types(metrics.matches, score=score))
+    return {name: ErrorRow(cost.dap, cost.count, shown[name].count) for name, cost in metrics.errors.items()}
+
+
+def _by_image(metrics: MetricsTable, images: int, score: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n, 6) errors of each image by kind, among detections from ``score``, and (n,) detections that are right."""
     table = metrics.matches
-    half = table.iou_thresholds.index(0.5)
-    shown = table.score >= score
-    hit = shown & table.true_positive[:, half, 0]
-    false_alarm = shown & ~hit & ~table.ignored[:, half, 0]
-    wanted = ~(table.targets.crowd | table.targets.difficult)
-    counts = [np.bincount(rows, minlength=images) for rows in (table.targets.image[wanted], table.image[hit])]
-    return np.asarray(counts[0] - counts[1] + np.bincount(table.image[false_alarm], minlength=images))
+    errors = error_types(table, score=score)
+    counts = np.zeros((images, len(ERROR_TYPES)), np.int64)
+    wrong = errors.kind >= 0
+    np.add.at(counts, (table.image[wrong], errors.kind[wrong].astype(np.int64)), 1)
+    counts[:, ERROR_TYPES.index("missed")] = np.bincount(table.targets.image[errors.missed], minlength=images)
+    return counts, np.bincount(table.image[table.right(0.5, score)], minlength=images)
+
+
+def _note(counts: NDArray[np.int64]) -> str:
+    """ "2 background, 1 missed", or that all is right."""
+    return ", ".join(f"{n} {name}" for n, name in zip(counts.tolist(), ERROR_TYPES, strict=True) if n) or "all right"
+
+
+def _chosen_pictures(
+    dataset: DetectionDataset, found: list[Detections], metrics: MetricsTable, score: float
+) -> dict[str, list[Picture]]:
+    """The images with the most mistakes, those with the fewest and then the most found, and some evenly chosen."""
+    mistakes, hits = _by_image(metrics, len(dataset), score)
+    number = mistakes.sum(axis=1)
+    worst = np.argsort(-number, kind="stable")[:PICTURES]
+    best = np.lexsort((-hits, number))[:PICTURES]
+    spread = np.linspace(0, len(dataset) - 1, min(PICTURES, len(dataset))).round().astype(int)
+    chosen = {"worst": worst[number[worst] > 0], "best": best[hits[best] > 0], "pictures": spread}
+    notes = [_note(row) for row in mistakes]
+    return {name: _pictures(dataset, found, places, score, notes) for name, places in chosen.items()}
 
 
 def _pictures(
@@ -199,8 +267,9 @@ def _pictures(
     found: list[Detections],
     places: NDArray[np.int64],
     score: float,
-    errors: NDArray[np.int64] | None = None,
+    notes: Sequence[str],
 ) -> list[Picture]:
+    """Pictures of those images that can be read. ``notes`` has one for each image of the data set."""
     pictures = []
     for place in places.tolist():
         try:
@@ -218,7 +287,7 @@ def _pictures(
                 scores=found[place].scores[shown],
                 target_boxes=boxes,
                 target_labels=labels,
-                note="" if errors is None else f"{errors[place]} missed or false",
+                note=notes[place],
             )
         )
     return pictures

@@ -30,6 +30,7 @@ CHOICES: dict[str, dict[str, str | None]] = {
         "tiny_441": "anchors:TINY_441",
         "retinanet": "anchors:RETINANET",
         "rpn": "anchors:RPN",
+        "torchvision": "anchors:AnchorSpec.torchvision",
     },
     "matcher": {
         "atss": "matching:match_atss",
@@ -81,7 +82,18 @@ CHOICES: dict[str, dict[str, str | None]] = {
     "sampling": {"uniform": None, "repeat_factor": "data.sampling:repeat_factors"},
 }
 
-_COMMA = re.compile(r",(?![^\[]*\])")  # between options, and not between the values of a list
+_OPTION = re.compile(r"\s*\w+\s*=")
+
+
+def split_choices(text: str) -> list[str]:
+    """``"iou,alpha_iou:alpha=3,kind=giou"`` -> ``["iou", "alpha_iou:alpha=3,kind=giou"]``; blank ones are left out."""
+    choices: list[str] = []
+    for part in _split(text):
+        if choices and _OPTION.match(part):
+            choices[-1] += f",{part}"
+        elif part.strip():
+            choices.append(part.strip())
+    return choices
 
 
 def parse_choice(kind: str, text: str) -> tuple[str, dict[str, Any]]:
@@ -94,7 +106,7 @@ def parse_choice(kind: str, text: str) -> tuple[str, dict[str, Any]]:
     if name not in CHOICES[kind]:
         raise RecipeError(f"unknown {kind} {name!r}{did_you_mean(name, CHOICES[kind])}")
     options = {}
-    for item in filter(None, (part.strip() for part in _COMMA.split(rest))):
+    for item in filter(None, (part.strip() for part in _split(rest))):
         key, equals, value = item.partition("=")
         if not equals:
             raise RecipeError(f"Expected {kind} as name:option=value but got {text!r}")
@@ -104,6 +116,18 @@ def parse_choice(kind: str, text: str) -> tuple[str, dict[str, Any]]:
             raise RecipeError(f"can't read {item!r} of {kind} {text!r}") from None
         options[key.strip()] = tuple(option) if isinstance(option, list) else option
     return name, options
+
+
+def _split(options: str) -> list[str]:
+    """The text between commas that stand in no list."""
+    parts, depth = [""], 0
+    for letter in options:
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
 
 
 def resolve_choice(kind: str, text: str) -> Callable[..., Any] | None:

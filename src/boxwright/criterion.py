@@ -52,6 +52,8 @@ class Losses(NamedTuple):
     """(K',) how many of those have their highest logit in each column."""
     centreness: Tensor
     """Binary cross entropy of the centre-ness, a term of ``total``; 0 for a head that doesn't predict it."""
+    proposals: Losses | None = None
+    """Of the first of two stages, whose total is a term of ``total``; None for detectors of one stage."""
 
 
 class Positives(NamedTuple):
@@ -93,10 +95,10 @@ class DenseCriterion(nn.Module):
     A positive that the miner drops loses its box loss too, and no longer counts for the normaliser.
 
     A head that predicts centre-ness (FCOS, arXiv:1904.01355, eq. 3) is taught it by binary cross entropy on the
-    positives, divided as the box loss is. Each positive's box loss then counts by the centre-ness that it should have
-    over the mean of all positives, so that with ``positives`` the sum is divided by the sum of the centre-ness, as in
-    the authors' code; the paper and torchvision have no such weights. The mean is each batch's (over all ranks): with
-    accumulation the batches' weighted means are averaged by their positives.
+    positives, divided as the box loss is. With ``centreness_weights`` each positive's box loss then counts by the
+    centre-ness that it should have over the mean of all positives, so that with ``positives`` the sum is divided by the
+    sum of the centre-ness, as in the authors' code; the paper and torchvision have no such weights. The mean is each
+    batch's (over all ranks): with accumulation the batches' weighted means are averaged by their positives.
 
     ``class_weights`` (K,) scale the classification loss of each positive by its target's class; a scheme of
     ``losses.class_weights`` instead computes them from the positives of each batch. All else is scaled by
@@ -105,6 +107,8 @@ class DenseCriterion(nn.Module):
     A matcher that goes by predictions gets them decoded. A class loss with a state (seesaw's counts) has it kept in the
     buffer ``class_state``; in evaluation it is read and not changed. A class loss that adds up to that of its batch
     (GHM) is not divided. Ignored anchors have label -1 for losses of class indices.
+
+    Deltas (B, A, K x D) are K boxes of each anchor, one a class: a positive's is that of its target's class.
 
     With ``torch.distributed`` initialised, the normaliser is the mean over all ranks, so that the gradient that DDP
     averages is that of one process on the whole batch. Mining is by rank.
@@ -126,6 +130,7 @@ class DenseCriterion(nn.Module):
         normalizer: Normalizer = "positives",
         class_weights: Tensor | ClassWeighting | None = None,
         background_weight: float | None = 1.0,
+        centreness_weights: bool = True,
         num_classes: int | None = None,
     ) -> None:
         """``num_classes``: K, which only a class loss with a state needs to be told."""
@@ -145,6 +150,7 @@ class DenseCriterion(nn.Module):
         self.normalizer = normalizer
         self.weighting: ClassWeighting | None = class_weights if isinstance(class_weights, str) else None
         self.background_weight = background_weight
+        self.centreness_weights = centreness_weights
         self.class_weights: Tensor | None
         given = class_weights if isinstance(class_weights, Tensor) else None
         self.register_buffer("class_weights", given, persistent=False)
@@ -162,7 +168,7 @@ class DenseCriterion(nn.Module):
         (B, G, ...) in pixels of the input."""
         boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
         matches = self.match(anchors, boxes, outputs, targets)
-        positives = _gather_positives(boxes, outputs.deltas, matches, targets)
+        positives = self._gather_positives(boxes, outputs, matches, targets)
         decoded = self.coder.decode(positives.anchors, positives.deltas) if self._needs_boxes else None
         quality = torch.ones_like(positives.anchors[:, 0])
         if decoded is not None and self.class_info.soft_targets:
@@ -175,6 +181,8 @@ class DenseCriterion(nn.Module):
         counted = self._mine(per_anchor, matches.state, positives, box + distribution)
         kept = counted[positives.image, positives.anchor].to(box.dtype)
         weights, centred = _by_centreness(outputs.centreness, positives, kept)
+        if not self.centreness_weights:
+            weights = torch.ones_like(weights)
         count = self._count(counted, kept, quality)
         share = self._share_of_images(positives.image, kept, len(counted)) / count.clamp(min=least_divisor())
         of_classes = torch.ones_like(share) if self.class_info.normalised else share
@@ -207,6 +215,17 @@ class DenseCriterion(nn.Module):
         return self.matcher(
             anchors, targets.boxes, targets.labels, ignore=targets.ignore, scores=scores, predictions=predictions
         )
+
+    def _gather_positives(
+        self, anchors: Tensor, outputs: DenseOutputs, matches: Matches, targets: Targets
+    ) -> Positives:
+        image, anchor = torch.nonzero(matches.state == 1, as_tuple=True)
+        target = matches.gt_index[image, anchor]
+        labels, predicted = targets.labels[image, target], outputs.deltas[image, anchor]
+        if predicted.shape[1] != self.coder.size:  # boxes of its own for every class: the target's counts
+            of_classes = predicted.view(len(labels), self._classes(outputs.logits), self.coder.size)
+            predicted = of_classes[torch.arange(len(labels), device=labels.device), labels]
+        return Positives(image, anchor, labels, anchors[anchor], targets.boxes[image, target], predicted)
 
     @property
     def _needs_boxes(self) -> bool:
@@ -326,16 +345,3 @@ def _by_centreness(logits: Tensor | None, positives: Positives, kept: Tensor) ->
     said = logits[positives.image, positives.anchor].unsqueeze(-1)
     losses = loss_functions.binary_cross_entropy(said, wanted.unsqueeze(-1), reduction="rows")
     return wanted * safe_ratio(count, total), losses
-
-
-def _gather_positives(anchors: Tensor, deltas: Tensor, matches: Matches, targets: Targets) -> Positives:
-    image, anchor = torch.nonzero(matches.state == 1, as_tuple=True)
-    target = matches.gt_index[image, anchor]
-    return Positives(
-        image=image,
-        anchor=anchor,
-        labels=targets.labels[image, target],
-        anchors=anchors[anchor],
-        targets=targets.boxes[image, target],
-        deltas=deltas[image, anchor],
-    )

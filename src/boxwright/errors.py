@@ -11,3 +11,11 @@ class DataError(BoxwrightError, ValueError):
 
 class RecipeError(BoxwrightError, ValueError):
     """A recipe, an option or a run folder that can't be used. The text names the key and the nearest valid one."""
+
+
+class MissingWeights(BoxwrightError):
+    """Pretrained weights that are published and can't be fetched from here."""
+
+
+class BoxwrightWarning(UserWarning):
+    """What the user should know and may go on with."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import detection
+from torchvision.ops import FrozenBatchNorm2d
 
 from boxwright.adapters.torchvision import convert
 from boxwright.errors import RecipeError
@@ -17,31 +18,52 @@ from boxwright.text import did_you_mean
 
 _COCO = detection.SSD300_VGG16_Weights.COCO_V1.meta["categories"]  # 91 names by id, "N/A" for those without objects
 
-# name -> how to build it, and the layer whose rows tell the number of columns, with the rows of a column
-_MODELS: dict[str, tuple[Callable[..., nn.Module], str, int]] = {
-    "ssd300_vgg16": (detection.ssd300_vgg16, "head.classification_head.module_list.0.weight", 4),
+
+class _Model(NamedTuple):
+    build: Callable[..., nn.Module]
+    layer: str
+    """Whose rows tell the number of columns."""
+    rows: int
+    """Of a column."""
+    eps: float = 1e-5
+    """Of its constant BatchNorms, as torchvision publishes it."""
+
+
+_MODELS = {
+    "ssd300_vgg16": _Model(detection.ssd300_vgg16, "head.classification_head.module_list.0.weight", 4),
+    "retinanet_resnet50_fpn": _Model(
+        detection.retinanet_resnet50_fpn, "head.classification_head.cls_logits.weight", 9, eps=0.0
+    ),
+    "fcos_resnet50_fpn": _Model(detection.fcos_resnet50_fpn, "head.classification_head.cls_logits.weight", 1),
+    "fasterrcnn_resnet50_fpn": _Model(
+        detection.fasterrcnn_resnet50_fpn, "roi_heads.box_predictor.cls_score.weight", 1, eps=0.0
+    ),
 }
+MODELS = tuple(_MODELS)
+"""Names that ``import_weights`` takes."""
 
 
 def import_weights(name: str, weights: str | Path, out: str | Path, classes: Sequence[str] = ()) -> Run:
     """A torchvision model's file of weights as a run folder, which predict, eval and ``bw.load`` take.
 
-    ``name``: ssd300_vgg16. ``classes``: the names without background; by default COCO's for a model of its 91 ids, of
-    which those without objects are called "unused 12" and so on, and "class 1" and so on for others. The file is never
-    unpickled blindly. Raises RecipeError for another model, a file that isn't its weights, names that are too many or
-    too few, and a folder that holds a run already.
+    ``name``: one of ``MODELS``. ``classes``: the names without background; by default COCO's for a model of its 91 ids,
+    of which those without objects are called "unused 12" and so on, and "class 1" and so on for others. The file is
+    never unpickled blindly. Raises RecipeError for another model, a file that isn't its weights, too many or too few
+    names, and a folder that holds a run already.
     """
     if name not in _MODELS:
         raise RecipeError(f"unknown torchvision model {name!r}{did_you_mean(name, _MODELS)}")
     run = Run(Path(out))
     if run.recipe_file.exists():
         raise RecipeError(f"{run.folder} holds a run already: name another folder with --out")
-    build, layer, rows = _MODELS[name]
+    known = _MODELS[name]
     state = _read(Path(weights))
-    if layer not in state:
-        raise RecipeError(f"{weights} holds no weights of torchvision's {name}: it has no {layer}")
-    columns = len(state[layer]) // rows
-    model = build(weights=None, weights_backbone=None, num_classes=columns)
+    if known.layer not in state:
+        raise RecipeError(f"{weights} holds no weights of torchvision's {name}: it has no {known.layer}")
+    columns = len(state[known.layer]) // known.rows
+    model = known.build(weights=None, weights_backbone=None, num_classes=columns)
+    if not any(key.endswith("num_batches_tracked") for key in state):
+        _freeze_batch_norm(model, known.eps)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -50,6 +72,14 @@ def import_weights(name: str, weights: str | Path, out: str | Path, classes: Seq
     detector.recipe = detector.recipe.replace(classes=_names(columns - 1, classes))
     run.keep(detector)
     return run
+
+
+def _freeze_batch_norm(model: nn.Module, eps: float) -> None:
+    """BatchNorms as those of torchvision's models that are built from published weights: constants, in place."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(parent, name, FrozenBatchNorm2d(child.num_features, eps=eps))
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -10,12 +10,12 @@ import torch
 from boxwright.data.dataset import DetectionDataset
 from boxwright.data.files import IMAGE_SUFFIXES
 from boxwright.errors import DataError
-from boxwright.models.detector import EVALUATION_SCORE, DenseDetector
+from boxwright.models.detector import EVALUATION_SCORE, Detector
 from boxwright.types import Detections
 
 
 def predict_dataset(
-    detector: DenseDetector,
+    detector: Detector,
     dataset: DetectionDataset,
     *,
     score: float = EVALUATION_SCORE,
@@ -38,7 +38,7 @@ def predict_dataset(
 
 
 def predict_files(
-    detector: DenseDetector, files: Iterable[Path], *, score: float | None = None
+    detector: Detector, files: Iterable[Path], *, score: float | None = None
 ) -> Iterator[tuple[Path, Detections | DataError]]:
     """Each file with its detections, or with what is wrong with it."""
     folded = detector.for_inference()

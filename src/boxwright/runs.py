@@ -15,7 +15,7 @@ from boxwright.errors import RecipeError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from boxwright.models.detector import DenseDetector
+    from boxwright.models.detector import Detector
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Run:
         """The page that shows the run."""
         return self.folder / "report.html"
 
-    def keep(self, detector: DenseDetector) -> None:
+    def keep(self, detector: Detector) -> None:
         """Write recipe.yaml and model.safetensors, which are enough to load the detector again."""
         from safetensors.torch import save
 
@@ -80,12 +80,12 @@ class Run:
         # Not save_file, whose file only its owner may read
         self.model_file.write_bytes(save(weights, metadata={"classes": json.dumps(detector.classes)}))
 
-    def load(self) -> DenseDetector:
+    def load(self) -> Detector:
         """The detector, ready for ``predict``."""
         return load(self.folder)
 
 
-def load(run_or_checkpoint: str | Path) -> DenseDetector:
+def load(run_or_checkpoint: str | Path) -> Detector:
     """The detector of a run folder, or of a model.safetensors or .ckpt beside its recipe.yaml, ready for ``predict``.
 
     Raises RecipeError where either file is missing, or they don't belong together.

@@ -7,8 +7,10 @@ Labels are 0..K-1; -1 pads a batch of targets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -25,6 +27,10 @@ class Targets(NamedTuple):
     def to(self, device: object, non_blocking: bool = False) -> Targets:
         """The same targets on another device."""
         return Targets(*(field.to(device, non_blocking=non_blocking) for field in self))  # type: ignore[call-overload]
+
+    def of_image(self, row: int) -> Targets:
+        """Those of one image, as a batch of one."""
+        return Targets(*(field[row : row + 1] for field in self))
 
 
 class Matches(NamedTuple):
@@ -47,6 +53,49 @@ class DenseOutputs(NamedTuple):
     """(B, A, D): boxes encoded against their anchors; D is 4, or 4 x bins for distributions."""
     centreness: Tensor | None = None
     """(B, A) logits of how central each anchor is in its object; None for heads that don't say."""
+
+    def of_image(self, row: int) -> DenseOutputs:
+        """Those of one image, as a batch of one."""
+        return DenseOutputs(*(None if field is None else field[row : row + 1] for field in self))  # type: ignore[arg-type]
+
+
+class RoIOutputs(NamedTuple):
+    """What the second stage predicts at R regions of interest, those of the first image first."""
+
+    logits: Tensor
+    """(R, K') with K' = K for sigmoid heads, K + 1 for softmax heads (background last)."""
+    deltas: Tensor
+    """(R, D) boxes encoded against their regions, or (R, K x D) with boxes of its own for every class."""
+
+    def by_image(self, counts: Sequence[int]) -> list[DenseOutputs]:
+        """Those of each image, which has so many regions, as dense outputs (1, n, ...)."""
+        pairs = zip(torch.split(self.logits, list(counts)), torch.split(self.deltas, list(counts)), strict=True)
+        return [DenseOutputs(logits.unsqueeze(0), deltas.unsqueeze(0)) for logits, deltas in pairs]
+
+
+class TwoStageOutputs(NamedTuple):
+    """What a two-stage detector predicts: everywhere, and then, once regions are chosen, there."""
+
+    rpn: DenseOutputs
+    """At every anchor; the one class is "object"."""
+    features: list[Tensor]
+    """Feature maps (B, C, H / stride, W / stride) that regions are pooled from, finest first."""
+    proposals: list[Tensor]
+    """(n, 4) of each image, without gradient, by falling objectness."""
+    rois: list[Tensor] | None = None
+    """(r, 4) of each image: the regions that the second stage was asked about."""
+    refined: RoIOutputs | None = None
+    """What it said."""
+
+    def of_image(self, row: int) -> TwoStageOutputs:
+        """Those of one image, as a batch of one."""
+        rois, refined = self.rois, self.refined
+        if rois is not None and refined is not None:
+            start = sum(len(boxes) for boxes in rois[:row])
+            places = slice(start, start + len(rois[row]))
+            rois, refined = [rois[row]], RoIOutputs(refined.logits[places], refined.deltas[places])
+        features = [x[row : row + 1] for x in self.features]
+        return TwoStageOutputs(self.rpn.of_image(row), features, [self.proposals[row]], rois, refined)
 
 
 class Detections(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from contextlib import suppress
 from typing import Any, Literal, Union, get_args, get_origin
 
 from boxwright.errors import RecipeError
@@ -12,9 +13,13 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
     """``value`` as ``hint``. Raises RecipeError where it can't be."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
-        if value is None:
+        if value is None and type(None) in get_args(hint):
             return None
-        return coerce(name, value, next(arg for arg in get_args(hint) if arg is not type(None)))
+        *others, last = (arg for arg in get_args(hint) if arg is not type(None))
+        for other in others:
+            with suppress(RecipeError):
+                return coerce(name, value, other)
+        return coerce(name, value, last)
     if origin is Literal:
         if value not in get_args(hint):
             raise RecipeError(f"Expected {name} to be one of {', '.join(get_args(hint))} but got {value!r}")

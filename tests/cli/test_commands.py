@@ -15,6 +15,7 @@ KEYS = {
     "voc07",
     "voc_area",
     "per_class",
+    "errors",
     *(f"AP{x}" for x in ("", 50, 75, "s", "m", "l")),
     *(f"AR{x}" for x in (1, 10, 100, "s", "m", "l")),
 }
@@ -58,6 +59,12 @@ def test_eval_agrees_with_itself_as_a_file(run: Path, digits: Path, tmp_path: Pa
     assert set(first) == KEYS
     targets = json.loads(files[2].read_text())
     assert {"images", "annotations", "categories"} <= targets.keys()
+    page = (run / "report.html").read_text()
+    assert f"boxwright train {digits} --recipe lite320 --set image_size=64" in page
+    assert f"boxwright eval {run} {digits} --split test" in page
+    assert "Trained on the 8 images of split train for 2 steps" in page
+    for title in ("Errors", "Confusions", "Curves of the classes", "A cross-section"):
+        assert f"<h2>{title}</h2>" in page
     assert (run / "report.html").stat().st_size > 10_000
 
 

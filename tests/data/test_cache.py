@@ -12,7 +12,7 @@ from boxwright.data import cache as module
 from boxwright.data import decode_image, read_dataset
 from boxwright.data.cache import ImageCache, free_memory
 from boxwright.data.loading import TrainingSet
-from boxwright.data.transforms import Augmentation
+from boxwright.data.transforms import Augmentation, InputSize
 from boxwright.demo_data import make_digits
 
 
@@ -35,7 +35,7 @@ def test_cache_keeps_what_fits_and_names_what_is_unreadable(digits: Path, tmp_pa
     assert done[-1] == 6
     assert cache.read(5).shape == (64, 64, 3)  # not kept, decoded again
     # A fault that wasn't met before the training does not end it
-    late = TrainingSet(ImageCache(dataset), range(6), 32, Augmentation("none", "none"))
+    late = TrainingSet(ImageCache(dataset), range(6), InputSize(32), Augmentation("none", "none"))
     assert [late[place].place for place in range(6)] == [0, 1, 3, 3, 4, 5]
 
 

@@ -14,7 +14,7 @@ from boxwright.data import read_dataset
 from boxwright.data.cache import ImageCache
 from boxwright.data.loading import Sample, TrainingSet, collate, ignore_ctrl_c
 from boxwright.data.sampling import EpochPlaces, Showing, encode
-from boxwright.data.transforms import Augmentation
+from boxwright.data.transforms import Augmentation, InputSize
 from boxwright.demo_data import make_digits
 from boxwright.errors import DataError
 
@@ -44,14 +44,14 @@ def test_targets_are_padded_to_the_most_of_the_batch() -> None:
 def test_augmentation_depends_on_seed_epoch_and_image_alone(digits: Path) -> None:
     cache = ImageCache(read_dataset(digits, "train"))
     cache.fill()
-    first = TrainingSet(cache, range(6), 64, Augmentation("light"), seed=1)
-    again = TrainingSet(ImageCache(cache.dataset), range(6), 64, Augmentation("light"), seed=1)
+    first = TrainingSet(cache, range(6), InputSize(64), Augmentation("light"), seed=1)
+    again = TrainingSet(ImageCache(cache.dataset), range(6), InputSize(64), Augmentation("light"), seed=1)
     np.testing.assert_array_equal(first[3].image, again[3].image)
     for other in (Showing(epoch=1, copy=0, place=3), Showing(epoch=0, copy=1, place=3)):
         shown = first[encode(other, 6)]
         assert (first[3].image != shown.image).any()
         assert shown.place == first[3].place == 3
-    other = TrainingSet(cache, range(6), 64, Augmentation("light"), seed=2)
+    other = TrainingSet(cache, range(6), InputSize(64), Augmentation("light"), seed=2)
     assert (first[3].image != other[3].image).any()
 
 
@@ -60,7 +60,7 @@ def test_a_set_of_which_nothing_can_be_read_is_named(digits: Path, tmp_path: Pat
     for file in (folder / "images" / "train").iterdir():
         file.write_bytes(b"")
     with pytest.raises(DataError, match="none of its images"):
-        TrainingSet(ImageCache(read_dataset(folder, "train")), range(6), 32, Augmentation("none", "none"))[1]
+        TrainingSet(ImageCache(read_dataset(folder, "train")), range(6), InputSize(32), Augmentation("none", "none"))[1]
 
 
 def test_ignored_boxes_keep_their_mark(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_ignored_boxes_keep_their_mark(tmp_path: Path) -> None:
         '{"id": 2, "image_id": 1, "category_id": 1, "bbox": [5, 5, 9, 9], "area": 81, "iscrowd": 0}]}'
     )
     dataset = read_dataset(tmp_path, "train")
-    item = TrainingSet(ImageCache(dataset), [0], 20, Augmentation("none", "none"))[0]
+    item = TrainingSet(ImageCache(dataset), [0], InputSize(20), Augmentation("none", "none"))[0]
     assert item.ignore.tolist() == [True, False]
     assert torch.equal(collate([item]).targets.ignore, torch.tensor([[True, False]]))
 
@@ -86,7 +86,7 @@ def test_workers_give_the_same_batches(digits: Path, start: str) -> None:
         pytest.skip(f"no {start} on this platform")
     cache = ImageCache(read_dataset(digits, "train"), shared=True)
     cache.fill()
-    images = TrainingSet(cache, range(6), 64, Augmentation("ssd"), seed=1)
+    images = TrainingSet(cache, range(6), InputSize(64), Augmentation("ssd"), seed=1)
     places = EpochPlaces(6, 1, batch_size=2)
     alone = list(DataLoader(images, batch_size=2, sampler=places, collate_fn=collate))
     loader = DataLoader(

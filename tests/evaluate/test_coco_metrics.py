@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from coco_scenes import Scene, assert_equal, make_scene, reference
 
-from boxwright.evaluate import detection_metrics, match_detections, matches
+from boxwright.evaluate import AREAS, detection_metrics, match_detections, overlaps
 from boxwright.evaluate.coco import _needed
 
 KINDS = {
@@ -55,7 +55,7 @@ def test_match_table_row_by_row(seed):
     table = match_detections(detections, targets, len(scene.classes))
     places = {(int(row)): place for place, row in enumerate(table.detection)}
     note_row = {note["id"]: row for row, note in enumerate(scene.truth["annotations"])}
-    areas = [list(bounds) for bounds in matches.AREAS.values()]
+    areas = [list(bounds) for bounds in AREAS.values()]
     for entry in filter(None, reference(scene).evalImgs):
         area = areas.index([float(bound) for bound in entry["aRng"]])
         for column, detection in enumerate(entry["dtIds"]):
@@ -182,7 +182,7 @@ def test_true_positives_needed_for_each_recall():
 def test_chunks_of_pairs_do_not_matter(monkeypatch):
     scene = make_scene(5, targets=15, detections=60)
     expected = metrics(scene)
-    monkeypatch.setattr(matches, "_PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr(overlaps, "_PAIRS_AT_ONCE", 7)
     found = metrics(scene)
     np.testing.assert_array_equal(list(found.numbers.values()), list(expected.numbers.values()))
     np.testing.assert_array_equal(found.matches.nearest, expected.matches.nearest)

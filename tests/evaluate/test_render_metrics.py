@@ -35,6 +35,8 @@ def test_every_number_protocol_class_and_warning_is_there(table, options):
         "[red]apple",
         "pear",
         "plum",
+        "localisation",
+        "false negative",
         "Warning: Scores start",
     ):
         assert word in shown
@@ -42,9 +44,19 @@ def test_every_number_protocol_class_and_warning_is_there(table, options):
 
 def test_plain_text_is_one_unwrapped_line_a_number(table):
     lines = text(table, width=40).splitlines()
-    assert len(lines) == 14 + 1 + 1 + 3 + len(table.warnings)
+    assert len(lines) == 14 + 1 + 1 + 3 + 1 + 1 + 8 + len(table.warnings)
     assert lines[0].startswith("AP ")
     assert lines[0].endswith(table.protocols["AP"])
     assert not any(set(line) & set("│┃─━\x1b") for line in lines)
     assert lines[16].split()[0] == "[red]apple"
     assert lines[5].split()[:2] == ["APl", "-"]
+    assert lines[20].split() == ["error", "AP50", "lost", "count"]
+    cost = table.errors["classification"]
+    assert lines[21].split() == ["classification", f"{cost.dap:.3f}", str(cost.count)]
+
+
+def test_without_iou_one_half_no_errors_are_shown():
+    scene = make_scene(0)
+    table = detection_metrics(*scene.columns(), scene.classes, iou_thresholds=[0.75])
+    assert "background" not in text(table)
+    assert table.to_json()["errors"] == {}

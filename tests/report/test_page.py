@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from boxwright.report import Picture, ReportData, write_report
-from boxwright.report.markup import Markup, bar, table, text
-from boxwright.report.page import _scaled
+from boxwright.evaluate import ERROR_TYPES
+from boxwright.report import ErrorRow, Picture, ReportData, write_report
+from boxwright.report.markup import Markup, bar, drawing, table, text
+from boxwright.report.pictures import _scaled
 
 VOID = {"meta", "img", "br", "link", "input"}
 NASTY = "<script>alert('x')</script> & \"quotes\""
@@ -80,10 +84,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Tree:
         protocols={"AP": f"COCO {NASTY}"},
         warnings=[NASTY],
         per_class={"cat": {"AP": 0.25, "AP50": 0.5, "targets": 9}, NASTY: {"AP": float("nan"), "targets": 0}},
-        precision_recall={"cat": ([1, 0.5], [0.5, 0.5]), NASTY: ([], [])},
+        curves={"cat": ([1, 0.5], [0.5, 0.5], [0.9, 0.8]), NASTY: ([], [], [])},
+        commands=[f"boxwright train {NASTY}"],
+        shown_score=0.3,
+        confusion=[[3, 1, 2], [0, 0, 1], [7, 0, 0]],
+        errors={name: ErrorRow(0.01, 12, 3) for name in (*ERROR_TYPES, "false_positive", "false_negative")},
         metrics_csv=log,
         pictures=[picture(f"a{NASTY}.jpg")],
         worst=[picture("b.jpg")],
+        best=[picture("c.jpg")],
         files={"Model": Path("runs/x/model.safetensors")},
     )
     path = write_report(folder / "deep" / "report.html", data)
@@ -110,7 +119,9 @@ def test_user_text_is_escaped_everywhere(page: Tree) -> None:
     "words",
     ["0.500", "0.750", "VOC07 mAP", "A sentence.", "8.25", "8, 16, 32", "peak learning rate", "1,234", "zero-area",
      "runs/x/model.safetensors", "2 objects, 1 found; 1 missed", "Losses", "Average precision on validation",
-     "Precision and recall at IoU 0.5", "Where it went wrong most", "w0.xml: small"],
+     "Precision and recall at IoU 0.5", "Where it went wrong most", "w0.xml: small", "Where it did best",
+     "F1 by score threshold", "right class, box too far off", "Detections from score 0.3 against the truth",
+     "boxwright train"],
 )  # fmt: skip
 def test_content_is_there(page: Tree, words: str) -> None:
     assert words in page.text.replace("\n", " ")
@@ -123,13 +134,13 @@ def test_findings_are_counted_errors_first(page: Tree) -> None:
 
 
 def test_pictures_are_pairs(page: Tree) -> None:
-    assert page.tags.count("img") == 4
+    assert page.tags.count("img") == 6
     assert ("alt", "b.jpg: truth") in page.attributes
     assert ("alt", "b.jpg: found") in page.attributes
 
 
 def test_same_data_same_bytes(tmp_path: Path) -> None:
-    data = ReportData("t", ["cat", "dog"], pictures=[picture("a")], precision_recall={"cat": ([1.0], [1.0])})
+    data = ReportData("t", ["cat", "dog"], pictures=[picture("a")], curves={"cat": ([1.0], [1.0], [0.5])})
     one, two = (write_report(tmp_path / f"{i}.html", data).read_bytes() for i in range(2))
     assert one == two
 
@@ -182,3 +193,19 @@ def test_table_escapes_head_and_cells() -> None:
 @pytest.mark.parametrize(("value", "width"), [(0.5, "50.0%"), (1.5, "100.0%"), (-1.0, "0.0%")])
 def test_bar(value: float, width: str) -> None:
     assert f"width:{width}" in bar(value)
+
+
+def test_bar_of_another_length() -> None:
+    assert "width:50.0%" in bar(0.01, 0.02)
+    assert ">0.010<" in bar(0.01, 0.02)
+
+
+@pytest.mark.parametrize("kind", ["png", "gif"])
+def test_a_drawing_is_on_the_page_byte_by_byte(kind: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (7, 5)).save(buffer, kind)
+    ((_, source), (_, width), (_, height), (_, alt)) = Tree(drawing(buffer.getvalue(), NASTY)).attributes
+    head, _, data = source.partition(",")
+    assert head == f"data:image/{kind};base64"
+    assert base64.b64decode(data) == buffer.getvalue()
+    assert (width, height, alt) == ("7", "5", NASTY)

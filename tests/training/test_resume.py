@@ -142,6 +142,9 @@ def test_resumed_after_an_epoch_and_longer(digits: Path, whole: Run, tmp_path: P
     assert "3 epochs instead of 1" in text
     assert read_position(run.last_checkpoint) == Position(3, 0, 15)
     assert bw.recipes.get_recipe(run.recipe_file).epochs == 3
+    started, resumed = json.loads(run.data_file.read_text())["origin"]["commands"]
+    assert started.startswith(f"boxwright train {digits} --recipe lite320 --set image_size=64")
+    assert resumed == f"boxwright train {digits} --resume {run.folder} --epochs 3"
 
 
 def test_a_finished_run_stays_as_it_is(digits: Path, whole: Run, tmp_path: Path) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import TextIO
 
-from boxwright.errors import BoxwrightError
+from boxwright.errors import BoxwrightError, BoxwrightWarning
+
+_show_others = warnings.showwarning
 
 
 def main() -> None:
     """Entry point. The user's errors are on stderr, with exit code 2; Ctrl-C is exit code 130."""
     from boxwright.cli.app import app
 
+    warnings.showwarning = _show_warning
     try:
         app()
     except BoxwrightError as error:
@@ -19,3 +24,18 @@ def main() -> None:
     except KeyboardInterrupt:
         print("boxwright: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Ours are for the user, who needs no line of code."""
+    if issubclass(category, BoxwrightWarning):
+        print(f"boxwright: warning: {message}", file=file or sys.stderr)
+    else:
+        _show_others(message, category, filename, lineno, file, line)

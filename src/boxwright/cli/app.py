@@ -10,6 +10,7 @@ from rich.console import Console
 
 from boxwright.cli.hardest import hardest
 from boxwright.cli.progress import bar
+from boxwright.cli.simulate import simulate
 from boxwright.errors import RecipeError
 
 app = typer.Typer(
@@ -237,7 +238,12 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")], settings: Se
 
 @import_app.command("torchvision")
 def import_torchvision(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="ssd300_vgg16.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="ssd300_vgg16, retinanet_resnet50_fpn, fcos_resnet50_fpn or fasterrcnn_resnet50_fpn."
+        ),
+    ],
     weights: Annotated[
         Path, typer.Argument(metavar="WEIGHTS.pth", help="A state_dict, as torchvision publishes them.")
     ],
@@ -298,3 +304,4 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 app.command()(hardest)
+app.command()(simulate)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from boxwright.data.cache import ImageCache
 from boxwright.data.dataset import NORMAL
 from boxwright.data.sampling import decode
-from boxwright.data.transforms import Augmentation
+from boxwright.data.transforms import FILL, Augmentation, InputSize
 from boxwright.errors import DataError
 from boxwright.types import Targets
 
@@ -24,7 +24,7 @@ class Sample(NamedTuple):
     """One network input with its targets, in numpy."""
 
     image: NDArray[np.uint8]
-    """(S, S, 3) RGB."""
+    """(H, W, 3) RGB."""
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
@@ -38,12 +38,14 @@ class Batch(NamedTuple):
     """What a step gets."""
 
     images: Tensor
-    """(B, 3, S, S) uint8 RGB, channels last in memory."""
+    """(B, 3, H, W) uint8 RGB, channels last in memory."""
     targets: Targets
     indices: Tensor
     """(B,) int64 places of the images in the data set."""
     sizes: Tensor
     """(B, 2) int64 (H, W) of the images that the inputs show."""
+    shown: Tensor | None = None
+    """(B, 2) int64 rows and columns of the inputs that show something, where some are padded on the right and below."""
 
 
 class TrainingSet(Dataset[Sample]):
@@ -58,7 +60,7 @@ class TrainingSet(Dataset[Sample]):
         self,
         cache: ImageCache,
         indices: Sequence[int],
-        size: int,
+        size: InputSize,
         augmentation: Augmentation,
         seed: int = 0,
     ) -> None:
@@ -89,10 +91,13 @@ class TrainingSet(Dataset[Sample]):
         raise DataError(f"{self.cache.dataset.root}: none of its images can be decoded")
 
 
-def collate(samples: Iterable[Sample]) -> Batch:
-    """Stack the images and pad the targets to the most that an image of the batch has; none at all is legal."""
+def collate(samples: Iterable[Sample], multiple: int = 1) -> Batch:
+    """Stack the images and pad the targets to the most that an image of the batch has; none at all is legal.
+
+    Smaller images are padded on the right and below to the largest, whose sides are rounded up to a ``multiple``.
+    """
     samples = list(samples)
-    images = torch.from_numpy(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2)
+    images, shown = _stack([sample.image for sample in samples], multiple)
     most = max(len(sample.labels) for sample in samples)
     boxes = np.zeros((len(samples), most, 4), np.float32)
     labels = np.full((len(samples), most), -1, np.int64)
@@ -102,7 +107,19 @@ def collate(samples: Iterable[Sample]) -> Batch:
         boxes[row, :count], labels[row, :count], ignore[row, :count] = sample.boxes, sample.labels, sample.ignore
     targets = Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(ignore))
     indices = torch.tensor([sample.place for sample in samples])
-    return Batch(images, targets, indices, torch.tensor([sample.size for sample in samples]))
+    return Batch(images, targets, indices, torch.tensor([sample.size for sample in samples]), shown)
+
+
+def _stack(images: list[NDArray[np.uint8]], multiple: int) -> tuple[Tensor, Tensor | None]:
+    """(B, 3, H, W), and the rows and columns (B, 2) that show something unless all do."""
+    shown = np.array([image.shape[:2] for image in images])
+    size = -(-shown.max(0) // multiple) * multiple
+    if (shown == size).all():
+        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), None
+    stacked = np.full((len(images), *size, 3), FILL, np.uint8)
+    for row, image in enumerate(images):
+        stacked[row, : image.shape[0], : image.shape[1]] = image
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2), torch.from_numpy(shown)
 
 
 def ignore_ctrl_c(worker: int) -> None:

@@ -1,7 +1,7 @@
 """Augmentation that chooses its window first and resamples once.
 
-A ``Frame`` is the rectangle of the image that the network's square input shows; it may reach beyond the image, which
-is filled with grey. Boxes are float xyxy throughout: in pixels of the image before, of the input after.
+A ``Frame`` is the rectangle of the image that the network's input shows; it may reach beyond the image, which is filled
+with grey. Boxes are float xyxy throughout: in pixels of the image before, of the input after.
 """
 
 from __future__ import annotations
@@ -17,40 +17,64 @@ from PIL import Image
 FILL = 114
 """Grey level of what lies outside the image."""
 
+_BATCH_MULTIPLE = 32  # as in torchvision
 _MIN_VISIBLE = 0.3  # a box keeps its place while this share of its area is in the frame
 _MIN_SIDE = 2.0  # pixels of the input; less can't be learnt
 _CROP_OVERLAPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # SSD (arXiv:1512.02325), section 2.2; None: the whole image
 
 
+Resize = Literal["squash", "pad", "shortest"]
+
+
+@dataclass(frozen=True)
+class InputSize:
+    """How large an image is shown to the network.
+
+    "squash": stretched to a square of ``side`` pixels; "pad": in the middle of one, with its aspect kept; "shortest":
+    with its aspect kept and a shorter side of ``side`` pixels, less where the longer would exceed ``longest``.
+    """
+
+    side: int
+    resize: Resize = "squash"
+    longest: int = 1333
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of a batch are multiples of, with padding to the right and below."""
+        return _BATCH_MULTIPLE if self.resize == "shortest" else 1
+
+    def whole(self, height: int, width: int) -> Frame:
+        """The frame that shows all of an image of this size."""
+        if self.resize == "squash":
+            return Frame(0, 0, width, height, (self.side, self.side))
+        if self.resize == "shortest":
+            scale = min(self.side / min(height, width), self.longest / max(height, width))
+            return Frame(0, 0, width, height, (max(1, int(height * scale)), max(1, int(width * scale))))
+        side = max(height, width)
+        x0, y0 = (width - side) / 2, (height - side) / 2
+        return Frame(x0, y0, x0 + side, y0 + side, (self.side, self.side))
+
+
 @dataclass(frozen=True)
 class Frame:
-    """The rectangle x0, y0, x1, y1 of an image (pixels) that fills a square input of side ``size``, mirrored or not."""
+    """The rectangle x0, y0, x1, y1 of an image (pixels) that fills an input of ``size`` (H, W), mirrored or not."""
 
     x0: float
     y0: float
     x1: float
     y1: float
-    size: int
+    size: tuple[int, int]
     mirror_x: bool = False
     mirror_y: bool = False
-
-    @classmethod
-    def whole(cls, height: int, width: int, size: int, resize: Literal["squash", "pad"] = "squash") -> Frame:
-        """All of an image: stretched to the square, or in its middle with the aspect kept."""
-        if resize == "squash":
-            return cls(0, 0, width, height, size)
-        side = max(height, width)
-        x0, y0 = (width - side) / 2, (height - side) / 2
-        return cls(x0, y0, x0 + side, y0 + side, size)
 
     def to_input(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Boxes (n, 4) in pixels of the image -> in pixels of the input."""
         scale, origin = self._map()
         moved = (boxes - origin) * scale
         if self.mirror_x:
-            moved[:, [0, 2]] = self.size - moved[:, [2, 0]]
+            moved[:, [0, 2]] = self.size[1] - moved[:, [2, 0]]
         if self.mirror_y:
-            moved[:, [1, 3]] = self.size - moved[:, [3, 1]]
+            moved[:, [1, 3]] = self.size[0] - moved[:, [3, 1]]
         return moved.astype(np.float32)
 
     def to_image(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -59,19 +83,20 @@ class Frame:
         return (boxes / scale + origin).astype(np.float32)
 
     def _map(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        scale = self.size / np.array([self.x1 - self.x0, self.y1 - self.y0], np.float64)
+        rows, columns = self.size
+        scale = np.array([columns / (self.x1 - self.x0), rows / (self.y1 - self.y0)], np.float64)
         return np.tile(scale, 2), np.tile(np.array([self.x0, self.y0], np.float64), 2)
 
 
 def resample(image: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
-    """The image (H, W, 3) as its frame shows it, (size, size, 3): one antialiased bilinear resize."""
+    """The image (H, W, 3) as its frame shows it, (*size, 3): one antialiased bilinear resize."""
     height, width = image.shape[:2]
-    size = frame.size
-    step_x, step_y = (frame.x1 - frame.x0) / size, (frame.y1 - frame.y0) / size
+    rows, columns = frame.size
+    step_x, step_y = (frame.x1 - frame.x0) / columns, (frame.y1 - frame.y0) / rows
     # Whole pixels of the input that lie in the image; the source rectangle follows them, so nothing shifts
-    left, right = _covered(frame.x0, step_x, width, size)
-    top, bottom = _covered(frame.y0, step_y, height, size)
-    out = np.full((size, size, 3), FILL, np.uint8)
+    left, right = _covered(frame.x0, step_x, width, columns)
+    top, bottom = _covered(frame.y0, step_y, height, rows)
+    out = np.full((rows, columns, 3), FILL, np.uint8)
     if right > left and bottom > top:
         source = (
             max(frame.x0 + left * step_x, 0.0),
@@ -105,22 +130,22 @@ class Augmentation:
 
     kind: Literal["none", "light", "ssd"] = "light"
     flip: Literal["none", "horizontal", "both"] = "horizontal"
-    resize: Literal["squash", "pad"] = "squash"
 
     def __call__(
-        self, image: NDArray[np.uint8], boxes: NDArray[np.float32], size: int, rng: np.random.Generator
+        self, image: NDArray[np.uint8], boxes: NDArray[np.float32], size: InputSize, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
-        """Image (H, W, 3), boxes (n, 4) -> input (size, size, 3), its boxes (m, 4), and which m stayed."""
+        """Image (H, W, 3), boxes (n, 4) -> input of that size, its boxes (m, 4), and which m stayed."""
         frame = self._frame(image.shape[:2], boxes, size, rng)
         shown = resample(image, frame)
         if self.kind != "none":
             shown = vary_light(shown, rng, strong=self.kind == "ssd")
-        moved, kept = keep_visible(frame.to_input(boxes), size, drop_hidden=self.kind != "none")
+        moved, kept = keep_visible(frame.to_input(boxes), frame.size, drop_hidden=self.kind != "none")
         return shown, moved, kept
 
-    def _frame(self, shape: tuple[int, ...], boxes: NDArray[np.float32], size: int, rng: np.random.Generator) -> Frame:
-        height, width = shape[:2]
-        whole = Frame.whole(height, width, size, self.resize)
+    def _frame(
+        self, shape: tuple[int, ...], boxes: NDArray[np.float32], size: InputSize, rng: np.random.Generator
+    ) -> Frame:
+        whole = size.whole(*shape[:2])
         window = (whole.x0, whole.y0, whole.x1, whole.y1)
         if self.kind == "light" and rng.random() < 0.8:
             window = _zoom(window, rng)
@@ -128,7 +153,7 @@ class Augmentation:
             window = _zoom_out(window, rng) if rng.random() < 0.5 else _iou_crop(window, boxes, rng)
         mirror_x = self.flip != "none" and rng.random() < 0.5
         mirror_y = self.flip == "both" and rng.random() < 0.5
-        return Frame(*window, size, mirror_x, mirror_y)
+        return Frame(*window, whole.size, mirror_x, mirror_y)
 
 
 Window = tuple[float, float, float, float]
@@ -197,14 +222,14 @@ def vary_light(image: NDArray[np.uint8], rng: np.random.Generator, *, strong: bo
 
 
 def keep_visible(
-    boxes: NDArray[np.float32], size: int, *, drop_hidden: bool = True
+    boxes: NDArray[np.float32], size: tuple[int, int], *, drop_hidden: bool = True
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Boxes (n, 4) clipped to the input, and the places of those that stay.
+    """Boxes (n, 4) clipped to an input of ``size`` (H, W), and the places of those that stay.
 
     ``drop_hidden``: less than 30 % visible or a side below 2 px is dropped. Boxes that are not finite go in any case.
     """
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        clipped = np.clip(boxes, 0, size)
+        clipped = np.clip(boxes, 0, np.array([*reversed(size)] * 2, boxes.dtype))
         sides = clipped[:, 2:] - clipped[:, :2]
         area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
         stays = np.isfinite(boxes).all(1) & (sides > 0).all(1)

@@ -1,19 +1,27 @@
 """Detection metrics: COCO and VOC protocols from one columnar match table. numpy only, torch is never imported."""
 
 from boxwright.evaluate.columns import DetectionColumns, TargetColumns, keep_best, to_detections, to_targets
+from boxwright.evaluate.confusion import confusion_matrix
+from boxwright.evaluate.error_types import ERROR_TYPES, ErrorCost, ErrorTable, error_costs, error_types
 from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_detections, overlapping_pairs
 from boxwright.evaluate.metrics import MetricsTable, OperatingPoint, detection_metrics
 from boxwright.evaluate.results import read_results, save_results, save_targets
 
 __all__ = [
     "AREAS",
+    "ERROR_TYPES",
     "IOU_THRESHOLDS",
     "DetectionColumns",
+    "ErrorCost",
+    "ErrorTable",
     "MatchTable",
     "MetricsTable",
     "OperatingPoint",
     "TargetColumns",
+    "confusion_matrix",
     "detection_metrics",
+    "error_costs",
+    "error_types",
     "keep_best",
     "match_detections",
     "overlapping_pairs",

@@ -34,14 +34,14 @@ def coco_scores(matches: MatchTable, max_detections: tuple[int, ...]) -> CocoSco
         hits, ignored = matches.true_positive[rows][within], matches.ignored[rows][within]
         positives = matches.positives[label]
         defined = positives > 0
-        precision[label] = np.where(defined, _average_precision(hits, ignored, positives), np.nan)
+        precision[label] = np.where(defined, average_precision(hits, ignored, positives), np.nan)
         for place, count in enumerate(max_detections):
             found = hits[rank[within] < count].sum(axis=0)
             recall[label, ..., place] = np.where(defined, found / np.maximum(positives, 1), np.nan)
     return CocoScores(precision, recall)
 
 
-def _average_precision(hits: Bools, ignored: Bools, positives: Ints) -> Floats:
+def average_precision(hits: Bools, ignored: Bools, positives: Ints) -> Floats:
     """(T, A) mean over 101 recalls of the greatest precision at that recall or beyond.
 
     Precision rises at true positives only, so the rows that are one at some threshold and range carry the curve.

@@ -28,6 +28,7 @@ from boxwright.evaluate.columns import (
     check_columns,
     rank_in_runs,
 )
+from boxwright.evaluate.overlaps import best_in_runs, meetings, overlap
 
 AREAS: dict[str, tuple[float, float]] = {
     "all": (0.0, 1e10),
@@ -39,8 +40,6 @@ AREAS: dict[str, tuple[float, float]] = {
 
 IOU_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
 
-_PAIRS_AT_ONCE = 50_000  # bounds the memory of the overlaps, and lets them stay in the cache
-
 
 @dataclass(frozen=True, slots=True)
 class MatchTable:
@@ -51,6 +50,8 @@ class MatchTable:
     image: Ints
     label: Ints
     score: Floats
+    xywh: Floats
+    """(N, 4)"""
     rank: Ints
     """(N,) place by score among the detections of its image and class; those from `max_detections` on match nothing."""
     true_positive: Bools
@@ -66,8 +67,10 @@ class MatchTable:
     crowd_overlap: Floats
     """(N,) greatest share of the detection's area inside one crowd box of its class."""
     targets: TargetColumns
+    counted: Bools
+    """(M, A) targets that are there to be found: no crowd, not difficult, and inside the range."""
     positives: Ints
-    """(K, A) counted targets."""
+    """(K, A) counted targets of each class."""
     class_rows: Ints
     """(K + 1,) rows of class k are class_rows[k]:class_rows[k + 1]."""
     iou_thresholds: tuple[float, ...]
@@ -76,6 +79,33 @@ class MatchTable:
     def rows(self, label: int) -> slice:
         """The rows of a class."""
         return slice(int(self.class_rows[label]), int(self.class_rows[label + 1]))
+
+    def has_threshold(self, iou: float) -> bool:
+        """Whether detections were matched at this IoU."""
+        return bool(np.isclose(self.iou_thresholds, iou, rtol=0, atol=1e-9).any())
+
+    def threshold(self, iou: float) -> int:
+        """The place of an IoU among the thresholds. Raises ValueError where it is none of them."""
+        if not self.has_threshold(iou):
+            raise ValueError(f"Expected an IoU of {self.iou_thresholds} but got {iou}")
+        return int(np.argmin(np.abs(np.array(self.iou_thresholds) - iou)))
+
+    def right(self, iou: float, score: float = -np.inf) -> Bools:
+        """(N,) detections from ``score`` up that took a counted target, in the range "all"."""
+        hit: Bools = self.true_positive[:, self.threshold(iou), 0]
+        return hit & (self.score >= score)
+
+    def wrong(self, iou: float, score: float = -np.inf) -> Bools:
+        """(N,) detections from ``score`` up that count and took nothing, in the range "all"."""
+        place = self.threshold(iou)
+        wrong: Bools = ~(self.true_positive[:, place, 0] | self.ignored[:, place, 0])
+        return wrong & (self.rank < self.max_detections) & (self.score >= score)
+
+    def not_found(self, iou: float, score: float = -np.inf) -> Bools:
+        """(M,) counted targets that no detection from ``score`` up took, in the range "all"."""
+        free: Bools = self.counted[:, 0].copy()
+        free[self.target[self.right(iou, score), self.threshold(iou)]] = False
+        return free
 
 
 class Pairs(NamedTuple):
@@ -129,6 +159,7 @@ def match_detections(
         image=chosen.image,
         label=chosen.label,
         score=chosen.score,
+        xywh=chosen.xywh,
         rank=rank,
         true_positive=true_positive,
         ignored=ignored,
@@ -137,6 +168,7 @@ def match_detections(
         nearest=nearest,
         crowd_overlap=crowd_overlap,
         targets=targets,
+        counted=counted,
         positives=positives,
         class_rows=np.searchsorted(chosen.label, np.arange(num_classes + 1)),
         iou_thresholds=thresholds,
@@ -165,48 +197,19 @@ def overlapping_pairs(
 
     ``boxes`` (N, 4) xywh. A group is what may match, an image or a class of it: ``group`` (N,), ``target_group`` (M,).
     """
-    by_group = np.argsort(target_group, kind="stable")
-    first = np.searchsorted(target_group[by_group], group, side="left")
-    counts = np.searchsorted(target_group[by_group], group, side="right") - first
     iou, crowd_overlap = np.zeros(len(group)), np.zeros(len(group))
     nearest = np.full(len(group), -1, np.int32)
     kept: list[Pairs] = []
-    for rows in _chunks(counts):
-        count = counts[rows]
-        starts = np.cumsum(count) - count
-        row = np.repeat(rows, count)
-        target = by_group[np.arange(len(row)) + np.repeat(first[rows] - starts, count)]
+    for rows, starts, row, target in meetings(group, target_group):
         crowd = targets.crowd[target]
-        overlap = _overlap(boxes[row], targets.xywh[target], crowd)
-        crowd_overlap[rows] = np.maximum.reduceat(np.where(crowd, overlap, 0.0), starts)
-        plain = np.where(crowd, 0.0, overlap)
-        iou[rows] = np.maximum.reduceat(plain, starts)
-        best = np.flatnonzero((plain > 0) & (plain == iou[row]))[::-1]
-        nearest[row[best]] = target[best]  # of repeated rows the last written stays: the first target
-        near = overlap >= min(threshold, 1 - 1e-10)
-        kept.append(Pairs(row, target, overlap).take(near))
+        share = overlap(boxes[row], targets.xywh[target], crowd)
+        crowd_overlap[rows] = np.maximum.reduceat(np.where(crowd, share, 0.0), starts)
+        iou[rows], nearest[rows] = best_in_runs(np.where(crowd, 0.0, share), target, starts)
+        near = share >= min(threshold, 1 - 1e-10)
+        kept.append(Pairs(row, target, share).take(near))
     if not kept:
         kept.append(Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)))
     return Pairs(*map(np.concatenate, zip(*kept, strict=True))), iou, nearest, crowd_overlap
-
-
-def _chunks(counts: Ints) -> Iterator[Ints]:
-    """Rows that have a target to look at, in runs of about `_PAIRS_AT_ONCE` pairs."""
-    rows = np.flatnonzero(counts)
-    if len(rows):
-        part = np.cumsum(counts[rows]) // _PAIRS_AT_ONCE
-        yield from np.split(rows, np.flatnonzero(np.diff(part)) + 1)
-
-
-def _overlap(boxes: Floats, others: Floats, crowd: Bools) -> Floats:
-    """(P,) IoU, or intersection / area of the box where `crowd`. The order of operations is the reference's."""
-    low = np.maximum(boxes[:, :2], others[:, :2])
-    sides = np.maximum(np.minimum(boxes[:, :2] + boxes[:, 2:], others[:, :2] + others[:, 2:]) - low, 0.0)
-    intersection = sides[:, 0] * sides[:, 1]
-    area = boxes[:, 2] * boxes[:, 3]
-    union = np.where(crowd, area, area + others[:, 2] * others[:, 3] - intersection)
-    overlap: Floats = np.divide(intersection, union, out=np.zeros(len(boxes)), where=intersection > 0)
-    return overlap
 
 
 def _choose(

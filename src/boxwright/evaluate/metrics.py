@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from boxwright.evaluate.coco import CocoScores, coco_scores
 from boxwright.evaluate.columns import DetectionColumns, Floats, TargetColumns, to_detections, to_targets
+from boxwright.evaluate.error_types import ErrorCost, error_costs, error_types
 from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_detections
 from boxwright.evaluate.voc import voc_scores
 
@@ -58,10 +60,18 @@ class MetricsTable:
         """The fourteen numbers by name, in the order of the fields."""
         return {number.name: getattr(self, number.name) for number in fields(self) if number.name in self.protocols}
 
+    @cached_property
+    def errors(self) -> dict[str, ErrorCost]:
+        """AP50 lost to each kind of error, see `error_costs`; empty where 0.5 isn't among the IoU thresholds."""
+        if not self.matches.has_threshold(0.5):
+            return {}
+        return error_costs(self.matches, error_types(self.matches))
+
     def to_json(self) -> dict[str, Any]:
-        """The numbers and `per_class`, with None for what isn't defined."""
+        """The numbers, `per_class` and `errors`, with None for what isn't defined."""
         per_class = {name: _without_nan(values) for name, values in self.per_class.items()}
-        return {**_without_nan(self.numbers), "per_class": per_class}
+        errors = {name: {**_without_nan({"dAP": cost.dap}), "count": cost.count} for name, cost in self.errors.items()}
+        return {**_without_nan(self.numbers), "per_class": per_class, "errors": errors}
 
     def precision_recall(self, name: str, iou: float = 0.5) -> tuple[Floats, Floats, Floats]:
         """Precision, recall and score (n,) each by falling score, over the detections of a class that count (COCO).
@@ -71,9 +81,7 @@ class MetricsTable:
         """
         if name not in self.classes:
             raise ValueError(f"Expected one of the classes {', '.join(self.classes)} but got {name!r}")
-        threshold, label = _threshold(self.matches.iou_thresholds, iou), self.classes.index(name)
-        if threshold is None:
-            raise ValueError(f"Expected an IoU of {self.matches.iou_thresholds} but got {iou}")
+        threshold, label = self.matches.threshold(iou), self.classes.index(name)
         rows, table = self.matches.rows(label), self.matches
         counted = ~table.ignored[rows, threshold, 0] & (table.rank[rows] < table.max_detections)
         found = np.cumsum(table.true_positive[rows, threshold, 0][counted])
@@ -149,11 +157,10 @@ def detection_metrics(
 def _numbers(matches: MatchTable, ranks: tuple[int, ...]) -> tuple[dict[str, float], dict[str, Any]]:
     """The fourteen numbers, and the columns (K,) of the table by class."""
     coco, voc = coco_scores(matches, ranks), voc_scores(matches)
-    thresholds = matches.iou_thresholds
     columns = {
         "AP": coco.precision[:, :, 0].mean(axis=1),
-        "AP50": _at(coco, thresholds, 0.5),
-        "AP75": _at(coco, thresholds, 0.75),
+        "AP50": _at(coco, matches, 0.5),
+        "AP75": _at(coco, matches, 0.75),
         "AR100": coco.recall[:, :, 0, 2].mean(axis=1),
         "voc07": voc.voc07,
         "voc_area": voc.area,
@@ -167,14 +174,10 @@ def _numbers(matches: MatchTable, ranks: tuple[int, ...]) -> tuple[dict[str, flo
     return {name: _mean(value) for name, value in values.items()}, columns
 
 
-def _at(coco: CocoScores, thresholds: tuple[float, ...], iou: float) -> Floats:
-    place = _threshold(thresholds, iou)
-    return np.full(len(coco.precision), np.nan) if place is None else coco.precision[:, place, 0]
-
-
-def _threshold(thresholds: tuple[float, ...], iou: float) -> int | None:
-    places = np.flatnonzero(np.isclose(thresholds, iou, rtol=0, atol=1e-9))
-    return int(places[0]) if len(places) else None
+def _at(coco: CocoScores, matches: MatchTable, iou: float) -> Floats:
+    if not matches.has_threshold(iou):
+        return np.full(len(coco.precision), np.nan)
+    return coco.precision[:, matches.threshold(iou), 0]
 
 
 def _mean(values: Floats) -> float:

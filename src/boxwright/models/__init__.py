@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from boxwright import losses
 from boxwright.choices import resolve_choice
 from boxwright.coding import BoxCoder
-from boxwright.errors import RecipeError
+from boxwright.errors import BoxwrightWarning, MissingWeights, RecipeError
 from boxwright.models.backbones import has_depthwise, replace_batch_norm
-from boxwright.models.detector import DenseDetector, Network
+from boxwright.models.dense import DenseDetector
+from boxwright.models.detector import Detector, Network
+from boxwright.models.faster_rcnn import TwoStageDetector, build_faster_rcnn
 from boxwright.models.lite import build_lite
 from boxwright.models.retinanet import build_retinanet
 from boxwright.models.ssd import build_ssd
@@ -21,7 +24,8 @@ from boxwright.models.tiny import build_tiny
 from boxwright.models.unitbox import build_unitbox
 from boxwright.recipes import Recipe, get_recipe, list_recipes
 
-_BUILDERS: dict[str, Callable[[Recipe, int, BoxCoder, bool], Network]] = {
+_BUILDERS: dict[str, Callable[[Recipe, int, BoxCoder, bool | str], Network]] = {
+    "faster-rcnn": build_faster_rcnn,
     "lite320": build_lite,
     "retinanet": build_retinanet,
     "ssd300": build_ssd,
@@ -31,7 +35,15 @@ _BUILDERS: dict[str, Callable[[Recipe, int, BoxCoder, bool], Network]] = {
     "unitbox": build_unitbox,
 }
 
-__all__ = ["DenseDetector", "build_criterion", "build_detector", "create_detector", "list_detectors"]
+__all__ = [
+    "DenseDetector",
+    "Detector",
+    "TwoStageDetector",
+    "build_criterion",
+    "build_detector",
+    "create_detector",
+    "list_detectors",
+]
 
 
 def list_detectors() -> list[str]:
@@ -39,7 +51,7 @@ def list_detectors() -> list[str]:
     return list_recipes()
 
 
-def create_detector(name: str, num_classes: int, **options: Any) -> DenseDetector:
+def create_detector(name: str, num_classes: int, **options: Any) -> Detector:
     """A detector of ``num_classes`` foreground classes. Options are recipe keys; unknown ones raise RecipeError."""
     recipe = get_recipe(name, **options)
     if not recipe.classes:
@@ -49,23 +61,44 @@ def create_detector(name: str, num_classes: int, **options: Any) -> DenseDetecto
     return build_detector(recipe)
 
 
-def build_detector(recipe: Recipe, *, pretrained: bool | None = None) -> DenseDetector:
-    """The detector of a recipe whose classes are known; ``pretrained`` False where weights are loaded afterwards."""
+def build_detector(recipe: Recipe, *, pretrained: bool | None = None) -> Detector:
+    """The detector of a recipe whose classes are known; ``pretrained`` False where weights are loaded afterwards.
+
+    Where the backbone's weights are published but can't be fetched, a BoxwrightWarning says so, and the detector has a
+    recipe that learns all from scratch. Raises RecipeError where the recipe's parts don't go together.
+    """
+    try:
+        return _build(recipe, recipe.pretrained if pretrained is None else pretrained)
+    except MissingWeights as error:
+        scratch = recipe.from_scratch()
+        changed = ", ".join(
+            f"{key}={value}" for key, value in scratch.to_dict().items() if value != recipe.to_dict()[key]
+        )
+        warnings.warn(
+            f"{error}: all is learnt from scratch ({changed}), which takes many more images and epochs. Set "
+            "pretrained=FILE to start from weights of your own, or backbone=tf_efficientnet_lite0, whose weights "
+            "install with boxwright",
+            BoxwrightWarning,
+            stacklevel=2,
+        )
+        return _build(scratch, False)
+
+
+def _build(recipe: Recipe, pretrained: bool | str) -> Detector:
     softmax = losses.info(_required(recipe, "class_loss")).kind == "softmax"
     try:
         coder: BoxCoder = _required(recipe, "coder")()
     except ValueError as error:  # an option out of range
         raise RecipeError(str(error)) from None
     build = _BUILDERS[recipe.detector]
-    network = build(
-        recipe, len(recipe.classes) + softmax, coder, recipe.pretrained if pretrained is None else pretrained
-    )
+    network = build(recipe, len(recipe.classes) + softmax, coder, pretrained)
     if recipe.norm_mode == "group":
         replace_batch_norm(network.net)
     # In float32 on processors the backward pass of plain convolutions is faster with contiguous channels, that of
     # depthwise ones slower
     memory_format = torch.channels_last if has_depthwise(network.net) else torch.contiguous_format
-    return DenseDetector(network, coder, recipe, softmax=softmax).lay_out(memory_format)
+    kind = TwoStageDetector if recipe.detector == "faster-rcnn" else DenseDetector
+    return kind(network, coder, recipe, softmax=softmax).lay_out(memory_format)
 
 
 def _required(recipe: Recipe, kind: str) -> Any:

@@ -6,15 +6,17 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import timm
 import torch
+from timm.models import load_state_dict
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from boxwright.errors import RecipeError
+from boxwright.errors import MissingWeights, RecipeError
 from boxwright.models.weights import lite0_weights
 from boxwright.text import did_you_mean
 
@@ -43,8 +45,9 @@ class Backbone(nn.Module):
     BatchNorm statistics of the rest follow the data, "eval" keeps them as loaded, "frozen" keeps scale and shift too;
     for "group" see ``replace_batch_norm``, which is for whole networks.
 
-    Raises RecipeError for a name that timm does not have, a model without feature maps, a stride it does not give,
-    and pretrained weights that can't be had.
+    ``pretrained``: the published weights, or those in a file. Raises RecipeError for a name that timm does not have, a
+    model without feature maps, a stride it does not give, and a file that can't be used, MissingWeights where the
+    published weights can't be fetched.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class Backbone(nn.Module):
         name: str,
         strides: Sequence[int],
         *,
-        pretrained: bool = True,
+        pretrained: bool | str = True,
         freeze: int = 0,
         freeze_depthwise: int = 0,
         norm_mode: NormMode = "train",
@@ -64,7 +67,7 @@ class Backbone(nn.Module):
         _cut(self.body, self.maps[-1])
         self.mean, self.std = _normalization(name)
         if pretrained:
-            load_pretrained(self.body, name)
+            load_pretrained(self.body, name, pretrained if isinstance(pretrained, str) else None)
         self.norm_mode = norm_mode
         self._freeze(maps, freeze)
         self._freeze_depthwise(freeze_depthwise)
@@ -211,21 +214,41 @@ def _normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (tuple(config.mean), tuple(config.std)) if config else ((0.5,) * 3, (0.5,) * 3)
 
 
-def load_pretrained(body: nn.Module, name: str, *, features_only: bool = True) -> None:
-    """Give ``body`` the weights of a timm model that it has names of. Raises RecipeError where they can't be had."""
+def load_pretrained(body: nn.Module, name: str, file: str | None = None, *, features_only: bool = True) -> None:
+    """Give ``body`` the weights of a timm model that it has names of: those in a file, or the published ones.
+
+    ``file``: a state dict of the model under timm's names (torchvision's of ResNets are the same), as .safetensors or
+    as a .pth, which is never unpickled blindly. Raises RecipeError where it can't be used, and MissingWeights where the
+    published ones can't be fetched.
+    """
     own = body.state_dict()
-    if name == "tf_efficientnet_lite0":
+    if name == "tf_efficientnet_lite0" and file is None:
         body.load_state_dict({key: value for key, value in lite0_weights().items() if key in own})
         return
+    if file is not None and not Path(file).is_file():
+        raise RecipeError(f"no file of pretrained weights at {file}")
+    overlay = {} if file is None else {"file": file}
     try:
-        source = timm.create_model(name, pretrained=True, features_only=features_only).state_dict()
-    except Exception as error:  # the hub's client raises whatever its network stack raises
+        source = timm.create_model(
+            name, pretrained=True, features_only=features_only, pretrained_cfg_overlay=overlay
+        ).state_dict()
+        known = None if file is None else {_fingerprint(value) for value in load_state_dict(file).values()}
+    except Exception as error:  # the hub's client raises whatever its network stack raises, and so do readers of files
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RecipeError(
-            f"can't get pretrained weights of {name!r} ({reason}); set pretrained=false and freeze=0 to start from "
-            "scratch, or take backbone tf_efficientnet_lite0, whose weights install with boxwright"
-        ) from None
-    body.load_state_dict({key: value for key, value in source.items() if key in own})
+        if file is not None:
+            raise RecipeError(f"{file} holds no weights of {name!r}: {reason}") from None
+        raise MissingWeights(f"can't get pretrained weights of {name!r} ({reason})") from None
+    used = {key: value for key, value in source.items() if key in own}
+    if known is not None:  # timm passes over what a file lacks
+        lacking = [key for key, value in used.items() if value.ndim >= 2 and _fingerprint(value) not in known]
+        if lacking:
+            raise RecipeError(f"{file} holds no weights of {name!r}: it lacks {lacking[0]}")
+    body.load_state_dict(used)
+
+
+def _fingerprint(weights: Tensor) -> tuple[int, float]:
+    """Equal for equal weights, whatever their name and shape."""
+    return weights.numel(), weights.double().sum().item()
 
 
 @torch.no_grad()

@@ -1,11 +1,12 @@
-"""A dense detector: network, anchors and coder, and the way from people's images to boxes on them."""
+"""What all detectors share: from people's images to network input, and from raw outputs to boxes on them."""
 
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -20,9 +21,9 @@ from boxwright.coding import BoxCoder
 from boxwright.data.images import decode_image
 from boxwright.data.transforms import Frame, resample
 from boxwright.models.backbones import fold_batch_norm
-from boxwright.nms import NmsKind, suppress, vote_boxes
+from boxwright.nms import NmsKind
 from boxwright.recipes import Recipe
-from boxwright.types import DenseOutputs, Detections
+from boxwright.types import Detections
 
 EVALUATION_SCORE = 0.001
 """Lowest score that counts in evaluation: average precision needs the whole curve."""
@@ -30,37 +31,64 @@ EVALUATION_SCORE = 0.001
 ImageLike = Any  # torch (3, H, W), numpy (H, W, 3), PIL image or path
 
 
+_KEPT_SIZES = 64  # sizes of inputs whose anchors are kept
+
+
 class Network(NamedTuple):
     """What a detector's builder gives."""
 
     net: nn.Module
-    """(B, 3, S, S) -> logits (B, A, K'), deltas (B, A, D), and centreness (B, A) where it says so."""
+    """(B, 3, H, W) -> what the detector makes its raw outputs of."""
     spec: AnchorSpec
     mean: Sequence[float]
     """Of the input in 0..1, by channel, as the backbone's weights expect it; a recipe may say otherwise."""
     std: Sequence[float]
 
 
-class DenseDetector(nn.Module):
-    """A network that scores K classes and codes a box at every anchor of a square input.
+class Detector(nn.Module, ABC):
+    """What all detectors share: the way from people's images to network input, and back to boxes on them.
 
-    ``forward`` takes network input and gives raw outputs; ``predict`` takes people's images and gives detections.
+    ``forward`` takes network input and gives raw outputs, ``detect`` makes detections of these; ``predict`` takes
+    people's images and gives detections.
     """
 
     anchors: Anchors
+    """Those of a square input of the recipe's ``image_size``."""
 
     def __init__(self, network: Network, coder: BoxCoder, recipe: Recipe, *, softmax: bool = False) -> None:
         """``softmax``: the last logit is the background."""
         super().__init__()
         self.net = network.net
+        self.spec = network.spec
         self.coder = coder
         self.recipe = recipe
         self.softmax = softmax
         self.memory_format = torch.contiguous_format
         self.anchors = make_anchors(network.spec, recipe.image_size)
+        self._other_anchors: dict[tuple[int, int], Anchors] = {}
         mean, std = recipe.mean or network.mean, recipe.std or network.std
         self.register_buffer("_mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @abstractmethod
+    def forward(self, images: Tensor, shown: Tensor | None = None) -> Any:
+        """Normalised input (B, 3, H, W) -> raw outputs.
+
+        ``shown``: the first (B, 2) rows and columns are the image, what lies beyond is padding; None: all is.
+        """
+
+    @abstractmethod
+    def detect(
+        self,
+        outputs: Any,
+        *,
+        size: tuple[int, int] | None = None,
+        shown: Tensor | None = None,
+        score: float = EVALUATION_SCORE,
+        nms: NmsKind | None = None,
+    ) -> list[Detections]:
+        """Raw outputs of inputs of ``size`` (H, W; None: the recipe's square) -> the detections of each input, in its
+        pixels, within what is ``shown``, of a score above ``score``."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -72,64 +100,38 @@ class DenseDetector(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def forward(self, images: Tensor) -> DenseOutputs:
-        """Normalised input (B, 3, S, S) -> logits (B, A, K or K + 1), deltas (B, A, D), centreness (B, A) or None."""
-        return DenseOutputs(*self.net(images))
+    def anchors_of(self, size: tuple[int, int]) -> Anchors:
+        """The anchors of an input of this size (H, W)."""
+        if size == (self.recipe.image_size, self.recipe.image_size):
+            return self.anchors
+        if size not in self._other_anchors:
+            if len(self._other_anchors) >= _KEPT_SIZES:
+                self._other_anchors.clear()
+            self._other_anchors[size] = make_anchors(self.spec, size).to(self.device)
+        return self._other_anchors[size]
 
-    def _apply(self, fn: Any, recurse: bool = True) -> DenseDetector:
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.anchors = self.anchors.to(self.device)
+        self._other_anchors.clear()
         return self
 
-    def lay_out(self, memory_format: torch.memory_format) -> DenseDetector:
+    def lay_out(self, memory_format: torch.memory_format) -> Self:
         """Weights and inputs in this memory format: a matter of speed alone."""
         self.memory_format = memory_format
         return self.to(memory_format=memory_format)
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) uint8 or float in 0..255 -> network input, in the network's memory format."""
-        mean, std = self.get_buffer("_mean"), self.get_buffer("_std")
-        return ((images.float() - mean) / std).contiguous(memory_format=self.memory_format)
+    def normalize(self, images: Tensor, shown: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) uint8 or float in 0..255 -> network input, in the network's memory format.
 
-    @torch.no_grad()
-    def detect(
-        self, outputs: DenseOutputs, *, score: float = EVALUATION_SCORE, nms: NmsKind | None = None
-    ) -> list[Detections]:
-        """Raw outputs -> the detections of each input, in its pixels, of a score above ``score``.
-
-        With centre-ness a score is the geometric mean of it and the class's: the order is that of FCOS's product
-        (arXiv:1904.01355, section 3.3), the scale that of a score alone.
+        It is 0, the mean colour, beyond the ``shown`` (B, 2) rows and columns; None: all shows something.
         """
-        logits = outputs.logits.float()
-        scores = logits.softmax(-1)[..., :-1] if self.softmax else logits.sigmoid()
-        if outputs.centreness is not None:
-            scores = (scores * outputs.centreness.float().sigmoid().unsqueeze(-1)).sqrt()
-        return [
-            self._detect_one(s, d, score, nms or self.recipe.nms) for s, d in zip(scores, outputs.deltas, strict=True)
-        ]
-
-    def _detect_one(self, scores: Tensor, deltas: Tensor, least: float, kind: NmsKind) -> Detections:
-        best, anchor, labels = self._candidates(scores, least)
-        boxes = self.coder.decode(self.anchors.boxes[anchor], deltas[anchor].float())
-        boxes = clip_boxes(boxes, (self.recipe.image_size, self.recipe.image_size))
-        threshold, agnostic = self.recipe.nms_threshold, self.recipe.nms_agnostic
-        keep, left = suppress(boxes, best, labels, threshold, kind, least_score=least, agnostic=agnostic)
-        keep, left = keep[: self.recipe.max_detections], left[: self.recipe.max_detections]
-        found = boxes[keep]
-        if self.recipe.vote:
-            found = vote_boxes(found, labels[keep], boxes, best, labels, self.recipe.vote)
-        return Detections(found, left, labels[keep])
-
-    def _candidates(self, scores: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores, anchors and labels (n,) of the best pairs of an anchor and a class, which go into NMS."""
-        columns = scores.shape[1]
-        if self.recipe.candidates_per == "class":
-            best, anchor = scores.topk(min(self.recipe.candidates, len(scores)), dim=0)
-            best, flat = best.flatten(), (anchor * columns + torch.arange(columns, device=anchor.device)).flatten()
-        else:
-            best, flat = scores.flatten().topk(min(self.recipe.candidates, scores.numel()))
-        best, flat = best[best > least], flat[best > least]
-        return best, flat // columns, flat % columns
+        mean, std = self.get_buffer("_mean"), self.get_buffer("_std")
+        x = (images.float() - mean) / std
+        if shown is not None:
+            rows, columns = (torch.arange(side, device=x.device) for side in x.shape[-2:])
+            x = x * ((rows < shown[:, :1])[:, None, :, None] & (columns < shown[:, 1:])[:, None, None, :])
+        return x.contiguous(memory_format=self.memory_format)
 
     @torch.inference_mode()
     def predict(self, images: Any, score: float | None = None, nms: NmsKind | None = None) -> list[Detections]:
@@ -148,19 +150,23 @@ class DenseDetector(nn.Module):
 
     def _predict_one(self, image: NDArray[Any], score: float | None, nms: NmsKind | None) -> Detections:
         height, width = image.shape[:2]
-        side = self.recipe.image_size
-        frame = Frame.whole(height, width, side, self.recipe.resize)
+        frame = self.recipe.input_size.whole(height, width)
         if self.recipe.antialias:
             batch = torch.from_numpy(resample(np.round(image).astype(np.uint8), frame)).permute(2, 0, 1)[None]
         else:
             exact = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-            batch = F.interpolate(exact, size=(side, side), mode="bilinear", align_corners=False)
-        batch = batch.to(self.device)
+            batch = F.interpolate(exact, size=frame.size, mode="bilinear", align_corners=False)
+        multiple = self.recipe.input_size.multiple
+        below, right = (-side % multiple for side in frame.size)
+        inputs = F.pad(self.normalize(batch.to(self.device)), (0, right, 0, below))
+        shown = torch.tensor([frame.size]) if below or right else None
+        outputs = self(inputs.contiguous(memory_format=self.memory_format), shown)
         least = self.recipe.score if score is None else score
-        found = self.detect(self(self.normalize(batch)), score=least, nms=nms)[0]
+        size = (inputs.shape[2], inputs.shape[3])
+        found = self.detect(outputs, size=size, shown=shown, score=least, nms=nms)[0]
         return to_image(found, frame, (height, width))
 
-    def for_inference(self) -> DenseDetector:
+    def for_inference(self) -> Self:
         """A copy whose BatchNorm is folded into its convolutions: the same detections, sooner."""
         folded = copy.deepcopy(self).eval().requires_grad_(False)
         fold_batch_norm(folded.net)

@@ -75,7 +75,7 @@ def _tower(width: int, bias: Tensor) -> nn.Sequential:
     return nn.Sequential(_separable(width, width), output)
 
 
-def build_lite(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
+def build_lite(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of several shapes a cell."""
     if not recipe.anchors.startswith("squares"):
         raise RecipeError(f"lite320 has one anchor a cell, squares: its anchors can't be {recipe.anchors}")

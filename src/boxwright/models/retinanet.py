@@ -51,7 +51,7 @@ class RetinaNet(nn.Module):
         return logits, deltas
 
 
-def build_retinanet(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
+def build_retinanet(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of other maps, and a backbone without maps of strides 8,
     16 and 32."""
     spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)()  # type: ignore[misc]

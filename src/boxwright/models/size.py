@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from boxwright.models import build_detector
+from boxwright.models import TwoStageDetector, build_detector
 from boxwright.recipes import Recipe
 
 _CLASSES = 80  # COCO's, where a recipe names none
@@ -20,7 +20,8 @@ class NetworkSize(NamedTuple):
     learning: int
     """Parameters that training changes."""
     multiply_adds: int
-    """Of the forward pass of one image, in convolutions and matrix products."""
+    """Of the forward pass of one image, in convolutions and matrix products, and of as many regions as the recipe has
+    proposals."""
     anchors: int
     classes: int
 
@@ -33,7 +34,10 @@ def network_size(recipe: Recipe) -> NetworkSize:
         detector = build_detector(recipe, pretrained=False).eval()
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        detector(torch.zeros(1, 3, recipe.image_size, recipe.image_size))
+        outputs = detector(torch.zeros(1, 3, recipe.image_size, recipe.image_size))
+        if isinstance(detector, TwoStageDetector):
+            everywhere = outputs.features[0].new_tensor([[0.0, 0.0, recipe.image_size, recipe.image_size]])
+            detector.refine(outputs.features, [everywhere.expand(recipe.proposals, 4)])
     parameters = list(detector.parameters())
     return NetworkSize(
         parameters=sum(p.numel() for p in parameters),

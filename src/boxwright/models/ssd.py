@@ -137,7 +137,7 @@ def first_logits(columns: int, classes: int) -> Tensor:
     return starting_logits(columns, classes) if columns == classes else torch.zeros(columns)
 
 
-def build_ssd(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
+def build_ssd(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for another input size than the detector's, anchors of other maps,
     and a backbone whose maps don't have VGG16's cells."""
     variant = _VARIANTS[recipe.detector]

@@ -1,4 +1,4 @@
-"""The supervision of a recipe: its parts put together, and tried before anything is trained."""
+"""The supervision of a recipe: its parts put together, tried before anything is trained, and applied to a batch."""
 
 from __future__ import annotations
 
@@ -10,21 +10,59 @@ from torch import Tensor
 
 from boxwright import losses
 from boxwright.anchors import AnchorSpec, make_anchors
-from boxwright.choices import resolve_choice
-from boxwright.criterion import DenseCriterion
+from boxwright.choices import parse_choice, resolve_choice
+from boxwright.criterion import DenseCriterion, Losses
 from boxwright.errors import RecipeError
 from boxwright.losses import ClassWeighting
+from boxwright.models.detector import Detector
+from boxwright.models.faster_rcnn import TwoStageDetector
 from boxwright.recipes import Recipe
-from boxwright.types import DenseOutputs, Targets
+from boxwright.two_stage import TwoStageCriterion
+from boxwright.types import DenseOutputs, Targets, TwoStageOutputs
 
 
-def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriterion:
+def supervise(
+    detector: Detector,
+    criterion: DenseCriterion | TwoStageCriterion,
+    images: Tensor,
+    targets: Targets,
+    shown: Tensor | None = None,
+) -> tuple[Losses, DenseOutputs | TwoStageOutputs]:
+    """The losses of a batch, and the raw outputs that they are of: one forward pass.
+
+    ``images`` (B, 3, H, W) in 0..255, of which the ``shown`` (B, 2) rows and columns show something; targets in pixels
+    of these. Models never see the targets: of two stages, the criterion selects the regions that the second refines.
+    """
+    outputs = detector(detector.normalize(images, shown), shown)
+    if isinstance(criterion, TwoStageCriterion) and isinstance(detector, TwoStageDetector):
+        rois = criterion.select(outputs.proposals, targets)
+        outputs = outputs._replace(rois=rois, refined=detector.refine(outputs.features, rois))
+    return criterion(detector.anchors_of((images.shape[2], images.shape[3])), outputs, targets), outputs
+
+
+def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriterion | TwoStageCriterion:
     """The supervision of a recipe; ``counts`` (K,) boxes of each class are what class weights of the data go by.
 
     Raises RecipeError where its parts don't go together, or an option is out of range.
     """
+    classes = len(recipe.classes)
+    shared = {"class_weights": _class_weights(recipe, counts), "background_weight": recipe.background_weight}
+    criterion = _build_stage(recipe, classes, "", **shared)
+    if recipe.detector != "faster-rcnn":
+        return criterion
+    if parse_choice("matcher", recipe.matcher)[0] != "iou":
+        raise RecipeError(f"the regions of faster-rcnn lie on no grid: its matcher can't be {recipe.matcher}")
+    try:
+        return TwoStageCriterion(_build_stage(recipe, 1, "rpn_"), criterion)
+    except RecipeError as error:
+        raise RecipeError(f"first stage (rpn_...): {error}") from None
+
+
+def _build_stage(recipe: Recipe, classes: int, prefix: str, **weights: Any) -> DenseCriterion:
+    """The criterion of the keys that start with ``prefix``, tried on one object."""
     parts: dict[str, Any] = {
-        name: resolve_choice(name, getattr(recipe, name)) for name in ("matcher", "miner", "class_loss", "box_loss")
+        name: resolve_choice(name, getattr(recipe, prefix + name))
+        for name in ("matcher", "miner", "class_loss", "box_loss")
     }
     if parts["box_loss"].func is losses.mpdiou_loss:  # its unit is the input's size
         parts["box_loss"] = partial(
@@ -35,15 +73,15 @@ def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriter
     try:
         criterion = DenseCriterion(
             **parts,
-            coder=resolve_choice("coder", recipe.coder)(),  # type: ignore[misc]
-            box_weight=recipe.box_weight,
+            **weights,
+            coder=resolve_choice("coder", getattr(recipe, f"{prefix}coder"))(),  # type: ignore[misc]
+            box_weight=getattr(recipe, f"{prefix}box_weight"),
             distribution_weight=recipe.distribution_weight,
-            normalizer=recipe.normalizer,
-            class_weights=_class_weights(recipe, counts),
-            background_weight=recipe.background_weight,
-            num_classes=len(recipe.classes),
+            normalizer=getattr(recipe, f"{prefix}normalizer"),
+            centreness_weights=recipe.centreness_weights,
+            num_classes=classes,
         )
-        _try(criterion, len(recipe.classes))
+        _try(criterion, classes)
     except ValueError as error:
         raise RecipeError(str(error)) from None
     return criterion

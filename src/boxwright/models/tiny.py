@@ -33,7 +33,7 @@ class TinyNet(nn.Module):
         return logits, deltas
 
 
-def build_tiny(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
+def build_tiny(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of other maps."""
     spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)()  # type: ignore[misc]
     if [level.stride for level in spec.levels] != list(recipe.strides):

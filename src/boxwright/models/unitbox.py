@@ -4,16 +4,18 @@ The distances are penalised together, by -ln IoU. The network is that of FCOS (T
 section 3 and figure 2), which does the same on a feature pyramid: two towers with the same weights on every map, and
 centre-ness beside the distances where the recipe asks for it. UnitBox itself has one map, of VGG16. The distances are
 exponentials, as in the FCOS paper but without a factor for each map, which is in the coder's unit: the IoU is never 0
-where it should be learnt, as it is for UnitBox's and torchvision's ReLU that gives a box without a side.
+where it should be learnt, as it is for UnitBox's and torchvision's ReLU, an option, that gives a box without a side.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from boxwright.anchors import AnchorSpec
 from boxwright.choices import resolve_choice
 from boxwright.coding import MAX_LOG_SCALE, BoxCoder, DistanceCoder
 from boxwright.errors import RecipeError
@@ -27,25 +29,28 @@ _GROUP = 8  # channels of each GroupNorm group (arXiv:1803.08494): at FCOS's wid
 
 
 class UnitBoxHead(nn.Module):
-    """Maps (B, width, H, W) -> logits (B, A, K'), distances (B, A, 4) above 0 and, if asked for, centre-ness (B, A).
+    """Maps (B, width, H, W) -> logits (B, A, K'), distances (B, A, 4) and, if asked for, centre-ness (B, A).
 
     Cells are in level-row-column order. ``logits`` (K',) and ``distances`` (4,): where the outputs start. A distance is
-    at most 1000 / 16, without gradient beyond.
+    an exponential of at most 1000 / 16, without gradient beyond, or what a ReLU leaves.
     """
 
-    def __init__(self, width: int, logits: Tensor, distances: Tensor, *, centreness: bool) -> None:
+    def __init__(
+        self, width: int, logits: Tensor, distances: Tensor, *, centreness: bool, kind: Literal["exp", "relu"] = "exp"
+    ) -> None:
         super().__init__()
         self.columns = len(logits)
+        self.kind = kind
         self.classes, self.sides = normed_tower(width), normed_tower(width)
         self.logits = output_layer(width, logits, side=3)
-        self.distances = output_layer(width, distances.log(), side=3)
+        self.distances = output_layer(width, distances.log() if kind == "exp" else distances, side=3)
         self.centreness = output_layer(width, torch.zeros(1), side=3) if centreness else None
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, ...]:
         sides = [self.sides(x) for x in maps]
         logits = torch.cat([rows(self.logits(self.classes(x)), self.columns) for x in maps], 1)
-        logs = torch.cat([rows(self.distances(x), 4) for x in sides], 1)
-        outputs = logits, logs.clamp(max=MAX_LOG_SCALE).exp()
+        distances = torch.cat([rows(self.distances(x), 4) for x in sides], 1)
+        outputs = logits, distances.clamp(max=MAX_LOG_SCALE).exp() if self.kind == "exp" else distances.relu()
         if self.centreness is None:
             return outputs
         return *outputs, torch.cat([self.centreness(x).flatten(1) for x in sides], 1)
@@ -64,12 +69,11 @@ def normed_tower(width: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def build_unitbox(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool) -> Network:
+def build_unitbox(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of several shapes a cell, a coder of anything but
     distances in units of the anchors, a width that isn't a multiple of 8, and a backbone without maps of strides 8, 16
     and 32."""
-    if not recipe.anchors.startswith("squares"):
-        raise RecipeError(f"unitbox has one anchor a cell, squares: its anchors can't be {recipe.anchors}")
+    spec = _one_square_a_cell(recipe)
     if not isinstance(coder, DistanceCoder) or coder.unit is None:
         raise RecipeError(f"unitbox predicts distances in units of its anchors: its coder can't be {recipe.coder}")
     if recipe.width % _GROUP:
@@ -77,9 +81,23 @@ def build_unitbox(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: boo
     backbone = make_backbone(recipe, BACKBONE_STRIDES, pretrained)
     like_anchor = torch.full((4,), 0.5 / coder.unit)
     head = UnitBoxHead(
-        recipe.width, starting_logits(columns, len(recipe.classes)), like_anchor, centreness=recipe.centreness
+        recipe.width,
+        starting_logits(columns, len(recipe.classes)),
+        like_anchor,
+        centreness=recipe.centreness,
+        kind=recipe.distances,
     )
     fpn = FPN([m.channels for m in backbone.maps], recipe.width)
-    spec = resolve_choice("anchors", recipe.anchors)(strides=recipe.strides)  # type: ignore[misc]
     net = nn.Sequential(OrderedDict(backbone=backbone, fpn=fpn, head=head))
     return Network(net, spec, backbone.mean, backbone.std)
+
+
+def _one_square_a_cell(recipe: Recipe) -> AnchorSpec:
+    strides = {"strides": recipe.strides} if recipe.anchors.startswith("squares") else {}
+    spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)(**strides)  # type: ignore[misc]
+    shapes = [level.shapes for level in spec.levels]
+    if [level.stride for level in spec.levels] != list(recipe.strides) or any(
+        len(of_cell) != 1 or of_cell[0][0] != of_cell[0][1] for of_cell in shapes
+    ):
+        raise RecipeError(f"unitbox has one anchor a cell, squares: its anchors can't be {recipe.anchors}")
+    return spec

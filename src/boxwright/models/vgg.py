@@ -24,13 +24,14 @@ class VGG16(nn.Module):
     """The maps of strides 8 (conv4_3), 16 (conv5_3) and 32 (after pool5), those asked for, finest first.
 
     ``features`` is numbered as in torchvision and timm, whose ImageNet weights fit. ``freeze``: the first blocks get no
-    gradient. Raises RecipeError for other strides, more than 5 frozen blocks, and weights that can't be had.
+    gradient. Raises RecipeError for other strides, more than 5 frozen blocks and a file of weights that can't be used,
+    MissingWeights where the published ones can't be fetched.
     """
 
     mean = (0.485, 0.456, 0.406)
     std = (0.229, 0.224, 0.225)
 
-    def __init__(self, strides: Sequence[int], *, pretrained: bool = True, freeze: int = 0) -> None:
+    def __init__(self, strides: Sequence[int], *, pretrained: bool | str = True, freeze: int = 0) -> None:
         super().__init__()
         if not set(strides) <= _MAPS.keys() or not 0 <= freeze <= len(_BLOCKS):
             raise RecipeError(
@@ -48,7 +49,8 @@ class VGG16(nn.Module):
             layers.append(nn.MaxPool2d(2, ceil_mode=block == _ROUNDS_UP))
         self.features = nn.Sequential(*layers)
         if pretrained:
-            load_pretrained(self, "vgg16", features_only=False)
+            file = pretrained if isinstance(pretrained, str) else None
+            load_pretrained(self, "vgg16", file, features_only=False)
         self.features[: self._ends[freeze - 1] if freeze else 0].requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -63,7 +65,7 @@ class VGG16(nn.Module):
         return maps
 
 
-def make_backbone(recipe: Recipe, strides: Sequence[int], pretrained: bool) -> VGG16 | Backbone:
+def make_backbone(recipe: Recipe, strides: Sequence[int], pretrained: bool | str) -> VGG16 | Backbone:
     """The recipe's backbone, with the maps of these strides."""
     if recipe.backbone == "vgg16":
         return VGG16(strides, pretrained=pretrained, freeze=recipe.freeze)

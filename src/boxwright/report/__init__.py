@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boxwright.report.content import Picture, ReportData
+from boxwright.report.content import ErrorRow, Picture, ReportData
 from boxwright.report.page import write_report
 
-__all__ = ["Picture", "ReportData", "write_report"]
+__all__ = ["ErrorRow", "Picture", "ReportData", "write_report"]

@@ -10,6 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+ClassCurve = tuple[ArrayLike, ArrayLike, ArrayLike]
+"""Precision, recall and score (n,) by falling score, at IoU 0.5; recall is NaN where the class has no objects."""
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """A kind of error in the error analysis."""
+
+    dap: float
+    """AP50 lost to it."""
+    count: int
+    """Of all detections, or of all targets."""
+    shown: int
+    """Where detections below the shown score are left out."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -37,6 +52,8 @@ class ReportData:
     """One line: versions, processor, commit."""
     summary: str = ""
     """A sentence or two under the title."""
+    commands: Sequence[str] = ()
+    """Command lines that make the run and its results again."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """How it was trained: "images", "steps", "minutes" ... -> value, shown in this order."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -51,12 +68,21 @@ class ReportData:
     """Name of a metric -> the protocol that it follows, shown beside the number."""
     warnings: Sequence[str] = ()
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Class -> AP, AP50, AP75 ... and targets, the number of objects."""
-    precision_recall: Mapping[str, tuple[ArrayLike, ArrayLike]] = field(default_factory=dict)
-    """Class -> precision and recall (n,) by falling score, at IoU 0.5."""
+    """Class -> AP, AP50, AP75 ... and targets, the number of objects; F1 and score, the best F1 and where it is."""
+    curves: Mapping[str, ClassCurve] = field(default_factory=dict)
+    """By class."""
+    shown_score: float | None = None
+    """Detections from it up are in the pictures and the confusion matrix."""
+    confusion: ArrayLike | None = None
+    """(K + 1, K + 1) counts at IoU 0.5, a row a true class, a column a detected one; background, and what wasn't
+    detected, last."""
+    errors: Mapping[str, ErrorRow] = field(default_factory=dict)
+    """By kind: classification, localisation, both, duplicate, background, missed, false_positive, false_negative."""
     metrics_csv: Path | None = None
     """Log of the training, see `history.read_history`."""
-    pictures: Sequence[Picture] = ()
     worst: Sequence[Picture] = ()
+    best: Sequence[Picture] = ()
+    pictures: Sequence[Picture] = ()
+    """Of the whole split, evenly chosen."""
     files: Mapping[str, Path | str] = field(default_factory=dict)
     """"Model", "Predictions" ... -> where it lies."""

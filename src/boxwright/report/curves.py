@@ -11,22 +11,22 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from boxwright.drawing import class_colour
 from boxwright.report.history import Series
 
-_PAGE = "#010203"  # stands for the page's text colour, and is replaced by it
+PAGE = "#010203"
+"""Stands for the page's text colour, and is replaced by it."""
 _MAX_POINTS = 300
-_MAX_LINES = 10  # classes drawn in a colour of their own
-_SETTINGS: dict[Any, Any] = {
+SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,
-    "axes.edgecolor": _PAGE,
-    "axes.labelcolor": _PAGE,
-    "text.color": _PAGE,
-    "xtick.color": _PAGE,
-    "ytick.color": _PAGE,
+    "axes.edgecolor": PAGE,
+    "axes.labelcolor": PAGE,
+    "text.color": PAGE,
+    "xtick.color": PAGE,
+    "ytick.color": PAGE,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
@@ -34,23 +34,26 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
-def series_svg(series: Mapping[str, Series], name: str, x_label: str, y_label: str, *, smooth: bool = False) -> str:
+def series_svg(
+    series: Mapping[str, Series], name: str, x_label: str, y_label: str, *, smooth: bool = False, log: bool = False
+) -> str:
     """Lines over steps or epochs; ``smooth``, for losses, lays a running mean over the pale raw line.
 
-    ``name`` is a word that no other figure of the page has.
+    ``name`` is a word that no other figure of the page has; ``log`` scales y by powers of ten.
     """
-    with mpl.rc_context(_SETTINGS):
-        figure, axes = _figure(x_label, y_label)
+    with mpl.rc_context(SETTINGS):
+        figure, axes = new_figure(x_label, y_label)
+        axes.set_yscale("log" if log else "linear")
         colours = {term: line_colour(i) for i, term in enumerate(dict.fromkeys(map(_term, series)))}
         for label, (x, y) in series.items():
             xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
             colour = colours[_term(label)]
             style = "--" if smooth and _term(label) != label else "-"
             if smooth and len(ys) >= 20:
-                axes.plot(*_thin(xs, ys), color=colour, alpha=0.25, linewidth=0.8)
+                axes.plot(*thin(xs, ys), color=colour, alpha=0.25, linewidth=0.8)
                 ys = _running_mean(ys)
             axes.plot(
-                *_thin(xs, ys),
+                *thin(xs, ys),
                 color=colour,
                 linewidth=1.8,
                 linestyle=style,
@@ -60,29 +63,7 @@ def series_svg(series: Mapping[str, Series], name: str, x_label: str, y_label: s
         _legend(axes)
         if smooth:
             axes.set_ylim(bottom=0, top=_top([y for _, y in series.values()]))
-        return _svg(figure, name)
-
-
-def precision_recall_svg(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], name: str) -> str:
-    """Precision over recall of each class, at IoU 0.5; of more than ten classes pale lines and their mean in bold."""
-    with mpl.rc_context(_SETTINGS):
-        figure, axes = _figure("recall", "precision")
-        grid = np.linspace(0, 1, 101)
-        envelopes = []
-        many = len(curves) > _MAX_LINES
-        for i, (label, (precision, recall)) in enumerate(curves.items()):
-            xs, ys = _closed(np.asarray(precision, dtype=np.float64), np.asarray(recall, dtype=np.float64))
-            envelopes.append(_envelope(xs, ys, grid))
-            style = {"color": _PAGE, "alpha": 0.15} if many else {"color": line_colour(i), "label": label}
-            axes.plot(*_thin(xs, ys), linewidth=1 if many else 1.8, **style)
-        if many:
-            axes.plot(
-                grid, np.mean(envelopes, axis=0), color=line_colour(0), linewidth=2.2, label="mean of the classes"
-            )
-        axes.set_xlim(0, 1.01)
-        axes.set_ylim(0, 1.03)
-        _legend(axes)
-        return _svg(figure, name)
+        return to_svg(figure, name)
 
 
 def line_colour(label: int) -> str:
@@ -97,12 +78,13 @@ def line_colour(label: int) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _figure(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+def new_figure(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    """An empty plot of the size that all have."""
     figure = Figure(figsize=(4.8, 3.4), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    axes.grid(color=_PAGE, alpha=0.12, linewidth=0.6)
+    axes.grid(color=PAGE, alpha=0.12, linewidth=0.6)
     return figure, axes
 
 
@@ -115,10 +97,16 @@ def _legend(axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         # a name that starts with an underscore would be hidden by matplotlib, a dollar would start mathematics
-        axes.legend(handles, [label.replace("$", r"\$") for label in labels], fontsize=9, loc="best")
+        axes.legend(
+            handles,
+            [label.replace("$", r"\$") for label in labels],
+            fontsize=9,
+            loc="best",
+            ncols=1 + (len(labels) > 4),
+        )
 
 
-def _thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """At most 300 points, evenly chosen, first and last among them."""
     if len(x) > _MAX_POINTS:
         keep = np.linspace(0, len(x) - 1, _MAX_POINTS).round().astype(int)
@@ -142,7 +130,7 @@ def _top(values: Sequence[Sequence[float]]) -> float:
     return float(max(1.15 * np.quantile(every, 0.99), 1e-6))
 
 
-def _closed(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+def closed(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     """Recall and precision, begun at recall 0 and ended by a drop to 0 where recall ends. Without detections: empty."""
     keep = np.isfinite(precision) & np.isfinite(recall)
     precision, recall = precision[keep], recall[keep]
@@ -151,13 +139,14 @@ def _closed(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> tupl
     return np.concatenate([[0.0], recall, recall[-1:]]), np.concatenate([precision[:1], precision, [0.0]])
 
 
-def _envelope(x: NDArray[np.float64], y: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[np.float64]:
+def envelope(x: NDArray[np.float64], y: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[np.float64]:
     """The best precision at each recall of the grid or beyond it; 0 where that recall isn't reached."""
     best = np.append(np.maximum.accumulate(y[::-1])[::-1], 0.0)
     return best[np.searchsorted(x, grid, side="left")]
 
 
-def _svg(figure: Figure, name: str) -> str:
+def to_svg(figure: Figure, name: str) -> str:
+    """The figure as it stands on the page; ``name`` keeps its ids apart from those of the others."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -166,4 +155,4 @@ def _svg(figure: Figure, name: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)  # HTML needs none
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)  # ids are unique on the page
-    return text.replace(_PAGE, "currentColor")
+    return text.replace(PAGE, "currentColor")

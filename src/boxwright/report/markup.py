@@ -84,9 +84,23 @@ def image(picture: Image.Image, alt: str) -> Markup:
     return Markup(f'<img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" alt="{text(alt)}">')
 
 
-def bar(value: float) -> Markup:
-    """A small bar for a share of 1, with the number beside it."""
+def drawing(data: bytes, alt: str) -> Markup:
+    """A PNG or GIF file as a data URI, without another compression."""
+    with Image.open(io.BytesIO(data)) as opened:
+        (width, height), kind = opened.size, str(opened.format).lower()
+    encoded = base64.b64encode(data).decode("ascii")
+    return Markup(f'<img src="data:image/{kind};base64,{encoded}" width="{width}" height="{height}" alt="{text(alt)}">')
+
+
+def figures(plots: Iterable[tuple[str, str]]) -> Markup:
+    """Plots, each an SVG under its title, side by side where there is room."""
+    each = "".join(f"<figure><figcaption>{text(title)}</figcaption>{svg}</figure>" for title, svg in plots)
+    return Markup(f'<div class="curves">{each}</div>' if each else "")
+
+
+def bar(value: float, longest: float = 1.0) -> Markup:
+    """A small bar for a value from 0 to ``longest``, with the number beside it."""
     if isnan(value):
         return Markup('<span class="bar"><span>–</span></span>')
-    share = 100 * min(max(value, 0.0), 1.0)
+    share = 100 * min(max(value / longest, 0.0), 1.0)
     return Markup(f'<span class="bar"><span>{value:.3f}</span><i><b style="width:{share:.1f}%"></b></i></span>')

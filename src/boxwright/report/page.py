@@ -9,17 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from boxwright.drawing import draw_detections
-from boxwright.report.content import Picture, ReportData
-from boxwright.report.curves import precision_recall_svg, series_svg
+from boxwright.report.class_curves import class_curves
+from boxwright.report.confusion import confusion
+from boxwright.report.content import ReportData
+from boxwright.report.curves import series_svg
+from boxwright.report.errors import errors
 from boxwright.report.history import read_history
-from boxwright.report.markup import Markup, bar, details, document, image, section, table, text
+from boxwright.report.markup import Markup, bar, details, document, figures, section, table, text
+from boxwright.report.pictures import pictures
 
 _HEADLINE = ("AP", "AP50", "AP75", "voc07")
-_TITLES = {"voc07": "VOC07 mAP", "voc_area": "VOC area mAP", "targets": "objects"}
-_PICTURE_SIZE = (520, 400)  # width and height that each of a pair fits into, pixels
+_TITLES = {
+    "voc07": "VOC07 mAP",
+    "voc_area": "VOC area mAP",
+    "targets": "objects",
+    "F1": "best F1",
+    "score": "at score",
+}
 
 
 def write_report(path: Path, data: ReportData) -> Path:
@@ -27,9 +34,13 @@ def write_report(path: Path, data: ReportData) -> Path:
     sections = (
         _results(data),
         _classes(data),
+        section("Errors", errors(data.errors, data.shown_score)),
+        section("Confusions", _confusion(data)),
+        section("Curves of the classes", class_curves(data.curves, _ap50(data), data.shown_score)),
         _curves(data),
-        section("Predictions beside the truth", _pictures(data.pictures, data.classes)),
-        section("Where it went wrong most", _pictures(data.worst, data.classes)),
+        section("Where it went wrong most", pictures(data.worst, data.classes)),
+        section("Where it did best", pictures(data.best, data.classes)),
+        section("A cross-section", pictures(data.pictures, data.classes)),
         _training(data),
         _data(data),
         section("Files", table(("", ""), data.files.items(), "fk") if data.files else Markup()),
@@ -62,7 +73,11 @@ def _results(data: ReportData) -> Markup:
 def _classes(data: ReportData) -> Markup:
     if not data.per_class:
         return Markup()
-    names = [name for name in ("AP", "AP50", "AP75", "targets") if any(name in row for row in data.per_class.values())]
+    names = [
+        name
+        for name in ("AP", "AP50", "AP75", "F1", "score", "targets")
+        if any(name in row for row in data.per_class.values())
+    ]
     rows = [
         (
             label,
@@ -93,55 +108,36 @@ def _curves(data: ReportData) -> Markup:
         plots.append(("Losses", series_svg(history.losses, "loss", "step", "loss", smooth=True)))
     if history and history.scores:
         plots.append(("Average precision on validation", series_svg(history.scores, "score", "epoch", "AP")))
-    if data.precision_recall:
-        plots.append(("Precision and recall at IoU 0.5", precision_recall_svg(data.precision_recall, "pr")))
-    figures = "".join(f"<figure><figcaption>{text(title)}</figcaption>{svg}</figure>" for title, svg in plots)
-    return section("Curves", f'<div class="curves">{figures}</div>' if figures else "")
+    return section("Curves of the training", figures(plots))
 
 
-def _pictures(pictures: Sequence[Picture], classes: Sequence[str]) -> Markup:
-    if not pictures:
-        return Markup()
-    figures = "".join(_picture(picture, classes) for picture in pictures)
-    return Markup(
-        f'<p class="dim">Left the truth, right what the model found.</p><div class="pictures">{figures}</div>'
-    )
+def _ap50(data: ReportData) -> dict[str, float]:
+    return {name: row["AP50"] for name, row in data.per_class.items() if "AP50" in row}
 
 
-def _picture(picture: Picture, classes: Sequence[str]) -> str:
-    pixels, scale = _scaled(picture.image)
-    truth, found = _boxes(picture.target_boxes) * scale, _boxes(picture.boxes) * scale
-    left = draw_detections(pixels, truth, picture.target_labels, None, classes)
-    right = draw_detections(pixels, found, picture.labels, picture.scores, classes)
-    counts = f"{len(truth)} {'object' if len(truth) == 1 else 'objects'}, {len(found)} found"
-    caption = f"<b>{text(picture.name)}</b> {text(counts)}" + (f"; {text(picture.note)}" if picture.note else "")
-    panels = image(left, f"{picture.name}: truth") + image(right, f"{picture.name}: found")
-    return f"<figure><div>{panels}</div><figcaption>{caption}</figcaption></figure>"
-
-
-def _boxes(boxes: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-
-
-def _scaled(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], Any]:
-    """The image fitted into its place on the page, and the factors of (x, y, x, y) that lead there."""
-    height, width = pixels.shape[:2]
-    factor = min(_PICTURE_SIZE[0] / width, _PICTURE_SIZE[1] / height)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    resized = np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
-    return resized, np.array([size[0] / width, size[1] / height] * 2)
+def _confusion(data: ReportData) -> Markup:
+    return Markup() if data.confusion is None else confusion(data.confusion, data.classes, data.shown_score)
 
 
 def _training(data: ReportData) -> Markup:
     facts = table(("", ""), data.training.items(), "ft") if data.training else ""
     rows = [(key, value, data.recipe_notes.get(key, "")) for key, value in data.recipe.items()]
     recipe = details(f"Recipe: all {len(rows)} keys", table(("key", "value", ""), rows, "ktd")) if rows else ""
-    return section("How it was trained", facts, recipe)
+    return section("How it was trained", facts, _commands(data.commands), recipe)
+
+
+def _commands(commands: Sequence[str]) -> str:
+    if not commands:
+        return ""
+    lines = "\n".join(text(command) for command in commands)
+    return f'<p class="dim">To do it again:</p><pre>{lines}</pre>'
 
 
 def _data(data: ReportData) -> Markup:
-    special = ("classes", "findings")
+    special = ("classes", "findings", "splits")
     facts = [(key, value) for key, value in data.data.items() if key not in special]
+    if splits := data.data.get("splits"):
+        facts.append(("splits", {split["name"]: f"{split['images']:,} images" for split in splits}))
     findings = data.data.get("findings", ())
     return section(
         "The data",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,14 +50,14 @@ class Batches:
             world=ranks.world,
             repeats=_repeats(recipe, training, readable),
         )
-        augmentation = Augmentation(recipe.augment, recipe.flip, recipe.resize)
+        augmentation = Augmentation(recipe.augment, recipe.flip)
         self.training: DataLoader[Any] = self._loader(
-            TrainingSet(cache, readable, recipe.image_size, augmentation, options.seed), self.places
+            TrainingSet(cache, readable, recipe.input_size, augmentation, options.seed), self.places
         )
         self.validation: DataLoader[Any] | None = None
         if validation is not None:
             cache, readable = self._decode(validation)
-            fixed = TrainingSet(cache, readable, recipe.image_size, Augmentation("none", "none", recipe.resize))
+            fixed = TrainingSet(cache, readable, recipe.input_size, Augmentation("none", "none"))
             self.validation = self._loader(fixed, ValidationPlaces(len(readable), ranks.rank, ranks.world))
 
     @property
@@ -70,7 +71,7 @@ class Batches:
             images,
             batch_size=self._recipe.batch_size // self._ranks.world,
             sampler=places,
-            collate_fn=collate,
+            collate_fn=partial(collate, multiple=self._recipe.input_size.multiple),
             num_workers=workers,
             persistent_workers=workers > 0,
             worker_init_fn=ignore_ctrl_c,

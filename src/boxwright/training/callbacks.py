@@ -174,7 +174,7 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        shown = ["loss", "cls", "box", "dfl", "positives", "val_loss", "AP", "AP50", "AP75"]
+        shown = ["loss", "cls", "box", "dfl", "rpn_cls", "rpn_box", "positives", "val_loss", "AP", "AP50", "AP75"]
         parts = [f"{name} {values[name]:.3g}" for name in shown if name in values]
         bar = trainer.progress_bar_callback
         console = (bar.console if isinstance(bar, ProgressLine) else None) or self.console

@@ -26,6 +26,7 @@ from boxwright.training.allocator import keep_large_blocks
 from boxwright.training.batches import Batches
 from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, FirstEpoch, ProgressLine, Validation
 from boxwright.training.checkpoints import AtomicCheckpoints, CtrlC, Interrupted, LastCheckpoint, Position
+from boxwright.training.command import resume_command, train_command
 from boxwright.training.distributed import Ranks
 from boxwright.training.loggers import make_loggers
 from boxwright.training.module import TrainingModule
@@ -34,7 +35,7 @@ from boxwright.training.options import RunOptions
 from boxwright.training.precision import Precision, choose_precision
 from boxwright.training.reading import read_data
 from boxwright.training.record import Record, describe_data, describe_origin, describe_outcome, describe_run
-from boxwright.training.resume import check_same_data, recorded_data, reopen
+from boxwright.training.resume import check_same_data, recorded_commands, recorded_data, reopen
 from boxwright.training.schedule import Progress
 
 
@@ -47,6 +48,8 @@ class _Job:
     options: RunOptions
     ranks: Ranks
     console: Console
+    commands: tuple[str, ...] = ()
+    """What does the same on the command line, the resumptions included; empty for data sets in memory."""
     position: Position | None = None
     """Where a resumed run goes on."""
 
@@ -78,9 +81,7 @@ def train(
     if resume is None:
         job = _new_job(data, recipe, options, ranks, console)
     elif recipe is None:
-        run = Run(Path(resume))
-        own, run_options, position = reopen(run, options)
-        job = _Job(run, own, run_options, ranks, console, position)
+        job = _resumed_job(data, Run(Path(resume)), options, ranks, console)
     else:
         raise RecipeError("a resumed run has its recipe: name no other")
     accelerator = job.options.accelerator()
@@ -94,6 +95,7 @@ def train(
     loggers = make_loggers(job.options.logger, job.run, job.position.step if job.position and ranks.first else 0)
     L.seed_everything(job.options.seed, verbose=False)
     detector = build_detector(job.recipe, pretrained=None if job.position is None else False)
+    job = replace(job, recipe=detector.recipe)
     counts = torch.from_numpy(np.bincount(training_set.labels, minlength=len(training_set.classes)))
     criterion = build_criterion(job.recipe, counts)
     batches = Batches(training_set, validation_set, job.recipe, job.options, ranks, console)
@@ -133,7 +135,18 @@ def _new_job(
     ranks.check(chosen.batch_size)
     root = data.root if isinstance(data, DetectionDataset) else Path(data)
     folder = run_options.folder(root.resolve().name, chosen.detector, writes=ranks.first)
-    return _Job(Run(folder), chosen, run_options, ranks, console)
+    commands = () if isinstance(data, DetectionDataset) else (train_command(root, chosen, run_options),)
+    return _Job(Run(folder), chosen, run_options, ranks, console, commands)
+
+
+def _resumed_job(
+    data: str | Path | DetectionDataset, run: Run, options: dict[str, Any], ranks: Ranks, console: Console
+) -> _Job:
+    recipe, run_options, position = reopen(run, options)
+    commands = recorded_commands(run)
+    if commands and not isinstance(data, DetectionDataset):
+        commands += (resume_command(Path(data), run.folder, options),)
+    return _Job(run, recipe, run_options, ranks, console, commands, position)
 
 
 def _progress(job: _Job, batches: Batches) -> Progress:
@@ -168,7 +181,7 @@ def _begin(job: _Job, batches: Batches, source: Path | None) -> Record:
     record = Record(
         data=data,
         training=training,
-        origin=describe_origin(job.options, batches.datasets),
+        origin=describe_origin(job.options, batches.datasets, job.commands),
         unreadable=batches.unreadable,
     )
     job.run.folder.mkdir(parents=True, exist_ok=True)

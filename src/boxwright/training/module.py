@@ -12,18 +12,25 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from boxwright.criterion import DenseCriterion, Losses, least_divisor
 from boxwright.data.loading import Batch
-from boxwright.data.transforms import Frame
-from boxwright.models.detector import DenseDetector, to_image
+from boxwright.models import Detector
+from boxwright.models.detector import to_image
+from boxwright.models.supervision import supervise
 from boxwright.training.nonfinite import NonFiniteError, check_losses
 from boxwright.training.schedule import Progress, lr_factor
-from boxwright.types import DenseOutputs, Detections
+from boxwright.two_stage import TwoStageCriterion
+from boxwright.types import DenseOutputs, Detections, TwoStageOutputs
 
 
 class TrainingModule(L.LightningModule):
     """One forward gives the losses in training, and losses and detections in validation."""
 
     def __init__(
-        self, detector: DenseDetector, criterion: DenseCriterion, progress: Progress, seed: int = 0, rank: int = 0
+        self,
+        detector: Detector,
+        criterion: DenseCriterion | TwoStageCriterion,
+        progress: Progress,
+        seed: int = 0,
+        rank: int = 0,
     ) -> None:
         super().__init__()
         self.detector = detector
@@ -82,19 +89,20 @@ class TrainingModule(L.LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         losses, outputs = self._losses(batch)
         self._log(losses, "val_")
-        for place, (height, width), found in zip(
-            batch.indices.tolist(), batch.sizes.tolist(), self.detector.detect(outputs), strict=True
-        ):
-            frame = Frame.whole(height, width, self.recipe.image_size, self.recipe.resize)
-            self.found[place] = to_image(found, frame, (height, width))
+        size = (batch.images.shape[2], batch.images.shape[3])
+        found = self.detector.detect(outputs, size=size, shown=batch.shown)
+        for place, (height, width), detections in zip(batch.indices.tolist(), batch.sizes.tolist(), found, strict=True):
+            frame = self.recipe.input_size.whole(height, width)
+            self.found[place] = to_image(detections, frame, (height, width))
 
-    def _losses(self, batch: Batch) -> tuple[Losses, DenseOutputs]:
-        outputs = self.detector(self.detector.normalize(batch.images))
-        return self.criterion(self.detector.anchors, outputs, batch.targets), outputs
+    def _losses(self, batch: Batch) -> tuple[Losses, DenseOutputs | TwoStageOutputs]:
+        return supervise(self.detector, self.criterion, batch.images, batch.targets, batch.shown)
 
     def _log(self, losses: Losses, prefix: str) -> None:
         terms = {"loss": losses.total, "cls": losses.classification, "box": losses.box}
-        if self.criterion.distribution_weight:
+        if losses.proposals is not None:
+            terms |= {"rpn_cls": losses.proposals.classification, "rpn_box": losses.proposals.box}
+        if self.recipe.coder.startswith("distribution"):
             terms["dfl"] = losses.distribution
         if self.recipe.centreness:
             terms["ctr"] = losses.centreness

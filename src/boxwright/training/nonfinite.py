@@ -13,6 +13,7 @@ from boxwright.data import DetectionDataset
 from boxwright.data.loading import Batch
 from boxwright.errors import BoxwrightError
 from boxwright.models import build_criterion, build_detector
+from boxwright.models.supervision import supervise
 from boxwright.recipes import get_recipe
 from boxwright.runs import Run
 from boxwright.types import Targets
@@ -36,18 +37,21 @@ def check_losses(module: TrainingModule, batch: Batch, outputs: Any, losses: Los
     """Raise NonFiniteError unless the loss is finite; the images are found by taking the losses of each alone."""
     if torch.isfinite(losses.total):
         return
-    rows = []
-    for row in range(len(batch.images)):
-        one = slice(row, row + 1)
-        alone = module.criterion(
-            module.detector.anchors,
-            type(outputs)(*(None if output is None else output[one].detach() for output in outputs)),
-            Targets(*(target[one] for target in batch.targets)),
-        )
-        if not torch.isfinite(alone.total):
-            rows.append(row)
-    terms = [f"{name} loss ({getattr(losses, name).item()})" for name in _TERMS if not getattr(losses, name).isfinite()]
-    raise NonFiniteError(batch, terms or ["total loss"], rows)
+    anchors = module.detector.anchors_of((batch.images.shape[2], batch.images.shape[3]))
+    with torch.no_grad():
+        alone = [
+            module.criterion(anchors, outputs.of_image(row), batch.targets.of_image(row)).total
+            for row in range(len(batch.images))
+        ]
+    rows = [row for row, total in enumerate(alone) if not total.isfinite()]
+    raise NonFiniteError(batch, _not_finite(losses) or ["total loss"], rows)
+
+
+def _not_finite(losses: Losses, stage: str = "") -> list[str]:
+    """The terms that are not finite, of the first stage too."""
+    values = {name: getattr(losses, name) for name in _TERMS}
+    terms = [f"{stage}{name} loss ({value.item()})" for name, value in values.items() if not value.isfinite()]
+    return terms if losses.proposals is None else terms + _not_finite(losses.proposals, "proposals' ")
 
 
 def explain(
@@ -77,11 +81,12 @@ def replay(path: str | Path) -> Losses:
     content = torch.load(path, map_location="cpu", weights_only=True)
     recipe = get_recipe(Run.of(path).recipe_file)
     detector, criterion = build_detector(recipe, pretrained=False), build_criterion(recipe)
-    criterion.class_weights, criterion.class_state = content["class_weights"], content["class_state"]
+    for name, value in content["criterion"].items():
+        owner, _, buffer = name.rpartition(".")
+        setattr(criterion.get_submodule(owner), buffer, value)
     detector.load_state_dict(content["detector"])
-    outputs = detector.train()(detector.normalize(content["images"]))
-    losses: Losses = criterion(detector.anchors, outputs, Targets(*(content[name] for name in Targets._fields)))
-    return losses
+    targets = Targets(*(content[name] for name in Targets._fields))
+    return supervise(detector.train(), criterion, content["images"], targets, content["shown"])[0]
 
 
 def _dump(batch: Batch, module: TrainingModule, path: Path) -> None:
@@ -90,8 +95,8 @@ def _dump(batch: Batch, module: TrainingModule, path: Path) -> None:
         "indices": batch.indices,
         **batch.targets._asdict(),
         "detector": module.detector.state_dict(),
-        "class_weights": module.criterion.class_weights,
-        "class_state": module.criterion.class_state,
+        "criterion": dict(module.criterion.named_buffers()),
+        "shown": batch.shown,
     }
     torch.save({name: value.cpu() if isinstance(value, Tensor) else value for name, value in content.items()}, path)
 

@@ -30,7 +30,7 @@ class Record:
     data: dict[str, Any]
     training: dict[str, Any]
     origin: dict[str, Any]
-    """What a resumed run goes by: its options, and the fingerprint of its data."""
+    """What a resumed run goes by, and how to do it again: options, fingerprint of the data, commands."""
     unreadable: dict[str, str]
     """Image -> why it couldn't be decoded."""
 
@@ -75,9 +75,11 @@ def describe_run(options: RunOptions, recipe: Recipe, images: int) -> dict[str, 
     }
 
 
-def describe_origin(options: RunOptions, datasets: Sequence[DetectionDataset]) -> dict[str, Any]:
-    """What a resumed run goes by."""
-    return {"options": options.to_json(), "fingerprint": fingerprint(datasets)}
+def describe_origin(
+    options: RunOptions, datasets: Sequence[DetectionDataset], commands: Sequence[str]
+) -> dict[str, Any]:
+    """What a resumed run goes by, and how to do it again."""
+    return {"options": options.to_json(), "fingerprint": fingerprint(datasets), "commands": list(commands)}
 
 
 def fingerprint(datasets: Sequence[DetectionDataset]) -> str:

@@ -54,6 +54,11 @@ def recorded_data(run: Run) -> dict[str, Any]:
     return data
 
 
+def recorded_commands(run: Run) -> tuple[str, ...]:
+    """The commands that led to the run as it is."""
+    return tuple(_origin(run).get("commands", ()))
+
+
 def _origin(run: Run) -> dict[str, Any]:
     origin: dict[str, Any] = _record(run)["origin"]
     return origin

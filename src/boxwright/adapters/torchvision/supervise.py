@@ -22,12 +22,12 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.ssd import SSD
 
 from boxwright.anchors import AnchorLevel, Anchors
-from boxwright.coding import BoxCoder, DeltaCoder, DistanceCoder, centreness
-from boxwright.criterion import DenseCriterion, Losses, least_divisor
-from boxwright.losses import LossKind, binary_cross_entropy
+from boxwright.coding import BoxCoder, DeltaCoder, DistanceCoder
+from boxwright.criterion import DenseCriterion
+from boxwright.losses import LossKind
 from boxwright.matching import match_atss, match_points, match_task_aligned
-from boxwright.mining import ranking_of
-from boxwright.types import DenseOutputs, Targets
+from boxwright.two_stage import roi_losses, select_rois
+from boxwright.types import DenseOutputs, RoIOutputs, Targets
 
 _Target = dict[str, Tensor]  # torchvision's: boxes (n, 4), labels (n,) and what else its user puts in
 
@@ -71,6 +71,7 @@ def _supervise_dense(model: SSD | RetinaNet | FCOS, criterion: DenseCriterion) -
         loss = _RetinaNetLoss(criterion)
     else:
         _check(criterion, "FCOS", "sigmoid", DistanceCoder(unit=1))
+        criterion.centreness_weights = False  # as torchvision, unlike FCOS's own code
         loss = _FCOSLoss(criterion)
     _add_grids(model)
     _own(model, criterion)
@@ -212,23 +213,14 @@ class _FCOSLoss:
         grids = anchors.grids
         levels = (replace(level, stride=side) for level, side in zip(grids.levels, _sides(grids), strict=True))
         grids = replace(grids, levels=tuple(levels))
-        dense = DenseOutputs(outputs["cls_logits"], outputs["bbox_regression"])
+        dense = DenseOutputs(outputs["cls_logits"], outputs["bbox_regression"], outputs["bbox_ctrness"].squeeze(-1))
         _check_classes(self.criterion, targets, 0, dense.logits.shape[-1])
-        padded = _pad(targets, 0)
-        losses = self.criterion(grids, dense, padded)
+        losses = self.criterion(grids, dense, _pad(targets, 0))
         return {
             "classification": losses.classification,
             "bbox_regression": losses.box,
-            "bbox_ctrness": self._centreness(outputs["bbox_ctrness"].squeeze(-1), grids, dense, padded),
+            "bbox_ctrness": losses.centreness,
         }
-
-    def _centreness(self, logits: Tensor, anchors: Anchors, outputs: DenseOutputs, targets: Targets) -> Tensor:
-        """Its loss per positive, without the weights in the box loss that a criterion which is told of it has."""
-        matches = self.criterion.match(anchors, anchors.boxes, outputs, targets)
-        image, anchor = (matches.state == 1).nonzero(as_tuple=True)
-        wanted = centreness(anchors.boxes[anchor], targets.boxes[image, matches.gt_index[image, anchor]])
-        loss = binary_cross_entropy(logits[image, anchor].unsqueeze(-1), wanted.unsqueeze(-1), reduction="sum")
-        return loss / max(1, len(image))
 
 
 def _sides(anchors: Anchors) -> list[float]:
@@ -316,40 +308,12 @@ class _RoIForward:
             result = forward(heads, features, proposals, image_shapes, targets)
             return result
         heads.check_targets(targets)
-        padded = [_pad([target], 1) for target in targets]
-        rois = heads.add_gt_proposals(proposals, [target["boxes"].to(proposals[0]) for target in targets])
-        rois = [self._chosen(boxes, target) for boxes, target in zip(rois, padded, strict=True)]
+        padded = _pad(targets, 1)
+        rois = select_rois(self.criterion, proposals, padded)
         pooled = heads.box_head(heads.box_roi_pool(features, rois, image_shapes))
         logits, deltas = heads.box_predictor(pooled)
         _check_classes(self.criterion, targets, 1, logits.shape[-1] - 1)
-        predicted = [values.split([len(boxes) for boxes in rois]) for values in (logits, deltas)]
-        images = [self._losses(*image) for image in zip(rois, *predicted, padded, strict=True)]
-        return [], {
-            "loss_classifier": _over_images([losses.classification for losses in images], images),
-            "loss_box_reg": _over_images([losses.box for losses in images], images),
-        }
-
-    def _chosen(self, boxes: Tensor, target: Targets) -> Tensor:
-        """The RoIs (n, 4) that go through the head: what the miner takes, if it can tell without losses."""
-        if self.criterion.miner is None or ranking_of(self.criterion.miner) != "nothing":
-            return boxes
-        matches = self.criterion.matcher(boxes, target.boxes, target.labels, ignore=target.ignore)
-        return boxes[self.criterion.miner(matches.state)[0]]
-
-    def _losses(self, boxes: Tensor, logits: Tensor, deltas: Tensor, target: Targets) -> Losses:
-        """Of an image's RoIs (n, 4), logits (n, K + 1) with background first and deltas (n, 4 (K + 1)) by class."""
-        matches = self.criterion.matcher(boxes, target.boxes, target.labels, ignore=target.ignore)
-        column = torch.zeros_like(matches.gt_index[0])
-        (positive,) = (matches.state[0] == 1).nonzero(as_tuple=True)
-        column[positive] = target.labels[0, matches.gt_index[0, positive]] + 1
-        of_class = deltas.view(len(boxes), -1, 4)[torch.arange(len(boxes), device=column.device), column]
-        outputs = DenseOutputs(logits.roll(-1, dims=-1).unsqueeze(0), of_class.unsqueeze(0))
-        losses: Losses = self.criterion(boxes, outputs, target)
-        return losses
-
-
-def _over_images(terms: list[Tensor], images: list[Losses]) -> Tensor:
-    """A term of the whole batch from those of its images."""
-    least = least_divisor()
-    divisors = torch.stack([losses.divisor for losses in images]).float()
-    return (torch.stack(terms) * divisors.clamp(min=least)).sum() / divisors.sum().clamp(min=least)
+        # torchvision's first column is background, and so are its first four deltas
+        outputs = RoIOutputs(logits.roll(-1, dims=-1), deltas[:, 4:]).by_image([len(boxes) for boxes in rois])
+        losses = roi_losses(self.criterion, rois, outputs, padded)
+        return [], {"loss_classifier": losses.classification, "loss_box_reg": losses.box}

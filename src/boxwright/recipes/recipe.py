@@ -1,16 +1,11 @@
-"""Recipes: named, complete configurations of detector, supervision and training.
-
-A recipe is a frozen dataclass with flat keys. It is read from YAML, changed with ``replace`` or ``--set key=value``,
-and written into every run folder. An unknown key is an error that names the nearest one.
-"""
+"""The recipe: every choice of a run under flat keys, checked."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import yaml
 
@@ -19,8 +14,37 @@ from boxwright.errors import RecipeError
 from boxwright.text import did_you_mean
 from boxwright.values import coerce
 
+if TYPE_CHECKING:
+    from boxwright.data.transforms import InputSize
+
+RPN_CHOICES = ("rpn_matcher", "rpn_coder", "rpn_miner", "rpn_class_loss", "rpn_box_loss")
+"""Keys that name parts of the first of two stages, of the kinds that they are called after."""
+
+POSITIVE = (
+    *("image_size", "max_size", "width", "hidden", "proposals", "training_proposals"),
+    *("epochs", "batch_size", "accumulate", "lr", "candidates"),
+)
+"""Keys whose values are above 0."""
+
 WEIGHTINGS = ("none", "inverse", "inverse_sqrt", "inverse_log", "effective")
 """Rules for ``class_weights``: those of ``losses.class_weights``, which isn't imported here for the sake of torch."""
+
+
+_TWO_STAGE = (
+    *("hidden", "box_per_class", "proposals", "training_proposals", "proposal_nms"),
+    *(*RPN_CHOICES, "rpn_box_weight", "rpn_normalizer"),
+)
+_OF_UNITBOX = ("centreness", "centreness_weights", "distances")
+_OF_SSD = ("strides", "width", "distribution_weight", *_OF_UNITBOX, *_TWO_STAGE)
+
+FOREIGN_KEYS = {
+    **dict.fromkeys(("ssd300", "ssd300-tf", "ssd512", "tiny-detector"), _OF_SSD),
+    "faster-rcnn": ("strides", *_OF_UNITBOX),
+    "lite320": (*_OF_UNITBOX, *_TWO_STAGE),
+    "retinanet": ("strides", *_OF_UNITBOX, *_TWO_STAGE),
+    "unitbox": ("strides", "distribution_weight", *_TWO_STAGE),
+}
+"""Keys that have no meaning for a detector: they can't be changed, and aren't shown."""
 
 
 def _key(default: Any, doc: str) -> Any:
@@ -35,11 +59,14 @@ class Recipe:
     classes: tuple[str, ...] = _key((), "class names in label order; empty: all classes of the data set")
     # The network
     backbone: str = _key("tf_efficientnet_lite0", "any timm model that gives feature maps")
-    pretrained: bool = _key(True, "start the backbone from ImageNet weights")
-    image_size: int = _key(320, "side of the square network input, pixels")
-    resize: Literal["squash", "pad"] = _key(
-        "squash", "squash: stretch to the square; pad: keep the aspect, fill with grey"
+    pretrained: bool | str = _key(True, "start the backbone from ImageNet weights, or from those in a file")
+    image_size: int = _key(320, "side of the network's square input, or its shorter side, pixels")
+    resize: Literal["squash", "pad", "shortest"] = _key(
+        "squash",
+        "squash: stretch to the square; pad: keep the aspect, fill with grey; shortest: keep the aspect, the shorter "
+        "side given",
     )
+    max_size: int = _key(1333, "longest side with resize=shortest, pixels")
     antialias: bool = _key(True, "prediction's resize: antialiased; false: bilinear between the nearest pixels")
     mean: tuple[float, ...] | None = _key(None, "subtracted from the input in 0..1, by channel; null: the backbone's")
     std: tuple[float, ...] | None = _key(None, "divides the input then, by channel; null: the backbone's")
@@ -47,6 +74,15 @@ class Recipe:
     width: int = _key(96, "channels of neck and head")
     anchors: str = _key("squares:scale=4", "anchors of each cell")
     centreness: bool = _key(False, "predict how central each anchor is in its object, a factor of its score (FCOS)")
+    centreness_weights: bool = _key(True, "a positive's box loss counts by the centre-ness that it should have")
+    distances: Literal["exp", "relu"] = _key("exp", "distances to the sides are exponentials of outputs | cut at 0")
+    hidden: int = _key(1024, "width of the second stage's two layers")
+    box_per_class: bool = _key(True, "the second stage has a box of its own for every class")
+    proposals: int = _key(
+        1000, "best anchors of each map that go into the first stage's NMS, and most that it leaves of an image"
+    )
+    training_proposals: int = _key(2000, "the same in training")
+    proposal_nms: float = _key(0.7, "proposals that overlap more than this are suppressed")
     # The supervision
     matcher: str = _key("atss:top=9", "which anchors answer for which target")
     coder: str = _key("distribution:bins=17", "how a box is encoded against its anchor")
@@ -66,6 +102,16 @@ class Recipe:
     class_weights_over: Literal["data", "batch"] = _key("data", "whose boxes are counted: the data set's or a batch's")
     background_weight: float | None = _key(
         1.0, "weight of all that isn't positive there; null: a third of the sum of the class weights"
+    )
+    # The supervision of the first of two stages; the keys above are the second one's
+    rpn_matcher: str = _key("iou:positive=0.7,negative=0.3,force=ties", "which anchors answer for which target")
+    rpn_coder: str = _key("delta:weights=[1,1,1,1]", "how a proposal is encoded against its anchor")
+    rpn_miner: str = _key("random_balanced:count=256,positive_fraction=0.5", "which anchors' losses count")
+    rpn_class_loss: str = _key("binary_cross_entropy", "loss of object or not")
+    rpn_box_loss: str = _key("smooth_l1:beta=0.1111", "box loss of the proposals")
+    rpn_box_weight: float | None = _key(1.0, "its weight; null: the loss's documented default")
+    rpn_normalizer: Literal["positives", "quality", "image", "batch", "samples"] = _key(
+        "samples", "what the summed losses are divided by"
     )
     # The training
     epochs: int = _key(60, "passes over the training images, where no --minutes are given")
@@ -109,7 +155,9 @@ class Recipe:
     )
     nms_agnostic: bool = _key(False, "detections are suppressed by those of other classes too")
     candidates: int = _key(1000, "best pairs of an anchor and a class that go into NMS")
-    candidates_per: Literal["image", "class"] = _key("image", "so many of each image, or of each class of it")
+    candidates_per: Literal["image", "class", "map"] = _key(
+        "image", "so many of each image, or of each class or each feature map of it"
+    )
     max_detections: int = _key(100, "detections of an image, at most")
     nms_threshold: float = _key(0.65, "detections that overlap more than this are suppressed")
     vote: float = _key(0.05, "temperature of the vote of suppressed boxes on the one that stays; 0: no vote")
@@ -121,10 +169,12 @@ class Recipe:
             object.__setattr__(self, item.name, value)
         for name in CHOICES:
             parse_choice(name, getattr(self, name))
+        for name in RPN_CHOICES:
+            parse_choice(name.removeprefix("rpn_"), getattr(self, name))
         self._check_ranges()
 
     def _check_ranges(self) -> None:
-        for name in ("image_size", "width", "epochs", "batch_size", "accumulate", "lr", "candidates"):
+        for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise RecipeError(f"Expected {name} above 0 but got {getattr(self, name)}")
         for name in ("vote", "freeze", "freeze_depthwise", "weight_decay", "clip", "patience"):
@@ -137,7 +187,7 @@ class Recipe:
                 f"Expected norm_mode train or group with pretrained=false but got {self.norm_mode}: "
                 "BatchNorm without statistics must learn"
             )
-        for name in ("warmup", "ema", "score", "nms_threshold"):
+        for name in ("warmup", "ema", "score", "nms_threshold", "proposal_nms"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"Expected {name} in 0..1 but got {getattr(self, name)}")
         if any(value is not None and len(value) != 3 for value in (self.mean, self.std)):
@@ -148,11 +198,13 @@ class Recipe:
             raise RecipeError(
                 f"unknown class_weights {self.class_weights!r}{did_you_mean(self.class_weights, WEIGHTINGS)}"
             )
-        if not self.antialias and self.resize != "squash":
+        if not self.antialias and self.resize == "pad":
             raise RecipeError("Expected antialias=true with resize=pad")
         if not self.strides or any(s < 1 for s in self.strides) or list(self.strides) != sorted(set(self.strides)):
             raise RecipeError(f"Expected strides to rise but got {list(self.strides)}")
-        if self.image_size % self.strides[-1]:
+        if self.max_size < self.image_size and self.resize == "shortest":
+            raise RecipeError(f"Expected max_size of at least image_size, {self.image_size}, but got {self.max_size}")
+        if self.resize != "shortest" and self.image_size % self.strides[-1]:
             raise RecipeError(f"Expected image_size to be a multiple of {self.strides[-1]} but got {self.image_size}")
 
     def replace(self, **options: Any) -> Recipe:
@@ -170,6 +222,11 @@ class Recipe:
         if coerce(name, value, get_type_hints(Recipe)[name]) != getattr(self, name):
             raise RecipeError(f"{name} has no meaning for {self.detector}")
 
+    def from_scratch(self) -> Recipe:
+        """The same recipe without pretrained weights, where all learns."""
+        learning = replace(self, norm_mode="train") if self.norm_mode in ("eval", "frozen") else self
+        return replace(learning, pretrained=False, freeze=0, freeze_depthwise=0)
+
     def weights_by_name(self) -> dict[str, float]:
         """``class_weights`` that are given by the classes' names; empty where a scheme is."""
         if "=" not in self.class_weights:
@@ -184,6 +241,13 @@ class Recipe:
                 raise RecipeError(f"Expected class_weights of {name!r} of at least 0 but got {text}")
         return weights
 
+    @property
+    def input_size(self) -> InputSize:
+        """How large an image is shown to the network."""
+        from boxwright.data.transforms import InputSize
+
+        return InputSize(self.image_size, self.resize, self.max_size)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in recipe.yaml."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
@@ -196,154 +260,3 @@ class Recipe:
     def save(self, path: Path) -> None:
         """Write recipe.yaml."""
         path.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
-
-
-_SSD = Recipe(
-    backbone="vgg16",
-    matcher="iou:positive=0.5,negative=0.5,force=bipartite",
-    coder="delta",
-    miner="hard_negatives:ratio=3",
-    class_loss="cross_entropy",
-    box_loss="smooth_l1",
-    box_weight=1.0,
-    normalizer="positives",
-    optimizer="sgd",
-    lr=1e-3,
-    weight_decay=5e-4,
-    freeze=0,
-    freeze_depthwise=0,
-    nms_threshold=0.45,
-    vote=0.0,
-)
-"""The supervision that SSD's recipes share (arXiv:1512.02325, section 2.2)."""
-
-_SSD300 = replace(
-    _SSD,
-    detector="ssd300",
-    image_size=300,
-    strides=(8, 16, 32, 64, 100, 300),
-    anchors="ssd300",
-    epochs=230,
-    batch_size=32,
-    augment="ssd",
-    candidates=400,
-    candidates_per="class",
-    max_detections=200,
-)
-
-_PYRAMID = Recipe(
-    backbone="resnet50",
-    image_size=640,
-    strides=(8, 16, 32, 64, 128),
-    width=256,
-    class_loss="sigmoid_focal:alpha=0.25,gamma=2",
-    box_weight=1.0,
-    batch_size=16,
-    optimizer="sgd",
-    lr=0.01,
-    weight_decay=1e-4,
-    freeze_depthwise=0,
-    norm_mode="frozen",
-    augment="none",
-    vote=0.0,
-)
-"""What RetinaNet and FCOS share (arXiv:1708.02002, section 4.1; arXiv:1904.01355, section 4)."""
-
-RECIPES = {
-    "lite320": Recipe(),
-    "retinanet": replace(
-        _PYRAMID,
-        detector="retinanet",
-        anchors="retinanet",
-        matcher="iou:positive=0.5,negative=0.4,force=ties",
-        coder="delta:weights=[1,1,1,1]",
-        box_loss="smooth_l1:beta=0.1",
-        normalizer="image",
-        nms_threshold=0.5,
-    ),
-    "ssd300": _SSD300,
-    "ssd300-tf": replace(
-        _SSD300,
-        detector="ssd300-tf",
-        anchors="ssd300_tf",
-        matcher="iou:positive=0.5,negative=0.5,force=null,strict=true",
-        miner="hard_negatives:ratio=3,scope=batch,cutoff=tf",
-        normalizer="batch",
-    ),
-    "ssd512": replace(
-        _SSD300, detector="ssd512", image_size=512, strides=(8, 16, 32, 64, 128, 256, 512), anchors="ssd512"
-    ),
-    "tiny-detector": replace(
-        _SSD, detector="tiny-detector", image_size=224, strides=(32,), anchors="tiny_441", epochs=230, batch_size=32
-    ),
-    "unitbox": replace(
-        _PYRAMID,
-        detector="unitbox",
-        matcher="points",
-        coder="distance:unit=0.5",
-        box_loss="iou:mode=log",
-        normalizer="positives",
-        nms_threshold=0.6,
-    ),
-}
-
-FOREIGN_KEYS = {
-    **dict.fromkeys(
-        ("ssd300", "ssd300-tf", "ssd512", "tiny-detector"), ("strides", "width", "distribution_weight", "centreness")
-    ),
-    "lite320": ("centreness",),
-    "retinanet": ("strides", "centreness"),
-    "unitbox": ("strides", "distribution_weight"),
-}
-"""Keys that have no meaning for a detector: they can't be changed, and aren't shown."""
-
-
-def list_recipes() -> list[str]:
-    """Names of the built-in recipes."""
-    return sorted(RECIPES)
-
-
-def get_recipe(name_or_path: str | Path, **options: Any) -> Recipe:
-    """A built-in recipe by its name, or one from a YAML file, with ``options`` on top.
-
-    A file starts from the built-in recipe that its ``detector`` names. Raises RecipeError.
-    """
-    if str(name_or_path) in RECIPES:
-        return RECIPES[str(name_or_path)].replace(**options)
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        raise RecipeError(f"unknown recipe {str(name_or_path)!r}{did_you_mean(str(name_or_path), RECIPES)}")
-    values = _read_yaml(path)
-    base = values.get("detector", "lite320")
-    if base not in RECIPES:
-        raise RecipeError(f"{path}: unknown detector {base!r}{did_you_mean(str(base), RECIPES)}")
-    try:
-        return RECIPES[base].replace(**{**values, **options})
-    except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from None
-
-
-def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """``["lr=1e-3", "strides=[8, 16]"]`` -> values by key, read as YAML. Raises RecipeError where there is no ``=``."""
-    options = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not key.strip():
-            raise RecipeError(f"Expected --set key=value but got {setting!r}")
-        try:
-            options[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise RecipeError(f"can't read the value of --set {setting!r}") from None
-    return options
-
-
-def _read_yaml(path: Path) -> Mapping[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"can't read the recipe {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise RecipeError(f"{path} is no valid YAML") from None
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise RecipeError(f"{path}: Expected recipe keys and values")
-    return values

@@ -1,0 +1,46 @@
+"""The regression experiment on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from boxwright.cli.progress import bar
+
+
+def simulate(
+    losses: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="Box losses as recipes name them, and authors_iou, authors_giou, authors_diou, authors_ciou.",
+            show_default="iou,giou,diou,ciou,eiou",
+        ),
+    ] = None,
+    centres: Annotated[int, typer.Option(min=1, help="Places where anchors start; fewer are quicker.")] = 5000,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write everything.")] = Path("boxwright-simulation"),
+) -> None:
+    """How boxes go down each loss: the experiment of the DIoU paper, as curves, maps, an animation and a page."""
+    from boxwright.choices import split_choices
+    from boxwright.simulate import LOSSES
+    from boxwright.simulate import simulate as run_simulation
+    from boxwright.simulate.page import write_simulation
+
+    console = Console()
+    chosen = LOSSES if losses is None else split_choices(losses)
+    with bar("simulating", console) as advance:
+        simulation = run_simulation(chosen, centres=centres, advance=advance)
+    page = write_simulation(out, simulation)
+    shown = Table("loss", title="mean |dx| + |dy| + |dw| + |dh|")
+    for title in ("step 40", "end", "IoU", "IoU .9 or better", "seconds"):
+        shown.add_column(title, justify="right")
+    for name, found in simulation.losses.items():
+        mean = found.error / simulation.cases
+        cells = (f"{mean[40]:.3f}", f"{mean[-1]:.4f}", f"{found.iou[-1]:.3f}", f"{found.good:.1%}")
+        shown.add_row(name, *cells, f"{found.seconds:.0f}")
+    console.print(shown)
+    console.print(f"the page is {page}", highlight=False, soft_wrap=True, markup=False)

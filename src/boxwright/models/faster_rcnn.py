@@ -1,0 +1,229 @@
+"""Faster R-CNN (Ren et al. 2015, arXiv:1506.01497) on a feature pyramid (Lin et al. 2017, arXiv:1612.03144, section 4).
+
+The first stage, the region proposal network, tells at three anchors a cell of five maps whether there is an object and
+where; the second pools 7x7 features for each region that is left, from the map that fits its size, and tells the
+class and a better box. Any backbone with maps of strides 4, 8, 16 and 32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from boxwright.anchors import Anchors, AnchorSpec
+from boxwright.boxes import box_area, box_sides, clip_boxes
+from boxwright.choices import parse_choice, resolve_choice
+from boxwright.coding import BoxCoder
+from boxwright.errors import RecipeError
+from boxwright.models.backbones import Backbone
+from boxwright.models.detector import EVALUATION_SCORE, Detector, Network
+from boxwright.models.fpn import FPN, TWO_STAGE_STRIDES
+from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits
+from boxwright.models.selection import best_pairs, class_scores, keep_best, limits
+from boxwright.models.vgg import VGG16, make_backbone
+from boxwright.nms import NmsKind, batched_nms
+from boxwright.recipes import Recipe
+from boxwright.types import DenseOutputs, Detections, RoIOutputs, TwoStageOutputs
+
+_POOLED = 7  # cells a side of a region's features
+_SAMPLES = 2  # points a side that each of them averages
+_CANONICAL_SIDE, _CANONICAL_LEVEL, _FIRST_LEVEL = 224, 4, 2  # FPN, eq. 1: regions of this side come from P4 of P2 to P5
+_SHORTEST_PROPOSAL = 1e-3  # pixels a side, as in torchvision
+_SHORTEST_DETECTION = 1e-2
+
+
+class RPNHead(nn.Module):
+    """Maps (B, width, H, W) -> logits (B, A, 1), deltas (B, A, D), cells in level-row-column-shape order."""
+
+    def __init__(self, width: int, shapes: int, logits: Tensor, deltas: Tensor) -> None:
+        """``logits`` (1,) and ``deltas`` (D,): where the outputs of each of the ``shapes`` anchors of a cell start."""
+        super().__init__()
+        self.size = len(deltas)
+        self.shared = nn.Sequential(output_layer(width, torch.zeros(width), side=3), nn.ReLU(inplace=True))
+        self.logits = output_layer(width, logits.repeat(shapes), side=1)
+        self.deltas = output_layer(width, deltas.repeat(shapes), side=1)
+
+    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        shared = [self.shared(x) for x in maps]
+        logits = [rows(self.logits(x), 1) for x in shared]
+        deltas = [rows(self.deltas(x), self.size) for x in shared]
+        return torch.cat(logits, 1), torch.cat(deltas, 1)
+
+
+class RoIHead(nn.Module):
+    """Features (R, width, 7, 7) of regions -> logits (R, K'), deltas (R, D): two layers of 1024, and one for each."""
+
+    def __init__(self, width: int, hidden: int, logits: Tensor, deltas: Tensor) -> None:
+        """``logits`` (K',) and ``deltas``: where the outputs start."""
+        super().__init__()
+        self.hidden = nn.Sequential(
+            nn.Linear(width * _POOLED**2, hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace=True),
+        )
+        self.logits = _output(hidden, logits, deviation=0.01)
+        self.deltas = _output(hidden, deltas, deviation=0.001)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.hidden(features.flatten(1))
+        return self.logits(hidden), self.deltas(hidden)
+
+
+class FasterRCNN(nn.Module):
+    """Backbone, pyramid and both heads. ``forward`` is the first stage, ``refine`` the second."""
+
+    def __init__(self, backbone: VGG16 | Backbone, fpn: FPN, rpn: RPNHead, roi: RoIHead) -> None:
+        super().__init__()
+        self.backbone, self.fpn, self.rpn, self.roi = backbone, fpn, rpn, roi
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """(B, 3, H, W) -> logits (B, A, 1), deltas (B, A, D), and the maps of strides 4 to 32."""
+        maps = self.fpn(self.backbone(images))
+        logits, deltas = self.rpn(maps)
+        return logits, deltas, maps[:-1]
+
+    def refine(self, features: list[Tensor], rois: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The maps and each image's regions (r, 4) -> logits (R, K'), deltas (R, D) of all regions."""
+        logits, deltas = self.roi(pool(features, rois))
+        return logits, deltas
+
+
+def pool(features: list[Tensor], rois: Sequence[Tensor]) -> Tensor:
+    """(R, C, 7, 7) float32 features of each image's regions (r, 4), aligned (Mask R-CNN, arXiv:1703.06870, section 3).
+
+    ``features``: maps of strides 4, 8, ... of which a region's is chosen by its area (FPN, eq. 1).
+    """
+    boxes = torch.cat(list(rois))
+    image = torch.cat([torch.full_like(boxes[:, :1], row) for row, boxes in enumerate(rois)])
+    wanted = (_CANONICAL_LEVEL + torch.log2(box_area(boxes).sqrt() / _CANONICAL_SIDE) + 1e-6).floor()
+    level = (wanted - _FIRST_LEVEL).clamp(0, len(features) - 1)
+    pooled = features[0].new_zeros(len(boxes), features[0].shape[1], _POOLED, _POOLED, dtype=torch.float32)
+    for place, stride in enumerate(TWO_STAGE_STRIDES[: len(features)]):
+        (own,) = (level == place).nonzero(as_tuple=True)
+        regions = torch.cat([image[own], boxes[own]], 1)
+        aligned = roi_align(features[place].float(), regions, _POOLED, 1 / stride, _SAMPLES)
+        pooled = pooled.index_copy(0, own, aligned)
+    return pooled
+
+
+class TwoStageDetector(Detector):
+    """A detector whose second stage looks again at the regions that the first proposes.
+
+    ``coder`` is the second stage's; the first has its own.
+    """
+
+    net: FasterRCNN
+
+    def __init__(self, network: Network, coder: BoxCoder, recipe: Recipe, *, softmax: bool = False) -> None:
+        super().__init__(network, coder, recipe, softmax=softmax)
+        self.rpn_coder: BoxCoder = resolve_choice("coder", recipe.rpn_coder)()  # type: ignore[misc]
+
+    def forward(self, images: Tensor, shown: Tensor | None = None) -> TwoStageOutputs:
+        """Normalised input (B, 3, H, W) -> the first stage's outputs, the features, and the proposals of each image,
+        within what is ``shown``."""
+        logits, deltas, features = self.net(images)
+        outputs = DenseOutputs(logits, deltas)
+        size = (images.shape[2], images.shape[3])
+        proposals = self._propose(outputs, self.anchors_of(size), limits(shown, size, len(images)))
+        return TwoStageOutputs(outputs, features, proposals)
+
+    def refine(self, features: list[Tensor], rois: Sequence[Tensor]) -> RoIOutputs:
+        """The second stage at regions (r, 4) of each image, in pixels of the input."""
+        return RoIOutputs(*self.net.refine(features, rois))
+
+    @torch.no_grad()
+    def _propose(self, outputs: DenseOutputs, anchors: Anchors, sizes: list[tuple[int, int]]) -> list[Tensor]:
+        """(n, 4) of each image: the best anchors of each map, decoded, cut to the image, and those that NMS leaves."""
+        count = self.recipe.training_proposals if self.training else self.recipe.proposals
+        starts = [0]
+        best = []
+        for part in outputs.logits.detach().squeeze(-1).split([level.count for level in anchors.levels], 1):  # type: ignore[no-untyped-call]
+            best.append(part.topk(min(count, part.shape[1]), dim=1).indices + starts[-1])
+            starts.append(starts[-1] + part.shape[1])
+        place = torch.cat(best, dim=1)  # (B, n)
+        level = torch.cat([torch.full_like(indices[0], row) for row, indices in enumerate(best)])
+        scores = outputs.logits.squeeze(-1).gather(1, place).float()
+        deltas = outputs.deltas.gather(1, place.unsqueeze(-1).expand(-1, -1, outputs.deltas.shape[-1]))
+        boxes = self.rpn_coder.decode(anchors.boxes[place], deltas)
+        proposals = []
+        for image, size in enumerate(sizes):
+            cut = clip_boxes(boxes[image], size)
+            (kept,) = _at_least(cut, _SHORTEST_PROPOSAL).nonzero(as_tuple=True)
+            left = batched_nms(cut[kept], scores[image, kept], level[kept], self.recipe.proposal_nms)
+            proposals.append(cut[kept[left[:count]]])
+        return proposals
+
+    @torch.no_grad()
+    def detect(
+        self,
+        outputs: TwoStageOutputs,
+        *,
+        size: tuple[int, int] | None = None,
+        shown: Tensor | None = None,
+        score: float = EVALUATION_SCORE,
+        nms: NmsKind | None = None,
+    ) -> list[Detections]:
+        """The first stage's outputs for inputs of ``size`` (H, W; None: the recipe's square) -> the detections of each
+        input, in its pixels, within what is ``shown``, of a score above ``score``."""
+        size = size or (self.recipe.image_size, self.recipe.image_size)
+        counts = [len(boxes) for boxes in outputs.proposals]
+        refined = self.refine(outputs.features, outputs.proposals).by_image(counts)
+        images = zip(outputs.proposals, refined, limits(shown, size, len(counts)), strict=True)
+        return [self._detect_one(*image, score, nms) for image in images]
+
+    def _detect_one(
+        self, rois: Tensor, refined: DenseOutputs, size: tuple[int, int], score: float, nms: NmsKind | None
+    ) -> Detections:
+        scores = class_scores(refined.logits[0], self.softmax)
+        best, roi, labels = best_pairs(scores, score, self.recipe, [len(rois)])
+        boxes_of_each = len(self.classes) if self.recipe.box_per_class else 1
+        deltas = refined.deltas[0].float().view(len(rois), boxes_of_each, self.coder.size)
+        boxes = self.coder.decode(rois[roi], deltas[roi, labels if self.recipe.box_per_class else 0])
+        kept = _at_least(clip_boxes(boxes, size), _SHORTEST_DETECTION)
+        return keep_best(boxes[kept], best[kept], labels[kept], size, score, self.recipe, nms)
+
+
+def _at_least(boxes: Tensor, side: float) -> Tensor:
+    """(n,) bool: the boxes (n, 4) whose sides both have this length."""
+    width, height = box_sides(boxes)
+    return (width >= side) & (height >= side)
+
+
+def _output(width: int, bias: Tensor, deviation: float) -> nn.Linear:
+    layer = nn.Linear(width, len(bias))
+    nn.init.normal_(layer.weight, std=deviation)
+    layer.bias = nn.Parameter(bias.clone())
+    return layer
+
+
+def _first_logits(columns: int, classes: int, miner: str) -> Tensor:
+    """(columns,) where an untrained stage starts: at 0 as published, since few are chosen to learn from; without a
+    miner, where all count, at "nothing here"."""
+    return starting_logits(columns, classes) if parse_choice("miner", miner)[0] == "none" else torch.zeros(columns)
+
+
+def build_faster_rcnn(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
+    """The network of a recipe. Raises RecipeError for anchors of other maps, and a backbone without maps of strides 4,
+    8, 16 and 32."""
+    spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)()  # type: ignore[misc]
+    if [level.stride for level in spec.levels] != list(recipe.strides):
+        raise RecipeError(
+            f"faster-rcnn has maps of strides {list(recipe.strides)}: its anchors can't be {recipe.anchors}"
+        )
+    backbone = make_backbone(recipe, TWO_STAGE_STRIDES, pretrained)
+    fpn = FPN([m.channels for m in backbone.maps], recipe.width, coarser="pooled")
+    rpn_coder: BoxCoder = resolve_choice("coder", recipe.rpn_coder)()  # type: ignore[misc]
+    rpn = RPNHead(
+        recipe.width,
+        len(spec.levels[0].shapes),
+        _first_logits(1, 1, recipe.rpn_miner),
+        starting_deltas(rpn_coder),
+    )
+    classes = len(recipe.classes)
+    deltas = starting_deltas(coder).repeat(classes if recipe.box_per_class else 1)
+    roi = RoIHead(recipe.width, recipe.hidden, _first_logits(columns, classes, recipe.miner), deltas)
+    return Network(FasterRCNN(backbone, fpn, rpn, roi), spec, backbone.mean, backbone.std)

@@ -1,0 +1,64 @@
+"""From scores and boxes to detections: candidates, NMS, vote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from boxwright.boxes import clip_boxes
+from boxwright.nms import NmsKind, suppress, vote_boxes
+from boxwright.recipes import Recipe
+from boxwright.types import Detections
+
+
+def class_scores(logits: Tensor, softmax: bool) -> Tensor:
+    """(..., K) in 0..1, float32; ``softmax``: of logits whose last is the background."""
+    return logits.float().softmax(-1)[..., :-1] if softmax else logits.float().sigmoid()
+
+
+def limits(shown: Tensor | None, size: tuple[int, int], images: int) -> list[tuple[int, int]]:
+    """The size (H, W) to which the boxes of each image are cut: what is ``shown`` (B, 2) of inputs of ``size``."""
+    return [size] * images if shown is None else [(rows, columns) for rows, columns in shown.tolist()]
+
+
+def best_pairs(scores: Tensor, least: float, recipe: Recipe, maps: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, rows and labels (n,) of the pairs of a row and a class that go into NMS.
+
+    scores (A, K), of which the recipe takes the best of the image, of each class of it, or of each of the ``maps``,
+    which have so many rows; those above ``least``.
+    """
+    columns = scores.shape[1]
+    if recipe.candidates_per == "class":
+        best, row = scores.topk(min(recipe.candidates, len(scores)), dim=0)
+        best, flat = best.flatten(), (row * columns + torch.arange(columns, device=row.device)).flatten()
+    else:
+        parts = torch.split(scores, list(maps)) if recipe.candidates_per == "map" else [scores]
+        tops = [part.flatten().topk(min(recipe.candidates, part.numel())) for part in parts]
+        starts = [sum(len(part) for part in parts[:place]) * columns for place in range(len(parts))]
+        best = torch.cat([top.values for top in tops])
+        flat = torch.cat([top.indices + start for top, start in zip(tops, starts, strict=True)])
+    best, flat = best[best > least], flat[best > least]
+    return best, flat // columns, flat % columns
+
+
+def keep_best(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    size: tuple[int, int],
+    least: float,
+    recipe: Recipe,
+    nms: NmsKind | None = None,
+) -> Detections:
+    """What the recipe's NMS, or ``nms``, leaves of an image's candidates (n, 4), (n,), (n,), cut to ``size`` (H, W)."""
+    boxes = clip_boxes(boxes, size)
+    keep, left = suppress(
+        boxes, scores, labels, recipe.nms_threshold, nms or recipe.nms, least_score=least, agnostic=recipe.nms_agnostic
+    )
+    keep, left = keep[: recipe.max_detections], left[: recipe.max_detections]
+    found = boxes[keep]
+    if recipe.vote:
+        found = vote_boxes(found, labels[keep], boxes, scores, labels, recipe.vote)
+    return Detections(found, left, labels[keep])

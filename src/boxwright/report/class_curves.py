@@ -1,0 +1,152 @@
+"""Curves of each class: precision over recall, and precision, recall and F1 over the score threshold.
+
+Up to ten classes have a colour and a dash of their own. Of more, the three best and the three worst have; the others
+are pale, and the mean over all is a thick line in the colour of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from boxwright.report.content import ClassCurve
+from boxwright.report.curves import PAGE, SETTINGS, closed, envelope, line_colour, new_figure, thin, to_svg
+from boxwright.report.markup import Markup, figures, text
+
+_MAX_NAMED = 10
+_EXTREMES = 3  # of more classes than that, so many of the best and of the worst are named
+_DASHES = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
+_GRID = np.linspace(0, 1, 101)
+_THRESHOLDS = np.linspace(0, 1, 201)
+
+
+class _Line(NamedTuple):
+    label: str
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    score: NDArray[np.float64]
+    colour: str
+    dash: tuple[float, ...] | None
+    """None: pale, without a name."""
+
+
+def class_curves(curves: Mapping[str, ClassCurve], ap50: Mapping[str, float], shown_score: float | None) -> Markup:
+    """The four figures with a legend, or nothing without a class that has objects.
+
+    Args:
+        curves: class -> precision, recall and score (n,) by falling score, at IoU 0.5; recall NaN without objects.
+        ap50: class -> average precision, which tells the best and the worst where there are many.
+        shown_score: a threshold to mark, the one from which detections are shown.
+    """
+    lines = _lines(curves, ap50)
+    if not lines:
+        return Markup()
+    with mpl.rc_context(SETTINGS):
+        plots = [("Precision and recall at IoU 0.5", _precision_recall(lines))]
+        for place, name in enumerate(("precision", "recall", "F1")):
+            plots.append((f"{name.capitalize()} by score threshold", _by_score(lines, place, name, shown_score)))
+    return Markup(_explained(lines, shown_score) + _legend(lines) + figures(plots))
+
+
+def at_thresholds(
+    precision: NDArray[np.float64], recall: NDArray[np.float64], score: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(3, 201) precision, recall and F1 of the detections from each threshold 0, .005, ... 1 up.
+
+    Where there are none, precision is NaN and the others are 0.
+    """
+    count = np.searchsorted(-score, -_THRESHOLDS, side="right")
+    some = count > 0
+    values = np.zeros((3, len(_THRESHOLDS)))
+    values[0] = np.nan
+    values[0, some], values[1, some] = precision[count[some] - 1], recall[count[some] - 1]
+    total = values[0] + values[1]
+    np.divide(2 * values[0] * values[1], total, out=values[2], where=some & (total > 0))
+    return values
+
+
+def _lines(curves: Mapping[str, ClassCurve], ap50: Mapping[str, float]) -> list[_Line]:
+    shown = [name for name, (_, recall, _) in curves.items() if not np.isnan(recall).any()]
+    named = shown
+    if len(shown) > _MAX_NAMED:
+        order = sorted(shown, key=lambda name: -ap50.get(name, 0.0))
+        named = [*order[:_EXTREMES], *order[-_EXTREMES:]]
+    styles: list[tuple[str, str, tuple[float, ...] | None]] = [
+        (name, line_colour(place), _DASHES[place % len(_DASHES)]) for place, name in enumerate(named)
+    ]
+    styles += [(name, PAGE, None) for name in shown if name not in named]
+    lines = []
+    for name, colour, dash in styles:
+        precision, recall, score = (np.asarray(column, np.float64) for column in curves[name])
+        lines.append(_Line(name, precision, recall, score, colour, dash))
+    return lines
+
+
+def _precision_recall(lines: list[_Line]) -> str:
+    figure, axes = new_figure("recall", "precision")
+    envelopes = []
+    for line in lines:
+        x, y = closed(line.precision, line.recall)
+        envelopes.append(envelope(x, y, _GRID))
+        _draw(axes, line, *thin(x, y))
+    _draw_mean(axes, lines, _GRID, np.array(envelopes))
+    axes.set_xlim(0, 1.01)
+    axes.set_ylim(0, 1.03)
+    return to_svg(figure, "pr")
+
+
+def _by_score(lines: list[_Line], place: int, name: str, shown_score: float | None) -> str:
+    figure, axes = new_figure("score threshold", name)
+    values = np.array([at_thresholds(line.precision, line.recall, line.score)[place] for line in lines])
+    for line, y in zip(lines, values, strict=True):
+        _draw(axes, line, _THRESHOLDS, y)
+    _draw_mean(axes, lines, _THRESHOLDS, values)
+    if shown_score is not None:
+        axes.axvline(shown_score, color=PAGE, alpha=0.5, linewidth=1)
+    axes.set_xlim(0, 1.01)
+    axes.set_ylim(0, 1.03)
+    return to_svg(figure, f"by-score-{place}")
+
+
+def _draw(axes: Axes, line: _Line, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    if line.dash is None:
+        axes.plot(x, y, color=line.colour, alpha=0.15, linewidth=1)
+    else:
+        axes.plot(x, y, color=line.colour, linewidth=1.8, dashes=line.dash or (None, None), zorder=3)
+
+
+def _draw_mean(axes: Axes, lines: list[_Line], x: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+    """The mean over the classes that have a value, where at least half of them have."""
+    if len(lines) > _MAX_NAMED:
+        defined = ~np.isnan(values)
+        count = defined.sum(axis=0)
+        mean = np.full(len(x), np.nan)
+        np.divide(np.where(defined, values, 0).sum(axis=0), count, out=mean, where=2 * count >= len(lines))
+        axes.plot(x, mean, color=PAGE, linewidth=2.6, zorder=4)
+
+
+def _explained(lines: list[_Line], shown_score: float | None) -> str:
+    sentences = []
+    if len(lines) > _MAX_NAMED:
+        sentences.append(
+            f"Of the {len(lines)} classes the {_EXTREMES} with the best AP50 and the {_EXTREMES} with the worst are "
+            "named; the others are pale, and the thick line is the mean of all."
+        )
+    if shown_score is not None:
+        sentences.append(f"The upright line is the score {shown_score:g}, from which detections are shown.")
+    return f'<p class="dim">{text(" ".join(sentences))}</p>' if sentences else ""
+
+
+def _legend(lines: list[_Line]) -> str:
+    keys = []
+    for line in lines:
+        if line.dash is not None:
+            dash = f' stroke-dasharray="{" ".join(f"{1.8 * length:g}" for length in line.dash)}"' if line.dash else ""
+            sample = f'<svg viewBox="0 0 34 8"><path d="M0 4H34" stroke="{line.colour}" stroke-width="3"{dash}/></svg>'
+            keys.append(f"<li>{sample}{text(line.label)}</li>")
+    return f'<ul class="legend">{"".join(keys)}</ul>'

@@ -1,0 +1,50 @@
+"""The error analysis as bars: what each kind of mistake costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isnan
+
+from boxwright.report.content import ErrorRow
+from boxwright.report.markup import Markup, bar, table, text
+
+_MEANINGS = {
+    "classification": "right place, wrong class",
+    "localisation": "right class, box too far off (IoU 0.1 to 0.5)",
+    "both": "wrong class and box too far off",
+    "duplicate": "the object was found already, with a better score",
+    "background": "nothing is there (IoU up to 0.1)",
+    "missed": "an object at which no detection points",
+    "false_positive": "all false detections together",
+    "false_negative": "all objects that weren't found",
+}
+
+
+def errors(rows: Mapping[str, ErrorRow], score: float | None) -> Markup:
+    """A table with a bar a kind of error; nothing where there are none.
+
+    Args:
+        rows: kind -> what it costs and how often it comes up, in the order of the page.
+        score: the one from which detections are shown.
+    """
+    if not rows:
+        return Markup()
+    costs = [row.dap for row in rows.values() if not isnan(row.dap)]
+    longest = max([*costs, 0.01])
+    head = ["error", "AP50 lost", "all"] + ([] if score is None else [f"from score {score:g}"])
+    body = [
+        [
+            Markup(f"{text(name.replace('_', ' '))}<small>{text(_MEANINGS[name])}</small>"),
+            bar(row.dap, longest),
+            row.count,
+            *([] if score is None else [row.shown]),
+        ]
+        for name, row in rows.items()
+    ]
+    said = (
+        "AP50 lost: by how much it rises where this kind of mistake alone is mended (TIDE, arXiv:2008.08115). The "
+        "losses don't add up, as mending one mistake changes what the others cost."
+    )
+    return Markup(
+        f'<p class="dim">{text(said)}</p><div class="errors">{table(head, body, "tn" + "n" * (len(head) - 2))}</div>'
+    )

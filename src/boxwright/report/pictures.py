@@ -1,0 +1,50 @@
+"""Images with what was found in them, beside what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from boxwright.drawing import draw_detections
+from boxwright.report.content import Picture
+from boxwright.report.markup import Markup, image, text
+
+_PICTURE_SIZE = (520, 400)  # width and height that each of a pair fits into, pixels
+
+
+def pictures(content: Sequence[Picture], classes: Sequence[str]) -> Markup:
+    """Pairs of pictures, the truth left, or nothing where there are none."""
+    if not content:
+        return Markup()
+    figures = "".join(_figure(picture, classes) for picture in content)
+    return Markup(
+        f'<p class="dim">Left the truth, right what the model found.</p><div class="pictures">{figures}</div>'
+    )
+
+
+def _figure(picture: Picture, classes: Sequence[str]) -> str:
+    pixels, scale = _scaled(picture.image)
+    truth, found = _boxes(picture.target_boxes) * scale, _boxes(picture.boxes) * scale
+    left = draw_detections(pixels, truth, picture.target_labels, None, classes)
+    right = draw_detections(pixels, found, picture.labels, picture.scores, classes)
+    counts = f"{len(truth)} {'object' if len(truth) == 1 else 'objects'}, {len(found)} found"
+    caption = f"<b>{text(picture.name)}</b> {text(counts)}" + (f"; {text(picture.note)}" if picture.note else "")
+    panels = image(left, f"{picture.name}: truth") + image(right, f"{picture.name}: found")
+    return f"<figure><div>{panels}</div><figcaption>{caption}</figcaption></figure>"
+
+
+def _boxes(boxes: Any) -> NDArray[np.float64]:
+    return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def _scaled(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The image fitted into its place on the page, and the factors of (x, y, x, y) that lead there."""
+    height, width = pixels.shape[:2]
+    factor = min(_PICTURE_SIZE[0] / width, _PICTURE_SIZE[1] / height)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    resized = np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    return resized, np.array([size[0] / width, size[1] / height] * 2)

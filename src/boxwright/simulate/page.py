@@ -1,0 +1,178 @@
+"""What a simulation leaves in its folder: numbers, pictures, and a page that shows them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boxwright.environment import environment_line
+from boxwright.report.curves import series_svg
+from boxwright.report.markup import Markup, details, document, drawing, section, table, text
+from boxwright.simulate.cases import CASES_A_CENTRE
+from boxwright.simulate.experiment import GOOD_IOU, Regression, Simulation
+from boxwright.simulate.paths import LAYOUTS, SHOWN, animation, single_cases, still
+from boxwright.simulate.pictures import curves_png, map_png, maps_png
+
+_WAYS = {
+    "iou": "No gradient where boxes don't overlap",
+    "giou": "Stretches a box until it reaches its target, and is IoU once one box holds the other",
+    "diou": "Draws the centres together, and leaves the sides to IoU",
+    "ciou": "Draws the centres together, and the ratio of the sides",
+    "eiou": "Draws the centres together, and each side to its own",
+    "authors_iou": "The authors' own gradient of IoU",
+    "authors_giou": "The authors' own gradient of GIoU, almost 0 beside and above the target",
+    "authors_diou": "The authors' own gradient of DIoU, with a stronger pull than its derivative",
+    "authors_ciou": "The authors' own gradient of CIoU, with a stronger pull than its derivative",
+}
+
+
+def write_simulation(folder: Path, simulation: Simulation) -> Path:
+    """Write simulation.json, errors.csv, final_errors.npz, curves.png, maps.png, paths.png, paths.gif, simulate.html.
+
+    errors.csv has the sum of all errors after each step, a column a loss; final_errors.npz the centres (P, 2) and for
+    each loss the mean error (P,) that its cases end with. Returns the page's path.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = list(simulation.losses)
+    ways = single_cases(names)
+    buffer = io.BytesIO()
+    still(names, ways).save(buffer, "PNG")
+    pictures = {
+        "curves.png": curves_png(simulation),
+        "maps.png": maps_png(simulation),
+        "paths.png": buffer.getvalue(),
+        "paths.gif": animation(names, ways),
+    }
+    for name, data in pictures.items():
+        (folder / name).write_bytes(data)
+    (folder / "simulation.json").write_text(json.dumps(_json(simulation), indent=1) + "\n", encoding="utf-8")
+    with (folder / "errors.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["step", *names])
+        rows.writerows(_csv_rows(simulation))
+    arrays: dict[str, Any] = {name: found.final for name, found in simulation.losses.items()}
+    np.savez_compressed(folder / "final_errors.npz", centres=simulation.centres, **arrays)
+    path = folder / "simulate.html"
+    path.write_text(_page(simulation, pictures["paths.png"], pictures["paths.gif"]), encoding="utf-8")
+    return path
+
+
+def _json(simulation: Simulation) -> dict[str, Any]:
+    """Everything but the maps as plain values."""
+    return {
+        "centres": len(simulation.centres),
+        "cases": simulation.cases,
+        "losses": {
+            name: {
+                "error": found.error.tolist(),
+                **{f"error_{axis}": column.tolist() for axis, column in zip("xywh", found.errors.T, strict=True)},
+                "iou": found.iou.tolist(),
+                "good": found.good,
+                "disjoint": found.disjoint,
+                "floored": found.floored,
+                "seconds": round(found.seconds, 1),
+            }
+            for name, found in simulation.losses.items()
+        },
+    }
+
+
+def _csv_rows(simulation: Simulation) -> Iterable[list[float]]:
+    """Step and the sum of errors of each loss."""
+    curves = np.stack([found.error for found in simulation.losses.values()], axis=1)
+    return ([step, *row] for step, row in enumerate(curves.tolist()))
+
+
+def sentence(name: str, found: Regression, cases: int) -> str:
+    """What the measured numbers say of a loss, in a sentence."""
+    mean = found.error / cases
+    below = np.flatnonzero(mean <= mean[0] / 2)
+    half = f"halved by step {below[0]}" if len(below) else "never halved"
+    way = f"{_WAYS[name]}: the" if name in _WAYS else "The"
+    apart = f", {found.disjoint:.0%} end without touching their target" if found.disjoint >= 0.005 else ""
+    centre = found.errors[-1, :2].sum() / found.error[-1]
+    where = ((0.6, "mostly in the place"), (0.4, "in place and sides alike"), (0.0, "mostly in the sides"))
+    rest = next(words for least, words in where if centre >= least)
+    return (
+        f"{way} mean error goes from {mean[0]:.2g} to {mean[-1]:.2g}, {half}; {found.good:.1%} of the boxes end at IoU "
+        f"{GOOD_IOU} or better{apart}; what is left is {rest}."
+    )
+
+
+def _page(simulation: Simulation, paths: bytes, moving: bytes) -> str:
+    losses = simulation.losses
+    summary = (
+        f"<p>{simulation.cases:,} boxes ({len(simulation.centres):,} places x {CASES_A_CENTRE} shapes of anchor and "
+        "target) go straight down each loss, without a network: the experiment of the DIoU paper. "
+        "The error of a box is |dx| + |dy| + |dw| + |dh|, in sides of a square target.</p>"
+    )
+    said = "".join(
+        f"<li><b>{text(name)}</b>: {text(sentence(name, found, simulation.cases))}</li>"
+        for name, found in losses.items()
+    )
+    sections = (
+        section("What each loss does", f"<ul>{said}</ul>", _table(simulation)),
+        section("On the way", _curves(simulation)),
+        section("Where errors are left", _maps(simulation)),
+        section("Single boxes", _paths(paths, moving)),
+        section(
+            "What may be concluded",
+            "<p>How the gradients of a loss move one box that is free to go, under these steps. Not which loss trains "
+            "the better detector: there, boxes are moved by shared weights, most start close to their target, and the "
+            "loss of boxes is one of several. A loss on a larger scale also takes larger steps here.</p>",
+        ),
+    )
+    return document("Boxes going down a loss", summary, sections, environment_line())
+
+
+def _table(simulation: Simulation) -> Markup:
+    rows = []
+    for name, found in simulation.losses.items():
+        mean = found.error / simulation.cases
+        early = [f"{mean[step]:.3f}" if step < len(mean) else None for step in (20, 40, 80)]
+        shares = (f"{share:.1%}" for share in (found.good, found.disjoint))
+        rows.append((name, *early, f"{mean[-1]:.4f}", f"{found.iou[-1]:.3f}", *shares))
+    head = ("loss", "step 20", "40", "80", "end", "IoU", f"IoU {GOOD_IOU} up", "disjoint")
+    caption = "Mean error on the way and at the end; mean IoU, and shares of the boxes, at the end."
+    return Markup(f'<p class="dim">{caption}</p>{table(head, rows, "tnnnnnnn")}')
+
+
+def _curves(simulation: Simulation) -> Markup:
+    steps = [float(step) for step in range(len(next(iter(simulation.losses.values())).iou))]
+    errors = {name: (steps, (found.error / simulation.cases).tolist()) for name, found in simulation.losses.items()}
+    overlaps = {name: (steps, found.iou.tolist()) for name, found in simulation.losses.items()}
+    plots = (
+        ("Mean error", series_svg(errors, "error", "step", "mean error", log=True)),
+        ("Mean IoU", series_svg(overlaps, "iou", "step", "mean IoU")),
+    )
+    figures = "".join(f"<figure><figcaption>{title}</figcaption>{svg}</figure>" for title, svg in plots)
+    return Markup(f'<div class="curves">{figures}</div>')
+
+
+def _maps(simulation: Simulation) -> Markup:
+    figures = "".join(
+        f"<figure><figcaption>{text(name)}</figcaption>"
+        f"{drawing(map_png(simulation, found), f'{name}: error left over the place where a box starts')}</figure>"
+        for name, found in simulation.losses.items()
+    )
+    return Markup(
+        '<p class="dim">Each point is a place where anchors start; its colour is the mean error that they end with. '
+        f'The target is in the middle.</p><div class="curves">{figures}</div>'
+    )
+
+
+def _paths(paths: bytes, moving: bytes) -> Markup:
+    where = ", ".join(LAYOUTS)
+    steps = f"at steps {', '.join(map(str, SHOWN[:-1]))} and {SHOWN[-1]}"
+    return Markup(
+        f'<p class="dim">An anchor of 1.41 x 0.71 beside its target of 1 x 1 (grey), {steps}, paler the earlier.</p>'
+        f'<div class="curves"><figure>'
+        f"{drawing(paths, f'boxes that start {where} from their target, {steps}, a row a loss')}</figure>"
+        f"<figure>{details('Play it', drawing(moving, f'the same boxes moving: {where}'))}</figure></div>"
+    )

@@ -1,0 +1,49 @@
+"""The command that does what a run did, for its record and its report."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from boxwright.recipes import RECIPES, Recipe
+from boxwright.training.options import RunOptions
+
+
+def train_command(data: Path, recipe: Recipe, options: RunOptions) -> str:
+    """``boxwright train`` with all that differs from the defaults, and the seed. The run folder isn't named, so that
+    the command makes another one."""
+    base = RECIPES[recipe.detector].to_dict()
+    changed = {name: value for name, value in recipe.to_dict().items() if value != base[name]}
+    defaults = RunOptions().to_json()
+    flags = {name: value for name, value in options.to_json().items() if value != defaults[name] or name == "seed"}
+    epochs = changed.pop("epochs", None)
+    if epochs is not None and options.minutes is None:
+        flags = {"epochs": epochs, **flags}
+    words = ["boxwright", "train", str(data), "--recipe", recipe.detector]
+    for name, value in changed.items():
+        words += ["--set", f"{name}={_as_yaml(value)}"]
+    return shlex.join(words + _flags(flags))
+
+
+def resume_command(data: Path, run: Path, options: Mapping[str, Any]) -> str:
+    """``boxwright train --resume`` with the options given."""
+    return shlex.join(["boxwright", "train", str(data), "--resume", str(run), *_flags(options)])
+
+
+def _flags(options: Mapping[str, Any]) -> list[str]:
+    words = []
+    for name, value in options.items():
+        words += [f"--{name.replace('_', '-')}", "none" if value is None else f"{value}"]
+    return words
+
+
+def _as_yaml(value: Any) -> str:
+    """The shortest text that ``--set`` reads as the value: JSON, or for plain strings the string itself."""
+    if isinstance(value, str) and yaml.safe_load(value) == value:
+        return value
+    return json.dumps(value, ensure_ascii=False)

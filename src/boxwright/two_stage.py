@@ -1,0 +1,91 @@
+"""The supervision of two stages: a criterion for the proposals, and one for the regions that are chosen of them.
+
+Regions lie on no grid and differ from image to image, so they are matched and mined image by image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from boxwright.anchors import Anchors
+from boxwright.criterion import DenseCriterion, Losses, least_divisor
+from boxwright.mining import ranking_of
+from boxwright.types import DenseOutputs, Targets, TwoStageOutputs
+
+
+class TwoStageCriterion(nn.Module):
+    """``rpn`` teaches the first stage to tell objects from background, ``roi`` the second one to tell classes.
+
+    A training step: ``outputs = detector(images)``; ``rois = criterion.select(outputs.proposals, targets)``;
+    ``refined = detector.refine(outputs.features, rois)``; then ``criterion(anchors, outputs, targets)`` with both in
+    the outputs. Each stage is matched, mined, weighted and normalised by its own criterion (Faster R-CNN,
+    arXiv:1506.01497, sections 3.1.2 and 3.1.3; Fast R-CNN, arXiv:1504.08083, section 2.3).
+    """
+
+    def __init__(self, rpn: DenseCriterion, roi: DenseCriterion) -> None:
+        super().__init__()
+        self.rpn, self.roi = rpn, roi
+
+    def select(self, proposals: Sequence[Tensor], targets: Targets) -> list[Tensor]:
+        """The regions of each image that the second stage learns from, see ``select_rois``."""
+        return select_rois(self.roi, proposals, targets)
+
+    def forward(self, anchors: Anchors | Tensor, outputs: TwoStageOutputs, targets: Targets) -> Losses:
+        """The second stage's losses, with those of the first as ``proposals`` and in the total.
+
+        ``divisor`` is the number of images: accumulated batches are averaged by it, since each stage has a divisor of
+        its own. Raises ValueError for outputs without regions.
+        """
+        if outputs.rois is None or outputs.refined is None:
+            raise ValueError("Expected outputs with the regions chosen by select, and refined, but got none")
+        objects = targets._replace(labels=targets.labels.clamp(max=0))
+        first = self.rpn(anchors, outputs.rpn, objects)
+        refined = outputs.refined.by_image([len(boxes) for boxes in outputs.rois])
+        second = roi_losses(self.roi, outputs.rois, refined, targets)
+        images = second.total.new_tensor(float(len(outputs.rois)))
+        return second._replace(total=first.total + second.total, divisor=images, proposals=first)
+
+
+@torch.no_grad()
+def select_rois(criterion: DenseCriterion, proposals: Sequence[Tensor], targets: Targets) -> list[Tensor]:
+    """The regions (r, 4) of each image that go through the second stage: its proposals (n, 4) and its true boxes.
+
+    A miner that asks for no losses chooses among them here, before features are pooled; after all others, and without
+    one, all go.
+    """
+    chosen = []
+    for row, boxes in enumerate(proposals):
+        target = targets.of_image(row)
+        boxes = torch.cat([boxes, target.boxes[target.labels >= 0].to(boxes)])
+        if criterion.miner is not None and ranking_of(criterion.miner) == "nothing":
+            matches = criterion.matcher(boxes, target.boxes, target.labels, ignore=target.ignore)
+            boxes = boxes[criterion.miner(matches.state)[0]]
+        chosen.append(boxes)
+    return chosen
+
+
+def roi_losses(
+    criterion: DenseCriterion, rois: Sequence[Tensor], outputs: Sequence[DenseOutputs], targets: Targets
+) -> Losses:
+    """The losses of a batch whose images have regions (r, 4) of their own, with outputs (1, r, ...)."""
+    pairs = zip(rois, outputs, strict=True)
+    return _over_images([criterion(boxes, said, targets.of_image(row)) for row, (boxes, said) in enumerate(pairs)])
+
+
+def _over_images(images: list[Losses]) -> Losses:
+    """The losses of the whole batch: sums add up, and so do what they are divided by."""
+    least = least_divisor()
+    divisors = torch.stack([losses.divisor for losses in images]).float()
+    shares = divisors.clamp(min=least) / divisors.sum().clamp(min=least)
+
+    terms = ("total", "classification", "box", "distribution", "centreness")
+    together: dict[str, Any] = {
+        name: (torch.stack([getattr(losses, name) for losses in images]) * shares).sum() for name in terms
+    }
+    for name in ("positives", "matched", "predicted"):
+        together[name] = torch.stack([getattr(losses, name) for losses in images]).sum(0)
+    return Losses(**together, divisor=divisors.sum())

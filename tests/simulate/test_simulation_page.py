@@ -1,0 +1,108 @@
+"""What a simulation leaves behind: files that can be read back, and a page that needs nothing else."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from boxwright.cli.app import app
+from boxwright.errors import RecipeError
+from boxwright.simulate import Simulation, simulate
+from boxwright.simulate.page import sentence, write_simulation
+from boxwright.simulate.paths import LAYOUTS, single_cases, still
+
+NAMES = ["iou", "eiou", "authors_giou", "alpha_iou:alpha=3,kind=giou"]
+
+
+@pytest.fixture(scope="module")
+def simulation() -> Simulation:
+    return simulate(NAMES, centres=3)
+
+
+@pytest.fixture(scope="module")
+def folder(simulation: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("simulation") / "new" / "folder"
+    assert write_simulation(out, simulation) == out / "simulate.html"
+    return out
+
+
+def test_numbers_can_be_read_back(simulation: Simulation, folder: Path) -> None:
+    with (folder / "errors.csv").open(newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["step", *NAMES]
+    assert [int(row[0]) for row in rows] == list(range(201))
+    content = json.loads((folder / "simulation.json").read_text())
+    assert (content["centres"], content["cases"]) == (3, 1029)
+    maps = np.load(folder / "final_errors.npz")
+    np.testing.assert_array_equal(maps["centres"], simulation.centres)
+    for place, (name, found) in enumerate(simulation.losses.items()):
+        np.testing.assert_array_equal([float(row[place + 1]) for row in rows], found.error)
+        kept = content["losses"][name]
+        np.testing.assert_allclose(np.sum([kept[f"error_{axis}"] for axis in "xywh"], axis=0), kept["error"])
+        assert kept["iou"] == found.iou.tolist()
+        np.testing.assert_array_equal(maps[name], found.final)
+
+
+def test_pictures_open_and_the_animation_moves(folder: Path) -> None:
+    for name in ("curves.png", "maps.png", "paths.png"):
+        with Image.open(folder / name) as picture:
+            picture.verify()
+    with Image.open(folder / "paths.gif") as moving:
+        assert moving.n_frames > 50
+        first = np.asarray(moving.convert("RGB"))
+        moving.seek(moving.n_frames - 1)
+        assert (first != np.asarray(moving.convert("RGB"))).any()
+
+
+def test_the_still_picture_shows_where_a_box_ends() -> None:
+    """Under IoU a disjoint box keeps its place; under EIoU it lies on its target at the end."""
+    ways = single_cases(["iou", "eiou"])
+    assert ways.shape == (2, 201, len(LAYOUTS), 4)
+    np.testing.assert_array_equal(ways[0, 0], ways[0, -1])
+    np.testing.assert_allclose(ways[1, -1], [(10, 10, 1, 1)] * 3, atol=0.01)
+    alone = still(["iou"], ways[:1])
+    assert still(["iou", "eiou"], ways).height > alone.height
+    assert alone.getpixel((3, 3)) == (255, 255, 255)
+
+
+def test_the_page_loads_nothing_and_says_a_sentence_of_each_loss(simulation: Simulation, folder: Path) -> None:
+    page = (folder / "simulate.html").read_text(encoding="utf-8")
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert "<script" not in page
+    assert page.count("data:image/png") == len(NAMES) + 1
+    assert page.count("data:image/gif") == 1
+    for name, found in simulation.losses.items():
+        assert f"<li><b>{name}</b>: {sentence(name, found, simulation.cases)}</li>".replace("'", "&#x27;") in page
+
+
+def test_the_sentence_says_what_was_measured(simulation: Simulation) -> None:
+    iou, eiou = (sentence(name, simulation.losses[name], simulation.cases) for name in ("iou", "eiou"))
+    assert "never halved" in iou
+    assert f"{simulation.losses['iou'].disjoint:.0%} end without touching" in iou
+    assert iou.endswith("what is left is mostly in the place.")
+    assert "touching" not in eiou
+    assert "100.0% of the boxes end at IoU 0.9 or better" in eiou
+
+
+def test_the_command(tmp_path: Path) -> None:
+    arguments = ["simulate", "--centres", "1", "--losses", "alpha_iou:alpha=2,kind=giou, iou", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert str(tmp_path / "simulate.html") in result.output
+    assert list(json.loads((tmp_path / "simulation.json").read_text())["losses"]) == [
+        "alpha_iou:alpha=2,kind=giou",
+        "iou",
+    ]
+
+
+def test_the_command_refuses_before_it_computes(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["simulate", "--losses", "iou,smooth_l1", "--out", str(tmp_path / "out")])
+    assert isinstance(result.exception, RecipeError)
+    assert not (tmp_path / "out").exists()
