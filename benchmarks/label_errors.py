@@ -29,7 +29,7 @@ from boxwright.evaluate import DetectionColumns, to_detections
 from boxwright.hardest import Suspects, rank_labels
 from boxwright.hardest.folds import fold_runs, predict_out_of_fold, split_folds
 from boxwright.models import build_criterion
-from boxwright.models.detector import DenseDetector
+from boxwright.models.dense import DenseDetector
 from boxwright.predict import predict_dataset
 
 KINDS = ("missing", "wrong-class", "shifted", "duplicate")

@@ -17,7 +17,7 @@ from boxwright.hardest.corrections import list_corrections
 from boxwright.hardest.folds import predict_out_of_fold
 from boxwright.hardest.page import write_page
 from boxwright.hardest.ranking import KINDS, Suspects, rank_labels
-from boxwright.models.detector import DenseDetector
+from boxwright.models.detector import Detector
 from boxwright.predict import predict_dataset
 from boxwright.runs import Run, load
 
@@ -79,7 +79,7 @@ def review_labels(
 
 
 def _detect(
-    detector: DenseDetector,
+    detector: Detector,
     run: str | Path,
     dataset: DetectionDataset,
     folds: int,
