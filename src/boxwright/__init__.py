@@ -16,6 +16,7 @@ _MODULES = (
     "boxes",
     "coding",
     "evaluate",
+    "hardest",
     "inspect",
     "losses",
     "matching",

@@ -68,6 +68,16 @@ def test_subset_keeps_ids_and_boxes(tmp_path: Path) -> None:
     assert data.subset([]).coco_json()["annotations"] == []
 
 
+def test_boxes_know_their_place_in_their_file(tmp_path: Path) -> None:
+    """Those left out count too: the first box has no area, and the second is of a class that isn't asked for."""
+    write_voc(tmp_path, {"a": [("dog", 9, 9, 9, 20), *IMAGES["a"]], "b": IMAGES["b"]})
+    data = read_dataset(tmp_path, classes=["cat"])
+    assert data.numbers.tolist() == [2, 0]
+    assert [data.files[place] for place in range(2)] == ["Annotations/a.xml", "Annotations/b.xml"]
+    last = data.subset([1])
+    assert (last.numbers.tolist(), last.files[0]) == ([0], "Annotations/b.xml")
+
+
 def test_saved_annotation_ids_start_at_one(tmp_path: Path) -> None:
     """pycocotools keeps the id of what a detection matched, and takes 0 for nothing."""
     write_voc(tmp_path, IMAGES)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from boxwright.cli.hardest import hardest
 from boxwright.cli.inspect import inspect
 from boxwright.cli.progress import bar
 from boxwright.cli.simulate import simulate
@@ -303,5 +304,6 @@ def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+app.command()(hardest)
 app.command()(inspect)
 app.command()(simulate)

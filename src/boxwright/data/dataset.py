@@ -69,6 +69,8 @@ class DetectionDataset:
     """Files as the data set names them: relative to ``root``, or COCO's ``file_name``."""
     paths: Strings
     """Files relative to ``root``."""
+    files: Strings
+    """Annotation file of each image, relative to ``root``."""
     sizes: NDArray[np.int32]
     """(n, 2) height and width as annotated, or from the image's header; 0 where neither tells."""
     image_ids: NDArray[np.int64]
@@ -86,6 +88,8 @@ class DetectionDataset:
     areas: NDArray[np.float64]
     """(m,) COCO's own, else width x height."""
     annotation_ids: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    """(m,) 0-based place of the box in its annotation file."""
     category_ids: NDArray[np.int64]
     """(K,) COCO's own, else label + 1."""
     has_images: bool
@@ -119,6 +123,7 @@ class DetectionDataset:
             self,
             names=names,
             paths=names if self.paths is self.names else Strings.pack(self.paths[row] for row in rows),
+            files=Strings.pack(self.files[row] for row in rows),
             sizes=self.sizes[rows],
             image_ids=self.image_ids[rows],
             offsets=offsets,
@@ -128,6 +133,7 @@ class DetectionDataset:
             xywh=self.xywh[boxes],
             areas=self.areas[boxes],
             annotation_ids=self.annotation_ids[boxes],
+            numbers=self.numbers[boxes],
         )
 
     def coco_json(self) -> dict[str, Any]:

@@ -171,6 +171,7 @@ def _pack(
         classes=classes,
         names=names,
         paths=names if table.paths == table.names else Strings.pack(table.paths),
+        files=Strings.pack(table.files),
         sizes=table.sizes,
         image_ids=table.image_ids,
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
@@ -180,6 +181,7 @@ def _pack(
         xywh=table.xywh[kept],
         areas=table.areas[kept],
         annotation_ids=table.annotation_ids[kept],
+        numbers=table.number[kept],
         category_ids=table.category_ids[[table.classes.index(name) for name in classes]]
         if own_ids
         else np.arange(1, len(classes) + 1),

@@ -3,7 +3,7 @@
 from boxwright.evaluate.columns import DetectionColumns, TargetColumns, keep_best, to_detections, to_targets
 from boxwright.evaluate.confusion import confusion_matrix
 from boxwright.evaluate.error_types import ERROR_TYPES, ErrorCost, ErrorTable, error_costs, error_types
-from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_detections
+from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_detections, overlapping_pairs
 from boxwright.evaluate.metrics import MetricsTable, OperatingPoint, detection_metrics
 from boxwright.evaluate.results import read_results, save_results, save_targets
 
@@ -24,6 +24,7 @@ __all__ = [
     "error_types",
     "keep_best",
     "match_detections",
+    "overlapping_pairs",
     "read_results",
     "save_results",
     "save_targets",

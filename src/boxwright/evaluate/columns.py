@@ -36,6 +36,10 @@ class DetectionColumns:
     def __len__(self) -> int:
         return len(self.score)
 
+    def xyxy(self) -> Floats:
+        """(N, 4) corners."""
+        return np.concatenate([self.xywh[:, :2], self.xywh[:, :2] + self.xywh[:, 2:]], axis=1)
+
     def take(self, rows: Ints | Bools) -> DetectionColumns:
         """The rows chosen by an index or a mask."""
         return DetectionColumns(self.image[rows], self.label[rows], self.score[rows], self.xywh[rows])

@@ -108,13 +108,15 @@ class MatchTable:
         return free
 
 
-class _Pairs(NamedTuple):
+class Pairs(NamedTuple):
+    """Boxes and targets that overlap, by rising row of the boxes."""
+
     row: Ints
     target: Ints
     overlap: Floats
 
-    def take(self, kept: Bools) -> _Pairs:
-        return _Pairs(self.row[kept], self.target[kept], self.overlap[kept])
+    def take(self, kept: Bools) -> Pairs:
+        return Pairs(self.row[kept], self.target[kept], self.overlap[kept])
 
 
 def match_detections(
@@ -145,7 +147,7 @@ def match_detections(
     target_group = targets.label * len(image_rank) + image_rank[targets.image]
     rank = _rank_in_groups(group)
 
-    pairs, iou, nearest, crowd_overlap = _overlapping_pairs(chosen, targets, group, target_group, min(thresholds))
+    pairs, iou, nearest, crowd_overlap = overlapping_pairs(chosen.xywh, targets, group, target_group, min(thresholds))
     pairs = pairs.take(rank[pairs.row] < max_detections)
     counted = _in_areas(targets.area) & ~(targets.crowd | targets.difficult)[:, None]
     outside = ~_in_areas(chosen.xywh[:, 2] * chosen.xywh[:, 3])
@@ -188,27 +190,30 @@ def _in_areas(area: Floats) -> Bools:
     return inside
 
 
-def _overlapping_pairs(
-    detections: DetectionColumns, targets: TargetColumns, group: Ints, target_group: Ints, threshold: float
-) -> tuple[_Pairs, Floats, NDArray[np.int32], Floats]:
-    """Pairs of one image and class that reach the threshold, by rising row; and each row's best IoU and crowd share."""
+def overlapping_pairs(
+    boxes: Floats, targets: TargetColumns, group: Ints, target_group: Ints, threshold: float
+) -> tuple[Pairs, Floats, NDArray[np.int32], Floats]:
+    """Pairs of one group that reach the threshold, by rising row; each row's best IoU, its target, and its crowd share.
+
+    ``boxes`` (N, 4) xywh. A group is what may match, an image or a class of it: ``group`` (N,), ``target_group`` (M,).
+    """
     iou, crowd_overlap = np.zeros(len(group)), np.zeros(len(group))
     nearest = np.full(len(group), -1, np.int32)
-    kept: list[_Pairs] = []
+    kept: list[Pairs] = []
     for rows, starts, row, target in meetings(group, target_group):
         crowd = targets.crowd[target]
-        share = overlap(detections.xywh[row], targets.xywh[target], crowd)
+        share = overlap(boxes[row], targets.xywh[target], crowd)
         crowd_overlap[rows] = np.maximum.reduceat(np.where(crowd, share, 0.0), starts)
         iou[rows], nearest[rows] = best_in_runs(np.where(crowd, 0.0, share), target, starts)
         near = share >= min(threshold, 1 - 1e-10)
-        kept.append(_Pairs(row, target, share).take(near))
+        kept.append(Pairs(row, target, share).take(near))
     if not kept:
-        kept.append(_Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)))
-    return _Pairs(*map(np.concatenate, zip(*kept, strict=True))), iou, nearest, crowd_overlap
+        kept.append(Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)))
+    return Pairs(*map(np.concatenate, zip(*kept, strict=True))), iou, nearest, crowd_overlap
 
 
 def _choose(
-    pairs: _Pairs, group: Ints, crowd: Bools, counted: Bools, outside: Bools, thresholds: Floats
+    pairs: Pairs, group: Ints, crowd: Bools, counted: Bools, outside: Bools, thresholds: Floats
 ) -> tuple[Bools, Bools, NDArray[np.int32]]:
     """Let the detections choose in rounds: the k-th of every image and class at once, for all thresholds and areas.
 

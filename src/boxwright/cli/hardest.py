@@ -1,0 +1,79 @@
+"""``boxwright hardest``: labels to look at, and the corrections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from boxwright.cli.progress import bar
+from boxwright.errors import RecipeError
+
+if TYPE_CHECKING:
+    from boxwright.hardest.review import Review
+
+_LINES = 10
+
+
+def hardest(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set in VOC, COCO or YOLO layout.")],
+    run: Annotated[Path | None, typer.Option(metavar="RUN", help="Whose detections speak against the labels.")] = None,
+    split: Annotated[str, typer.Option(help="Split whose labels are ranked.")] = "train",
+    folds: Annotated[
+        int, typer.Option(metavar="K", help="Train K detectors, each on all but its part; 0: ask the run itself.")
+    ] = 0,
+    top: Annotated[int, typer.Option(help="Suspects on the page and in the list.")] = 200,
+    apply: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Carry out what is accepted in a correction list.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The page, default RUN/hardest.html, with the list beside it as .json; "
+            "with --apply the new COCO file, default FILE-applied.json.",
+        ),
+    ] = None,
+) -> None:
+    """Labels that are probably wrong, most probable first: a page to review them on, and a correction list.
+
+    Changes nothing of the data set: --apply writes new annotations, as COCO JSON.
+    """
+    console = Console()
+    if apply is not None:
+        from boxwright.hardest.corrections import correct
+
+        target = out or apply.with_name(f"{apply.stem}-applied.json")
+        done = correct(data, apply, target)
+        _say(console, f"{done.changed} boxes changed, {done.added} added, {done.removed} removed: {target}")
+        return
+    if run is None:
+        raise RecipeError("Expected --run RUN, whose detections speak against the labels, or --apply FILE")
+
+    from boxwright.hardest.review import review_labels
+
+    with bar("detecting", console) as advance:
+        review = review_labels(data, run, split, folds=folds, shown=top, out=out, console=console, advance=advance)
+    _render(review, console)
+
+
+def _render(review: Review, console: Console) -> None:
+    from boxwright.hardest.corrections import list_corrections
+    from boxwright.hardest.ranking import KINDS
+
+    for name, fault in review.faults.items():
+        _say(console, f"left out {name}: {fault}")
+    first = list_corrections(review.suspects.take(slice(_LINES)), review.dataset)
+    for item in first.corrections:
+        where = item.image if item.box is None else f"{item.file} box {item.box}"
+        _say(console, f"{item.score:.2f}  {item.kind:<11}  {where}: {item.reason}")
+    counts = ", ".join(f"{count} {kind}" for kind, count in zip(KINDS, review.likely.tolist(), strict=True))
+    _say(console, f"more probably wrong than right, of {len(review.dataset.boxes)} labels: {counts}")
+    _say(console, f"the page: {review.page}")
+    _say(console, f"the correction list: {review.corrections}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

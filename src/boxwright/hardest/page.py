@@ -1,0 +1,171 @@
+"""The page on which labels are reviewed: one file, nothing to load, usable with a keyboard, printable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from boxwright.data import DetectionDataset, decode_image
+from boxwright.drawing import draw_detections
+from boxwright.environment import environment_line
+from boxwright.errors import DataError
+from boxwright.evaluate import DetectionColumns
+from boxwright.hardest.corrections import Correction, Corrections
+from boxwright.hardest.ranking import KINDS, Suspects
+from boxwright.report.markup import Markup, bar, document, image, text
+
+_PANEL = (280, 220)  # width and height that each picture fits into, pixels
+_AROUND = 0.8  # of the box's longer side is shown on each side of it
+_LEAST_AROUND = 24  # pixels
+
+Boxes = NDArray[np.float64]
+
+
+def write_page(
+    path: Path,
+    suspects: Suspects,
+    dataset: DetectionDataset,
+    detections: DetectionColumns,
+    corrections: Corrections,
+    *,
+    score: float,
+    origin: str,
+) -> Path:
+    """Write the page on ``suspects``, which ``corrections`` lists in the same order.
+
+    ``score``: the least of the detections that are drawn; that of a suspect itself is drawn in any case. ``origin``:
+    whose detections they are.
+    """
+    pictures = _pictures(suspects, dataset, detections, score)
+    cards = "".join(
+        _card(place, item, picture)
+        for place, (item, picture) in enumerate(zip(corrections.corrections, pictures, strict=True))
+    )
+    data = msgspec.json.encode(corrections).decode().replace("<", "\\u003c")
+    script = files("boxwright.hardest").joinpath("page.js").read_text(encoding="utf-8")
+    sections = (
+        _controls(corrections),
+        f'<div class="suspects">{cards}</div>',
+        f'<script type="application/json" id="list">{data}</script><script>{script}</script>',
+    )
+    header = (
+        f"<p>The {text(len(suspects))} labels of {text(dataset.split or 'the data set')} that are most probably wrong, "
+        f"by the detections of {text(origin)}. Left are the labels, right what was found, in both the one in question "
+        "drawn solid. The score is how probably the label is wrong in the way that is named.</p>"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = document(f"Labels to look at: {dataset.root.resolve().name}", header, sections, environment_line())
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _controls(corrections: Corrections) -> Markup:
+    """Filters, and the button that saves what was accepted; all of it is for the script."""
+    kinds = [kind for kind in KINDS if any(item.kind == kind for item in corrections.corrections)]
+    return Markup(
+        '<section class="controls"><form id="controls">'
+        f"{_choice('kind', 'Fault', kinds)}{_choice('class', 'Class', corrections.classes)}"
+        '<span id="count" role="status"></span>'
+        '<button type="button" id="save">Save the accepted corrections</button></form>'
+        '<p class="dim">Accept what is right with the boxes below the pictures. Then '
+        "<code>boxwright hardest DATA --apply corrections.json</code> writes the annotations anew, as COCO JSON.</p>"
+        "</section>"
+    )
+
+
+def _choice(name: str, title: str, values: list[str]) -> str:
+    options = "".join(f'<option value="{text(value)}">{text(value)}</option>' for value in values)
+    return f'<label>{title} <select name="{name}"><option value="">all</option>{options}</select></label>'
+
+
+def _card(place: int, item: Correction, picture: Markup) -> str:
+    where = item.file if item.box is None else f"{item.file} box {item.box}"
+    classes = " ".join(dict.fromkeys(name for name in (item.class_name, item.suggested_class) if name))
+    return (
+        f'<article data-kind="{item.kind}" data-class="{text(item.class_name or item.suggested_class)}" '
+        f'data-other="{text(item.suggested_class or item.class_name)}">'
+        f"<h2>{place + 1}. {item.kind} <small>{text(classes)}</small> {bar(item.score)}</h2><div>{picture}</div>"
+        f"<p>{text(item.reason)}</p><p class='d'>{text(item.image)}; {text(where)}</p>"
+        f'<label><input type="checkbox" value="{place}"> {text(_proposal(item))}</label></article>'
+    )
+
+
+def _proposal(item: Correction) -> str:
+    if item.suggested_class is None:
+        return f"Remove this {item.class_name}"
+    if item.class_name is None:
+        return f"Add this {item.suggested_class}"
+    return f"Call it {item.suggested_class}" if item.class_name != item.suggested_class else "Move the box"
+
+
+def _pictures(
+    suspects: Suspects, dataset: DetectionDataset, detections: DetectionColumns, score: float
+) -> Iterator[Markup]:
+    """Of each suspect, in order; an image is decoded once."""
+    pictures: dict[int, Markup] = {}
+    for place in np.unique(suspects.image).tolist():
+        rows = np.flatnonzero(suspects.image == place)
+        try:
+            pixels = decode_image(dataset.path(place))
+        except DataError:
+            pictures.update(dict.fromkeys(rows.tolist(), Markup("<p>The image can't be read.</p>")))
+            continue
+        for row in rows.tolist():
+            left, right = draw_suspect(pixels, suspects.take(slice(row, row + 1)), dataset, detections, score)
+            name = dataset.name(place)
+            pictures[row] = Markup(image(left, f"{name}: labels") + image(right, f"{name}: detections"))
+    return (pictures[row] for row in range(len(suspects)))
+
+
+def draw_suspect(
+    pixels: NDArray[np.uint8],
+    suspect: Suspects,
+    dataset: DetectionDataset,
+    detections: DetectionColumns,
+    score: float,
+) -> tuple[Image.Image, Image.Image]:
+    """The labels, and the detections from ``score`` up, around the one suspect; its own are drawn solid.
+
+    ``pixels`` (H, W, 3): its image.
+    """
+    place, own_row = int(suspect.image[0]), int(suspect.detection[0])
+    boxes, labels, _ = dataset.target(place)
+    own = np.arange(dataset.offsets[place], dataset.offsets[place + 1]) == suspect.box[0]
+    window = _window(np.concatenate([suspect.suggested_box, boxes[own]]), pixels.shape)
+    crop, factor = _crop(pixels, window)
+    found = detections.take(suspect.detection[suspect.detection >= 0])
+    shown = (detections.image == place) & (detections.score >= score) & (np.arange(len(detections)) != own_row)
+    parts = (boxes, found.xyxy(), detections.take(shown).xyxy())
+    there, seen, beside = (_moved(part, window, factor) for part in parts)
+    left = draw_detections(crop, there[own], labels[own], None, dataset.classes, targets=there[~own])
+    right = draw_detections(crop, seen, found.label, found.score, dataset.classes, targets=beside)
+    return left, right
+
+
+def _window(boxes: Boxes, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """What is shown of an image (H, W, 3): the boxes, and as much around them."""
+    low, high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
+    around = max(_AROUND * float((high - low).max()), _LEAST_AROUND)
+    left, top = np.maximum(np.floor(low - around), 0).astype(int).tolist()
+    right, bottom = np.minimum(np.ceil(high + around), [shape[1], shape[0]]).astype(int).tolist()
+    return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def _crop(pixels: NDArray[np.uint8], window: tuple[int, int, int, int]) -> tuple[NDArray[np.uint8], float]:
+    """The window fitted into a panel, and the factor that led there."""
+    width, height = window[2] - window[0], window[3] - window[1]
+    factor = min(_PANEL[0] / width, _PANEL[1] / height)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.array(Image.fromarray(pixels).crop(window).resize(size, Image.Resampling.BICUBIC)), factor
+
+
+def _moved(boxes: NDArray[Any], window: tuple[int, int, int, int], factor: float) -> Boxes:
+    """Boxes in pixels of the panel; those outside are not drawn."""
+    return np.asarray((boxes.astype(np.float64) - np.tile(window[:2], 2)) * factor)

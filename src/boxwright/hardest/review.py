@@ -1,0 +1,92 @@
+"""The whole review: detections of a run, or out of fold, the ranked labels, the page and the correction list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from boxwright.data import DetectionDataset, read_dataset
+from boxwright.errors import DataError
+from boxwright.evaluate import DetectionColumns, to_detections
+from boxwright.hardest.corrections import list_corrections
+from boxwright.hardest.folds import predict_out_of_fold
+from boxwright.hardest.page import write_page
+from boxwright.hardest.ranking import KINDS, Suspects, rank_labels
+from boxwright.models.detector import Detector
+from boxwright.predict import predict_dataset
+from boxwright.runs import Run, load
+
+SHOWN = 200
+"""Suspects on the page and in the list."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a review found, and where it was written."""
+
+    dataset: DetectionDataset
+    suspects: Suspects
+    """All of them, by falling score."""
+    page: Path
+    corrections: Path
+    faults: dict[str, str]
+    """Images that couldn't be read, and why."""
+
+    @property
+    def likely(self) -> NDArray[np.int64]:
+        """(5,) suspects of each of ``KINDS`` that are more probably wrong than right."""
+        return np.bincount(self.suspects.kind[self.suspects.score > 0.5], minlength=len(KINDS))
+
+
+def review_labels(
+    data: str | Path,
+    run: str | Path,
+    split: str = "train",
+    *,
+    folds: int = 0,
+    shown: int = SHOWN,
+    out: Path | None = None,
+    console: Console | None = None,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Review:
+    """Rank the labels of a split and write the page, and the correction list beside it (the same name, .json).
+
+    Args:
+        folds: how many detectors to train, each on all but its part of the images; 0: the run's own detections, which
+            may repeat an error of the labels that it learnt by heart.
+        out: the page; None: hardest.html in the run's folder.
+
+    Raises DataError and RecipeError.
+    """
+    detector = load(run)
+    recipe = detector.recipe
+    dataset = read_dataset(data, split, classes=recipe.classes, voc_one_based=recipe.voc_one_based)
+    if not dataset.has_images:
+        raise DataError(f"{dataset.root}: there is none of the images that split {dataset.split!r} names")
+    found, faults = _detect(detector, run, dataset, folds, console or Console(quiet=True), advance)
+    suspects = rank_labels(found, dataset)
+    page = out or Run.of(run).folder / "hardest.html"
+    listed = list_corrections(suspects.take(slice(shown)), dataset, recipe.voc_one_based)
+    listed.write(page.with_suffix(".json"))
+    origin = f"{folds} detectors, each on images it was not trained on" if folds else f"run {Run.of(run).folder.name}"
+    write_page(page, suspects.take(slice(shown)), dataset, found, listed, score=recipe.score, origin=origin)
+    return Review(dataset, suspects, page, page.with_suffix(".json"), faults)
+
+
+def _detect(
+    detector: Detector,
+    run: str | Path,
+    dataset: DetectionDataset,
+    folds: int,
+    console: Console,
+    advance: Callable[[int, int], None],
+) -> tuple[DetectionColumns, dict[str, str]]:
+    if folds:
+        return predict_out_of_fold(run, dataset, folds, console=console, advance=advance), {}
+    found, faults = predict_dataset(detector, dataset, advance=lambda done: advance(done, len(dataset)))
+    return to_detections(found), faults
