@@ -53,6 +53,8 @@ class Difference:
     low: float
     """Lower end of the simultaneous interval; NaN where there is one seed."""
     high: float
+    level: float
+    """With which the intervals of all arms hold together."""
     p: float
     """Adjusted for the number of arms: how often the worst of all arms would err by as much; NaN with one seed."""
     verdict: Verdict
@@ -121,7 +123,7 @@ def compare_scores(
     if seeds == 1:
         unknown: Verdict = "no detectable difference"
         return [
-            Difference(float(at), nan, nan, nan, unknown, nan, float(error), 1, ONE_SEED)
+            Difference(float(at), nan, nan, level, nan, unknown, nan, float(error), 1, ONE_SEED)
             for at, error in zip(mean, image_error, strict=True)
         ]
     pooled, own = _seed_variances(scores)
@@ -132,7 +134,7 @@ def compare_scores(
     p = (reference >= _ratio(np.abs(mean), error)[:, None]).mean(axis=1)
     columns = np.column_stack([mean, mean - reach, mean + reach, p, seed_error, image_error])
     return [
-        Difference(at, low, high, chance, _verdict(low, high), by_seed, by_image, seeds)
+        Difference(at, low, high, level, chance, _verdict(low, high), by_seed, by_image, seeds)
         for at, low, high, chance, by_seed, by_image in columns.tolist()
     ]
 

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from importlib.resources import files
 from math import isnan
 from typing import Any
 
@@ -16,6 +17,18 @@ class Markup(str):
     """HTML that is safe to put on the page as it is."""
 
     __slots__ = ()
+
+
+def document(title: str, header: str, sections: Iterable[str], footer: str) -> Markup:
+    """A whole page, which needs no other file; ``header`` stands under the title, and is HTML like the sections."""
+    style = files("boxwright.report").joinpath("style.css").read_text(encoding="utf-8")
+    return Markup(
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{text(title)}</title><style>{style}</style></head><body><main>"
+        f"<header><h1>{text(title)}</h1>{header}</header>"
+        f"{''.join(sections)}<footer>{text(footer)}</footer></main></body></html>\n"
+    )
 
 
 def text(value: Any) -> Markup:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from boxwright.drawing import draw_detections
 from boxwright.report.content import Picture, ReportData
 from boxwright.report.curves import precision_recall_svg, series_svg
 from boxwright.report.history import read_history
-from boxwright.report.markup import Markup, bar, details, image, section, table, text
+from boxwright.report.markup import Markup, bar, details, document, image, section, table, text
 
 _HEADLINE = ("AP", "AP50", "AP75", "voc07")
 _TITLES = {"voc07": "VOC07 mAP", "voc_area": "VOC area mAP", "targets": "objects"}
@@ -35,15 +34,8 @@ def write_report(path: Path, data: ReportData) -> Path:
         _data(data),
         section("Files", table(("", ""), data.files.items(), "fk") if data.files else Markup()),
     )
-    style = files("boxwright.report").joinpath("style.css").read_text(encoding="utf-8")
     summary = f"<p>{text(data.summary)}</p>" if data.summary else ""
-    page = (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(data.title)}</title><style>{style}</style></head><body><main>"
-        f"<header><h1>{text(data.title)}</h1>{summary}{_cards(data.metrics)}</header>"
-        f"{''.join(sections)}<footer>{text(data.environment)}</footer></main></body></html>\n"
-    )
+    page = document(data.title, summary + _cards(data.metrics), sections, data.environment)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
