@@ -10,7 +10,19 @@ from typing import Any
 
 from boxwright._version import __version__
 
-_MODULES = ("adapters", "anchors", "boxes", "coding", "evaluate", "losses", "matching", "mining", "nms", "types")
+_MODULES = (
+    "adapters",
+    "anchors",
+    "boxes",
+    "coding",
+    "compare",
+    "evaluate",
+    "losses",
+    "matching",
+    "mining",
+    "nms",
+    "types",
+)
 _NAMES = {
     "DenseCriterion": "criterion",
     "DetectionDataset": "data",

@@ -77,7 +77,7 @@ def read_arms(path: Path) -> list[Arm]:
 
 def list_arms(rows: Sequence[Mapping[str, Any]]) -> list[Arm]:
     """Arms of recipe keys and values, and of a ``name`` if they have one. Raises as ``combine`` does."""
-    arms = []
+    arms: list[Arm] = []
     for row in rows:
         settings = {str(key): _text(value) for key, value in row.items() if key != "name"}
         arms.append(Arm(str(row.get("name") or _name(settings)), settings, baseline=not arms))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite, nan
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 """The numbers of a run, in the order of the tables."""
+
+COSTS = ("seconds", "images_per_second", "peak_memory_mb")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,37 @@ class Comparison:
         found = [run for run in self.runs if run.arm == name and not run.failed]
         return sorted(found, key=lambda run: run.seed)
 
+    def spread(self, name: str, metric: str) -> tuple[float, float]:
+        """Mean and standard deviation of a metric over an arm's seeds; NaN for what isn't defined."""
+        values = [run.metrics[metric] for run in self.of_arm(name)]
+        return (fmean(values) if values else nan), (stdev(values) if len(values) > 1 else nan)
+
+    def class_mean(self, name: str, label: str) -> float:
+        """Mean AP of a class over an arm's seeds."""
+        values = [run.per_class[label]["AP"] for run in self.of_arm(name)]
+        return fmean(values) if values else nan
+
+    def costs(self, name: str) -> dict[str, float]:
+        """Mean time, speed and memory of an arm's runs."""
+        runs = self.of_arm(name)
+        return {key: fmean(getattr(run, key) for run in runs) for key in COSTS} if runs else {}
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+        """Plain values, and mean and standard deviation of each arm's metrics."""
+        means = {
+            arm.name: {
+                metric: dict(zip(("mean", "sd"), self.spread(arm.name, metric), strict=True)) for metric in METRICS
+            }
+            for arm in self.arms
+        }
+        content: dict[str, Any] = plain({**asdict(self), "means": means})
+        return content
+
+
+def plain(value: Any) -> Any:
+    """The same with None for numbers that aren't finite, which JSON can't hold."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

@@ -73,8 +73,8 @@ def train(
     ``data``: a folder that ``read_dataset`` understands, or a data set (then ``validation`` may be another).
     ``recipe``: a built-in name (None: lite320), a YAML file, or a Recipe. ``options``: fields of ``RunOptions`` and
     keys of the recipe. ``resume``: a run folder whose training goes on from its last checkpoint with its own recipe
-    and options; ``epochs`` (or ``minutes``) may be other ones. ``initial``: weights to begin with, by their names in the
-    detector; those of another shape are left out. ``callbacks``: Lightning's, beside boxwright's own.
+    and options; ``epochs`` (or ``minutes``) may be other ones. ``initial``: weights to begin with, by their names in
+    the detector; those of another shape are left out. ``callbacks``: Lightning's, beside boxwright's own.
 
     The first Ctrl-C ends the training after the step, keeps the best model so far, and raises KeyboardInterrupt.
     Raises DataError and RecipeError before anything is written, BoxwrightError where a loss is not finite any more.
@@ -101,7 +101,7 @@ def train(
     loggers = make_loggers(job.options.logger, job.run, job.position.step if job.position and ranks.first else 0)
     L.seed_everything(job.options.seed, verbose=False)
     detector = build_detector(job.recipe, pretrained=None if job.position is None else False)
-    _begin_with(initial or {}, detector)
+    begin_with(initial or {}, detector)
     counts = torch.from_numpy(np.bincount(training_set.labels, minlength=len(training_set.classes)))
     criterion = build_criterion(job.recipe, counts)
     batches = Batches(training_set, validation_set, job.recipe, job.options, ranks, console)
@@ -150,7 +150,8 @@ def _progress(job: _Job, batches: Batches) -> Progress:
     return Progress(steps=job.options.steps or job.recipe.epochs * batches.steps_an_epoch)
 
 
-def _begin_with(weights: Mapping[str, Tensor], detector: nn.Module) -> None:
+def begin_with(weights: Mapping[str, Tensor], detector: nn.Module) -> None:
+    """Copy those weights into a detector that have a name and a shape of its own."""
     own = detector.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     detector.load_state_dict(fitting, strict=False)
