@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from boxwright.compare.setting import Setting
     from boxwright.compare.statistics import Difference
 
-FROZEN_NOTE = (
-    "The frozen tier is an approximation: the backbone keeps its pretrained weights. Confirm what it finds in the full "
-    "tier."
-)
-
 
 def compare(
     data: str | Path,
@@ -58,6 +53,7 @@ def compare(
     listed = _arms(vary, arms)
     base = (recipe if isinstance(recipe, Recipe) else get_recipe(recipe or "lite320")).replace(**recipe_options)
 
+    from boxwright.compare.outlook import outlook
     from boxwright.compare.plan import jobs_of, make_plan
     from boxwright.compare.setting import set_out
 
@@ -66,7 +62,7 @@ def compare(
     with console.status("timing the baseline, measuring gradients"):
         plan = make_plan(setting)
     jobs = jobs_of(setting, plan)
-    for line in before(setting, plan, jobs):
+    for line in outlook(setting, plan, jobs):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     results = _run(setting, jobs, console)
     comparison = conclude(setting, plan, jobs, results)
@@ -81,40 +77,6 @@ def _arms(vary: Mapping[str, Sequence[Any]] | None, arms: str | Path | Sequence[
     if vary is not None:
         return combine(vary)
     return read_arms(Path(arms)) if isinstance(arms, str | Path) else list_arms(arms or ())
-
-
-def before(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> list[str]:
-    """What is known before the first run: how long it takes, what can be detected, and what was made equal."""
-    from boxwright.compare.statistics import detectable_difference
-
-    seeds, images, minutes = setting.options.seeds, len(setting.validation), plan.steps * plan.seconds_per_step / 60
-    frozen = setting.options.tier == "frozen"
-    left = [job for job in jobs if not job.finished]
-    lines = [
-        f"{len(setting.arms)} arms x {seeds} seeds = {len(jobs)} runs of {plan.steps} steps"
-        + (f", {len(jobs) - len(left)} of them finished already" if len(left) < len(jobs) else "")
-        + ("" if minutes != minutes else f"; one is {minutes:.1f} min of the baseline's full training")
-        + (
-            ""
-            if minutes != minutes or frozen
-            else f": about {_duration(60 * minutes * len(left))} if one runs at a time"
-        )
-    ]
-    least = detectable_difference(seeds, images, len(setting.arms) - 1)
-    if seeds == 1:
-        lines.append("one seed: no difference can be told from the noise between seeds; two or more tell it")
-    else:
-        lines.append(
-            f"{seeds} seeds and {images} validation images detect a difference in AP of about {least:.3f}, "
-            "if they vary as on the blood cells (docs/compare.md)"
-        )
-    lines.append(plan.weights_by + "".join(f"\n  {arm}: {weight:g}" for arm, weight in plan.box_weights.items()))
-    return [*lines, FROZEN_NOTE] if frozen else lines
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"
 
 
 def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunResult]:
@@ -144,6 +106,7 @@ def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunRes
 
 def conclude(setting: Setting, plan: Plan, jobs: Sequence[Job], results: Sequence[RunResult]) -> Comparison:
     """The differences to the baseline, the arm to recommend, and the facts."""
+    from boxwright.compare.outlook import FROZEN_NOTE
     from boxwright.compare.statistics import detectable_difference
     from boxwright.environment import environment_line
 

@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from time import monotonic
 from typing import Any
 
 import lightning as L
@@ -23,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel
 from boxwright.compare.jobs import Job
 from boxwright.data import DetectionDataset
 from boxwright.data.cache import ImageCache
-from boxwright.data.loading import Sample, TrainingSet, collate
+from boxwright.data.loading import Batch, Sample, TrainingSet, collate
 from boxwright.data.sampling import EpochPlaces, Showing, decode, encode
 from boxwright.data.transforms import Augmentation
 from boxwright.environment import environment
@@ -45,6 +47,7 @@ VIEWS = 8
 """Augmented views of each image, at most; an epoch uses one of them."""
 
 _BATCH = 16
+_TIMED = 5
 _CACHE_KEYS = (
     "detector",
     "classes",
@@ -215,6 +218,22 @@ def train_head(job: Job, dataset: DetectionDataset, initial: Mapping[str, Tensor
     content = {"data": {}, "training": training, "environment": environment()}
     run.data_file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return run
+
+
+def time_frozen(recipe: Recipe, batch: Batch) -> tuple[float, float]:
+    """Seconds of a step of neck and head on a batch, and of the features of an image, about."""
+    detector, criterion = build_detector(recipe, pretrained=False).train(), build_criterion(recipe)
+    start = monotonic()
+    with torch.no_grad():
+        maps = detector.net.backbone(detector.normalize(batch.images))  # type: ignore[operator]
+    features = (monotonic() - start) / len(batch.images)
+    detector.net.backbone = nn.Identity()
+    taken = []
+    for _ in range(_TIMED):
+        start = monotonic()
+        criterion(detector.anchors, detector(maps), batch.targets).total.backward()
+        taken.append(monotonic() - start)
+    return median(taken), features
 
 
 def _optimise(

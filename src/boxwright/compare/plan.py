@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
 from boxwright.compare.equalising import box_gradients, equal_weights, first_batches
+from boxwright.compare.frozen import VIEWS, cache_name, time_frozen
 from boxwright.compare.jobs import Job
 from boxwright.compare.setting import Setting
 from boxwright.criterion import DenseCriterion
@@ -44,6 +45,10 @@ class Plan:
     """By arm, of the arms whose weight was set."""
     weights_by: str
     """How the box weights came about, in a sentence."""
+    seconds_per_head_step: float | None = None
+    """Of the baseline in the frozen tier."""
+    seconds_of_features: float = 0.0
+    """Of computing the frozen tier's features, of all arms together."""
 
     def recipe_of(self, setting: Setting, arm: str) -> Recipe:
         """What an arm trains with."""
@@ -68,7 +73,8 @@ def make_plan(setting: Setting) -> Plan:
     steps = setting.options.steps or setting.baseline.epochs * batches.steps_an_epoch
     if setting.options.minutes is not None:
         steps = max(1, round(60 * setting.options.minutes / seconds))
-    plan = Plan(steps, seconds, weights, by)
+    head, features = _frozen_seconds(setting, batches) if setting.options.tier == "frozen" else (None, 0.0)
+    plan = Plan(steps, seconds, weights, by, head, features)
     setting.folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"plan": asdict(plan), "request": request}, indent=2) + "\n", encoding="utf-8")
     return plan
@@ -140,6 +146,13 @@ def _seconds_per_step(setting: Setting) -> float:
         torch.set_num_threads(before)
     done = [clock.times[step] for step in sorted(clock.times) if step >= _WARM_UP]
     return median(np.diff(done).tolist())
+
+
+def _frozen_seconds(setting: Setting, batches: Batches) -> tuple[float, float]:
+    """Of a step of neck and head, and of all features."""
+    head, backbone = time_frozen(setting.baseline, next(iter(batches.training)))
+    caches = len({cache_name(recipe) for recipe in setting.recipes.values()})
+    return head, caches * VIEWS * len(setting.training) * backbone
 
 
 def jobs_of(setting: Setting, plan: Plan) -> list[Job]:

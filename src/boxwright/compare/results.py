@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite, nan
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from boxwright.compare.statistics import Difference
@@ -74,7 +76,7 @@ class Comparison:
     def spread(self, name: str, metric: str) -> tuple[float, float]:
         """Mean and standard deviation of a metric over an arm's seeds; NaN for what isn't defined."""
         values = [run.metrics[metric] for run in self.of_arm(name)]
-        return (fmean(values) if values else nan), (stdev(values) if len(values) > 1 else nan)
+        return (fmean(values) if values else nan), (float(np.std(values, ddof=1)) if len(values) > 1 else nan)
 
     def class_mean(self, name: str, label: str) -> float:
         """Mean AP of a class over an arm's seeds."""
