@@ -88,12 +88,15 @@ def test_draws_without_targets_are_not_defined() -> None:
 
 
 def test_more_detections_than_an_image_may_have() -> None:
-    """Those beyond the hundredth of an image and class count in neither."""
-    box = [[0.0, 0.0, 10.0, 10.0]]
-    targets = [{"boxes": box, "labels": [0]}]
-    boxes = [[50.0, 50.0, 60.0, 60.0]] * 120 + box
-    predictions = [{"boxes": boxes, "labels": [0] * 121, "scores": np.linspace(1, 0.1, 121)}]
-    assert bootstrap_scores(metrics(predictions, targets).matches, np.array([[1]])).tolist() == [0.0]
+    """Of 120 false ones in an image the best hundred count: found after them, the one target has precision 1 / 101."""
+    box, elsewhere = [[0.0, 0.0, 10.0, 10.0]], [[50.0, 50.0, 60.0, 60.0]] * 120
+    targets = [{"boxes": [], "labels": []}, {"boxes": box, "labels": [0]}]
+    predictions = [
+        {"boxes": elsewhere, "labels": [0] * 120, "scores": np.linspace(1, 0.5, 120)},
+        {"boxes": box, "labels": [0], "scores": [0.1]},
+    ]
+    scores = bootstrap_scores(metrics(predictions, targets).matches, np.array([[1, 1], [2, 1]]))
+    assert scores.tolist() == pytest.approx([1 / 101, 1 / 201], abs=1e-12)
 
 
 def test_draw_images_draws_as_many_as_there_are() -> None:

@@ -105,6 +105,14 @@ def test_content_is_there(full: Tree, expected: str) -> None:
     assert expected in re.sub(r"\s+", " ", full.text)
 
 
+def test_each_seed_is_a_ring_where_the_baseline_has_it(full: Tree, tmp_path: Path) -> None:
+    assert full.attributes.count(("class", "seed")) == 6
+    content = comparison({"a": ALIKE}, seeds=3)
+    fewer = [each for each in content.runs if (each.arm, each.seed) != ("smooth_l1", 1)]
+    tree = page(tmp_path, Comparison("t", content.arms, fewer, content.differences, {}))
+    assert tree.attributes.count(("class", "seed")) == 2
+
+
 def test_the_answer_comes_first(full: Tree) -> None:
     assert full.text.index("Take") < full.text.index("Difference to the baseline") < full.text.index("Scores")
 

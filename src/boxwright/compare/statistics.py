@@ -8,7 +8,7 @@ every arm is trained with every seed, and all are scored on the same images. Wit
 a difference to the baseline has the variance 2 v / S + c: v is the residual's (arm by seed, two-way analysis of
 variance), S the number of seeds, and c what image noise leaves in the difference: the covariance, over bootstrap draws
 of the images, of differences of different seeds. The part that seeds don't share is in v already and isn't counted
-twice. Source: Obuchowski & Rockette 1995, "Hypothesis testing of the diagnostic accuracy for multiple readers and
+twice. Source: Obuchowski & Rockette 1995, "Hypothesis testing of diagnostic accuracy for multiple readers and
 multiple tests".
 
 Resampling a few seeds would understate their noise (three seeds: by a third of the variance, and with tails that are
