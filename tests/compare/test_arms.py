@@ -14,7 +14,10 @@ from boxwright.recipes import get_recipe
     [
         ("box_loss=giou,ciou", ["giou", "ciou"]),
         ("box_loss=giou, focal_eiou:gamma=0.5,detach=true ,ciou", ["giou", "focal_eiou:gamma=0.5,detach=true", "ciou"]),
-        ("matcher=iou:positive=0.5,negative=0.4,iou:positive=0.6", ["iou:positive=0.5,negative=0.4", "iou:positive=0.6"]),
+        (
+            "matcher=iou:positive=0.5,negative=0.4,iou:positive=0.6",
+            ["iou:positive=0.5,negative=0.4", "iou:positive=0.6"],
+        ),
         ("coder=delta:weights=[1,1,1,1],delta", ["delta:weights=[1,1,1,1]", "delta"]),
         ("strides=[8, 16, 32],[16, 32]", ["[8, 16, 32]", "[16, 32]"]),
         ("lr=1e-3,4e-3", ["1e-3", "4e-3"]),
