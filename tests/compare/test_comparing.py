@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -309,3 +310,25 @@ def test_tables_on_a_terminal(data: Path, tmp_path: Path, ran: list[Job]) -> Non
     assert "better" in text
     assert "images/s" in text
     assert "recommended: ciou" in text
+
+
+@pytest.mark.slow
+def test_the_test_split_is_measured_once_with_the_recommended_arm(
+    data: Path, tmp_path: Path, ran: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def evaluate(folder: Path, *_: Any) -> Any:
+        asked.append(folder.name)
+        return SimpleNamespace(metrics=SimpleNamespace(numbers=dict.fromkeys(METRICS, 0.25)))
+
+    monkeypatch.setattr("boxwright.assess.evaluate_run", evaluate)
+    comparison, _ = run(data, tmp_path)
+    assert "test" not in comparison.facts
+    comparison, _ = run(data, tmp_path, test=True)
+    assert comparison.facts["test"]["arm"] == "ciou"
+    assert comparison.facts["test"]["mean"]["AP"] == 0.25
+    assert asked == ["ciou-seed0", "ciou-seed1"]
+    again, _ = run(data, tmp_path, test=True)
+    assert len(asked) == 2
+    assert again.facts["test"] == comparison.facts["test"]

@@ -10,12 +10,17 @@ import pytest
 import torch
 from comparison_builders import digits, job, recipe
 from lightning.pytorch.callbacks import Callback
+from rich.console import Console
 
+import boxwright as bw
 from boxwright.compare import running
 from boxwright.compare.jobs import Job, failed, read_result, write_result
 from boxwright.compare.results import METRICS, RunResult
 from boxwright.compare.running import Pulse, execute, initial_weights
+from boxwright.data import read_dataset
 from boxwright.models import build_detector
+
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -123,11 +128,16 @@ def test_a_run_goes_on_from_its_checkpoint_and_ends_as_one_that_never_stopped(
 def test_what_cannot_go_on_starts_anew(data: Path, tmp_path: Path) -> None:
     one = job(data, tmp_path / "a", recipe(), steps=2)
     execute(one)
-    for left in ("result.json", "model.safetensors", "last.ckpt"):
+    assert not (one.folder / "last.ckpt").exists()  # most of a folder, and of no use to a finished run
+    for left in ("result.json", "model.safetensors"):
         (one.folder / left).unlink()
     assert not execute(one).failed
     (one.folder / "result.json").unlink()
-    (one.folder / "model.safetensors").unlink()  # finished, and then killed before the model was kept
+    (one.folder / "model.safetensors").unlink()
+    # Finished, and then killed before the model was kept
+    bw.train(read_dataset(data, "train"), recipe(), steps=2, val_split=None, out=tmp_path / "b", console=QUIET)
+    shutil.copy(tmp_path / "b" / "last.ckpt", one.folder)
+    shutil.copy(tmp_path / "b" / "data.json", one.folder)
     assert not execute(one).failed
     assert (one.folder / "model.safetensors").is_file()
 

@@ -169,7 +169,8 @@ def _words(comparison: Comparison) -> Iterator[str]:
     yield f"recommended: {facts['recommended']} ({why}); its recipe is {facts['folder']}/recommended.yaml"
     if "test" in facts:
         mean = facts["test"]["mean"]
-        yield f"test split: AP {mean['AP']:.3f}, AP50 {mean['AP50']:.3f}, mean over {len(facts['test']['runs'])} runs"
+        of = f"test split, {facts['test']['arm']}, mean over {len(facts['test']['runs'])} runs"
+        yield f"{of}: AP {mean['AP']:.3f}, AP50 {mean['AP50']:.3f}"
     yield f"the report is in {facts['folder']}/compare.html"
 
 

@@ -49,6 +49,8 @@ def execute(job: Job) -> RunResult:
         (job.folder / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
         result = failed(job, f"{type(error).__name__}: {error}")
     write_result(job.result_file, result)
+    if not result.failed:
+        Run(job.folder).last_checkpoint.unlink(missing_ok=True)  # most of the folder, and nothing goes on from it
     return result
 
 

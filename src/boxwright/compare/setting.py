@@ -65,6 +65,8 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
     common: dict[str, Any] = {"voc_one_based": first.voc_one_based}
     training = read_dataset(data, options.split, classes=first.classes or None, negatives=first.negatives, **common)
     validation = read_dataset(data, options.val_split, classes=training.classes, **common)
+    if options.test:
+        read_dataset(data, "test", classes=training.classes, **common)  # before anything starts: it is there
     for dataset, what in ((training, "train on"), (validation, "compare on")):
         if len(dataset) == 0:
             raise DataError(f"{data}: no image to {what} in split {dataset.split!r}")
