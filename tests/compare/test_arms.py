@@ -67,7 +67,7 @@ def test_a_folder_has_no_character_that_a_file_system_minds() -> None:
 
 @pytest.mark.parametrize("vary", [{}, {"lr": [1]}, {"lr": [1, 1]}, {"lr": []}])
 def test_fewer_than_two_arms_or_equal_ones_are_refused(vary: dict[str, list[int]]) -> None:
-    with pytest.raises(RecipeError, match="at least two arms|are the same"):
+    with pytest.raises(RecipeError, match=r"at least two arms|are the same"):
         combine(vary)
 
 

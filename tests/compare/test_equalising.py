@@ -4,7 +4,7 @@ import pytest
 import torch
 from comparison_builders import recipe
 
-from boxwright.compare.equalising import box_gradients, equal_weights, first_batches
+from boxwright.compare.equalising import box_gradients, equal_weights
 from boxwright.data.loading import Batch
 from boxwright.models import build_criterion, build_detector
 from boxwright.types import Targets
@@ -60,8 +60,3 @@ def test_a_loss_without_gradient_gets_no_weight() -> None:
     assert gradients == {"giou": 0.0}
     assert equal_weights(gradients, "giou", 2.0) == {}
     assert equal_weights({"a": 1.0, "b": 0.0}, "a", 2.0) == {"a": 2.0}
-
-
-def test_the_first_eight_batches_are_taken() -> None:
-    assert len(first_batches(iter([batch(0)] * 20))) == 8
-    assert len(first_batches([batch(0)])) == 1

@@ -9,8 +9,10 @@ from comparison_builders import digits, job, recipe
 from safetensors.torch import load_file
 
 import boxwright as bw
+from boxwright.compare import features as features_module
 from boxwright.compare import frozen
-from boxwright.compare.frozen import VIEWS, Features, cache_features, cache_name, check_freezable, time_frozen
+from boxwright.compare.features import VIEWS, Features, cache_features, cache_name
+from boxwright.compare.frozen import check_freezable, time_frozen
 from boxwright.compare.running import execute
 from boxwright.data import read_dataset
 from boxwright.data.cache import ImageCache
@@ -61,7 +63,7 @@ def test_features_are_those_of_the_backbone(data: Path, cache: Path) -> None:
 
 
 def test_features_are_computed_once(data: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frozen, "build_detector", None)  # would be called
+    monkeypatch.setattr(features_module, "build_detector", None)  # would be called
     cache_features(recipe(), read_dataset(data, "train"), cache)
 
 
@@ -139,14 +141,14 @@ def test_a_full_disk_and_unreadable_images_are_told(
     dataset = read_dataset(data, "train")
     with pytest.raises(DataError, match="can be decoded"):
         cache_features(recipe(), dataset.subset([3]), tmp_path / "none")
-    monkeypatch.setattr(frozen.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(features_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(RecipeError, match="GiB of disk"):
         cache_features(recipe(), dataset.subset([0]), tmp_path / "full")
 
 
 def test_fewer_views_where_the_disk_is_small(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, one_view = read_dataset(data, "train").subset([0, 1]), 2 * 2 * (40 * 64 + 112 * 16 + 320 * 4)
-    monkeypatch.setattr(frozen.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 2 * 3 * one_view}))
+    monkeypatch.setattr(features_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 2 * 3 * one_view}))
     cache_features(recipe(), dataset, tmp_path / "small")
     assert Features.open(tmp_path / "small").views == 3
 

@@ -82,7 +82,7 @@ def _arms(vary: Mapping[str, Sequence[Any]] | None, arms: str | Path | Sequence[
 def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunResult]:
     """The results of all jobs, in their order; those that are finished are read."""
     from boxwright.compare.executors import run_locally, run_on_ray
-    from boxwright.compare.frozen import cache_features
+    from boxwright.compare.features import cache_features
     from boxwright.compare.jobs import read_result
     from boxwright.compare.running import training_images
     from boxwright.compare.view import View

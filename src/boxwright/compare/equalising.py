@@ -6,7 +6,7 @@ would tell which loss the weight suits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 
@@ -14,9 +14,6 @@ from boxwright.criterion import DenseCriterion
 from boxwright.data.loading import Batch
 from boxwright.models.detector import DenseDetector
 from boxwright.types import DenseOutputs, Targets
-
-BATCHES = 8
-"""First batches of the training that gradients are averaged over."""
 
 
 def box_gradients(
@@ -54,8 +51,3 @@ def equal_weights(gradients: Mapping[str, float], baseline: str, weight: float) 
         for name, norm in gradients.items()
         if norm > 0 and gradients[baseline] > 0
     }
-
-
-def first_batches(batches: Iterable[Batch]) -> Sequence[Batch]:
-    """The first few of a training."""
-    return [batch for batch, _ in zip(batches, range(BATCHES), strict=False)]

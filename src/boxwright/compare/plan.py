@@ -17,17 +17,20 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
-from boxwright.compare.equalising import box_gradients, equal_weights, first_batches
-from boxwright.compare.frozen import VIEWS, cache_name, time_frozen
+from boxwright.compare.equalising import box_gradients, equal_weights
+from boxwright.compare.features import VIEWS, cache_name
+from boxwright.compare.frozen import time_frozen
 from boxwright.compare.jobs import Job
 from boxwright.compare.setting import Setting
 from boxwright.criterion import DenseCriterion
+from boxwright.data import DetectionDataset
+from boxwright.data.sampling import EpochPlaces
 from boxwright.errors import RecipeError
 from boxwright.models import build_criterion, build_detector
 from boxwright.models.detector import DenseDetector
 from boxwright.recipes import Recipe
 from boxwright.training import RunOptions, train
-from boxwright.training.batches import Batches
+from boxwright.training.batches import Batches, repeats_of
 from boxwright.training.distributed import Ranks
 
 _WARM_UP, _TIMED = 2, 6  # steps
@@ -67,10 +70,11 @@ def make_plan(setting: Setting) -> Plan:
             others = f"{setting.folder} holds a comparison with other {' and '.join(changed)}"
             raise RecipeError(f"{others}: name another folder with --out")
         return Plan(**kept["plan"])
-    batches = Batches(setting.training, None, setting.baseline, RunOptions(), Ranks(), Console(quiet=True))
+    sample = _sample(setting)
+    batches = Batches(sample, None, setting.baseline, RunOptions(), Ranks(), Console(quiet=True))
     weights, by = _box_weights(setting, batches)
-    seconds = _seconds_per_step(setting)
-    steps = setting.options.steps or setting.baseline.epochs * batches.steps_an_epoch
+    seconds = _seconds_per_step(setting, sample)
+    steps = setting.options.steps or setting.baseline.epochs * _steps_an_epoch(setting)
     if setting.options.minutes is not None:
         steps = max(1, round(60 * setting.options.minutes / seconds))
     head, features = _frozen_seconds(setting, batches) if setting.options.tier == "frozen" else (None, 0.0)
@@ -78,6 +82,21 @@ def make_plan(setting: Setting) -> Plan:
     setting.folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"plan": asdict(plan), "request": request}, indent=2) + "\n", encoding="utf-8")
     return plan
+
+
+def _sample(setting: Setting) -> DetectionDataset:
+    """Images for a few steps, from all over the training split: a large one would take minutes to decode."""
+    recipe, images = setting.baseline, len(setting.training)
+    most = (_WARM_UP + _TIMED) * recipe.batch_size * recipe.accumulate
+    return setting.training.subset(np.unique(np.linspace(0, images - 1, min(most, images)).round().astype(np.int64)))
+
+
+def _steps_an_epoch(setting: Setting) -> int:
+    """Of the baseline, as far as all images can be read."""
+    recipe, images = setting.baseline, setting.training
+    repeats = repeats_of(recipe, images, list(range(len(images))))
+    places = EpochPlaces(len(images), 0, batch_size=recipe.batch_size, repeats=repeats)
+    return -(-len(places) // (recipe.batch_size * recipe.accumulate))
 
 
 def _box_weights(setting: Setting, batches: Batches) -> tuple[dict[str, float], str]:
@@ -99,7 +118,7 @@ def _box_weights(setting: Setting, batches: Batches) -> tuple[dict[str, float], 
             criteria[loss] = build_criterion(baseline.replace(box_loss=loss, box_weight=first.box_weight), counts)
         except RecipeError:
             continue  # with the baseline's coder there is no such loss
-    gradients = box_gradients(detector, criteria, first_batches(batches.training))
+    gradients = box_gradients(detector, criteria, batches.training)
     weights = equal_weights(gradients, baseline.box_loss, first.box_weight)
     left = sorted(set(losses.values()) - weights.keys())
     by = "Box weights are equalised: each box loss's gradient has the norm of the baseline's at the start."
@@ -120,7 +139,7 @@ class _StepTimes(Callback):
         self.times.setdefault(trainer.global_step, monotonic())
 
 
-def _seconds_per_step(setting: Setting) -> float:
+def _seconds_per_step(setting: Setting, sample: DetectionDataset) -> float:
     """Median over a few warm steps of the baseline; NaN where the runs' device isn't here and no minutes need it."""
     options, before, clock = setting.options, torch.get_num_threads(), _StepTimes()
     try:
@@ -133,7 +152,7 @@ def _seconds_per_step(setting: Setting) -> float:
     try:
         with tempfile.TemporaryDirectory() as folder:
             train(
-                setting.training,
+                sample,
                 setting.baseline,
                 steps=_WARM_UP + _TIMED,
                 val_split=None,

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from boxwright.compare.arms import arm_recipe, folder_name
-from boxwright.compare.frozen import cache_name, check_freezable
+from boxwright.compare.features import cache_name
+from boxwright.compare.frozen import check_freezable
 from boxwright.compare.options import CompareOptions
 from boxwright.compare.results import Arm
 from boxwright.data import DetectionDataset, read_dataset
