@@ -97,6 +97,7 @@ def test_heads_learn_and_the_backbone_stays(data: Path, cache: Path, tmp_path: P
     assert str(short.metrics) == str(again.metrics)
     record = json.loads((tmp_path / "long" / "data.json").read_text())
     assert record["training"]["tier"] == "frozen"
+    assert record["training"]["images"] == 15
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ from boxwright.training.batches import repeats_of
 from boxwright.training.callbacks import averaged
 from boxwright.training.engine import begin_with
 from boxwright.training.module import TrainingModule
-from boxwright.training.record import describe_outcome
+from boxwright.training.record import describe_outcome, describe_run
 from boxwright.training.schedule import Progress
 
 _TIMED = 5  # steps
@@ -75,7 +75,8 @@ def train_head(job: Job, dataset: DetectionDataset, initial: Mapping[str, Tensor
     detector.net.backbone = backbone
     run = Run(job.folder)
     run.keep(detector.cpu())
-    training: dict[str, Any] = {"tier": "frozen", "views": features.views, "seed": job.seed}
+    asked = describe_run(RunOptions(split=job.split, val_split=None, seed=job.seed), recipe, features.images)
+    training: dict[str, Any] = {**asked, "tier": "frozen", "views": features.views}
     training |= describe_outcome(job.steps, progress, recipe, device, "float32")
     content = {"data": {}, "training": training, "environment": environment()}
     run.data_file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

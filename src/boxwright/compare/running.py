@@ -23,7 +23,6 @@ from boxwright.compare.frozen import train_head
 from boxwright.compare.jobs import Job, failed, read_result, write_result
 from boxwright.compare.results import METRICS, RunResult
 from boxwright.data import DetectionDataset, read_dataset
-from boxwright.evaluate import MetricsTable
 from boxwright.models import build_detector
 from boxwright.recipes import Recipe
 from boxwright.runs import Run
@@ -147,16 +146,12 @@ def _measure(job: Job, run: Run) -> RunResult:
         seed=job.seed,
         metrics={name: metrics.numbers[name] for name in METRICS},
         per_class=metrics.per_class,
-        errors=_errors(metrics),
+        errors={},
         seconds=images / max(record["images/s"], 1e-9),
         images_per_second=record["images/s"],
         peak_memory_mb=memory,
         steps=record["steps"],
     )
-
-
-def _errors(metrics: MetricsTable) -> dict[str, float]:
-    return {}
 
 
 def peak_memory_mb(device: str) -> float:
