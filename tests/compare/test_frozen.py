@@ -40,6 +40,7 @@ def cache(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     seen: list[tuple[int, int]] = []
     cache_features(recipe(), read_dataset(data, "train"), folder, lambda *progress: seen.append(progress))
     assert seen[-1] == (VIEWS * 15, VIEWS * 15)
+    assert 0 < json.loads((folder / "meta.json").read_text())["seconds"] < 60
     return folder
 
 

@@ -101,7 +101,7 @@ def cache_features(
     """
     if (folder / "meta.json").is_file():
         return
-    start, cache = monotonic(), ImageCache(dataset)
+    began, cache = monotonic(), ImageCache(dataset)
     faults = cache.fill()
     readable = [index for index in range(len(dataset)) if index not in faults]
     if not readable:
@@ -122,7 +122,7 @@ def cache_features(
         samples += [sample._replace(image=sample.image[:0, :0]) for sample in found]
         advance(len(samples), rows)
     _write_targets(folder / "targets.npz", samples)
-    meta = {"levels": len(maps), "readable": readable, "seconds": monotonic() - start}
+    meta = {"levels": len(maps), "readable": readable, "seconds": monotonic() - began}
     (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")  # last: with it the cache is whole
 
 
