@@ -245,6 +245,8 @@ def test_all_arms_that_cannot_be_trained_are_told_before_anything_starts(data: P
     [
         {"vary": {"boxloss": ["giou", "ciou"]}},
         {"vary": {"box_loss": ["giou"]}},
+        {"vary": {"epochs": [1, 2]}},
+        {"vary": {"classes": ["0", "1"]}},
         {"val_split": "holdout"},
         {"split": "training"},
         {"executor": "slurm"},

@@ -63,6 +63,7 @@ def compare(
     threads: Annotated[
         int | None, typer.Option(help="Processor threads of each run.", show_default="all cores")
     ] = None,
+    workers: Annotated[int, typer.Option(help="Processes of each run that augment.")] = 0,
 ) -> None:
     """Which matching, mining and loss is best on your data: train every arm with several seeds, tell which is better.
 
@@ -84,6 +85,7 @@ def compare(
         "val_split": val_split,
         "device": device,
         "threads": threads,
+        "workers": workers,
         "command": shlex.join(["boxwright", *sys.argv[1:]]),
     }
     given = parse_settings(settings)

@@ -29,6 +29,7 @@ class Job:
     device: str = "auto"
     threads: int | None = None
     """None: as many as torch takes by itself."""
+    workers: int = 0
     features: Path | None = None
     """Of the frozen tier: the folder of the backbone's features."""
 

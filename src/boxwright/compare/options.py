@@ -37,6 +37,8 @@ class CompareOptions:
     device: str = "auto"
     threads: int | None = None
     """Of each run; None: all cores. A Ray task reserves as many CPUs."""
+    workers: int = 0
+    """Processes of each run that augment; the results don't depend on them."""
     command: str = ""
     """The command line that asks for this, for the report."""
 

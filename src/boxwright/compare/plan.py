@@ -157,6 +157,7 @@ def _seconds_per_step(setting: Setting, sample: DetectionDataset) -> float:
                 steps=_WARM_UP + _TIMED,
                 val_split=None,
                 device=options.device,
+                workers=options.workers,
                 out=Path(folder) / "timing",
                 console=Console(quiet=True),
                 callbacks=[clock],
@@ -192,6 +193,7 @@ def jobs_of(setting: Setting, plan: Plan) -> list[Job]:
             split=options.split,
             val_split=options.val_split,
             device=device,
+            workers=options.workers,
             threads=options.threads or torch.get_num_threads(),
             features=setting.features_folder(arm) if options.tier == "frozen" else None,
         )

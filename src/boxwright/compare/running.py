@@ -116,6 +116,7 @@ def _train(job: Job) -> Run:
         split=job.split,
         val_split=None,
         device=job.device,
+        workers=job.workers,
         out=job.folder,
         **common,
     )

@@ -59,8 +59,18 @@ class Setting:
         }
 
 
+_NOT_AN_ARMS = {
+    "classes": "all arms are compared on the same classes",
+    "voc_one_based": "all arms are compared on the same boxes",
+    "epochs": "all arms make the same number of steps",
+    "patience": "all arms make the same number of steps",
+}
+
+
 def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptions, *, weight_given: bool) -> Setting:
     """Read the data, and see whether every arm can be trained. Raises DataError and RecipeError where one can't."""
+    for key in {key for arm in arms for key in arm.settings} & _NOT_AN_ARMS.keys():
+        raise RecipeError(f"{key} can't differ between arms: {_NOT_AN_ARMS[key]}")
     recipes = {arm.name: arm_recipe(base, arm) for arm in arms}
     first = recipes[arms[0].name]
     common: dict[str, Any] = {"voc_one_based": first.voc_one_based}
@@ -71,7 +81,8 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
     for dataset, what in ((training, "train on"), (validation, "compare on")):
         if len(dataset) == 0:
             raise DataError(f"{data}: no image to {what} in split {dataset.split!r}")
-    recipes = {name: recipe.replace(classes=training.classes) for name, recipe in recipes.items()}
+    # Without patience: the number of steps is fixed
+    recipes = {name: recipe.replace(classes=training.classes, patience=0) for name, recipe in recipes.items()}
     _check(recipes, options)
     folder = options.out or Path("compare") / data.resolve().name
     weighted = weight_given or any("box_weight" in arm.settings for arm in arms)
