@@ -42,7 +42,7 @@ Verdict = Literal["better", "worse", "no detectable difference"]
 ONE_SEED = "One seed: the noise between seeds isn't known, so that no difference can be told from it."
 _SIMULATIONS = 20_000
 _REFERENCE_IMAGES = 87  # those that `image_sd` of `detectable_difference` was measured on
-_IMAGE_NOISE_LEFT = 0.4  # sd of a paired difference's image noise / sd of a score's
+_IMAGE_NOISE_LEFT = 0.2  # sd of the image noise that a difference has with every seed / sd of a score's
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +155,9 @@ def detectable_difference(
         images: of the validation split.
         arms: beside the baseline.
         seed_sd: standard deviation of a score over seeds.
-        image_sd: that of a score over draws of 87 images; it falls with the root of their number. All arms are scored
-            on the same images, which leaves two fifths of it in a difference (measured on the blood cells: see
-            docs/compare.md).
+        image_sd: that of a score over draws of 87 images; it falls with the root of their number. A fifth of it is
+            taken to be left in a difference, whatever the seed: all arms are scored on the same images. (On the blood
+            cells too little is left between box losses to be measured; what single runs have of it is in `seed_sd`.)
 
     Raises:
         ValueError: less than one seed or arm, or less than two images.
