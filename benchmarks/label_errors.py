@@ -24,7 +24,7 @@ from boxwright.boxes import box_iou
 from boxwright.data import NORMAL, DetectionDataset
 from boxwright.data.cache import ImageCache
 from boxwright.data.loading import TrainingSet, collate
-from boxwright.data.transforms import Augmentation, Frame
+from boxwright.data.transforms import Augmentation
 from boxwright.evaluate import DetectionColumns, to_detections
 from boxwright.hardest import Suspects, rank_labels
 from boxwright.hardest.folds import fold_runs, predict_out_of_fold, split_folds
@@ -100,8 +100,8 @@ def losses(
     box loss; of each of ``boxes`` (n,) the classification loss of the anchor that it overlaps most."""
     recipe, anchors = detector.recipe, detector.anchors
     criterion = build_criterion(recipe).eval()
-    plain = Augmentation("none", "none", recipe.resize)
-    images = TrainingSet(ImageCache(dataset, limit=0), range(len(dataset)), recipe.image_size, plain)
+    plain = Augmentation("none", "none")
+    images = TrainingSet(ImageCache(dataset, limit=0), range(len(dataset)), recipe.input_size, plain)
     of_labels, of_boxes = np.zeros(len(dataset.boxes)), np.zeros(len(boxes))
     for place in places.tolist():
         batch = collate([images[place]])
@@ -114,7 +114,7 @@ def losses(
         total = np.bincount(target, per_anchor.numpy(), minlength=len(count))
         of_labels[dataset.offsets[place] : dataset.offsets[place + 1]] = total / np.maximum(count, 1)
         rows = np.flatnonzero(boxes.image == place)
-        frame = Frame.whole(*batch.sizes[0].tolist(), recipe.image_size, recipe.resize)
+        frame = recipe.input_size.whole(*batch.sizes[0].tolist())
         shown = torch.from_numpy(frame.to_input(boxes.take(rows).xyxy().astype(np.float32)))
         of_boxes[rows] = parts.classification[0, box_iou(shown, anchors.boxes).argmax(1)].numpy()
     return of_labels, of_boxes

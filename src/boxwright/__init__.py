@@ -15,6 +15,7 @@ _MODULES = (
     "anchors",
     "boxes",
     "coding",
+    "compare",
     "evaluate",
     "hardest",
     "inspect",

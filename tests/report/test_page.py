@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -16,38 +15,9 @@ from boxwright.evaluate import ERROR_TYPES
 from boxwright.report import ErrorRow, Picture, ReportData, write_report
 from boxwright.report.markup import Markup, bar, drawing, table, text
 from boxwright.report.pictures import _scaled
+from html_tree import Tree
 
-VOID = {"meta", "img", "br", "link", "input"}
 NASTY = "<script>alert('x')</script> & \"quotes\""
-
-
-class Tree(HTMLParser):
-    """Checks that tags are balanced, and collects tags, attributes and text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.text = ""
-        self.feed(page)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data + "\n"
 
 
 def picture(name: str) -> Picture:

@@ -3,11 +3,14 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch import loggers
+from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -90,6 +93,33 @@ def test_minutes_end_the_training(digits: Path, tmp_path: Path) -> None:
     assert run.model_file.exists()
 
 
+def test_steps_end_the_training(digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    run = bw.train(digits, val_split=None, out=out, console=Console(quiet=True), steps=3, **TINY)
+    record = json.loads(run.data_file.read_text())
+    assert record["training"]["steps"] == 3
+    bw.train(digits, resume=out, console=Console(quiet=True))  # finished: nothing is left to do
+    assert json.loads(run.data_file.read_text()) == record
+    with pytest.raises(RecipeError, match="a number of steps"):
+        bw.train(digits, resume=out, epochs=9, console=Console(quiet=True))
+
+
+def test_initial_weights_are_taken_where_they_fit(digits: Path, tmp_path: Path) -> None:
+    class Start(Callback):
+        def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            self.weights = {name: value.clone() for name, value in pl_module.detector.state_dict().items()}
+
+    start = Start()
+    initial = {
+        "net.head.laterals.0.0.weight": torch.full((32, 40, 1, 1), 0.5),
+        "net.head.logits.0.1.bias": torch.ones(3),
+    }
+    options: dict[str, Any] = {**TINY, "steps": 1, "val_split": None, "console": Console(quiet=True)}
+    bw.train(digits, out=tmp_path / "a", initial=initial, callbacks=[start], **options)
+    assert (start.weights["net.head.laterals.0.0.weight"] == 0.5).all()
+    assert not torch.equal(start.weights["net.head.logits.0.1.bias"][:3], torch.ones(3))
+
+
 def test_an_empty_validation_is_none(digits: Path, tmp_path: Path) -> None:
     training = bw.read_dataset(digits, "train")
     said = Console(record=True, quiet=False, file=(tmp_path / "said.txt").open("w"), width=200)
@@ -106,6 +136,8 @@ def test_an_empty_validation_is_none(digits: Path, tmp_path: Path) -> None:
         ({"lrr": 1}, RecipeError, "did you mean 'lr'"),
         ({"device": "tpu"}, RecipeError, "auto, cpu, cuda"),
         ({"minutes": -1.0}, RecipeError, "above 0"),
+        ({"steps": 0}, RecipeError, "at least 1"),
+        ({"steps": 3, "minutes": 1.0}, RecipeError, "minutes instead"),
         ({"workers": -1}, RecipeError, "at least 0"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from boxwright.cli.compare import compare
 from boxwright.cli.hardest import hardest
 from boxwright.cli.inspect import inspect
 from boxwright.cli.progress import bar
@@ -257,6 +258,9 @@ def import_torchvision(
     names = _data_options([], classes)["classes"] or ()
     run = import_weights(name, weights, out or Path("runs") / name, names)
     print(f"the model is in {run.model_file}")
+
+
+app.command()(compare)
 
 
 def _data_options(settings: list[str], classes: str | None) -> dict[str, Any]:

@@ -49,17 +49,29 @@ def average_precision(hits: Bools, ignored: Bools, positives: Ints) -> Floats:
     kept = np.flatnonzero(hits.any(axis=(1, 2)))
     found = _curves(np.cumsum(hits[kept], axis=0, dtype=np.int32))  # (T * A, rows)
     counted = _curves(np.cumsum(~ignored, axis=0, dtype=np.int32)[kept])
+    average = interpolated_average(found, counted, np.tile(positives, hits.shape[1]))
+    return average.reshape(hits.shape[1:])
+
+
+def interpolated_average(found: NDArray[np.int32], counted: NDArray[np.int32], positives: Ints) -> Floats:
+    """(C,) mean over the recalls 0, .01, ... 1 of the greatest precision at that recall or beyond, of C curves.
+
+    Args:
+        found: (C, rows) true positives down to each row, by falling score.
+        counted: (C, rows) detections down to each row that aren't ignored.
+        positives: (C,) counted targets.
+    """
     precision = found / (counted + np.spacing(1.0))
     best_beyond = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
 
     num_curves, num_rows = found.shape
-    needed = np.minimum(_needed(positives), num_rows + 1)  # (A, 101); one more than there are: never reached
-    needed = np.broadcast_to(needed, (num_curves // len(positives), *needed.shape)).reshape(num_curves, -1)
+    most = int(found.max(initial=0)) + 1  # more than there are: never reached
+    needed = np.minimum(_needed(positives), most)  # (C, 101)
     # One search over all curves: each is moved above the one before it.
-    base = np.arange(num_curves)[:, None] * (num_rows + 2)
+    base = np.arange(num_curves)[:, None] * (most + 1)
     place = np.searchsorted((found + base).reshape(-1), needed + base) - np.arange(num_curves)[:, None] * num_rows
     padded = np.pad(best_beyond, ((0, 0), (0, 1)))  # precision 0 at a recall that isn't reached
-    average: Floats = np.take_along_axis(padded, place, axis=1).mean(axis=1).reshape(hits.shape[1:])
+    average: Floats = np.take_along_axis(padded, place, axis=1).mean(axis=1)
     return average
 
 
@@ -68,7 +80,7 @@ def _curves(counts: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _needed(positives: Ints) -> Ints:
-    """(A, 101) true positives from which recall, in float64, reaches each of the 101 values."""
+    """(C, 101) true positives from which recall, in float64, reaches each of the 101 values."""
     total = np.maximum(positives, 1)[:, None].astype(np.float64)
     needed = np.ceil(_RECALLS * total)
     needed -= (needed - 1) / total >= _RECALLS  # the product may have been rounded up or down

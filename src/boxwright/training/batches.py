@@ -48,7 +48,7 @@ class Batches:
             batch_size=recipe.batch_size,
             rank=ranks.rank,
             world=ranks.world,
-            repeats=_repeats(recipe, training, readable),
+            repeats=repeats_of(recipe, training, readable),
         )
         augmentation = Augmentation(recipe.augment, recipe.flip)
         self.training: DataLoader[Any] = self._loader(
@@ -90,6 +90,7 @@ class Batches:
         return cache, [index for index in range(len(dataset)) if index not in faults]
 
 
-def _repeats(recipe: Recipe, dataset: DetectionDataset, readable: list[int]) -> NDArray[np.float64] | None:
+def repeats_of(recipe: Recipe, dataset: DetectionDataset, readable: list[int]) -> NDArray[np.float64] | None:
+    """(n,) how often an epoch shows each readable image, as the recipe's sampling has it; None: once."""
     rule = resolve_choice("sampling", recipe.sampling)
     return None if rule is None else np.asarray(rule(dataset))[readable]

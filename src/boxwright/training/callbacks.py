@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -57,18 +58,18 @@ class Clock(Callback):
         self.progress.pause()
 
 
-class AveragedWeights(WeightAveraging):
-    """Exponential moving average of weights and statistics, which is what is validated and kept.
+def averaged(decay: float, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+    """The average after one more value: exponential, but over about the steps made until there are enough of them, with
+    decay min(decay, (1 + t) / (10 + t))."""
+    weight = min(decay, (1 + int(updates)) / (10 + int(updates)))
+    return average + (current - average) * (1 - weight)
 
-    It averages over about the steps made until there are enough of them: decay min(decay, (1 + t) / (10 + t)).
-    """
+
+class AveragedWeights(WeightAveraging):
+    """The average of weights and statistics, see ``averaged``, which is what is validated and kept."""
 
     def __init__(self, decay: float) -> None:
-        def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-            weight = min(decay, (1 + int(updates)) / (10 + int(updates)))
-            return averaged + (current - averaged) * (1 - weight)
-
-        super().__init__(use_buffers=True, avg_fn=average)
+        super().__init__(use_buffers=True, avg_fn=partial(averaged, decay))
 
 
 class Validation(Callback):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
+from torch import Tensor, nn
 
 from boxwright.data import DetectionDataset
 from boxwright.errors import RecipeError
@@ -52,6 +53,8 @@ class _Job:
     """What does the same on the command line, the resumptions included; empty for data sets in memory."""
     position: Position | None = None
     """Where a resumed run goes on."""
+    callbacks: tuple[Callback, ...] = ()
+    """The caller's own."""
 
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
@@ -64,6 +67,8 @@ def train(
     validation: DetectionDataset | None = None,
     resume: str | Path | None = None,
     console: Console | None = None,
+    initial: Mapping[str, Tensor] | None = None,
+    callbacks: Sequence[Callback] = (),
     **options: Any,
 ) -> Run:
     """Train a detector and keep it in a run folder.
@@ -71,7 +76,8 @@ def train(
     ``data``: a folder that ``read_dataset`` understands, or a data set (then ``validation`` may be another).
     ``recipe``: a built-in name (None: lite320), a YAML file, or a Recipe. ``options``: fields of ``RunOptions`` and
     keys of the recipe. ``resume``: a run folder whose training goes on from its last checkpoint with its own recipe
-    and options; ``epochs`` (or ``minutes``) may be other ones.
+    and options; ``epochs`` (or ``minutes``) may be other ones. ``initial``: weights to begin with, by their names in
+    the detector; those of another shape are left out. ``callbacks``: Lightning's, beside boxwright's own.
 
     The first Ctrl-C ends the training after the step, keeps the best model so far, and raises KeyboardInterrupt.
     Raises DataError and RecipeError before anything is written, BoxwrightError where a loss is not finite any more.
@@ -84,6 +90,7 @@ def train(
         job = _resumed_job(data, Run(Path(resume)), options, ranks, console)
     else:
         raise RecipeError("a resumed run has its recipe: name no other")
+    job = replace(job, callbacks=tuple(callbacks))
     accelerator = job.options.accelerator()
     keep_large_blocks()
     training_set, validation_set = read_data(data, validation, job.recipe, job.options, console)
@@ -96,6 +103,7 @@ def train(
     L.seed_everything(job.options.seed, verbose=False)
     detector = build_detector(job.recipe, pretrained=None if job.position is None else False)
     job = replace(job, recipe=detector.recipe)
+    begin_with(initial or {}, detector)
     counts = torch.from_numpy(np.bincount(training_set.labels, minlength=len(training_set.classes)))
     criterion = build_criterion(job.recipe, counts)
     batches = Batches(training_set, validation_set, job.recipe, job.options, ranks, console)
@@ -152,13 +160,21 @@ def _resumed_job(
 def _progress(job: _Job, batches: Batches) -> Progress:
     if job.options.minutes is not None:
         return Progress(minutes=job.options.minutes)
-    return Progress(steps=job.recipe.epochs * batches.steps_an_epoch)
+    return Progress(steps=job.options.steps or job.recipe.epochs * batches.steps_an_epoch)
+
+
+def begin_with(weights: Mapping[str, Tensor], detector: nn.Module) -> None:
+    """Copy those weights into a detector that have a name and a shape of its own."""
+    own = detector.state_dict()
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    detector.load_state_dict(fitting, strict=False)
 
 
 def _goes_on(job: _Job, position: Position, progress: Progress, batches: Batches) -> bool:
     """Whether there is anything left to do; says where the run stands, and what another length means."""
     if progress.steps is not None and position.step >= progress.steps:
-        job.say(f"{job.run.folder} is finished: {job.recipe.epochs} epochs are done. More --epochs train on")
+        epochs = f"{job.recipe.epochs} epochs are done. More --epochs train on"
+        job.say(f"{job.run.folder} is finished: {f'{position.step} steps are done' if job.options.steps else epochs}")
         return False
     batches.places.resume_at(position.epoch, position.batches)
     job.say(f"going on with {job.run.folder} in epoch {position.epoch + 1} after {position.step} steps")
@@ -198,7 +214,7 @@ def _fit(
         trainer = L.Trainer(
             accelerator="gpu" if accelerator == "cuda" else "cpu",
             precision=precision.for_trainer,
-            max_epochs=-1 if job.options.minutes else job.recipe.epochs,
+            max_epochs=-1 if job.options.minutes or job.options.steps else job.recipe.epochs,
             accumulate_grad_batches=job.recipe.accumulate,
             callbacks=_callbacks(job, batches, module.progress, ctrl_c),
             logger=loggers,
@@ -239,7 +255,7 @@ def _callbacks(job: _Job, batches: Batches, progress: Progress, ctrl_c: CtrlC) -
     callbacks.append(EpochLines(job.console, progress))
     if job.console.is_terminal:
         callbacks.append(ProgressLine())
-    return callbacks
+    return [*callbacks, *job.callbacks]
 
 
 def _keep_model(run: Run, module: TrainingModule, finished: bool) -> None:

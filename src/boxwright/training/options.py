@@ -21,6 +21,8 @@ class RunOptions:
     """None: no validation; the last averaged weights are the model."""
     minutes: float | None = None
     """Minutes of training steps, instead of the recipe's epochs."""
+    steps: int | None = None
+    """Optimiser steps, instead of the recipe's epochs."""
     seed: int = 0
     device: Device = "auto"
     workers: int = 0
@@ -35,6 +37,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.minutes is not None and not self.minutes > 0:
             raise RecipeError(f"Expected minutes above 0 but got {self.minutes}")
+        if self.steps is not None and (self.steps < 1 or self.minutes is not None):
+            raise RecipeError(f"Expected at least 1 step, or minutes instead, but got {self.steps} and {self.minutes}")
         if self.device not in get_args(Device):
             raise RecipeError(f"Expected device to be one of {', '.join(get_args(Device))} but got {self.device!r}")
         if self.logger not in get_args(LoggerName):

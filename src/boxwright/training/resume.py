@@ -35,6 +35,8 @@ def reopen(run: Run, options: dict[str, Any]) -> tuple[Recipe, RunOptions, Posit
             )
     if "epochs" in options and stored.minutes is not None:
         raise RecipeError(f"{run.folder} was started with minutes: give it more of them instead of epochs")
+    if "epochs" in options and stored.steps is not None:
+        raise RecipeError(f"{run.folder} was started with a number of steps: epochs can't change it")
     if "minutes" in options and stored.minutes is None:
         raise RecipeError(f"{run.folder} was started with epochs: give it more of them instead of minutes")
     recipe = recipe.replace(epochs=options.get("epochs", recipe.epochs))

@@ -1,0 +1,180 @@
+"""``boxwright compare``: options, and the tables that it prints."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from boxwright.errors import RecipeError
+
+if TYPE_CHECKING:
+    from boxwright.compare import Comparison
+
+_WHOLE, _SIZES = ("AP", "AP50", "AP75"), ("APs", "APm", "APl")
+
+
+def compare(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set in VOC, COCO or YOLO layout.")],
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            "--vary",
+            metavar="KEY=A,B,C",
+            help="Values of a recipe key; again for another key. Every combination is an arm, the first the baseline.",
+        ),
+    ] = [],  # noqa: B006
+    arms: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Instead: a YAML list of arms, each of recipe keys and values.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="What the arms have in common.", show_default="lite320")
+    ] = None,
+    settings: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key, in all arms.")
+    ] = [],  # noqa: B006
+    seeds: Annotated[int, typer.Option(help="Runs of each arm.")] = 3,
+    minutes: Annotated[
+        float | None, typer.Option(help="Minutes of the baseline's training steps; all arms make as many steps.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of each run, instead of minutes.", show_default="the recipe's epochs")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder of the comparison; the same one goes on.")
+    ] = None,
+    executor: Annotated[str, typer.Option(help="local: one run after the other; ray: on a Ray cluster.")] = "local",
+    tier: Annotated[
+        str, typer.Option(help="full, or frozen: heads alone are trained, on features that are computed once.")
+    ] = "full",
+    box_weights: Annotated[
+        str, typer.Option(help="equal: by the gradient's norm at the start; fixed: the recipe's.")
+    ] = "equal",
+    test: Annotated[bool, typer.Option("--test", help="Measure the recommended arm on the test split, once.")] = False,
+    val_split: Annotated[str, typer.Option(help="Split that the arms are compared on.")] = "val",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="Processor threads of each run.", show_default="all cores")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes of each run that augment.")] = 0,
+) -> None:
+    """Which matching, mining and loss is best on your data: train every arm with several seeds, tell which is better.
+
+    The same command goes on with a comparison that was stopped.
+    """
+    from boxwright.compare import compare as run_comparison
+    from boxwright.compare.arms import parse_vary
+    from boxwright.recipes import parse_settings
+
+    options: dict[str, Any] = {
+        "seeds": seeds,
+        "minutes": minutes,
+        "steps": steps,
+        "out": out,
+        "executor": executor,
+        "tier": tier,
+        "box_weights": box_weights,
+        "test": test,
+        "val_split": val_split,
+        "device": device,
+        "threads": threads,
+        "workers": workers,
+        "command": shlex.join(["boxwright", *sys.argv[1:]]),
+    }
+    given = parse_settings(settings)
+    reserved = sorted(options.keys() & given.keys())
+    if reserved:
+        raise RecipeError(f"{reserved[0]} is no recipe key: use --{reserved[0].replace('_', '-')}")
+    console = Console()
+    comparison = run_comparison(
+        data, parse_vary(vary) if vary else None, arms=arms, recipe=recipe, console=console, **options, **given
+    )
+    render_comparison(comparison, console)
+
+
+def render_comparison(comparison: Comparison, console: Console) -> None:
+    """Print a table of all arms, one by class, and what to take.
+
+    Where the console is no terminal the same goes out as plain lines of columns, unwrapped.
+    """
+    for title, header, rows in _tables(comparison):
+        if console.is_terminal:
+            table = Table(*header, title=title, title_justify="left")
+            for column in table.columns[1:]:
+                column.justify = "right"
+            for row in rows:
+                table.add_row(*map(escape, row))
+            console.print(table)
+        else:
+            widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+            for row in (header, *rows):
+                cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
+                console.print("  ".join(cells), highlight=False, soft_wrap=True, markup=False)
+            console.print()
+    for line in _words(comparison):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _tables(comparison: Comparison) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Title, header and rows of each table."""
+    names = [arm.name for arm in comparison.arms if comparison.of_arm(arm.name)]
+    header = ["arm", *(f"{name} ± sd" for name in _WHOLE), "AP - baseline", "verdict"]
+    yield "All classes", header, [_row(comparison, name) for name in names]
+    classes = list(comparison.of_arm(names[0])[0].per_class) if names else []
+    parts = [[_number(comparison.spread(name, size)[0]) for size in _SIZES] for name in names]
+    parts = [
+        row + [_number(comparison.class_mean(name, label)) for label in classes]
+        for name, row in zip(names, parts, strict=True)
+    ]
+    yield "AP by size and class", ["arm", *_SIZES, *classes], [[n, *row] for n, row in zip(names, parts, strict=True)]
+    costs = [
+        [f"{mean:.0f}" if key != "images_per_second" else f"{mean:.1f}" for key, mean in comparison.costs(name).items()]
+        for name in names
+    ]
+    header = ["arm", "seconds a run", "images/s", "peak MB"]
+    yield "Cost", header, [[name, *row] for name, row in zip(names, costs, strict=True)]
+
+
+def _row(comparison: Comparison, name: str) -> list[str]:
+    cells = [" ± ".join(map(_number, comparison.spread(name, metric))) for metric in _WHOLE]
+    if name == comparison.baseline.name:
+        return [name, *cells, "", "baseline"]
+    found = comparison.differences.get(name)
+    if found is None:
+        return [name, *cells, "-", "not compared"]
+    interval = "" if found.low != found.low else f" [{found.low:+.3f}, {found.high:+.3f}]"
+    return [name, *cells, f"{found.mean:+.3f}{interval}", found.verdict]
+
+
+def _words(comparison: Comparison) -> Iterator[str]:
+    facts = comparison.facts
+    for run in comparison.runs:
+        if run.failed:
+            yield f"{run.arm}, seed {run.seed} failed: {run.failed}"
+    if comparison.differences:
+        yield "Differences are paired by seed; the intervals hold together with 95 %, over images, seeds and all arms."
+    yield facts["box weights"]["how"]
+    if facts["tier note"]:
+        yield facts["tier note"]
+    why = (
+        "it is the best of those that are better"
+        if facts["recommended"] != comparison.baseline.name
+        else ("no arm is detectably better than the baseline")
+    )
+    yield f"recommended: {facts['recommended']} ({why}); its recipe is {facts['folder']}/recommended.yaml"
+    if "test" in facts:
+        mean = facts["test"]["mean"]
+        of = f"test split, {facts['test']['arm']}, mean over {len(facts['test']['runs'])} runs"
+        yield f"{of}: AP {mean['AP']:.3f}, AP50 {mean['AP50']:.3f}"
+    yield f"the report is in {facts['folder']}/compare.html"
+
+
+def _number(value: float) -> str:
+    return "-" if value != value else f"{value:.3f}"

@@ -1,0 +1,120 @@
+"""The arms of a comparison: every combination of some values, or a list in a file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from boxwright.choices import CHOICES
+from boxwright.compare.results import Arm
+from boxwright.errors import RecipeError
+from boxwright.recipes import Recipe, parse_settings
+
+_COMMA = re.compile(r",(?![^\[]*\])")  # between values, and not between those of a list
+
+
+def parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
+    """``["box_loss=giou,ciou", "miner=none,ohem:count=64"]`` -> values by key.
+
+    A comma separates two values, except within brackets, and before an ``option=value`` that follows a part with
+    options: ``giou,focal_eiou:gamma=0.5,detach=true`` are two values. Raises RecipeError for a text without ``=``, a
+    key that stands twice, and an empty value.
+    """
+    vary: dict[str, list[str]] = {}
+    for text in texts:
+        key, equals, rest = (part.strip() for part in text.partition("="))
+        if not equals or not key:
+            raise RecipeError(f"Expected --vary key=a,b,c but got {text!r}")
+        if key in vary:
+            raise RecipeError(f"--vary {key} stands twice: give all its values in one")
+        vary[key] = _values(rest)
+        if not all(vary[key]):
+            raise RecipeError(f"Expected --vary {key}=a,b,c but got an empty value in {text!r}")
+    return vary
+
+
+def _values(text: str) -> list[str]:
+    values: list[str] = []
+    for item in (part.strip() for part in _COMMA.split(text)):
+        if values and ":" in values[-1] and "=" in item.partition(":")[0]:
+            values[-1] += f",{item}"
+        else:
+            values.append(item)
+    return values
+
+
+def combine(vary: Mapping[str, Sequence[Any]]) -> list[Arm]:
+    """An arm for every combination of the values; the first, of all first values, is the baseline.
+
+    Raises RecipeError for fewer than two arms, and for equal ones.
+    """
+    rows = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
+    return list_arms(rows)
+
+
+def read_arms(path: Path) -> list[Arm]:
+    """The arms of a YAML file: a list of recipe keys and values, the first being the baseline.
+
+    ``name`` is the arm's name in tables; an arm without a key is the unchanged recipe. Raises RecipeError for anything
+    else.
+    """
+    try:
+        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"can't read the arms of {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise RecipeError(f"{path} is no valid YAML") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise RecipeError(f"{path}: Expected a list of arms, each of recipe keys and values")
+    return list_arms(rows)
+
+
+def list_arms(rows: Sequence[Mapping[str, Any]]) -> list[Arm]:
+    """Arms of recipe keys and values, and of a ``name`` if they have one. Raises as ``combine`` does."""
+    arms: list[Arm] = []
+    for row in rows:
+        settings = {str(key): _text(value) for key, value in row.items() if key != "name"}
+        arms.append(Arm(str(row.get("name") or _name(settings)), settings, baseline=not arms))
+    if len(arms) < 2:
+        raise RecipeError(f"Expected at least two arms to compare but got {len(arms)}")
+    for what in (_text_of, lambda arm: arm.name, folder_name):
+        seen: set[str] = set()
+        for arm in arms:
+            if what(arm) in seen:
+                raise RecipeError(f"two arms are the same, or have the same name: {arm.name}")
+            seen.add(what(arm))
+    return arms
+
+
+def arm_recipe(base: Recipe, arm: Arm) -> Recipe:
+    """The recipe of an arm. Raises RecipeError for an unknown key, or a value that can't be."""
+    return base.replace(**parse_settings([f"{key}={value}" for key, value in arm.settings.items()]))
+
+
+def folder_name(arm: Arm) -> str:
+    """The arm's name with nothing in it that a file system minds."""
+    return re.sub(r"[^\w.=+-]+", "-", arm.name).strip("-.")
+
+
+def _text_of(arm: Arm) -> str:
+    return json.dumps(arm.settings, sort_keys=True)
+
+
+def _name(settings: Mapping[str, str]) -> str:
+    """Of one part its value alone; of several keys, or of a number, the keys too."""
+    if not settings:
+        return "recipe"
+    if len(settings) == 1 and next(iter(settings)) in CHOICES:
+        return next(iter(settings.values()))
+    return " ".join(f"{key}={value}" for key, value in settings.items())
+
+
+def _text(value: Any) -> str:
+    """As YAML reads it back."""
+    return value if isinstance(value, str) else json.dumps(list(value) if isinstance(value, tuple) else value)

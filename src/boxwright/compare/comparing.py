@@ -1,0 +1,186 @@
+"""Compare arms: plan, run, measure the differences, write the results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from boxwright.compare.arms import combine, list_arms, read_arms
+from boxwright.compare.files import write_results
+from boxwright.compare.options import CompareOptions
+from boxwright.compare.results import METRICS, Arm, Comparison, RunResult
+from boxwright.errors import RecipeError
+from boxwright.recipes import Recipe, get_recipe
+
+if TYPE_CHECKING:
+    from boxwright.compare.jobs import Job
+    from boxwright.compare.plan import Plan
+    from boxwright.compare.setting import Setting
+    from boxwright.compare.statistics import Difference
+
+
+def compare(
+    data: str | Path,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    arms: str | Path | Sequence[Mapping[str, Any]] | None = None,
+    recipe: str | Path | Recipe | None = None,
+    console: Console | None = None,
+    **options: Any,
+) -> Comparison:
+    """Train every arm with every seed, and tell which are better than the first, the baseline.
+
+    ``vary``: recipe key -> values, of which every combination is an arm; or ``arms``: a list of recipe keys and values,
+    or a YAML file of one. ``recipe``: what they have in common (None: lite320). ``options``: fields of
+    ``CompareOptions`` and keys of the recipe.
+
+    With a seed all arms share the initial weights (those of equal shapes), the order of the images and what
+    augmentation draws; all train for the same number of steps, and are measured with their last averaged weights on the
+    validation split. compare.json, compare.csv, compare.html and recommended.yaml are in the comparison's folder. Runs
+    that are finished are never run again: the same call goes on with a comparison that was stopped, by Ctrl-C
+    (KeyboardInterrupt) or otherwise. Runs are processes of their own: a script that calls this needs the usual
+    ``if __name__ == "__main__"``.
+
+    Raises DataError and RecipeError before anything is trained, the latter with every arm that can't be. An arm that
+    fails later is recorded, and leaves the others alone.
+    """
+    chosen, recipe_options = CompareOptions.take(options)
+    listed = _arms(vary, arms)
+    base = (recipe if isinstance(recipe, Recipe) else get_recipe(recipe or "lite320")).replace(**recipe_options)
+
+    from boxwright.compare.outlook import outlook
+    from boxwright.compare.plan import jobs_of, make_plan
+    from boxwright.compare.setting import set_out
+
+    console = console or Console()
+    setting = set_out(Path(data), listed, base, chosen, weight_given="box_weight" in recipe_options)
+    with console.status("timing the baseline, measuring gradients"):
+        plan = make_plan(setting)
+    jobs = jobs_of(setting, plan)
+    for line in outlook(setting, plan, jobs):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    results = _run(setting, jobs, console)
+    comparison = conclude(setting, plan, jobs, results)
+    recommended = plan.recipe_of(setting, comparison.facts["recommended"])
+    write_results(setting.folder, comparison, recommended.replace(classes=base.classes))
+    return comparison
+
+
+def _arms(vary: Mapping[str, Sequence[Any]] | None, arms: str | Path | Sequence[Mapping[str, Any]] | None) -> list[Arm]:
+    if (vary is None) == (arms is None):
+        raise RecipeError("Expected either values to vary or a list of arms")
+    if vary is not None:
+        return combine(vary)
+    return read_arms(Path(arms)) if isinstance(arms, str | Path) else list_arms(arms or ())
+
+
+def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunResult]:
+    """The results of all jobs, in their order; those that are finished are read."""
+    from boxwright.compare.executors import run_locally, run_on_ray
+    from boxwright.compare.features import cache_features
+    from boxwright.compare.jobs import read_result
+    from boxwright.compare.running import training_images
+    from boxwright.compare.view import View
+
+    left = [job for job in jobs if not job.finished]
+    with View(jobs, console) as view:
+        for job in left:
+            if job.features is not None:
+                cache_features(job.recipe, training_images(job), job.features, view.features)
+        run = run_on_ray if setting.options.executor == "ray" else run_locally
+        try:
+            for result in run(left, view.watch):
+                view.finished(result)
+        except KeyboardInterrupt:
+            done = sum(job.finished for job in jobs)
+            view.say(f"stopped with {done} of {len(jobs)} runs finished: the same command goes on")
+            raise
+    found = (read_result(job.result_file) for job in jobs)
+    return [result for result in found if result is not None]
+
+
+def conclude(setting: Setting, plan: Plan, jobs: Sequence[Job], results: Sequence[RunResult]) -> Comparison:
+    """The differences to the baseline, the arm to recommend, and the facts."""
+    from boxwright.compare.outlook import FROZEN_NOTE
+    from boxwright.compare.statistics import detectable_difference
+    from boxwright.environment import environment_line
+
+    differences = _differences(setting, jobs)
+    better = {name: found.mean for name, found in differences.items() if found.verdict == "better"}
+    recommended = max(better, key=better.__getitem__) if better else setting.arms[0].name
+    options = setting.options
+    facts: dict[str, Any] = {
+        "steps": plan.steps,
+        "budget": _budget(setting, plan),
+        "seeds": list(range(options.seeds)),
+        "tier": options.tier,
+        "tier note": FROZEN_NOTE if options.tier == "frozen" else "",
+        "executor": options.executor,
+        "box weights": {"how": plan.weights_by, "values": plan.box_weights},
+        "data": {
+            "folder": str(setting.data),
+            "training images": len(setting.training),
+            "validation images": len(setting.validation),
+            "classes": list(setting.training.classes),
+        },
+        "detectable difference": detectable_difference(options.seeds, len(setting.validation), len(setting.arms) - 1),
+        "recommended": recommended,
+        "folder": str(setting.folder),
+        "environment": environment_line(),
+        "command": options.command,
+    }
+    if options.test and any(job.finished for job in jobs if job.arm == recommended):
+        facts["test"] = _test(setting, jobs, recommended)
+    title = f"{setting.baseline.detector} on {setting.data.name}"
+    return Comparison(title, setting.arms, results, differences, facts)
+
+
+def _budget(setting: Setting, plan: Plan) -> str:
+    minutes = setting.options.minutes
+    if minutes is None:
+        return f"{plan.steps} steps"
+    return f"{plan.steps} steps, which the baseline makes in {minutes:g} min ({plan.seconds_per_step:.3g} s a step)"
+
+
+def _differences(setting: Setting, jobs: Sequence[Job]) -> dict[str, Difference]:
+    """Over the seeds that the baseline has results of, for the arms that have them too."""
+    from boxwright.compare.statistics import compare_arms
+    from boxwright.evaluate import MatchTable, detection_metrics, read_results
+
+    tables: dict[str, dict[int, MatchTable]] = {arm.name: {} for arm in setting.arms}
+    for job in jobs:
+        if job.finished:
+            found = read_results(job.detections_file, setting.validation)
+            metrics = detection_metrics(found, setting.validation, setting.validation.classes)
+            tables[job.arm][job.seed] = metrics.matches
+    first, *others = tables
+    seeds = sorted(tables[first])
+    complete = [name for name in others if tables[name].keys() >= set(seeds)]
+    if not seeds or not complete:
+        return {}
+    return compare_arms(
+        [tables[first][seed] for seed in seeds], {name: [tables[name][seed] for seed in seeds] for name in complete}
+    )
+
+
+def _test(setting: Setting, jobs: Sequence[Job], arm: str) -> dict[str, Any]:
+    """The test split's metrics of one arm, mean over its runs; measured once, and kept, for whatever arm it was."""
+    from boxwright.assess import evaluate_run
+
+    file = setting.folder / "test.json"
+    if file.is_file():
+        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return kept
+    found = [
+        evaluate_run(job.folder, setting.data, "test").metrics.numbers
+        for job in jobs
+        if job.arm == arm and job.finished
+    ]
+    content = {"arm": arm, "runs": found, "mean": {name: fmean(run[name] for run in found) for name in METRICS}}
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return content

@@ -1,0 +1,157 @@
+"""The backbone's features of a fixed set of augmented views, computed once for all arms and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from boxwright.data import DetectionDataset
+from boxwright.data.cache import ImageCache
+from boxwright.data.loading import Sample, TrainingSet, collate
+from boxwright.data.sampling import Showing, decode, encode
+from boxwright.data.transforms import Augmentation
+from boxwright.errors import DataError, RecipeError
+from boxwright.models import Detector, build_detector
+from boxwright.recipes import Recipe
+from boxwright.types import Targets
+
+VIEWS = 8
+"""Augmented views of each image, at most; an epoch uses one of them."""
+
+_BATCH = 16
+_CACHE_KEYS = (
+    "detector",
+    "classes",
+    "backbone",
+    "pretrained",
+    "image_size",
+    "resize",
+    "mean",
+    "std",
+    "strides",
+    "augment",
+    "flip",
+    "negatives",
+    "voc_one_based",
+)
+"""What the features depend on, of all that a recipe says."""
+
+
+def cache_name(recipe: Recipe) -> str:
+    """Of the folder of the features: the same for recipes that share them."""
+    values = recipe.to_dict()
+    text = json.dumps([values[key] for key in _CACHE_KEYS])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Maps and targets of every view: row ``view * images + place``."""
+
+    images: int
+    readable: list[int]
+    """Places in the data set."""
+    maps: list[NDArray[np.float16]]
+    """(rows, C, H, W) of each level, on disk."""
+    samples: list[Sample]
+    """The targets of each row; the images are empty."""
+
+    @property
+    def views(self) -> int:
+        """Of each image."""
+        return len(self.samples) // self.images
+
+    @classmethod
+    def open(cls, folder: Path) -> Features:
+        """What ``cache_features`` wrote."""
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        maps = [np.load(folder / f"map-{level}.npy", mmap_mode="r") for level in range(meta["levels"])]
+        with np.load(folder / "targets.npz") as stored:
+            columns = {name: np.split(stored[name], stored["ends"]) for name in ("boxes", "labels", "ignore")}
+        nothing = np.zeros((0, 0, 3), np.uint8)
+        rows = zip(columns["boxes"], columns["labels"], columns["ignore"], strict=True)
+        samples = [Sample(nothing, *row, place=0, size=(0, 0)) for row in rows]
+        return cls(len(meta["readable"]), meta["readable"], maps, samples)
+
+    def batch(self, keys: list[int], detector: Detector) -> tuple[list[Tensor], Targets]:
+        """Maps and targets of the showings that the keys tell of, on the detector's device."""
+        showings = [decode(key, self.images) for key in keys]
+        rows = [(s.epoch + s.copy) % self.views * self.images + s.place for s in showings]
+        maps = [torch.from_numpy(level[rows]).to(detector.device).float() for level in self.maps]
+        targets = collate(self.samples[row] for row in rows).targets.to(detector.device)
+        return [level.contiguous(memory_format=detector.memory_format) for level in maps], targets
+
+
+def cache_features(
+    recipe: Recipe, dataset: DetectionDataset, folder: Path, advance: Callable[[int, int], None] = lambda *_: None
+) -> None:
+    """Compute the features of a recipe's backbone, unless they are there already.
+
+    Raises RecipeError where the disk has no room for one view of each image, DataError where no image can be read.
+    """
+    if (folder / "meta.json").is_file():
+        return
+    began, cache = monotonic(), ImageCache(dataset)
+    faults = cache.fill()
+    readable = [index for index in range(len(dataset)) if index not in faults]
+    if not readable:
+        raise DataError(f"{dataset.root}: none of the {len(dataset)} training images can be decoded")
+    views = TrainingSet(cache, readable, recipe.input_size, Augmentation(recipe.augment, recipe.flip), seed=0)
+    detector = build_detector(recipe).eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    maps = _room_for_maps(detector, len(readable), folder)
+    rows = len(maps[0])
+    samples: list[Sample] = []
+    for start in range(0, rows, _BATCH):
+        turns = [divmod(row, len(readable)) for row in range(start, min(start + _BATCH, rows))]
+        found = [views[encode(Showing(view, 0, place), len(readable))] for view, place in turns]
+        for level, values in zip(maps, _maps(detector, collate(found).images), strict=True):
+            level[start : start + len(found)] = values.numpy()
+        samples += [sample._replace(image=sample.image[:0, :0]) for sample in found]
+        advance(len(samples), rows)
+    _write_targets(folder / "targets.npz", samples)
+    meta = {"levels": len(maps), "readable": readable, "seconds": monotonic() - began}
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")  # last: with it the cache is whole
+
+
+@torch.inference_mode()
+def _maps(detector: Detector, images: Tensor) -> list[Tensor]:
+    maps: list[Tensor] = detector.net.backbone(detector.normalize(images))  # type: ignore[operator]
+    half = [level.half() for level in maps]
+    if not all(level.isfinite().all() for level in half):
+        raise RecipeError("the backbone's features don't fit 16 bits: the frozen tier can't keep them")
+    return half
+
+
+def _room_for_maps(detector: Detector, images: int, folder: Path) -> list[NDArray[np.float16]]:
+    """A file for each level, for as many views as half of the free disk holds."""
+    side = detector.recipe.image_size
+    shapes = [level.shape[1:] for level in _maps(detector, torch.zeros(1, 3, side, side, dtype=torch.uint8))]
+    a_view = images * sum(2 * shape.numel() for shape in shapes)
+    views = min(VIEWS, shutil.disk_usage(folder).free // 2 // a_view)
+    if views < 1:
+        raise RecipeError(f"the frozen tier needs {a_view / 2**30:.1f} GiB of disk for one view of each image")
+    return [
+        np.lib.format.open_memmap(folder / f"map-{level}.npy", "w+", np.float16, (views * images, *shape))
+        for level, shape in enumerate(shapes)
+    ]
+
+
+def _write_targets(path: Path, samples: list[Sample]) -> None:
+    np.savez(
+        path,
+        boxes=np.concatenate([sample.boxes for sample in samples]),
+        labels=np.concatenate([sample.labels for sample in samples]),
+        ignore=np.concatenate([sample.ignore for sample in samples]),
+        ends=np.cumsum([len(sample.labels) for sample in samples])[:-1],
+    )

@@ -1,0 +1,65 @@
+"""What a comparison is asked for, beside its arms and their recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from boxwright.errors import RecipeError
+
+Executor = Literal["local", "ray"]
+Tier = Literal["full", "frozen"]
+BoxWeights = Literal["equal", "fixed"]
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """How often, how long, where, and how the arms are made comparable."""
+
+    seeds: int = 3
+    """Runs of each arm, with the seeds 0, 1, ..."""
+    minutes: float | None = None
+    """Minutes of training steps that a run of the baseline takes; turned into steps once."""
+    steps: int | None = None
+    """Optimiser steps of each run, instead of minutes. Neither: the recipe's epochs."""
+    out: Path | None = None
+    """The comparison's folder; None: compare/<data set>."""
+    executor: Executor = "local"
+    tier: Tier = "full"
+    box_weights: BoxWeights = "equal"
+    """``equal``: box losses other than the baseline's get the weight with which their gradient at the start has the
+    norm of the baseline's; ``fixed``: the recipe's."""
+    test: bool = False
+    """Measure the recommended arm on the test split, once."""
+    split: str = "train"
+    val_split: str = "val"
+    device: str = "auto"
+    threads: int | None = None
+    """Of each run; None: all cores. A Ray task reserves as many CPUs."""
+    workers: int = 0
+    """Processes of each run that augment; the results don't depend on them."""
+    command: str = ""
+    """The command line that asks for this, for the report."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("executor", Executor), ("tier", Tier), ("box_weights", BoxWeights)):
+            if getattr(self, name) not in get_args(known):
+                raise RecipeError(
+                    f"Expected {name} to be one of {', '.join(get_args(known))} but got {getattr(self, name)!r}"
+                )
+        for name in ("seeds", "steps", "minutes", "threads"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise RecipeError(f"Expected {name} above 0 but got {value}")
+        if self.minutes is not None and self.steps is not None:
+            raise RecipeError("Expected minutes or steps but got both")
+
+    @classmethod
+    def take(cls, options: dict[str, Any]) -> tuple[CompareOptions, dict[str, Any]]:
+        """Split keyword options into a comparison's and the recipe's."""
+        known = {item.name for item in fields(cls)}
+        own = {name: value for name, value in options.items() if name in known}
+        if own.get("out") is not None:
+            own["out"] = Path(own["out"])
+        return cls(**own), {name: value for name, value in options.items() if name not in known}

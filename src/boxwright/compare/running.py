@@ -1,0 +1,167 @@
+"""One run of a comparison: train an arm with a seed, measure it on the validation split, and keep the result."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from torch import Tensor
+
+from boxwright.assess import evaluate_run
+from boxwright.compare.frozen import train_head
+from boxwright.compare.jobs import Job, failed, read_result, write_result
+from boxwright.compare.results import METRICS, RunResult
+from boxwright.data import DetectionDataset, read_dataset
+from boxwright.models import build_detector
+from boxwright.recipes import Recipe
+from boxwright.runs import Run
+from boxwright.training import train
+
+_BEAT = 1.0  # seconds between two notes of how far a run has come
+
+
+def execute(job: Job) -> RunResult:
+    """Run a job, or go on with it; what goes wrong is its result, with the trace in failure.txt.
+
+    Ctrl-C alone raises, KeyboardInterrupt, after the step.
+    """
+    finished = read_result(job.result_file)
+    if finished is not None and not finished.failed:
+        return finished
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        result = _measure(job, _train_frozen(job) if job.features else _train(job))
+    except Exception as error:
+        (job.folder / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        result = failed(job, f"{type(error).__name__}: {error}")
+    write_result(job.result_file, result)
+    if not result.failed:
+        Run(job.folder).last_checkpoint.unlink(missing_ok=True)  # most of the folder, and nothing goes on from it
+    return result
+
+
+def training_images(job: Job) -> DetectionDataset:
+    """The data set that a job trains on."""
+    recipe = job.recipe
+    return read_dataset(
+        job.data,
+        job.split,
+        classes=recipe.classes,
+        negatives=recipe.negatives,
+        voc_one_based=recipe.voc_one_based,
+    )
+
+
+def initial_weights(baseline: Recipe, seed: int) -> dict[str, Tensor]:
+    """The baseline's random weights for a seed, by name.
+
+    A pretrained backbone is left out: its weights are no draw, and freezing folds them.
+    """
+    L.seed_everything(seed, verbose=False)
+    weights: Mapping[str, Tensor] = build_detector(baseline, pretrained=False).state_dict()
+    return {name: value for name, value in weights.items() if not (baseline.pretrained and ".backbone." in f".{name}")}
+
+
+class Pulse(Callback):
+    """Notes the steps done in a file now and then, and ends the training when the process that waits for it is gone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._written = 0.0
+
+    def beat(self, step: int) -> None:
+        """So many steps are done. Raises KeyboardInterrupt where nobody waits any more."""
+        now = time.monotonic()
+        if now - self._written < _BEAT:
+            return
+        self._written = now
+        self.path.write_text(str(step), encoding="utf-8")
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            raise KeyboardInterrupt
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        self.beat(trainer.global_step)
+
+
+def _train(job: Job) -> Run:
+    """The last averaged weights are the model: choosing the best epoch on the images that arms are compared on would
+    flatter those that vary most."""
+    dataset, run = training_images(job), Run(job.folder)
+    common: dict[str, Any] = {"console": Console(file=sys.stdout), "callbacks": [Pulse(job.progress_file)]}
+    if run.last_checkpoint.is_file():
+        train(dataset, resume=job.folder, **common)
+        if run.model_file.is_file():
+            return run
+    _clear(job.folder)
+    return train(
+        dataset,
+        job.recipe,
+        initial=initial_weights(job.baseline, job.seed),
+        seed=job.seed,
+        steps=job.steps,
+        split=job.split,
+        val_split=None,
+        device=job.device,
+        workers=job.workers,
+        out=job.folder,
+        **common,
+    )
+
+
+def _train_frozen(job: Job) -> Run:
+    """From the start in any case: it is a matter of seconds to minutes."""
+    _clear(job.folder)
+    return train_head(job, training_images(job), initial_weights(job.baseline, job.seed), Pulse(job.progress_file).beat)
+
+
+def _clear(folder: Path) -> None:
+    """What a run that can't go on has left; its log stays."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "run.log":
+            path.unlink()
+
+
+def _measure(job: Job, run: Run) -> RunResult:
+    record = json.loads(run.data_file.read_text(encoding="utf-8"))["training"]
+    memory = peak_memory_mb(record["device"])
+    metrics = evaluate_run(run.folder, job.data, job.val_split).metrics
+    images = record["steps"] * job.recipe.batch_size * job.recipe.accumulate
+    return RunResult(
+        arm=job.arm,
+        seed=job.seed,
+        metrics={name: metrics.numbers[name] for name in METRICS},
+        per_class=metrics.per_class,
+        errors={name: cost.dap for name, cost in metrics.errors.items()},
+        seconds=images / max(record["images/s"], 1e-9),
+        images_per_second=record["images/s"],
+        peak_memory_mb=memory,
+        steps=record["steps"],
+    )
+
+
+def peak_memory_mb(device: str) -> float:
+    """The most memory that this process, or its GPU, has held so far."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return float("nan")
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

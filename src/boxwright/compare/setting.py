@@ -1,0 +1,105 @@
+"""What a comparison stands on: the data, the arms, and that each of them can be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from boxwright.compare.arms import arm_recipe, folder_name
+from boxwright.compare.features import cache_name
+from boxwright.compare.frozen import check_freezable
+from boxwright.compare.options import CompareOptions
+from boxwright.compare.results import Arm
+from boxwright.data import DetectionDataset, read_dataset
+from boxwright.errors import DataError, RecipeError
+from boxwright.models import build_criterion, build_detector
+from boxwright.recipes import Recipe
+from boxwright.training.record import fingerprint
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A comparison before anything is measured."""
+
+    data: Path
+    arms: Sequence[Arm]
+    recipes: dict[str, Recipe]
+    """By arm, with class names."""
+    options: CompareOptions
+    folder: Path
+    training: DetectionDataset
+    validation: DetectionDataset
+    weight_given: bool
+    """Whether the user set a box weight."""
+
+    @property
+    def baseline(self) -> Recipe:
+        """The first arm's recipe."""
+        return self.recipes[self.arms[0].name]
+
+    def run_folder(self, arm: Arm, seed: int) -> Path:
+        """Where a run is kept."""
+        return (self.folder / "runs" / f"{folder_name(arm)}-seed{seed}").resolve()
+
+    def features_folder(self, arm: Arm) -> Path:
+        """Where the frozen tier keeps the features of the arm's backbone."""
+        return (self.folder / "features" / cache_name(self.recipes[arm.name])).resolve()
+
+    def request(self) -> dict[str, Any]:
+        """What can't change when a comparison goes on."""
+        own = asdict(self.options)
+        kept = ("minutes", "steps", "tier", "box_weights", "split", "val_split")
+        return {
+            "arms": [asdict(arm) for arm in self.arms],
+            "recipe": self.baseline.to_dict(),
+            **{name: own[name] for name in kept},
+            "data": fingerprint([self.training, self.validation]),
+        }
+
+
+_NOT_AN_ARMS = {
+    "classes": "all arms are compared on the same classes",
+    "voc_one_based": "all arms are compared on the same boxes",
+    "epochs": "all arms make the same number of steps",
+    "patience": "all arms make the same number of steps",
+}
+
+
+def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptions, *, weight_given: bool) -> Setting:
+    """Read the data, and see whether every arm can be trained. Raises DataError and RecipeError where one can't."""
+    for key in {key for arm in arms for key in arm.settings} & _NOT_AN_ARMS.keys():
+        raise RecipeError(f"{key} can't differ between arms: {_NOT_AN_ARMS[key]}")
+    recipes = {arm.name: arm_recipe(base, arm) for arm in arms}
+    first = recipes[arms[0].name]
+    common: dict[str, Any] = {"voc_one_based": first.voc_one_based}
+    training = read_dataset(data, options.split, classes=first.classes or None, negatives=first.negatives, **common)
+    validation = read_dataset(data, options.val_split, classes=training.classes, **common)
+    if options.test:
+        read_dataset(data, "test", classes=training.classes, **common)  # before anything starts: it is there
+    for dataset, what in ((training, "train on"), (validation, "compare on")):
+        if len(dataset) == 0:
+            raise DataError(f"{data}: no image to {what} in split {dataset.split!r}")
+    # Without patience: the number of steps is fixed
+    recipes = {name: recipe.replace(classes=training.classes, patience=0) for name, recipe in recipes.items()}
+    _check(recipes, options)
+    folder = options.out or Path("compare") / data.resolve().name
+    weighted = weight_given or any("box_weight" in arm.settings for arm in arms)
+    return Setting(data.resolve(), arms, recipes, options, folder, training, validation, weighted)
+
+
+def _check(recipes: dict[str, Recipe], options: CompareOptions) -> None:
+    """Raise RecipeError that tells of every arm whose parts don't go together."""
+    faults = []
+    for name, recipe in recipes.items():
+        try:
+            if options.tier == "frozen":
+                check_freezable(recipe)
+            else:
+                build_detector(recipe, pretrained=False)
+            build_criterion(recipe)
+        except RecipeError as error:
+            faults.append(f"{name}: {error}")
+    if faults:
+        raise RecipeError(f"{len(faults)} of {len(recipes)} arms can't be trained:\n  " + "\n  ".join(faults))
