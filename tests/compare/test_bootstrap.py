@@ -115,5 +115,5 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="one of AP, AP50, AP75 but got 'AR'"):
         bootstrap_scores(matches, np.ones((1, 6), np.int64), "AR")  # type: ignore[arg-type]
     fewer = detection_metrics(*split(0), CLASSES, iou_thresholds=(0.5, 0.6)).matches
-    with pytest.raises(ValueError, match=r"IoU threshold of 0\.75 for AP75"):
+    with pytest.raises(ValueError, match=r"Expected an IoU of \(0\.5, 0\.6\) but got 0\.75"):
         bootstrap_scores(fewer, np.ones((1, 6), np.int64), "AP75")
