@@ -137,7 +137,7 @@ def first_logits(columns: int, classes: int) -> Tensor:
 
 
 def build_ssd(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
-    """The network of a recipe. Raises RecipeError for another input size than the detector's, anchors of other maps,
+    """The network of a recipe. Raises RecipeError for another input than the detector's, anchors of other maps,
     and a backbone whose maps don't have VGG16's cells."""
     variant = _VARIANTS[recipe.detector]
     spec = chosen_anchors(recipe)
@@ -146,6 +146,8 @@ def build_ssd(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | 
             f"{recipe.detector} has image_size {variant.side} and anchors on {len(recipe.strides)} maps of strides "
             f"{list(recipe.strides)}: {recipe.image_size}, {recipe.anchors}"
         )
+    if recipe.resize == "shortest":
+        raise RecipeError(f"{recipe.detector} has square input: resize can be squash or pad but not shortest")
     backbone = make_backbone(recipe, (8, 16), pretrained)
     logits = first_logits(columns, len(recipe.classes))
     net = SSDNet(backbone, variant, [len(level.shapes) for level in spec.levels], logits, coder.size)

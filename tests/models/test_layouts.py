@@ -1,0 +1,63 @@
+"""Every detector in half the bits with channels last, and on images of any size."""
+
+import numpy as np
+import pytest
+import torch
+
+import boxwright as bw
+from boxwright.errors import RecipeError
+from boxwright.models import Detector, build_criterion
+from boxwright.models.supervision import supervise
+from boxwright.types import Targets
+
+LITE = {"backbone": "tf_efficientnet_lite0", "norm_mode": "train", "freeze": 2}
+SMALL = {
+    "lite320": {"image_size": 128, "width": 32},
+    "retinanet": {"image_size": 128, "width": 32},
+    "unitbox": {"image_size": 128, "width": 32, "centreness": True},
+    "faster-rcnn": {"image_size": 128, "width": 32, "hidden": 64, "proposals": 50, "training_proposals": 100},
+    "ssd300": {},
+    "tiny-detector": {},
+}
+
+
+def make(name: str, **options: object) -> Detector:
+    torch.manual_seed(0)
+    return bw.create_detector(name, 3, **{**LITE, **SMALL[name], **options})
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_half_the_bits_and_channels_last(name: str) -> None:
+    """The losses are those of float32 but for bfloat16's three digits, and the gradients finite."""
+    detector = make(name).train()
+    criterion, side = build_criterion(detector.recipe), detector.recipe.image_size
+    images = 255 * torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+    boxes = torch.tensor([[[0.1, 0.1, 0.6, 0.7], [0.5, 0.2, 0.9, 0.5]], [[0.2, 0.3, 0.8, 0.9], [0, 0, 0, 0]]]) * side
+    targets = Targets(boxes, torch.tensor([[0, 2], [1, -1]]), torch.zeros(2, 2, dtype=torch.bool))
+    torch.manual_seed(0)  # of the regions that are drawn
+    plain, _ = supervise(detector, criterion, images, targets)
+    detector.lay_out(torch.channels_last)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        half, _ = supervise(detector, criterion, images, targets)
+    half.total.backward()
+    assert half.total.item() == pytest.approx(plain.total.item(), rel=0.05)
+    for parameter in detector.parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+@pytest.mark.parametrize("resize", ["squash", "pad", "shortest"])
+def test_images_of_any_size(name: str, resize: str) -> None:
+    if resize == "shortest" and name == "ssd300":
+        with pytest.raises(RecipeError, match="ssd300 has square input"):
+            make(name, resize=resize)
+        return
+    detector = make(name, resize=resize).eval()
+    images = [np.full((40, 90, 3), 120, np.uint8), np.full((150, 30, 3), 60, np.uint8)]
+    for image, found in zip(images, detector.predict(images, score=0.0), strict=True):
+        height, width = image.shape[:2]
+        assert len(found.boxes) > 0
+        assert (found.boxes >= 0).all()
+        assert (found.boxes[:, [0, 2]] <= width).all()
+        assert (found.boxes[:, [1, 3]] <= height).all()
