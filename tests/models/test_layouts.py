@@ -61,3 +61,14 @@ def test_images_of_any_size(name: str, resize: str) -> None:
         assert (found.boxes >= 0).all()
         assert (found.boxes[:, [0, 2]] <= width).all()
         assert (found.boxes[:, [1, 3]] <= height).all()
+
+
+@pytest.mark.slow
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["lite320", "tiny-detector"])  # the others' tests have theirs
+def test_compiled_gives_the_same(name: str) -> None:
+    detector = make(name).eval()
+    side = detector.recipe.image_size
+    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+    compiled = torch.compile(detector.net, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(images), detector.net(images), rtol=1e-4, atol=1e-4)

@@ -140,14 +140,14 @@ class TwoStageDetector(Detector):
     def _propose(self, outputs: DenseOutputs, anchors: Anchors, sizes: list[tuple[int, int]]) -> list[Tensor]:
         """(n, 4) of each image: the best anchors of each map, decoded, cut to the image, and those that NMS leaves."""
         count = self.recipe.training_proposals if self.training else self.recipe.proposals
-        starts = [0]
-        best = []
-        for part in outputs.logits.detach().squeeze(-1).split([level.count for level in anchors.levels], 1):  # type: ignore[no-untyped-call]
-            best.append(part.topk(min(count, part.shape[1]), dim=1).indices + starts[-1])
-            starts.append(starts[-1] + part.shape[1])
+        logits = outputs.logits.squeeze(-1).float()
+        start, best = 0, []
+        for part in torch.split(logits, [level.count for level in anchors.levels], dim=1):
+            best.append(start + part.topk(min(count, part.shape[1]), dim=1).indices)
+            start += part.shape[1]
         place = torch.cat(best, dim=1)  # (B, n)
-        level = torch.cat([torch.full_like(indices[0], row) for row, indices in enumerate(best)])
-        scores = outputs.logits.squeeze(-1).gather(1, place).float()
+        level = torch.cat([torch.full_like(places[0], row) for row, places in enumerate(best)])
+        scores = logits.gather(1, place)
         deltas = outputs.deltas.gather(1, place.unsqueeze(-1).expand(-1, -1, outputs.deltas.shape[-1]))
         boxes = self.rpn_coder.decode(anchors.boxes[place], deltas)
         proposals = []
