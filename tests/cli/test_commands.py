@@ -116,7 +116,7 @@ def test_check_writes_what_it_prints(digits: Path, tmp_path: Path) -> None:
         (["train", "DIGITS", "--recipe", "lite32"], "did you mean 'lite320'"),
         (["train", "DIGITS", "--classes", "cat"], "cat"),
         (["train", "DIGITS", "--split", "trian"], "train"),
-        (["train", "DIGITS", "--epochs", "1", "--minutes", "1"], "--epochs or --minutes"),
+        (["train", "DIGITS", "--epochs", "1", "--minutes", "1"], "--epochs, --minutes and --steps"),
         (["train", "DIGITS", "--set", "backbone=resnet19"], "resnet"),
         (["train", "EMPTY"], "EMPTY"),
         (["eval", "nowhere", "DIGITS"], "nowhere"),

@@ -91,14 +91,16 @@ def test_each_image_is_predicted_by_the_other_folds(tmp_path: Path, monkeypatch:
         assert fold == f"fold-{left:.0f}"
         assert dataset.name(image) not in seen
     options = stub.trained[0][2]
-    assert (options["epochs"], options["seed"]) == (15, 5)  # 60 steps of 2 images are 15 passes over 8
+    assert (options["steps"], options["seed"]) == (60, 5)
     assert options["recipe"].patience == 0
 
 
 def test_a_run_that_tells_no_steps_lends_its_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stub, dataset = Stub(monkeypatch), write_scenes(tmp_path / "data")
     folds.predict_out_of_fold(make_run(tmp_path / "run").folder, dataset, 2, console=QUIET)
-    assert stub.trained[0][2]["epochs"] == 7
+    options = stub.trained[0][2]
+    assert options["steps"] is None
+    assert options["recipe"].epochs == 7
 
 
 def test_finished_folds_stay_and_stopped_ones_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

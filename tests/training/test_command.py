@@ -47,6 +47,7 @@ def typed(command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Recipe, 
             get_recipe("retinanet", matcher="iou:positive=0.6,negative=0.4,force=null", strides=[8, 16, 32, 64, 128]),
             RunOptions(out=Path("elsewhere")),
         ),
+        (get_recipe("faster-rcnn", rpn_miner="ohem:count=256", resize="shortest"), RunOptions(steps=500)),
     ],
 )
 def test_a_command_is_read_back(recipe: Recipe, options: RunOptions, monkeypatch: pytest.MonkeyPatch) -> None:

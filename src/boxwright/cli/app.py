@@ -87,6 +87,7 @@ def train(
     val_split: Annotated[str | None, typer.Option(help="Split to validate on, or none.", show_default="val")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes of training steps, instead of epochs.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.", show_default="0")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     workers: Annotated[
@@ -104,13 +105,14 @@ def train(
     """Train a detector and keep it in a run folder. Ctrl-C stops it in order; --resume goes on."""
     from boxwright.recipes import get_recipe, parse_settings
 
-    if epochs is not None and minutes is not None:
-        raise RecipeError("Expected --epochs or --minutes but got both")
+    if sum(length is not None for length in (epochs, minutes, steps)) > 1:
+        raise RecipeError("Expected one of --epochs, --minutes and --steps but got several")
     settings_given = parse_settings(settings)
     flags = {
         "split": split,
         "val_split": val_split,
         "minutes": minutes,
+        "steps": steps,
         "seed": seed,
         "device": device,
         "workers": workers,

@@ -76,9 +76,8 @@ def _train_fold(fold: Run, run: Run, rest: DetectionDataset, console: Console) -
     fold.recipe_file.unlink(missing_ok=True)  # of a training that was stopped before its first checkpoint
     recipe = get_recipe(run.recipe_file).replace(patience=0)  # there is no validation that it could go by
     training = _recorded_training(run)
-    passes = training.get("steps", 0) * recipe.batch_size * recipe.accumulate / len(rest)
-    epochs = max(1, round(passes)) if passes else recipe.epochs
-    train(rest, recipe, epochs=epochs, seed=training.get("seed", 0), out=fold.folder, console=console)
+    length = {"steps": training.get("steps"), "seed": training.get("seed", 0)}
+    train(rest, recipe, **length, out=fold.folder, console=console)
 
 
 def _recorded_training(run: Run) -> dict[str, Any]:
