@@ -1,8 +1,1 @@
-"""What all tests share."""
-
-from __future__ import annotations
-
-from pathlib import Path
-
-SHARED = Path(__file__).parents[2] / "shared"
-"""Real data that is no part of the project; tests that want it are skipped where it is missing."""
+"""Puts this folder on the path, for what several tests share: data set builders, real data, pages as trees."""

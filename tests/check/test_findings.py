@@ -15,7 +15,6 @@ from PIL import Image
 from boxwright.check import CheckReport, check_dataset
 from boxwright.check.report import ERRORS, WARNINGS
 from boxwright.errors import DataError
-from conftest import SHARED
 from dataset_builders import (
     Box,
     coco_content,
@@ -28,6 +27,7 @@ from dataset_builders import (
     write_voc,
     write_yolo,
 )
+from real_data import SHARED
 
 SOUND: list[Box] = [("dog", 10, 12, 40, 50), ("cat", 45, 5, 75, 30)]
 STEMS = ("a", "b", "c", "d", "e", "f")

@@ -7,8 +7,8 @@ import pytest
 
 from boxwright.data import CROWD, DIFFICULT, NORMAL, available_splits, read_dataset
 from boxwright.errors import DataError
-from conftest import SHARED
 from dataset_builders import voc_object, voc_xml, write_picture, write_text, write_voc
+from real_data import SHARED
 
 IMAGES = {
     "a": [("dog", 10, 12, 40, 50), ("cat", 1, 1, 20, 30)],

@@ -15,7 +15,7 @@ from boxwright.data.transforms import Augmentation
 from boxwright.models import Detector, build_criterion
 from boxwright.models.supervision import supervise
 from boxwright.training.module import parameter_groups
-from conftest import SHARED
+from real_data import SHARED
 
 BCCD = SHARED / "data" / "bccd"
 LITE = {"backbone": "tf_efficientnet_lite0", "freeze_depthwise": 0, "norm_mode": "train", "nms_threshold": 0.5}
