@@ -164,7 +164,10 @@ def check_two_stages(pair: Pair, ours: TwoStageDetector) -> None:
     close(ours.anchors_of(size).boxes, anchors[0])
     proposals, _ = theirs.rpn(pair.images, pair.maps)
     for got, wanted in zip(outputs.proposals, proposals, strict=True):
-        close(got, wanted, 1e-3)  # pixels
+        # Scores and overlaps that differ in their last bit may swap two, or keep the other of two
+        nearest = torch.cdist(got, wanted, p=torch.inf).amin(1)
+        assert len(got) == len(wanted)
+        assert (nearest < 1e-3).float().mean() > 0.99  # pixels
 
     theirs.rpn.fg_bg_sampler.batch_size_per_image = 10**6
     theirs.rpn.fg_bg_sampler.positive_fraction = 1.0

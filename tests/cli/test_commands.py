@@ -159,7 +159,7 @@ def test_recipe_show_is_a_recipe_file(tmp_path: Path) -> None:
     (tmp_path / "shown.yaml").write_text(shown)
     assert get_recipe(tmp_path / "shown.yaml") == get_recipe("lite320", lr=0.5)
     assert "[--set]" in shown
-    names = ["lite320", "retinanet", "ssd300", "ssd300-tf", "ssd512", "tiny-detector", "unitbox"]
+    names = ["faster-rcnn", "lite320", "retinanet", "ssd300", "ssd300-tf", "ssd512", "tiny-detector", "unitbox"]
     assert boxwright("recipe", "list").stdout.split() == names
 
 

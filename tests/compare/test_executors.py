@@ -69,7 +69,13 @@ def test_ctrl_c_ends_the_run_in_order_and_it_goes_on(data: Path, tmp_path: Path)
     settings = ["--set=image_size=64", "--set=width=32", "--set=batch_size=4", "--set=freeze=4"]
     command = [sys.executable, "-m", "boxwright", "compare", str(data), "--vary=box_loss=giou,ciou", "--steps=400"]
     command += ["--seeds=1", f"--out={tmp_path}", "--threads=1", *settings]
-    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        command,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     folder = tmp_path / "runs" / "giou-seed0"
     deadline = time.monotonic() + 120
     while not (folder / "last.ckpt").is_file():
