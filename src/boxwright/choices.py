@@ -86,15 +86,24 @@ CHOICES: dict[str, dict[str, str | None]] = {
 _OPTION = re.compile(r"\s*\w+\s*=")
 
 
-def split_choices(text: str) -> list[str]:
-    """``"iou,alpha_iou:alpha=3,kind=giou"`` -> ``["iou", "alpha_iou:alpha=3,kind=giou"]``; blank ones are left out."""
-    choices: list[str] = []
+def split_values(text: str) -> list[str]:
+    """``"iou,alpha_iou:alpha=3,kind=giou"`` -> ``["iou", "alpha_iou:alpha=3,kind=giou"]``.
+
+    A comma separates two values, except within brackets, and before an ``option=value`` that follows a part with
+    options. Blank values stay.
+    """
+    values: list[str] = []
     for part in _split(text):
-        if choices and _OPTION.match(part):
-            choices[-1] += f",{part}"
-        elif part.strip():
-            choices.append(part.strip())
-    return choices
+        if values and ":" in values[-1] and _OPTION.match(part):
+            values[-1] += f",{part.rstrip()}"
+        else:
+            values.append(part.strip())
+    return values
+
+
+def split_choices(text: str) -> list[str]:
+    """``split_values`` without the blank ones."""
+    return [value for value in split_values(text) if value]
 
 
 def parse_choice(kind: str, text: str) -> tuple[str, dict[str, Any]]:

@@ -9,21 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from boxwright.choices import CHOICES
+from boxwright.choices import CHOICES, split_values
 from boxwright.compare.results import Arm
 from boxwright.errors import RecipeError
-from boxwright.recipes import Recipe, parse_settings
-
-_COMMA = re.compile(r",(?![^\[]*\])")  # between values, and not between those of a list
+from boxwright.recipes import Recipe, parse_settings, read_yaml
 
 
 def parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
-    """``["box_loss=giou,ciou", "miner=none,ohem:count=64"]`` -> values by key.
+    """``["box_loss=giou,ciou", "miner=none,ohem:count=64"]`` -> values by key, separated as in ``split_values``:
+    ``giou,focal_eiou:gamma=0.5,detach=true`` are two values.
 
-    A comma separates two values, except within brackets, and before an ``option=value`` that follows a part with
-    options: ``giou,focal_eiou:gamma=0.5,detach=true`` are two values. Raises RecipeError for a text without ``=``, a
+    Raises RecipeError for a text without ``=``, a
     key that stands twice, and an empty value.
     """
     vary: dict[str, list[str]] = {}
@@ -33,20 +29,10 @@ def parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
             raise RecipeError(f"Expected --vary key=a,b,c but got {text!r}")
         if key in vary:
             raise RecipeError(f"--vary {key} stands twice: give all its values in one")
-        vary[key] = _values(rest)
+        vary[key] = split_values(rest)
         if not all(vary[key]):
             raise RecipeError(f"Expected --vary {key}=a,b,c but got an empty value in {text!r}")
     return vary
-
-
-def _values(text: str) -> list[str]:
-    values: list[str] = []
-    for item in (part.strip() for part in _COMMA.split(text)):
-        if values and ":" in values[-1] and "=" in item.partition(":")[0]:
-            values[-1] += f",{item}"
-        else:
-            values.append(item)
-    return values
 
 
 def combine(vary: Mapping[str, Sequence[Any]]) -> list[Arm]:
@@ -64,12 +50,7 @@ def read_arms(path: Path) -> list[Arm]:
     ``name`` is the arm's name in tables; an arm without a key is the unchanged recipe. Raises RecipeError for anything
     else.
     """
-    try:
-        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"can't read the arms of {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise RecipeError(f"{path} is no valid YAML") from None
+    rows = read_yaml(path, "the arms of")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise RecipeError(f"{path}: Expected a list of arms, each of recipe keys and values")
     return list_arms(rows)

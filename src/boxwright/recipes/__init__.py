@@ -5,7 +5,7 @@ and written into every run folder. An unknown key is an error that names the nea
 """
 
 from boxwright.recipes.builtin import RECIPES
-from boxwright.recipes.reading import get_recipe, list_recipes, parse_settings
-from boxwright.recipes.recipe import FOREIGN_KEYS, RPN_CHOICES, Recipe
+from boxwright.recipes.reading import get_recipe, list_recipes, parse_settings, read_yaml
+from boxwright.recipes.recipe import FOREIGN_KEYS, Recipe
 
-__all__ = ["FOREIGN_KEYS", "RECIPES", "RPN_CHOICES", "Recipe", "get_recipe", "list_recipes", "parse_settings"]
+__all__ = ["FOREIGN_KEYS", "RECIPES", "Recipe", "get_recipe", "list_recipes", "parse_settings", "read_yaml"]

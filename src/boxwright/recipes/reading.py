@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,9 @@ def get_recipe(name_or_path: str | Path, **options: Any) -> Recipe:
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         raise RecipeError(f"unknown recipe {str(name_or_path)!r}{did_you_mean(str(name_or_path), RECIPES)}")
-    values = _read_yaml(path)
+    values = read_yaml(path, "the recipe")
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise RecipeError(f"{path}: Expected recipe keys and values")
     base = values.get("detector", "lite320")
     if base not in RECIPES:
         raise RecipeError(f"{path}: unknown detector {base!r}{did_you_mean(str(base), RECIPES)}")
@@ -53,13 +54,11 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     return options
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
+def read_yaml(path: Path, what: str) -> Any:
+    """The content of a YAML file. Raises RecipeError, which says ``what`` the file is, where it can't be read."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RecipeError(f"can't read the recipe {path}: {error.strerror}") from None
+        raise RecipeError(f"can't read {what} {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise RecipeError(f"{path} is no valid YAML") from None
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise RecipeError(f"{path}: Expected recipe keys and values")
-    return values
