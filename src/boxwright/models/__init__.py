@@ -70,10 +70,8 @@ def build_detector(recipe: Recipe, *, pretrained: bool | None = None) -> Detecto
     try:
         return _build(recipe, recipe.pretrained if pretrained is None else pretrained)
     except MissingWeights as error:
-        scratch = recipe.from_scratch()
-        changed = ", ".join(
-            f"{key}={value}" for key, value in scratch.to_dict().items() if value != recipe.to_dict()[key]
-        )
+        scratch, before = recipe.from_scratch(), recipe.to_dict()
+        changed = ", ".join(f"{key}={value}" for key, value in scratch.to_dict().items() if value != before[key])
         warnings.warn(
             f"{error}: all is learnt from scratch ({changed}), which takes many more images and epochs. Set "
             "pretrained=FILE to start from weights of your own, or backbone=tf_efficientnet_lite0, whose weights "

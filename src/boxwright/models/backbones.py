@@ -67,7 +67,7 @@ class Backbone(nn.Module):
         _cut(self.body, self.maps[-1])
         self.mean, self.std = _normalization(name)
         if pretrained:
-            load_pretrained(self.body, name, pretrained if isinstance(pretrained, str) else None)
+            load_pretrained(self.body, name, pretrained)
         self.norm_mode = norm_mode
         self._freeze(maps, freeze)
         self._freeze_depthwise(freeze_depthwise)
@@ -214,14 +214,14 @@ def _normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (tuple(config.mean), tuple(config.std)) if config else ((0.5,) * 3, (0.5,) * 3)
 
 
-def load_pretrained(body: nn.Module, name: str, file: str | None = None, *, features_only: bool = True) -> None:
-    """Give ``body`` the weights of a timm model that it has names of: those in a file, or the published ones.
+def load_pretrained(body: nn.Module, name: str, pretrained: bool | str = True, *, features_only: bool = True) -> None:
+    """Give ``body`` the weights of a timm model that it has names of: the published ones, or those in a file.
 
-    ``file``: a state dict of the model under timm's names (torchvision's of ResNets are the same), as .safetensors or
+    The file is a state dict of the model under timm's names (torchvision's of ResNets are the same), as .safetensors or
     as a .pth, which is never unpickled blindly. Raises RecipeError where it can't be used, and MissingWeights where the
     published ones can't be fetched.
     """
-    own = body.state_dict()
+    own, file = body.state_dict(), pretrained if isinstance(pretrained, str) else None
     if name == "tf_efficientnet_lite0" and file is None:
         body.load_state_dict({key: value for key, value in lite0_weights().items() if key in own})
         return

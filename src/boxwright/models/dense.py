@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from boxwright.models.detector import EVALUATION_SCORE, Detector
+from boxwright.models.detector import Detector
 from boxwright.models.selection import best_pairs, class_scores, keep_best, limits
 from boxwright.nms import NmsKind
 from boxwright.types import DenseOutputs, Detections
 
 
 class DenseDetector(Detector):
-    """``net`` gives logits (B, A, K'), deltas (B, A, D), and centre-ness (B, A) where it says so."""
+    """``net`` gives logits (B, A, K'), deltas (B, A, D), and centre-ness (B, A) where it says so.
+
+    With centre-ness a score is the geometric mean of it and the class's: the order is that of FCOS's product
+    (arXiv:1904.01355, section 3.3), the scale that of a score alone.
+    """
 
     def forward(self, images: Tensor, shown: Tensor | None = None) -> DenseOutputs:
         """Normalised input (B, 3, H, W) -> logits (B, A, K or K + 1), deltas (B, A, D), centreness (B, A) or None.
@@ -21,23 +24,9 @@ class DenseDetector(Detector):
         """
         return DenseOutputs(*self.net(images))
 
-    @torch.no_grad()
-    def detect(
-        self,
-        outputs: DenseOutputs,
-        *,
-        size: tuple[int, int] | None = None,
-        shown: Tensor | None = None,
-        score: float = EVALUATION_SCORE,
-        nms: NmsKind | None = None,
+    def _detect(
+        self, outputs: DenseOutputs, size: tuple[int, int], shown: Tensor | None, score: float, nms: NmsKind | None
     ) -> list[Detections]:
-        """Raw outputs of inputs of ``size`` (H, W; None: the recipe's square) -> the detections of each input, in its
-        pixels, within what is ``shown``, of a score above ``score``.
-
-        With centre-ness a score is the geometric mean of it and the class's: the order is that of FCOS's product
-        (arXiv:1904.01355, section 3.3), the scale that of a score alone.
-        """
-        size = size or (self.recipe.image_size, self.recipe.image_size)
         anchors = self.anchors_of(size)
         maps = [level.count for level in anchors.levels]
         scores = class_scores(outputs.logits, self.softmax)

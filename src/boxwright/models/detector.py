@@ -77,7 +77,7 @@ class Detector(nn.Module, ABC):
         ``shown``: the first (B, 2) rows and columns are the image, what lies beyond is padding; None: all is.
         """
 
-    @abstractmethod
+    @torch.no_grad()
     def detect(
         self,
         outputs: Any,
@@ -88,7 +88,14 @@ class Detector(nn.Module, ABC):
         nms: NmsKind | None = None,
     ) -> list[Detections]:
         """Raw outputs of inputs of ``size`` (H, W; None: the recipe's square) -> the detections of each input, in its
-        pixels, within what is ``shown``, of a score above ``score``."""
+        pixels, within what is ``shown``, of a score above ``score``. ``nms``: instead of the recipe's."""
+        size = size or (self.recipe.image_size, self.recipe.image_size)
+        return self._detect(outputs, size, shown, score, nms)
+
+    @abstractmethod
+    def _detect(
+        self, outputs: Any, size: tuple[int, int], shown: Tensor | None, score: float, nms: NmsKind | None
+    ) -> list[Detections]: ...
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -20,10 +20,10 @@ from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
 from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.backbones import Backbone
-from boxwright.models.detector import EVALUATION_SCORE, Detector, Network
+from boxwright.models.detector import Detector, Network
 from boxwright.models.fpn import FPN, TWO_STAGE_STRIDES
 from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits
-from boxwright.models.selection import best_pairs, class_scores, keep_best, limits
+from boxwright.models.selection import best_of_maps, best_pairs, class_scores, keep_best, limits
 from boxwright.models.vgg import VGG16, make_backbone
 from boxwright.nms import NmsKind, batched_nms
 from boxwright.recipes import Recipe
@@ -140,37 +140,21 @@ class TwoStageDetector(Detector):
     def _propose(self, outputs: DenseOutputs, anchors: Anchors, sizes: list[tuple[int, int]]) -> list[Tensor]:
         """(n, 4) of each image: the best anchors of each map, decoded, cut to the image, and those that NMS leaves."""
         count = self.recipe.training_proposals if self.training else self.recipe.proposals
-        logits = outputs.logits.squeeze(-1).float()
-        start, best = 0, []
-        for part in torch.split(logits, [level.count for level in anchors.levels], dim=1):
-            best.append(start + part.topk(min(count, part.shape[1]), dim=1).indices)
-            start += part.shape[1]
-        place = torch.cat(best, dim=1)  # (B, n)
-        level = torch.cat([torch.full_like(places[0], row) for row, places in enumerate(best)])
-        scores = logits.gather(1, place)
-        deltas = outputs.deltas.gather(1, place.unsqueeze(-1).expand(-1, -1, outputs.deltas.shape[-1]))
-        boxes = self.rpn_coder.decode(anchors.boxes[place], deltas)
+        maps = [level.count for level in anchors.levels]
+        ends = torch.tensor(maps, device=outputs.logits.device).cumsum(0)
         proposals = []
         for image, size in enumerate(sizes):
-            cut = clip_boxes(boxes[image], size)
-            (kept,) = _at_least(cut, _SHORTEST_PROPOSAL).nonzero(as_tuple=True)
-            left = batched_nms(cut[kept], scores[image, kept], level[kept], self.recipe.proposal_nms)
-            proposals.append(cut[kept[left[:count]]])
+            scores, place = best_of_maps(outputs.logits[image].float(), count, maps)
+            boxes = clip_boxes(self.rpn_coder.decode(anchors.boxes[place], outputs.deltas[image, place]), size)
+            (kept,) = _at_least(boxes, _SHORTEST_PROPOSAL).nonzero(as_tuple=True)
+            level = torch.bucketize(place[kept], ends, right=True)
+            left = batched_nms(boxes[kept], scores[kept], level, self.recipe.proposal_nms)
+            proposals.append(boxes[kept[left[:count]]])
         return proposals
 
-    @torch.no_grad()
-    def detect(
-        self,
-        outputs: TwoStageOutputs,
-        *,
-        size: tuple[int, int] | None = None,
-        shown: Tensor | None = None,
-        score: float = EVALUATION_SCORE,
-        nms: NmsKind | None = None,
+    def _detect(
+        self, outputs: TwoStageOutputs, size: tuple[int, int], shown: Tensor | None, score: float, nms: NmsKind | None
     ) -> list[Detections]:
-        """The first stage's outputs for inputs of ``size`` (H, W; None: the recipe's square) -> the detections of each
-        input, in its pixels, within what is ``shown``, of a score above ``score``."""
-        size = size or (self.recipe.image_size, self.recipe.image_size)
         counts = [len(boxes) for boxes in outputs.proposals]
         refined = self.refine(outputs.features, outputs.proposals).by_image(counts)
         images = zip(outputs.proposals, refined, limits(shown, size, len(counts)), strict=True)

@@ -34,13 +34,22 @@ def best_pairs(scores: Tensor, least: float, recipe: Recipe, maps: Sequence[int]
         best, row = scores.topk(min(recipe.candidates, len(scores)), dim=0)
         best, flat = best.flatten(), (row * columns + torch.arange(columns, device=row.device)).flatten()
     else:
-        parts = torch.split(scores, list(maps)) if recipe.candidates_per == "map" else [scores]
-        tops = [part.flatten().topk(min(recipe.candidates, part.numel())) for part in parts]
-        starts = [sum(len(part) for part in parts[:place]) * columns for place in range(len(parts))]
-        best = torch.cat([top.values for top in tops])
-        flat = torch.cat([top.indices + start for top, start in zip(tops, starts, strict=True)])
+        parts = maps if recipe.candidates_per == "map" else [len(scores)]
+        best, flat = best_of_maps(scores, recipe.candidates, parts)
     best, flat = best[best > least], flat[best > least]
     return best, flat // columns, flat % columns
+
+
+def best_of_maps(scores: Tensor, count: int, maps: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The ``count`` highest of the scores (A, K) of each of the ``maps``, which have so many rows, and where these lie
+    in the flattened scores."""
+    start, values, places = 0, [], []
+    for part in torch.split(scores, list(maps)):
+        top = part.flatten().topk(min(count, part.numel()))
+        values.append(top.values)
+        places.append(start + top.indices)
+        start += part.numel()
+    return torch.cat(values), torch.cat(places)
 
 
 def keep_best(

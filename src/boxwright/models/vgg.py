@@ -49,8 +49,7 @@ class VGG16(nn.Module):
             layers.append(nn.MaxPool2d(2, ceil_mode=block == _ROUNDS_UP))
         self.features = nn.Sequential(*layers)
         if pretrained:
-            file = pretrained if isinstance(pretrained, str) else None
-            load_pretrained(self, "vgg16", file, features_only=False)
+            load_pretrained(self, "vgg16", pretrained, features_only=False)
         self.features[: self._ends[freeze - 1] if freeze else 0].requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
