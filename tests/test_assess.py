@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from boxwright.assess import _by_image, _errors, _note
-from boxwright.evaluate import ERROR_TYPES, detection_metrics
+from boxwright.evaluate import ERROR_TYPES, detection_metrics, error_types
 
 
 def metrics():
@@ -27,15 +27,20 @@ def metrics():
     return detection_metrics(predictions, targets, ["cat", "dog"])
 
 
+def by_image(score: float):
+    table = metrics().matches
+    return _by_image(table, error_types(table, score=score), 3)
+
+
 def test_mistakes_by_image_are_those_from_the_shown_score() -> None:
-    mistakes, hits = _by_image(metrics(), 3, 0.3)
+    mistakes, hits = by_image(0.3)
     assert dict(zip(ERROR_TYPES, mistakes[0].tolist(), strict=True)) == {
         "classification": 1, "localisation": 1, "both": 0, "duplicate": 1, "background": 1, "missed": 1,
     }  # fmt: skip
     assert mistakes[1:].sum() == 0
     assert hits.tolist() == [1, 1, 0]
-    assert _by_image(metrics(), 3, 0.05)[0][0].sum() == 4
-    assert _by_image(metrics(), 3, 0.45)[1].tolist() == [1, 0, 0]
+    assert by_image(0.05)[0][0].sum() == 4
+    assert by_image(0.45)[1].tolist() == [1, 0, 0]
 
 
 def test_notes() -> None:
@@ -44,7 +49,8 @@ def test_notes() -> None:
 
 
 def test_counts_of_all_and_of_the_shown() -> None:
-    rows = _errors(metrics(), 0.3)
+    found = metrics()
+    rows = _errors(found, error_types(found.matches, score=0.3))
     assert (rows["missed"].count, rows["missed"].shown) == (0, 1)
     assert (rows["false_positive"].count, rows["false_positive"].shown) == (4, 4)
     assert rows["classification"].dap > 0

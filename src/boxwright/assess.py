@@ -18,6 +18,8 @@ from boxwright.environment import environment_line
 from boxwright.errors import DataError
 from boxwright.evaluate import (
     ERROR_TYPES,
+    ErrorTable,
+    MatchTable,
     MetricsTable,
     confusion_matrix,
     detection_metrics,
@@ -178,6 +180,7 @@ def _write_report(
 ) -> Path:
     known = json.loads(run.data_file.read_text(encoding="utf-8")) if run.data_file.is_file() else {}
     training = known.get("training", {})
+    shown = error_types(metrics.matches, score=recipe.score)
     data = ReportData(
         title=f"{recipe.detector} on {dataset.root.resolve().name}",
         classes=dataset.classes,
@@ -195,9 +198,9 @@ def _write_report(
         curves={name: metrics.precision_recall(name) for name in metrics.classes},
         shown_score=recipe.score,
         confusion=confusion_matrix(metrics.matches, recipe.score),
-        errors=_errors(metrics, recipe.score),
+        errors=_errors(metrics, shown),
         metrics_csv=run.metrics_file if run.metrics_file.is_file() else None,
-        **_chosen_pictures(dataset, found, metrics, recipe.score),
+        **_chosen_pictures(dataset, found, metrics, shown),
         files={"Model": run.model_file, "Predictions": run.predictions},
     )
     return write_report(run.report_file, data)
@@ -226,21 +229,19 @@ def _per_class(metrics: MetricsTable) -> dict[str, dict[str, float]]:
     }
 
 
-def _errors(metrics: MetricsTable, score: float) -> dict[str, ErrorRow]:
-    """What each kind of error costs; how often it comes up in all detections, and in those from ``score``."""
-    shown = error_costs(metrics.matches, error_types(metrics.matches, score=score))
-    return {name: ErrorRow(cost.dap, cost.count, shown[name].count) for name, cost in metrics.errors.items()}
+def _errors(metrics: MetricsTable, shown: ErrorTable) -> dict[str, ErrorRow]:
+    """What each kind of error costs; how often it comes up in all detections, and in those ``shown``."""
+    costs = error_costs(metrics.matches, shown)
+    return {name: ErrorRow(cost.dap, cost.count, costs[name].count) for name, cost in metrics.errors.items()}
 
 
-def _by_image(metrics: MetricsTable, images: int, score: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(n, 6) errors of each image by kind, among detections from ``score``, and (n,) detections that are right."""
-    table = metrics.matches
-    errors = error_types(table, score=score)
+def _by_image(table: MatchTable, errors: ErrorTable, images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n, 6) errors of each image by kind, and (n,) detections that are right."""
     counts = np.zeros((images, len(ERROR_TYPES)), np.int64)
     wrong = errors.kind >= 0
     np.add.at(counts, (table.image[wrong], errors.kind[wrong].astype(np.int64)), 1)
     counts[:, ERROR_TYPES.index("missed")] = np.bincount(table.targets.image[errors.missed], minlength=images)
-    return counts, np.bincount(table.image[table.right(0.5, score)], minlength=images)
+    return counts, np.bincount(table.image[table.right(0.5, errors.score)], minlength=images)
 
 
 def _note(counts: NDArray[np.int64]) -> str:
@@ -249,17 +250,17 @@ def _note(counts: NDArray[np.int64]) -> str:
 
 
 def _chosen_pictures(
-    dataset: DetectionDataset, found: list[Detections], metrics: MetricsTable, score: float
+    dataset: DetectionDataset, found: list[Detections], metrics: MetricsTable, errors: ErrorTable
 ) -> dict[str, list[Picture]]:
     """The images with the most mistakes, those with the fewest and then the most found, and some evenly chosen."""
-    mistakes, hits = _by_image(metrics, len(dataset), score)
+    mistakes, hits = _by_image(metrics.matches, errors, len(dataset))
     number = mistakes.sum(axis=1)
     worst = np.argsort(-number, kind="stable")[:PICTURES]
     best = np.lexsort((-hits, number))[:PICTURES]
     spread = np.linspace(0, len(dataset) - 1, min(PICTURES, len(dataset))).round().astype(int)
     chosen = {"worst": worst[number[worst] > 0], "best": best[hits[best] > 0], "pictures": spread}
     notes = [_note(row) for row in mistakes]
-    return {name: _pictures(dataset, found, places, score, notes) for name, places in chosen.items()}
+    return {name: _pictures(dataset, found, places, errors.score, notes) for name, places in chosen.items()}
 
 
 def _pictures(

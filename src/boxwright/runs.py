@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from boxwright.models.detector import Detector
+    from boxwright.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,23 @@ class Run:
 
     @classmethod
     def of(cls, run_or_checkpoint: str | Path) -> Run:
-        """The run that a folder is, or that a file in it belongs to."""
+        """The run that a folder is, or that a file in it belongs to. Raises RecipeError where there is neither."""
         path = Path(run_or_checkpoint)
+        if not path.exists():
+            raise RecipeError(f"no run or model at {path}")
         return cls(path if path.is_dir() else path.parent)
 
     @property
     def recipe_file(self) -> Path:
         """The resolved recipe, class names included."""
         return self.folder / "recipe.yaml"
+
+    @property
+    def recipe(self) -> Recipe:
+        """What stands in recipe.yaml. Raises RecipeError where there is none."""
+        from boxwright.recipes import get_recipe
+
+        return get_recipe(self.recipe_file)
 
     @property
     def model_file(self) -> Path:
@@ -90,19 +100,15 @@ def load(run_or_checkpoint: str | Path) -> Detector:
 
     Raises RecipeError where either file is missing, or they don't belong together.
     """
-    path = Path(run_or_checkpoint)
-    if not path.exists():
-        raise RecipeError(f"no run or model at {path}")
-    run = Run.of(path)
+    run, path = Run.of(run_or_checkpoint), Path(run_or_checkpoint)
     weights = run.model_file if path.is_dir() else path
     for needed in (run.recipe_file, weights):
         if not needed.is_file():
             raise RecipeError(f"{path} is no run folder: it has no {needed.name}")
 
     from boxwright.models import build_detector
-    from boxwright.recipes import get_recipe
 
-    detector = build_detector(get_recipe(run.recipe_file), pretrained=False)
+    detector = build_detector(run.recipe, pretrained=False)
     try:
         detector.load_state_dict(_read_weights(weights))
     except RuntimeError as error:

@@ -116,7 +116,7 @@ def test_mining_is_that_of_hard_negatives_or_says_that_it_is_not(
     for example, by_threshold in zip(inspection.examples, answers, strict=True):
         sample = examiner._sample(example.place, decode_image(dataset.path(example.place)))
         targets = collate([sample]).targets
-        background = trained.costs(sample, examiner._roles(targets)).background
+        background = trained.costs(trained.see(sample), examiner._roles(targets)).background
         for (high, low), by_ratio in zip(THRESHOLDS, by_threshold, strict=True):
             state = match_iou(
                 trained.detector.anchors, *targets[:2], positive=high, negative=low, ignore=targets.ignore

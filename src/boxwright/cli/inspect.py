@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from boxwright.cli.arguments import Data, Settings
+from boxwright.cli.lines import say
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 
@@ -16,13 +18,11 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set in VOC, COCO or YOLO layout.")],
+    data: Data,
     recipe: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="A built-in recipe or a YAML file.", show_default="lite320")
     ] = None,
-    settings: Annotated[
-        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key.")
-    ] = [],  # noqa: B006
+    settings: Settings = [],  # noqa: B006
     run: Annotated[
         Path | None, typer.Option(metavar="RUN", help="With the losses of this run's model, and its recipe.")
     ] = None,
@@ -42,17 +42,17 @@ def inspect(
 
     from boxwright.data import read_dataset
     from boxwright.inspect import inspect_supervision, write_page
-    from boxwright.runs import Run, load
+    from boxwright.runs import Run
 
     if run is not None:
-        chosen = load(run).recipe
+        chosen = Run.of(run).recipe
     dataset = read_dataset(data, split, classes=chosen.classes or None, voc_one_based=chosen.voc_one_based)
     console = Console()
     with bar("inspecting", console) as advance:
         found = inspect_supervision(dataset, chosen, run, examples=images, advance=advance)
     page = write_page(out or (Run.of(run).folder if run else Path()) / "inspect.html", found)
     _render(found, console)
-    console.print(f"the page is {page}", highlight=False, soft_wrap=True, markup=False)
+    say(console, f"the page is {page}")
 
 
 def _render(found: Inspection, console: Console) -> None:
@@ -68,4 +68,4 @@ def _render(found: Inspection, console: Console) -> None:
     if found.suggestion.setting:
         lines.append(f'--set "{found.suggestion.setting}"')
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        say(console, line)

@@ -82,7 +82,7 @@ def _arms(vary: Mapping[str, Sequence[Any]] | None, arms: str | Path | Sequence[
 def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunResult]:
     """The results of all jobs, in their order; those that are finished are read."""
     from boxwright.compare.executors import run_locally, run_on_ray
-    from boxwright.compare.features import cache_features
+    from boxwright.compare.features import cache_features, is_cached
     from boxwright.compare.jobs import read_result
     from boxwright.compare.running import training_images
     from boxwright.compare.view import View
@@ -90,7 +90,7 @@ def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunRes
     left = [job for job in jobs if not job.finished]
     with View(jobs, console) as view:
         for job in left:
-            if job.features is not None:
+            if job.features is not None and not is_cached(job.features):
                 cache_features(job.recipe, training_images(job), job.features, view.features)
         run = run_on_ray if setting.options.executor == "ray" else run_locally
         try:

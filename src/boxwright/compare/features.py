@@ -92,6 +92,11 @@ class Features:
         return [level.contiguous(memory_format=detector.memory_format) for level in maps], targets
 
 
+def is_cached(folder: Path) -> bool:
+    """Whether the features there are complete."""
+    return (folder / "meta.json").is_file()
+
+
 def cache_features(
     recipe: Recipe, dataset: DetectionDataset, folder: Path, advance: Callable[[int, int], None] = lambda *_: None
 ) -> None:
@@ -99,7 +104,7 @@ def cache_features(
 
     Raises RecipeError where the disk has no room for one view of each image, DataError where no image can be read.
     """
-    if (folder / "meta.json").is_file():
+    if is_cached(folder):
         return
     began, cache = monotonic(), ImageCache(dataset)
     faults = cache.fill()

@@ -16,7 +16,6 @@ from boxwright.data.splits import hashed_fraction, identical_files
 from boxwright.errors import RecipeError
 from boxwright.evaluate import DetectionColumns, read_results, save_results
 from boxwright.predict import predict_dataset
-from boxwright.recipes import get_recipe
 from boxwright.runs import Run
 from boxwright.training import train
 from boxwright.training.record import fingerprint
@@ -74,7 +73,7 @@ def _train_fold(fold: Run, run: Run, rest: DetectionDataset, console: Console) -
         train(rest, resume=fold.folder, console=console)
         return
     fold.recipe_file.unlink(missing_ok=True)  # of a training that was stopped before its first checkpoint
-    recipe = get_recipe(run.recipe_file).replace(patience=0)  # there is no validation that it could go by
+    recipe = run.recipe.replace(patience=0)  # there is no validation that it could go by
     training = _recorded_training(run)
     length = {"steps": training.get("steps"), "seed": training.get("seed", 0)}
     train(rest, recipe, **length, out=fold.folder, console=console)

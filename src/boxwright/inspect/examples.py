@@ -102,7 +102,7 @@ class Examiner:
     def _loss(self, place: int, trained: Trained) -> float:
         """-inf for an image that can't be decoded."""
         try:
-            return trained.total(self._sample(place, decode_image(self.dataset.path(place))))
+            return trained.total(trained.see(self._sample(place, decode_image(self.dataset.path(place)))))
         except DataError:
             return -np.inf
 
@@ -121,12 +121,12 @@ class Examiner:
         wanted = roles.fixed | (roles.iou >= least) | (roles.state == 1)
         costs, left, total = None, -float("inf"), 0.0
         if self.trained is not None:
-            costs = self.trained.costs(sample, roles)
+            seen = self.trained.see(sample)
+            costs, total = self.trained.costs(seen, roles), self.trained.total(seen)
             most = int(MOST_RATIO * int((roles.state == 1).sum()))
             count = max(_LEAST_NEGATIVES, Mining.of(self.recipe).least, most)
             hard, left = hardest(costs.background, ~(wanted | roles.covered), count)
             wanted = wanted.index_fill(0, hard, True)
-            total = self.trained.total(sample)
         kept = wanted.nonzero().squeeze(1)
         best_iou, _ = best_anchors(self.found.anchors, *targets)
         positives = torch.bincount(roles.target[roles.state == 1], minlength=len(sample.labels))

@@ -11,6 +11,7 @@ from boxwright.choices import parse_choice
 from boxwright.criterion import DenseCriterion
 from boxwright.data.loading import Sample, collate
 from boxwright.models import DenseDetector
+from boxwright.models.selection import class_scores
 from boxwright.recipes import Recipe
 from boxwright.types import DenseOutputs, Matches, Targets
 
@@ -84,6 +85,13 @@ class Mining(NamedTuple):
         return cls(options.get("ratio", 3.0), options.get("min_negatives", 0), options.get("scope", "image") == "image")
 
 
+class Seen(NamedTuple):
+    """An image as a batch of one: what is there, and what the detector says."""
+
+    targets: Targets
+    outputs: DenseOutputs
+
+
 class Trained(NamedTuple):
     """A detector and its supervision, both in evaluation."""
 
@@ -91,18 +99,23 @@ class Trained(NamedTuple):
     criterion: DenseCriterion
 
     @torch.no_grad()
-    def total(self, sample: Sample) -> float:
-        """The image's loss, normalised as for a batch of it alone."""
-        targets, outputs = self._forward(sample)
-        return float(self.criterion(self.detector.anchors, outputs, targets).total)
+    def see(self, sample: Sample) -> Seen:
+        """One forward pass of an image."""
+        batch = collate([sample])
+        return Seen(batch.targets, self.detector(self.detector.normalize(batch.images)))
 
     @torch.no_grad()
-    def costs(self, sample: Sample, roles: Roles) -> AnchorCosts:
+    def total(self, seen: Seen) -> float:
+        """The image's loss, normalised as for a batch of it alone."""
+        return float(self.criterion(self.detector.anchors, seen.outputs, seen.targets).total)
+
+    @torch.no_grad()
+    def costs(self, seen: Seen, roles: Roles) -> AnchorCosts:
         """Of all anchors, as the supervision sees them and as it would in the other role.
 
         A loss that depends on the other anchors (GHM, class weights by batch) does so with all of them in that role.
         """
-        targets, outputs = self._forward(sample)
+        targets, outputs = seen
         negative = torch.zeros_like(roles.state)
         own, positive, background = (
             self.criterion.per_anchor(self.detector.anchors, outputs, targets, matches)
@@ -110,8 +123,7 @@ class Trained(NamedTuple):
         )
         place = positive.positives.anchor
         box = torch.zeros_like(roles.iou).index_put((place,), (positive.box + positive.distribution).float())
-        logits = outputs.logits[0].float()
-        scores = logits.softmax(-1)[:, :-1] if self.detector.softmax else logits.sigmoid()
+        scores = class_scores(outputs.logits[0], self.detector.softmax)
         score = torch.zeros_like(roles.iou).index_put((place,), scores[place, positive.positives.labels])
         said, says = scores.max(-1)
         return AnchorCosts(
@@ -123,10 +135,6 @@ class Trained(NamedTuple):
             said=said,
             counted=own.counted[0],
         )
-
-    def _forward(self, sample: Sample) -> tuple[Targets, DenseOutputs]:
-        batch = collate([sample])
-        return batch.targets, self.detector(self.detector.normalize(batch.images))
 
 
 def _all(roles: Roles, state: Tensor) -> Matches:

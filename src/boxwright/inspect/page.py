@@ -24,7 +24,7 @@ from boxwright.inspect.supervision import Supervision
 from boxwright.inspect.viewer import viewer
 from boxwright.report.curves import series_svg
 from boxwright.report.history import Series, read_history
-from boxwright.report.markup import Markup, details, document, figures, section, table, text
+from boxwright.report.markup import Markup, details, figures, section, table, text, write_document
 
 _HEAD = ("objects", "median best IoU", "anchors each", "forced alone", "no anchor")
 
@@ -42,11 +42,7 @@ def write_page(path: str | Path, inspection: Inspection) -> Path:
         _training(inspection),
     )
     header = f'<p class="answer">{text(inspection.headline)}</p>'
-    page = document(title, header, sections, environment_line(), style=_read("inspect.css"))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
+    return write_document(Path(path), title, header, sections, environment_line(), _read("inspect.css"))
 
 
 def _read(name: str) -> str:

@@ -178,7 +178,7 @@ def _goes_on(job: _Job, position: Position, progress: Progress, batches: Batches
         return False
     batches.places.resume_at(position.epoch, position.batches)
     job.say(f"going on with {job.run.folder} in epoch {position.epoch + 1} after {position.step} steps")
-    before = get_recipe(job.run.recipe_file).epochs
+    before = job.run.recipe.epochs
     if before != job.recipe.epochs:
         job.say(
             f"{job.recipe.epochs} epochs instead of {before}: the learning rate follows the new length from here on"

@@ -14,7 +14,6 @@ from boxwright.data.loading import Batch
 from boxwright.errors import BoxwrightError
 from boxwright.models import build_criterion, build_detector
 from boxwright.models.supervision import supervise
-from boxwright.recipes import get_recipe
 from boxwright.runs import Run
 from boxwright.types import Targets
 
@@ -79,7 +78,7 @@ def replay(path: str | Path) -> Losses:
     The recipe.yaml of the run folder that it lies in says what network and criterion they come from.
     """
     content = torch.load(path, map_location="cpu", weights_only=True)
-    recipe = get_recipe(Run.of(path).recipe_file)
+    recipe = Run.of(path).recipe
     detector, criterion = build_detector(recipe, pretrained=False), build_criterion(recipe)
     for name, value in content["criterion"].items():
         owner, _, buffer = name.rpartition(".")
