@@ -110,7 +110,7 @@ def contact_sheet(images: Sequence[Image.Image], columns: int, cell: int = 360) 
     if not images or columns < 1:
         raise ValueError(f"Expected images and at least one column but got {len(images)} images, {columns} columns")
     gap = max(4, cell // 40)
-    fitted = [image.resize(_fit(image.size, cell), Image.Resampling.LANCZOS) for image in images]
+    fitted = [image.resize(fit(image.size, (cell, cell)), Image.Resampling.LANCZOS) for image in images]
     rows = [fitted[i : i + columns] for i in range(0, len(fitted), columns)]
     heights = [max(image.height for image in row) for row in rows]
     size = (len(rows[0]) * (cell + gap) + gap, sum(heights) + (len(rows) + 1) * gap)
@@ -124,8 +124,9 @@ def contact_sheet(images: Sequence[Image.Image], columns: int, cell: int = 360) 
     return sheet
 
 
-def _fit(size: tuple[int, int], cell: int) -> tuple[int, int]:
-    scale = cell / max(size)
+def fit(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
+    """The largest size (width, height) of the same aspect that fits into the room, at least one pixel each."""
+    scale = min(room[0] / size[0], room[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from boxwright.cli.arguments import Data, Settings, check_settings
 from boxwright.cli.compare import compare
 from boxwright.cli.hardest import hardest
 from boxwright.cli.inspect import inspect
+from boxwright.cli.lines import say
 from boxwright.cli.progress import bar
 from boxwright.cli.simulate import simulate
 from boxwright.errors import RecipeError
@@ -27,8 +29,6 @@ app.add_typer(recipes_app, name="recipe")
 import_app = typer.Typer(help="Other libraries' weights as runs.", no_args_is_help=True)
 app.add_typer(import_app, name="import")
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set in VOC, COCO or YOLO layout.")]
-Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key.")]
 Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="These classes alone, in this order.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
 NmsOption = Annotated[
@@ -120,9 +120,7 @@ def train(
         "checkpoint_minutes": checkpoint_minutes,
         "out": out,
     }
-    reserved = sorted(flags.keys() & settings_given.keys())
-    if reserved:
-        raise RecipeError(f"{reserved[0]} is no recipe key: use --{reserved[0].replace('_', '-')}")
+    check_settings(settings_given, flags)
     options: dict[str, Any] = {**settings_given, **{name: value for name, value in flags.items() if value is not None}}
     if val_split == "none":
         options["val_split"] = None
@@ -166,7 +164,7 @@ def evaluate(
         options |= {"nms": nms, "nms_agnostic": nms_agnostic}
         table, dataset, kept = _evaluate_run(source, data, split, options, console)
     if left_out := dataset.left_out.summary():
-        console.print(left_out, style="yellow", highlight=False, soft_wrap=True, markup=False)
+        say(console, left_out, "yellow")
     render_metrics(table, console)
     if json is not None:
         _write_json(json, table.to_json())
@@ -204,8 +202,8 @@ def predict(
     with bar("predicting", console) as advance:
         lines = predict_to_folder(run, files, folder, advance=advance, **options)
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
-    console.print(f"the detections are in {folder / 'detections.json'}", highlight=False, soft_wrap=True, markup=False)
+        say(console, line)
+    say(console, f"the detections are in {folder / 'detections.json'}")
 
 
 @app.command()
@@ -298,8 +296,8 @@ def _evaluate_run(
     with bar("evaluating", console) as advance:
         assessment = evaluate_run(source, data, split, advance=advance, **options)
     for name, fault in assessment.faults.items():
-        console.print(f"left out {name}: {fault}", style="yellow", highlight=False, soft_wrap=True, markup=False)
-    console.print(f"the report is in {assessment.report}", highlight=False, soft_wrap=True, markup=False)
+        say(console, f"left out {name}: {fault}", "yellow")
+    say(console, f"the report is in {assessment.report}")
     return assessment.metrics, assessment.dataset, assessment.detections
 
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from boxwright.errors import RecipeError
+from boxwright.cli.arguments import Data, check_settings
+from boxwright.cli.lines import say
 
 if TYPE_CHECKING:
     from boxwright.compare import Comparison
@@ -22,7 +23,7 @@ _WHOLE, _SIZES = ("AP", "AP50", "AP75"), ("APs", "APm", "APl")
 
 
 def compare(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set in VOC, COCO or YOLO layout.")],
+    data: Data,
     vary: Annotated[
         list[str],
         typer.Option(
@@ -89,9 +90,7 @@ def compare(
         "command": shlex.join(["boxwright", *sys.argv[1:]]),
     }
     given = parse_settings(settings)
-    reserved = sorted(options.keys() & given.keys())
-    if reserved:
-        raise RecipeError(f"{reserved[0]} is no recipe key: use --{reserved[0].replace('_', '-')}")
+    check_settings(given, options)
     console = Console()
     comparison = run_comparison(
         data, parse_vary(vary) if vary else None, arms=arms, recipe=recipe, console=console, **options, **given
@@ -116,10 +115,10 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
             widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
             for row in (header, *rows):
                 cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
-                console.print("  ".join(cells), highlight=False, soft_wrap=True, markup=False)
+                say(console, "  ".join(cells))
             console.print()
     for line in _words(comparison):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        say(console, line)
 
 
 def _tables(comparison: Comparison) -> Iterator[tuple[str, list[str], list[list[str]]]]:

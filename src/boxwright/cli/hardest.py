@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from boxwright.cli.arguments import Data
+from boxwright.cli.lines import say
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 
@@ -18,7 +20,7 @@ _LINES = 10
 
 
 def hardest(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set in VOC, COCO or YOLO layout.")],
+    data: Data,
     run: Annotated[Path | None, typer.Option(metavar="RUN", help="Whose detections speak against the labels.")] = None,
     split: Annotated[str, typer.Option(help="Split whose labels are ranked.")] = "train",
     folds: Annotated[
@@ -47,7 +49,7 @@ def hardest(
 
         target = out or apply.with_name(f"{apply.stem}-applied.json")
         done = correct(data, apply, target)
-        _say(console, f"{done.changed} boxes changed, {done.added} added, {done.removed} removed: {target}")
+        say(console, f"{done.changed} boxes changed, {done.added} added, {done.removed} removed: {target}")
         return
     if run is None:
         raise RecipeError("Expected --run RUN, whose detections speak against the labels, or --apply FILE")
@@ -64,16 +66,12 @@ def _render(review: Review, console: Console) -> None:
     from boxwright.hardest.ranking import KINDS
 
     for name, fault in review.faults.items():
-        _say(console, f"left out {name}: {fault}")
+        say(console, f"left out {name}: {fault}")
     first = list_corrections(review.suspects.take(slice(_LINES)), review.dataset)
     for item in first.corrections:
         where = item.image if item.box is None else f"{item.file} box {item.box}"
-        _say(console, f"{item.score:.2f}  {item.kind:<11}  {where}: {item.reason}")
+        say(console, f"{item.score:.2f}  {item.kind:<11}  {where}: {item.reason}")
     counts = ", ".join(f"{count} {kind}" for kind, count in zip(KINDS, review.likely.tolist(), strict=True))
-    _say(console, f"more probably wrong than right, of {len(review.dataset.boxes)} labels: {counts}")
-    _say(console, f"the page: {review.page}")
-    _say(console, f"the correction list: {review.corrections}")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    say(console, f"more probably wrong than right, of {len(review.dataset.boxes)} labels: {counts}")
+    say(console, f"the page: {review.page}")
+    say(console, f"the correction list: {review.corrections}")

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from boxwright.cli.lines import say
 from boxwright.cli.progress import bar
 
 
@@ -43,4 +44,4 @@ def simulate(
         cells = (f"{mean[40]:.3f}", f"{mean[-1]:.4f}", f"{found.iou[-1]:.3f}", f"{found.good:.1%}")
         shown.add_row(name, *cells, f"{found.seconds:.0f}")
     console.print(shown)
-    console.print(f"the page is {page}", highlight=False, soft_wrap=True, markup=False)
+    say(console, f"the page is {page}")

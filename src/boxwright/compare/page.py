@@ -12,7 +12,7 @@ from typing import Any
 from boxwright.compare.answer import answer, what_moved
 from boxwright.compare.forest import ForestRow, forest, signed
 from boxwright.compare.results import METRICS, Comparison, RunResult
-from boxwright.report.markup import Markup, details, document, section, table, text
+from boxwright.report.markup import Markup, details, section, table, text, write_document
 
 _SHOWN_ELSEWHERE = ("recommended", "command", "environment", "tier note", "test")
 _EQUAL = (
@@ -46,13 +46,8 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
         section("To do it again", _command(facts.get("command"))),
     )
     style = files("boxwright.compare").joinpath("compare.css").read_text(encoding="utf-8")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        document(f"Comparison: {comparison.title}", header, sections, facts.get("environment", ""), style),
-        encoding="utf-8",
-    )
-    return path
+    footer = facts.get("environment", "")
+    return write_document(Path(path), f"Comparison: {comparison.title}", header, sections, footer, style)
 
 
 def _differences(comparison: Comparison) -> str:

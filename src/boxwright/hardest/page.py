@@ -19,7 +19,7 @@ from boxwright.errors import DataError
 from boxwright.evaluate import DetectionColumns
 from boxwright.hardest.corrections import Correction, Corrections
 from boxwright.hardest.ranking import KINDS, Suspects
-from boxwright.report.markup import Markup, bar, document, image, text
+from boxwright.report.markup import Markup, bar, image, text, write_document
 
 _PANEL = (280, 220)  # width and height that each picture fits into, pixels
 _AROUND = 0.8  # of the box's longer side is shown on each side of it
@@ -60,10 +60,8 @@ def write_page(
         f"by the detections of {text(origin)}. Left are the labels, right what was found, in both the one in question "
         "drawn solid. The score is how probably the label is wrong in the way that is named.</p>"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page = document(f"Labels to look at: {dataset.root.resolve().name}", header, sections, environment_line())
-    path.write_text(page, encoding="utf-8")
-    return path
+    title = f"Labels to look at: {dataset.root.resolve().name}"
+    return write_document(path, title, header, sections, environment_line())
 
 
 def _controls(corrections: Corrections) -> Markup:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from math import isnan
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -17,6 +18,13 @@ class Markup(str):
     """HTML that is safe to put on the page as it is."""
 
     __slots__ = ()
+
+
+def write_document(path: Path, title: str, header: str, sections: Iterable[str], footer: str, style: str = "") -> Path:
+    """Write a page, see ``document``, and what folders it needs. Returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(document(title, header, sections, footer, style), encoding="utf-8")
+    return path
 
 
 def document(title: str, header: str, sections: Iterable[str], footer: str, style: str = "") -> Markup:

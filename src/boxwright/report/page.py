@@ -16,7 +16,7 @@ from boxwright.report.content import ReportData
 from boxwright.report.curves import series_svg
 from boxwright.report.errors import errors
 from boxwright.report.history import read_history
-from boxwright.report.markup import Markup, bar, details, document, figures, section, table, text
+from boxwright.report.markup import Markup, bar, details, figures, section, table, text, write_document
 from boxwright.report.pictures import pictures
 
 _HEADLINE = ("AP", "AP50", "AP75", "voc07")
@@ -46,11 +46,7 @@ def write_report(path: Path, data: ReportData) -> Path:
         section("Files", table(("", ""), data.files.items(), "fk") if data.files else Markup()),
     )
     summary = f"<p>{text(data.summary)}</p>" if data.summary else ""
-    page = document(data.title, summary + _cards(data.metrics), sections, data.environment)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
+    return write_document(Path(path), data.title, summary + _cards(data.metrics), sections, data.environment)
 
 
 def _cards(metrics: Mapping[str, float]) -> Markup:

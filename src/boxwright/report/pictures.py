@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from boxwright.drawing import draw_detections
+from boxwright.drawing import draw_detections, fit
 from boxwright.report.content import Picture
 from boxwright.report.markup import Markup, image, text
 
@@ -44,7 +44,6 @@ def _boxes(boxes: Any) -> NDArray[np.float64]:
 def _scaled(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """The image fitted into its place on the page, and the factors of (x, y, x, y) that lead there."""
     height, width = pixels.shape[:2]
-    factor = min(_PICTURE_SIZE[0] / width, _PICTURE_SIZE[1] / height)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    size = fit((width, height), _PICTURE_SIZE)
     resized = np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
     return resized, np.array([size[0] / width, size[1] / height] * 2)
