@@ -1,6 +1,7 @@
 """The whole of a comparison but the trainings, in whose place stand detections of a known quality."""
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -80,7 +81,7 @@ def measured(job: Job) -> RunResult:
 
 
 def run(data: Path, out: Path, vary: dict[str, Any] = VARY, **options: Any) -> tuple[Comparison, str]:
-    console = Console(record=True, width=300, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(record=True, width=300, quiet=False, file=io.StringIO())
     comparison = compare(data, vary, out=out, console=console, **{"seeds": 2, "steps": 8, **TINY, **options})
     return comparison, console.export_text()
 
@@ -155,7 +156,7 @@ def test_a_failed_arm_leaves_the_others_alone(
     assert "iou:mode=log, seed 1: failed: RuntimeError: broken" in said
     assert [run.failed for run in comparison.runs].count("RuntimeError: broken") == 2
     assert (tmp_path / "compare.html").is_file()
-    console = Console(record=True, width=300, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(record=True, width=300, file=io.StringIO())
     render_comparison(comparison, console)
     assert "iou:mode=log, seed 0 failed: RuntimeError: broken" in console.export_text()
 
@@ -175,7 +176,7 @@ def test_ctrl_c_says_how_far_it_came(
     data: Path, tmp_path: Path, ran: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "run_locally", fake(ran, stop_after=4))
-    console = Console(record=True, width=300, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(record=True, width=300, file=io.StringIO())
     with pytest.raises(KeyboardInterrupt):
         compare(data, VARY, out=tmp_path, console=console, seeds=2, steps=8, **TINY)
     assert "stopped with 4 of 6 runs finished" in console.export_text()
@@ -306,7 +307,7 @@ def test_run_options_are_no_recipe_keys(data: Path) -> None:
 @pytest.mark.slow
 def test_tables_on_a_terminal(data: Path, tmp_path: Path, ran: list[Job]) -> None:
     comparison, _ = run(data, tmp_path)
-    console = Console(record=True, width=160, force_terminal=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(record=True, width=160, force_terminal=True, file=io.StringIO())
     render_comparison(comparison, console)
     text = console.export_text()
     assert "better" in text

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 from torchvision.ops import MultiScaleRoIAlign, nms
+from two_images import no_targets, some_targets
 
 import boxwright as bw
 from boxwright.boxes import box_iou
@@ -20,7 +21,6 @@ from boxwright.models.faster_rcnn import pool
 from boxwright.models.size import network_size
 from boxwright.models.supervision import supervise
 from boxwright.recipes import get_recipe, parse_settings
-from boxwright.types import Targets
 
 SMALL = {
     "backbone": "tf_efficientnet_lite0",
@@ -47,15 +47,6 @@ def small(classes: int = 3, **options: object) -> TwoStageDetector:
     detector = bw.create_detector("faster-rcnn", classes, **{**SCRATCH, **options})
     assert isinstance(detector, TwoStageDetector)
     return detector
-
-
-def some_targets() -> Targets:
-    boxes = torch.tensor([[[10.0, 12, 70, 90], [60, 20, 124, 60]], [[30, 30, 100, 110], [0, 0, 0, 0]]])
-    return Targets(boxes, torch.tensor([[0, 2], [1, -1]]), torch.zeros(2, 2, dtype=torch.bool))
-
-
-def no_targets() -> Targets:
-    return Targets(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.int64), torch.zeros(2, 0, dtype=torch.bool))
 
 
 def some_images(size: int = 128) -> Tensor:

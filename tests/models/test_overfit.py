@@ -1,7 +1,6 @@
 """Every detector learns eight real images by heart, on a light backbone: from the data set to the metrics."""
 
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -82,7 +81,7 @@ def ap50(detector: Detector, batch: Batch, dataset: DetectionDataset) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(CASES))
-def test_learns_eight_images_by_heart(name: str, images: DetectionDataset, tmp_path: Path) -> None:
+def test_learns_eight_images_by_heart(name: str, images: DetectionDataset) -> None:
     options, steps, lr = CASES[name]
     torch.manual_seed(0)
     detector = bw.create_detector(name, 3, **{**LITE, **options}).train()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 from torch import Tensor, nn
+from two_images import no_targets, some_targets
 
 import boxwright as bw
 from boxwright.choices import parse_choice, resolve_choice
@@ -30,15 +31,6 @@ MINED = ["class_loss=cross_entropy", "miner=hard_negatives:ratio=3", "normalizer
 def small(classes: int = 3, **options: object) -> DenseDetector:
     torch.manual_seed(0)
     return bw.create_detector("retinanet", classes, **{**SCRATCH, **options})
-
-
-def some_targets() -> Targets:
-    boxes = torch.tensor([[[10.0, 12, 70, 90], [60, 20, 124, 60]], [[30, 30, 100, 110], [0, 0, 0, 0]]])
-    return Targets(boxes, torch.tensor([[0, 2], [1, -1]]), torch.zeros(2, 2, dtype=torch.bool))
-
-
-def no_targets() -> Targets:
-    return Targets(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.int64), torch.zeros(2, 0, dtype=torch.bool))
 
 
 def some_images(size: int = 128) -> Tensor:
