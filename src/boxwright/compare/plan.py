@@ -22,6 +22,7 @@ from boxwright.compare.features import VIEWS, cache_name
 from boxwright.compare.frozen import time_frozen
 from boxwright.compare.jobs import Job
 from boxwright.compare.setting import Setting
+from boxwright.compare.threads import using_threads
 from boxwright.criterion import DenseCriterion
 from boxwright.data import DetectionDataset
 from boxwright.data.sampling import EpochPlaces
@@ -142,29 +143,25 @@ class _StepTimes(Callback):
 
 def _seconds_per_step(setting: Setting, sample: DetectionDataset) -> float:
     """Median over a few warm steps of the baseline; NaN where the runs' device isn't here and no minutes need it."""
-    options, before, clock = setting.options, torch.get_num_threads(), _StepTimes()
+    options, clock = setting.options, _StepTimes()
     try:
         RunOptions(device=options.device).accelerator()  # type: ignore[arg-type]
     except RecipeError:
         if options.minutes is None:
             return nan
         raise
-    torch.set_num_threads(options.threads or before)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            train(
-                sample,
-                setting.baseline,
-                steps=_WARM_UP + _TIMED,
-                val_split=None,
-                device=options.device,
-                workers=options.workers,
-                out=Path(folder) / "timing",
-                console=Console(quiet=True),
-                callbacks=[clock],
-            )
-    finally:
-        torch.set_num_threads(before)
+    with using_threads(options.threads), tempfile.TemporaryDirectory() as folder:
+        train(
+            sample,
+            setting.baseline,
+            steps=_WARM_UP + _TIMED,
+            val_split=None,
+            device=options.device,
+            workers=options.workers,
+            out=Path(folder) / "timing",
+            console=Console(quiet=True),
+            callbacks=[clock],
+        )
     done = [clock.times[step] for step in sorted(clock.times) if step >= _WARM_UP]
     return median(np.diff(done).tolist())
 

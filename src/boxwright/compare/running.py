@@ -22,6 +22,7 @@ from boxwright.assess import evaluate_run
 from boxwright.compare.frozen import train_head
 from boxwright.compare.jobs import Job, failed, read_result, write_result
 from boxwright.compare.results import METRICS, RunResult
+from boxwright.compare.threads import using_threads
 from boxwright.data import DetectionDataset, read_dataset
 from boxwright.models import build_detector
 from boxwright.recipes import Recipe
@@ -39,11 +40,10 @@ def execute(job: Job) -> RunResult:
     finished = read_result(job.result_file)
     if finished is not None and not finished.failed:
         return finished
-    if job.threads:
-        torch.set_num_threads(job.threads)
     job.folder.mkdir(parents=True, exist_ok=True)
     try:
-        result = _measure(job, _train_frozen(job) if job.features else _train(job))
+        with using_threads(job.threads):
+            result = _measure(job, _train_frozen(job) if job.features else _train(job))
     except Exception as error:
         (job.folder / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
         result = failed(job, f"{type(error).__name__}: {error}")
