@@ -1,6 +1,7 @@
 """Every detector learns eight real images by heart, on a light backbone: from the data set to the metrics."""
 
 import time
+import warnings
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from boxwright.data import DetectionDataset
 from boxwright.data.cache import ImageCache
 from boxwright.data.loading import Batch, TrainingSet, collate
 from boxwright.data.transforms import Augmentation
+from boxwright.errors import BoxwrightWarning
 from boxwright.models import Detector, build_criterion
 from boxwright.models.supervision import supervise
 from boxwright.training.module import parameter_groups
@@ -49,11 +51,11 @@ def whole_batch(dataset: DetectionDataset, detector: Detector) -> Batch:
     return collate(shown[i] for i in range(len(dataset)))
 
 
-def learn(detector: Detector, batch: Batch, steps: int, lr: float) -> list[float]:
-    """The losses, of all images at every step."""
+def learn(detector: Detector, batch: Batch, steps: int, lr: float, *, anneal: bool = True) -> list[float]:
+    """The losses, of all images at every step; the rate rises and falls, or stays."""
     criterion = build_criterion(detector.recipe)
     optimizer = torch.optim.AdamW(parameter_groups(detector, 0.0), lr=lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps) if anneal else None
     totals = []
     for _ in range(steps):
         losses, _ = supervise(detector, criterion, batch.images, batch.targets, batch.shown)
@@ -61,7 +63,8 @@ def learn(detector: Detector, batch: Batch, steps: int, lr: float) -> list[float
         losses.total.backward()
         nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
         optimizer.step()
-        schedule.step()
+        if schedule is not None:
+            schedule.step()
         totals.append(losses.total.item())
     return totals
 
@@ -94,10 +97,16 @@ def test_learns_eight_images_by_heart(name: str, images: DetectionDataset) -> No
 
 
 @pytest.mark.slow
-def test_ssd300_on_vgg16_starts_to_learn(images: DetectionDataset) -> None:
-    """Two images, forty steps, from weights that are not pretrained: the loss falls to .40 of where it began."""
+@pytest.mark.parametrize(("pretrained", "fall"), [(True, 10), (False, 2)])
+def test_ssd300_on_vgg16_learns_two_images(pretrained: bool, fall: float, images: DetectionDataset) -> None:
+    """Within forty steps. VGG16 has no normalisation: what is not pretrained starts slowly."""
     torch.manual_seed(0)
-    detector = bw.create_detector("ssd300", 3, pretrained=False).train()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", BoxwrightWarning)
+        try:
+            detector = bw.create_detector("ssd300", 3, pretrained=pretrained).train()
+        except BoxwrightWarning as missing:
+            pytest.skip(str(missing))
     batch = whole_batch(images.subset([0, 1]), detector)
-    losses = learn(detector, batch, 40, 1e-3)
-    assert losses[-1] < losses[0] / 2
+    losses = learn(detector, batch, 40, 2e-4, anneal=False)
+    assert losses[-1] < losses[0] / fall
