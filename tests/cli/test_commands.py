@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from boxwright.cli.app import app
 from boxwright.demo_data import make_digits
@@ -128,6 +129,7 @@ def test_check_writes_what_it_prints(digits: Path, tmp_path: Path) -> None:
         (["predict", "RUN", "nowhere/*.jpg"], "no image at nowhere"),
         (["predict", "nowhere", "DIGITS"], "nowhere"),
         (["recipe", "show", "lite"], "lite320"),
+        (["check", "DIGITS", "--json", "RUN/recipe.yaml/found.json"], "recipe.yaml"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
@@ -141,7 +143,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 ) -> None:
     (tmp_path / "EMPTY").mkdir()
     places = {"DIGITS": str(digits), "RUN": str(run), "EMPTY": str(tmp_path / "EMPTY")}
-    monkeypatch.setattr(sys, "argv", ["boxwright", *(places.get(a, a) for a in arguments)])
+    arguments = [places.get(a, a.replace("RUN/", f"{run}/")) for a in arguments]
+    monkeypatch.setattr(sys, "argv", ["boxwright", *arguments])
     from boxwright.cli import main
 
     with pytest.raises(SystemExit) as stop:
@@ -150,6 +153,33 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train DIGITS --out FILE",
+        "check DIGITS --json FOLDER",
+        "eval RUN DIGITS --json FOLDER",
+        "eval RUN DIGITS --save-detections FOLDER",
+        "eval RUN DIGITS --save-targets FOLDER",
+        "predict RUN DIGITS --out FILE",
+        "demo --out FILE",
+        "import torchvision ssd300_vgg16 FILE --out FILE",
+        "compare DIGITS --vary box_loss=ciou --out FILE",
+        "inspect DIGITS --out FOLDER",
+        "hardest DIGITS --run RUN --out FOLDER",
+        "simulate --out FILE",
+    ],
+)
+def test_a_file_is_no_folder_and_a_folder_no_file(command: str, run: Path, digits: Path, tmp_path: Path) -> None:
+    """Told before anything is computed."""
+    (tmp_path / "file").touch()
+    places = {"DIGITS": digits, "RUN": run, "FILE": tmp_path / "file", "FOLDER": tmp_path}
+    result = CliRunner().invoke(app, [str(places.get(word, word)) for word in command.split()])
+    assert result.exit_code == 2
+    assert "Invalid value" in result.output
+    assert isinstance(result.exception, SystemExit)
 
 
 def test_recipe_show_is_a_recipe_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from boxwright.errors import BoxwrightError, BoxwrightWarning
 
+_NOT_WRITABLE = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)  # places that a user named
 _show_others = warnings.showwarning
 
 
@@ -20,6 +21,9 @@ def main() -> None:
         app()
     except BoxwrightError as error:
         print(f"boxwright: {error}", file=sys.stderr)
+        sys.exit(2)
+    except _NOT_WRITABLE as error:
+        print(f"boxwright: {error.strerror}: {error.filename}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("boxwright: interrupted", file=sys.stderr)

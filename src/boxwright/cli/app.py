@@ -30,7 +30,9 @@ import_app = typer.Typer(help="Other libraries' weights as runs.", no_args_is_he
 app.add_typer(import_app, name="import")
 
 Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="These classes alone, in this order.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Also write the result as JSON.")
+]
 NmsOption = Annotated[
     str | None,
     typer.Option(
@@ -99,7 +101,7 @@ def train(
     checkpoint_minutes: Annotated[
         float | None, typer.Option(help="Minutes between checkpoints within an epoch.", show_default="10")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder to make.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", file_okay=False, help="The run folder to make.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run.")] = None,
 ) -> None:
     """Train a detector and keep it in a run folder. Ctrl-C stops it in order; --resume goes on."""
@@ -145,10 +147,11 @@ def evaluate(
     nms_agnostic: AgnosticOption = None,
     json: JsonFile = None,
     save_detections: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the detections as COCO results JSON.")
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the detections as COCO results JSON.")
     ] = None,
     save_targets: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the ground truth as COCO JSON, with the same ids.")
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="Write the ground truth as COCO JSON, with the same ids."),
     ] = None,
 ) -> None:
     """COCO and VOC metrics of a run, or of anybody's COCO results file."""
@@ -182,7 +185,9 @@ def evaluate(
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Images, folders or globs.")],
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; default RUN/predictions.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Where to write; default RUN/predictions.")
+    ] = None,
     score: Annotated[float | None, typer.Option(help="Lowest score to keep; default the recipe's, 0.3.")] = None,
     nms: NmsOption = None,
     nms_agnostic: AgnosticOption = None,
@@ -208,7 +213,9 @@ def predict(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write everything.")] = Path("boxwright-demo"),
+    out: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Where to write everything.")] = Path(
+        "boxwright-demo"
+    ),
     minutes: Annotated[float, typer.Option(help="Minutes of training steps.")] = 2.0,
 ) -> None:
     """The whole job on a built-in data set of handwritten digits: check, train, evaluate, predict. No network."""
@@ -250,7 +257,9 @@ def import_torchvision(
         Path, typer.Argument(metavar="WEIGHTS.pth", help="A state_dict, as torchvision publishes them.")
     ],
     classes: Classes = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder to make; default runs/NAME.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", file_okay=False, help="The run folder to make; default runs/NAME.")
+    ] = None,
 ) -> None:
     """A run folder from torchvision's weights, for predict and eval. A model of COCO's 91 ids gets COCO's names."""
     from boxwright.importing import import_weights

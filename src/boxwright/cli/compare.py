@@ -49,7 +49,8 @@ def compare(
         int | None, typer.Option(help="Steps of each run, instead of minutes.", show_default="the recipe's epochs")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The folder of the comparison; the same one goes on.")
+        Path | None,
+        typer.Option(metavar="DIR", file_okay=False, help="The folder of the comparison; the same one goes on."),
     ] = None,
     executor: Annotated[str, typer.Option(help="local: one run after the other; ray: on a Ray cluster.")] = "local",
     tier: Annotated[

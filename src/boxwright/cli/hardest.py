@@ -34,6 +34,7 @@ def hardest(
         Path | None,
         typer.Option(
             metavar="FILE",
+            dir_okay=False,
             help="The page, default RUN/hardest.html, with the list beside it as .json; "
             "with --apply the new COCO file, default FILE-applied.json.",
         ),

@@ -30,7 +30,7 @@ def inspect(
     images: Annotated[int, typer.Option(help="Images to show anchor by anchor.")] = 24,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.html", help="The page; default inspect.html, in the run if any."),
+        typer.Option(metavar="FILE.html", dir_okay=False, help="The page; default inspect.html, in the run if any."),
     ] = None,
 ) -> None:
     """See the supervision: which objects have anchors, what would fit them better, and what is mined."""

@@ -23,7 +23,9 @@ def simulate(
         ),
     ] = None,
     centres: Annotated[int, typer.Option(min=1, help="Places where anchors start; fewer are quicker.")] = 5000,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write everything.")] = Path("boxwright-simulation"),
+    out: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Where to write everything.")] = Path(
+        "boxwright-simulation"
+    ),
 ) -> None:
     """How boxes go down each loss: the experiment of the DIoU paper, as curves, maps, an animation and a page."""
     from boxwright.choices import split_choices
