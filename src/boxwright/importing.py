@@ -85,10 +85,12 @@ def _freeze_batch_norm(model: nn.Module, eps: float) -> None:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever a foreign file leads it into
-        raise RecipeError(f"can't read weights from {path}: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise RecipeError(f"can't read weights from {path}: {error.strerror}") from None
+    except Exception:  # torch.load raises whatever a foreign file leads it into, with advice to trust the file
+        state = None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise RecipeError(f"{path} holds no weights: Expected tensors by name")
+        raise RecipeError(f"{path} holds no weights: Expected tensors by name, as torch.save writes them")
     return state
 
 

@@ -26,7 +26,7 @@ def hardest(
     folds: Annotated[
         int, typer.Option(metavar="K", help="Train K detectors, each on all but its part; 0: ask the run itself.")
     ] = 0,
-    top: Annotated[int, typer.Option(help="Suspects on the page and in the list.")] = 200,
+    top: Annotated[int, typer.Option(min=1, help="Suspects on the page and in the list.")] = 200,
     apply: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Carry out what is accepted in a correction list.")
     ] = None,

@@ -27,7 +27,7 @@ def inspect(
         Path | None, typer.Option(metavar="RUN", help="With the losses of this run's model, and its recipe.")
     ] = None,
     split: Annotated[str, typer.Option(help="Split to look at.")] = "train",
-    images: Annotated[int, typer.Option(help="Images to show anchor by anchor.")] = 24,
+    images: Annotated[int, typer.Option(min=0, help="Images to show anchor by anchor.")] = 24,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", dir_okay=False, help="The page; default inspect.html, in the run if any."),

@@ -227,13 +227,13 @@ def load_pretrained(body: nn.Module, name: str, pretrained: bool | str = True, *
         return
     if file is not None and not Path(file).is_file():
         raise RecipeError(f"no file of pretrained weights at {file}")
+    known = None if file is None else _fingerprints(file)
     overlay = {} if file is None else {"file": file}
     try:
         source = timm.create_model(
             name, pretrained=True, features_only=features_only, pretrained_cfg_overlay=overlay
         ).state_dict()
-        known = None if file is None else {_fingerprint(value) for value in load_state_dict(file).values()}
-    except Exception as error:  # the hub's client raises whatever its network stack raises, and so do readers of files
+    except Exception as error:  # the hub's client raises whatever its network stack raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if file is not None:
             raise RecipeError(f"{file} holds no weights of {name!r}: {reason}") from None
@@ -244,6 +244,13 @@ def load_pretrained(body: nn.Module, name: str, pretrained: bool | str = True, *
         if lacking:
             raise RecipeError(f"{file} holds no weights of {name!r}: it lacks {lacking[0]}")
     body.load_state_dict(used)
+
+
+def _fingerprints(file: str) -> set[tuple[int, float]]:
+    try:
+        return {_fingerprint(value) for value in load_state_dict(file).values()}
+    except Exception:  # readers of files raise whatever a foreign one leads them into, with advice to trust it
+        raise RecipeError(f"{file} holds no weights: Expected tensors by name, as .safetensors or a .pth") from None
 
 
 def _fingerprint(weights: Tensor) -> tuple[int, float]:
