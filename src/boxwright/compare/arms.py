@@ -16,11 +16,10 @@ from boxwright.recipes import Recipe, parse_settings, read_yaml
 
 
 def parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
-    """``["box_loss=giou,ciou", "miner=none,ohem:count=64"]`` -> values by key, separated as in ``split_values``:
-    ``giou,focal_eiou:gamma=0.5,detach=true`` are two values.
+    """``["box_loss=giou,ciou", "miner=none,ohem:count=64"]`` -> values by key, separated as in ``split_values``.
 
-    Raises RecipeError for a text without ``=``, a
-    key that stands twice, and an empty value.
+    ``giou,focal_eiou:gamma=0.5,detach=true`` are two values. Raises RecipeError for a text without ``=``, a key that
+    stands twice, and an empty value.
     """
     vary: dict[str, list[str]] = {}
     for text in texts:
