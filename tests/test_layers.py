@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "boxwright"
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "_version errors text values environment drawing demo_data",
+        "_version errors text values _util environment drawing demo_data",
         "types boxes ranking",
         "data",
         "anchors coding matching mining losses nms",
@@ -28,13 +28,13 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 )
 # Stricter than the rows: these import from boxwright nothing but what stands here.
 ONLY: dict[str, frozenset[str]] = {
-    "data": frozenset({"boxes", "types", "errors", "text", "values", "_version"}),
-    "anchors": frozenset({"boxes", "types", "errors", "text"}),
-    "losses": frozenset({"boxes", "types", "errors", "text"}),
-    "mining": frozenset({"nms", "ranking", "types", "errors", "text"}),
-    "nms": frozenset({"boxes", "types", "errors", "text"}),
-    "report": frozenset({"drawing", "errors", "text"}),
-    "evaluate": frozenset({"errors", "text", "boxes", "data"}),
+    "data": frozenset({"boxes", "types", "errors", "_util", "text", "values", "_version"}),
+    "anchors": frozenset({"boxes", "types", "errors", "_util", "text"}),
+    "losses": frozenset({"boxes", "types", "errors", "_util", "text"}),
+    "mining": frozenset({"nms", "ranking", "types", "errors", "_util", "text"}),
+    "nms": frozenset({"boxes", "types", "errors", "_util", "text"}),
+    "report": frozenset({"drawing", "errors", "_util", "text"}),
+    "evaluate": frozenset({"errors", "_util", "text", "boxes", "data"}),
 }
 
 

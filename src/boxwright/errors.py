@@ -13,6 +13,10 @@ class RecipeError(BoxwrightError, ValueError):
     """A recipe, an option or a run folder that can't be used. The text names the key and the nearest valid one."""
 
 
+class WriteError(BoxwrightError, OSError):
+    """A file that can't be written: the disk is full or read-only, or the place is not the user's."""
+
+
 class MissingWeights(BoxwrightError):
     """Pretrained weights that are published and can't be fetched from here."""
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from boxwright._util.printing import say
 from boxwright.cli.arguments import Data, Settings, check_settings
 from boxwright.cli.compare import compare
 from boxwright.cli.hardest import hardest
 from boxwright.cli.inspect import inspect
-from boxwright.cli.lines import say
 from boxwright.cli.progress import bar
 from boxwright.cli.simulate import simulate
 from boxwright.errors import RecipeError

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from boxwright._util.printing import say
 from boxwright.cli.arguments import Data, check_settings
-from boxwright.cli.lines import say
 
 if TYPE_CHECKING:
     from boxwright.compare import Comparison

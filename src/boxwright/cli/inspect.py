@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from boxwright._util.printing import say
 from boxwright.cli.arguments import Data, Settings
-from boxwright.cli.lines import say
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from boxwright.cli.lines import say
+from boxwright._util.printing import say
 from boxwright.cli.progress import bar
 
 

@@ -1,0 +1,1 @@
+"""Small helpers that several layers share. They import nothing of boxwright but its errors."""
