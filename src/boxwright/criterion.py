@@ -161,9 +161,15 @@ class DenseCriterion(nn.Module):
         self.class_info = loss_functions.info(class_loss)
         self.box_info = loss_functions.info(box_loss)
         if normalizer == "quality" and not self.class_info.soft_targets:
-            raise ValueError("Expected a class loss with soft targets for normalizer 'quality' but got hard targets")
+            raise ValueError(
+                "Expected a class loss with soft targets for normalizer 'quality' but got hard targets: choose "
+                "normalizer=positives with it, or class_loss=quality_focal"
+            )
         if self.box_info.kind == "deltas" and coder.size != 4:
-            raise ValueError("Expected a box loss on boxes with a coder of distributions but got one on deltas")
+            raise ValueError(
+                "Expected a box loss on boxes with a coder of distributions but got one on deltas: choose coder=delta "
+                "with it, or a loss on boxes such as box_loss=giou"
+            )
         self.matcher, self.coder, self.miner = matcher, coder, miner
         self.class_loss, self.box_loss = class_loss, box_loss
         self.box_weight = self.box_info.default_weight if box_weight is None else box_weight

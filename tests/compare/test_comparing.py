@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from click.testing import Result
 from comparison_builders import DIGITS, TINY, digits
 from rich.console import Console
 from typer.testing import CliRunner
@@ -166,9 +168,21 @@ def test_a_failed_baseline_leaves_nothing_to_compare(
     data: Path, tmp_path: Path, ran: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "run_locally", fake(ran, broken="giou"))
-    comparison, _ = run(data, tmp_path)
+    comparison, _ = run(data, tmp_path, {"box_loss": ["giou", "ciou"]})
     assert comparison.differences == {}
-    render_comparison(comparison, Console(quiet=True))
+    assert comparison.facts["recommended"] is None
+    assert not (tmp_path / "recommended.yaml").exists()
+    console = Console(record=True, width=300, file=io.StringIO())
+    render_comparison(comparison, console)
+    assert "nothing is recommended: no run of the baseline, giou, has a result" in console.export_text()
+
+
+@pytest.mark.parametrize(("broken", "code"), [("giou", 1), ("ciou", 0)])
+def test_the_exit_code_says_whether_anything_was_measured(
+    data: Path, tmp_path: Path, ran: list[Job], monkeypatch: pytest.MonkeyPatch, broken: str, code: int
+) -> None:
+    monkeypatch.setattr(executors, "run_locally", fake(ran, broken=broken))
+    assert ask(data, tmp_path, "--vary=box_loss=giou,ciou").exit_code == code
 
 
 @pytest.mark.slow
@@ -232,9 +246,21 @@ def test_a_loss_of_another_coder_keeps_its_weight(data: Path, tmp_path: Path, ra
     assert "Not so smooth_l1" in weights["how"]
 
 
-def test_all_arms_that_cannot_be_trained_are_told_before_anything_starts(data: Path, tmp_path: Path) -> None:
+def test_arms_that_cannot_be_trained_are_left_out_and_the_rest_runs(data: Path, tmp_path: Path, ran: list[Job]) -> None:
+    comparison, said = run(data, tmp_path, {"box_loss": ["smooth_l1", "giou", "ciou", "alpha_iou:alpha=-1"]}, seeds=1)
+    assert [arm.name for arm in comparison.arms] == ["giou", "ciou"] == [job.arm for job in ran]
+    assert comparison.baseline.name == "giou"
+    assert comparison.facts["left out"].keys() == {"smooth_l1", "alpha_iou:alpha=-1"}
+    assert "smooth_l1 is left out: " in said
+    assert "choose coder=delta" in said
+    assert "the baseline is giou" in said
+    assert "smooth_l1" in json.loads((tmp_path / "compare.json").read_text())["facts"]["left out"]
+    assert "smooth_l1 was left out" in (tmp_path / "compare.html").read_text()
+
+
+def test_where_one_arm_is_left_nothing_starts(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(RecipeError, match="2 of 3 arms") as raised:
+    with pytest.raises(RecipeError, match="2 of 3 arms can't be trained, and two are needed") as raised:
         run(data, out, {"box_loss": ["giou", "smooth_l1", "alpha_iou:alpha=-1"]})
     assert "smooth_l1: " in str(raised.value)
     assert "alpha_iou:alpha=-1: " in str(raised.value)
@@ -278,17 +304,23 @@ def test_options_are_split_from_the_recipes() -> None:
     assert (options.seeds, options.out, recipe) == (5, Path("a"), {"lr": 0.1})
 
 
-def test_the_command_line_asks_for_the_same(data: Path, tmp_path: Path, ran: list[Job]) -> None:
+def ask(data: Path, out: Path, *arguments: str) -> Result:
     settings = [f"--set={key}={value}" for key, value in TINY.items()]
-    arguments = [
-        "compare",
-        str(data),
-        "--vary=box_loss=giou,ciou",
-        "--vary=miner=none,hard_negatives:ratio=3,scope=batch",
-    ]
-    result = CliRunner().invoke(
-        app, [*arguments, "--seeds=2", "--steps=8", f"--out={tmp_path}", *settings], catch_exceptions=False
-    )
+    command = ["compare", str(data), *arguments, "--seeds=2", "--steps=8", f"--out={out}", *settings]
+    return CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+def test_the_readmes_example_leaves_no_arm_out(data: Path, tmp_path: Path, ran: list[Job]) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (vary,) = re.findall(r"^boxwright compare .*--vary (\S+)", readme, flags=re.MULTILINE)
+    result = ask(data, tmp_path, "--vary", vary)
+    assert result.exit_code == 0
+    assert {job.arm for job in ran} == set(vary.partition("=")[2].split(","))
+
+
+def test_the_command_line_asks_for_the_same(data: Path, tmp_path: Path, ran: list[Job]) -> None:
+    miners = "--vary=miner=none,hard_negatives:ratio=3,scope=batch"
+    result = ask(data, tmp_path, "--vary=box_loss=giou,ciou", miners)
     assert result.exit_code == 0
     assert len(ran) == 8
     assert {job.recipe.miner for job in ran} == {"none", "hard_negatives:ratio=3,scope=batch"}

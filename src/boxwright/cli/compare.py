@@ -69,7 +69,7 @@ def compare(
 ) -> None:
     """Which matching, mining and loss is best on your data: train every arm with several seeds, tell which is better.
 
-    The same command goes on with a comparison that was stopped.
+    The same command goes on with a comparison that was stopped. Exit code 1: no run of the baseline has a result.
     """
     from boxwright.compare import compare as run_comparison
     from boxwright.compare.arms import parse_vary
@@ -97,6 +97,8 @@ def compare(
         data, parse_vary(vary) if vary else None, arms=arms, recipe=recipe, console=console, **options, **given
     )
     render_comparison(comparison, console)
+    if comparison.facts["recommended"] is None:
+        raise typer.Exit(1)
 
 
 def render_comparison(comparison: Comparison, console: Console) -> None:
@@ -163,17 +165,20 @@ def _words(comparison: Comparison) -> Iterator[str]:
     yield facts["box weights"]["how"]
     if facts["tier note"]:
         yield facts["tier note"]
-    why = (
-        "it is the best of those that are better"
-        if facts["recommended"] != comparison.baseline.name
-        else ("no arm is detectably better than the baseline")
-    )
-    yield f"recommended: {facts['recommended']} ({why}); its recipe is {facts['folder']}/recommended.yaml"
+    yield _recommendation(facts["recommended"], comparison)
     if "test" in facts:
         mean = facts["test"]["mean"]
         of = f"test split, {facts['test']['arm']}, mean over {len(facts['test']['runs'])} runs"
         yield f"{of}: AP {mean['AP']:.3f}, AP50 {mean['AP50']:.3f}"
     yield f"the report is in {facts['folder']}/compare.html"
+
+
+def _recommendation(arm: str | None, comparison: Comparison) -> str:
+    if arm is None:
+        return f"nothing is recommended: no run of the baseline, {comparison.baseline.name}, has a result"
+    better = arm != comparison.baseline.name
+    why = "the best of those that are better" if better else "no arm is detectably better than the baseline"
+    return f"recommended: {arm} ({why}); its recipe is {comparison.facts['folder']}/recommended.yaml"
 
 
 def _number(value: float) -> str:

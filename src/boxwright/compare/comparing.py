@@ -46,8 +46,9 @@ def compare(
     (KeyboardInterrupt) or otherwise. Runs are processes of their own: a script that calls this needs the usual
     ``if __name__ == "__main__"``.
 
-    Raises DataError and RecipeError before anything is trained, the latter with every arm that can't be. An arm that
-    fails later is recorded, and leaves the others alone.
+    An arm whose parts don't go together is left out, with the reason in ``facts["left out"]``; where that is the first
+    one, the next is the baseline. An arm that fails later is recorded, and leaves the others alone; nothing is
+    recommended where no run of the baseline has a result. Raises DataError and RecipeError before anything is trained.
     """
     chosen, recipe_options = CompareOptions.take(options)
     listed = _arms(vary, arms)
@@ -66,8 +67,9 @@ def compare(
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     results = _run(setting, jobs, console)
     comparison = conclude(setting, plan, jobs, results)
-    recommended = plan.recipe_of(setting, comparison.facts["recommended"])
-    write_results(setting.folder, comparison, recommended.replace(classes=base.classes))
+    recommended = comparison.facts["recommended"]
+    recipe = None if recommended is None else plan.recipe_of(setting, recommended).replace(classes=base.classes)
+    write_results(setting.folder, comparison, recipe)
     return comparison
 
 
@@ -105,14 +107,16 @@ def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunRes
 
 
 def conclude(setting: Setting, plan: Plan, jobs: Sequence[Job], results: Sequence[RunResult]) -> Comparison:
-    """The differences to the baseline, the arm to recommend, and the facts."""
+    """The differences to the baseline, the arm to recommend if there is one, and the facts."""
     from boxwright.compare.outlook import FROZEN_NOTE
     from boxwright.compare.statistics import detectable_difference
     from boxwright.environment import environment_line
 
     differences = _differences(setting, jobs)
     better = {name: found.mean for name, found in differences.items() if found.verdict == "better"}
-    recommended = max(better, key=better.__getitem__) if better else setting.arms[0].name
+    baseline = setting.arms[0].name
+    measured = any(job.finished for job in jobs if job.arm == baseline)
+    recommended = max(better, key=better.__getitem__) if better else baseline if measured else None
     options = setting.options
     facts: dict[str, Any] = {
         "steps": plan.steps,
@@ -130,11 +134,12 @@ def conclude(setting: Setting, plan: Plan, jobs: Sequence[Job], results: Sequenc
         },
         "detectable difference": detectable_difference(options.seeds, len(setting.validation), len(setting.arms) - 1),
         "recommended": recommended,
+        "left out": dict(setting.left_out),
         "folder": str(setting.folder),
         "environment": environment_line(),
         "command": options.command,
     }
-    if options.test and any(job.finished for job in jobs if job.arm == recommended):
+    if options.test and recommended is not None:
         facts["test"] = _test(setting, jobs, recommended)
     title = f"{setting.baseline.detector} on {setting.data.name}"
     return Comparison(title, setting.arms, results, differences, facts)

@@ -12,13 +12,17 @@ from boxwright.compare.results import METRICS, Comparison, RunResult, plain
 from boxwright.recipes import Recipe
 
 
-def write_results(folder: Path, comparison: Comparison, recommended: Recipe) -> None:
-    """compare.json, compare.csv, compare.html and recommended.yaml."""
+def write_results(folder: Path, comparison: Comparison, recommended: Recipe | None) -> None:
+    """Write compare.json, compare.csv and compare.html, and recommended.yaml where an arm is recommended."""
     text = json.dumps(comparison.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "compare.json").write_text(text + "\n", encoding="utf-8")
     write_csv(folder / "compare.csv", comparison)
     write_comparison(folder / "compare.html", comparison)
-    recommended.save(folder / "recommended.yaml")
+    file = folder / "recommended.yaml"
+    if recommended is None:
+        file.unlink(missing_ok=True)  # of a comparison that went on
+    else:
+        recommended.save(file)
 
 
 def write_csv(path: Path, comparison: Comparison) -> None:

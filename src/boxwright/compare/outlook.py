@@ -18,7 +18,9 @@ FROZEN_NOTE = (
 def outlook(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> list[str]:
     """The lines, for the terminal."""
     weights = "".join(f"\n  {arm}: {weight:g}" for arm, weight in plan.box_weights.items())
-    lines = [_extent(setting, plan, jobs), _power(setting), plan.weights_by + weights]
+    lines = [f"{arm} is left out: {why}" for arm, why in setting.left_out.items()]
+    lines += [f"the baseline is {setting.arms[0].name}"] if setting.left_out else []
+    lines += [_extent(setting, plan, jobs), _power(setting), plan.weights_by + weights]
     return [*lines, FROZEN_NOTE] if setting.options.tier == "frozen" else lines
 
 

@@ -14,7 +14,7 @@ from boxwright.compare.forest import ForestRow, forest, signed
 from boxwright.compare.results import METRICS, Comparison, RunResult
 from boxwright.report.markup import Markup, details, section, table, text, write_document
 
-_SHOWN_ELSEWHERE = ("recommended", "command", "environment", "tier note", "test")
+_SHOWN_ELSEWHERE = ("recommended", "left out", "command", "environment", "tier note", "test")
 _EQUAL = (
     "Seed by seed all arms had the same initial weights, as far as their shapes are the same, and the same order of "
     "images and augmentation draws; all made the same number of steps."
@@ -30,6 +30,7 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
     if failed := [run for run in comparison.runs if run.failed]:
         arms = ", ".join(dict.fromkeys(run.arm for run in failed))
         warnings.append(f"{len(failed)} of {len(comparison.runs)} runs failed: {arms}.")
+    warnings += [f"{arm} was left out: {why}." for arm, why in facts.get("left out", {}).items()]
     header = f'<p class="answer">{answer(comparison)}</p>' + "".join(
         f'<p class="warning">{text(warning)}</p>' for warning in warnings
     )

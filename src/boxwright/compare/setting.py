@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class Setting:
     validation: DetectionDataset
     weight_given: bool
     """Whether the user set a box weight."""
+    left_out: Mapping[str, str]
+    """Arm -> why it can't be trained; it is none of ``arms``."""
 
     @property
     def baseline(self) -> Recipe:
@@ -68,7 +70,10 @@ _NOT_AN_ARMS = {
 
 
 def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptions, *, weight_given: bool) -> Setting:
-    """Read the data, and see whether every arm can be trained. Raises DataError and RecipeError where one can't."""
+    """Read the data, and leave out the arms whose parts don't go together; the first of the others is the baseline.
+
+    Raises DataError and RecipeError: for keys and values that no arm can have, and where fewer than two arms are left.
+    """
     for key in {key for arm in arms for key in arm.settings} & _NOT_AN_ARMS.keys():
         raise RecipeError(f"{key} can't differ between arms: {_NOT_AN_ARMS[key]}")
     recipes = {arm.name: arm_recipe(base, arm) for arm in arms}
@@ -83,15 +88,21 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
             raise DataError(f"{data}: no image to {what} in split {dataset.split!r}")
     # Without patience: the number of steps is fixed
     recipes = {name: recipe.replace(classes=training.classes, patience=0) for name, recipe in recipes.items()}
-    _check(recipes, options)
+    left_out = _untrainable(recipes, options)
+    arms = [arm for arm in arms if arm.name not in left_out]
+    if len(arms) < 2:
+        reasons = "".join(f"\n  {name}: {why}" for name, why in left_out.items())
+        raise RecipeError(f"{len(left_out)} of {len(recipes)} arms can't be trained, and two are needed:{reasons}")
+    arms = [replace(arm, baseline=arm is arms[0]) for arm in arms]
+    recipes = {arm.name: recipes[arm.name] for arm in arms}
     folder = options.out or Path("compare") / data.resolve().name
     weighted = weight_given or any("box_weight" in arm.settings for arm in arms)
-    return Setting(data.resolve(), arms, recipes, options, folder, training, validation, weighted)
+    return Setting(data.resolve(), arms, recipes, options, folder, training, validation, weighted, left_out)
 
 
-def _check(recipes: dict[str, Recipe], options: CompareOptions) -> None:
-    """Raise RecipeError that tells of every arm whose parts don't go together."""
-    faults = []
+def _untrainable(recipes: Mapping[str, Recipe], options: CompareOptions) -> dict[str, str]:
+    """The arms whose parts don't go together, each with the reason."""
+    reasons = {}
     for name, recipe in recipes.items():
         try:
             if options.tier == "frozen":
@@ -100,6 +111,5 @@ def _check(recipes: dict[str, Recipe], options: CompareOptions) -> None:
                 build_detector(recipe, pretrained=False)
             build_criterion(recipe)
         except RecipeError as error:
-            faults.append(f"{name}: {error}")
-    if faults:
-        raise RecipeError(f"{len(faults)} of {len(recipes)} arms can't be trained:\n  " + "\n  ".join(faults))
+            reasons[name] = str(error)
+    return reasons

@@ -51,7 +51,9 @@ def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriter
     if recipe.detector != "faster-rcnn":
         return criterion
     if parse_choice("matcher", recipe.matcher)[0] != "iou":
-        raise RecipeError(f"the regions of faster-rcnn lie on no grid: its matcher can't be {recipe.matcher}")
+        raise RecipeError(
+            f"the regions of faster-rcnn lie on no grid: its matcher can't be {recipe.matcher}: choose matcher=iou"
+        )
     try:
         return TwoStageCriterion(_build_stage(recipe, 1, "rpn_"), criterion)
     except RecipeError as error:
