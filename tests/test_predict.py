@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.assess import _drawing_names
 from boxwright.errors import DataError
 from boxwright.predict import find_images
 
@@ -40,7 +39,3 @@ def test_each_image_once_in_the_order_of_the_sources(folder: Path) -> None:
 def test_a_source_without_images_is_named(folder: Path) -> None:
     with pytest.raises(DataError, match="no image at images/c"):
         find_images(["images/b.jpg", "images/c.jpg"])
-
-
-def test_drawings_of_one_name_are_numbered() -> None:
-    assert _drawing_names([Path("x/a.png"), Path("y/a.jpg"), Path("b.jpg")]) == ["a.jpg", "a-2.jpg", "b.jpg"]

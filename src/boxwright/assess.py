@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from boxwright._util.naming import distinct_names
+from boxwright._util.ownership import GENERATOR, MADE_BY, claim, mark_new_folder
+from boxwright._util.writing import write_json, written_aside
 from boxwright.data import DetectionDataset, decode_image, read_dataset
+from boxwright.data.references import referred_files
 from boxwright.drawing import draw_detections
 from boxwright.environment import environment_line
-from boxwright.errors import DataError
+from boxwright.errors import DataError, RecipeError
 from boxwright.evaluate import (
     ERROR_TYPES,
     ErrorTable,
@@ -32,10 +36,12 @@ from boxwright.predict import predict_dataset, predict_files
 from boxwright.recipes import Recipe
 from boxwright.report import ErrorRow, Picture, ReportData, write_report
 from boxwright.runs import Run, load
+from boxwright.text import plural
 from boxwright.types import Detections
 
 PICTURES = 6
 """Images that a report shows of the worst, of the best, and of the whole split."""
+MAX_JPEG_SIDE = 65_500
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,20 @@ class Assessment:
     report: Path
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """What was predicted of files, and where it was written."""
+
+    detections: Path
+    """COCO results."""
+    images: Path
+    """Each file with its id, the name of its drawing, and what is wrong with it."""
+    lines: list[str]
+    """A line on each file, in their order."""
+    faults: dict[Path, str]
+    """Files that couldn't be read, and why."""
+
+
 def evaluate_run(
     run: str | Path,
     data: str | Path,
@@ -60,12 +80,16 @@ def evaluate_run(
     voc_one_based: bool | None = None,
     nms: str | None = None,
     nms_agnostic: bool | None = None,
+    overwrite: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Assessment:
-    """Detect on a split, measure, keep the detections in the run's predictions/, and write its report.html.
+    """Detect on a split, measure, keep the detections in the run's predictions/, and write its page on the split.
 
-    Raises DataError and RecipeError.
+    Raises DataError, RecipeError and WriteError: files that boxwright didn't write stay, unless it is to ``overwrite``
+    them.
     """
+    folder = Run.of(run)
+    record = folder.record
     detector = _load(run, nms=nms, nms_agnostic=nms_agnostic)
     recipe = detector.recipe
     dataset = read_dataset(
@@ -74,15 +98,16 @@ def evaluate_run(
         classes=classes or recipe.classes,
         voc_one_based=recipe.voc_one_based if voc_one_based is None else voc_one_based,
     )
+    page, results = folder.report_file(dataset.split), folder.results_file(dataset.split)
+    claim(page, results, overwrite=overwrite, inputs=chain(folder.files, referred_files(data)))
     total = len(dataset)
     found, faults = predict_dataset(detector, dataset, advance=lambda done: advance(done, total))
-    folder = Run.of(run)
-    folder.predictions.mkdir(exist_ok=True)
-    kept = save_results(folder.predictions / f"{split or 'all'}.json", found, dataset)
+    kept = save_results(results, found, dataset, overwrite=overwrite)
     metrics = detection_metrics(kept, dataset, dataset.classes)
-    command = _eval_command(folder, dataset, split, nms, nms_agnostic)
-    report = _write_report(folder, recipe, dataset, found, metrics, command)
-    return Assessment(dataset, found, faults, metrics, report)
+    record = _with_command(record, _eval_command(folder, dataset, split, nms, nms_agnostic))
+    content = _report(folder, recipe, dataset, found, metrics, record)
+    write_report(page, content, overwrite=overwrite)
+    return Assessment(dataset, found, faults, metrics, page)
 
 
 def predict_to_folder(
@@ -94,25 +119,43 @@ def predict_to_folder(
     nms: str | None = None,
     nms_agnostic: bool | None = None,
     save_images: bool = False,
+    overwrite: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
-) -> list[str]:
-    """Write detections.json (COCO results) and, if asked, the drawn images; a line on each file, faults included."""
+) -> Predictions:
+    """Write detections.json (COCO results), images.json (all files with their ids) and, if asked, the drawn images.
+
+    Raises RecipeError; WriteError before anything is predicted where a file would be replaced that boxwright didn't
+    write, unless it is to ``overwrite`` it, and in any case for one of ``files`` or of the run.
+    """
+    if score is not None and not 0 <= score <= 1:
+        raise RecipeError(f"Expected a score in 0..1 but got {score}")
+    names = distinct_names((file.stem for file in files), ".jpg") if save_images else [None] * len(files)
+    result = Predictions(folder / "detections.json", folder / "images.json", [], {})
+    drawings = (folder / name for name in names if name)
+    inputs = chain(Run.of(run).files, files)
+    claim(result.detections, result.images, *drawings, overwrite=overwrite, inputs=inputs)
     detector = _load(run, nms=nms, nms_agnostic=nms_agnostic)
-    folder.mkdir(parents=True, exist_ok=True)
-    names = _drawing_names(files)
+    mark_new_folder(folder, "predictions")
     entries: list[dict[str, Any]] = []
-    lines = []
-    for place, (file, found) in enumerate(predict_files(detector, files, score=score)):
+    images: list[dict[str, Any]] = []
+    for number, ((file, found), name) in enumerate(
+        zip(predict_files(detector, files, score=score), names, strict=True), start=1
+    ):
+        image = {"image_id": number, "file_name": str(file), "drawing": name, "fault": None}
         if isinstance(found, DataError):
-            lines.append(f"left out: {found}")
+            image |= {"drawing": None, "fault": str(found)}
+            result.faults[file] = str(found)
+            result.lines.append(f"left out: {found}")
         else:
-            entries += _entries(place + 1, file, found, detector.classes)
-            lines.append(f"{file}: {_count(found, detector.classes)}")
-            if save_images:
-                _draw(file, found, detector).save(folder / names[place], quality=92)
-        advance(place + 1, len(files))
-    (folder / "detections.json").write_text(json.dumps(entries), encoding="utf-8")
-    return lines
+            entries += _entries(image, found, detector.classes)
+            result.lines.append(f"{file}: {_count(found, detector.classes)}")
+            if name:
+                _save_drawing(folder / name, file, found, detector)
+        images.append(image)
+        advance(number, len(files))
+    write_json(result.detections, _signed(entries), indent=None)
+    write_json(result.images, _signed(images))
+    return result
 
 
 def _load(run: str | Path, **options: Any) -> Detector:
@@ -122,33 +165,29 @@ def _load(run: str | Path, **options: Any) -> Detector:
     return detector
 
 
-def _drawing_names(files: Sequence[Path]) -> list[str]:
-    """A file name for each drawing, unlike any other's: numbered where two sources share theirs."""
-    names: list[str] = []
-    for file in files:
-        name, number = f"{file.stem}.jpg", 1
-        while name in names:
-            number += 1
-            name = f"{file.stem}-{number}.jpg"
-        names.append(name)
-    return names
+def _save_drawing(path: Path, file: Path, found: Detections, detector: Detector) -> None:
+    picture = draw_detections(decode_image(file), found.boxes, found.labels, found.scores, detector.classes)
+    picture.thumbnail((MAX_JPEG_SIDE, MAX_JPEG_SIDE))
+    with written_aside(path) as partial:
+        picture.save(partial, "JPEG", quality=92, comment=MADE_BY)
 
 
-def _draw(file: Path, found: Detections, detector: Detector) -> Any:
-    image = decode_image(file)
-    return draw_detections(image, found.boxes, found.labels, found.scores, detector.classes)
+def _signed(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries, of which the first says what wrote them."""
+    return [{"generator": GENERATOR, **entry} if place == 0 else entry for place, entry in enumerate(entries)]
 
 
-def _entries(image_id: int, file: Path, found: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
+def _entries(image: dict[str, Any], found: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
+    named = {"file_name": image["file_name"]} | ({"drawing": image["drawing"]} if image["drawing"] else {})
     corners = found.boxes.double().numpy()
     xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
     return [
         {
-            "image_id": image_id,
+            "image_id": image["image_id"],
             "category_id": label + 1,
             "bbox": box,
             "score": score,
-            "file_name": str(file),
+            **named,
             "category": classes[label],
         }
         for box, label, score in zip(xywh.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
@@ -170,27 +209,31 @@ def _eval_command(
     return shlex.join(words)
 
 
-def _write_report(
+def _with_command(record: dict[str, Any], command: str) -> dict[str, Any]:
+    """A run's record with one more of the commands that led to its results."""
+    return {**record, "commands": [*record.get("origin", {}).get("commands", ()), command]}
+
+
+def _report(
     run: Run,
     recipe: Recipe,
     dataset: DetectionDataset,
     found: list[Detections],
     metrics: MetricsTable,
-    command: str,
-) -> Path:
-    known = json.loads(run.data_file.read_text(encoding="utf-8")) if run.data_file.is_file() else {}
-    training = known.get("training", {})
+    record: dict[str, Any],
+) -> ReportData:
+    training = record.get("training", {})
     shown = error_types(metrics.matches, score=recipe.score)
-    data = ReportData(
+    return ReportData(
         title=f"{recipe.detector} on {dataset.root.resolve().name}",
         classes=dataset.classes,
         environment=environment_line(),
         summary=_summary(training, metrics, dataset),
-        commands=[*known.get("origin", {}).get("commands", ()), command],
+        commands=record["commands"],
         training=training,
         recipe=recipe.to_dict(),
         recipe_notes=recipe.notes(),
-        data=known.get("data", {}),
+        data=record.get("data", {}),
         metrics=metrics.numbers,
         protocols=metrics.protocols,
         warnings=metrics.warnings,
@@ -203,17 +246,17 @@ def _write_report(
         **_chosen_pictures(dataset, found, metrics, shown),
         files={"Model": run.model_file, "Predictions": run.predictions},
     )
-    return write_report(run.report_file, data)
 
 
 def _summary(training: dict[str, Any], metrics: MetricsTable, dataset: DetectionDataset) -> str:
     """What was trained on what, as far as it is known, and how good it is."""
-    result = f"AP {metrics.AP:.3f}, AP50 {metrics.AP50:.3f} on the {len(dataset)} images of {_split(dataset.split)}."
+    where = f"the {plural(len(dataset), 'image')} of {_split(dataset.split)}"
+    result = f"AP {metrics.AP:.3f}, AP50 {metrics.AP50:.3f} on {where}."
     if "steps" not in training:
         return result
     return (
-        f"Trained on the {training['images']} images of {_split(training['split'])} "
-        f"for {training['steps']} steps, {training['minutes of steps']:.1f} minutes; {result}"
+        f"Trained on the {plural(training['images'], 'image')} of {_split(training['split'])} "
+        f"for {plural(training['steps'], 'step')}, {training['minutes of steps']:.1f} minutes; {result}"
     )
 
 

@@ -7,7 +7,6 @@ COCO JSON, so that the set goes through the same reader as anybody's own images.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from boxwright._util.ownership import GENERATOR, claim
+from boxwright._util.writing import write_json, written_aside
 from boxwright.errors import DataError
 
 Floats = NDArray[np.float32]
@@ -45,18 +46,28 @@ class Scene(NamedTuple):
 
 
 def make_digits(
-    folder: str | Path, *, images: Mapping[str, int] = DEFAULT_IMAGES, size: int = 192, seed: int = 0
+    folder: str | Path,
+    *,
+    images: Mapping[str, int] = DEFAULT_IMAGES,
+    size: int = 192,
+    seed: int = 0,
+    overwrite: bool = False,
 ) -> Path:
     """Write ``images/<split>/*.jpg`` and ``annotations/instances_<split>.json`` under ``folder``, which is returned.
 
     ``images`` gives the number of images of the splits train, val and test; ``size`` is their side in pixels, 64 or
     more. The same arguments give the same bytes on one machine, and image i does not depend on how many follow it.
-    Raises DataError for another split, a smaller size, or where scikit-learn is not installed.
+    Raises DataError for another split, a smaller size, or where scikit-learn is not installed; WriteError where one of
+    the files is there, unless it is to ``overwrite`` them.
     """
     unknown = sorted(set(images) - set(_SPLIT_SHARES))
     if unknown or size < 64:
         raise DataError(f"Expected splits among {', '.join(_SPLIT_SHARES)} and a size >= 64, got {unknown} and {size}")
     folder = Path(folder)
+    for split, count in images.items():
+        claim(
+            _annotations(folder, split), *(_image(folder, split, i) for i in range(1, count + 1)), overwrite=overwrite
+        )
     glyphs, labels = _load_glyphs()
     order = np.random.default_rng(seed).permutation(len(labels))
     for number, (split, (start, stop)) in enumerate(_SPLIT_SHARES.items()):
@@ -311,24 +322,32 @@ def _bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 
 
 def _write_split(folder: Path, split: str, scenes: Iterable[Scene]) -> None:
-    (folder / "images" / split).mkdir(parents=True, exist_ok=True)
-    (folder / "annotations").mkdir(exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for i, scene in enumerate(scenes, start=1):
-        name = f"{split}-{i:04d}.jpg"
-        Image.fromarray(scene.image).save(folder / "images" / split / name, quality=92)
+        file = _image(folder, split, i)
+        with written_aside(file) as partial:
+            Image.fromarray(scene.image).save(partial, "JPEG", quality=92)
         height, width = scene.image.shape[:2]
-        images.append({"id": i, "file_name": name, "width": width, "height": height})
+        images.append({"id": i, "file_name": file.name, "width": width, "height": height})
         for (x1, y1, x2, y2), label in zip(scene.boxes.tolist(), scene.labels.tolist(), strict=True):
             box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
             annotations.append(
                 {"id": len(annotations) + 1, "image_id": i, "category_id": label + 1, **box, "iscrowd": 0}
             )
     content = {
+        "generator": GENERATOR,
         "info": {"description": "Handwritten digits (E. Alpaydin, C. Kaynak, 1998) on made-up backgrounds"},
         "images": images,
         "annotations": annotations,
         "categories": [{"id": label + 1, "name": name} for label, name in enumerate(CLASSES)],
     }
-    (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content), encoding="utf-8")
+    write_json(_annotations(folder, split), content, indent=None)
+
+
+def _image(folder: Path, split: str, number: int) -> Path:
+    return folder / "images" / split / f"{split}-{number:04d}.jpg"
+
+
+def _annotations(folder: Path, split: str) -> Path:
+    return folder / "annotations" / f"instances_{split}.json"

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from boxwright._util.printing import printable
+
 Colour = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -36,6 +38,7 @@ _PALETTE: tuple[Colour, ...] = (
 )
 _DARK: Colour = (0, 0, 0)
 _LIGHT: Colour = (255, 255, 255)
+_LONGEST_NAME = 60  # characters of a class's name that a label shows
 _CROWDED = 0.35  # a label is left out where this share of it would cover other labels
 
 
@@ -100,7 +103,8 @@ def draw_detections(
         _outline(draw, places[i], class_colour(int(kinds[i])), pen)
     taken: list[Rectangle] = []
     for i, place in places.items():
-        name = classes[kinds[i]] if scores is None else f"{classes[kinds[i]]}  {ranks[i]:.2f}"
+        name = _shown(classes[kinds[i]])
+        name = name if scores is None else f"{name}  {ranks[i]:.2f}"
         _label(draw, name, place, class_colour(int(kinds[i])), pen, taken)
     return picture
 
@@ -171,6 +175,12 @@ def _dashed(draw: ImageDraw.ImageDraw, place: Rectangle, pen: _Pen) -> None:
     for y in range(y1, y2 + 1, 2 * dash):
         for x in (x1, x2 - width + 1):
             draw.rectangle((x, y, x + width - 1, min(y + dash - 1, y2)), fill=_LIGHT)
+
+
+def _shown(name: str) -> str:
+    """A class's name in one line that isn't too long."""
+    name = printable(name)
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 3] + "..."
 
 
 def _label(

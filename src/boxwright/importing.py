@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torchvision.models import detection
 from torchvision.ops import FrozenBatchNorm2d
 
+from boxwright._util.ownership import claim, mark_new_folder
 from boxwright.adapters.torchvision import convert
-from boxwright.errors import RecipeError
+from boxwright.errors import RecipeError, WriteError
 from boxwright.runs import Run
 from boxwright.text import did_you_mean
 
@@ -43,19 +44,22 @@ MODELS = tuple(_MODELS)
 """Names that ``import_weights`` takes."""
 
 
-def import_weights(name: str, weights: str | Path, out: str | Path, classes: Sequence[str] = ()) -> Run:
+def import_weights(
+    name: str, weights: str | Path, out: str | Path, classes: Sequence[str] = (), *, overwrite: bool = False
+) -> Run:
     """A torchvision model's file of weights as a run folder, which predict, eval and ``bw.load`` take.
 
     ``name``: one of ``MODELS``. ``classes``: the names without background; by default COCO's for a model of its 91 ids,
     of which those without objects are called "unused 12" and so on, and "class 1" and so on for others. The file is
-    never unpickled blindly. Raises RecipeError for another model, a file that isn't its weights, too many or too few
-    names, and a folder that holds a run already.
+    never unpickled blindly. Raises RecipeError for another model, a file that isn't its weights, and too many or too
+    few names; WriteError for a folder that holds a run already, unless it is to ``overwrite`` recipe and model.
     """
     if name not in _MODELS:
         raise RecipeError(f"unknown torchvision model {name!r}{did_you_mean(name, _MODELS)}")
     run = Run(Path(out))
-    if run.recipe_file.exists():
-        raise RecipeError(f"{run.folder} holds a run already: name another folder with --out")
+    if run.recipe_file.exists() and not overwrite:
+        raise WriteError(f"{run.folder} holds a run already: name another folder with --out, or add --overwrite")
+    claim(run.recipe_file, run.model_file, overwrite=overwrite, inputs=[Path(weights)])
     known = _MODELS[name]
     state = _read(Path(weights))
     if known.layer not in state:
@@ -70,6 +74,7 @@ def import_weights(name: str, weights: str | Path, out: str | Path, classes: Seq
         raise RecipeError(f"{weights} holds no weights of torchvision's {name}: {str(error).splitlines()[1]}") from None
     detector = convert(model)
     detector.recipe = detector.recipe.replace(classes=_names(columns - 1, classes))
+    mark_new_folder(run.folder, "run")
     run.keep(detector)
     return run
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
 
+from boxwright._util.ownership import is_marked, is_ours
 from boxwright.data.dataset import DetectionDataset
-from boxwright.data.files import IMAGE_SUFFIXES
-from boxwright.errors import DataError
+from boxwright.data.files import is_image
+from boxwright.errors import BoxwrightWarning, DataError
 from boxwright.models.detector import EVALUATION_SCORE, Detector
 from boxwright.types import Detections
 
@@ -52,27 +55,63 @@ def predict_files(
 def find_images(sources: Iterable[str]) -> list[Path]:
     """The images that files, folders (with those below) and globs name, each once, sorted within its source.
 
-    Raises DataError for a source that names none.
+    Links to folders are not followed. What boxwright drew, or put into folders of its own, is left out with a warning,
+    and so are pipes and devices, unless nothing else is named.
+
+    Raises DataError for a source that names no image.
     """
     files: dict[Path, None] = {}
+    special = []
     for source in sources:
-        found = _images_of(source)
-        if not found:
-            raise DataError(f"no image at {source}")
+        try:
+            found = _images_of(source)
+        except (OSError, ValueError, NotImplementedError, IndexError) as error:  # the last three of pathlib, by version
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"no image at {source!r}: {str(reason).lower()}") from None
+        if not found and Path(source).exists() and not Path(source).is_dir():
+            special.append(source)
+        elif not found:
+            raise DataError(f"no image at {source or repr(source)}")
         files.update(dict.fromkeys(found))
+    if special and not files:
+        raise DataError(f"no image at {special[0]}: it is no regular file")
+    for source in special:
+        _warn(f"left out {source}: it is no regular file")
     return list(files)
 
 
 def _images_of(source: str) -> list[Path]:
+    if not source:  # pathlib takes it for the current folder
+        return []
     path = Path(source)
     if path.is_file():
         return [path]
+    if path.name == "**":  # folders alone before Python 3.13
+        path /= "*"
     if path.is_dir():
-        candidates: Iterable[Path] = path.rglob("*")
+        candidates = [file for file in _files_below(path) if is_image(file.name)]
     else:
         anchor = Path(path.anchor) if path.is_absolute() else Path()
-        candidates = anchor.glob(str(path.relative_to(anchor) if path.is_absolute() else path))
-    return sorted(file for file in candidates if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES)
+        pattern = str(path.relative_to(anchor) if path.is_absolute() else path)
+        candidates = [file for file in anchor.glob(pattern) if is_image(file.name)]
+    found = [file for file in candidates if file.is_file()]
+    people = [file for file in found if not is_ours(file) or not file.stat().st_size]
+    if len(people) < len(found):
+        _warn(f"left out {len(found) - len(people)} of the pictures at {source}: boxwright drew them")
+    return sorted(people)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        made = [name for name in folders if is_marked(Path(place, name))]
+        for name in made:
+            _warn(f"left out the folder {Path(place, name)}: boxwright made it")
+            folders.remove(name)
+        yield from (Path(place, name) for name in names)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, BoxwrightWarning, stacklevel=2)
 
 
 def no_detections() -> Detections:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from boxwright._util.naming import file_stem
 from boxwright.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -66,19 +67,42 @@ class Run:
         return self.folder / "data.json"
 
     @property
+    def record(self) -> dict[str, Any]:
+        """What stands in data.json; nothing for a run without. Raises RecipeError where it is damaged."""
+        if not self.data_file.is_file():
+            return {}
+        try:
+            content: dict[str, Any] = json.loads(self.data_file.read_bytes())
+            dict(**content)
+        except (OSError, ValueError, TypeError, RecursionError):
+            raise RecipeError(
+                f"{self.data_file} is damaged: remove it to go on without what it says of the training"
+            ) from None
+        return content
+
+    @property
     def metrics_file(self) -> Path:
         """Loss terms by step, metrics by epoch."""
         return self.folder / "metrics.csv"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What makes the run, which no later command replaces."""
+        checkpoints = (self.best_checkpoint, self.last_checkpoint)
+        return (self.recipe_file, self.model_file, *checkpoints, self.data_file, self.metrics_file)
 
     @property
     def predictions(self) -> Path:
         """Folder of results JSONs and drawn images."""
         return self.folder / "predictions"
 
-    @property
-    def report_file(self) -> Path:
-        """The page that shows the run."""
-        return self.folder / "report.html"
+    def results_file(self, split: str | None) -> Path:
+        """The detections on a split, or on a whole data set."""
+        return self.predictions / f"{file_stem(split or 'all')}.json"
+
+    def report_file(self, split: str | None = "test") -> Path:
+        """The page that shows the run on a split: report.html on test, report-val.html on val."""
+        return self.folder / ("report.html" if split == "test" else f"report-{file_stem(split or 'all')}.html")
 
     def keep(self, detector: Detector) -> None:
         """Write recipe.yaml and model.safetensors, which are enough to load the detector again."""

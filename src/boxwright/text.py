@@ -11,3 +11,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
+
+
+def plural(number: int, what: str) -> str:
+    """``"1 error"``, ``"2 errors"``, ``"2 boxes"``, ``"2 classes"``."""
+    if number == 1:
+        return f"{number} {what}"
+    return f"{number} {what}{'es' if what.endswith(('s', 'x', 'ch', 'sh')) else 's'}"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from boxwright.data import read_dataset
-from boxwright.errors import DataError
+from boxwright.errors import DataError, WriteError
 from boxwright.evaluate import detection_metrics, read_results, save_results, save_targets
 
 
@@ -145,8 +146,9 @@ def test_a_data_set_from_files(tmp_path):
 
 def test_entries_say_image_and_class_in_words(dataset, tmp_path):
     save_results(tmp_path / "found.json", predictions(dataset, 2), dataset)
-    entry = json.loads((tmp_path / "found.json").read_text())[0]
+    first, entry, *_ = json.loads((tmp_path / "found.json").read_text())
     assert list(entry) == ["image_id", "category_id", "bbox", "score", "file_name", "category"]
+    assert first.keys() - entry.keys() == {"generator"}
     assert (entry["image_id"], entry["file_name"]) == (40, "sub/b.jpg")
 
 
@@ -202,6 +204,39 @@ def test_the_last_part_of_a_name_two_images_share(dataset, tmp_path):
     assert columns.image.tolist() == [1, 0, 0]
     with pytest.raises(DataError, match=r"image_id 12 \(a\.jpg\) not in the data"):
         read_results(write(tmp_path / "found.json", {"image_id": 12, "category_id": 3, "file_name": "a.jpg"}), dataset)
+
+
+def test_names_that_are_no_unicode_are_written_and_read_back(dataset, tmp_path):
+    """A Latin-1 file name as the file system gives it, and a lone surrogate of a JSON."""
+    dataset.names = [os.fsdecode(b"caf\xe9.jpg"), "\ud83d.jpg", "ü.jpg", "d.jpg"]
+    kept = save_results(tmp_path / "found.json", predictions(dataset), dataset)
+    save_targets(tmp_path / "truth.json", dataset)
+    read = read_results(tmp_path / "found.json", dataset)
+    np.testing.assert_array_equal(read.image, kept.image)
+    np.testing.assert_array_equal(read.score, kept.score)
+    images = json.loads((tmp_path / "truth.json").read_text(encoding="utf-8"))["images"]
+    assert [image["file_name"] for image in images] == dataset.names
+
+
+def test_own_files_are_replaced_and_others_only_where_it_is_said(dataset, tmp_path):
+    for save in (lambda path, **how: save_results(path, predictions(dataset), dataset, **how),
+                 lambda path, **how: save_targets(path, dataset, **how)):  # fmt: skip
+        save(tmp_path / "own.json")
+        save(tmp_path / "own.json")
+        mine = tmp_path / "mine.json"
+        mine.write_text('{"images": []}')
+        with pytest.raises(WriteError, match=r"mine\.json is there, and boxwright didn't write it"):
+            save(mine)
+        assert mine.read_text() == '{"images": []}'
+        save(mine, overwrite=True)
+        assert mine.stat().st_size > 100
+
+
+@pytest.mark.parametrize("content", [b"\x9f\xff", b'[{"score": "\xff"}]', b'["\\ud800"]', b"[" * 5000 + b'"\\ud8'])
+def test_bytes_that_are_no_text(content, dataset, tmp_path):
+    (tmp_path / "found.json").write_bytes(content)
+    with pytest.raises(DataError, match="not a COCO results file"):
+        read_results(tmp_path / "found.json", dataset)
 
 
 def test_numbers_that_are_not_finite(dataset, tmp_path):

@@ -12,7 +12,7 @@ from label_scenes import CLASSES, IMAGES, detections, objects, write_scenes
 
 import boxwright as bw
 from boxwright.check import check_dataset
-from boxwright.errors import DataError
+from boxwright.errors import DataError, WriteError
 from boxwright.hardest import rank_labels
 from boxwright.hardest.corrections import (
     Correction,
@@ -146,5 +146,5 @@ def test_files_that_are_no_lists_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a correction list"):
         read_corrections(write_text(tmp_path / "list.json", "{}"))
     (tmp_path / "there.json").touch()
-    with pytest.raises(DataError, match="there already"):
+    with pytest.raises(WriteError, match="there already"):
         correct(tmp_path, tmp_path / "list.json", tmp_path / "there.json")

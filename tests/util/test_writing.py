@@ -43,3 +43,33 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
 def test_names_that_are_no_utf8_survive_json(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"name": os.fsdecode(b"caf\xe9.jpg")})
     assert json.loads((tmp_path / "x.json").read_text("utf-8")) == {"name": os.fsdecode(b"caf\xe9.jpg")}
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "link.json").symlink_to("results/a.json")
+    write_text(tmp_path / "link.json", "one")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "results" / "a.json").read_text() == "one"
+
+
+def test_a_pipe_is_written_straight_and_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_text(pipe, "through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert os.listdir(tmp_path) == ["pipe"]
+    with pytest.raises(WriteError, match="it is no regular file"), written_aside(pipe):
+        pass
+    assert pipe.is_fifo()
+
+
+def test_the_longest_name_that_a_file_system_takes(tmp_path: Path) -> None:
+    file = tmp_path / ("é" * 125 + ".json")  # 255 bytes
+    write_text(file, "x")
+    assert file.read_text() == "x"
+    with pytest.raises(WriteError, match="file name too long"):
+        write_text(tmp_path / ("x" * 256), "x")
+    assert os.listdir(tmp_path) == [file.name]

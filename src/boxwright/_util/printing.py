@@ -3,21 +3,59 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_UNSEEN = ("Cc", "Cs", "Zl", "Zp")  # control characters, surrogates, separators of lines
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # what follows is shown elsewhere
 
 
 def printable(text: str) -> str:
-    """``text`` with control characters, and bytes that are no UTF-8, as escapes (``\\x1b``, ``\\udce9``)."""
+    """Escape what a terminal must not get: control characters (``\\x1b``, ``\\n``) and bytes that are no UTF-8."""
     if text.isprintable():
         return text
-    return "".join(repr(character)[1:-1] if _is_control(character) else character for character in text)
+    return "".join(_escape(character) if _is_unseen(character) else character for character in text)
 
 
-def _is_control(character: str) -> bool:
-    return character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cs")
+def _is_unseen(character: str) -> bool:
+    return unicodedata.category(character) in _UNSEEN or character in _TURNING
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print one line: not wrapped, nothing in it read as markup, control characters as escapes."""
-    console.print(printable(text), style=style, highlight=False, soft_wrap=True, markup=False)
+    """Print one line: not wrapped, nothing in it read as markup or emoji, control characters as escapes."""
+    line = _fitting(text, console)
+    console.print(line, style=style, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def say_table(
+    console: Console,
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    left: Iterable[int] = (0,),
+    ruled: Iterable[int] = (),
+) -> None:
+    """Print a table whose cells are shown as ``say`` shows a line.
+
+    ``left``: the columns that aren't numbers; ``ruled``: the rows with a line below them.
+    """
+    table = Table(title=None if title is None else Text(_fitting(title, console)), title_justify="left")
+    left, ruled = set(left), set(ruled)
+    for place, name in enumerate(header):
+        table.add_column(Text(_fitting(name, console)), justify="left" if place in left else "right")
+    for place, row in enumerate(rows):
+        table.add_row(*(Text(_fitting(cell, console)) for cell in row), end_section=place in ruled)
+    console.print(table)
+
+
+def _fitting(text: str, console: Console) -> str:
+    """The text with escapes for what the console's encoding doesn't have."""
+    return printable(text).encode(console.encoding, "backslashreplace").decode(console.encoding)

@@ -5,37 +5,52 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from boxwright.errors import WriteError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_LONGEST_NAME = 255  # bytes that file systems allow a name
 
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; rename it to ``path`` once the block ends without an error.
 
-    The folder is made where it is missing. The partial file goes where the block fails.
+    The folder is made where it is missing. A link stays, and what it leads to is written. The partial file goes where
+    the block fails.
 
     Raises:
-        WriteError: where the file system refuses: full, read-only, no permission, a folder of that name.
+        WriteError: where the file system refuses: full, read-only, no permission, a folder or a device of that name.
     """
-    partial = path.with_name(f".{path.name}.partial")
     with write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            raise WriteError(f"can't write {path}: it is {'a folder' if target.is_dir() else 'no regular file'}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = _partial(target)
         try:
             yield partial
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
-            partial.replace(path)
+            partial.replace(target)
         except BaseException:
             with suppress(OSError):
                 partial.unlink()
             raise
+
+
+def _partial(path: Path) -> Path:
+    """A hidden name beside ``path`` that is short enough for a file system."""
+    name = f".{path.name}.partial"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f".{blake2b(os.fsencode(path.name), digest_size=16).hexdigest()}.partial"
+    return path.with_name(name)
 
 
 @contextmanager
@@ -50,8 +65,21 @@ def write_errors(path: Path) -> Iterator[None]:
         raise WriteError(f"can't write {path}: {(error.strerror or str(error)).lower()}{cure}") from error
 
 
+def is_stream(path: Path) -> bool:
+    """Whether it is a pipe or a character device, as /dev/stdout and /dev/null are: nothing in it can be lost."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file in one piece. Raises WriteError."""
+    """Write a file in one piece; into a pipe or a character device, straight. Raises WriteError."""
+    if is_stream(path):
+        with write_errors(path):
+            path.write_bytes(content)
+        return
     with written_aside(path) as partial:
         partial.write_bytes(content)
 

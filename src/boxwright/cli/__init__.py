@@ -2,32 +2,82 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
 import warnings
-from typing import TextIO
+from contextlib import suppress
+from typing import NoReturn, TextIO
 
+from boxwright._util.printing import printable
 from boxwright.errors import BoxwrightError, BoxwrightWarning
 
-_NOT_WRITABLE = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)  # places that a user named
-_show_others = warnings.showwarning
+_OF_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
+_format_others = warnings.formatwarning
 
 
 def main() -> None:
     """Entry point. The user's errors are on stderr, with exit code 2; Ctrl-C is exit code 130."""
+    _make_streams_safe()
     from boxwright.cli.app import app
 
     warnings.showwarning = _show_warning
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
     except BoxwrightError as error:
-        print(f"boxwright: {error}", file=sys.stderr)
-        sys.exit(2)
-    except _NOT_WRITABLE as error:
-        print(f"boxwright: {error.strerror}: {error.filename}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        _fail_of_system(error)
     except KeyboardInterrupt:
         print("boxwright: interrupted", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if (message := _usage(error)) is None:
+            raise
+        _fail(message)
+    sys.exit(code)
+
+
+def _make_streams_safe() -> None:
+    """Print what the encoding doesn't have as escapes, and nowhere where a stream was closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _fail(message: str) -> NoReturn:
+    if message:
+        print(f"boxwright: {printable(message)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _fail_of_system(error: OSError) -> NoReturn:
+    """One line with the path; nothing where the reader of our output has gone, as head does."""
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    if error.filename is None and error.errno in _OF_OUTPUT:
+        with suppress(OSError, ValueError):  # else Python tries again at its end, and complains
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            sys.exit(1)
+        _fail(f"can't write the output: {reason}")
+    _fail(reason if error.filename is None else f"{error.filename}: {reason}")
+
+
+def _usage(error: Exception) -> str | None:
+    """What click says of arguments that it can't take; empty where it has printed the help; None for other errors."""
+    import typer
+
+    usage = typer.BadParameter.__mro__[1]  # click's class, or that of the copy which typer brings
+    if not isinstance(error, usage):
+        return None
+    message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    return f"{message} (see {context.command_path} --help)" if message and context is not None else message
 
 
 def _show_warning(
@@ -40,6 +90,7 @@ def _show_warning(
 ) -> None:
     """Ours are for the user, who needs no line of code."""
     if issubclass(category, BoxwrightWarning):
-        print(f"boxwright: warning: {message}", file=file or sys.stderr)
+        lines = [f"boxwright: warning: {message}"]
     else:
-        _show_others(message, category, filename, lineno, file, line)
+        lines = _format_others(message, category, filename, lineno, line).splitlines()
+    print(*map(printable, lines), sep="\n", file=file or sys.stderr)

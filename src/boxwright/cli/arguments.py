@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,54 @@ import typer
 
 from boxwright.errors import RecipeError
 
+
+def number(low: float, high: float = math.inf, *, above: bool = False) -> Callable[[float | None], float | None]:
+    """A check for a flag's number: finite, from ``low`` (or ``above`` it) to ``high``.
+
+    Typer's own ``min`` and ``max`` let nan pass, and say it differently from version to version.
+    """
+    expected = f"a number {'above' if above else 'of at least'} {low}" if math.isinf(high) else f"{low} to {high}"
+
+    def check(value: float | None) -> float | None:
+        if value is None or (math.isfinite(value) and low <= value <= high and not (above and value == low)):
+            return value
+        raise typer.BadParameter(f"Expected {expected} but got {value}")
+
+    return check
+
+
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set in VOC, COCO or YOLO layout.")]
 Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key.")]
+Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="These classes alone, in this order.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Also write the result as JSON.")
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Also replace files that boxwright didn't write; never those that the command reads, nor the data set's.",
+    ),
+]
+NmsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--nms",
+        metavar="KIND",
+        help="Instead of the recipe's: iou, diou, soft_linear, soft_gaussian, cluster_iou or cluster_soft.",
+    ),
+]
+AgnosticOption = Annotated[
+    bool | None,
+    typer.Option("--nms-agnostic/--nms-per-class", help="Whether classes suppress one another; default the recipe's."),
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(callback=number(0, above=True), help="Minutes of training steps, instead of epochs."),
+]
+Steps = Annotated[int | None, typer.Option(callback=number(1, 10**9), help="Optimiser steps, instead of epochs.")]
+MAX_SEED = 2**32 - 1
+MAX_WORKERS = 1024
 
 
 def check_settings(settings: Mapping[str, Any], flags: Iterable[str]) -> None:
@@ -19,3 +66,17 @@ def check_settings(settings: Mapping[str, Any], flags: Iterable[str]) -> None:
     reserved = sorted(set(flags) & settings.keys())
     if reserved:
         raise RecipeError(f"{reserved[0]} is no recipe key: use --{reserved[0].replace('_', '-')}")
+
+
+def data_options(settings: list[str], classes: str | None) -> dict[str, Any]:
+    """The recipe keys that reading a data set knows."""
+    from boxwright.recipes import get_recipe, parse_settings
+
+    options = parse_settings(settings)
+    foreign = sorted(options.keys() - {"classes", "voc_one_based"})
+    if foreign:
+        raise RecipeError(f"{foreign[0]!r} has no meaning here: --set takes classes and voc_one_based")
+    if classes is not None:
+        options["classes"] = classes
+    recipe = get_recipe("lite320", **options)
+    return {"classes": recipe.classes or None, "voc_one_based": recipe.voc_one_based}

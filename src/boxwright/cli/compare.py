@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from boxwright._util.printing import say
-from boxwright.cli.arguments import Data, check_settings
+from boxwright._util.printing import printable, say, say_table
+from boxwright.cli.arguments import MAX_WORKERS, Data, Steps, check_settings, number
+from boxwright.text import plural
 
 if TYPE_CHECKING:
     from boxwright.compare import Comparison
@@ -41,13 +40,15 @@ def compare(
     settings: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key, in all arms.")
     ] = [],  # noqa: B006
-    seeds: Annotated[int, typer.Option(help="Runs of each arm.")] = 3,
+    seeds: Annotated[int, typer.Option(callback=number(1, 1000), help="Runs of each arm.")] = 3,
     minutes: Annotated[
-        float | None, typer.Option(help="Minutes of the baseline's training steps; all arms make as many steps.")
+        float | None,
+        typer.Option(
+            callback=number(0, above=True),
+            help="Minutes of the baseline's training steps; all arms make as many steps.",
+        ),
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Steps of each run, instead of minutes.", show_default="the recipe's epochs")
-    ] = None,
+    steps: Steps = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", file_okay=False, help="The folder of the comparison; the same one goes on."),
@@ -63,9 +64,12 @@ def compare(
     val_split: Annotated[str, typer.Option(help="Split that the arms are compared on.")] = "val",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(help="Processor threads of each run.", show_default="all cores")
+        int | None,
+        typer.Option(callback=number(1, 4096), help="Processor threads of each run.", show_default="all cores"),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes of each run that augment.")] = 0,
+    workers: Annotated[
+        int, typer.Option(callback=number(0, MAX_WORKERS), help="Processes of each run that augment.")
+    ] = 0,
 ) -> None:
     """Which matching, mining and loss is best on your data: train every arm with several seeds, tell which is better.
 
@@ -108,18 +112,14 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
     """
     for title, header, rows in _tables(comparison):
         if console.is_terminal:
-            table = Table(*header, title=title, title_justify="left")
-            for column in table.columns[1:]:
-                column.justify = "right"
-            for row in rows:
-                table.add_row(*map(escape, row))
-            console.print(table)
+            say_table(console, header, rows, title=title)
         else:
-            widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-            for row in (header, *rows):
+            lines = [list(map(printable, row)) for row in (header, *rows)]
+            widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+            for row in lines:
                 cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
                 say(console, "  ".join(cells))
-            console.print()
+            say(console, "")
     for line in _words(comparison):
         say(console, line)
 
@@ -168,7 +168,7 @@ def _words(comparison: Comparison) -> Iterator[str]:
     yield _recommendation(facts["recommended"], comparison)
     if "test" in facts:
         mean = facts["test"]["mean"]
-        of = f"test split, {facts['test']['arm']}, mean over {len(facts['test']['runs'])} runs"
+        of = f"test split, {facts['test']['arm']}, mean over {plural(len(facts['test']['runs']), 'run')}"
         yield f"{of}: AP {mean['AP']:.3f}, AP50 {mean['AP50']:.3f}"
     yield f"the report is in {facts['folder']}/compare.html"
 

@@ -1,17 +1,119 @@
-"""The tables that `boxwright eval` prints."""
+"""``boxwright eval``: metrics of a run or of a results file, and the tables that it prints."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+
+from boxwright._util.ownership import GENERATOR, claim
+from boxwright._util.printing import printable, say, say_table
+from boxwright._util.writing import write_json
+from boxwright.cli.arguments import (
+    AgnosticOption,
+    Classes,
+    Data,
+    JsonFile,
+    NmsOption,
+    Overwrite,
+    Settings,
+    data_options,
+)
+from boxwright.cli.progress import bar
+from boxwright.errors import RecipeError
+from boxwright.text import plural
 
 if TYPE_CHECKING:
+    from boxwright.data import DetectionDataset
     from boxwright.evaluate import MetricsTable
 
 _COLUMNS = ("AP", "AP50", "AP75", "AR100", "voc07", "voc_area")
+
+
+def evaluate(
+    source: Annotated[Path, typer.Argument(metavar="RUN|DETECTIONS.json", help="A run, or a COCO results file.")],
+    data: Data,
+    split: Annotated[str, typer.Option(help="Split to evaluate on.")] = "test",
+    classes: Classes = None,
+    settings: Settings = [],  # noqa: B006
+    nms: NmsOption = None,
+    nms_agnostic: AgnosticOption = None,
+    json: JsonFile = None,
+    save_detections: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the detections as COCO results JSON.")
+    ] = None,
+    save_targets: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="Write the ground truth as COCO JSON, with the same ids."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """COCO and VOC metrics of a run, or of anybody's COCO results file."""
+    console = Console()
+    options = data_options(settings, classes)
+    is_file = source.suffix == ".json" and not source.is_dir()
+    if is_file and (nms is not None or nms_agnostic is not None):
+        raise RecipeError("--nms is for runs: the detections of a file are evaluated as they are")
+    _claim([path for path in (json, save_detections, save_targets) if path], source, data, is_file, overwrite)
+    if is_file:
+        table, dataset, kept = _evaluate_file(source, data, split, options)
+    else:
+        options |= {"nms": nms, "nms_agnostic": nms_agnostic, "overwrite": overwrite}
+        table, dataset, kept = _evaluate_run(source, data, split, options, console)
+    if left_out := dataset.left_out.summary():
+        say(console, left_out, "yellow")
+    counts = f"{plural(len(dataset), 'image')}, {plural(len(dataset.boxes), 'box')}"
+    say(console, f"split {dataset.split} of {data}: {counts}", "bold")
+    render_metrics(table, console)
+    if json is not None:
+        write_json(json, {"generator": GENERATOR, **table.to_json()})
+    _save(kept, dataset, save_detections, save_targets, overwrite)
+
+
+def _claim(outputs: list[Path], source: Path, data: Path, is_file: bool, overwrite: bool) -> None:
+    """Before anything is computed."""
+    from boxwright.data.references import referred_files
+    from boxwright.runs import Run
+
+    read: Iterable[Path] = [source] if is_file else Run.of(source).files
+    claim(*outputs, overwrite=overwrite, inputs=chain(read, referred_files(data)))
+
+
+def _save(kept: Any, dataset: DetectionDataset, detections: Path | None, targets: Path | None, overwrite: bool) -> None:
+    from boxwright.evaluate import save_results, save_targets
+
+    if detections is not None:
+        save_results(detections, kept, dataset, overwrite=overwrite)
+    if targets is not None:
+        save_targets(targets, dataset, overwrite=overwrite)
+
+
+def _evaluate_file(source: Path, data: Path, split: str, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Metrics, data set and detections of a results file; torch is never imported."""
+    from boxwright.data import read_dataset
+    from boxwright.evaluate import detection_metrics, read_results
+
+    dataset = read_dataset(data, split, **options)
+    detections = read_results(source, dataset)
+    return detection_metrics(detections, dataset, dataset.classes), dataset, detections
+
+
+def _evaluate_run(
+    source: Path, data: Path, split: str, options: dict[str, Any], console: Console
+) -> tuple[Any, Any, Any]:
+    """Metrics, data set and detections of a run, which gets its report."""
+    from boxwright.assess import evaluate_run
+
+    with bar("evaluating", console) as advance:
+        assessment = evaluate_run(source, data, split, advance=advance, **options)
+    for name, fault in assessment.faults.items():
+        say(console, f"left out {name}: {fault}", "yellow")
+    say(console, f"the report is in {assessment.report}")
+    return assessment.metrics, assessment.dataset, assessment.detections
 
 
 def render_metrics(table: MetricsTable, console: Console) -> None:
@@ -23,38 +125,34 @@ def render_metrics(table: MetricsTable, console: Console) -> None:
         _render_tables(table, console)
     else:
         for line in _plain_lines(table):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(console, line)
+    for warning in table.warnings:
+        say(console, f"Warning: {warning}", "yellow")
 
 
 def _render_tables(table: MetricsTable, console: Console) -> None:
-    total = Table("metric", "value", "protocol", title="All classes", title_justify="left")
-    total.columns[1].justify = "right"
-    for name, value in table.numbers.items():
-        total.add_row(name, _number(value), table.protocols[name], end_section=name in ("APl", "ARl"))
-    classes = Table("class", "targets", *_COLUMNS, "best F1", "at score", title="By class", title_justify="left")
-    for column in classes.columns[1:]:
-        column.justify = "right"
-    for name, *cells in _class_rows(table):
-        classes.add_row(escape(name), *cells)
-    errors = Table("error", "AP50 lost", "count", title="Errors", title_justify="left")
-    for column in errors.columns[1:]:
-        column.justify = "right"
-    for name, *cells in _error_rows(table):
-        errors.add_row(name, *cells, end_section=name == "missed")
-    console.print(total, classes, *([errors] if table.errors else []))
-    for warning in table.warnings:
-        console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False)
+    rows = [(name, _number(value), table.protocols[name]) for name, value in table.numbers.items()]
+    ruled = [place for place, row in enumerate(rows) if row[0] in ("APl", "ARl")]
+    header: tuple[str, ...] = ("metric", "value", "protocol")
+    say_table(console, header, rows, title="All classes", left=(0, 2), ruled=ruled)
+    header = ("class", "targets", *_COLUMNS, "best F1", "at score")
+    say_table(console, header, _class_rows(table), title="By class")
+    if table.errors:
+        errors = _error_rows(table)
+        ruled = [place for place, row in enumerate(errors) if row[0] == "missed"]
+        say_table(console, ("error", "AP50 lost", "count"), errors, title="Errors", ruled=ruled)
 
 
 def _plain_lines(table: MetricsTable) -> list[str]:
     lines = [f"{name:<8} {_number(value):>6}  {table.protocols[name]}" for name, value in table.numbers.items()]
     rows = [("class", "targets", *_COLUMNS, "best F1", "at score"), *_class_rows(table)]
+    rows = [(printable(name), *cells) for name, *cells in rows]
     width = max(len(row[0]) for row in rows)
     lines += ["", *(f"{row[0]:<{width}}" + "".join(f" {cell:>8}" for cell in row[1:]) for row in rows)]
     if table.errors:
         rows = [("error", "AP50 lost", "count"), *_error_rows(table)]
         lines += ["", *(f"{name:<14} {lost:>9} {count:>8}" for name, lost, count in rows)]
-    return lines + [f"Warning: {warning}" for warning in table.warnings]
+    return lines
 
 
 def _class_rows(table: MetricsTable) -> list[tuple[str, ...]]:

@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import Data
+from boxwright.cli.arguments import Data, Overwrite, number
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
+from boxwright.text import plural
 
 if TYPE_CHECKING:
     from boxwright.hardest.review import Review
@@ -24,9 +25,14 @@ def hardest(
     run: Annotated[Path | None, typer.Option(metavar="RUN", help="Whose detections speak against the labels.")] = None,
     split: Annotated[str, typer.Option(help="Split whose labels are ranked.")] = "train",
     folds: Annotated[
-        int, typer.Option(metavar="K", help="Train K detectors, each on all but its part; 0: ask the run itself.")
+        int,
+        typer.Option(
+            metavar="K",
+            callback=number(0, 100),
+            help="Train K detectors, each on all but its part; 0: ask the run itself.",
+        ),
     ] = 0,
-    top: Annotated[int, typer.Option(min=1, help="Suspects on the page and in the list.")] = 200,
+    top: Annotated[int, typer.Option(callback=number(1, 100_000), help="Suspects on the page and in the list.")] = 200,
     apply: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Carry out what is accepted in a correction list.")
     ] = None,
@@ -39,6 +45,7 @@ def hardest(
             "with --apply the new COCO file, default FILE-applied.json.",
         ),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Labels that are probably wrong, most probable first: a page to review them on, and a correction list.
 
@@ -49,8 +56,9 @@ def hardest(
         from boxwright.hardest.corrections import correct
 
         target = out or apply.with_name(f"{apply.stem}-applied.json")
-        done = correct(data, apply, target)
-        say(console, f"{done.changed} boxes changed, {done.added} added, {done.removed} removed: {target}")
+        done = correct(data, apply, target, overwrite=overwrite)
+        changed = plural(done.changed, "box")
+        say(console, f"{changed} changed, {done.added} added, {done.removed} removed: {target}")
         return
     if run is None:
         raise RecipeError("Expected --run RUN, whose detections speak against the labels, or --apply FILE")
@@ -58,7 +66,9 @@ def hardest(
     from boxwright.hardest.review import review_labels
 
     with bar("detecting", console) as advance:
-        review = review_labels(data, run, split, folds=folds, shown=top, out=out, console=console, advance=advance)
+        review = review_labels(
+            data, run, split, folds=folds, shown=top, out=out, overwrite=overwrite, console=console, advance=advance
+        )
     _render(review, console)
 
 
@@ -73,6 +83,6 @@ def _render(review: Review, console: Console) -> None:
         where = item.image if item.box is None else f"{item.file} box {item.box}"
         say(console, f"{item.score:.2f}  {item.kind:<11}  {where}: {item.reason}")
     counts = ", ".join(f"{count} {kind}" for kind, count in zip(KINDS, review.likely.tolist(), strict=True))
-    say(console, f"more probably wrong than right, of {len(review.dataset.boxes)} labels: {counts}")
+    say(console, f"more probably wrong than right, of {plural(len(review.dataset.boxes), 'label')}: {counts}")
     say(console, f"the page: {review.page}")
     say(console, f"the correction list: {review.corrections}")

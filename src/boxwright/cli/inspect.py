@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from boxwright._util.printing import say
-from boxwright.cli.arguments import Data, Settings
+from boxwright._util.ownership import claim
+from boxwright._util.printing import printable, say
+from boxwright.cli.arguments import Data, Overwrite, Settings, number
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 
@@ -27,11 +29,12 @@ def inspect(
         Path | None, typer.Option(metavar="RUN", help="With the losses of this run's model, and its recipe.")
     ] = None,
     split: Annotated[str, typer.Option(help="Split to look at.")] = "train",
-    images: Annotated[int, typer.Option(min=0, help="Images to show anchor by anchor.")] = 24,
+    images: Annotated[int, typer.Option(callback=number(0, 1000), help="Images to show anchor by anchor.")] = 24,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", dir_okay=False, help="The page; default inspect.html, in the run if any."),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """See the supervision: which objects have anchors, what would fit them better, and what is mined."""
     from boxwright.recipes import get_recipe, parse_settings
@@ -41,8 +44,14 @@ def inspect(
     chosen = get_recipe(recipe or "lite320", **parse_settings(settings))  # before torch is imported
 
     from boxwright.data import read_dataset
-    from boxwright.inspect import inspect_supervision, write_page
+    from boxwright.data.references import referred_files
     from boxwright.runs import Run
+
+    page = out or (Run.of(run).folder if run else Path()) / "inspect.html"
+    read = [*(Run.of(run).files if run else ()), *([Path(recipe)] if recipe else ())]
+    claim(page, overwrite=overwrite, inputs=chain(read, referred_files(data)))
+
+    from boxwright.inspect import inspect_supervision, write_page
 
     if run is not None:
         chosen = Run.of(run).recipe
@@ -50,7 +59,7 @@ def inspect(
     console = Console()
     with bar("inspecting", console) as advance:
         found = inspect_supervision(dataset, chosen, run, examples=images, advance=advance)
-    page = write_page(out or (Run.of(run).folder if run else Path()) / "inspect.html", found)
+    write_page(page, found, overwrite=overwrite)
     _render(found, console)
     say(console, f"the page is {page}")
 
@@ -60,7 +69,7 @@ def _render(found: Inspection, console: Console) -> None:
 
     lines = [found.headline, "", f"{'':<16}{'objects':>9}{'best IoU':>10}{'anchors':>9}{'forced':>8}{'none':>8}"]
     for group in [*by_coco_size(found.supervision), *by_class(found.supervision, found.dataset.classes)]:
-        cells = f"{group.name[:15]:<16}{group.objects:>9}"
+        cells = f"{printable(group.name)[:15]:<16}{group.objects:>9}"
         if group.objects:
             cells += f"{group.best_iou:>10.2f}{group.positives:>9.1f}{group.forced:>8.1%}{group.unmatched:>8.1%}"
         lines.append(cells)

@@ -7,7 +7,9 @@ from dataclasses import fields
 import yaml
 from rich.console import Console
 
+from boxwright._util.printing import say
 from boxwright.recipes import FOREIGN_KEYS, RECIPES, Recipe
+from boxwright.text import plural
 
 
 def render_recipe(recipe: Recipe, name: str, changed: set[str], console: Console) -> None:
@@ -20,12 +22,7 @@ def render_recipe(recipe: Recipe, name: str, changed: set[str], console: Console
         value = recipe.to_dict()[item.name]
         text = yaml.safe_dump(value, default_flow_style=True).replace("\n...", "").strip()
         origin = "--set" if item.name in changed else name if value != base[item.name] else recipe.detector
-        console.print(
-            f"{item.name}: {text:<{max(34 - len(item.name), 1)}}  # [{origin}] {notes[item.name]}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        say(console, f"{item.name}: {text:<{max(34 - len(item.name), 1)}}  # [{origin}] {notes[item.name]}")
 
 
 def render_size(recipe: Recipe, console: Console) -> None:
@@ -33,11 +30,9 @@ def render_size(recipe: Recipe, console: Console) -> None:
     from boxwright.models.size import network_size
 
     size = network_size(recipe)
-    console.print(
+    say(
+        console,
         f"# network: {size.parameters / 1e6:.1f} M parameters, {size.learning / 1e6:.1f} M of them trained; "
         f"{size.multiply_adds / 1e9:.2f} G multiply-adds for an image of {recipe.image_size} x {recipe.image_size}; "
-        f"{size.anchors} anchors; with {size.classes} classes",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        f"{plural(size.anchors, 'anchor')}; with {plural(size.classes, 'class')}",
     )

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from boxwright._util.printing import say
+from boxwright._util.printing import say, say_table
+from boxwright.cli.arguments import Overwrite, number
 from boxwright.cli.progress import bar
 
 
@@ -22,28 +22,31 @@ def simulate(
             show_default="iou,giou,diou,ciou,eiou",
         ),
     ] = None,
-    centres: Annotated[int, typer.Option(min=1, help="Places where anchors start; fewer are quicker.")] = 5000,
+    centres: Annotated[
+        int, typer.Option(callback=number(1, 10**6), help="Places where anchors start; fewer are quicker.")
+    ] = 5000,
     out: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Where to write everything.")] = Path(
         "boxwright-simulation"
     ),
+    overwrite: Overwrite = False,
 ) -> None:
     """How boxes go down each loss: the experiment of the DIoU paper, as curves, maps, an animation and a page."""
     from boxwright.choices import split_choices
     from boxwright.simulate import LOSSES
     from boxwright.simulate import simulate as run_simulation
-    from boxwright.simulate.page import write_simulation
+    from boxwright.simulate.page import claim_folder, write_simulation
 
+    claim_folder(out, overwrite=overwrite)
     console = Console()
     chosen = LOSSES if losses is None else split_choices(losses)
     with bar("simulating", console) as advance:
         simulation = run_simulation(chosen, centres=centres, advance=advance)
-    page = write_simulation(out, simulation)
-    shown = Table("loss", title="mean |dx| + |dy| + |dw| + |dh|")
-    for title in ("step 40", "end", "IoU", "IoU .9 or better", "seconds"):
-        shown.add_column(title, justify="right")
+    page = write_simulation(out, simulation, overwrite=overwrite)
+    rows = []
     for name, found in simulation.losses.items():
         mean = found.error / simulation.cases
         cells = (f"{mean[40]:.3f}", f"{mean[-1]:.4f}", f"{found.iou[-1]:.3f}", f"{found.good:.1%}")
-        shown.add_row(name, *cells, f"{found.seconds:.0f}")
-    console.print(shown)
+        rows.append((name, *cells, f"{found.seconds:.0f}"))
+    header = ("loss", "step 40", "end", "IoU", "IoU .9 or better", "seconds")
+    say_table(console, header, rows, title="mean |dx| + |dy| + |dw| + |dh|")
     say(console, f"the page is {page}")

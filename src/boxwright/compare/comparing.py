@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from boxwright._util.printing import say
 from boxwright.compare.arms import combine, list_arms, read_arms
 from boxwright.compare.files import write_results
 from boxwright.compare.options import CompareOptions
 from boxwright.compare.results import METRICS, Arm, Comparison, RunResult
 from boxwright.errors import RecipeError
 from boxwright.recipes import Recipe, get_recipe
+from boxwright.text import plural
 
 if TYPE_CHECKING:
     from boxwright.compare.jobs import Job
@@ -64,7 +66,7 @@ def compare(
         plan = make_plan(setting)
     jobs = jobs_of(setting, plan)
     for line in outlook(setting, plan, jobs):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        say(console, line)
     results = _run(setting, jobs, console)
     comparison = conclude(setting, plan, jobs, results)
     recommended = comparison.facts["recommended"]
@@ -100,7 +102,7 @@ def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunRes
                 view.finished(result)
         except KeyboardInterrupt:
             done = sum(job.finished for job in jobs)
-            view.say(f"stopped with {done} of {len(jobs)} runs finished: the same command goes on")
+            view.say(f"stopped with {done} of {plural(len(jobs), 'run')} finished: the same command goes on")
             raise
     found = (read_result(job.result_file) for job in jobs)
     return [result for result in found if result is not None]
@@ -146,10 +148,10 @@ def conclude(setting: Setting, plan: Plan, jobs: Sequence[Job], results: Sequenc
 
 
 def _budget(setting: Setting, plan: Plan) -> str:
-    minutes = setting.options.minutes
+    steps, minutes = plural(plan.steps, "step"), setting.options.minutes
     if minutes is None:
-        return f"{plan.steps} steps"
-    return f"{plan.steps} steps, which the baseline makes in {minutes:g} min ({plan.seconds_per_step:.3g} s a step)"
+        return steps
+    return f"{steps}, which the baseline makes in {minutes:g} min ({plan.seconds_per_step:.3g} s a step)"
 
 
 def _differences(setting: Setting, jobs: Sequence[Job]) -> dict[str, Difference]:

@@ -8,6 +8,7 @@ from boxwright.compare.jobs import Job
 from boxwright.compare.plan import Plan
 from boxwright.compare.setting import Setting
 from boxwright.compare.statistics import detectable_difference
+from boxwright.text import plural
 
 FROZEN_NOTE = (
     "The frozen tier is an approximation: the backbone keeps its pretrained weights. Confirm what it finds in the full "
@@ -17,16 +18,17 @@ FROZEN_NOTE = (
 
 def outlook(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> list[str]:
     """The lines, for the terminal."""
-    weights = "".join(f"\n  {arm}: {weight:g}" for arm, weight in plan.box_weights.items())
+    weights = [f"  {arm}: {weight:g}" for arm, weight in plan.box_weights.items()]
     lines = [f"{arm} is left out: {why}" for arm, why in setting.left_out.items()]
     lines += [f"the baseline is {setting.arms[0].name}"] if setting.left_out else []
-    lines += [_extent(setting, plan, jobs), _power(setting), plan.weights_by + weights]
+    lines += [_extent(setting, plan, jobs), _power(setting), plan.weights_by, *weights]
     return [*lines, FROZEN_NOTE] if setting.options.tier == "frozen" else lines
 
 
 def _extent(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> str:
     left = sum(not job.finished for job in jobs)
-    text = f"{len(setting.arms)} arms x {setting.options.seeds} seeds = {len(jobs)} runs of {plan.steps} steps"
+    arms, seeds = plural(len(setting.arms), "arm"), plural(setting.options.seeds, "seed")
+    text = f"{arms} x {seeds} = {plural(len(jobs), 'run')} of {plural(plan.steps, 'step')}"
     if left < len(jobs):
         text += f", {len(jobs) - left} of them finished already"
     seconds, before = plan.steps * plan.seconds_per_step, 0.0
@@ -45,8 +47,8 @@ def _power(setting: Setting) -> str:
         return "one seed: no difference can be told from the noise between seeds; two or more tell it"
     least = detectable_difference(seeds, images, len(setting.arms) - 1)
     return (
-        f"{seeds} seeds and {images} validation images detect a difference in AP of about {least:.3f}, if they vary as "
-        "on the blood cells (docs/compare.md)"
+        f"{seeds} seeds and {plural(images, 'validation image')} detect a difference in AP of about {least:.3f}, "
+        "if they vary as on the blood cells (docs/compare.md)"
     )
 
 

@@ -13,6 +13,7 @@ from boxwright.compare.answer import answer, what_moved
 from boxwright.compare.forest import ForestRow, forest, signed
 from boxwright.compare.results import METRICS, Comparison, RunResult
 from boxwright.report.markup import Markup, details, section, table, text, write_document
+from boxwright.text import plural
 
 _SHOWN_ELSEWHERE = ("recommended", "left out", "command", "environment", "tier note", "test")
 _EQUAL = (
@@ -29,7 +30,7 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
     warnings = [facts["tier note"]] if facts.get("tier note") else []
     if failed := [run for run in comparison.runs if run.failed]:
         arms = ", ".join(dict.fromkeys(run.arm for run in failed))
-        warnings.append(f"{len(failed)} of {len(comparison.runs)} runs failed: {arms}.")
+        warnings.append(f"{len(failed)} of {plural(len(comparison.runs), 'run')} failed: {arms}.")
     warnings += [f"{arm} was left out: {why}." for arm, why in facts.get("left out", {}).items()]
     header = f'<p class="answer">{answer(comparison)}</p>' + "".join(
         f'<p class="warning">{text(warning)}</p>' for warning in warnings
@@ -197,7 +198,7 @@ def _runs(comparison: Comparison) -> Markup:
         for run in runs
     ]
     head = ("arm", "seed", *METRICS, "minutes")
-    return details(f"{len(runs)} runs", table(head, rows, "t" + "n" * (len(head) - 1)))
+    return details(plural(len(runs), "run"), table(head, rows, "t" + "n" * (len(head) - 1)))
 
 
 def _command(command: str | None) -> str:

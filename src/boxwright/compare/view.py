@@ -8,8 +8,10 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from boxwright._util.printing import printable, say
 from boxwright.compare.jobs import Job
 from boxwright.compare.results import RunResult
+from boxwright.text import plural
 
 
 class View:
@@ -19,7 +21,12 @@ class View:
         self.console = console
         self._jobs = {(job.arm, job.seed): job for job in jobs}
         self._done = {key for key, job in self._jobs.items() if job.finished}
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+        )
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._progress.add_task("", total=sum(job.steps for job in jobs))
         self.watch([])
@@ -33,7 +40,7 @@ class View:
 
     def say(self, text: str) -> None:
         """A line above the bar."""
-        self._progress.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        say(self._progress.console, text)
 
     def features(self, done: int, total: int) -> None:
         """So many of the frozen tier's views are computed."""
@@ -43,11 +50,13 @@ class View:
         """Show how far the running jobs have come."""
         steps = {(job.arm, job.seed): job.steps_done for job in running}
         finished = sum(job.steps for key, job in self._jobs.items() if key in self._done)
-        now = ", ".join(f"{job.arm} seed {job.seed}: step {job.steps_done} of {job.steps}" for job in running)
+        now = ", ".join(
+            f"{printable(job.arm)} seed {job.seed}: step {job.steps_done} of {job.steps}" for job in running
+        )
         self._progress.update(
             self._task,
             completed=finished + sum(count for key, count in steps.items() if key not in self._done),
-            description=f"{len(self._done)} of {len(self._jobs)} runs" + (f"; {now}" if now else ""),
+            description=f"{len(self._done)} of {plural(len(self._jobs), 'run')}" + (f"; {now}" if now else ""),
         )
 
     def finished(self, result: RunResult) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from boxwright.data.annotations import CROWD, DIFFICULT, NORMAL, Fault
 from boxwright.data.files import Strings
+from boxwright.text import plural
 
 __all__ = ["CROWD", "DIFFICULT", "NORMAL", "DetectionDataset", "LeftOut", "Target"]
 
@@ -45,14 +46,14 @@ class LeftOut:
         files = Counter(fault.kind for fault in self.faults if fault.box is None)
         boxes = Counter(fault.kind for fault in self.faults if fault.box is not None)
         parts = [
-            f"{_count(sum(kinds.values()), what)} left out ({', '.join(f'{n} {kind}' for kind, n in kinds.items())})"
+            f"{plural(sum(kinds.values()), what)} left out ({', '.join(f'{n} {kind}' for kind, n in kinds.items())})"
             for kinds, what in ((files, "file"), (boxes, "box"))
             if kinds
         ]
         if self.clipped:
-            parts.append(f"{_count(self.clipped, 'box')} clipped to the image by more than 1 px")
+            parts.append(f"{plural(self.clipped, 'box')} clipped to the image by more than 1 px")
         if self.negatives:
-            parts.append(f"{_count(self.negatives, 'image')} without objects dropped")
+            parts.append(f"{plural(self.negatives, 'image')} without objects dropped")
         return "; ".join(parts)
 
 
@@ -167,7 +168,3 @@ class DetectionDataset:
             "ignore": difficult,
             "difficult": difficult,
         }
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what if number == 1 else what + ('es' if what == 'box' else 's')}"

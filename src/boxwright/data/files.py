@@ -37,6 +37,8 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        self.opened: set[str] = set()
+        """Files that were read."""
         self._listings: dict[str, dict[str, bool] | None] = {}
 
     def tidy(self, path: str) -> str | None:
@@ -99,6 +101,7 @@ class Tree:
         """
         if self.state(path) != "there":
             raise DataError(f"{path}: {self.state(path)}")
+        self.opened.add(path)
         try:
             return (self.root / path).read_bytes().removeprefix(b"\xef\xbb\xbf")
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -10,6 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from boxwright._util.ownership import GENERATOR, claim
+from boxwright._util.writing import write_bytes
 from boxwright.errors import DataError
 from boxwright.evaluate.columns import DetectionColumns, Ints, keep_best, to_detections
 
@@ -20,6 +23,8 @@ _IDS = (
 
 
 class _Entry(msgspec.Struct, gc=False, kw_only=True):
+    generator: str | msgspec.UnsetType = msgspec.UNSET
+    """Of the first entry of a file: what wrote it."""
     image_id: int | str | None = None
     category_id: int | str | None = None
     bbox: tuple[float, float, float, float]
@@ -43,10 +48,10 @@ def read_results(path: Path | str, dataset: Any) -> DetectionColumns:
     """
     path = Path(path)
     try:
-        entries = msgspec.json.decode(path.read_bytes(), type=list[_Entry])
+        entries = _decode(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror})") from error
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: not a COCO results file, a list of image_id, category_id, bbox, score ({error})"
         ) from error
@@ -61,7 +66,7 @@ def read_results(path: Path | str, dataset: Any) -> DetectionColumns:
     )
 
 
-def save_results(path: Path | str, detections: Any, dataset: Any) -> DetectionColumns:
+def save_results(path: Path | str, detections: Any, dataset: Any, *, overwrite: bool = False) -> DetectionColumns:
     """Write detections as a COCO results file and give back the ones that were written.
 
     Kept are scores from 0.001 and the best 100 of each image, see `columns.keep_best`. Numbers are written so that
@@ -70,7 +75,12 @@ def save_results(path: Path | str, detections: Any, dataset: Any) -> DetectionCo
     Args:
         detections: see `columns.to_detections`, in the order of the data set.
         dataset: as in `read_results`.
+
+    Raises:
+        WriteError: where the file can't be written, or is one that boxwright didn't write, unless it is to
+            ``overwrite`` it.
     """
+    claim(Path(path), overwrite=overwrite)
     kept = keep_best(to_detections(detections))
     image_ids, category_ids = _plain(dataset.image_ids), _plain(dataset.category_ids)
     names = [dataset.name(place) for place in range(len(image_ids))]
@@ -86,13 +96,37 @@ def save_results(path: Path | str, detections: Any, dataset: Any) -> DetectionCo
         )
         for image, label, box, score in zip(*columns, strict=True)
     ]
-    Path(path).write_bytes(msgspec.json.encode(entries))
+    if entries:
+        entries[0].generator = GENERATOR
+    write_bytes(Path(path), _encode(entries))
     return kept
 
 
-def save_targets(path: Path | str, dataset: Any) -> None:
-    """Write the data set's targets as COCO ground truth, with the same ids as the results file has."""
-    Path(path).write_bytes(msgspec.json.encode(dataset.coco_json()))
+def save_targets(path: Path | str, dataset: Any, *, overwrite: bool = False) -> None:
+    """Write the data set's targets as COCO ground truth, with the same ids as the results file has.
+
+    Raises WriteError as ``save_results``.
+    """
+    claim(Path(path), overwrite=overwrite)
+    write_bytes(Path(path), _encode({"generator": GENERATOR, **dataset.coco_json()}))
+
+
+def _encode(content: Any) -> bytes:
+    """JSON; file names that are no UTF-8 as escapes of lone surrogates, as which they are read back."""
+    try:
+        return msgspec.json.encode(content)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(content), ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def _decode(content: bytes) -> list[_Entry]:
+    """Raises ValueError for all that is no results file."""
+    try:
+        return msgspec.json.decode(content, type=list[_Entry])
+    except msgspec.DecodeError:
+        if b"\\ud" not in content.lower():
+            raise
+        return msgspec.convert(json.loads(content), type=list[_Entry])  # lone surrogates, which msgspec doesn't take
 
 
 class _Resolver:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from boxwright._util.ownership import GENERATOR, claim
+from boxwright._util.writing import write_json
 from boxwright.data import DetectionDataset, read_dataset
-from boxwright.errors import DataError
+from boxwright.data.references import referred_files
+from boxwright.errors import DataError, WriteError
 from boxwright.evaluate import save_targets
 from boxwright.evaluate.columns import Bools, Ints
 from boxwright.hardest.ranking import DUPLICATE, KINDS, MISSING, SHIFTED, WRONG_CLASS, Suspects
@@ -44,16 +48,18 @@ class Correction(msgspec.Struct, kw_only=True):
 class Corrections(msgspec.Struct, kw_only=True):
     """The list, and how the data set was read."""
 
+    generator: str = GENERATOR
     split: str | None
     classes: list[str]
     voc_one_based: bool | None = None
     corrections: list[Correction]
 
-    def write(self, path: Path) -> None:
-        """Write the JSON file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(msgspec.to_builtins(self), indent=1, ensure_ascii=False)
-        path.write_text(content + "\n", encoding="utf-8")
+    def write(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write the JSON file. Raises WriteError, also for a file of people's, unless it is to ``overwrite`` it."""
+        claim(path, overwrite=overwrite)
+        if not overwrite:
+            check_untouched(path)
+        write_json(path, msgspec.to_builtins(self), indent=1)
 
 
 @dataclass(frozen=True)
@@ -121,29 +127,40 @@ def _describe(suspect: Suspects, classes: Sequence[str]) -> str:
     return f"Labelled {classes[label]}, but nothing was found here that fits."
 
 
+def check_untouched(path: Path) -> None:
+    """Raise WriteError where there is a list in which corrections were accepted: it is people's, whoever began it."""
+    try:
+        accepted = any(item.accepted for item in read_corrections(path).corrections)
+    except DataError:  # no list, or none of ours
+        return
+    if accepted:
+        raise WriteError(f"{path} has accepted corrections: write elsewhere, or add --overwrite")
+
+
 def read_corrections(path: Path) -> Corrections:
     """Raises DataError where the file can't be read or is no correction list."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Corrections)
+        return msgspec.convert(json.loads(path.read_bytes()), type=Corrections)
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror})") from None
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a correction list of boxwright hardest ({error})") from None
 
 
-def correct(data: str | Path, corrections: Path, out: Path) -> Corrected:
+def correct(data: str | Path, corrections: Path, out: Path, *, overwrite: bool = False) -> Corrected:
     """Write the split that the list is about, with what was accepted carried out, as a new COCO file.
 
     Nothing of the data set is changed. Boxes that reading left out are not in the new file, and masks are not either.
-    Raises DataError where ``out`` is there already, or the list doesn't fit the data.
+    Raises DataError where the list doesn't fit the data; WriteError where ``out`` is there already, unless it is to
+    ``overwrite`` it, and in any case where it is the list or a file of the data set.
     """
-    if out.exists():
-        raise DataError(f"{out} is there already: name another file with --out")
+    if out.exists() and not overwrite:  # even boxwright's own: people may have worked on it
+        raise WriteError(f"{out} is there already: name another file with --out, or add --overwrite")
+    claim(out, overwrite=overwrite, inputs=chain([corrections], referred_files(data)))
     asked = read_corrections(corrections)
     dataset = read_dataset(data, asked.split, classes=asked.classes, voc_one_based=asked.voc_one_based)
     result = apply_corrections(asked.corrections, dataset)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_targets(out, result.dataset)
+    save_targets(out, result.dataset, overwrite=overwrite)
     return result
 
 

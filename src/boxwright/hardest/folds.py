@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from boxwright._util.printing import say
 from boxwright.data import DetectionDataset
 from boxwright.data.splits import hashed_fraction, identical_files
 from boxwright.errors import RecipeError
@@ -54,7 +54,7 @@ def predict_out_of_fold(
     found = []
     for held_out, fold in zip(parts, fold_runs(run, dataset, folds), strict=True):
         if not (fold.folder / DETECTIONS).is_file():
-            console.print(f"{fold.folder.name} of {folds}", style="bold", highlight=False)
+            say(console, f"{fold.folder.name} of {folds}", "bold")
             rest = dataset.subset(np.concatenate([part for part in parts if part is not held_out]))
             _train_fold(fold, Run.of(run), rest, console)
             _predict_fold(fold, dataset.subset(held_out), advance)
@@ -81,17 +81,13 @@ def _train_fold(fold: Run, run: Run, rest: DetectionDataset, console: Console) -
 
 def _recorded_training(run: Run) -> dict[str, Any]:
     """What data.json says of the run's training; nothing for a run that was imported."""
-    if not run.data_file.is_file():
-        return {}
-    training: dict[str, Any] = json.loads(run.data_file.read_text(encoding="utf-8")).get("training", {})
+    training: dict[str, Any] = run.record.get("training", {})
     return training
 
 
 def _predict_fold(fold: Run, held_out: DetectionDataset, advance: Callable[[int, int], None]) -> None:
     found, _ = predict_dataset(fold.load(), held_out, advance=lambda done: advance(done, len(held_out)))
-    unfinished = fold.folder / f".{DETECTIONS}"
-    save_results(unfinished, found, held_out)
-    unfinished.replace(fold.folder / DETECTIONS)
+    save_results(fold.folder / DETECTIONS, found, held_out)
 
 
 def _concatenate(parts: Sequence[DetectionColumns]) -> DetectionColumns:

@@ -17,6 +17,7 @@
   }
 
   function save() {
+    delete list.generator; // what is accepted is its reader's, not boxwright's
     for (const box of document.querySelectorAll("article input")) {
       list.corrections[box.value].accepted = box.checked;
     }

@@ -19,7 +19,8 @@ from boxwright.errors import DataError
 from boxwright.evaluate import DetectionColumns
 from boxwright.hardest.corrections import Correction, Corrections
 from boxwright.hardest.ranking import KINDS, Suspects
-from boxwright.report.markup import Markup, bar, image, text, write_document
+from boxwright.report.markup import Markup, bar, image, script_data, text, write_document
+from boxwright.text import plural
 
 _PANEL = (280, 220)  # width and height that each picture fits into, pixels
 _AROUND = 0.8  # of the box's longer side is shown on each side of it
@@ -37,31 +38,33 @@ def write_page(
     *,
     score: float,
     origin: str,
+    overwrite: bool = False,
 ) -> Path:
     """Write the page on ``suspects``, which ``corrections`` lists in the same order.
 
     ``score``: the least of the detections that are drawn; that of a suspect itself is drawn in any case. ``origin``:
-    whose detections they are.
+    whose detections they are. Raises WriteError, also for a file that boxwright didn't write, unless it is to
+    ``overwrite`` it.
     """
     pictures = _pictures(suspects, dataset, detections, score)
     cards = "".join(
         _card(place, item, picture)
         for place, (item, picture) in enumerate(zip(corrections.corrections, pictures, strict=True))
     )
-    data = msgspec.json.encode(corrections).decode().replace("<", "\\u003c")
+    data = script_data("list", msgspec.to_builtins(corrections))
     script = files("boxwright.hardest").joinpath("page.js").read_text(encoding="utf-8")
     sections = (
         _controls(corrections),
         f'<div class="suspects">{cards}</div>',
-        f'<script type="application/json" id="list">{data}</script><script>{script}</script>',
+        f"{data}<script>{script}</script>",
     )
     header = (
-        f"<p>The {text(len(suspects))} labels of {text(dataset.split or 'the data set')} that are most probably wrong, "
-        f"by the detections of {text(origin)}. Left are the labels, right what was found, in both the one in question "
-        "drawn solid. The score is how probably the label is wrong in the way that is named.</p>"
+        f"<p>The {plural(len(suspects), 'label')} of {text(dataset.split or 'the data set')} that are most probably "
+        f"wrong, by the detections of {text(origin)}. Left are the labels, right what was found, in both the one in "
+        "question drawn solid. The score is how probably the label is wrong in the way that is named.</p>"
     )
     title = f"Labels to look at: {dataset.root.resolve().name}"
-    return write_document(path, title, header, sections, environment_line())
+    return write_document(path, title, header, sections, environment_line(), overwrite=overwrite)
 
 
 def _controls(corrections: Corrections) -> Markup:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from boxwright._util.ownership import claim
 from boxwright.data import DetectionDataset, read_dataset
-from boxwright.errors import DataError
+from boxwright.data.references import referred_files
+from boxwright.errors import DataError, WriteError
 from boxwright.evaluate import DetectionColumns, to_detections
-from boxwright.hardest.corrections import list_corrections
+from boxwright.hardest.corrections import check_untouched, list_corrections
 from boxwright.hardest.folds import predict_out_of_fold
 from boxwright.hardest.page import write_page
 from boxwright.hardest.ranking import KINDS, Suspects, rank_labels
@@ -51,6 +54,7 @@ def review_labels(
     folds: int = 0,
     shown: int = SHOWN,
     out: Path | None = None,
+    overwrite: bool = False,
     console: Console | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Review:
@@ -60,9 +64,17 @@ def review_labels(
         folds: how many detectors to train, each on all but its part of the images; 0: the run's own detections, which
             may repeat an error of the labels that it learnt by heart.
         out: the page; None: hardest.html in the run's folder.
+        overwrite: whether page and list may replace files that boxwright didn't write; never those of run and data.
 
-    Raises DataError and RecipeError.
+    Raises DataError, RecipeError and WriteError.
     """
+    page = out or Run.of(run).folder / "hardest.html"
+    listing = page.with_suffix(".json")
+    if listing == page:
+        raise WriteError(f"Expected a page, {page.stem}.html say, but got {page}: the list beside it has that name")
+    claim(page, listing, overwrite=overwrite, inputs=chain(Run.of(run).files, referred_files(data)))
+    if not overwrite:
+        check_untouched(listing)
     detector = load(run)
     recipe = detector.recipe
     dataset = read_dataset(data, split, classes=recipe.classes, voc_one_based=recipe.voc_one_based)
@@ -70,12 +82,12 @@ def review_labels(
         raise DataError(f"{dataset.root}: there is none of the images that split {dataset.split!r} names")
     found, faults = _detect(detector, run, dataset, folds, console or Console(quiet=True), advance)
     suspects = rank_labels(found, dataset)
-    page = out or Run.of(run).folder / "hardest.html"
     listed = list_corrections(suspects.take(slice(shown)), dataset, recipe.voc_one_based)
-    listed.write(page.with_suffix(".json"))
+    listed.write(listing, overwrite=overwrite)
     origin = f"{folds} detectors, each on images it was not trained on" if folds else f"run {Run.of(run).folder.name}"
-    write_page(page, suspects.take(slice(shown)), dataset, found, listed, score=recipe.score, origin=origin)
-    return Review(dataset, suspects, page, page.with_suffix(".json"), faults)
+    top = suspects.take(slice(shown))
+    write_page(page, top, dataset, found, listed, score=recipe.score, origin=origin, overwrite=overwrite)
+    return Review(dataset, suspects, page, listing, faults)
 
 
 def _detect(

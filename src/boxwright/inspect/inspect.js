@@ -92,7 +92,7 @@ function start(data) {
       button.textContent = packed.name;
       const note = document.createElement("span");
       note.textContent = `${objects.length} object${objects.length === 1 ? "" : "s"}` + (none ? `, ${none} unmatched` : "") +
-        (data.losses ? `, loss ${packed.loss.toPrecision(3)}` : "");
+        (data.losses ? `, loss ${packed.loss === null ? "not finite" : packed.loss.toPrecision(3)}` : "");
       button.append(note);
       button.onclick = () => open(place);
       return button;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -24,13 +23,17 @@ from boxwright.inspect.supervision import Supervision
 from boxwright.inspect.viewer import viewer
 from boxwright.report.curves import series_svg
 from boxwright.report.history import Series, read_history
-from boxwright.report.markup import Markup, details, figures, section, table, text, write_document
+from boxwright.report.markup import Markup, details, figures, script_data, section, table, text, write_document
+from boxwright.text import plural
 
 _HEAD = ("objects", "median best IoU", "anchors each", "forced alone", "no anchor")
 
 
-def write_page(path: str | Path, inspection: Inspection) -> Path:
-    """Write one file that loads nothing from elsewhere. Returns its path."""
+def write_page(path: str | Path, inspection: Inspection, *, overwrite: bool = False) -> Path:
+    """Write one file that loads nothing from elsewhere. Returns its path.
+
+    Raises WriteError, also for a file that boxwright didn't write, unless it is to ``overwrite`` it.
+    """
     recipe, data = inspection.recipe, inspection.dataset
     title = f"Supervision of {data.root.resolve().name}{f' ({data.split})' if data.split else ''} by {recipe.detector}"
     sections = (
@@ -42,7 +45,8 @@ def write_page(path: str | Path, inspection: Inspection) -> Path:
         _training(inspection),
     )
     header = f'<p class="answer">{text(inspection.headline)}</p>'
-    return write_document(Path(path), title, header, sections, environment_line(), _read("inspect.css"))
+    style = _read("inspect.css")
+    return write_document(Path(path), title, header, sections, environment_line(), style, overwrite=overwrite)
 
 
 def _read(name: str) -> str:
@@ -53,9 +57,10 @@ def _objects(inspection: Inspection) -> Markup:
     found, recipe = inspection.supervision, inspection.recipe
     small, large = COCO_SIDES
     left_out = f" {found.ignored} crowd and difficult boxes are no objects." if found.ignored else ""
-    left_out += f" The size of {len(found.unread)} images isn't known: they are left out." if found.unread else ""
+    left_out += f" Left out for their unknown size: {plural(len(found.unread), 'image')}." if found.unread else ""
+    images = plural(len(inspection.dataset), "image")
     note = (
-        f"{len(inspection.dataset)} images at {recipe.image_size} px ({recipe.resize}), without augmentation; matcher "
+        f"{images} at {recipe.image_size} px ({recipe.resize}), without augmentation; matcher "
         f"{recipe.matcher}, anchors {recipe.anchors}. Sizes are sqrt(width × height) in pixels of the network's input: "
         f"small below {small:.0f}, large from {large:.0f}.{left_out}"
     )
@@ -154,13 +159,8 @@ def _training(inspection: Inspection) -> Markup:
 def _examples(inspection: Inspection) -> Markup:
     if not inspection.examples:
         return Markup()
-    content = json.dumps(payload(inspection), separators=(",", ":")).replace("</", "<\\/")
-    script = _read("inspect.js")
-    return section(
-        "Anchor by anchor",
-        viewer(inspection),
-        f'<script type="application/json" id="data">{content}</script><script>{script}</script>',
-    )
+    data = script_data("data", payload(inspection))
+    return section("Anchor by anchor", viewer(inspection), f"{data}<script>{_read('inspect.js')}</script>")
 
 
 def _decimals(value: float, digits: int) -> str:

@@ -58,7 +58,7 @@ def _image(example: Example, levels: NDArray[np.int64], boxes: NDArray[np.float3
         "src": data_uri(Image.fromarray(example.picture), _QUALITY),
         "width": width,
         "height": height,
-        "loss": example.total,
+        "loss": example.total if math.isfinite(example.total) else None,
         "least": example.least,
         "left": example.hardest_left if math.isfinite(example.hardest_left) else None,
         "objects": _objects(example),

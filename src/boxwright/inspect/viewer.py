@@ -8,6 +8,7 @@ from boxwright.inspect.losses import LEAST_IOU, Mining
 from boxwright.inspect.payload import KINDS
 from boxwright.inspect.supervision import MatchRule
 from boxwright.report.markup import Markup, text
+from boxwright.text import plural
 
 
 def viewer(inspection: Inspection) -> Markup:
@@ -28,9 +29,9 @@ def viewer(inspection: Inspection) -> Markup:
 def _explanation(inspection: Inspection) -> str:
     recipe, rule, with_run = inspection.recipe, MatchRule.of(inspection.recipe), inspection.run is not None
     said = [
-        f"{len(inspection.examples)} images as the network sees them, stretched back. Shown are the anchors that "
-        f"overlap an object by an IoU of {LEAST_IOU:g} or answer for one, the {MOST_NEAR:,} that overlap most where "
-        "there are more"
+        f"{plural(len(inspection.examples), 'image')} as the network sees them, stretched back. Shown are the anchors "
+        f"that overlap an object by an IoU of {LEAST_IOU:g} or answer for one, the {MOST_NEAR:,} that overlap most "
+        "where there are more"
         + (f", and the hardest others: enough for {MOST_RATIO:g} negatives a positive." if with_run else ".")
     ]
     if with_run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -13,6 +14,9 @@ from typing import Any
 
 from PIL import Image
 
+from boxwright._util.ownership import GENERATOR, claim
+from boxwright._util.writing import write_text
+
 
 class Markup(str):
     """HTML that is safe to put on the page as it is."""
@@ -20,10 +24,22 @@ class Markup(str):
     __slots__ = ()
 
 
-def write_document(path: Path, title: str, header: str, sections: Iterable[str], footer: str, style: str = "") -> Path:
-    """Write a page, see ``document``, and what folders it needs. Returns its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(document(title, header, sections, footer, style), encoding="utf-8")
+def write_document(
+    path: Path,
+    title: str,
+    header: str,
+    sections: Iterable[str],
+    footer: str,
+    style: str = "",
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write a page, see ``document``, and what folders it needs. Returns its path.
+
+    Raises WriteError where it can't be written, or would replace a file that isn't boxwright's without ``overwrite``.
+    """
+    claim(path, overwrite=overwrite)
+    write_text(path, document(title, header, sections, footer, style))
     return path
 
 
@@ -35,6 +51,7 @@ def document(title: str, header: str, sections: Iterable[str], footer: str, styl
     style = files("boxwright.report").joinpath("style.css").read_text(encoding="utf-8") + style
     return Markup(
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="generator" content="{GENERATOR}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{text(title)}</title><style>{style}</style></head><body><main>"
         f"<header><h1>{text(title)}</h1>{header}</header>"
@@ -105,6 +122,17 @@ def drawing(data: bytes, alt: str) -> Markup:
         (width, height), kind = opened.size, str(opened.format).lower()
     encoded = base64.b64encode(data).decode("ascii")
     return Markup(f'<img src="data:image/{kind};base64,{encoded}" width="{width}" height="{height}" alt="{text(alt)}">')
+
+
+def script_data(name: str, content: Any) -> Markup:
+    """Plain values as JSON for a script on the page, which finds them by the id ``name``.
+
+    Nothing in them can end the element or begin a comment in it, and lone surrogates stay what they are.
+    """
+    data = json.dumps(content, separators=(",", ":"))  # ASCII alone
+    for character in "<>&":
+        data = data.replace(character, f"\\u{ord(character):04x}")
+    return Markup(f'<script type="application/json" id="{name}">{data}</script>')
 
 
 def figures(plots: Iterable[tuple[str, str]]) -> Markup:

@@ -18,6 +18,7 @@ from boxwright.report.errors import errors
 from boxwright.report.history import read_history
 from boxwright.report.markup import Markup, bar, details, figures, section, table, text, write_document
 from boxwright.report.pictures import pictures
+from boxwright.text import plural
 
 _HEADLINE = ("AP", "AP50", "AP75", "voc07")
 _TITLES = {
@@ -29,8 +30,11 @@ _TITLES = {
 }
 
 
-def write_report(path: Path, data: ReportData) -> Path:
-    """Write the page: one file without script, links to elsewhere or anything to load. Returns its path."""
+def write_report(path: Path, data: ReportData, *, overwrite: bool = False) -> Path:
+    """Write the page: one file without script, links to elsewhere or anything to load. Returns its path.
+
+    Raises WriteError, also for a file that boxwright didn't write, unless it is to ``overwrite`` it.
+    """
     sections = (
         _results(data),
         _classes(data),
@@ -46,7 +50,8 @@ def write_report(path: Path, data: ReportData) -> Path:
         section("Files", table(("", ""), data.files.items(), "fk") if data.files else Markup()),
     )
     summary = f"<p>{text(data.summary)}</p>" if data.summary else ""
-    return write_document(Path(path), data.title, summary + _cards(data.metrics), sections, data.environment)
+    header = summary + _cards(data.metrics)
+    return write_document(Path(path), data.title, header, sections, data.environment, overwrite=overwrite)
 
 
 def _cards(metrics: Mapping[str, float]) -> Markup:
@@ -133,7 +138,7 @@ def _data(data: ReportData) -> Markup:
     special = ("classes", "findings", "splits")
     facts = [(key, value) for key, value in data.data.items() if key not in special]
     if splits := data.data.get("splits"):
-        facts.append(("splits", {split["name"]: f"{split['images']:,} images" for split in splits}))
+        facts.append(("splits", {split["name"]: plural(split["images"], "image") for split in splits}))
     findings = data.data.get("findings", ())
     return section(
         "The data",

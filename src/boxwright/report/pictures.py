@@ -12,6 +12,7 @@ from PIL import Image
 from boxwright.drawing import draw_detections, fit
 from boxwright.report.content import Picture
 from boxwright.report.markup import Markup, image, text
+from boxwright.text import plural
 
 _PICTURE_SIZE = (520, 400)  # width and height that each of a pair fits into, pixels
 
@@ -31,7 +32,7 @@ def _figure(picture: Picture, classes: Sequence[str]) -> str:
     truth, found = _boxes(picture.target_boxes) * scale, _boxes(picture.boxes) * scale
     left = draw_detections(pixels, truth, picture.target_labels, None, classes)
     right = draw_detections(pixels, found, picture.labels, picture.scores, classes)
-    counts = f"{len(truth)} {'object' if len(truth) == 1 else 'objects'}, {len(found)} found"
+    counts = f"{plural(len(truth), 'object')}, {len(found)} found"
     caption = f"<b>{text(picture.name)}</b> {text(counts)}" + (f"; {text(picture.note)}" if picture.note else "")
     panels = image(left, f"{picture.name}: truth") + image(right, f"{picture.name}: found")
     return f"<figure><div>{panels}</div><figcaption>{caption}</figcaption></figure>"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from boxwright._util.ownership import GENERATOR, claim, is_marked, mark_new_folder
+from boxwright._util.writing import write_bytes, write_json, write_text
 from boxwright.environment import environment_line
 from boxwright.report.curves import series_svg
 from boxwright.report.markup import Markup, details, document, drawing, section, table, text
 from boxwright.simulate.cases import CASES_A_CENTRE
 from boxwright.simulate.experiment import GOOD_IOU, Regression, Simulation
 from boxwright.simulate.paths import LAYOUTS, SHOWN, animation, single_cases, still
-from boxwright.simulate.pictures import curves_png, map_png, maps_png
+from boxwright.simulate.pictures import curves_png, map_png, maps_png, png_file
 
 _WAYS = {
     "iou": "No gradient where boxes don't overlap",
@@ -32,35 +32,41 @@ _WAYS = {
 }
 
 
-def write_simulation(folder: Path, simulation: Simulation) -> Path:
+PAGE = "simulate.html"
+_SIGNED = ("curves.png", "maps.png", "paths.png", "paths.gif", "simulation.json", PAGE)
+_UNSIGNED = ("errors.csv", "final_errors.npz")  # in them is no place to say who wrote them
+
+
+def claim_folder(folder: Path, *, overwrite: bool = False) -> None:
+    """Raise WriteError where ``write_simulation`` would replace files that boxwright didn't write."""
+    unsigned = () if is_marked(folder) else _UNSIGNED
+    claim(*(folder / name for name in (*_SIGNED, *unsigned)), overwrite=overwrite)
+
+
+def write_simulation(folder: Path, simulation: Simulation, *, overwrite: bool = False) -> Path:
     """Write simulation.json, errors.csv, final_errors.npz, curves.png, maps.png, paths.png, paths.gif, simulate.html.
 
     errors.csv has the sum of all errors after each step, a column a loss; final_errors.npz the centres (P, 2) and for
-    each loss the mean error (P,) that its cases end with. Returns the page's path.
+    each loss the mean error (P,) that its cases end with. Returns the page's path. Raises WriteError, also where a file
+    would be replaced that boxwright didn't write, unless it is to ``overwrite`` it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    claim_folder(folder, overwrite=overwrite)
+    mark_new_folder(folder, "simulation")
     names = list(simulation.losses)
     ways = single_cases(names)
-    buffer = io.BytesIO()
-    still(names, ways).save(buffer, "PNG")
     pictures = {
         "curves.png": curves_png(simulation),
         "maps.png": maps_png(simulation),
-        "paths.png": buffer.getvalue(),
+        "paths.png": png_file(still(names, ways)),
         "paths.gif": animation(names, ways),
     }
     for name, data in pictures.items():
-        (folder / name).write_bytes(data)
-    (folder / "simulation.json").write_text(json.dumps(_json(simulation), indent=1) + "\n", encoding="utf-8")
-    with (folder / "errors.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["step", *names])
-        rows.writerows(_csv_rows(simulation))
-    arrays: dict[str, Any] = {name: found.final for name, found in simulation.losses.items()}
-    np.savez_compressed(folder / "final_errors.npz", centres=simulation.centres, **arrays)
-    path = folder / "simulate.html"
-    path.write_text(_page(simulation, pictures["paths.png"], pictures["paths.gif"]), encoding="utf-8")
-    return path
+        write_bytes(folder / name, data)
+    write_json(folder / "simulation.json", {"generator": GENERATOR, **_json(simulation)}, indent=1)
+    write_text(folder / "errors.csv", _csv(simulation))
+    write_bytes(folder / "final_errors.npz", _npz(simulation))
+    write_text(folder / PAGE, _page(simulation, pictures["paths.png"], pictures["paths.gif"]))
+    return folder / PAGE
 
 
 def _json(simulation: Simulation) -> dict[str, Any]:
@@ -83,10 +89,22 @@ def _json(simulation: Simulation) -> dict[str, Any]:
     }
 
 
-def _csv_rows(simulation: Simulation) -> Iterable[list[float]]:
+def _csv(simulation: Simulation) -> str:
     """Step and the sum of errors of each loss."""
     curves = np.stack([found.error for found in simulation.losses.values()], axis=1)
-    return ([step, *row] for step, row in enumerate(curves.tolist()))
+    buffer = io.StringIO(newline="")
+    rows = csv.writer(buffer)
+    rows.writerow(["step", *simulation.losses])
+    rows.writerows([step, *row] for step, row in enumerate(curves.tolist()))
+    return buffer.getvalue()
+
+
+def _npz(simulation: Simulation) -> bytes:
+    """Centres, and the mean error that is left there under each loss."""
+    arrays: dict[str, Any] = {name: found.final for name, found in simulation.losses.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, centres=simulation.centres, **arrays)
+    return buffer.getvalue()
 
 
 def sentence(name: str, found: Regression, cases: int) -> str:

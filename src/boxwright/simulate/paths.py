@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from boxwright._util.ownership import MADE_BY
 from boxwright.drawing import Colour
 from boxwright.report.curves import line_colour
 from boxwright.simulate.cases import CENTRE
@@ -47,7 +49,8 @@ def animation(losses: Sequence[str], ways: NDArray[np.float64]) -> bytes:
     drawn = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     buffer = io.BytesIO()
     durations = [80] * (len(drawn) - 1) + [2000]
-    drawn[0].save(buffer, "GIF", save_all=True, append_images=drawn[1:], duration=durations, loop=0)
+    sheets: dict[str, Any] = {"save_all": True, "append_images": drawn[1:], "duration": durations, "loop": 0}
+    drawn[0].save(buffer, "GIF", comment=MADE_BY.encode(), **sheets)
     return buffer.getvalue()
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress as ProgressBar
 from torch.utils.data import DataLoader
 
+from boxwright._util.printing import printable, say
 from boxwright.choices import resolve_choice
 from boxwright.data import DetectionDataset
 from boxwright.data.cache import ImageCache
@@ -19,6 +21,7 @@ from boxwright.data.sampling import EpochPlaces, ValidationPlaces
 from boxwright.data.transforms import Augmentation
 from boxwright.errors import DataError
 from boxwright.recipes import Recipe
+from boxwright.text import plural
 from boxwright.training.distributed import Ranks
 from boxwright.training.options import RunOptions
 
@@ -81,12 +84,12 @@ class Batches:
         cache = ImageCache(dataset, shared=self._options.workers > 0)
         console = self._console
         with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task(f"decoding {dataset.split or 'images'}", total=len(dataset))
+            task = bar.add_task(escape(printable(f"decoding {dataset.split or 'images'}")), total=len(dataset))
             faults = cache.fill(lambda done: bar.update(task, completed=done))
         self.unreadable.update({dataset.name(index): fault for index, fault in faults.items()})
         if faults:
             first = next(iter(faults.values()))
-            console.print(f"left out {len(faults)} images that can't be decoded, the first: {first}", soft_wrap=True)
+            say(console, f"left out {plural(len(faults), 'image')} that can't be decoded, the first: {first}")
         return cache, [index for index in range(len(dataset)) if index not in faults]
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
+from boxwright._util.printing import say
 from boxwright.data.dataset import DetectionDataset
 from boxwright.evaluate import detection_metrics
 from boxwright.predict import no_detections
@@ -118,7 +119,7 @@ class FirstEpoch(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.current_epoch == 0:
             for line in supervision_warnings(self.classes, self.boxes, self.matched, np.atleast_1d(self.predicted)):
-                self.console.print(line, style="yellow", highlight=False, soft_wrap=True, markup=False)
+                say(self.console, line, "yellow")
 
 
 def supervision_warnings(
@@ -179,9 +180,5 @@ class EpochLines(Callback):
         parts = [f"{name} {values[name]:.3g}" for name in shown if name in values]
         bar = trainer.progress_bar_callback
         console = (bar.console if isinstance(bar, ProgressLine) else None) or self.console
-        console.print(
-            f"epoch {trainer.current_epoch + 1:3d}  {self.progress.elapsed:5.0f} s  {self.progress.done:4.0%}  "
-            + "  ".join(parts),
-            highlight=False,
-            soft_wrap=True,
-        )
+        done = f"{self.progress.elapsed:5.0f} s  {self.progress.done:4.0%}"
+        say(console, "  ".join([f"epoch {trainer.current_epoch + 1:3d}", done, *parts]))

@@ -18,11 +18,13 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 from torch import Tensor, nn
 
+from boxwright._util.printing import say
 from boxwright.data import DetectionDataset
 from boxwright.errors import RecipeError
 from boxwright.models import build_criterion, build_detector
 from boxwright.recipes import Recipe, get_recipe
 from boxwright.runs import Run
+from boxwright.text import plural
 from boxwright.training.allocator import keep_large_blocks
 from boxwright.training.batches import Batches
 from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, FirstEpoch, ProgressLine, Validation
@@ -57,7 +59,7 @@ class _Job:
     """The caller's own."""
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        say(self.console, text)
 
 
 def train(
@@ -173,16 +175,16 @@ def begin_with(weights: Mapping[str, Tensor], detector: nn.Module) -> None:
 def _goes_on(job: _Job, position: Position, progress: Progress, batches: Batches) -> bool:
     """Whether there is anything left to do; says where the run stands, and what another length means."""
     if progress.steps is not None and position.step >= progress.steps:
-        epochs = f"{job.recipe.epochs} epochs are done. More --epochs train on"
-        job.say(f"{job.run.folder} is finished: {f'{position.step} steps are done' if job.options.steps else epochs}")
+        epochs = f"{plural(job.recipe.epochs, 'epoch')} done. More --epochs train on"
+        steps = f"{plural(position.step, 'step')} done"
+        job.say(f"{job.run.folder} is finished: {steps if job.options.steps else epochs}")
         return False
     batches.places.resume_at(position.epoch, position.batches)
-    job.say(f"going on with {job.run.folder} in epoch {position.epoch + 1} after {position.step} steps")
+    job.say(f"going on with {job.run.folder} in epoch {position.epoch + 1} after {plural(position.step, 'step')}")
     before = job.run.recipe.epochs
     if before != job.recipe.epochs:
-        job.say(
-            f"{job.recipe.epochs} epochs instead of {before}: the learning rate follows the new length from here on"
-        )
+        epochs = f"{plural(job.recipe.epochs, 'epoch')} instead of {before}"
+        job.say(f"{epochs}: the learning rate follows the new length from here on")
     return True
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from boxwright._util.printing import say
 from boxwright.data import DetectionDataset, available_splits, read_dataset
 from boxwright.errors import DataError
 from boxwright.recipes import Recipe
+from boxwright.text import plural
 from boxwright.training.options import RunOptions
 
 
@@ -26,14 +28,14 @@ def read_data(
     else:
         training, validation = _read_splits(data, recipe, options, console)
     if validation is not None and len(validation) == 0:
-        console.print("no image to validate on: the last weights will be the model", highlight=False)
+        say(console, "no image to validate on: the last weights will be the model")
         validation = None
     if len(training) == 0:
         raise DataError(f"{training.root}: no image to train on in split {training.split!r}")
     for dataset in filter(None, (training, validation)):
         if not dataset.has_images:
             raise DataError(f"{dataset.root}: there is none of the images that split {dataset.split!r} names")
-        console.print(_describe(dataset), highlight=False, soft_wrap=True)
+        say(console, _describe(dataset))
     return training, validation
 
 
@@ -47,7 +49,7 @@ def _read_splits(
     if options.val_split is None:
         return training, None
     if options.val_split == "val" and "val" not in available_splits(data):
-        console.print(f"no val split in {data}: the last weights will be the model", highlight=False)
+        say(console, f"no val split in {data}: the last weights will be the model")
         return training, None
     return training, read_dataset(data, options.val_split, classes=training.classes, voc_one_based=recipe.voc_one_based)
 
@@ -57,6 +59,7 @@ def _describe(dataset: DetectionDataset) -> str:
     empty = int((np.diff(dataset.offsets) == 0).sum())
     names = ", ".join([*dataset.classes[:8], *(["..."] if len(dataset.classes) > 8 else [])])
     return (
-        f"{dataset.split or 'data'}: {len(dataset)} images ({empty} without objects), {len(dataset.boxes)} boxes, "
-        f"{len(dataset.classes)} classes ({names})" + (f"; {left_out}" if left_out else "")
+        f"{dataset.split or 'data'}: {plural(len(dataset), 'image')} ({empty} without objects), "
+        f"{plural(len(dataset.boxes), 'box')}, {plural(len(dataset.classes), 'class')} ({names})"
+        + (f"; {left_out}" if left_out else "")
     )

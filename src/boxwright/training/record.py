@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from boxwright._util.printing import say
 from boxwright.check import check_dataset
 from boxwright.data import DetectionDataset
 from boxwright.environment import environment
 from boxwright.recipes import Recipe
+from boxwright.text import plural
 from boxwright.training.options import RunOptions
 from boxwright.training.schedule import Progress
 
@@ -53,11 +55,8 @@ def describe_data(
         }
     report = check_dataset(source, classes=recipe.classes, voc_one_based=recipe.voc_one_based)
     if report.findings:
-        console.print(
-            f"check: {report.errors} errors and {report.warnings} warnings: see boxwright check {source}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        found = f"{plural(report.errors, 'error')} and {plural(report.warnings, 'warning')}"
+        say(console, f"check: {found}: see boxwright check {source}")
     counts = {
         name: {split.name: split.boxes[label] for split in report.splits} for label, name in enumerate(report.classes)
     }

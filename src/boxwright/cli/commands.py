@@ -1,0 +1,26 @@
+"""How the commands are found by their names."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+from typer.core import TyperGroup
+
+_ALIKE = 0.75  # of 0..1: trian is train, export is not import
+
+
+class Commands(TyperGroup):
+    """A group of commands that names the one that was probably meant, or all."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"no command {args[0]!r}{_meant(args[0], known)}")
+        return super().resolve_command(ctx, args)
+
+
+def _meant(name: str, known: list[str]) -> str:
+    near = [other for other in known if name and (other.startswith(name) or name.startswith(other))]
+    near += get_close_matches(name, known, n=1, cutoff=_ALIKE)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"

@@ -1,0 +1,64 @@
+"""``boxwright predict``: objects in people's own pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from boxwright._util.printing import say
+from boxwright.cli.arguments import AgnosticOption, NmsOption, Overwrite, number
+from boxwright.cli.progress import bar
+from boxwright.text import plural
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Images, folders or globs.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Where to write; default RUN/predictions.")
+    ] = None,
+    score: Annotated[
+        float | None,
+        typer.Option(callback=number(0, 1), help="Lowest score to keep, 0 to 1; default the recipe's, 0.3."),
+    ] = None,
+    nms: NmsOption = None,
+    nms_agnostic: AgnosticOption = None,
+    save_images: Annotated[bool, typer.Option("--save-images", help="Also draw the detections.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find objects in images: COCO results JSON, and drawn images.
+
+    Exit code 1 where not one of the images could be read.
+    """
+    from boxwright.predict import find_images
+
+    files = find_images(sources)
+
+    from boxwright.assess import predict_to_folder
+    from boxwright.runs import Run
+
+    console = Console()
+    folder = out or Run.of(run).predictions
+    with bar("predicting", console) as advance:
+        found = predict_to_folder(
+            run,
+            files,
+            folder,
+            score=score,
+            nms=nms,
+            nms_agnostic=nms_agnostic,
+            save_images=save_images,
+            overwrite=overwrite,
+            advance=advance,
+        )
+    for line in found.lines:
+        say(console, line)
+    if len(found.faults) == len(files):
+        say(console, f"none of {plural(len(files), 'image')} could be read", "red")
+        raise typer.Exit(1)
+    say(console, f"the detections are in {found.detections}")
+    if save_images:
+        say(console, f"the pictures are in {folder}; which is whose is in {found.images}")
