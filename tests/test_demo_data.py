@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from boxwright import demo_data
-from boxwright.errors import DataError
+from boxwright.errors import DataError, WriteError
 
 pytest.importorskip("sklearn", reason="the demo extra is not installed")
 
@@ -136,3 +136,14 @@ def test_bad_arguments(tmp_path: Path) -> None:
         demo_data.make_digits(tmp_path, images={"validation": 2})
     with pytest.raises(DataError, match="32"):
         demo_data.make_digits(tmp_path, size=32)
+
+
+@pytest.mark.parametrize("name", ["images/test/test-0001.jpg", "annotations/instances_test.json"])
+def test_what_is_there_stays(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(WriteError, match="boxwright didn't write it"):
+        demo_data.make_digits(tmp_path, images={"test": 1}, size=64)
+    assert files(tmp_path) == {name: b"mine"}
+    demo_data.make_digits(tmp_path, images={"test": 1}, size=64, overwrite=True)
+    assert files(tmp_path)[name] != b"mine"

@@ -161,3 +161,15 @@ def test_bad_input(image, boxes, labels, scores) -> None:
 def test_contact_sheet_of_nothing() -> None:
     with pytest.raises(ValueError, match="0 images"):
         drawing.contact_sheet([], 3)
+
+
+@pytest.mark.parametrize("name", ["\udce9", "a\0b\x1b[31m", "two\nlines", "x" * 100_000, "", "猫\u202e"])
+def test_names_of_any_kind_make_one_short_label(name: str) -> None:
+    image = np.zeros((300, 400, 3), np.uint8)
+
+    def height(text: str) -> int:
+        drawn = np.asarray(drawing.draw_detections(image, [[50, 100, 350, 250]], [0], None, [text]))
+        return 100 - int(drawn.any((1, 2)).argmax())
+
+    assert height(name) < 1.5 * height("x")
+    assert len(drawing._shown(name)) <= 60

@@ -8,7 +8,7 @@ from torchvision.models import detection
 
 import boxwright as bw
 from boxwright.cli.app import app
-from boxwright.errors import RecipeError
+from boxwright.errors import RecipeError, WriteError
 from boxwright.importing import MODELS, import_weights
 
 pytestmark = pytest.mark.slow
@@ -60,6 +60,23 @@ def test_the_command(tmp_path: Path) -> None:
         standalone_mode=False,
     )
     assert bw.load(tmp_path / "run").classes == ("cat", "dog")
+
+
+def test_a_run_and_the_weights_stay(tmp_path: Path) -> None:
+    _, weights = file_of(tmp_path, 3)
+    run = import_weights("ssd300_vgg16", weights, tmp_path / "run")
+    with pytest.raises(WriteError, match="holds a run already: .* --overwrite"):
+        import_weights("ssd300_vgg16", weights, run.folder)
+    run.recipe_file.unlink()
+    with pytest.raises(WriteError, match=r"model\.safetensors is there"):
+        import_weights("ssd300_vgg16", weights, run.folder)
+    run.model_file.unlink()
+    run.model_file.hardlink_to(weights)
+    with pytest.raises(WriteError, match="read by this very command"):
+        import_weights("ssd300_vgg16", weights, run.folder, overwrite=True)
+    run.model_file.unlink()
+    run.model_file.touch()
+    assert import_weights("ssd300_vgg16", weights, run.folder, overwrite=True).load().classes == ("class 1", "class 2")
 
 
 def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:

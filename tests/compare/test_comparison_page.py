@@ -186,6 +186,13 @@ def test_signed(value: float, expected: str) -> None:
     assert signed(value) == expected
 
 
+def test_names_that_are_no_unicode_are_on_the_page_as_escapes(tmp_path: Path) -> None:
+    content = comparison({"caf\udce9": BETTER}, facts={"data": {"folder": "data/\udcff"}})
+    text = page(tmp_path, content).text
+    assert "caf\\udce9" in text
+    assert "data/\\udcff" in text
+
+
 def test_many_classes_are_folded_and_errors_may_be_missing(tmp_path: Path) -> None:
     content = comparison({"a": ALIKE})
     classes = {f"class {place}": {"AP": 0.5} for place in range(30)}

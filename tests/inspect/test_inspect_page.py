@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -87,13 +88,21 @@ def test_without_a_run_there_are_no_losses(dataset: DetectionDataset, tmp_path: 
     assert "has no threshold on an IoU to move" in text
 
 
-def test_names_cannot_break_the_page(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["</script><b>", "<!--<script>", "<!--", "a&lt;b"])
+def test_names_cannot_break_the_page(name: str, folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
     for file in copy.rglob("*.xml"):
-        file.write_text(file.read_text().replace("<name>cat<", "<name>&lt;/script&gt;&lt;b&gt;<"))
+        file.write_text(file.read_text().replace("<name>cat<", f"<name>{html.escape(name)}<"))
     path = write_page(tmp_path / "page.html", inspect_supervision(read_dataset(copy), small_recipe(), examples=2))
-    assert "</script><b>" not in path.read_text()
-    assert "</script><b>" in content(path)["classes"]
+    assert name not in path.read_text()
+    assert name in content(path)["classes"]
+
+
+def test_a_loss_that_is_not_finite_is_no_broken_json(inspection: Inspection, tmp_path: Path) -> None:
+    examples = [replace(example, total=float("nan")) for example in inspection.examples]
+    path = write_page(tmp_path / "page.html", replace(inspection, examples=examples))
+    assert "NaN" not in json.dumps(content(path)["images"][0]["loss"])
+    assert content(path)["images"][0]["loss"] is None
 
 
 def test_images_that_are_not_there_are_left_out(folder: Path, tmp_path: Path) -> None:

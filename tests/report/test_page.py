@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import os
 import re
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from boxwright._util.ownership import GENERATOR
+from boxwright.errors import WriteError
 from boxwright.evaluate import ERROR_TYPES
 from boxwright.report import ErrorRow, Picture, ReportData, write_report
-from boxwright.report.markup import Markup, bar, drawing, table, text
+from boxwright.report.markup import Markup, bar, drawing, script_data, table, text
 from boxwright.report.pictures import _scaled
 from html_tree import Tree
 
@@ -168,6 +172,37 @@ def test_bar(value: float, width: str) -> None:
 def test_bar_of_another_length() -> None:
     assert "width:50.0%" in bar(0.01, 0.02)
     assert ">0.010<" in bar(0.01, 0.02)
+
+
+HOSTILE = ("<!--<script>", "</script>", "<![CDATA[", "&lt;", "\u2028\u2029", "\udce9", "\ud83d", "\0\x1b", "猫", '"\\')
+
+
+def test_data_for_a_script_can_neither_end_it_nor_hide_it() -> None:
+    markup = script_data("list", {name: [name] for name in HOSTILE})
+    found = re.fullmatch(r'<script type="application/json" id="list">([^<>&]*)</script>', markup)
+    assert found
+    assert found[1].isascii()
+    assert json.loads(found[1]) == {name: [name] for name in HOSTILE}
+
+
+def test_names_that_are_no_unicode_are_on_the_page_as_escapes(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    data = ReportData(title=name, classes=["cat", name], pictures=[picture(name)], warnings=[name], commands=[name])
+    page = Tree(write_report(tmp_path / "report.html", data).read_text(encoding="utf-8"))
+    assert page.text.count("caf\\udce9.jpg") >= 4
+    assert ("alt", "caf\\udce9.jpg: truth") in page.attributes
+
+
+def test_a_page_says_who_wrote_it_and_replaces_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    for title in ("one", "two"):
+        write_report(path, ReportData(title=title, classes=[]))
+    assert ("content", GENERATOR) in Tree(path.read_text(encoding="utf-8")).attributes
+    path.write_text("<html>mine</html>")
+    with pytest.raises(WriteError, match="boxwright didn't write it"):
+        write_report(path, ReportData(title="three", classes=[]))
+    assert path.read_text() == "<html>mine</html>"
+    write_report(path, ReportData(title="three", classes=[]), overwrite=True)
 
 
 @pytest.mark.parametrize("kind", ["png", "gif"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from boxwright.cli.app import app
-from boxwright.errors import RecipeError
+from boxwright.errors import RecipeError, WriteError
 from boxwright.simulate import Simulation, simulate
-from boxwright.simulate.page import sentence, write_simulation
+from boxwright.simulate.page import claim_folder, sentence, write_simulation
 from boxwright.simulate.paths import LAYOUTS, single_cases, still
 
 NAMES = ["iou", "eiou", "authors_giou", "alpha_iou:alpha=3,kind=giou"]
@@ -48,6 +49,22 @@ def test_numbers_can_be_read_back(simulation: Simulation, folder: Path) -> None:
         np.testing.assert_allclose(np.sum([kept[f"error_{axis}"] for axis in "xywh"], axis=0), kept["error"])
         assert kept["iou"] == found.iou.tolist()
         np.testing.assert_array_equal(maps[name], found.final)
+
+
+def test_what_it_wrote_may_be_written_again(folder: Path, tmp_path: Path) -> None:
+    claim_folder(folder)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / ".boxwright").unlink()  # as in a folder that had held something before
+    with pytest.raises(WriteError, match=r"errors\.csv is there"):
+        claim_folder(copy)
+    (copy / "errors.csv").unlink()
+    (copy / "final_errors.npz").unlink()
+    claim_folder(copy)
+    (folder / "maps.png").replace(copy / "maps.png")
+    (folder / "maps.png").write_bytes(b"mine")
+    with pytest.raises(WriteError, match=r"maps\.png is there"):
+        claim_folder(folder)
+    (copy / "maps.png").replace(folder / "maps.png")
 
 
 def test_pictures_open_and_the_animation_moves(folder: Path) -> None:

@@ -24,7 +24,7 @@ def main() -> None:
 
     warnings.showwarning = _show_warning
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="boxwright", standalone_mode=False)
         sys.stdout.flush()
     except BoxwrightError as error:
         _fail(str(error))
