@@ -65,7 +65,7 @@ def test_the_command(tmp_path: Path) -> None:
 def test_a_run_and_the_weights_stay(tmp_path: Path) -> None:
     _, weights = file_of(tmp_path, 3)
     run = import_weights("ssd300_vgg16", weights, tmp_path / "run")
-    with pytest.raises(WriteError, match="holds a run already: .* --overwrite"):
+    with pytest.raises(WriteError, match=r"holds a run already: .* --overwrite"):
         import_weights("ssd300_vgg16", weights, run.folder)
     run.recipe_file.unlink()
     with pytest.raises(WriteError, match=r"model\.safetensors is there"):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from boxwright._util.ownership import GENERATOR, claim
+from boxwright._util.ownership import claim
 from boxwright._util.writing import write_json, written_aside
 from boxwright.errors import DataError
 
@@ -336,7 +336,6 @@ def _write_split(folder: Path, split: str, scenes: Iterable[Scene]) -> None:
                 {"id": len(annotations) + 1, "image_id": i, "category_id": label + 1, **box, "iscrowd": 0}
             )
     content = {
-        "generator": GENERATOR,
         "info": {"description": "Handwritten digits (E. Alpaydin, C. Kaynak, 1998) on made-up backgrounds"},
         "images": images,
         "annotations": annotations,

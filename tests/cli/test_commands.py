@@ -13,6 +13,7 @@ from boxwright.cli.app import app
 from boxwright.demo_data import make_digits
 
 KEYS = {
+    "generator",
     "voc07",
     "voc_area",
     "per_class",

@@ -52,6 +52,14 @@ def test_a_reader_that_has_gone_is_no_error(monkeypatch: pytest.MonkeyPatch, box
     assert code == 1
 
 
+def test_ctrl_c_is_told(monkeypatch: pytest.MonkeyPatch, boxwright: Boxwright) -> None:
+    def fail(console: object, text: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "say", fail)
+    assert boxwright("recipe", "list") == (130, "", "boxwright: interrupted\n")
+
+
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(console: object, text: str) -> None:
         raise KeyError("a bug")

@@ -20,23 +20,30 @@ _format_others = warnings.formatwarning
 def main() -> None:
     """Entry point. The user's errors are on stderr, with exit code 2; Ctrl-C is exit code 130."""
     _make_streams_safe()
-    from boxwright.cli.app import app
-
-    warnings.showwarning = _show_warning
     try:
+        _run()
+    except BaseException as error:
+        if not isinstance(error.__cause__ or error, KeyboardInterrupt):
+            raise
+        print("boxwright: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run() -> NoReturn:
+    try:
+        from boxwright.cli.app import app
+
+        warnings.showwarning = _show_warning
         code = app(prog_name="boxwright", standalone_mode=False)
         sys.stdout.flush()
     except BoxwrightError as error:
-        _fail(str(error))
+        _end(str(error))
     except OSError as error:
-        _fail_of_system(error)
-    except KeyboardInterrupt:
-        print("boxwright: interrupted", file=sys.stderr)
-        sys.exit(130)
+        _end_by_system(error)
     except Exception as error:
         if (message := _usage(error)) is None:
             raise
-        _fail(message)
+        _end(message)
     sys.exit(code)
 
 
@@ -50,13 +57,13 @@ def _make_streams_safe() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _fail(message: str) -> NoReturn:
-    if message:
-        print(f"boxwright: {printable(message)}", file=sys.stderr)
+def _end(text: str) -> NoReturn:
+    if text:
+        print(f"boxwright: {printable(text)}", file=sys.stderr)
     sys.exit(2)
 
 
-def _fail_of_system(error: OSError) -> NoReturn:
+def _end_by_system(error: OSError) -> NoReturn:
     """One line with the path; nothing where the reader of our output has gone, as head does."""
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     if error.filename is None and error.errno in _OF_OUTPUT:
@@ -64,8 +71,8 @@ def _fail_of_system(error: OSError) -> NoReturn:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.EPIPE:
             sys.exit(1)
-        _fail(f"can't write the output: {reason}")
-    _fail(reason if error.filename is None else f"{error.filename}: {reason}")
+        _end(f"can't write the output: {reason}")
+    _end(reason if error.filename is None else f"{error.filename}: {reason}")
 
 
 def _usage(error: Exception) -> str | None:

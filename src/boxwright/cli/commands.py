@@ -10,8 +10,18 @@ from typer.core import TyperGroup
 _ALIKE = 0.75  # of 0..1: trian is train, export is not import
 
 
+class Stopped(BaseException):
+    """Ctrl-C, which its cause is: click would turn a KeyboardInterrupt into an exit."""
+
+
 class Commands(TyperGroup):
     """A group of commands that names the one that was probably meant, or all."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise Stopped from stop
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         known = self.list_commands(ctx)

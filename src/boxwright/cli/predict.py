@@ -11,7 +11,6 @@ from rich.console import Console
 from boxwright._util.printing import say
 from boxwright.cli.arguments import AgnosticOption, NmsOption, Overwrite, number
 from boxwright.cli.progress import bar
-from boxwright.text import plural
 
 
 def predict(
@@ -57,7 +56,7 @@ def predict(
     for line in found.lines:
         say(console, line)
     if len(found.faults) == len(files):
-        say(console, f"none of {plural(len(files), 'image')} could be read", "red")
+        say(console, "not one image could be read", "red")
         raise typer.Exit(1)
     say(console, f"the detections are in {found.detections}")
     if save_images:

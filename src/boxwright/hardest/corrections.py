@@ -17,7 +17,6 @@ from boxwright._util.writing import write_json
 from boxwright.data import DetectionDataset, read_dataset
 from boxwright.data.references import referred_files
 from boxwright.errors import DataError, WriteError
-from boxwright.evaluate import save_targets
 from boxwright.evaluate.columns import Bools, Ints
 from boxwright.hardest.ranking import DUPLICATE, KINDS, MISSING, SHIFTED, WRONG_CLASS, Suspects
 from boxwright.text import did_you_mean
@@ -160,7 +159,7 @@ def correct(data: str | Path, corrections: Path, out: Path, *, overwrite: bool =
     asked = read_corrections(corrections)
     dataset = read_dataset(data, asked.split, classes=asked.classes, voc_one_based=asked.voc_one_based)
     result = apply_corrections(asked.corrections, dataset)
-    save_targets(out, result.dataset, overwrite=overwrite)
+    write_json(out, result.dataset.coco_json(), indent=None)  # unsigned: it is data, which readers are to take
     return result
 
 

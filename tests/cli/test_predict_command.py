@@ -1,0 +1,68 @@
+"""``boxwright predict`` as people type it: what is said, and how it ends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from command_line import Boxwright
+from dataset_builders import write_picture
+from tiny_runs import keep_tiny_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return keep_tiny_run(tmp_path_factory.mktemp("runs") / "run", ("cat", "dog")).folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two photos, and two files that are called so."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "b.png"):
+        write_picture(tmp_path / "photos" / name, 1)
+    (tmp_path / "broken").mkdir()
+    for name in ("c.jpg", "d.jpg"):
+        (tmp_path / "broken" / name).write_bytes(b"no image")
+    return tmp_path
+
+
+def test_it_says_where_everything_is(run: Path, photos: Path, boxwright: Boxwright) -> None:
+    code, out, err = boxwright("predict", run, "photos", "--out", "found")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[2:] == ["the detections are in found/detections.json"]
+    code, out, _ = boxwright("predict", run, "photos", "broken", "--out", "found", "--save-images")
+    assert code == 0
+    assert [line.split(":")[0] for line in out.splitlines()[:4]] == ["photos/a.jpg", "photos/b.png", *["left out"] * 2]
+    assert out.splitlines()[4:] == [
+        "the detections are in found/detections.json",
+        "the pictures are in found; which is whose is in found/images.json",
+    ]
+    code, out, _ = boxwright("predict", run, "photos")
+    assert f"the detections are in {run}/predictions/detections.json" in out
+
+
+def test_nothing_that_could_be_read_is_exit_code_1(run: Path, photos: Path, boxwright: Boxwright) -> None:
+    code, out, _ = boxwright("predict", run, "broken", "--out", "found", "--save-images")
+    assert code == 1
+    assert out.splitlines()[-1] == "not one image could be read"
+    assert "the pictures are" not in out
+
+
+@pytest.mark.parametrize("source", ["", "**a", "nowhere", "photos/*.gif", "pipe.jpg"])
+def test_no_image_is_exit_code_2(source: str, run: Path, photos: Path, boxwright: Boxwright) -> None:
+    os.mkfifo(photos / "pipe.jpg")
+    code, out, err = boxwright("predict", run, source, "--out", "found")
+    assert (code, out) == (2, "")
+    assert err.startswith("boxwright: no image at ")
+    assert source in err
+    assert not (photos / "found").exists()
+
+
+def test_a_pipe_among_photos_is_left_out(run: Path, photos: Path, boxwright: Boxwright) -> None:
+    os.mkfifo(photos / "pipe.jpg")
+    code, _, err = boxwright("predict", run, "pipe.jpg", "photos", "--out", "found")
+    assert code == 0
+    assert err == "boxwright: warning: left out pipe.jpg: it is no regular file\n"
