@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 import boxwright.training
 from boxwright.cli.app import app
+from boxwright.errors import RecipeError
 from boxwright.recipes import Recipe, get_recipe
 from boxwright.training.command import resume_command, train_command
 from boxwright.training.options import RunOptions
@@ -66,3 +68,18 @@ def test_a_plain_run_has_a_plain_command() -> None:
 def test_resuming() -> None:
     command = resume_command(Path("images"), Path("runs/a b"), {"epochs": 4, "checkpoint_minutes": 1.0})
     assert command == "boxwright train images --resume 'runs/a b' --epochs 4 --checkpoint-minutes 1.0"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"minutes": value} for value in (0, -1.0, math.nan, math.inf)),
+        *({"steps": value} for value in (0, -1)),
+        *({"seed": value} for value in (-1, 2**32)),
+        *({"checkpoint_minutes": value} for value in (-0.5, math.nan, math.inf)),
+        {"workers": -1},
+    ],
+)
+def test_numbers_out_of_their_range(options: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="Expected"):
+        RunOptions(**options)

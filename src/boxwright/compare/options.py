@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -50,7 +51,7 @@ class CompareOptions:
                 )
         for name in ("seeds", "steps", "minutes", "threads"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise RecipeError(f"Expected {name} above 0 but got {value}")
         if self.minutes is not None and self.steps is not None:
             raise RecipeError("Expected minutes or steps but got both")

@@ -91,8 +91,8 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
     left_out = _untrainable(recipes, options)
     arms = [arm for arm in arms if arm.name not in left_out]
     if len(arms) < 2:
-        reasons = "".join(f"\n  {name}: {why}" for name, why in left_out.items())
-        raise RecipeError(f"{len(left_out)} of {len(recipes)} arms can't be trained, and two are needed:{reasons}")
+        reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+        raise RecipeError(f"{len(left_out)} of {len(recipes)} arms can't be trained, and two are needed: {reasons}")
     arms = [replace(arm, baseline=arm is arms[0]) for arm in arms]
     recipes = {arm.name: recipes[arm.name] for arm in arms}
     folder = options.out or Path("compare") / data.resolve().name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -35,15 +36,17 @@ class RunOptions:
     """Between two checkpoints within an epoch; each epoch ends with one in any case."""
 
     def __post_init__(self) -> None:
-        if self.minutes is not None and not self.minutes > 0:
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise RecipeError(f"Expected minutes above 0 but got {self.minutes}")
+        if not 0 <= self.seed < 2**32:
+            raise RecipeError(f"Expected seed in 0..4294967295 but got {self.seed}")
         if self.steps is not None and (self.steps < 1 or self.minutes is not None):
             raise RecipeError(f"Expected at least 1 step, or minutes instead, but got {self.steps} and {self.minutes}")
         if self.device not in get_args(Device):
             raise RecipeError(f"Expected device to be one of {', '.join(get_args(Device))} but got {self.device!r}")
         if self.logger not in get_args(LoggerName):
             raise RecipeError(f"Expected logger to be one of {', '.join(get_args(LoggerName))} but got {self.logger!r}")
-        if self.checkpoint_minutes < 0:
+        if not 0 <= self.checkpoint_minutes < math.inf:
             raise RecipeError(f"Expected checkpoint_minutes of at least 0 but got {self.checkpoint_minutes}")
         if self.workers < 0:
             raise RecipeError(f"Expected workers of at least 0 but got {self.workers}")
