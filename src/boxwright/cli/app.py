@@ -24,6 +24,7 @@ from boxwright.cli.arguments import (
     check_settings,
     data_options,
     number,
+    run_there,
 )
 from boxwright.cli.commands import Commands
 from boxwright.cli.compare import compare
@@ -122,7 +123,7 @@ def train(
         typer.Option(callback=number(0), help="Minutes between checkpoints within an epoch.", show_default="10"),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", file_okay=False, help="The run folder to make.")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", callback=run_there, help="Go on with this run.")] = None,
 ) -> None:
     """Train a detector and keep it in a run folder. Ctrl-C stops it in order; --resume goes on."""
     from boxwright.recipes import get_recipe, parse_settings

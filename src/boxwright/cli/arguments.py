@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from boxwright.errors import RecipeError
+from boxwright.errors import BoxwrightError, DataError, RecipeError
 
 
 def number(low: float, high: float = math.inf, *, above: bool = False) -> Callable[[float | None], float | None]:
@@ -27,7 +27,27 @@ def number(low: float, high: float = math.inf, *, above: bool = False) -> Callab
     return check
 
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set in VOC, COCO or YOLO layout.")]
+def there(message: str, error: type[BoxwrightError]) -> Callable[[Path | None], Path | None]:
+    """A check that a path exists, before the command imports what takes seconds."""
+
+    def check(path: Path | None) -> Path | None:
+        if path is not None and not path.exists():
+            raise error(message.format(path=path))
+        return path
+
+    return check
+
+
+run_there = there("no run or model at {path}", RecipeError)
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        callback=there("{path}: no such folder", DataError),
+        help="A data set in VOC, COCO or YOLO layout.",
+    ),
+]
 Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key.")]
 Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="These classes alone, in this order.")]
 JsonFile = Annotated[

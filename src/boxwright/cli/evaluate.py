@@ -22,6 +22,7 @@ from boxwright.cli.arguments import (
     Overwrite,
     Settings,
     data_options,
+    run_there,
 )
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
@@ -35,7 +36,9 @@ _COLUMNS = ("AP", "AP50", "AP75", "AR100", "voc07", "voc_area")
 
 
 def evaluate(
-    source: Annotated[Path, typer.Argument(metavar="RUN|DETECTIONS.json", help="A run, or a COCO results file.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|DETECTIONS.json", callback=run_there, help="A run, or a COCO results file.")
+    ],
     data: Data,
     split: Annotated[str, typer.Option(help="Split to evaluate on.")] = "test",
     classes: Classes = None,

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import Data, Overwrite, number
+from boxwright.cli.arguments import Data, Overwrite, number, run_there
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 from boxwright.text import plural
@@ -22,7 +22,9 @@ _LINES = 10
 
 def hardest(
     data: Data,
-    run: Annotated[Path | None, typer.Option(metavar="RUN", help="Whose detections speak against the labels.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="RUN", callback=run_there, help="Whose detections speak against the labels.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Split whose labels are ranked.")] = "train",
     folds: Annotated[
         int,

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from boxwright._util.ownership import claim
 from boxwright._util.printing import printable, say
-from boxwright.cli.arguments import Data, Overwrite, Settings, number
+from boxwright.cli.arguments import Data, Overwrite, Settings, number, run_there
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 
@@ -26,7 +26,8 @@ def inspect(
     ] = None,
     settings: Settings = [],  # noqa: B006
     run: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="With the losses of this run's model, and its recipe.")
+        Path | None,
+        typer.Option(metavar="RUN", callback=run_there, help="With the losses of this run's model, and its recipe."),
     ] = None,
     split: Annotated[str, typer.Option(help="Split to look at.")] = "train",
     images: Annotated[int, typer.Option(callback=number(0, 1000), help="Images to show anchor by anchor.")] = 24,

@@ -9,12 +9,12 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import AgnosticOption, NmsOption, Overwrite, number
+from boxwright.cli.arguments import AgnosticOption, NmsOption, Overwrite, number, run_there
 from boxwright.cli.progress import bar
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", callback=run_there, help="A run folder.")],
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Images, folders or globs.")],
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", file_okay=False, help="Where to write; default RUN/predictions.")
