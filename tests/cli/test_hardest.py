@@ -73,7 +73,7 @@ def test_annotations_without_images_are_refused(digits: Path, run: Path, tmp_pat
 
 
 def test_a_run_or_a_list_is_needed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["boxwright", "hardest", "data"])
+    monkeypatch.setattr(sys, "argv", ["boxwright", "hardest", "."])
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 2

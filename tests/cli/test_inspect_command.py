@@ -51,7 +51,7 @@ def test_another_split_and_matcher(data: Path, tmp_path: Path) -> None:
         (["--set", "anchors=shapes:levels=8x8 9x9 / 8x8 / 8x8"], RecipeError, "has one anchor a cell"),
         (["--set", "matcher=task_aligned"], RecipeError, "can't show matcher 'task_aligned'"),
         (["--run", "nowhere"], RecipeError, "no run or model at nowhere"),
-        (["--run", "nowhere", "--recipe", "ssd300"], RecipeError, "a run has its recipe"),
+        (["--run", ".", "--recipe", "ssd300"], RecipeError, "a run has its recipe"),
         (["--split", "trian"], DataError, "trian"),
     ],
 )
