@@ -22,6 +22,7 @@ from boxwright.check.splits import (
 )
 from boxwright.data.annotations import Annotations, place
 from boxwright.data.layout import open_layout
+from boxwright.data.readers.reader import ReaderOptions
 from boxwright.data.reading import ROUNDING, choose_classes
 
 
@@ -42,7 +43,7 @@ def check_dataset(
     Raises:
         DataError: where there is no data set that can be recognised.
     """
-    reader = open_layout(path, voc_one_based)
+    reader = open_layout(path, ReaderOptions(voc_one_based))
     table = reader.read(())
     if classes is not None:
         table = _of_classes(table, classes, Path(path))

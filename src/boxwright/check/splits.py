@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from boxwright.check.report import SplitCount
 from boxwright.data.annotations import SOUND, Annotations, Fault, Placed
-from boxwright.data.layout import Reader
+from boxwright.data.readers.reader import Reader
 from boxwright.data.splits import HASHED
 
 WHOLE = "all"

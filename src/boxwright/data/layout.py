@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
-from boxwright.data.annotations import Annotations, Fault
-from boxwright.data.coco import CocoReader
 from boxwright.data.files import Tree
+from boxwright.data.readers.coco import CocoReader
+from boxwright.data.readers.reader import Reader, ReaderOptions
+from boxwright.data.readers.voc import VocReader
+from boxwright.data.readers.yolo import YoloReader
 from boxwright.data.splits import HASHED
-from boxwright.data.voc import VocReader
-from boxwright.data.yolo import YoloReader
 from boxwright.errors import DataError
 
+READERS: tuple[type[Reader], ...] = (VocReader, CocoReader, YoloReader)
+"""The layouts that can be read, as messages and docs/data.md list them."""
 
-class Reader(Protocol):
-    """What the readers of all layouts can do."""
-
-    layout: str
-    tree: Tree
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Names of the splits; empty where the data has none."""
-
-    def read(self, splits: Sequence[str]) -> Annotations:
-        """At least the images of these splits, all for none; ``splits`` of the table says which are whose."""
-
-    def split_file(self, split: str) -> str:
-        """The file, or the folder, that says which images a split has."""
-
-    def orphans(self, table: Annotations) -> list[Fault]:
-        """Images without annotations and annotations without images; ``table`` is of all splits."""
+DETECTORS: tuple[Callable[[Tree, ReaderOptions], Reader | None], ...] = (
+    YoloReader.detect_config,
+    CocoReader.detect,
+    VocReader.detect,
+    YoloReader.detect,
+    CocoReader.detect_any,
+)
+"""They are asked in this order, what is told by a file's own name before what is told by folders."""
 
 
-def open_layout(path: str | Path, voc_one_based: bool | None = None) -> Reader:
-    """The reader for a folder: YOLO where there is a data.yaml, else COCO, VOC, YOLO by folders, any COCO file.
+def open_layout(path: str | Path, options: ReaderOptions | None = None) -> Reader:
+    """The reader for a folder.
 
     Raises:
         DataError: where there is no such folder, or it holds none of the layouts.
@@ -51,17 +42,11 @@ def open_layout(path: str | Path, voc_one_based: bool | None = None) -> Reader:
     tree = Tree(root)
     if not tree.entries("."):
         raise DataError(f"{path}: the folder is empty")
-    reader: Reader | None = None
-    if any(name in tree.entries(".") for name in ("data.yaml", "data.yml")):
-        reader = YoloReader.detect(tree)
-    reader = reader or CocoReader.detect(tree) or VocReader.detect(tree, voc_one_based)
-    reader = reader or YoloReader.detect(tree) or CocoReader.detect(tree, named=False)
+    found = (detect(tree, options or ReaderOptions()) for detect in DETECTORS)
+    reader = next(filter(None, found), None)
     if reader is None:
-        raise DataError(
-            f"{path}: no data set found; looked for Annotations/*.xml with JPEGImages/ or images/ (VOC), "
-            "annotations/*.json, <split>/_annotations.coco.json or <split>.json (COCO), "
-            "data.yaml or images/ with labels/ (YOLO)"
-        )
+        known = ", ".join(f"{reader.looks_for} ({reader.layout.upper()})" for reader in READERS)
+        raise DataError(f"{path}: no data set found; looked for {known}")
     return reader
 
 

@@ -12,7 +12,8 @@ from boxwright.data.annotations import SOUND, Annotations, Fault, Placed, box_fa
 from boxwright.data.dataset import DetectionDataset, LeftOut
 from boxwright.data.files import Strings
 from boxwright.data.images import image_size
-from boxwright.data.layout import Reader, open_layout
+from boxwright.data.layout import open_layout
+from boxwright.data.readers.reader import Reader, ReaderOptions
 from boxwright.data.splits import HASHED, find_split, hashed_fraction, hashed_splits
 from boxwright.errors import DataError
 from boxwright.text import did_you_mean
@@ -44,7 +45,7 @@ def read_dataset(
         DataError: where the folder, the split or a class is not there, or no image is left.
     """
     share = _negative_share(negatives)
-    reader = open_layout(path, voc_one_based)
+    reader = open_layout(path, ReaderOptions(voc_one_based))
     name = None if split is None else find_split(reader.splits or HASHED, split, Path(path))
     table = _read(reader, name)
     if not table.names:

@@ -22,7 +22,8 @@ from boxwright.data.annotations import (
     geometry_faults,
     select,
 )
-from boxwright.data.coco_json import (
+from boxwright.data.files import State, Tree, join, stem
+from boxwright.data.readers.coco_json import (
     UNREADABLE,
     CocoBox,
     CocoCategory,
@@ -34,17 +35,18 @@ from boxwright.data.coco_json import (
     is_coco,
     load_coco,
 )
-from boxwright.data.files import State, Tree, join, stem
+from boxwright.data.readers.reader import Reader, ReaderOptions
 from boxwright.data.splits import canonical, is_split_name, without_years
 from boxwright.errors import DataError
 
 _ROBOFLOW = "_annotations.coco.json"
 
 
-class CocoReader:
+class CocoReader(Reader):
     """Reads one JSON file for each split."""
 
     layout = "coco"
+    looks_for = "annotations/*.json, <split>/_annotations.coco.json or <split>.json"
 
     def __init__(self, tree: Tree, files: dict[str, str], named: bool) -> None:
         self.tree = tree
@@ -54,11 +56,17 @@ class CocoReader:
         self._folders: dict[str, str] = {}
 
     @classmethod
-    def detect(cls, tree: Tree, named: bool = True) -> CocoReader | None:
-        """The reader, where a JSON file in one of the usual places holds images, annotations and categories.
+    def detect(cls, tree: Tree, options: ReaderOptions) -> CocoReader | None:
+        """The reader, where a JSON file in one of the usual places is called as a split is and holds a COCO set."""
+        return cls._find(tree, named=True)
 
-        With ``named`` only files that are called as splits are; else any, one alone being no split.
-        """
+    @classmethod
+    def detect_any(cls, tree: Tree, options: ReaderOptions) -> CocoReader | None:
+        """The reader, where a JSON file of any name in one of the usual places does; one alone is no split."""
+        return cls._find(tree, named=False)
+
+    @classmethod
+    def _find(cls, tree: Tree, named: bool) -> CocoReader | None:
         for group in _places(tree):
             chosen = [path for path in group if is_split_name(_split_name(path)) or not named]
             files = [path for path in chosen if tree.state(path) == "there" and _is_split(tree, path)]

@@ -16,6 +16,7 @@ from defusedxml import DefusedXmlException, ElementTree
 
 from boxwright.data.annotations import DIFFICULT, NORMAL, Annotations, Builder, Fault
 from boxwright.data.files import Tree, is_image, join, stem
+from boxwright.data.readers.reader import Reader, ReaderOptions
 from boxwright.data.splits import canonical
 
 _ORIGINAL = re.compile(r"\bVOC\s?(19|20)\d\d\b")
@@ -39,12 +40,13 @@ class VocFile(NamedTuple):
     objects: list[VocObject]
 
 
-class VocReader:
+class VocReader(Reader):
     """Reads Annotations|annotations|annots/*.xml with JPEGImages|images, and ImageSets/Main if there is one."""
 
     layout = "voc"
+    looks_for = "Annotations/*.xml with JPEGImages/ or images/"
 
-    def __init__(self, tree: Tree, annotations: str, images: str, one_based: bool | None = None) -> None:
+    def __init__(self, tree: Tree, annotations: str, images: str, one_based: bool | None) -> None:
         self.tree = tree
         self.annotations = annotations
         self.images = images
@@ -54,20 +56,16 @@ class VocReader:
         self._main = (tree.folder(sets, "main") if sets else None) or ""
         self._list_files: dict[str, str] = {}
         self._lists = self._read_lists()
+        self.splits = tuple(self._lists)
 
     @classmethod
-    def detect(cls, tree: Tree, one_based: bool | None = None) -> VocReader | None:
+    def detect(cls, tree: Tree, options: ReaderOptions) -> VocReader | None:
         """The reader, where there are XML files in one folder and a folder of images."""
         annotations = tree.folder(".", "annotations", "annots")
         images = tree.folder(".", "jpegimages", "images")
         if annotations is None or images is None or not tree.files(annotations, ".xml"):
             return None
-        return cls(tree, annotations, images, one_based)
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Names of the lists; empty where there are none."""
-        return tuple(self._lists)
+        return cls(tree, annotations, images, options.voc_one_based)
 
     def split_file(self, split: str) -> str:
         """The list of a split."""

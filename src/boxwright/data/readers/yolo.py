@@ -15,11 +15,13 @@ import yaml
 from boxwright.data.annotations import Annotations, Builder, Fault
 from boxwright.data.files import Tree, is_image, join, stem
 from boxwright.data.images import RefusedImageError, image_size
+from boxwright.data.readers.reader import Reader, ReaderOptions
 from boxwright.data.splits import canonical
 from boxwright.errors import DataError
 
 _NAN = float("nan")
 _MOST_CLASSES = 10_000  # a larger number in a label file is a slip
+_CONFIGS = ("data.yaml", "data.yml")
 _SPLIT_KEYS = ("train", "val", "valid", "validation", "test")
 
 
@@ -40,10 +42,11 @@ class YoloLayout:
     outside: list[Fault] = field(default_factory=list)
 
 
-class YoloReader:
+class YoloReader(Reader):
     """Reads data.yaml, or images/ + labels/ with the split as a folder above or below."""
 
     layout = "yolo"
+    looks_for = "data.yaml or images/ with labels/"
 
     def __init__(self, tree: Tree, layout: YoloLayout, config: str | None = None) -> None:
         self.tree = tree
@@ -54,9 +57,14 @@ class YoloReader:
         self.splits = tuple(name for name in layout.images if name)
 
     @classmethod
-    def detect(cls, tree: Tree) -> YoloReader | None:
+    def detect_config(cls, tree: Tree, options: ReaderOptions) -> YoloReader | None:
+        """The reader, where there is a data.yaml."""
+        return cls.detect(tree, options) if any(name in tree.entries(".") for name in _CONFIGS) else None
+
+    @classmethod
+    def detect(cls, tree: Tree, options: ReaderOptions) -> YoloReader | None:
         """The reader, where a data.yaml leads to images, or there are folders of images and of labels."""
-        config = next((name for name in ("data.yaml", "data.yml") if tree.state(name) == "there"), None)
+        config = next((name for name in _CONFIGS if tree.state(name) == "there"), None)
         layout = _from_yaml(tree, config) if config else None
         if layout is None or not layout.images:
             found = _from_folders(tree)
