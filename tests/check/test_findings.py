@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from boxwright._util.ownership import mark_folder
 from boxwright.check import CheckReport, check_dataset
 from boxwright.check.report import ERRORS, WARNINGS
 from boxwright.errors import DataError
@@ -73,6 +74,21 @@ def change_json(split: str, change: Callable[[dict[str, list[dict[str, object]]]
     return breaking
 
 
+def three_categories(content: dict[str, list[dict[str, object]]]) -> None:
+    content["categories"] += [{"id": 30, "name": "bird"}, {"id": 30, "name": "x"}]
+
+
+def name_ids(content: dict[str, list[dict[str, object]]]) -> None:
+    for image in content["images"]:
+        image["id"] = f"no {image['id']}"
+    for box in content["annotations"]:
+        box["image_id"] = f"no {box['image_id']}"
+
+
+def append_key(file: str, text: str) -> Callable[[Path], None]:
+    return lambda root: put(root / file, (root / file).read_text().rstrip()[:-1] + f", {text}}}")
+
+
 def save(name: str, image: Image.Image, **options: object) -> Callable[[Path], None]:
     return lambda root: image.save(root / "JPEGImages" / name, **options)
 
@@ -116,7 +132,13 @@ IMAGE = "JPEGImages/b.jpg"
 NAN = voc_object("dog", "nan", 1, 20, 20)
 WORDS = voc_object("dog", "left", 1, 20, 20)
 BARE = "<object><name>dog</name></object>"
+POINTS = "<x1>5</x1><y1>40</y1><x2>25</x2><y2>45</y2><x3>9</x3><y3>58</y3>"
+POLYGON = f"<object><name>dog</name><polygon>{POINTS}</polygon></object>"
+TURNED = (
+    "<object><name>dog</name><robndbox><cx>60</cx><cy>45</cy><w>20</w><h>10</h><angle>0.3</angle></robndbox></object>"
+)
 BILLION = '<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><annotation><filename>&b;</filename></annotation>'
+AGAIN = '"categories": [{"id": 10, "name": "dog"}, {"id": 20, "name": "cat"}]'
 TRAIN_JSON = "annotations/instances_train.json"
 
 # kind, clean set, how it is broken, file and box of the finding, words of the message
@@ -207,6 +229,51 @@ CASES = [
     ),
     ("listed-twice", voc, lambda root: put(root / "Annotations/x.xml", voc_xml("b.jpg", SOUND)), X, None, IMAGE),
     ("missing-split", yolo, lambda root: shutil.rmtree(root / "test"), "data.yaml", None, "test"),
+    (
+        "image-id-twice",
+        coco,
+        change_json("train", lambda content: content["images"].append({**content["images"][0], "file_name": "x.jpg"})),
+        TRAIN_JSON,
+        None,
+        "a.jpg and x.jpg",
+    ),
+    (
+        "category-id-twice",
+        coco,
+        change_json("train", three_categories),
+        TRAIN_JSON,
+        None,
+        "'bird' and 'x'",
+    ),
+    (
+        "repeated-key",
+        coco,
+        append_key(TRAIN_JSON, '"categories": [{"id": 10, "name": "dog"}, {"id": 20, "name": "cat"}]'),
+        TRAIN_JSON,
+        None,
+        "'categories'",
+    ),
+    (
+        "renumbered-ids",
+        coco,
+        change_json("train", name_ids),
+        TRAIN_JSON,
+        None,
+        "'no 2001'",
+    ),
+    ("unused-file", voc, lambda root: put(root / "classes.txt", "dog"), "classes.txt", None, "VOC"),
+    ("unused-file", yolo, lambda root: put(root / "lists" / "train.txt", "a"), "lists/train.txt", None, "YOLO"),
+    ("boxwright-output", coco, lambda root: mark_folder(root / "runs/a", "run"), "runs/a", None, "boxwright"),
+    ("box-from-polygon", voc, with_boxes(extra=POLYGON), B, None, "1 objects"),
+    ("angle-lost", voc, with_boxes(extra=TURNED), B, None, "1 objects"),
+    (
+        "odd-columns",
+        yolo,
+        lambda root: put(root / "train/labels/a.txt", "0,.5,.5,.2,.2\n1 .3 .3 .2 .2\n"),
+        "train/labels/a.txt",
+        None,
+        "commas",
+    ),
 ]
 SIMILAR = [("dog", 10, 12, 40, 50), ("Dog ", 45, 5, 75, 30), ("cat", 5, 5, 25, 25)]
 

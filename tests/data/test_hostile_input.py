@@ -50,14 +50,16 @@ def huge(root: Path) -> None:
 
 # how it is made, kind of the first finding
 CASES: list[tuple[Callable[[Path], None], str]] = [
-    (lambda root: coco(root, '"id": 2001', f'"id": {2**70}'), "bad-number"),
+    (lambda root: coco(root, '"id": 2001', f'"id": {2**70}'), "renumbered-ids"),
     (lambda root: coco(root, '"bbox": [10, 12, 30, 38]', '"bbox": [1e308, 1, 1e308, 5]'), "bad-number"),
     (lambda root: coco(root, '"iscrowd": 0', f'"segmentation": {DEEP}'), "unreadable-annotation"),
     (lambda root: coco(root, '"a.jpg"', '"a\\u0000.jpg"'), "missing-image"),
     (lambda root: coco(root, '"a.jpg"', '""'), "unreadable-image"),
     (lambda root: voc(root, b"<a>" * 100_000 + b"</a>" * 100_000), "missing-image"),
     (lambda root: voc(root, b'<?xml version="1.0" encoding="nonsense"?><annotation/>'), "unreadable-annotation"),
-    (lambda root: voc(root, b'<?xml version="1.0" encoding="gbk"?><annotation/>'), "unreadable-annotation"),
+    (lambda root: voc(root, b'<?xml version="1.0" encoding="gbk"?><annotation/>'), "missing-image"),
+    (lambda root: voc(root, b'<?xml version="1.0" encoding="zlib"?><annotation/>'), "unreadable-annotation"),
+    (lambda root: voc(root, b'<?xml version="1.0" encoding="utf-7"?><annotation/>'), "unreadable-annotation"),
     (lambda root: voc(root, bytes(range(256))), "unreadable-annotation"),
     (huge, "outside-box"),
     (lambda root: yolo(root, "99999999999 .5 .5 .1 .1\n1e400 .5 .5 .1 .1\n"), "label-out-of-range"),

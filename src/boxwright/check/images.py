@@ -78,7 +78,7 @@ def image_faults(table: Annotations, facts: Sequence[ImageFacts | None]) -> list
         table.paths, table.files, table.names, table.sizes.tolist(), facts, strict=True
     ):
         if fact is None:
-            faults.append(Fault("missing-image", file, None, f"no image {path}"))
+            faults.append(Fault("missing-image", file, None, f"no image {name}"))
         elif fact.fault:
             faults.append(Fault(fact.fault[0], path, None, fact.fault[1]))
         else:

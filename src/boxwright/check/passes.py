@@ -22,6 +22,7 @@ from boxwright.check.splits import (
 )
 from boxwright.data.annotations import Annotations, place
 from boxwright.data.layout import open_layout
+from boxwright.data.leftovers import leftovers
 from boxwright.data.readers.reader import ReaderOptions
 from boxwright.data.reading import ROUNDING, choose_classes
 
@@ -54,7 +55,8 @@ def check_dataset(
     faults = [
         *table.faults,
         *table.notes,
-        *reader.orphans(table),
+        *leftovers(reader, table),
+        *reader.examine(),
         *image_faults(table, facts),
         *box_faults(table, placed, sizes),
         *copied_images(table, facts, members_of(base_splits(table.splits))),

@@ -11,6 +11,8 @@ from boxwright.data.annotations import Fault
 ERRORS = frozenset(
     {
         "bad-number",
+        "category-id-twice",
+        "image-id-twice",
         "image-in-two-splits",
         "inverted-box",
         "label-out-of-range",
@@ -18,6 +20,7 @@ ERRORS = frozenset(
         "outside-box",
         "path-outside",
         "refused",
+        "repeated-key",
         "unreadable-annotation",
         "unreadable-image",
         "zero-area",
@@ -28,6 +31,9 @@ ERRORS = frozenset(
 WARNINGS = frozenset(
     {
         "absent-class",
+        "angle-lost",
+        "box-from-polygon",
+        "boxwright-output",
         "duplicate-box",
         "duplicate-box-two-classes",
         "exif-rotated",
@@ -39,12 +45,15 @@ WARNINGS = frozenset(
         "near-identical-images",
         "no-boxes",
         "not-rgb",
+        "odd-columns",
         "orphan-image",
         "orphan-label",
         "partly-outside",
+        "renumbered-ids",
         "similar-class-names",
         "size-mismatch",
         "small-box",
+        "unused-file",
         "whole-image-box",
     }
 )

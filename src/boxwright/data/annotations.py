@@ -68,6 +68,8 @@ class Annotations:
     """Files and images that are not in the table."""
     notes: list[Fault] = field(default_factory=list)
     """Oddities that leave nothing out."""
+    accounted: set[str] = field(default_factory=set)
+    """Files of images and annotations that are not in the table because a fault or a note says so."""
 
 
 class Placed(NamedTuple):
@@ -138,7 +140,8 @@ def concatenate(tables: list[Annotations]) -> Annotations:
         key: np.concatenate([getattr(table, key) for table in tables]) for key in (*_IMAGE_COLUMNS, *_BOX_COLUMNS)
     }
     image = np.concatenate([table.image + start for table, start in zip(tables, starts, strict=False)])
-    return replace(tables[0], **lists, **columns, image=image, splits={})
+    accounted = set().union(*(table.accounted for table in tables))
+    return replace(tables[0], **lists, **columns, image=image, splits={}, accounted=accounted)
 
 
 def box_fault(table: Annotations, row: int, fault: int) -> Fault:
@@ -174,6 +177,16 @@ class Builder:
     )
     faults: list[Fault] = field(default_factory=list)
     notes: list[Fault] = field(default_factory=list)
+    accounted: set[str] = field(default_factory=set)
+
+    def leave_out(self, kind: str, file: str, message: str, *also: str) -> None:
+        """Say why a file isn't in the table, nor those that go with it."""
+        self.faults.append(Fault(kind, file, None, message))
+        self.accounted.update(also)
+
+    def note(self, kind: str, file: str, message: str) -> None:
+        """Say something that leaves nothing out."""
+        self.notes.append(Fault(kind, file, None, message))
 
     def add_image(self, name: str, file: str, size: tuple[int, int], there: bool) -> None:
         """An image (path relative to the data set), to which the boxes added next belong."""
@@ -222,4 +235,5 @@ class Builder:
             fault=fault,
             faults=self.faults,
             notes=self.notes,
+            accounted=self.accounted,
         )

@@ -1,25 +1,35 @@
 """What lies below a data set's folder, and nothing that doesn't.
 
 Every path that an annotation names goes through :class:`Tree`: it answers from directory listings that are read once,
-follows no link out of the folder, and so never opens a file elsewhere.
+follows no link out of the folder unless that is allowed, and so never opens a file elsewhere. Folders that boxwright
+made are empty to it: what was trained or predicted beside the data is no data.
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable
+import stat
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from boxwright._util.ownership import FOLDER_MARKER, is_ours
+from boxwright._util.reading import NO_FILE, as_text, read_regular
 from boxwright.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 
-State = Literal["there", "missing", "outside"]
+Kind = Literal["file", "folder", "link", "special"]
+"""What a name in a folder is; pipes, devices and sockets are special."""
+State = Literal["there", "missing", "outside", "special"]
+
+_EMPTY = 3  # bytes; so short a file, "[]\n", is nobody's
+_LONGEST = 4096  # characters; no file system takes a longer path
 
 
 def is_image(name: str) -> bool:
@@ -33,38 +43,87 @@ def stem(name: str) -> str:
 
 
 class Tree:
-    """The folder of a data set. Paths are relative to it, with forward slashes."""
+    """The folder of a data set. Paths are relative to it, with forward slashes.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        allow_links: follow links out of the folder, and read the folders outside that are :meth:`admit`-ted.
+        own: read JSON files that boxwright wrote, too.
+    """
+
+    def __init__(self, root: Path, allow_links: bool = False, own: bool = False) -> None:
         self.root = root.resolve()
         self.opened: set[str] = set()
         """Files that were read."""
-        self._listings: dict[str, dict[str, bool] | None] = {}
+        self.allow_links = allow_links
+        self.links: dict[str, str] = {}
+        """Links and folders outside that were met, and where they lead."""
+        self.marked: list[str] = []
+        """Folders that were met and that boxwright made."""
+        self.remarks: list[str] = []
+        """What looking for a layout met and couldn't use, for the message where none is found."""
+        self._own = own
+        self._admitted: list[Path] = []
+        self._listings: dict[str, dict[str, Kind] | None] = {}
+        self._below: dict[str, list[str]] = {}
+        self._by_name: dict[str, list[str]] = {}
 
     def tidy(self, path: str) -> str | None:
         """The path below the folder without ``.`` and ``..``; None where it leads out of the folder."""
         path = path.replace("\\", "/")
         if "/" not in path and path not in ("", ".", "..") and path[1:2] != ":":
             return path
+        if len(path) > _LONGEST:
+            return path  # it is nowhere
         if _is_absolute(path):
-            try:
-                path = Path(path).resolve().relative_to(self.root).as_posix()
-            except (ValueError, OSError):
-                return None
+            return self._from_absolute(path)
         path = posixpath.normpath(path)
-        return None if path.startswith("..") and path[2:3] in ("", "/") else path
+        outside = path.startswith("..") and path[2:3] in ("", "/")
+        return self._from_absolute(str(self.root / path)) if outside else path
 
-    def entries(self, folder: str) -> dict[str, bool]:
-        """Names in a folder with whether each is a link; empty where the folder is missing or lies elsewhere."""
+    def _from_absolute(self, path: str) -> str | None:
+        try:
+            resolved = Path(path).resolve()
+        except (ValueError, OSError, RuntimeError):
+            return None
+        if resolved.is_relative_to(self.root):
+            return resolved.relative_to(self.root).as_posix()
+        return resolved.as_posix() if any(map(resolved.is_relative_to, self._admitted)) else None
+
+    def admit(self, folder: str) -> bool:
+        """Whether a folder outside, which a configuration names, is there and may be read."""
+        place = self.root / folder
+        if len(folder) > _LONGEST or not place.is_dir():
+            return False
+        self.links[folder] = str(place.resolve())
+        if self.allow_links:
+            self._admitted.append(place.resolve())
+        return self.allow_links
+
+    def entries(self, folder: str) -> dict[str, Kind]:
+        """Names in a folder and what each is; empty where the folder is missing, lies elsewhere or is boxwright's."""
         return self._listing(folder) or {}
 
     def files(self, folder: str, suffix: str = "") -> list[str]:
-        """Sorted names in a folder that end in ``suffix`` (any case), without hidden ones."""
-        return sorted(n for n in self.entries(folder) if not n.startswith(".") and n.lower().endswith(suffix))
+        """Sorted names in a folder that end in ``suffix`` (any case), without folders and hidden ones."""
+        return sorted(
+            name
+            for name, kind in self.entries(folder).items()
+            if not name.startswith(".") and kind != "folder" and name.lower().endswith(suffix)
+        )
 
     def images(self, folder: str) -> list[str]:
         """Sorted names of the images in a folder."""
-        return sorted(filter(is_image, self.entries(folder)))
+        return sorted(name for name, kind in self.entries(folder).items() if kind != "folder" and is_image(name))
+
+    def below(self, folder: str = ".") -> list[str]:
+        """Sorted paths of all files in a folder and in those within it, without hidden ones."""
+        if folder not in self._below:
+            self._below[folder] = sorted(self._walk(folder))
+        return self._below[folder]
+
+    def images_below(self, folder: str = ".") -> list[str]:
+        """Sorted paths of the images in a folder and in those within it."""
+        return [path for path in self.below(folder) if is_image(posixpath.basename(path))]
 
     def is_folder(self, folder: str) -> bool:
         """Whether there is such a folder, inside."""
@@ -79,7 +138,7 @@ class Tree:
         return None
 
     def state(self, path: str) -> State:
-        """Whether a file or folder is there, missing, or (itself or by a link) outside the folder."""
+        """Whether a file or folder is there, missing, no file, or (itself or by a link) outside the folder."""
         tidied = self.tidy(path)
         if tidied is None:
             return "outside"
@@ -89,27 +148,40 @@ class Tree:
         listing = self._listing(folder)
         if listing is None:
             return "outside"
-        if name not in listing:
-            return "missing"
-        return "there" if not listing[name] or self._inside(tidied) else "outside"
+        kind = listing.get(name)
+        if kind == "link":
+            return self._behind(tidied)
+        return "missing" if kind is None else "special" if kind == "special" else "there"
+
+    def is_own(self, path: str) -> bool:
+        """Whether a picture or a JSON file is one that boxwright wrote, and is to be passed over."""
+        if self._own or not (is_image(posixpath.basename(path)) or path.lower().endswith(".json")):
+            return False
+        place = self.root / path
+        return self.state(path) == "there" and place.is_file() and place.stat().st_size > _EMPTY and is_ours(place)
 
     def read(self, path: str) -> bytes:
-        """Content of a file without UTF-8's byte order mark.
+        """Content of a file.
 
         Raises:
-            DataError: where it can't be read, or lies outside.
+            DataError: where it can't be read, is no file, or lies outside.
         """
-        if self.state(path) != "there":
-            raise DataError(f"{path}: {self.state(path)}")
+        state = self.state(path)
+        if state != "there":
+            raise DataError(f"{path}: {NO_FILE if state == 'special' else state}")
         self.opened.add(path)
         try:
-            return (self.root / path).read_bytes().removeprefix(b"\xef\xbb\xbf")
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror}") from None
+            return read_regular(self.root / path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: {getattr(error, 'strerror', error)}") from None
+
+    def text(self, path: str) -> str:
+        """Content of a text file, in whatever Unicode encoding. Raises DataError as :meth:`read`."""
+        return as_text(self.read(path))
 
     def read_lines(self, path: str) -> list[str]:
         """Lines of a text file that aren't blank, stripped. Raises DataError as :meth:`read`."""
-        lines = map(str.strip, self.read(path).decode("utf-8", "replace").splitlines())
+        lines = map(str.strip, self.text(path).splitlines())
         return [line for line in lines if line]
 
     def locate(self, folder: str, names: Iterable[str]) -> list[tuple[str, State]]:
@@ -121,7 +193,7 @@ class Tree:
         found: list[tuple[str, State]] = []
         for name in names:
             path = name if _is_absolute(name) else join(folder, name)
-            if listing.get(name) is False:  # a plain file of that very folder
+            if listing.get(name) == "file":
                 found.append((path, "there"))
             else:
                 state = self.state(path)
@@ -129,22 +201,105 @@ class Tree:
                 found.append((self.tidy(path) or path, "outside" if outside else state))
         return found
 
-    def _inside(self, path: str) -> bool:
-        return Path(os.path.realpath(self.root / path)).is_relative_to(self.root)
+    def is_there(self, parts: list[str]) -> bool:
+        """Whether the parts of a path lead to a file or folder."""
+        folder = "."
+        for part in parts[:-1]:
+            if self.entries(folder).get(part) not in ("folder", "link"):
+                return False
+            folder = join(folder, part)
+        return self.state(join(folder, parts[-1])) == "there"
 
-    def _listing(self, folder: str) -> dict[str, bool] | None:
+    def nearest(self, path: str) -> str | None:
+        """The file that a path of another machine means: by its longest end that is there, else by its name alone.
+
+        By its name only where it is that of one file below the folder.
+        """
+        parts = parts_of(path)
+        for start in range(len(parts)):
+            if self.is_there(parts[start:]) and not self.is_folder("/".join(parts[start:])):
+                return "/".join(parts[start:])
+        if not self._by_name:
+            names = defaultdict(list)
+            for file in self.below():
+                names[posixpath.basename(file)].append(file)
+            self._by_name = dict(names)
+        alike = self._by_name.get(parts[-1], []) if parts else []
+        return alike[0] if len(alike) == 1 else None
+
+    def _walk(self, folder: str) -> Iterator[str]:
+        waiting, seen = [folder], {os.path.realpath(self.root / folder)}
+        while waiting:
+            place = waiting.pop()
+            for name, kind in self.entries(place).items():
+                path = join(place, name)
+                if name.startswith("."):
+                    continue
+                if kind == "folder" or (kind == "link" and self._leads_to_folder(path)):
+                    real = os.path.realpath(self.root / path) if kind == "link" else path
+                    if real not in seen:
+                        seen.add(real)
+                        waiting.append(path)
+                else:
+                    yield path
+
+    def _leads_to_folder(self, link: str) -> bool:
+        """Whether a link leads out of the data set to a folder that may be read; one inside is met by itself."""
+        place = self.root / link
+        return self._behind(link) == "there" and place.is_dir() and not place.resolve().is_relative_to(self.root)
+
+    def _behind(self, link: str) -> State:
+        """State of what a link leads to."""
+        if not self._inside(link):
+            return "outside"
+        try:
+            mode = os.stat(self.root / link).st_mode
+        except OSError:
+            return "missing"
+        return "there" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "special"
+
+    def _inside(self, path: str) -> bool:
+        target = Path(os.path.realpath(self.root / path))
+        if target.is_relative_to(self.root) or any(map(target.is_relative_to, self._admitted)):
+            return True
+        self.links[path] = str(target)
+        return self.allow_links
+
+    def _listing(self, folder: str) -> dict[str, Kind] | None:
         if folder not in self._listings:
             self._listings[folder] = self._scan(folder)
         return self._listings[folder]
 
-    def _scan(self, folder: str) -> dict[str, bool] | None:
+    def _scan(self, folder: str) -> dict[str, Kind] | None:
+        if len(folder) > _LONGEST:
+            return {}
         try:
             if not self._inside(folder):
                 return None
             with os.scandir(self.root / folder) as scan:
-                return {entry.name: entry.is_symlink() for entry in scan}
+                listing = {entry.name: _kind(entry) for entry in scan}
         except (OSError, ValueError):  # no such folder; a name that no file system takes
             return {}
+        if FOLDER_MARKER in listing and folder not in ("", "."):
+            self.marked.append(folder)
+            return {}
+        return listing
+
+
+def _kind(entry: os.DirEntry[str]) -> Kind:
+    if entry.is_symlink():
+        return "link"
+    if entry.is_dir(follow_symlinks=False):
+        return "folder"
+    return "file" if entry.is_file(follow_symlinks=False) else "special"
+
+
+def parts_of(path: str) -> list[str]:
+    """Parts of a path of any system, without its anchor and without ``.`` and ``..``; empty for an absurd one."""
+    if len(path) > _LONGEST:
+        return []
+    path = path.replace("\\", "/")
+    return [part for part in path[2 * (path[1:2] == ":") :].split("/") if part not in ("", ".", "..")]
 
 
 def join(folder: str, name: str) -> str:

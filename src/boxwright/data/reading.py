@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from boxwright._util.reading import escaped
 from boxwright.data.annotations import SOUND, Annotations, Fault, Placed, box_fault, place, select
 from boxwright.data.dataset import DetectionDataset, LeftOut
 from boxwright.data.files import Strings
@@ -92,7 +93,7 @@ def _without_missing(table: Annotations, faults: list[Fault]) -> Annotations:
 
 def missing_image(table: Annotations, row: int) -> Fault:
     """The fault of an image that is not there."""
-    return Fault("missing-image", table.files[row], None, f"no image {table.paths[row]}")
+    return Fault("missing-image", table.files[row], None, f"no image {escaped(table.names[row])}")
 
 
 def _true_sizes(table: Annotations) -> NDArray[np.int32]:

@@ -17,12 +17,15 @@ from boxwright.text import did_you_mean
 HASHED = ("train", "val", "test")
 _SHARES = (0.8, 0.9, 1.0)  # upper ends of train, val, test
 _ALIASES = {"valid": "val", "validation": "val"}
+LAYOUT_FOLDERS = frozenset({"images", "jpegimages", "labels", "annotations", "annots", "xml", "xmls", "data"})
+"""Names, in lower case, of folders that say what lies in them and not which images."""
 _YEAR = re.compile(r"[_-]?(?:19|20)\d\d$")
 
 
 def canonical(name: str) -> str:
-    """The split's name as boxwright says it: valid is val."""
-    return _ALIASES.get(name.lower(), name)
+    """The split's name as boxwright says it: valid is val, and Train is train."""
+    lower = name.lower()
+    return _ALIASES.get(lower, lower if lower in HASHED else name)
 
 
 def without_years(names: Iterable[str]) -> dict[str, str]:
@@ -36,6 +39,31 @@ def is_split_name(name: str) -> bool:
     """Whether a name begins as those of splits do: train, valid, test2017, train_fold1."""
     first = re.split(r"[\W_\d]", name, maxsplit=1)[0].lower()
     return canonical(first) in {*HASHED, "trainval", "minival", "dev"}
+
+
+def folder_splits(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Paths by the split whose folder they lie in: train/images/x.jpg, images/train/x.jpg. Empty for data without.
+
+    The first folder that tells paths apart and isn't called as a layout's own folders are is the split, where at least
+    one is called as splits are. What lies in no such folder is in no split.
+    """
+    folders = {path: [part for part in path.split("/")[:-1] if part.lower() not in LAYOUT_FOLDERS] for path in paths}
+    told = [parts for parts in folders.values() if parts]
+    depth = 0
+    while told and len(told) == len(folders) and len({tuple(parts[: depth + 1]) for parts in told}) == 1:
+        if depth >= len(told[0]) or is_split_name(told[0][depth]):
+            break
+        depth += 1
+    groups: dict[str, list[str]] = {}
+    for path, parts in folders.items():
+        if len(parts) > depth:
+            groups.setdefault(parts[depth], []).append(path)
+    if not any(map(is_split_name, groups)):
+        return {}
+    splits: dict[str, list[str]] = {}
+    for name, group in groups.items():
+        splits.setdefault(canonical(name), []).extend(group)
+    return splits
 
 
 def find_split(available: Sequence[str], split: str, root: Path) -> str:

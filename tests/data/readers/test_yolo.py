@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from boxwright.data import available_splits, read_dataset
-from boxwright.data.readers.yolo import label_path, parse_line
+from boxwright.data.readers.yolo_labels import label_path, parse_line
 from boxwright.errors import DataError
 from dataset_builders import Box, picture, write_coco, write_picture, write_text, write_yolo
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from boxwright._util.reading import as_utf8
 from boxwright.data.annotations import (
     BAD_LABEL,
     CROWD,
@@ -22,18 +24,20 @@ from boxwright.data.annotations import (
     geometry_faults,
     select,
 )
-from boxwright.data.files import State, Tree, join, stem
+from boxwright.data.files import Tree, join, stem
+from boxwright.data.readers.coco_images import CocoImages
 from boxwright.data.readers.coco_json import (
     UNREADABLE,
     CocoBox,
     CocoCategory,
     CocoFile,
-    CocoImage,
     CocoOutline,
     CocoUsage,
     CocoUsed,
     is_coco,
     load_coco,
+    repeated_keys,
+    tidied,
 )
 from boxwright.data.readers.reader import Reader, ReaderOptions
 from boxwright.data.splits import canonical, is_split_name, without_years
@@ -47,12 +51,13 @@ class CocoReader(Reader):
 
     layout = "coco"
     looks_for = "annotations/*.json, <split>/_annotations.coco.json or <split>.json"
+    unlisted = "is listed in no annotation file"
 
     def __init__(self, tree: Tree, files: dict[str, str], named: bool) -> None:
-        self.tree = tree
+        super().__init__(tree, tuple(files) if named else ())
         self.files = files
         """JSON file of each split; a single one that is no split has any key."""
-        self.splits = tuple(files) if named else ()
+        self.sources.update(files.values())
         self._folders: dict[str, str] = {}
 
     @classmethod
@@ -69,7 +74,8 @@ class CocoReader(Reader):
     def _find(cls, tree: Tree, named: bool) -> CocoReader | None:
         for group in _places(tree):
             chosen = [path for path in group if is_split_name(_split_name(path)) or not named]
-            files = [path for path in chosen if tree.state(path) == "there" and _is_split(tree, path)]
+            there = [path for path in chosen if tree.state(path) == "there" and not tree.is_own(path)]
+            files = [path for path in there if _is_split(tree, path)]
             if files:
                 short = without_years(_split_name(path) for path in files)
                 return cls(tree, {short[_split_name(path)]: path for path in files}, named or len(files) > 1)
@@ -83,13 +89,16 @@ class CocoReader(Reader):
         """The images of these splits, each once; all for none. Classes are those of all splits."""
         wanted = [self.files[split] for split in splits] or list(self.files.values())
         faults: list[Fault] = []
+        notes: list[Fault] = []
         loaded = {}
         for path in wanted:
             try:
-                loaded[path], broken = load_coco(self.tree.read(path))
-                faults += [Fault("bad-number", path, None, text) for text in broken]
+                loaded[path], broken, odd = load_coco(self.tree.read(path))
             except DataError as error:
                 faults.append(Fault("unreadable-annotation", path, None, f"JSON that can't be read: {error}"))
+                continue
+            faults += [Fault("bad-number", path, None, text) for text in broken]
+            notes += [Fault(kind, path, None, text) for kind, text in odd]
         classes = self._classes(loaded)
         tables = {path: self._table(path, content, classes) for path, content in loaded.items()}
         table = _union(self.tree, list(tables.values()), tuple(classes))
@@ -100,18 +109,21 @@ class CocoReader(Reader):
             if path in tables
         }
         table.faults = faults + table.faults
+        table.notes = notes + table.notes
         return table
 
-    def orphans(self, table: Annotations) -> list[Fault]:
-        """Images in the folders of the listed ones that no file lists."""
-        known = set(table.paths)
-        folders = {posixpath.dirname(path) or "." for path in known}
-        return [
-            Fault("orphan-image", path, None, "is listed in no annotation file")
-            for folder in sorted(folders)
-            for name in self.tree.images(folder)
-            if (path := join(folder, name)) not in known
-        ]
+    def examine(self) -> list[Fault]:
+        """Keys that a JSON object has twice, which costs a look at the whole file."""
+        faults = []
+        for path in self.files.values():
+            try:
+                data = self.tree.read(path)
+                keys = repeated_keys(data, load_coco(data).content)
+            except DataError:
+                continue
+            text = "the key {!r} stands twice in an object: what the first said isn't read"
+            faults += [Fault("repeated-key", path, None, text.format(key)) for key in keys]
+        return faults
 
     def _classes(self, loaded: dict[str, CocoFile]) -> dict[str, int]:
         """Category id of each class, in the order of the ids, over all splits; without unused super-categories."""
@@ -128,7 +140,7 @@ class CocoReader(Reader):
 
     def _categories(self, path: str) -> list[CocoCategory]:
         try:
-            return msgspec.json.decode(self.tree.read(path), type=CocoOutline).categories
+            return tidied(msgspec.json.decode(as_utf8(self.tree.read(path)), type=CocoOutline).categories)
         except UNREADABLE:
             return self._slowly(path).categories
 
@@ -140,15 +152,15 @@ class CocoReader(Reader):
                 boxes = loaded[path].annotations
             else:
                 try:
-                    boxes = msgspec.json.decode(self.tree.read(path), type=CocoUsage).annotations
+                    boxes = msgspec.json.decode(as_utf8(self.tree.read(path)), type=CocoUsage).annotations
                 except UNREADABLE:
                     boxes = self._slowly(path).annotations
-            used.update(box.category_id for box in boxes)
+            used.update(box.category_id for box in boxes if box.category_id is not None)
         return used
 
     def _slowly(self, path: str) -> CocoFile:
         try:
-            return load_coco(self.tree.read(path))[0]
+            return load_coco(self.tree.read(path)).content
         except DataError:
             return CocoFile([], [], [])
 
@@ -165,11 +177,12 @@ class CocoReader(Reader):
         return self._folders[file]
 
     def _table(self, file: str, content: CocoFile, classes: dict[str, int]) -> Annotations:
-        images, located, faults = self._images(file, content.images)
-        rows = {image.id: row for row, image in enumerate(images)}
-        boxes, number, image = _owned(content, rows, file, faults)
+        found = CocoImages(self.tree, file, self._image_folder(file, [image.file_name for image in content.images]))
+        found.add(content.images, self._foreign(file))
+        images = found.kept
+        boxes, number, image = _owned(content, found, file)
         xywh = np.array([box.bbox for box in boxes], np.float64).reshape(-1, 4)
-        labels, fault = _labels(boxes, content.categories, classes)
+        labels, fault = _labels(boxes, content.categories, classes, found)
         with np.errstate(invalid="ignore", over="ignore"):
             xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)
             products = xywh[:, 2] * xywh[:, 3]
@@ -187,9 +200,9 @@ class CocoReader(Reader):
             classes=tuple(classes),
             category_ids=_own_ids(content.categories, classes),
             names=[image.file_name for image in images],
-            paths=[path for path, _ in located],
+            paths=found.paths,
             files=[file] * len(images),
-            there=np.array([state == "there" for _, state in located], np.bool_),
+            there=np.array(found.there, np.bool_),
             sizes=np.where((sizes > 0) & (sizes < 2**31), sizes, 0).astype(np.int32),
             image_ids=np.array([image.id for image in images], np.int64),
             image=image[order],
@@ -201,28 +214,14 @@ class CocoReader(Reader):
             areas=np.where(np.isfinite(areas), areas, products)[order],
             annotation_ids=ids[order],
             fault=np.where(shape_fault == SOUND, fault, shape_fault)[order],
-            faults=faults,
+            faults=found.faults,
+            notes=found.notes,
+            accounted=found.accounted,
         )
 
-    def _images(
-        self, file: str, listed: list[CocoImage]
-    ) -> tuple[list[CocoImage], list[tuple[str, State]], list[Fault]]:
-        """The images that can be used (distinct ids and files, inside the folder), with path and state."""
-        names = [image.file_name for image in listed]
-        located = self.tree.locate(self._image_folder(file, names), names)
-        kept: dict[int, tuple[CocoImage, tuple[str, State]]] = {}
-        paths: set[str] = set()
-        faults = []
-        for image, (path, state) in zip(listed, located, strict=True):
-            if image.id in kept or path in paths:
-                text = f"image {image.id}, {image.file_name}: its id or its file is listed before"
-                faults.append(Fault("listed-twice", file, None, text))
-            elif state == "outside":
-                faults.append(Fault("path-outside", file, None, f"{image.file_name} leaves the data set's folder"))
-            else:
-                kept[image.id] = image, (path, state)
-                paths.add(path)
-        return [image for image, _ in kept.values()], [place for _, place in kept.values()], faults
+    def _foreign(self, file: str) -> set[str]:
+        """Folders of other splits: a file found by its name alone isn't looked for there."""
+        return {split for split, path in self.files.items() if path != file and self.splits}
 
 
 def _places(tree: Tree) -> Iterable[list[str]]:
@@ -263,26 +262,43 @@ def _image_folders(file: str) -> list[str]:
 
 
 def _owned(
-    content: CocoFile, rows: dict[int, int], file: str, faults: list[Fault]
+    content: CocoFile, found: CocoImages, file: str
 ) -> tuple[list[CocoBox], NDArray[np.int64], NDArray[np.int64]]:
     """The boxes whose image is in the table, with their places in the file and their images' rows."""
     boxes = content.annotations
-    image = np.fromiter((rows.get(box.image_id, -1) for box in boxes), np.int64, len(boxes))
+    image = np.fromiter((found.rows.get(box.image_id, -1) for box in boxes), np.int64, len(boxes))
     number = np.flatnonzero(image >= 0)
-    listed = {entry.id for entry in content.images}
     for row in np.flatnonzero(image < 0).tolist():
-        if boxes[row].image_id not in listed:
-            text = f"its image_id {boxes[row].image_id} is not among the images"
-            faults.append(Fault("orphan-label", file, row, text))
+        if boxes[row].image_id not in found.listed:
+            text = f"its image_id{_spelled(boxes[row].image_id)} is not among the images"
+            found.faults.append(Fault("orphan-label", file, row, text))
     return boxes if len(number) == len(boxes) else [boxes[row] for row in number], number, image[number]
 
 
+def _spelled(number: int | None) -> str:
+    return "" if number is None else f" {number}"
+
+
 def _labels(
-    boxes: list[CocoBox], categories: list[CocoCategory], classes: dict[str, int]
+    boxes: list[CocoBox], categories: list[CocoCategory], classes: dict[str, int], found: CocoImages
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Label of each box by the name of its category, and the fault where it has none."""
+    """Label of each box by the name of its category, and the fault where it has none, or one of two."""
     places = {name: label for label, name in enumerate(classes)}
-    by_id = {category.id: places.get(category.name, -1) for category in categories}
+    names: dict[int, set[str]] = {}
+    for category in categories:
+        names.setdefault(category.id, set()).add(category.name)
+    by_id: dict[int | None, int] = {
+        number: places.get(next(iter(group)), -1) if len(group) == 1 else -1 for number, group in names.items()
+    }
+    for number, group in names.items():
+        if len(group) > 1:
+            text = f"category id {number} is that of {' and '.join(map(repr, sorted(group)))}: of which are its boxes?"
+            found.faults.append(Fault("category-id-twice", found.file, None, text))
+    for name, count in Counter(name for group in names.values() for name in group).items():
+        if count > 1:
+            ids = sorted(number for number, group in names.items() if name in group)
+            text = f"category {name!r} is listed as {' and '.join(map(str, ids))}: they are one class"
+            found.notes.append(Fault("listed-twice", found.file, None, text))
     labels = np.fromiter((by_id.get(box.category_id, -1) for box in boxes), np.int64, len(boxes))
     return labels, np.where(labels < 0, BAD_LABEL, SOUND).astype(np.uint8)
 
@@ -299,8 +315,25 @@ def _union(tree: Tree, tables: list[Annotations], classes: tuple[str, ...]) -> A
         return Builder().build(tree.root, CocoReader.layout, classes)
     whole = concatenate(tables) if len(tables) > 1 else tables[0]
     first = {path: row for row, path in reversed(list(enumerate(whole.paths)))}
-    table = select(whole, np.sort(np.array(list(first.values())))) if len(first) < len(whole.paths) else whole
+    table = whole
+    if len(first) < len(whole.paths):
+        table = select(whole, np.sort(np.array(list(first.values()))))
+        table.notes = table.notes + _unlike(whole, first)
     for ids in (table.image_ids, table.annotation_ids):
         if (np.diff(np.sort(ids)) == 0).any():  # np.unique imports numpy.ma, a tenth of the whole reading
             ids[:] = np.arange(1, len(ids) + 1)
     return table
+
+
+def _unlike(whole: Annotations, first: dict[str, int]) -> list[Fault]:
+    """Images that two files list with other boxes; all splits together have those of the first."""
+    boxes: dict[int, list[tuple[float, ...]]] = {}
+    for row, label, xywh in zip(whole.image.tolist(), whole.labels.tolist(), whole.xywh.tolist(), strict=True):
+        boxes.setdefault(row, []).append((label, *xywh))
+    notes = []
+    for row, path in enumerate(whole.paths):
+        other = first[path]
+        if other != row and sorted(boxes.get(row, ())) != sorted(boxes.get(other, ())):
+            text = f"{whole.names[row]} has other boxes in {whole.files[other]}"
+            notes.append(Fault("listed-twice", whole.files[row], None, text))
+    return notes

@@ -7,16 +7,22 @@ types somewhere is read again record by record.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from collections import Counter
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from boxwright._util.reading import as_text, as_utf8, escaped, readable
+from boxwright.data.readers.coco_masks import around_mask
 from boxwright.errors import DataError
 
-UNREADABLE = (msgspec.MsgspecError, RecursionError)
-"""What decoding raises: not JSON, not of the expected types, or nested too deep."""
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoding raises: not JSON, not UTF-8, not of the expected types, or nested too deep."""
 
+KEYS = ("images", "annotations", "categories")
 _NAN = float("nan")
+_Entry = tuple[int | str, dict[str, Any]]
 _Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
@@ -30,11 +36,11 @@ class CocoImage(msgspec.Struct, gc=False):
 
 
 class CocoBox(msgspec.Struct, gc=False):
-    """One entry of ``annotations``."""
+    """One entry of ``annotations``; an image or a category that can't be told is None."""
 
-    image_id: _Id
-    category_id: _Id
-    bbox: tuple[float, float, float, float]
+    image_id: _Id | None
+    category_id: _Id | None
+    bbox: tuple[float, float, float, float] | None = None
     id: _Id | None = None
     area: float | None = None
     iscrowd: int | bool = 0
@@ -58,9 +64,6 @@ class CocoFile(msgspec.Struct, gc=False):
     categories: list[CocoCategory]
 
 
-_NAMES = (b'"images"', b'"annotations"', b'"categories"')
-
-
 class CocoOutline(msgspec.Struct, gc=False):
     """Enough to know a COCO file and its classes; the rest is only scanned."""
 
@@ -81,13 +84,34 @@ class CocoUsage(msgspec.Struct, gc=False):
     annotations: list[CocoUsed]
 
 
+class _Masked(msgspec.Struct, gc=False):
+    """The mask of a box."""
+
+    segmentation: list[list[float]] | dict[str, Any] | None = None
+
+
+class _MaskedFile(msgspec.Struct, gc=False):
+    annotations: list[_Masked]
+
+
+class Loaded(NamedTuple):
+    """A file, and what was said of it."""
+
+    content: CocoFile
+    broken: list[str]
+    """Images and categories that had to be dropped."""
+    notes: list[tuple[str, str]]
+    """Kind and message of oddities that drop nothing."""
+
+
 def is_coco(data: bytes, expected: bool) -> bool:
     """Whether JSON holds images, annotations and categories; ``expected`` where it can't be parsed.
 
     Where it is ``expected``, an object in which the three names stand is believed: loading it will tell, and scanning
     it first costs as much again.
     """
-    if expected and data.lstrip()[:1] == b"{" and all(name in data for name in _NAMES):
+    data = as_utf8(data)
+    if expected and data.lstrip()[:1] == b"{" and all(b'"%b"' % key.encode() in data for key in KEYS):
         return True
     try:
         msgspec.json.decode(data, type=CocoOutline)
@@ -95,75 +119,182 @@ def is_coco(data: bytes, expected: bool) -> bool:
         if not data.lstrip().startswith(b"{"):
             return expected and not data.lstrip().startswith(b"[")
         try:
-            content = json.loads(data)
+            content = json.loads(as_text(data))
         except (ValueError, RecursionError):
             return expected
-        return isinstance(content, dict) and all(
-            isinstance(content.get(key), list) for key in ("images", "annotations", "categories")
-        )
+        return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in KEYS)
     return True
 
 
-def load_coco(data: bytes) -> tuple[CocoFile, list[str]]:
-    """Decodes a COCO file; a box with numbers that can't be read gets NaN.
-
-    Returns:
-        The content, and what was said of images and categories that had to be dropped.
+def load_coco(data: bytes) -> Loaded:
+    """Decode a COCO file; a box with numbers that can't be read gets NaN, one with a mask alone the box around it.
 
     Raises:
         DataError: where it is no JSON object with images, annotations and categories.
     """
+    data = as_utf8(data)
     try:
-        return msgspec.json.decode(data, type=CocoFile), []
+        content = msgspec.json.decode(data, type=CocoFile)
+        if not any(box.bbox is None for box in content.annotations):
+            return _named(Loaded(content, [], []))
+        masks = msgspec.json.decode(data, type=_MaskedFile).annotations
     except UNREADABLE:
-        pass
+        return _named(_load_loosely(data))
+    bare = [place for place, box in enumerate(content.annotations) if box.bbox is None]
+    for place in bare:
+        content.annotations[place].bbox = around_mask(masks[place].segmentation)
+    return _named(Loaded(content, [], _about_masks(len(bare))))
+
+
+def repeated_keys(data: bytes, content: CocoFile) -> list[str]:
+    """Keys that stand twice in one object, of which JSON keeps the last: what the first said isn't read."""
+    data = as_utf8(data)
+    most = dict.fromkeys(KEYS, 1) | dict.fromkeys(("bbox", "image_id", "category_id"), len(content.annotations))
+    if all(data.count(b'"%b"' % key.encode()) <= count for key, count in most.items()):
+        return []
+    twice: set[str] = set()
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            twice.update(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        return content
+
     try:
-        content = json.loads(data)  # takes NaN and Infinity, and tells the line of an error
+        json.loads(as_text(data), object_pairs_hook=look)
+    except (ValueError, RecursionError):
+        return []
+    return sorted(map(escaped, twice))
+
+
+def tidied(categories: list[CocoCategory]) -> list[CocoCategory]:
+    """The same with names as they are shown: without outer blanks, and never empty."""
+    for category in categories:
+        category.name = readable(category.name) or str(category.id)
+        category.supercategory = None if category.supercategory is None else readable(category.supercategory)
+    return categories
+
+
+def _named(loaded: Loaded) -> Loaded:
+    tidied(loaded.content.categories)
+    return loaded
+
+
+def _about_masks(count: int) -> list[tuple[str, str]]:
+    text = f"{count} annotations have no bbox: the boxes around their masks are read"
+    return [("box-from-polygon", text)] if count else []
+
+
+def _load_loosely(data: bytes) -> Loaded:
+    content = _object(data)
+    images, lost = _entries(content["images"], lambda entry: isinstance(entry.get("file_name"), str))
+    categories, nameless = _entries(content["categories"], lambda entry: True)
+    broken = [f"image {place} has no usable id and file_name" for place in lost]
+    broken += [f"category {place} has no usable id" for place in nameless]
+    of_image, notes = _numbers("image", images, "file_name")
+    of_category, more = _numbers("category", categories, "name")
+    boxes = [_loose_box(entry, of_image, of_category) for entry in content["annotations"]]
+    kept = [
+        CocoImage(of_image[key], _file_name(e["file_name"]), _float(e.get("height")), _float(e.get("width")))
+        for key, e in images
+    ]
+    classes = [_loose_category(of_category[key], entry) for key, entry in categories]
+    masks = _about_masks(sum(_is_bare(entry) for entry in content["annotations"]))
+    return Loaded(CocoFile(kept, boxes, classes), broken, notes + more + masks)
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(as_text(data))  # takes NaN and Infinity, and tells the line of an error
     except (ValueError, RecursionError) as error:
-        raise DataError(str(error)) from None
+        raise DataError(escaped(str(error))) from None
     if not isinstance(content, dict):
         raise DataError("Expected an object")
-    for key in ("images", "annotations", "categories"):
+    for key in KEYS:
         if not isinstance(content.get(key), list):
             raise DataError(f"Expected a list of {key}")
-    images = [_loose_image(entry) for entry in content["images"]]
-    categories = [_loose_category(entry) for entry in content["categories"]]
-    broken = [f"image {place} has no usable id and file_name" for place, image in enumerate(images) if not image]
-    broken += [f"category {place} has no usable id" for place, category in enumerate(categories) if not category]
-    boxes = [_loose_box(entry) for entry in content["annotations"]]
-    return CocoFile([i for i in images if i], boxes, [c for c in categories if c]), broken
+    return content
 
 
-def _loose_image(entry: Any) -> CocoImage | None:
-    if not isinstance(entry, dict) or (number := _integer(entry.get("id"))) is None:
-        return None
-    if not isinstance(entry.get("file_name"), str):
-        return None
-    return CocoImage(number, entry["file_name"], _float(entry.get("height")), _float(entry.get("width")))
+def _entries(listed: list[Any], is_usable: Callable[[dict[str, Any]], bool]) -> tuple[list[_Entry], list[int]]:
+    """The entries that have an id, with it, and the places of those that can't be used."""
+    kept: list[_Entry] = []
+    lost = []
+    for place, entry in enumerate(listed):
+        key = _key(entry.get("id")) if isinstance(entry, dict) else None
+        if key is None or not is_usable(entry):
+            lost.append(place)
+        else:
+            kept.append((key, entry))
+    return kept, lost
 
 
-def _loose_box(entry: Any) -> CocoBox:
+def _key(value: Any) -> int | str | None:
+    """An id as written: 7, 7.0 and "7" are the same, "07" and "7e0" are names."""
+    if isinstance(value, str):
+        text = value.strip()
+        digits = text.removeprefix("-")
+        number = digits.isascii() and digits.isdecimal() and len(digits) < 20
+        return int(text) if number and str(int(text)) == text else text or None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _numbers(what: str, entries: list[_Entry], name: str) -> tuple[dict[int | str | None, int], list[tuple[str, str]]]:
+    """A 64-bit number for each id, its own where all have one, and for each name that only one entry has."""
+    keys = list(dict.fromkeys(key for key, _ in entries))
+    odd = [key for key in keys if not _is_64_bit(key)]
+    numbers: dict[int | str | None, int] = {key: place + 1 if odd else int(key) for place, key in enumerate(keys)}
+    count = Counter(entry.get(name) for _, entry in entries if isinstance(entry.get(name), str))
+    for key, entry in entries:
+        if isinstance(alias := entry.get(name), str) and count[alias] == 1:
+            numbers.setdefault(alias, numbers[key])
+    if not odd:
+        return numbers, []
+    text = f"{what} ids are no 64-bit numbers, as {escaped(repr(odd[0])):.80}: they are numbered from 1"
+    return numbers, [("renumbered-ids", text)]
+
+
+def _is_64_bit(key: int | str | None) -> bool:
+    return isinstance(key, int) and -(2**63) <= key < 2**63
+
+
+def _is_bare(entry: Any) -> bool:
+    """Whether a box has a mask and no bbox."""
+    return isinstance(entry, dict) and not entry.get("bbox") and bool(entry.get("segmentation"))
+
+
+def _loose_box(entry: Any, of_image: dict[int | str | None, int], of_category: dict[int | str | None, int]) -> CocoBox:
+    bare = _is_bare(entry)
     entry = entry if isinstance(entry, dict) else {}
     bbox = entry.get("bbox")
     numbers = [_float(value) for value in bbox] if isinstance(bbox, list) and len(bbox) == 4 else [_NAN] * 4
+    left, top, width, height = around_mask(entry["segmentation"]) if bare else numbers
     flags = [int(_float(entry.get(key)) > 0) for key in ("iscrowd", "ignore", "difficult")]
-    image, category = (_integer(entry.get(key)) for key in ("image_id", "category_id"))
-    left, top, width, height = numbers
+    number = _key(entry.get("id"))
     return CocoBox(
-        -1 if image is None else image,
-        -1 if category is None else category,
+        of_image.get(_key(entry.get("image_id"))),
+        of_category.get(_key(entry.get("category_id"))),
         (left, top, width, height),
-        _integer(entry.get("id")),
+        number if isinstance(number, int) and _is_64_bit(number) else None,
         _float(entry.get("area")),
         *flags,
     )
 
 
-def _loose_category(entry: Any) -> CocoCategory | None:
-    if not isinstance(entry, dict) or (number := _integer(entry.get("id"))) is None:
-        return None
+def _loose_category(number: int, entry: dict[str, Any]) -> CocoCategory:
     parent = entry.get("supercategory")
-    return CocoCategory(number, str(entry.get("name", number)), parent if isinstance(parent, str) else None)
+    return CocoCategory(number, str(entry.get("name", "")), parent if isinstance(parent, str) else None)
+
+
+def _file_name(text: str) -> str:
+    """A name that a file may have: surrogates stand for bytes that are no UTF-8, others are spelt."""
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return escaped(text)
+    return text
 
 
 def _float(value: Any) -> float:
@@ -171,8 +302,3 @@ def _float(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return _NAN
-
-
-def _integer(value: Any) -> int | None:
-    number = _float(value)
-    return int(number) if number.is_integer() and abs(number) < 2**63 else None

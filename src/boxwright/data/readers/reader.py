@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from boxwright.data.annotations import Annotations, Fault
-from boxwright.data.files import Tree
+from boxwright.data.files import Tree, is_image
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,15 @@ class Reader(ABC):
     """The layout's name."""
     looks_for: ClassVar[str]
     """The files that it is known by, in one line."""
-    tree: Tree
-    splits: tuple[str, ...]
-    """Names of the splits; empty where the data has none."""
+    unlisted: ClassVar[str]
+    """What is said of an image that lies in the data set's folder and isn't read."""
+
+    def __init__(self, tree: Tree, splits: tuple[str, ...]) -> None:
+        self.tree = tree
+        self.splits = splits
+        """Names of the splits; empty where the data has none."""
+        self.sources: set[str] = set()
+        """Files that are used and are no image's annotation file: lists, class names, configurations."""
 
     @abstractmethod
     def read(self, splits: Sequence[str]) -> Annotations:
@@ -38,6 +44,12 @@ class Reader(ABC):
     def split_file(self, split: str) -> str:
         """Return the file, or the folder, that says which images a split has."""
 
-    @abstractmethod
-    def orphans(self, table: Annotations) -> list[Fault]:
-        """Find images without annotations and annotations without images; ``table`` is of all splits."""
+    def examine(self) -> list[Fault]:
+        """Look for what only a check takes the time for; everything has been read before."""
+        return []
+
+    def leftover(self, path: str) -> Fault:
+        """Say what a file is that lies in the data set's folder and that reading it all didn't use."""
+        if is_image(path.rpartition("/")[2]):
+            return Fault("orphan-image", path, None, self.unlisted)
+        return Fault("unused-file", path, None, f"is not used by a {self.layout.upper()} data set")

@@ -7,110 +7,124 @@ includes the last, (xmin - 1, ymin - 1, xmax, ymax) here; labelling tools write 
 from __future__ import annotations
 
 import posixpath
-import re
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import numpy as np
-from defusedxml import DefusedXmlException, ElementTree
 
+from boxwright._util.reading import NO_FILE
 from boxwright.data.annotations import DIFFICULT, NORMAL, Annotations, Builder, Fault
 from boxwright.data.files import Tree, is_image, join, stem
+from boxwright.data.lists import readings, resolve
 from boxwright.data.readers.reader import Reader, ReaderOptions
-from boxwright.data.splits import canonical
+from boxwright.data.readers.voc_lists import find_lists
+from boxwright.data.readers.voc_xml import RefusedXml, VocFile, parse_voc
+from boxwright.data.splits import LAYOUT_FOLDERS, folder_splits
+from boxwright.errors import DataError
 
-_ORIGINAL = re.compile(r"\bVOC\s?(19|20)\d\d\b")
-_MEMBER = re.compile(r"\S.*\s-?[01]$")  # "000012 -1" in the lists of a single class
-
-
-class VocObject(NamedTuple):
-    """One <object>; what can't be read is NaN or empty."""
-
-    name: str
-    xyxy: tuple[float, float, float, float]
-    difficult: bool
-
-
-class VocFile(NamedTuple):
-    """What is used of one XML file."""
-
-    filename: str
-    size: tuple[int, int]
-    original: bool
-    objects: list[VocObject]
+_FOLDERS = {"annotations", "annots"}
+_PROBED = 20  # XML files looked into for one that is an annotation file
+_SHAPES = {
+    "polygon": ("box-from-polygon", "{} objects have a polygon and no <bndbox>: the boxes around them are read"),
+    "robndbox": ("angle-lost", "{} objects are turned boxes: the upright boxes around them are read"),
+}
 
 
 class VocReader(Reader):
-    """Reads Annotations|annotations|annots/*.xml with JPEGImages|images, and ImageSets/Main if there is one."""
+    """Reads XML files beside their images or in folders of their own, and the lists of ImageSets/."""
 
-    layout = "voc"
-    looks_for = "Annotations/*.xml with JPEGImages/ or images/"
+    layout: ClassVar[str] = "voc"
+    looks_for: ClassVar[str] = "Annotations/*.xml with JPEGImages/ or images/"
+    unlisted: ClassVar[str] = "has no annotation file"
 
-    def __init__(self, tree: Tree, annotations: str, images: str, one_based: bool | None) -> None:
-        self.tree = tree
-        self.annotations = annotations
-        self.images = images
-        self.one_based = one_based
-        self._by_stem = {stem(name): name for name in reversed(tree.images(images))}
-        sets = tree.folder(".", "imagesets")
-        self._main = (tree.folder(sets, "main") if sets else None) or ""
-        self._list_files: dict[str, str] = {}
-        self._lists = self._read_lists()
-        self.splits = tuple(self._lists)
+    def __init__(self, tree: Tree, files: list[str], one_based: bool | None) -> None:
+        self._files = files
+        self._one_based = one_based
+        self._homes = _grouped_by_stem(files)
+        self._by_stem = _grouped_by_stem(tree.images_below())
+        self._images = tree.folder(".", "jpegimages", "images")
+        self._lists, known = find_lists(tree)
+        self._folders = {} if self._lists else folder_splits(files)
+        super().__init__(tree, tuple(self._lists or self._folders))
+        self.sources.update(known, *self._lists.values())
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> VocReader | None:
-        """The reader, where there are XML files in one folder and a folder of images."""
-        annotations = tree.folder(".", "annotations", "annots")
-        images = tree.folder(".", "jpegimages", "images")
-        if annotations is None or images is None or not tree.files(annotations, ".xml"):
-            return None
-        return cls(tree, annotations, images, options.voc_one_based)
+        """The reader, where there is a folder of XML files and one of images, or XML files of VOC's kind anywhere."""
+        files = [path for path in tree.below() if path.lower().endswith(".xml")]
+        usual = tree.folder(".", "annotations", "annots") and tree.folder(".", "jpegimages", "images")
+        if files and (usual or any(_is_annotation(tree, path) for path in files[:_PROBED])):
+            return cls(tree, files, options.voc_one_based)
+        return None
 
     def split_file(self, split: str) -> str:
-        """The list of a split."""
-        return self._list_files[split]
+        """The first list of a split, or the folder of its files."""
+        return next(iter(self._lists[split])) if self._lists else posixpath.dirname(self._folders[split][0])
 
     def read(self, splits: Sequence[str]) -> Annotations:
         """All images, whatever ``splits``: the classes are those of the whole data set. Faults are of the splits."""
         builder = Builder()
-        parsed = [(name, self._parse(name, builder)) for name in self.tree.files(self.annotations, ".xml")]
-        placed = ((self._image_of(name, file, builder), name, file) for name, file in parsed if file)
-        found = sorted(((image, name, file) for image, name, file in placed if image), key=lambda item: item[:2])
-        names = sorted({thing.name for _, file in parsed if file for thing in file.objects if thing.name.strip()})
+        parsed = {path: file for path in self._files if (file := self._parse(path, builder))}
+        placed = [(self._image_of(path, file, builder), path, file) for path, file in parsed.items()]
+        names = sorted({thing.name for file in parsed.values() for thing in file.objects if thing.name})
         labels = {name: label for label, name in enumerate(names)}
-        for image, name, file in found:
-            annotation = join(self.annotations, name)
+        shapes: Counter[str] = Counter()
+        for image, path, file in sorted(((i, p, f) for i, p, f in placed if i), key=lambda item: item[:2]):
             if builder.names and builder.names[-1] == image:
-                text = f"{image} has its boxes in {builder.files[-1]} already"
-                builder.faults.append(Fault("listed-twice", annotation, None, text))
-                continue
-            builder.add_image(image, annotation, file.size, self.tree.state(image) == "there")
-            self._add_boxes(file, labels, builder)
-        rows = {stem(file): row for row, file in enumerate(builder.files)}
-        self._note_unlisted(builder)
+                builder.leave_out("listed-twice", path, f"{image} has its boxes in {builder.files[-1]} already")
+            elif (state := self.tree.state(image)) == "special":
+                builder.leave_out("unreadable-image", image, NO_FILE, path)
+            else:
+                builder.add_image(image, path, file.size, state == "there")
+                self._add_boxes(file, labels, builder)
+                shapes.update(thing.shape for thing in file.objects)
+        for shape, (kind, text) in _SHAPES.items():
+            if shapes[shape]:
+                first = next(path for path, file in parsed.items() if shape in {thing.shape for thing in file.objects})
+                builder.note(kind, first, text.format(shapes[shape]))
+        members = self._members(builder)
         table = builder.build(self.tree.root, self.layout, tuple(names))
+        table.splits = {split: np.array(sorted(found), np.int64) for split, found in members.items()}
         if splits:
-            wanted = {name for split in splits for name in self._lists[split]}
-            lists = {self.split_file(split) for split in splits}
-            table.faults = [fault for fault in table.faults if stem(fault.file) in wanted or fault.file in lists]
-        table.splits = {
-            split: np.array(sorted({rows[s] for s in stems if s in rows}), np.int64)
-            for split, stems in self._lists.items()
-        }
+            table.faults = self._faults_of(splits, table)
         return table
 
-    def orphans(self, table: Annotations) -> list[Fault]:
-        """Images without an annotation file."""
-        known = {stem(name) for name in self.tree.files(self.annotations, ".xml")}
-        return [
-            Fault("orphan-image", join(self.images, name), None, f"has no file in {self.annotations}/")
-            for name in self.tree.images(self.images)
-            if stem(name) not in known
-        ]
+    def _faults_of(self, splits: Sequence[str], table: Annotations) -> list[Fault]:
+        """The faults of files that these splits list."""
+        lists = {path: lines for split in splits for path, lines in self._lists.get(split, {}).items()}
+        stems = {_list_stem(name) for lines in lists.values() for line in lines for name in readings(line)}
+        inside = {path for split in splits for path in self._folders.get(split, ())}
+        return [f for f in table.faults if f.file in lists or f.file in inside or stem(f.file) in stems]
+
+    def _members(self, builder: Builder) -> dict[str, set[int]]:
+        """Rows of each split; what is listed in vain is a fault."""
+        rows = {file: row for row, file in enumerate(builder.files)}
+        if not self._lists:
+            return {name: {rows[file] for file in files if file in rows} for name, files in self._folders.items()}
+        members: dict[str, set[int]] = {}
+        by_stem = _grouped_by_stem(rows)
+        for split, lists in self._lists.items():
+            members[split] = set()
+            for path, lines in lists.items():
+                found, lost = resolve(lines, lambda name, path=path: _listed(name, path, by_stem))  # type: ignore[misc]
+                members[split].update(rows[file] for files in found for file in files)
+                self._miss(lost, path, builder)
+        return members
+
+    def _miss(self, lost: list[str], file: str, builder: Builder) -> None:
+        """Say which listed names lead outside, or to neither an annotation file nor an image (that is an orphan)."""
+        annotated = {stem(path) for path in self._files}
+        for line in sorted(set(lost)):
+            stems = {_list_stem(name) for name in readings(line)}
+            if all(self.tree.tidy(name) is None for name in readings(line)):
+                builder.leave_out("path-outside", file, f"{line} leaves the data set's folder")
+            elif not stems & annotated and not stems & self._by_stem.keys():
+                text = f"{line} is listed, but there is neither an image nor an annotation file of that name"
+                builder.leave_out("missing-image", file, text)
 
     def _add_boxes(self, file: VocFile, labels: dict[str, int], builder: Builder) -> None:
-        shift = 1.0 if (file.original if self.one_based is None else self.one_based) else 0.0
+        shift = 1.0 if (file.original if self._one_based is None else self._one_based) else 0.0
         for number, thing in enumerate(file.objects):
             left, top, right, bottom = thing.xyxy
             builder.add_box(
@@ -121,97 +135,87 @@ class VocReader(Reader):
                 DIFFICULT if thing.difficult else NORMAL,
             )
 
-    def _parse(self, name: str, builder: Builder) -> VocFile | None:
-        path = join(self.annotations, name)
+    def _parse(self, path: str, builder: Builder) -> VocFile | None:
+        """The file; None where it can't be read, which is a fault, or is XML of another kind."""
         if self.tree.state(path) == "outside":
-            builder.faults.append(Fault("path-outside", path, None, "is a link out of the data set's folder"))
+            builder.leave_out("path-outside", path, "is a link out of the data set's folder")
             return None
         try:
-            root = ElementTree.fromstring(self.tree.read(path))
-        except DefusedXmlException as error:
-            builder.faults.append(Fault("refused", path, None, f"XML that declares entities: {type(error).__name__}"))
+            file = parse_voc(self.tree.read(path))
+        except RefusedXml as error:
+            builder.leave_out("refused", path, str(error))
             return None
-        except (SyntaxError, ValueError, LookupError) as error:  # a bad encoding is one of the latter two
-            builder.faults.append(Fault("unreadable-annotation", path, None, f"XML that can't be parsed: {error}"))
+        except DataError as error:
+            builder.leave_out("unreadable-annotation", path, str(error))
             return None
-        return VocFile(
-            _text(root, "filename").strip(),
-            (_side(root, "size/height"), _side(root, "size/width")),
-            _ORIGINAL.search(_text(root, "source/database")) is not None,
-            [_object(node) for node in root.iterfind("object")],
-        )
+        folders = {part.lower() for part in path.split("/")[:-1]}
+        return file if file.tag == "annotation" or folders & _FOLDERS else None
 
-    def _image_of(self, name: str, file: VocFile, builder: Builder) -> str | None:
+    def _image_of(self, path: str, file: VocFile, builder: Builder) -> str | None:
         """Path of the image: the one with the XML file's stem, else <filename>; None where that leads outside."""
-        annotation = join(self.annotations, name)
         named = file.filename.replace("\\", "/")
         base = posixpath.basename(named)
-        own = self._by_stem.get(stem(name))
-        if own and stem(base) == stem(name) and base in self.tree.entries(self.images):
-            own = base  # several images share the stem: the file says which
-        places = [join(self.images, named), named, posixpath.join(self.annotations, named)]
+        own = self._own_image(path, base)
+        folder = self._images or posixpath.dirname(path)
+        places = (join(folder, named), named, posixpath.join(posixpath.dirname(path), named))
         states = {place: self.tree.state(place) for place in places} if named else {}
         there = [self.tree.tidy(place) for place, state in states.items() if state == "there" and is_image(base)]
         foreign = posixpath.isabs(named) or named[1:2] == ":"
         if not there and "outside" in states.values() and not (foreign and own):
-            builder.faults.append(Fault("path-outside", annotation, None, f"<filename> {named} leaves the data set"))
+            link = next((f", a link to {self.tree.links[p]}" for p in states if p in self.tree.links), "")
+            text = f"<filename> {named} leaves the data set{link}"
+            builder.leave_out("path-outside", path, text, *filter(None, [own]))
             return None
         if own is None:
-            return there[0] if there else join(self.images, base or stem(name) + ".jpg")
-        if there and stem(base) != stem(name):
+            found = there[0] if there else self.tree.nearest(named) if is_image(base) else None
+            return found or join(folder, base or stem(path) + ".jpg")
+        if there and stem(base) != stem(path):
             text = f"<filename> is {named}, but {own} has the annotation's name and is taken"
-            builder.notes.append(Fault("name-mismatch", annotation, None, text))
-        path = join(self.images, own)
-        if self.tree.state(path) == "outside":
-            builder.faults.append(Fault("path-outside", path, None, "is a link out of the data set's folder"))
+            builder.note("name-mismatch", path, text)
+        if self.tree.state(own) == "outside":
+            builder.leave_out("path-outside", own, "is a link out of the data set's folder", path)
             return None
-        return path
+        return own
 
-    def _read_lists(self) -> dict[str, list[str]]:
-        lists: dict[str, list[str]] = {}
-        for name in self.tree.files(self._main, ".txt") if self._main else []:
-            path = join(self._main, name)
-            if self.tree.state(path) != "there":
-                continue
-            lines = self.tree.read_lines(path)
-            if not lines or not all(map(_MEMBER.fullmatch, lines)):
-                split = canonical(stem(name))
-                self._list_files[split] = path
-                lists[split] = [stem(line) if is_image(line) else line for line in lines]
-        return lists
-
-    def _note_unlisted(self, builder: Builder) -> None:
-        """Listed names that lead outside, or to neither an annotation file nor an image (orphans have the latter)."""
-        files = {stem(name) for name in self.tree.files(self.annotations, ".xml")}
-        for split, names in self._lists.items():
-            for name in sorted(set(names) - files):
-                wanted = join(self.annotations, name + ".xml")
-                if self.tree.state(wanted) == "outside":
-                    kind, text = "path-outside", f"{name} leaves the data set's folder"
-                elif name not in self._by_stem:
-                    kind, text = "missing-image", f"{name} is listed, but there is neither an image nor {wanted}"
-                else:
-                    continue
-                builder.faults.append(Fault(kind, self.split_file(split), None, text))
+    def _own_image(self, path: str, base: str) -> str | None:
+        """The image with a file's stem, in the folder that is called as the file's; any that is no other file's."""
+        home = _home(path)
+        alike = [(_home(image), image) for image in self._by_stem.get(stem(path), ())]
+        taken = {_home(file) for file in self._homes.get(stem(path), ())} - {home}
+        near = [image for place, image in alike if place == home] or [i for place, i in alike if place not in taken]
+        return min(near, key=lambda image: posixpath.basename(image) != base, default=None)
 
 
-def _object(node: Any) -> VocObject:
-    left, top, right, bottom = (_number(node, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax"))
-    difficult = _number(node, "difficult") > 0
-    return VocObject(_text(node, "name"), (left, top, right, bottom), difficult)
-
-
-def _text(node: Any, path: str) -> str:
-    return node.findtext(path) or ""
-
-
-def _number(node: Any, path: str) -> float:
+def _is_annotation(tree: Tree, path: str) -> bool:
     try:
-        return float(_text(node, path))
-    except ValueError:
-        return float("nan")
+        return parse_voc(tree.read(path)).tag == "annotation"
+    except DataError:
+        return False
 
 
-def _side(node: Any, path: str) -> int:
-    value = _number(node, path)
-    return int(value) if 0 < value < 2**31 else 0
+def _home(path: str) -> tuple[str, ...]:
+    """The folders of a file or an image, without those that only say which of the two it is."""
+    return tuple(part for part in path.split("/")[:-1] if part.lower() not in LAYOUT_FOLDERS)
+
+
+def _grouped_by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        groups.setdefault(stem(path), []).append(path)
+    return groups
+
+
+def _list_stem(name: str) -> str:
+    """The last part of a listed name, without the suffix of an image or an annotation file."""
+    base = posixpath.basename(name.replace("\\", "/"))
+    return stem(base) if is_image(base) or base.lower().endswith(".xml") else base
+
+
+def _listed(name: str, file: str, by_stem: dict[str, list[str]]) -> list[str] | None:
+    """The annotation files that a name of a list means; of several, those in the folders that it or the list names."""
+    found = by_stem.get(_list_stem(name))
+    if found is None or len(found) == 1:
+        return found
+    home, beside = _home(name.replace("\\", "/")), _home(file)[: -1 - ("main" in file.lower().split("/"))]
+    named = [path for path in found if home and _home(path)[-len(home) :] == home]
+    return named or [path for path in found if _home(path)[: len(beside)] == beside] or found

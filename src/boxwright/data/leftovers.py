@@ -1,0 +1,60 @@
+"""What lies in a data set's folder and wasn't read: every picture, list, class file and annotation file is named."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable
+
+from boxwright.data.annotations import Annotations, Fault
+from boxwright.data.files import Tree, is_image
+from boxwright.data.readers.reader import Reader
+
+_TELLING = frozenset(
+    {".txt", ".xml", ".json", ".jsonl", ".yaml", ".yml", ".csv", ".tsv", ".names", ".labels", ".data", ".parquet"}
+)
+"""Suffixes of files that may hold boxes, classes or lists."""
+_PROSE = ("readme", "license", "licence", "copying", "notice", "changelog", "requirements", "citation")
+
+
+def leftovers(reader: Reader, table: Annotations) -> list[Fault]:
+    """Name the files that ``table``, which is of all splits, and its faults don't account for."""
+    tree = reader.tree
+    known = _known(tree, reader, table)
+    faults = []
+    for path in tree.below():
+        if path not in known and _is_telling(path):
+            if tree.state(path) == "outside":
+                text = f"is a link to {tree.links[path]}, outside the data set's folder; --allow-links follows it"
+                faults.append(Fault("path-outside", path, None, text))
+            elif tree.is_own(path):
+                faults.append(Fault("boxwright-output", path, None, "was written by boxwright, so it isn't read"))
+            else:
+                faults.append(reader.leftover(path))
+    own = "was made by boxwright, so nothing in it is read"
+    return faults + [Fault("boxwright-output", folder, None, own) for folder in tree.marked]
+
+
+def _known(tree: Tree, reader: Reader, table: Annotations) -> set[str]:
+    faults = (*table.faults, *table.notes)
+    known = {*table.paths, *table.files, *table.accounted, *reader.sources, *(fault.file for fault in faults)}
+    return known | set(_behind_links(tree, known))
+
+
+def _behind_links(tree: Tree, paths: Iterable[str]) -> Iterable[str]:
+    """Files below the folder that are known by the name of a link, as they are called themselves."""
+    real_folders: dict[str, str] = {}
+    for path in paths:
+        folder, name = posixpath.split(path)
+        if folder not in real_folders:
+            real_folders[folder] = os.path.realpath(tree.root / folder)
+        place = f"{real_folders[folder]}/{name}"
+        if tree.entries(folder or ".").get(name) == "link":
+            place = os.path.realpath(place)
+        if place.startswith(f"{tree.root.as_posix()}/"):
+            yield place[len(tree.root.as_posix()) + 1 :]
+
+
+def _is_telling(path: str) -> bool:
+    name = posixpath.basename(path).lower()
+    return is_image(name) or (posixpath.splitext(name)[1] in _TELLING and not name.startswith(_PROSE))

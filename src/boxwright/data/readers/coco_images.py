@@ -1,0 +1,75 @@
+"""Which file each image of a COCO file is, and whether it can be used."""
+
+from __future__ import annotations
+
+from boxwright._util.reading import NO_FILE, escaped
+from boxwright.data.annotations import Fault
+from boxwright.data.files import State, Tree
+from boxwright.data.readers.coco_json import CocoImage
+from boxwright.data.splits import canonical
+
+
+class CocoImages:
+    """The images of one file that can be used: those with an id of their own, inside the folder."""
+
+    def __init__(self, tree: Tree, file: str, folder: str) -> None:
+        self.tree, self.file, self.folder = tree, file, folder
+        self.kept: list[CocoImage] = []
+        self.paths: list[str] = []
+        self.there: list[bool] = []
+        self.rows: dict[int | None, int] = {}
+        """Row by id."""
+        self.listed: set[int | None] = set()
+        self.faults: list[Fault] = []
+        self.notes: list[Fault] = []
+        self.accounted: set[str] = set()
+
+    def add(self, listed: list[CocoImage], foreign: set[str]) -> None:
+        """Fill the table; ``foreign`` are the names of other splits."""
+        located = self.tree.locate(self.folder, [image.file_name for image in listed])
+        self.listed = {image.id for image in listed}
+        shared = self._shared_ids(listed) if len(self.listed) < len(listed) else set()
+        places: dict[str, int] = {}
+        for image, (path, state) in zip(listed, located, strict=True):
+            if state == "missing":
+                path, state = self._elsewhere(image, path, foreign)
+            name = escaped(image.file_name)
+            if image.id in shared:
+                self.accounted.add(path)
+            elif state == "outside":
+                self.accounted.add(path)
+                text = f"{name} leaves the data set's folder{self._link(path)}"
+                self.faults.append(Fault("path-outside", self.file, None, text))
+            elif state == "special":
+                self.faults.append(Fault("unreadable-image", path, None, NO_FILE))
+            elif path in places:
+                self.rows.setdefault(image.id, places[path])
+                text = f"{name} is listed again, as image {image.id}: the boxes of both entries are its"
+                self.notes.append(Fault("listed-twice", self.file, None, text))
+            else:
+                places[path] = self.rows[image.id] = len(self.kept)
+                self.kept.append(image)
+                self.paths.append(path)
+                self.there.append(state == "there")
+
+    def _shared_ids(self, listed: list[CocoImage]) -> set[int]:
+        """Ids of more than one file: whose boxes theirs are can't be told."""
+        names: dict[int, list[str]] = {}
+        for image in listed:
+            names.setdefault(image.id, []).append(escaped(image.file_name))
+        shared = {number: dict.fromkeys(files) for number, files in names.items() if len(set(files)) > 1}
+        for number, files in shared.items():
+            text = f"image id {number} is that of {' and '.join(files)}: none of them is read, nor the boxes of that id"
+            self.faults.append(Fault("image-id-twice", self.file, None, text))
+        return set(shared)
+
+    def _elsewhere(self, image: CocoImage, path: str, foreign: set[str]) -> tuple[str, State]:
+        """Where an image lies that isn't where its name says: below, or in a folder of another machine."""
+        found = self.tree.nearest(image.file_name)
+        if found is None or {canonical(part) for part in found.split("/")[:-1]} & foreign:
+            return path, "missing"
+        return found, self.tree.state(found)
+
+    def _link(self, path: str) -> str:
+        target = self.tree.links.get(path)
+        return f", by a link to {target}; --allow-links follows it" if target else ""

@@ -1,0 +1,190 @@
+"""Where a YOLO data set's images lie, which split each is in, and how the classes are called."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from boxwright._util.reading import as_utf8, readable
+from boxwright._util.yaml_files import YamlError, parse_yaml
+from boxwright.data.annotations import Fault
+from boxwright.data.files import Tree, is_image, join, parts_of
+from boxwright.data.lists import resolve
+from boxwright.data.readers.yolo_labels import LabelFiles
+from boxwright.data.splits import canonical, folder_splits, is_split_name
+from boxwright.errors import DataError
+
+CONFIGS = ("data.yaml", "data.yml")
+MOST_CLASSES = 10_000  # a larger number is a slip
+_SPLIT_KEYS = ("train", "val", "valid", "validation", "test")
+_CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels")
+_NULLS = ("", "~", "null", "Null", "NULL")
+
+
+@dataclass
+class YoloLayout:
+    """Class number to name, and the images of each split ("" for the only one, which is none)."""
+
+    names: dict[int, str] | None = None
+    images: dict[str, list[str]] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
+    """File that says which images a split has, by split; for "" the file of the classes."""
+
+
+def from_yaml(tree: Tree, config: str) -> YoloLayout:
+    """Read data.yaml. Raises DataError where it can't be understood."""
+    content = _parse(tree, config)
+    base = _text(content.get("path")) or ""
+    layout = YoloLayout(_names(tree, config, content))
+    for key in _SPLIT_KEYS:
+        value = content.get(key)
+        entries = [text for entry in (value if isinstance(value, list) else [value]) if (text := _text(entry))]
+        found = [path for entry in entries for path in _listed(tree, base, entry, layout)]
+        if found:
+            layout.images.setdefault(canonical(key), []).extend(found)
+            layout.sources[canonical(key)] = config
+        elif entries:
+            layout.faults.append(_explain(tree, posixpath.join(base, entries[0]), config, key))
+    return layout
+
+
+def from_folders(tree: Tree) -> YoloLayout:
+    """Look for images/ + labels/, with the split as a folder above or below, or in lists beside them."""
+    images = tree.folder(".", "images")
+    paths = tree.images_below(images) if images else []
+    if not paths:
+        inner = (tree.folder(name, "images") for name, kind in sorted(tree.entries(".").items()) if kind != "file")
+        paths = [path for folder in inner if folder for path in tree.images_below(folder)]
+    splits = folder_splits(paths)
+    if splits or not paths:
+        return YoloLayout(images=splits)
+    return _from_lists(tree) or YoloLayout(images={"": paths})
+
+
+def class_list(tree: Tree, images: Iterable[str]) -> tuple[dict[int, str] | None, list[str]]:
+    """Names of the file that labelling tools write beside the labels, and all files that say the same."""
+    labels = LabelFiles(tree)
+    folders = {posixpath.dirname(path) for path in images}
+    near = sorted({near for folder in folders for near in labels.folders(folder)})
+    places = [join(folder, name) for folder in dict.fromkeys([".", "labels", *near]) for name in _CLASS_FILES]
+    there = [path for path in dict.fromkeys(places) if tree.state(path) == "there" and not tree.is_folder(path)]
+    if not there:
+        return None, []
+    names = _numbered_lines(tree, there[0])
+    return names, [path for path in there if _numbered_lines(tree, path) == names]
+
+
+def _numbered_lines(tree: Tree, path: str) -> dict[int, str]:
+    lines = [readable(line) for line in tree.text(path).splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    return {number: name or f"class_{number}" for number, name in enumerate(lines)}
+
+
+def _parse(tree: Tree, config: str) -> dict[str, Any]:
+    try:
+        content = parse_yaml(as_utf8(tree.read(config)))
+    except YamlError as error:
+        raise DataError(f"{tree.root / config}: YAML that can't be parsed: {error}") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{tree.root / config}: Expected keys names, train, val but got {type(content).__name__}")
+    return content
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value not in _NULLS else None
+
+
+def _names(tree: Tree, config: str, content: dict[str, Any]) -> dict[int, str] | None:
+    names, count = content.get("names"), content.get("nc")
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    elif isinstance(names, dict):
+        for key in names:
+            if not (key.isascii() and key.isdecimal() and len(key) < 10):
+                raise DataError(
+                    f"{tree.root / config}: Expected the numbers of classes as keys of names but got {key!r}"
+                )
+        names = {int(key): name for key, name in names.items()}
+    elif isinstance(count, str) and count.isascii() and count.isdecimal() and len(count) < 10:
+        return {number: f"class_{number}" for number in range(int(count))} if int(count) < MOST_CLASSES else None
+    else:
+        return None
+    for number, name in names.items():
+        if isinstance(name, list | dict):
+            raise DataError(f"{tree.root / config}: Expected text as the name of class {number} but got {name!r:.80}")
+    return {number: readable(name or "") or f"class_{number}" for number, name in names.items()}
+
+
+def _listed(tree: Tree, base: str, entry: str, layout: YoloLayout) -> list[str]:
+    """Images of an entry of data.yaml, a folder or a list of files, looked for below data.yaml's own folder."""
+    for path in _below(tree, base, entry):
+        if tree.is_folder(path):
+            inner = tree.folder(path, "images")
+            images = tree.images_below(inner if inner and not tree.images(path) else path)
+            if images:
+                return images
+        elif path.lower().endswith(".txt"):
+            return _of_list(tree, path, layout, base)
+    outside = posixpath.join(base, entry)
+    folder = posixpath.dirname(outside) if outside.lower().endswith(".txt") else outside
+    if any(tree.tidy(place) is None and tree.admit(place) for place in (base, folder) if place):
+        return _listed(tree, base, entry, layout)
+    return []
+
+
+def _explain(tree: Tree, entry: str, config: str, key: str) -> Fault:
+    """The fault of an entry of data.yaml that leads to no image."""
+    if tree.tidy(entry) is None and (tree.root / entry).exists():
+        text = f"{key}: {entry} lies outside the data set's folder; --allow-links reads it"
+        return Fault("path-outside", config, None, text)
+    return Fault("missing-split", config, None, f"{key}: {entry} leads to no image in the data set's folder")
+
+
+def _of_list(tree: Tree, path: str, layout: YoloLayout, base: str = "") -> list[str]:
+    """Images of a list; one that is nowhere stays as written, to be missed."""
+    folder = posixpath.dirname(path)
+
+    def find(name: str) -> str | None:
+        if not is_image(posixpath.basename(name.replace("\\", "/"))):
+            return None
+        places = (posixpath.join(base, name), name, join(folder, name))
+        there = (tidied for place in places if tree.state(place) == "there" and (tidied := tree.tidy(place)))
+        return next(there, None) or tree.nearest(name)
+
+    found, lost = resolve(tree.read_lines(path), find)
+    for line in lost:
+        if tree.tidy(line) is None:
+            layout.faults.append(Fault("path-outside", path, None, f"{line} leads out of the data set's folder"))
+        else:
+            layout.faults.append(Fault("missing-image", path, None, f"{line} is listed, but there is no such image"))
+    return found
+
+
+def _from_lists(tree: Tree) -> YoloLayout | None:
+    """Splits of lists that lie beside images/ and labels/."""
+    layout = YoloLayout()
+    for name in tree.files(".", ".txt"):
+        split = name[: -len(".txt")]
+        if not is_split_name(split) or tree.is_folder(name):
+            continue
+        of_list = YoloLayout()
+        if images := _of_list(tree, name, of_list):
+            layout.images[canonical(split)] = images
+            layout.sources[canonical(split)] = name
+            layout.faults += of_list.faults
+    return layout if layout.images else None
+
+
+def _below(tree: Tree, base: str, entry: str) -> Iterator[str]:
+    """Paths that are there and that ``base``/``entry`` may mean: as written, alone, then without leading folders."""
+    for path in (posixpath.join(base, entry), entry):
+        if tree.state(path) == "there":
+            yield tree.tidy(path) or path
+    parts = parts_of(posixpath.join(base, entry))
+    for start in range(len(parts)):
+        if tree.is_there(parts[start:]):
+            yield "/".join(parts[start:])
