@@ -326,7 +326,8 @@ def test_names_that_differ_by_case_or_blanks(tmp_path: Path) -> None:
 
 
 def test_every_kind_has_a_made_up_set() -> None:
-    assert {case[0] for case in CASES} | {"similar-class-names"} == ERRORS | WARNINGS
+    others = {"similar-class-names", "no-usable-box", "nothing-to-train"}
+    assert {case[0] for case in CASES} | others == ERRORS | WARNINGS
 
 
 def test_a_rounded_box_is_only_counted(tmp_path: Path) -> None:
@@ -441,3 +442,60 @@ def test_the_faults_of_the_real_sets_are_found() -> None:
     found = kinds(raccoons)
     assert (found["identical-images"], found["not-rgb"], raccoons.exit_code) == (4, 3, 0)
     assert found == {"identical-images": 4, "not-rgb": 3, "near-identical-images": 3, "whole-image-box": 1}
+
+
+def test_an_image_all_of_whose_boxes_are_erroneous(tmp_path: Path) -> None:
+    root = voc(tmp_path)
+    put(root / B, voc_xml("b.jpg", [("dog", 5, 5, 5, 9), ("dog", 90, 5, 95, 9)]))
+    report = check_dataset(root)
+    assert sorted((finding.kind, finding.file) for finding in report.findings) == [
+        ("no-usable-box", IMAGE),
+        ("outside-box", B),
+        ("zero-area", B),
+    ]
+
+
+NOTHING = [
+    (voc, lambda root: [put(root / f"Annotations/{n}.xml", voc_xml(f"{n}.jpg")) for n in "ab"], "2 images has a box"),
+    (voc, lambda root: [(root / f"JPEGImages/{n}.jpg").unlink() for n in "ab"], "none of 2 images can be read"),
+    (voc, relist("train"), "there is no image"),
+    (voc, lambda root: [put(f, voc_xml(f"{f.stem}.jpg")) for f in (root / "Annotations").iterdir()], "no class"),
+    (coco, lambda root: [put(f, json.dumps(NO_IMAGE)) for f in (root / "annotations").iterdir()], "no image"),
+    (coco, change_json("train", lambda content: content["annotations"].clear()), "2 images has a box"),
+    (yolo, lambda root: [put(f, "9 .5 .5 .1 .1") for f in (root / "train/labels").iterdir()], "2 images has a box"),
+    (coco, change_json("train", lambda content: [b.update(iscrowd=1) for b in content["annotations"]]), "has a box"),
+]
+NO_IMAGE: dict[str, list[object]] = {"images": [], "annotations": [], "categories": []}
+
+
+@pytest.mark.parametrize(("clean", "break_it", "words"), NOTHING)
+def test_nothing_to_train_on(
+    tmp_path: Path, clean: Callable[[Path], Path], break_it: Callable[[Path], object], words: str
+) -> None:
+    root = clean(tmp_path)
+    break_it(root)
+    report = check_dataset(root)
+    (finding,) = [finding for finding in report.findings if finding.kind == "nothing-to-train"]
+    assert words in finding.message
+    assert "nothing to train on in train" in finding.message
+    assert report.exit_code == 1
+    assert report.verdict == "nothing to train on"
+
+
+def test_a_data_set_without_splits_and_without_boxes(tmp_path: Path) -> None:
+    report = check_dataset(write_voc(tmp_path, {"a": [], "b": []}))
+    assert [(f.kind, f.file) for f in report.findings if f.severity == "error"] == [("nothing-to-train", ".")]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "verdict"),
+    [
+        (lambda root: None, "trainable"),
+        (with_boxes(("dog", 5, 5, 5, 9)), "erroneous boxes and files are left out of training"),
+        (relist("test", "e", "f", "a"), "trainable, but splits share images: what is measured on them is too good"),
+    ],
+)
+def test_verdict(tmp_path: Path, break_it: Callable[[Path], object], verdict: str) -> None:
+    root = voc(tmp_path)
+    break_it(root)
+    assert check_dataset(root).verdict == verdict

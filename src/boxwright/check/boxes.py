@@ -12,6 +12,7 @@ SMALL_SIDE = 4.0
 EXTREME_ASPECT = 10.0
 WHOLE_IMAGE = 0.98
 DUPLICATE_IOU = 0.9
+_BLOCK = 64
 
 
 def box_faults(table: Annotations, placed: Placed, sizes: NDArray[np.int32]) -> list[Fault]:
@@ -52,7 +53,10 @@ def _words(placed: Placed, row: int) -> dict[str, float]:
 
 
 def _duplicates(table: Annotations, placed: Placed) -> list[Fault]:
-    """Pairs of boxes of an image that all but coincide, told at the later one; crowds may overlap."""
+    """Boxes that all but coincide with an earlier one of their image, the first of which is named.
+
+    Crowds may overlap.
+    """
     faults = []
     rows = np.flatnonzero((placed.fault == SOUND) & (table.code != CROWD))
     rows = rows[np.argsort(table.image[rows], kind="stable")]
@@ -60,7 +64,7 @@ def _duplicates(table: Annotations, placed: Placed) -> list[Fault]:
     for group in np.split(rows, starts[1:]):
         if len(group) < 2:
             continue
-        first, second, iou = overlapping_pairs(placed.boxes[group].astype(np.float64), DUPLICATE_IOU)
+        first, second, iou = first_twins(placed.boxes[group].astype(np.float64), DUPLICATE_IOU)
         for i, j, value in zip(group[first].tolist(), group[second].tolist(), iou.tolist(), strict=True):
             same = table.labels[i] == table.labels[j]
             names = table.classes[table.labels[j]] + ("" if same else f" and {table.classes[table.labels[i]]}")
@@ -69,14 +73,50 @@ def _duplicates(table: Annotations, placed: Placed) -> list[Fault]:
     return faults
 
 
-def overlapping_pairs(
+def first_twins(
     boxes: NDArray[np.float64], threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Pairs i < j of boxes (g, 4) xyxy with at least this IoU, and the IoU."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(2)
+    """For each box j (g, 4) xyxy the first i < j with at least this IoU, where there is one: all i, all j, the IoUs.
+
+    In blocks of i, against the j that have no twin yet and whose edge is near enough, so that neither many boxes nor
+    many copies cost much time or memory.
+    """
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    iou = shared / (area[:, None] + area[None, :] - shared)
-    first, second = np.nonzero(np.triu(iou >= threshold, 1))
-    return first, second, iou[first, second]
+    twin, best = np.full(len(boxes), -1, np.int64), np.zeros(len(boxes))
+    orders = [np.argsort(boxes[:, axis], kind="stable") for axis in (0, 1)]
+    for start in range(0, len(boxes), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(boxes)))
+        first, second = min((_near(boxes, rows, orders[axis], axis, twin, threshold) for axis in (0, 1)), key=_length)
+        low = np.maximum(boxes[first, :2], boxes[second, :2])
+        shared = np.clip(np.minimum(boxes[first, 2:], boxes[second, 2:]) - low, 0, None).prod(1)
+        iou = shared / (area[first] + area[second] - shared)
+        hits = np.flatnonzero((iou >= threshold) & (first < second))[::-1]  # backwards: the first i is written last
+        twin[second[hits]], best[second[hits]] = first[hits], iou[hits]
+    found = np.flatnonzero(twin >= 0)
+    return twin[found], found, best[found]
+
+
+def _near(
+    boxes: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    order: NDArray[np.int64],
+    axis: int,
+    twin: NDArray[np.int64],
+    threshold: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of ``rows`` and boxes without a twin whose left (upper) edges are as near as this IoU demands.
+
+    The IoU is at most the ratio of the shared side to the longer one, so edges differ by (1 - IoU) of the side of the
+    box that begins first.
+    """
+    order = order[twin[order] < 0]
+    edges, begin = boxes[order, axis], boxes[rows, axis]
+    slack = (1 - threshold) / threshold * (boxes[rows, axis + 2] - begin) * (1 + 1e-9)
+    low, high = np.searchsorted(edges, begin - slack), np.searchsorted(edges, begin + slack, side="right")
+    counts = high - low
+    starts = np.repeat(low - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+    return np.repeat(rows, counts), order[starts + np.arange(counts.sum())]
+
+
+def _length(pairs: tuple[NDArray[np.int64], NDArray[np.int64]]) -> int:
+    return len(pairs[0])

@@ -20,6 +20,7 @@ from boxwright.check.splits import (
     members_of,
     shared_images,
 )
+from boxwright.check.training import training_faults
 from boxwright.data.annotations import Annotations, place
 from boxwright.data.layout import open_layout
 from boxwright.data.leftovers import leftovers
@@ -32,19 +33,20 @@ def check_dataset(
     *,
     classes: Sequence[str] | None = None,
     voc_one_based: bool | None = None,
+    allow_links: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
     """Looks for everything in a data set that spoils training or evaluation. It changes nothing and prints nothing.
 
     Args:
         classes: look at the boxes of these alone.
-        voc_one_based: as in :func:`boxwright.read_dataset`.
+        voc_one_based, allow_links: as in :func:`boxwright.read_dataset`.
         progress: called with (images done, images in all).
 
     Raises:
         DataError: where there is no data set that can be recognised.
     """
-    reader = open_layout(path, ReaderOptions(voc_one_based))
+    reader = open_layout(path, ReaderOptions(voc_one_based, allow_links))
     table = reader.read(())
     if classes is not None:
         table = _of_classes(table, classes, Path(path))
@@ -63,6 +65,7 @@ def check_dataset(
         *shared_images(table, reader),
         *class_faults(table, reader, counts),
         *empty_images(table),
+        *training_faults(table, placed, facts, reader),
     ]
     rounded = int(((placed.overhang > 0) & (placed.overhang <= ROUNDING)).sum())
     return CheckReport(

@@ -17,6 +17,8 @@ ERRORS = frozenset(
         "inverted-box",
         "label-out-of-range",
         "missing-image",
+        "no-usable-box",
+        "nothing-to-train",
         "outside-box",
         "path-outside",
         "refused",
@@ -113,6 +115,16 @@ class CheckReport:
     def exit_code(self) -> int:
         """0: trainable as it is; 1: there are errors. (2 is for what is no data set: DataError, and no report.)"""
         return 1 if self.errors else 0
+
+    @property
+    def verdict(self) -> str:
+        """What training would do with the data set, in a line."""
+        kinds = {finding.kind for finding in self.findings if finding.severity == "error"}
+        if "nothing-to-train" in kinds:
+            return "nothing to train on"
+        if kinds == {"image-in-two-splits"}:
+            return "trainable, but splits share images: what is measured on them is too good"
+        return "erroneous boxes and files are left out of training" if kinds else "trainable"
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, numbers and strings: images, boxes, findings; also layout, classes, rounded and splits."""

@@ -58,5 +58,4 @@ def _summary(report: CheckReport) -> str:
     counts = f"{plural(report.images, 'image')}, {plural(report.boxes, 'box')}"
     found = f"{plural(report.errors, 'error')}, {plural(report.warnings, 'warning')}"
     rounded = f"; {plural(report.rounded, 'box')} clipped by rounding (at most 1 px)" if report.rounded else ""
-    verdict = "erroneous boxes and files are left out of training" if report.errors else "trainable"
-    return f"{counts}: {found}{rounded}. {verdict.capitalize()}."
+    return f"{counts}: {found}{rounded}. {report.verdict.capitalize()}."

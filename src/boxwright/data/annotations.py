@@ -112,6 +112,37 @@ def place(table: Annotations, sizes: NDArray[np.int32]) -> Placed:
     return Placed(boxes, fault, np.where(fault == SOUND, overhang, 0.0))
 
 
+def hopeless(table: Annotations, placed: Placed) -> NDArray[np.int64]:
+    """Rows of the images that have boxes, none of which can be used: they are no background."""
+    count = len(table.names)
+    written = np.bincount(table.image, minlength=count)
+    sound = np.bincount(table.image[placed.fault == SOUND], minlength=count)
+    return np.flatnonzero((written > 0) & (sound == 0))
+
+
+def hopeless_fault(table: Annotations, row: int) -> Fault:
+    """The fault of such an image."""
+    count = int((table.image == row).sum())
+    boxes = "its only box can't" if count == 1 else f"none of its {count} boxes can"
+    return Fault("no-usable-box", table.paths[row], None, f"{boxes} be used, so the image is left out")
+
+
+def erroneous_regions(
+    table: Annotations, placed: Placed, sizes: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows of the erroneous boxes that cover some of their image, and what they cover, (r, 4) xyxy.
+
+    Those of no known class, and those with swapped sides. The image's size must be known.
+    """
+    known: NDArray[np.bool_] = np.all(sizes > 0, axis=1)
+    rows = np.flatnonzero(np.isin(placed.fault, (BAD_LABEL, INVERTED)) & known[table.image])
+    sides = table.xyxy[rows].reshape(-1, 2, 2)
+    corners = np.concatenate([sides.min(1), sides.max(1)], 1)
+    boxes = np.clip(corners, 0, sizes[table.image[rows]][:, [1, 0, 1, 0]]).astype(np.float32)
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return rows[kept], boxes[kept]
+
+
 _IMAGE_COLUMNS = ("there", "sizes", "image_ids")
 _BOX_COLUMNS = ("number", "xyxy", "xywh", "labels", "code", "areas", "annotation_ids", "fault")
 

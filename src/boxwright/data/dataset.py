@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,41 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Regions:
+    """Where erroneous boxes lie: neither objects to find nor background. Sorted by image."""
+
+    offsets: NDArray[np.int64]
+    """(n + 1,) regions of image i are ``offsets[i]:offsets[i + 1]``."""
+    boxes: NDArray[np.float32]
+    """(r, 4) xyxy, inside the image."""
+    labels: NDArray[np.int64]
+    """(r,) 0..K-1, or -1 where the class can't be told."""
+
+    @classmethod
+    def of(cls, image: NDArray[np.int64], boxes: NDArray[np.float32], labels: NDArray[np.int64], count: int) -> Regions:
+        """From the row of each region's image, rising, and the number of images."""
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(image, minlength=count))]).astype(np.int64)
+        return cls(offsets, boxes, labels)
+
+    @classmethod
+    def none(cls, count: int) -> Regions:
+        """For so many images that have none."""
+        return cls(np.zeros(count + 1, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+
+    def subset(self, rows: NDArray[np.int64]) -> Regions:
+        """Those of some images, in this order."""
+        offsets, places = _spans(self.offsets, rows)
+        return Regions(offsets, self.boxes[places], self.labels[places])
+
+    def by_class(self, classes: int) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+        """Row of the image, box and class of each, one of every class where it can't be told."""
+        repeats = np.where(self.labels < 0, classes, 1)
+        image = np.repeat(np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets)), repeats)
+        each = [np.arange(classes) if label < 0 else np.array([label]) for label in self.labels.tolist()]
+        return image, np.repeat(self.boxes, repeats, 0), np.concatenate([*each, np.zeros(0, np.int64)]).astype(np.int64)
+
+
+@dataclass(frozen=True)
 class LeftOut:
     """What reading left out of a data set, and what it changed."""
 
@@ -40,6 +76,8 @@ class LeftOut:
     """Boxes that left it by more and were clipped."""
     negatives: int = 0
     """Images without objects that ``negatives`` dropped."""
+    links: tuple[tuple[str, str], ...] = ()
+    """Links that were followed out of the folder, and where they lead."""
 
     def summary(self) -> str:
         """One line; empty where nothing is worth a word."""
@@ -54,6 +92,9 @@ class LeftOut:
             parts.append(f"{plural(self.clipped, 'box')} clipped to the image by more than 1 px")
         if self.negatives:
             parts.append(f"{plural(self.negatives, 'image')} without objects dropped")
+        parts += [f"{link} leads to {target}" for link, target in self.links[:3]]
+        if len(self.links) > 3:
+            parts.append(f"{len(self.links) - 3} more links lead out of the folder")
         return "; ".join(parts)
 
 
@@ -96,6 +137,8 @@ class DetectionDataset:
     has_images: bool
     """False where not one image file is there: annotations alone are enough to evaluate results."""
     left_out: LeftOut
+    regions: Regions
+    """Where erroneous boxes lie."""
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -113,12 +156,24 @@ class DetectionDataset:
         span = slice(self.offsets[index], self.offsets[index + 1])
         return Target(self.boxes[span], self.labels[span], self.code[span])
 
+    def supervised(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
+        """Boxes (g, 4), labels (g,) and ignore (g,) that training goes by: those of ``target``, then the regions.
+
+        Crowds, difficult boxes and regions are ignored; the label of a region whose class can't be told is 0.
+        """
+        boxes, labels, code = self.target(index)
+        span = slice(self.regions.offsets[index], self.regions.offsets[index + 1])
+        more = self.regions.labels[span]
+        return (
+            np.concatenate([boxes, self.regions.boxes[span]]),
+            np.concatenate([labels, np.maximum(more, 0)]),
+            np.concatenate([code != NORMAL, np.ones(len(more), np.bool_)]),
+        )
+
     def subset(self, indices: ArrayLike) -> DetectionDataset:
         """The same data set with these images alone, in this order; ids stay."""
         rows = np.asarray(indices, np.int64)
-        counts = np.diff(self.offsets)[rows]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        boxes = np.repeat(self.offsets[rows] - offsets[:-1], counts) + np.arange(offsets[-1])
+        offsets, boxes = _spans(self.offsets, rows)
         names = Strings.pack(self.names[row] for row in rows)
         return replace(
             self,
@@ -135,6 +190,7 @@ class DetectionDataset:
             areas=self.areas[boxes],
             annotation_ids=self.annotation_ids[boxes],
             numbers=self.numbers[boxes],
+            regions=self.regions.subset(rows),
         )
 
     def coco_json(self) -> dict[str, Any]:
@@ -151,8 +207,26 @@ class DetectionDataset:
             "categories": [
                 {"id": int(number), "name": name} for number, name in zip(self.category_ids, self.classes, strict=True)
             ],
-            "annotations": [self._coco_box(box, int(owner), int(ids[box])) for box, owner in enumerate(owners)],
+            "annotations": [
+                *(self._coco_box(box, int(owner), int(ids[box])) for box, owner in enumerate(owners)),
+                *self._coco_regions(int(ids.max(initial=0)) + 1),
+            ],
         }
+
+    def _coco_regions(self, first: int) -> Iterator[dict[str, Any]]:
+        """The regions as crowds, which COCO's evaluation ignores as ours does."""
+        columns = (column.tolist() for column in self.regions.by_class(len(self.classes)))
+        for place, (image, (left, top, right, bottom), label) in enumerate(zip(*columns, strict=True)):
+            yield {
+                "id": first + place,
+                "image_id": int(self.image_ids[image]),
+                "file_name": self.name(image),
+                "category_id": int(self.category_ids[label]),
+                "category": self.classes[label],
+                "bbox": [left, top, right - left, bottom - top],
+                "area": (right - left) * (bottom - top),
+                "iscrowd": 1,
+            }
 
     def _coco_box(self, box: int, image: int, number: int) -> dict[str, Any]:
         label, difficult = int(self.labels[box]), int(self.code[box] == DIFFICULT)
@@ -168,3 +242,10 @@ class DetectionDataset:
             "ignore": difficult,
             "difficult": difficult,
         }
+
+
+def _spans(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """New offsets, and the places of what belongs to these rows, in their order."""
+    counts = np.diff(offsets)[rows]
+    new = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return new, np.repeat(offsets[rows] - new[:-1], counts) + np.arange(new[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from boxwright._util.reading import escaped
 from boxwright.data.files import Tree
 from boxwright.data.readers.coco import CocoReader
 from boxwright.data.readers.reader import Reader, ReaderOptions
@@ -39,22 +40,33 @@ def open_layout(path: str | Path, options: ReaderOptions | None = None) -> Reade
         raise DataError(f"{path}: no such folder")
     if not root.is_dir():
         raise DataError(f"{path}: Expected a folder with images and annotations but got a file")
-    tree = Tree(root)
+    options = options or ReaderOptions()
+    tree = Tree(root, options.allow_links)
     if not tree.entries("."):
         raise DataError(f"{path}: the folder is empty")
-    found = (detect(tree, options or ReaderOptions()) for detect in DETECTORS)
-    reader = next(filter(None, found), None)
+    reader = _detect(tree, options) or _detect(Tree(root, options.allow_links, own=True), options)
     if reader is None:
-        known = ", ".join(f"{reader.looks_for} ({reader.layout.upper()})" for reader in READERS)
-        raise DataError(f"{path}: no data set found; looked for {known}")
+        raise DataError(f"{path}: {_nothing_found(tree)}")
     return reader
 
 
-def available_splits(path: str | Path) -> tuple[str, ...]:
+def _detect(tree: Tree, options: ReaderOptions) -> Reader | None:
+    return next(filter(None, (detect(tree, options) for detect in DETECTORS)), None)
+
+
+def _nothing_found(tree: Tree) -> str:
+    """Say what was looked for, and what was met on the way."""
+    known = ", ".join(f"{reader.looks_for} ({reader.layout.upper()})" for reader in READERS)
+    links = [f"{escaped(link)} leads to {escaped(target)}" for link, target in sorted(tree.links.items())]
+    allow = f"{'; '.join(links[:3])}, outside the folder: --allow-links follows it" if links else ""
+    return "; ".join(filter(None, ["no data set found", *tree.remarks, allow, f"looked for {known}"]))
+
+
+def available_splits(path: str | Path, *, allow_links: bool = False) -> tuple[str, ...]:
     """Names that ``split`` may have; train, val and test where boxwright makes them.
 
     Raises:
         DataError: as :func:`boxwright.read_dataset`.
     """
-    splits = open_layout(path).splits
+    splits = open_layout(path, ReaderOptions(allow_links=allow_links)).splits
     return (*(name for name in HASHED if name in splits), *(s for s in splits if s not in HASHED)) if splits else HASHED

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from boxwright.data.cache import ImageCache
-from boxwright.data.dataset import NORMAL
 from boxwright.data.sampling import decode
 from boxwright.data.transforms import FILL, Augmentation, InputSize
 from boxwright.errors import DataError
@@ -76,10 +75,10 @@ class TrainingSet(Dataset[Sample]):
     def __getitem__(self, key: int) -> Sample:
         showing = decode(key, len(self.indices))
         index, image = self._read(showing.place)
-        boxes, labels, code = self.cache.dataset.target(index)
+        boxes, labels, ignore = self.cache.dataset.supervised(index)
         rng = np.random.default_rng((self.seed, showing.epoch, showing.copy, index))
         shown, moved, kept = self.augmentation(image, boxes, self.size, rng)
-        return Sample(shown, moved, labels[kept], code[kept] != NORMAL, index, (image.shape[0], image.shape[1]))
+        return Sample(shown, moved, labels[kept], ignore[kept], index, (image.shape[0], image.shape[1]))
 
     def _read(self, place: int) -> tuple[int, NDArray[np.uint8]]:
         for step in range(len(self.indices)):

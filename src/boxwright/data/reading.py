@@ -9,8 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boxwright._util.reading import escaped
-from boxwright.data.annotations import SOUND, Annotations, Fault, Placed, box_fault, place, select
-from boxwright.data.dataset import DetectionDataset, LeftOut
+from boxwright.data.annotations import (
+    SOUND,
+    Annotations,
+    Fault,
+    Placed,
+    box_fault,
+    erroneous_regions,
+    hopeless,
+    hopeless_fault,
+    place,
+    select,
+)
+from boxwright.data.dataset import DetectionDataset, LeftOut, Regions
 from boxwright.data.files import Strings
 from boxwright.data.images import image_size
 from boxwright.data.layout import open_layout
@@ -30,10 +41,12 @@ def read_dataset(
     classes: Sequence[str] | None = None,
     negatives: str = "keep",
     voc_one_based: bool | None = None,
+    allow_links: bool = False,
 ) -> DetectionDataset:
     """Reads a folder in VOC, COCO or YOLO layout, whichever it is.
 
-    Erroneous boxes and files are left out and told in ``left_out``; images are not decoded.
+    Erroneous boxes and files are left out and told in ``left_out``, and so are images all of whose boxes are erroneous;
+    of the others, ``regions`` has what the erroneous boxes cover. Images are not decoded.
 
     Args:
         split: its name; None for all images. Data without splits is split 80 / 10 / 10 into train, val and test by the
@@ -41,12 +54,13 @@ def read_dataset(
         classes: only these, in this order.
         negatives: images without objects: "keep", "drop", or "ratio:0.1" for at most 0.1 to each image with objects.
         voc_one_based: whether VOC boxes count pixels from 1; None: those do whose <source><database> is Pascal VOC's.
+        allow_links: follow links, and paths of data.yaml, out of the folder; ``left_out.links`` says where they lead.
 
     Raises:
         DataError: where the folder, the split or a class is not there, or no image is left.
     """
     share = _negative_share(negatives)
-    reader = open_layout(path, ReaderOptions(voc_one_based))
+    reader = open_layout(path, ReaderOptions(voc_one_based, allow_links))
     name = None if split is None else find_split(reader.splits or HASHED, split, Path(path))
     table = _read(reader, name)
     if not table.names:
@@ -60,14 +74,17 @@ def read_dataset(
     placed = place(table, table.sizes)
     bad = np.flatnonzero(placed.fault != SOUND).tolist()
     faults += [box_fault(table, row, int(placed.fault[row])) for row in bad]
+    lost = hopeless(table, placed)
+    faults += [hopeless_fault(table, row) for row in lost.tolist()]
     names, labels = choose_classes(table, classes, Path(path))
     kept = np.flatnonzero((placed.fault == SOUND) & (labels >= 0))
-    images = _with_negatives(table, kept, share)
+    images = _with_negatives(table, np.setdiff1d(np.arange(len(table.names)), lost), kept, share)
     left_out = LeftOut(
         tuple(faults),
         int(((placed.overhang > 0) & (placed.overhang <= ROUNDING)).sum()),
         int((placed.overhang > ROUNDING).sum()),
-        len(table.names) - len(images),
+        len(table.names) - len(lost) - len(images),
+        tuple(sorted(reader.tree.links.items())) if allow_links else (),
     )
     dataset = _pack(table, placed, name, names, labels, kept, has_images, left_out)
     return dataset if len(images) == len(dataset) else dataset.subset(images)
@@ -141,16 +158,24 @@ def _negative_share(negatives: str) -> float | None:
     return share
 
 
-def _with_negatives(table: Annotations, boxes: NDArray[np.int64], share: float | None) -> NDArray[np.int64]:
-    """Rows of the images that stay; which negatives do is decided by the hash of their names."""
-    rows = np.arange(len(table.names))
+def _with_negatives(
+    table: Annotations, rows: NDArray[np.int64], boxes: NDArray[np.int64], share: float | None
+) -> NDArray[np.int64]:
+    """Which of some images stay; which negatives do is decided by the hash of their names."""
     if share is None:
         return rows
-    positive = np.zeros(len(rows), np.bool_)
+    positive = np.zeros(len(table.names), np.bool_)
     positive[table.image[boxes]] = True
-    empty = sorted(rows[~positive].tolist(), key=lambda row: hashed_fraction(table.names[row]))
+    empty = sorted(rows[~positive[rows]].tolist(), key=lambda row: hashed_fraction(table.names[row]))
     positive[empty[: int(share * positive.sum())]] = True
     return np.flatnonzero(positive)
+
+
+def _regions(table: Annotations, placed: Placed, labels: NDArray[np.int64]) -> Regions:
+    """What the erroneous boxes cover, but for those of classes that aren't asked for."""
+    rows, boxes = erroneous_regions(table, placed, table.sizes)
+    asked = (labels[rows] >= 0) | (table.labels[rows] < 0)
+    return Regions.of(table.image[rows[asked]], boxes[asked], labels[rows[asked]], len(table.names))
 
 
 def _pack(
@@ -189,4 +214,5 @@ def _pack(
         else np.arange(1, len(classes) + 1),
         has_images=has_images,
         left_out=left_out,
+        regions=_regions(table, placed, labels),
     )

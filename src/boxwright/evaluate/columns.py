@@ -178,7 +178,7 @@ def _from_dataset(dataset: Any) -> TargetColumns:
     code = np.asarray(dataset.code)
     image_rank = np.empty(len(counts), np.int64)
     image_rank[np.argsort(np.asarray(dataset.image_ids), kind="stable")] = np.arange(len(counts))
-    return TargetColumns(
+    targets = TargetColumns(
         image=np.repeat(np.arange(len(counts)), counts),
         label=np.asarray(dataset.labels, dtype=np.int64),
         xywh=np.asarray(dataset.xywh, dtype=np.float64).reshape(-1, 4),
@@ -186,6 +186,24 @@ def _from_dataset(dataset: Any) -> TargetColumns:
         crowd=code == _CROWD,
         difficult=code == _DIFFICULT,
         image_rank=image_rank,
+    )
+    regions = getattr(dataset, "regions", None)
+    return targets if regions is None else _with_crowds(targets, *regions.by_class(len(dataset.classes)))
+
+
+def _with_crowds(targets: TargetColumns, image: Ints, boxes: NDArray[np.float32], label: Ints) -> TargetColumns:
+    """The targets, and after them boxes (r, 4) xyxy that are ignored as crowds are."""
+    corners = boxes.astype(np.float64)
+    sides = corners[:, 2:] - corners[:, :2]
+    more = np.ones(len(label), np.bool_)
+    return TargetColumns(
+        image=np.concatenate([targets.image, image]),
+        label=np.concatenate([targets.label, label]),
+        xywh=np.concatenate([targets.xywh, np.hstack([corners[:, :2], sides])]),
+        area=np.concatenate([targets.area, sides[:, 0] * sides[:, 1]]),
+        crowd=np.concatenate([targets.crowd, more]),
+        difficult=np.concatenate([targets.difficult, ~more]),
+        image_rank=targets.image_rank,
     )
 
 

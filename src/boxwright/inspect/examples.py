@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor
 
 from boxwright.data import DetectionDataset
-from boxwright.data.dataset import NORMAL
 from boxwright.data.images import decode_image
 from boxwright.data.loading import Sample, collate
 from boxwright.data.transforms import Augmentation, InputSize, resample
@@ -108,10 +107,10 @@ class Examiner:
 
     def _sample(self, place: int, image: NDArray[np.uint8]) -> Sample:
         """The network's input, as in validation."""
-        boxes, labels, code = self.dataset.target(place)
+        boxes, labels, ignore = self.dataset.supervised(place)
         view = Augmentation("none", "none")
         shown, moved, kept = view(image, boxes, self.recipe.input_size, np.random.default_rng(0))
-        return Sample(shown, moved, labels[kept], code[kept] != NORMAL, place, (image.shape[0], image.shape[1]))
+        return Sample(shown, moved, labels[kept], ignore[kept], place, (image.shape[0], image.shape[1]))
 
     def _show(self, place: int, image: NDArray[np.uint8]) -> Example:
         sample = self._sample(place, image)

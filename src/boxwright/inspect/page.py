@@ -56,7 +56,7 @@ def _read(name: str) -> str:
 def _objects(inspection: Inspection) -> Markup:
     found, recipe = inspection.supervision, inspection.recipe
     small, large = COCO_SIDES
-    left_out = f" {found.ignored} crowd and difficult boxes are no objects." if found.ignored else ""
+    left_out = f" {found.ignored} crowd, difficult and erroneous boxes are no objects." if found.ignored else ""
     left_out += f" Left out for their unknown size: {plural(len(found.unread), 'image')}." if found.unread else ""
     images = plural(len(inspection.dataset), "image")
     note = (

@@ -15,7 +15,6 @@ from torch import Tensor
 from boxwright.anchors import Anchors
 from boxwright.choices import parse_choice, resolve_choice
 from boxwright.data import DetectionDataset
-from boxwright.data.dataset import NORMAL
 from boxwright.data.images import image_size
 from boxwright.data.loading import pad_targets
 from boxwright.data.transforms import Frame, keep_visible
@@ -132,14 +131,14 @@ def _examine_some(
 ) -> Supervision:
     images, rows, owners, unread = [], [], [], []
     for place in places:
-        boxes, labels, code = dataset.target(place)
+        boxes, labels, ignore = dataset.supervised(place)
         try:
             frame = frame_of(dataset, place, recipe)
         except DataError:
             unread.append(dataset.name(place))
             continue
         moved, kept = keep_visible(frame.to_input(boxes), frame.size, drop_hidden=False)
-        images.append((moved, labels[kept], code[kept] != NORMAL))
+        images.append((moved, labels[kept], ignore[kept]))
         rows.append(dataset.offsets[place] + kept)
         owners.append(np.full(len(kept), place))
     if not images:

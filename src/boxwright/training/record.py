@@ -87,7 +87,7 @@ def fingerprint(datasets: Sequence[DetectionDataset]) -> str:
     for dataset in datasets:
         names = [dataset.name(index) for index in range(len(dataset))]
         digest.update(json.dumps([dataset.classes, names]).encode())
-        for array in (dataset.offsets, dataset.boxes, dataset.labels, dataset.code):
+        for array in (dataset.offsets, dataset.boxes, dataset.labels, dataset.code, dataset.regions.boxes):
             digest.update(array.tobytes())
     return digest.hexdigest()
 

@@ -17,6 +17,8 @@ class ReaderOptions:
 
     voc_one_based: bool | None = None
     """Whether VOC boxes count pixels from 1; None: those do whose <source><database> is Pascal VOC's."""
+    allow_links: bool = False
+    """Whether to follow links, and paths of data.yaml, out of the data set's folder."""
 
 
 class Reader(ABC):
