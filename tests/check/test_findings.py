@@ -138,6 +138,7 @@ TURNED = (
     "<object><name>dog</name><robndbox><cx>60</cx><cy>45</cy><w>20</w><h>10</h><angle>0.3</angle></robndbox></object>"
 )
 BILLION = '<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><annotation><filename>&b;</filename></annotation>'
+YAML_WITHOUT_NAMES = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n"
 AGAIN = '"categories": [{"id": 10, "name": "dog"}, {"id": 20, "name": "cat"}]'
 TRAIN_JSON = "annotations/instances_train.json"
 
@@ -261,6 +262,7 @@ CASES = [
         None,
         "'no 2001'",
     ),
+    ("no-class-names", yolo, lambda root: put(root / "data.yaml", YAML_WITHOUT_NAMES), "data.yaml", None, "numbers"),
     ("unused-file", voc, lambda root: put(root / "classes.txt", "dog"), "classes.txt", None, "VOC"),
     ("unused-file", yolo, lambda root: put(root / "lists" / "train.txt", "a"), "lists/train.txt", None, "YOLO"),
     ("boxwright-output", coco, lambda root: mark_folder(root / "runs/a", "run"), "runs/a", None, "boxwright"),
@@ -326,7 +328,7 @@ def test_names_that_differ_by_case_or_blanks(tmp_path: Path) -> None:
 
 
 def test_every_kind_has_a_made_up_set() -> None:
-    others = {"similar-class-names", "no-usable-box", "nothing-to-train"}
+    others = {"similar-class-names", "no-usable-box", "nothing-to-train", "followed-link"}
     assert {case[0] for case in CASES} | others == ERRORS | WARNINGS
 
 

@@ -39,9 +39,14 @@ def members_of(splits: dict[str, NDArray[np.int64]]) -> dict[int, frozenset[str]
 
 
 def shared_images(table: Annotations, reader: Reader) -> list[Fault]:
-    """Images that are in two of train, val and test."""
+    """Images that are in two of train, val and test; said once of splits that are the same."""
     faults = []
     for first, second in combinations([name for name in HASHED if name in table.splits], 2):
+        if len(table.splits[first]) > 1 and np.array_equal(table.splits[first], table.splits[second]):
+            text = f"{first} and {second} are the same {len(table.splits[first])} images: all of them are trained on, "
+            text += f"and what is measured on {second} is too good"
+            faults.append(Fault("image-in-two-splits", reader.split_file(second), None, text))
+            continue
         for row in np.intersect1d(table.splits[first], table.splits[second]).tolist():
             text = f"{table.names[row]} is in {first} and in {second}"
             faults.append(Fault("image-in-two-splits", reader.split_file(second), None, text))

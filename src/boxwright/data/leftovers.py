@@ -6,6 +6,7 @@ import os
 import posixpath
 from collections.abc import Iterable
 
+from boxwright._util.reading import NO_FILE
 from boxwright.data.annotations import Annotations, Fault
 from boxwright.data.files import Tree, is_image
 from boxwright.data.readers.reader import Reader
@@ -21,18 +22,24 @@ def leftovers(reader: Reader, table: Annotations) -> list[Fault]:
     """Name the files that ``table``, which is of all splits, and its faults don't account for."""
     tree = reader.tree
     known = _known(tree, reader, table)
-    faults = []
-    for path in tree.below():
-        if path not in known and _is_telling(path):
-            if tree.state(path) == "outside":
-                text = f"is a link to {tree.links[path]}, outside the data set's folder; --allow-links follows it"
-                faults.append(Fault("path-outside", path, None, text))
-            elif tree.is_own(path):
-                faults.append(Fault("boxwright-output", path, None, "was written by boxwright, so it isn't read"))
-            else:
-                faults.append(reader.leftover(path))
+    faults = [_leftover(reader, path) for path in tree.below() if path not in known and _is_telling(tree, path)]
     own = "was made by boxwright, so nothing in it is read"
-    return faults + [Fault("boxwright-output", folder, None, own) for folder in tree.marked]
+    faults += [Fault("boxwright-output", folder, None, own) for folder in tree.marked]
+    links = tree.links.items() if tree.allow_links else ()
+    return faults + [Fault("followed-link", link, None, f"leads to {target}") for link, target in links]
+
+
+def _leftover(reader: Reader, path: str) -> Fault:
+    state = reader.tree.state(path)
+    if state == "outside":
+        text = f"is a link to {reader.tree.links[path]}, outside the data set's folder; --allow-links follows it"
+        return Fault("path-outside", path, None, text)
+    if state == "special":
+        what = "image" if is_image(posixpath.basename(path)) else "annotation"
+        return Fault(f"unreadable-{what}", path, None, NO_FILE)
+    if reader.tree.is_own(path):
+        return Fault("boxwright-output", path, None, "was written by boxwright, so it isn't read")
+    return reader.leftover(path)
 
 
 def _known(tree: Tree, reader: Reader, table: Annotations) -> set[str]:
@@ -55,6 +62,9 @@ def _behind_links(tree: Tree, paths: Iterable[str]) -> Iterable[str]:
             yield place[len(tree.root.as_posix()) + 1 :]
 
 
-def _is_telling(path: str) -> bool:
+def _is_telling(tree: Tree, path: str) -> bool:
+    """Whether a file may belong to a data set; a folder here is one behind a link, which may hold anything."""
     name = posixpath.basename(path).lower()
-    return is_image(name) or (posixpath.splitext(name)[1] in _TELLING and not name.startswith(_PROSE))
+    if is_image(name) or (posixpath.splitext(name)[1] in _TELLING and not name.startswith(_PROSE)):
+        return True
+    return tree.state(path) == "outside" and (tree.root / path).is_dir()

@@ -188,7 +188,7 @@ def _pack(
     has_images: bool,
     left_out: LeftOut,
 ) -> DetectionDataset:
-    names = Strings.pack(table.names)
+    names = Strings.pack(map(escaped, table.names))
     counts = np.bincount(table.image[kept], minlength=len(table.names))
     own_ids = table.layout == "coco"
     return DetectionDataset(
@@ -197,7 +197,7 @@ def _pack(
         split=split,
         classes=classes,
         names=names,
-        paths=names if table.paths == table.names else Strings.pack(table.paths),
+        paths=names if table.paths == table.names and all(map(str.isascii, table.names)) else Strings.pack(table.paths),
         files=Strings.pack(table.files),
         sizes=table.sizes,
         image_ids=table.image_ids,

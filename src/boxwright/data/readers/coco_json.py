@@ -7,6 +7,7 @@ types somewhere is read again record by record.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
@@ -22,6 +23,7 @@ UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 KEYS = ("images", "annotations", "categories")
 _NAN = float("nan")
+_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _Entry = tuple[int | str, dict[str, Any]]
 _Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -289,12 +291,8 @@ def _loose_category(number: int, entry: dict[str, Any]) -> CocoCategory:
 
 
 def _file_name(text: str) -> str:
-    """A name that a file may have: surrogates stand for bytes that are no UTF-8, others are spelt."""
-    try:
-        text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return escaped(text)
-    return text
+    """A name that a file may have: surrogates stand for bytes that are no UTF-8, and others for no character."""
+    return _NO_BYTE.sub("\ufffd", text)
 
 
 def _float(value: Any) -> float:

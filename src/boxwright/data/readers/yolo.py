@@ -45,7 +45,7 @@ class YoloReader(Reader):
         self._layout = layout
         self._labels = LabelFiles(tree)
         self._lines: dict[str, list[YoloLine]] = {}
-        self.sources.update(layout.sources.values())
+        self.sources.update(layout.sources.values(), layout.lists, filter(None, [layout.config]))
 
     @classmethod
     def detect_config(cls, tree: Tree, options: ReaderOptions) -> YoloReader | None:
@@ -56,11 +56,9 @@ class YoloReader(Reader):
         layout = from_yaml(tree, config)
         if not layout.images:
             found = from_folders(tree)
-            layout.images, layout.sources = found.images, found.sources
+            layout.images, layout.sources, layout.lists = found.images, found.sources, found.lists
         reader = cls._of(tree, layout)
-        if reader:
-            reader.sources.add(config)
-        elif layout.images:
+        if reader is None and layout.images:
             tree.remarks.append(f"{config} leads to images, but none of them has a label file")
         return reader
 
@@ -171,4 +169,7 @@ class YoloReader(Reader):
             with suppress(DataError):  # told where its image is added
                 used.update(line.label for line in self._read(file))
         most = max((label for label in used if label < MOST_CLASSES), default=-1)
+        if files:
+            text = "classes have numbers and no names: a classes.txt or a data.yaml with names tells them"
+            builder.note("no-class-names", self._layout.config or posixpath.dirname(min(files)) or ".", text)
         return {number: f"class_{number}" for number in range(most + 1)}

@@ -31,14 +31,18 @@ class YoloLayout:
     images: dict[str, list[str]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
-    """File that says which images a split has, by split; for "" the file of the classes."""
+    """File that says which images a split has, by split."""
+    config: str | None = None
+    """The YAML file, where there is one."""
+    lists: set[str] = field(default_factory=set)
+    """Lists of images that were used."""
 
 
 def from_yaml(tree: Tree, config: str) -> YoloLayout:
     """Read data.yaml. Raises DataError where it can't be understood."""
     content = _parse(tree, config)
     base = _text(content.get("path")) or ""
-    layout = YoloLayout(_names(tree, config, content))
+    layout = YoloLayout(_names(tree, config, content), config=config)
     for key in _SPLIT_KEYS:
         value = content.get(key)
         entries = [text for entry in (value if isinstance(value, list) else [value]) if (text := _text(entry))]
@@ -156,6 +160,7 @@ def _of_list(tree: Tree, path: str, layout: YoloLayout, base: str = "") -> list[
         return next(there, None) or tree.nearest(name)
 
     found, lost = resolve(tree.read_lines(path), find)
+    layout.lists.add(path)
     for line in lost:
         if tree.tidy(line) is None:
             layout.faults.append(Fault("path-outside", path, None, f"{line} leads out of the data set's folder"))
@@ -176,6 +181,7 @@ def _from_lists(tree: Tree) -> YoloLayout | None:
             layout.images[canonical(split)] = images
             layout.sources[canonical(split)] = name
             layout.faults += of_list.faults
+            layout.lists.add(name)
     return layout if layout.images else None
 
 
