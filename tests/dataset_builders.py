@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,16 @@ def picture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.u
     """(height, width, 3) uint8: blotches that no other seed has."""
     coarse = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), np.uint8)
     return np.array(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def exif_with(orientation: int | str) -> bytes:
+    """EXIF that says no more than this, be it a short number, a long one or text."""
+    if isinstance(orientation, str):
+        kind, value = 2, orientation.encode().ljust(4, b"\0")
+    else:
+        kind, value = (3 if orientation < 2**16 else 4), struct.pack("<I", orientation)
+    entry = struct.pack("<HHI", 0x0112, kind, 1 if kind > 2 else 2) + value
+    return b"Exif\0\0II*\0\x08\0\0\0\x01\0" + entry + bytes(4)
 
 
 def write_picture(path: Path, seed: int, height: int = HEIGHT, width: int = WIDTH, **options: Any) -> Path:

@@ -27,6 +27,15 @@ def test_folders_are_searched_below_and_other_files_left_alone(folder: Path) -> 
     assert find_images([str(folder)]) == [folder / "a.PNG", folder / "b.jpg", folder / "below" / "a.png"]
 
 
+def test_pictures_that_need_a_plugin_or_another_format_are_found(folder: Path) -> None:
+    for name in ("c.heic", "d.AVIF", "e.dng"):
+        (folder / name).touch()
+    assert find_images([str(folder)])[2:] == [
+        folder / "below" / "a.png",
+        *(folder / n for n in ("c.heic", "d.AVIF", "e.dng")),
+    ]
+
+
 def test_globs_relative_and_absolute(folder: Path) -> None:
     assert find_images(["images/*.jpg"]) == [Path("images/b.jpg")]
     assert find_images([str(folder / "*" / "*.png")]) == [folder / "below" / "a.png"]

@@ -17,6 +17,7 @@ from boxwright._util.ownership import GENERATOR, MADE_BY, claim, mark_new_folder
 from boxwright._util.writing import write_json, written_aside
 from boxwright.data import DetectionDataset, decode_image, read_dataset
 from boxwright.data.references import referred_files
+from boxwright.data.upright import Exif
 from boxwright.drawing import draw_detections
 from boxwright.environment import environment_line
 from boxwright.errors import DataError, RecipeError
@@ -78,6 +79,8 @@ def evaluate_run(
     *,
     classes: Sequence[str] | None = None,
     voc_one_based: bool | None = None,
+    exif: Exif | None = None,
+    depth_range: str | None = None,
     nms: str | None = None,
     nms_agnostic: bool | None = None,
     overwrite: bool = False,
@@ -90,14 +93,10 @@ def evaluate_run(
     """
     folder = Run.of(run)
     record = folder.record
-    detector = _load(run, nms=nms, nms_agnostic=nms_agnostic)
+    reading: dict[str, Any] = {"voc_one_based": voc_one_based, "exif": exif, "depth_range": depth_range}
+    detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, **reading)
     recipe = detector.recipe
-    dataset = read_dataset(
-        data,
-        split,
-        classes=classes or recipe.classes,
-        voc_one_based=recipe.voc_one_based if voc_one_based is None else voc_one_based,
-    )
+    dataset = read_dataset(data, split, classes=classes or recipe.classes, **recipe.reader_options)
     page, results = folder.report_file(dataset.split), folder.results_file(dataset.split)
     claim(page, results, overwrite=overwrite, inputs=chain(folder.files, referred_files(data)))
     total = len(dataset)
@@ -166,7 +165,8 @@ def _load(run: str | Path, **options: Any) -> Detector:
 
 
 def _save_drawing(path: Path, file: Path, found: Detections, detector: Detector) -> None:
-    picture = draw_detections(decode_image(file), found.boxes, found.labels, found.scores, detector.classes)
+    pixels = decode_image(file, detector.recipe.pixels)
+    picture = draw_detections(pixels, found.boxes, found.labels, found.scores, detector.classes)
     picture.thumbnail((MAX_JPEG_SIDE, MAX_JPEG_SIDE))
     with written_aside(path) as partial:
         picture.save(partial, "JPEG", quality=92, comment=MADE_BY)
@@ -317,7 +317,7 @@ def _pictures(
     pictures = []
     for place in places.tolist():
         try:
-            image = decode_image(dataset.path(place))
+            image = dataset.decode(place)
         except DataError:
             continue
         shown = found[place].scores >= score

@@ -26,9 +26,10 @@ def predict_dataset(
 ) -> tuple[list[Detections], dict[str, str]]:
     """Detections of every image in order, in its pixels, and the faults of files that can't be read, by name.
 
-    An unreadable image has no detections.
+    Images are decoded as the data set says. An unreadable one has no detections.
     """
     folded = detector.for_inference()
+    folded.recipe = folded.recipe.replace(**dataset.pixels.to_dict())
     found, faults = [], {}
     for index in range(len(dataset)):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from contextlib import suppress
 from typing import Any, Literal, Union, get_args, get_origin
@@ -48,3 +49,14 @@ def _coerce_scalar(name: str, value: Any, kind: type) -> Any:
         except ValueError:
             pass
     raise RecipeError(f"Expected {name} to be {kind.__name__} but got {value!r}")
+
+
+def parse_range(name: str, text: str) -> tuple[float, float] | None:
+    """``"12,4080"`` -> its two numbers; None for ``data`` and ``image``. Raises RecipeError where it is neither."""
+    if text in ("data", "image"):
+        return None
+    with suppress(ValueError):
+        low, high = (float(number) for number in text.split(","))
+        if -math.inf < low < high < math.inf:
+            return low, high
+    raise RecipeError(f"Expected {name} to be data, image or LOW,HIGH (0,4095) but got {text!r}")

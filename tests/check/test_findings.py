@@ -10,15 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from boxwright._util.ownership import mark_folder
 from boxwright.check import CheckReport, check_dataset
 from boxwright.check.report import ERRORS, WARNINGS
+from boxwright.data import formats, read_dataset
 from boxwright.errors import DataError
 from dataset_builders import (
     Box,
     coco_content,
+    exif_with,
     picture,
     voc_object,
     voc_xml,
@@ -97,6 +99,29 @@ def turned() -> Callable[[Path], None]:
     exif = Image.Exif()
     exif[0x0112] = 3
     return save("b.jpg", Image.fromarray(picture(1)), exif=exif)
+
+
+def frames(kind: str) -> Callable[[Path], None]:
+    """An animation, or a file of several pages, under the image's name."""
+    first, *others = (Image.fromarray(picture(seed)) for seed in (1, 61, 62))
+    return save("b.jpg", first, format=kind, save_all=True, append_images=others)
+
+
+def zero_tail(root: Path) -> None:
+    path = root / "JPEGImages" / "b.jpg"
+    data = path.read_bytes()
+    path.write_bytes(data[:-800] + bytes(800))
+
+
+def ends_early(root: Path) -> None:
+    path = root / "JPEGImages" / "b.jpg"
+    path.write_bytes(path.read_bytes()[:-700] + b"\xff\xd9")
+
+
+def deep(root: Path) -> None:
+    """A PNG of 12 bits in 16 under the image's name."""
+    values = picture(1)[..., 0].astype(np.uint16) * 16
+    Image.fromarray(values).save(root / "JPEGImages" / "b.jpg", "PNG")
 
 
 def cut(root: Path) -> None:
@@ -205,6 +230,15 @@ CASES = [
     ("not-rgb", voc, save("b.jpg", Image.fromarray(picture(1)).convert("L")), IMAGE, None, "L"),
     ("not-rgb", voc, save("b.jpg", Image.fromarray(picture(1)).convert("CMYK")), IMAGE, None, "CMYK"),
     ("exif-rotated", voc, turned(), IMAGE, None, "3"),
+    ("exif-unknown", voc, save("b.jpg", Image.fromarray(picture(1)), exif=exif_with(65537)), IMAGE, None, "65537"),
+    ("exif-unknown", voc, save("b.jpg", Image.fromarray(picture(1)), exif=exif_with("6")), IMAGE, None, "'6'"),
+    ("deep-image", voc, deep, IMAGE, None, "I;16"),
+    ("first-frame", voc, frames("WEBP"), IMAGE, None, "the first"),
+    ("first-frame", voc, frames("PNG"), IMAGE, None, "the first"),
+    ("first-frame", voc, frames("TIFF"), IMAGE, None, "the first"),
+    ("first-frame", voc, frames("MPO"), IMAGE, None, "the first"),
+    ("incomplete-image", voc, ends_early, IMAGE, None, "copy the file again"),
+    ("unreadable-image", voc, zero_tail, IMAGE, None, "bytes are zeros"),
     ("identical-images", voc, copy("a.jpg", "b.jpg"), IMAGE, None, "a.jpg"),
     # both are in trainval, but that is the union of train and val
     ("identical-images", voc, copy("a.jpg", "c.jpg"), "JPEGImages/c.jpg", None, "(leakage: train and val)"),
@@ -330,6 +364,47 @@ def test_names_that_differ_by_case_or_blanks(tmp_path: Path) -> None:
 def test_every_kind_has_a_made_up_set() -> None:
     others = {"similar-class-names", "no-usable-box", "nothing-to-train", "followed-link"}
     assert {case[0] for case in CASES} | others == ERRORS | WARNINGS
+
+
+def test_the_first_frame_of_a_gif_is_read(tmp_path: Path) -> None:
+    root = voc(tmp_path)
+    (root / IMAGE).unlink()
+    first, *others = (Image.fromarray(picture(seed)).quantize(64) for seed in (1, 61, 62))
+    first.save(root / "JPEGImages/b.gif", save_all=True, append_images=others)
+    put(root / B, voc_xml("b.gif", SOUND))
+    report = check_dataset(root)
+    assert [(finding.kind, finding.file) for finding in report.findings] == [
+        ("first-frame", "JPEGImages/b.gif"),
+        ("not-rgb", "JPEGImages/b.gif"),
+    ]
+    assert report.exit_code == 0
+    data = read_dataset(root, "train")
+    np.testing.assert_array_equal(data.decode(1), np.asarray(first.convert("RGB")))
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
+@pytest.mark.parametrize("named", ["b.avif", "b.jpg"])
+def test_an_avif_is_read_beside_its_annotation(tmp_path: Path, named: str) -> None:
+    root = voc(tmp_path)
+    (root / IMAGE).unlink()
+    Image.fromarray(picture(1)).save(root / "JPEGImages/b.avif")
+    put(root / B, voc_xml(named, SOUND))
+    assert check_dataset(root).findings == ()
+    assert len(read_dataset(root, "train")) == 2
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".jxl"])
+def test_a_picture_that_needs_a_plugin_is_an_error_with_a_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
+    root = voc(tmp_path)
+    (root / IMAGE).unlink()
+    start = {".heic": b"\0\0\0\x18ftypheic", ".jxl": b"\xff\x0a"}[suffix]
+    (root / f"JPEGImages/b{suffix}").write_bytes(start + bytes(99))
+    findings = check_dataset(root).findings
+    assert [(finding.kind, finding.file) for finding in findings] == [("unreadable-image", f"JPEGImages/b{suffix}")]
+    assert "pip install pillow-" in findings[0].message
 
 
 def test_a_rounded_box_is_only_counted(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from boxwright.data import decode_image, image_size
-from boxwright.errors import DataError
-from dataset_builders import picture, write_picture
+from boxwright.data.images import PixelRule, read_header
+from boxwright.errors import DataError, RecipeError
+from boxwright.models.detector import as_rgb
+from dataset_builders import exif_with, picture, write_picture
 
 
 def corners(image: np.ndarray) -> list[tuple[int, ...]]:
@@ -88,7 +90,120 @@ def test_deep_pixels_are_scaled_and_not_saturated(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decode_image(tmp_path / "float.tif")[0, :, 1], np.arange(256))
     dark = Image.fromarray(np.full((4, 4), 200, np.uint16))
     dark.save(tmp_path / "dark.png")
-    assert decode_image(tmp_path / "dark.png").max() == 1  # 200 / 257: a dark picture stays dark
+    whole = PixelRule(depth_range="0,65535")
+    assert decode_image(tmp_path / "dark.png", whole).max() == 1  # 200 / 257: among others, a dark picture stays dark
+
+
+@pytest.mark.parametrize(
+    ("suffix", "low", "high", "kind"),
+    [
+        (".png", 0, 4095, np.uint16),
+        (".tif", 300, 1300, np.uint16),
+        (".tif", -1000, 3000, np.int32),
+        (".tif", 290.0, 310.0, np.float32),
+        (".jp2", 0, 4095, np.uint16),
+        (".pgm", 0, 4095, np.uint16),
+        (".pfm", 290.0, 310.0, np.float32),
+    ],
+)
+def test_a_part_of_a_deep_containers_range_keeps_its_levels(
+    tmp_path: Path, suffix: str, low: float, high: float, kind: type
+) -> None:
+    ramp = np.linspace(low, high, 96)[None].repeat(64, 0).astype(kind)
+    path = tmp_path / f"ramp{suffix}"
+    Image.fromarray(ramp).save(path)
+    gray = decode_image(path)[:, :, 0]
+    assert len(np.unique(gray)) >= 90
+    assert (gray.min(), gray.max()) == (0, 255)
+    half = decode_image(path, PixelRule(depth_range=f"{low},{high + (high - low)}"))
+    assert abs(int(half.max()) - 128) <= 1
+    assert read_header(path) == ((64, 96), 1, True)
+
+
+def png_of_16_bits(pixels: np.ndarray) -> bytes:
+    """A PNG of colours, or of gray and alpha, of 16 bits, which Pillow reads and doesn't write."""
+    kind = {2: 4, 3: 2, 4: 6}[pixels.shape[2]]
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, kind, 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in pixels)
+    return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colours_of_16_bits_keep_their_levels(tmp_path: Path, channels: int) -> None:
+    pixels = np.full((64, 96, channels), 4095, np.uint16)
+    pixels[..., :3] = np.linspace(0, 4095, 96)[None, :, None].repeat(64, 0).repeat(3, 2)
+    path = tmp_path / "colours.png"
+    path.write_bytes(png_of_16_bits(pixels))
+    decoded = decode_image(path)
+    np.testing.assert_array_equal(decoded, as_rgb(pixels[..., :3]))
+    assert len(np.unique(decoded[..., 0])) == 96
+    assert read_header(path).deep
+
+
+def test_gray_and_alpha_of_16_bits_are_read(tmp_path: Path) -> None:
+    pixels = np.full((4, 5, 2), 65535, np.uint16)
+    (tmp_path / "gray_alpha.png").write_bytes(png_of_16_bits(pixels))
+    assert decode_image(tmp_path / "gray_alpha.png").tolist() == np.full((4, 5, 3), 255).tolist()
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int16])
+def test_an_array_is_read_as_the_file_of_it(tmp_path: Path, kind: type) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4096, (700, 500)).astype(kind)
+    Image.fromarray(pixels.astype(np.uint16)).save(tmp_path / "deep.png")
+    for rule in (PixelRule(), PixelRule(depth_range="100,4000")):
+        expected = decode_image(tmp_path / "deep.png", rule)
+        np.testing.assert_array_equal(as_rgb(pixels, rule), expected)
+        np.testing.assert_array_equal(as_rgb(pixels[..., None], rule), expected)
+        np.testing.assert_array_equal(as_rgb(Image.fromarray(pixels.astype(np.uint16)), rule), expected)
+
+
+def test_a_rule_refuses_what_it_does_not_know() -> None:
+    for options in ({"exif": "turn"}, {"depth_range": "auto"}, {"depth_range": "5"}, {"depth_range": "9,5"}):
+        with pytest.raises(RecipeError, match="Expected"):
+            PixelRule(**options)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+@pytest.mark.parametrize("turned", [3, 5, 6, 7, 8])
+def test_exif_can_be_ignored(tmp_path: Path, suffix: str, turned: int) -> None:
+    path = tmp_path / f"turned{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    Image.fromarray(picture(3)).save(path, exif=exif, quality=95)
+    ignored = decode_image(path, PixelRule("ignore"))
+    assert ignored.shape == (60, 80, 3)
+    assert np.abs(ignored.astype(int) - picture(3)).mean() < 8
+    assert image_size(path, upright=False) == (60, 80)
+    assert image_size(path) == ((80, 60) if turned >= 5 else (60, 80))
+
+
+@pytest.mark.parametrize("written", [0, 9, 65537, "6"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_an_orientation_that_is_none_turns_nothing(tmp_path: Path, written: int | str, suffix: str) -> None:
+    path = tmp_path / f"odd{suffix}"
+    Image.fromarray(picture(3)).save(path, exif=exif_with(written))
+    assert decode_image(path).shape == (60, 80, 3)
+    assert image_size(path) == (60, 80)
+
+
+def test_the_header_of_a_png_is_read_without_its_pixels(tmp_path: Path) -> None:
+    """EXIF may stand behind the pixels of a PNG, too."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded("PNG")
+    end = data.index(b"IEND") - 4
+    late = chunk(b"eXIf", exif.tobytes()[6:])
+    (tmp_path / "late.png").write_bytes(data[:end] + late + data[end:])
+    assert image_size(tmp_path / "late.png") == decode_image(tmp_path / "late.png").shape[:2] == (80, 60)
+    start = data.index(b"IDAT") + 4
+    (tmp_path / "broken.png").write_bytes(data[:start] + bytes(end - start) + data[end:])
+    assert image_size(tmp_path / "broken.png") == (60, 80)
+
+
+def encoded(kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture(0)).save(file, kind)
+    return file.getvalue()
 
 
 def test_errors_name_the_file(tmp_path: Path) -> None:
@@ -102,14 +217,17 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
             decode_image(tmp_path / name)
 
 
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def bomb(width: int, height: int) -> bytes:
     """A PNG header that claims that many pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

@@ -22,7 +22,7 @@ from boxwright.hardest.corrections import (
     list_corrections,
     read_corrections,
 )
-from dataset_builders import write_coco, write_text
+from dataset_builders import exif_with, write_coco, write_picture, write_text, write_voc
 
 
 @pytest.fixture
@@ -100,6 +100,18 @@ def test_the_list_round_trips(wrong: bw.DetectionDataset, tmp_path: Path) -> Non
     assert read_corrections(tmp_path / "list.json") == listed
     first = json.loads((tmp_path / "list.json").read_text())["corrections"][0]
     assert {"kind", "image", "file", "box", "class", "suggested_class", "suggested_bbox", "score"} <= first.keys()
+
+
+def test_the_list_says_whose_raster_the_boxes_were_read_in(tmp_path: Path) -> None:
+    root = write_voc(tmp_path / "data", {"a": [("cat", 10, 12, 40, 50)]})
+    write_picture(root / "JPEGImages" / "a.jpg", 0, exif=exif_with(6))
+    dataset = bw.read_dataset(root, exif="apply")
+    nothing = [{"boxes": [], "scores": [], "labels": []}]
+    list_corrections(rank_labels(nothing, dataset), dataset).write(tmp_path / "list.json")
+    assert read_corrections(tmp_path / "list.json").exif == "apply"
+    corrected = correct(root, tmp_path / "list.json", tmp_path / "new.json").dataset
+    assert corrected.boxes.tolist() == [[10, 12, 40, 50]]
+    assert bw.read_dataset(root).boxes.tolist() == [[10, 10, 48, 40]]
 
 
 REASONS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from boxwright.check.boxes import box_faults
 from boxwright.check.duplicates import copied_images
-from boxwright.check.images import ImageFacts, image_faults, look_at_all
+from boxwright.check.images import ImageFacts, headers_of, image_faults, look_at_all
 from boxwright.check.report import CheckReport, sorted_findings
 from boxwright.check.splits import (
     base_splits,
@@ -22,10 +22,13 @@ from boxwright.check.splits import (
 )
 from boxwright.check.training import training_faults
 from boxwright.data.annotations import Annotations, place
+from boxwright.data.images import PixelRule
 from boxwright.data.layout import open_layout
 from boxwright.data.leftovers import leftovers
+from boxwright.data.pictures import settle
 from boxwright.data.readers.reader import ReaderOptions
 from boxwright.data.reading import ROUNDING, choose_classes
+from boxwright.data.upright import Exif
 
 
 def check_dataset(
@@ -34,13 +37,17 @@ def check_dataset(
     classes: Sequence[str] | None = None,
     voc_one_based: bool | None = None,
     allow_links: bool = False,
+    exif: Exif | None = None,
+    depth_range: str = "data",
+    known: Mapping[str, ImageFacts] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
     """Looks for everything in a data set that spoils training or evaluation. It changes nothing and prints nothing.
 
     Args:
         classes: look at the boxes of these alone.
-        voc_one_based, allow_links: as in :func:`boxwright.read_dataset`.
+        voc_one_based, allow_links, exif, depth_range: as in :func:`boxwright.read_dataset`.
+        known: facts of images that were decoded already, by their path relative to the data set.
         progress: called with (images done, images in all).
 
     Raises:
@@ -50,7 +57,10 @@ def check_dataset(
     table = reader.read(())
     if classes is not None:
         table = _of_classes(table, classes, Path(path))
-    facts = look_at_all(table.root, table.paths, table.there, progress)
+    annotated = np.zeros_like(table.sizes) if table.fractions else table.sizes.copy()
+    asked = PixelRule(exif, depth_range)
+    facts = look_at_all(table, asked, known or {}, progress)
+    settled = settle(reader, table, asked, headers_of(facts))
     sizes = _decoded_sizes(table, facts)
     placed = place(table, sizes)
     counts = count_splits(table, placed)
@@ -59,7 +69,7 @@ def check_dataset(
         *table.notes,
         *leftovers(reader, table),
         *reader.examine(),
-        *image_faults(table, facts),
+        *image_faults(table, annotated, settled, facts),
         *box_faults(table, placed, sizes),
         *copied_images(table, facts, members_of(base_splits(table.splits))),
         *shared_images(table, reader),

@@ -89,14 +89,16 @@ def check_settings(settings: Mapping[str, Any], flags: Iterable[str]) -> None:
 
 
 def data_options(settings: list[str], classes: str | None) -> dict[str, Any]:
-    """The recipe keys that reading a data set knows."""
+    """The keys that reading a data set knows."""
     from boxwright.recipes import get_recipe, parse_settings
 
     options = parse_settings(settings)
-    foreign = sorted(options.keys() - {"classes", "voc_one_based"})
+    known = ("classes", "voc_one_based", "exif", "depth_range")
+    foreign = sorted(options.keys() - set(known))
     if foreign:
-        raise RecipeError(f"{foreign[0]!r} has no meaning here: --set takes classes and voc_one_based")
+        raise RecipeError(f"{foreign[0]!r} has no meaning here: --set takes {', '.join(known[:-1])} and {known[-1]}")
     if classes is not None:
         options["classes"] = classes
     recipe = get_recipe("lite320", **options)
-    return {"classes": recipe.classes or None, "voc_one_based": recipe.voc_one_based}
+    given = {key: value for key, value in recipe.pixels.to_dict().items() if key in options}
+    return {"classes": recipe.classes or None, "voc_one_based": recipe.voc_one_based, **given}

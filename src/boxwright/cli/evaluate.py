@@ -100,7 +100,8 @@ def _evaluate_file(source: Path, data: Path, split: str, options: dict[str, Any]
     from boxwright.data import read_dataset
     from boxwright.evaluate import detection_metrics, read_results
 
-    dataset = read_dataset(data, split, **options)
+    unseen = {"depth_range": "image"}  # no pixel is looked at
+    dataset = read_dataset(data, split, **(unseen | options))
     detections = read_results(source, dataset)
     return detection_metrics(detections, dataset, dataset.classes), dataset, detections
 

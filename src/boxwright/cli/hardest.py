@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import Data, Overwrite, number, run_there
+from boxwright.cli.arguments import Data, Overwrite, Settings, data_options, number, run_there
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 from boxwright.text import plural
@@ -47,6 +47,7 @@ def hardest(
             "with --apply the new COCO file, default FILE-applied.json.",
         ),
     ] = None,
+    settings: Settings = [],  # noqa: B006
     overwrite: Overwrite = False,
 ) -> None:
     """Labels that are probably wrong, most probable first: a page to review them on, and a correction list.
@@ -65,11 +66,24 @@ def hardest(
     if run is None:
         raise RecipeError("Expected --run RUN, whose detections speak against the labels, or --apply FILE")
 
+    reading = data_options(settings, None)
+    if reading.pop("classes"):
+        raise RecipeError("a run has its classes: --set takes voc_one_based, exif and depth_range")
+
     from boxwright.hardest.review import review_labels
 
     with bar("detecting", console) as advance:
         review = review_labels(
-            data, run, split, folds=folds, shown=top, out=out, overwrite=overwrite, console=console, advance=advance
+            data,
+            run,
+            split,
+            folds=folds,
+            shown=top,
+            out=out,
+            reading=reading,
+            overwrite=overwrite,
+            console=console,
+            advance=advance,
         )
     _render(review, console)
 

@@ -56,7 +56,7 @@ def inspect(
 
     if run is not None:
         chosen = Run.of(run).recipe
-    dataset = read_dataset(data, split, classes=chosen.classes or None, voc_one_based=chosen.voc_one_based)
+    dataset = read_dataset(data, split, classes=chosen.classes or None, **chosen.reader_options)
     console = Console()
     with bar("inspecting", console) as advance:
         found = inspect_supervision(dataset, chosen, run, examples=images, advance=advance)

@@ -43,6 +43,8 @@ _CACHE_KEYS = (
     "flip",
     "negatives",
     "voc_one_based",
+    "exif",
+    "depth_range",
 )
 """What the features depend on, of all that a recipe says."""
 

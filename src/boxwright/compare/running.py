@@ -61,7 +61,7 @@ def training_images(job: Job) -> DetectionDataset:
         job.split,
         classes=recipe.classes,
         negatives=recipe.negatives,
-        voc_one_based=recipe.voc_one_based,
+        **recipe.reader_options,
     )
 
 

@@ -64,6 +64,7 @@ class Setting:
 _NOT_AN_ARMS = {
     "classes": "all arms are compared on the same classes",
     "voc_one_based": "all arms are compared on the same boxes",
+    "exif": "all arms are compared on the same boxes",
     "epochs": "all arms make the same number of steps",
     "patience": "all arms make the same number of steps",
 }
@@ -78,8 +79,9 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
         raise RecipeError(f"{key} can't differ between arms: {_NOT_AN_ARMS[key]}")
     recipes = {arm.name: arm_recipe(base, arm) for arm in arms}
     first = recipes[arms[0].name]
-    common: dict[str, Any] = {"voc_one_based": first.voc_one_based}
+    common = first.reader_options
     training = read_dataset(data, options.split, classes=first.classes or None, negatives=first.negatives, **common)
+    common |= training.pixels.to_dict()
     validation = read_dataset(data, options.val_split, classes=training.classes, **common)
     if options.test:
         read_dataset(data, "test", classes=training.classes, **common)  # before anything starts: it is there

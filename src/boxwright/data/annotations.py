@@ -70,6 +70,8 @@ class Annotations:
     """Oddities that leave nothing out."""
     accounted: set[str] = field(default_factory=set)
     """Files of images and annotations that are not in the table because a fault or a note says so."""
+    fractions: bool = False
+    """Whether boxes are written as fractions of the image; ``sizes`` are then the upright images' own."""
 
 
 class Placed(NamedTuple):

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from boxwright.data.dataset import DetectionDataset
-from boxwright.data.images import decode_image
 from boxwright.errors import DataError
 
 _BLOCK = 64 * 2**20  # bytes of memory taken at a time
@@ -44,17 +44,25 @@ class ImageCache:
         """The image (H, W, 3). Raises DataError where the file can't be decoded."""
         block, start, height, width = self._where[index].tolist()
         if block < 0:
-            return decode_image(self.dataset.path(index))
+            return self.dataset.decode(index)
         pixels: NDArray[np.uint8] = self._blocks[block][start : start + height * width * 3].numpy()
         return pixels.reshape(height, width, 3)
 
-    def fill(self, advance: Callable[[int], None] = lambda done: None) -> dict[int, str]:
-        """Decode images on all cores until the memory is full. Returns the faults by image, instead of raising."""
+    def fill(
+        self,
+        advance: Callable[[int], None] = lambda done: None,
+        decode: Callable[[int], NDArray[np.uint8]] | None = None,
+    ) -> dict[int, str]:
+        """Decode images on all cores until the memory is full. Returns the faults by image, instead of raising.
+
+        ``decode``: instead of the data set's, by one who wants to see the images on their way.
+        """
         faults, full = {}, False
+        attempt = partial(_try, decode or self.dataset.decode)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(self.dataset), _CHUNK):
                 chunk = range(start, min(start + _CHUNK, len(self.dataset)))
-                for index, result in zip(chunk, pool.map(self._try, chunk), strict=True):
+                for index, result in zip(chunk, pool.map(attempt, chunk), strict=True):
                     if isinstance(result, str):
                         faults[index] = result
                     else:
@@ -63,12 +71,6 @@ class ImageCache:
                 if full:
                     break
         return faults
-
-    def _try(self, index: int) -> NDArray[np.uint8] | str:
-        try:
-            return decode_image(self.dataset.path(index))
-        except DataError as error:
-            return str(error)
 
     def _keep(self, index: int, image: NDArray[np.uint8]) -> bool:
         """Whether there was room for the image."""
@@ -84,6 +86,13 @@ class ImageCache:
         self._where[index] = (len(self._blocks) - 1, self._used, *image.shape[:2])
         self._used += image.nbytes
         return True
+
+
+def _try(decode: Callable[[int], NDArray[np.uint8]], index: int) -> NDArray[np.uint8] | str:
+    try:
+        return decode(index)
+    except DataError as error:
+        return str(error)
 
 
 def free_memory(shared: bool = False) -> int:

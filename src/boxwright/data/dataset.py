@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from boxwright.data.annotations import CROWD, DIFFICULT, NORMAL, Fault
 from boxwright.data.files import Strings
+from boxwright.data.images import PixelRule, decode_image
 from boxwright.text import plural
 
 __all__ = ["CROWD", "DIFFICULT", "NORMAL", "DetectionDataset", "LeftOut", "Target"]
@@ -78,6 +79,8 @@ class LeftOut:
     """Images without objects that ``negatives`` dropped."""
     links: tuple[tuple[str, str], ...] = ()
     """Links that were followed out of the folder, and where they lead."""
+    turned: int = 0
+    """Images whose boxes, drawn on the pixels as stored, were turned upright."""
 
     def summary(self) -> str:
         """One line; empty where nothing is worth a word."""
@@ -95,6 +98,8 @@ class LeftOut:
         parts += [f"{link} leads to {target}" for link, target in self.links[:3]]
         if len(self.links) > 3:
             parts.append(f"{len(self.links) - 3} more links lead out of the folder")
+        if self.turned:
+            parts.append(f"boxes of {plural(self.turned, 'image')} turned as EXIF says (exif=boxes)")
         return "; ".join(parts)
 
 
@@ -139,6 +144,8 @@ class DetectionDataset:
     left_out: LeftOut
     regions: Regions
     """Where erroneous boxes lie."""
+    pixels: PixelRule = field(default_factory=PixelRule)
+    """How the images are decoded."""
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -150,6 +157,10 @@ class DetectionDataset:
     def path(self, index: int) -> Path:
         """The image's file."""
         return self.root / self.paths[index]
+
+    def decode(self, index: int) -> NDArray[np.uint8]:
+        """The image's pixels (H, W, 3). Raises DataError as :func:`boxwright.data.decode_image`."""
+        return decode_image(self.path(index), self.pixels)
 
     def target(self, index: int) -> Target:
         """Boxes, labels and codes of an image, as views."""

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from boxwright._util.ownership import FOLDER_MARKER, is_ours
 from boxwright._util.reading import NO_FILE, as_text, read_regular
+from boxwright.data.formats import READ_SUFFIXES, UNREAD_SUFFIXES
 from boxwright.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+IMAGE_SUFFIXES = READ_SUFFIXES | UNREAD_SUFFIXES
 
 Kind = Literal["file", "folder", "link", "special"]
 """What a name in a folder is; pipes, devices and sockets are special."""
@@ -52,8 +53,6 @@ class Tree:
 
     def __init__(self, root: Path, allow_links: bool = False, own: bool = False) -> None:
         self.root = root.resolve()
-        self.opened: set[str] = set()
-        """Files that were read."""
         self.allow_links = allow_links
         self.links: dict[str, str] = {}
         """Links and folders outside that were met, and where they lead."""
@@ -169,7 +168,6 @@ class Tree:
         state = self.state(path)
         if state != "there":
             raise DataError(f"{path}: {NO_FILE if state == 'special' else state}")
-        self.opened.add(path)
         try:
             return read_regular(self.root / path)
         except (OSError, ValueError) as error:

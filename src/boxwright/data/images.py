@@ -1,18 +1,26 @@
-"""Image files to arrays: always (H, W, 3) uint8 RGB, upright."""
+"""Image files to arrays: always (H, W, 3) uint8 RGB, upright unless asked otherwise."""
 
 from __future__ import annotations
 
-from functools import cache
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.ImageFile import ImageFile
 
+from boxwright.data import depth
+from boxwright.data.endings import missing_end
+from boxwright.data.formats import may_be_turned, open_with_plugins
+from boxwright.data.upright import Exif, orientation, turn, turn_back, written_orientation
 from boxwright.errors import DataError
+from boxwright.values import coerce, parse_range
 
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # no format that starts another program
-_ORIENTATION = 0x0112  # EXIF tag; 5 to 8 turn by 90 degrees
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -20,18 +28,76 @@ class RefusedImageError(DataError):
     """An image of so many pixels that decoding it could exhaust the memory."""
 
 
-def open_image(path: str | Path) -> Image.Image:
+@dataclass(frozen=True)
+class PixelRule:
+    """How pixels become what the network sees: a recipe's keys of these names. Raises RecipeError for other values."""
+
+    exif: Exif | None = None
+    """None: as "apply", but boxes were drawn on the pixels as stored where the annotated sizes say so."""
+    depth_range: str = "data"
+    """Of pixels of more than 8 bits, what becomes 0 to 255: "image", each image's own range; "LOW,HIGH"; "data", the
+    data set's, which reading it settles. Where it isn't settled: each image's own."""
+
+    def __post_init__(self) -> None:
+        coerce("exif", self.exif, Exif | None)
+        parse_range("depth_range", self.depth_range)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe's keys, which are options of a reader too."""
+        return asdict(self)
+
+    @property
+    def upright(self) -> bool:
+        """Whether pixels are turned as EXIF says."""
+        return self.exif != "ignore"
+
+    @property
+    def limits(self) -> depth.Range | None:
+        """LOW and HIGH; None for each image's own."""
+        return parse_range("depth_range", self.depth_range)
+
+
+PLAIN = PixelRule()
+
+
+class Header(NamedTuple):
+    """What a file's header says of its image."""
+
+    size: tuple[int, int]
+    """(H, W) of the pixels as stored."""
+    turned: int
+    """EXIF orientation, 1 to 8."""
+    deep: bool
+    """Whether pixels have more than 8 bits."""
+
+
+class Picture(NamedTuple):
+    """A decoded file."""
+
+    pixels: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    mode: str
+    """Pillow's name of the pixel format in the file; of more than 8 bits for colours: RGB;16."""
+    written: Any
+    """EXIF orientation as it is written, 1 for none."""
+    extent: depth.Range | None
+    """Lowest and highest value of pixels of more than 8 bits."""
+
+
+def open_image(path: str | Path) -> ImageFile:
     """The image with only its header read; the caller closes it.
 
     Raises:
         DataError: naming the file, where it is no image; RefusedImageError where it is a decompression bomb.
     """
     try:
-        image = Image.open(path, formats=_formats())
+        image = open_with_plugins(path)
     except _BOMBS as error:
         raise RefusedImageError(f"{path}: refused, {error}") from None
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
+    except DataError:
+        raise
     except Exception as error:  # a decoder meets hostile bytes: whatever it raises is about this file
         raise DataError(f"{path}: not a readable image ({_reason(error)})") from None
     limit = Image.MAX_IMAGE_PIXELS
@@ -41,41 +107,41 @@ def open_image(path: str | Path) -> Image.Image:
     return image
 
 
-@cache
-def _formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)  # Pillow may be built without one of them
-
-
-def image_size(path: str | Path) -> tuple[int, int]:
-    """(H, W) of the upright image, from the file's header alone.
+def read_header(path: str | Path) -> Header:
+    """Size, orientation and depth, without decoding.
 
     Raises:
         DataError: naming the file, where it is no image.
     """
     with open_image(path) as image:
-        width, height = image.size
-        return (width, height) if is_turned(image) else (height, width)
+        turned = orientation(written_orientation(image)) if may_be_turned(image) else 1
+        height, width = image.height, image.width
+        if image.format == "TIFF" and turned >= 5:  # Pillow has already swapped them
+            height, width = width, height
+        return Header((height, width), turned, is_deep(image))
 
 
-def orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 (upright) where there is none or it can't be read."""
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # broken EXIF is no reason to refuse the pixels
-        return 1
+def image_size(path: str | Path, *, upright: bool = True) -> tuple[int, int]:
+    """(H, W) of the upright image, or as stored, from the file's header alone.
+
+    Raises:
+        DataError: naming the file, where it is no image.
+    """
+    (height, width), turned, _ = read_header(path)
+    return (width, height) if upright and turned >= 5 else (height, width)
 
 
-def is_turned(image: Image.Image) -> bool:
-    """Whether EXIF swaps height and width. Pillow has already swapped them in the header of a TIFF."""
-    return 5 <= orientation(image) <= 8 and image.format != "TIFF"
+def is_deep(image: ImageFile) -> bool:
+    """Whether the pixels of an image that was opened, and not yet decoded, have more than 8 bits."""
+    return image.mode[0] in "IF" or bool(_halves(image))
 
 
-def decode_image(path: str | Path) -> NDArray[np.uint8]:
+def decode_image(path: str | Path, rule: PixelRule = PLAIN) -> NDArray[np.uint8]:
     """Decodes an image file in full.
 
-    EXIF orientation is applied; grayscale, palette, CMYK and alpha become RGB (alpha is dropped); 16 bit and float
-    are scaled to 8 bit, not saturated.
+    EXIF orientation is applied, unless ``rule`` says otherwise; grayscale, palette, CMYK and alpha become RGB (alpha is
+    dropped); what has more than 8 bits is scaled to 8 by the range that ``rule`` has, else by the image's own. Of an
+    animation or a file of several pages: the first.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -84,31 +150,99 @@ def decode_image(path: str | Path) -> NDArray[np.uint8]:
         DataError: naming the file, where it is missing, no image, truncated, or refused as a decompression bomb.
     """
     with open_image(path) as image:
-        return to_rgb(image, path)
+        return to_rgb(image, path, rule).pixels
 
 
-def to_rgb(image: Image.Image, path: str | Path) -> NDArray[np.uint8]:
-    """The pixels of an opened image, as :func:`decode_image` gives them; ``path`` is for the error."""
+def to_rgb(image: ImageFile, path: str | Path, rule: PixelRule = PLAIN) -> Picture:
+    """Decodes an opened file as :func:`decode_image` does.
+
+    Raises:
+        DataError: as that one.
+    """
+    with _naming(path):
+        if image.fp is not None and (lost := missing_end(image.fp, image.format)):
+            raise OSError(f"its last {lost} bytes are zeros: it was not copied to its end")
+        by_pillow = image.format == "TIFF"  # which turns the pixels, and then forgets the tag
+        written = written_orientation(image) if by_pillow else 1
+        deep, mode = _deep_pixels(image, path), image.mode
+        if deep is None:
+            pixels = as_eight_bits(image)
+        else:
+            pixels = depth.to_eight_bits(deep, rule.limits)
+            mode = f"{mode};16" if deep.ndim == 3 else mode
+        written = written if by_pillow else written_orientation(image)
+        turned = orientation(written)
+        if turned != 1 and by_pillow != rule.upright:
+            pixels = turn(pixels, turned) if rule.upright else turn_back(pixels, turned)
+        return Picture(pixels, mode, written, None if deep is None else depth.extent(deep))
+
+
+def from_pil(image: Image.Image, rule: PixelRule) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of an image in memory; its orientation stays."""
+    if image.mode[0] in "IF":
+        return depth.to_eight_bits(np.asarray(image), rule.limits)
+    return as_eight_bits(image)
+
+
+def as_eight_bits(image: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of an image of 8 bits or fewer; its orientation stays."""
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGBA")  # a palette's transparent entries go with it
+    return np.array(image.convert("RGB"))
+
+
+def deep_values(path: str | Path) -> NDArray[Any]:
+    """Values of a file's pixels of more than 8 bits, (H, W) or (H, W, 3), as stored.
+
+    Raises:
+        DataError: as :func:`decode_image`, and where the file has 8 bits.
+    """
+    with open_image(path) as image, _naming(path):
+        values = _deep_pixels(image, path)
+        if values is None:
+            raise DataError(f"{path}: has 8 bits")
+        return values
+
+
+_LITTLE = sys.byteorder == "little"
+_OTHER_HALF = {"16B": "16L", "16L": "16B", "16N": "16B" if _LITTLE else "16L"}
+
+
+def _deep_pixels(image: ImageFile, path: str | Path) -> NDArray[Any] | None:
+    """(H, W) of a decoded gray image of more than 8 bits, (H, W, 3) of one in colours; None for 8 bits."""
+    halves = _halves(image)
+    image.load()
+    if image.mode[0] in "IF":
+        return np.asarray(image)
+    if not halves:
+        return None
+    high = as_eight_bits(image).astype(np.uint16)
+    with open_image(path) as again:  # Pillow keeps the upper byte of each value: the lower is read as if it were that
+        again.tile = halves
+        return high << 8 | as_eight_bits(again)
+
+
+def _halves(image: ImageFile) -> list[Any]:
+    """The tiles of colours of 16 bits with the bytes exchanged; empty for all others."""
+    tiles = []
+    for tile in image.tile:
+        first, *others = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        kind, _, order = str(first).partition(";")
+        if kind not in ("RGB", "RGBA", "RGBX") or order not in _OTHER_HALF:
+            return []
+        swapped = f"{kind};{_OTHER_HALF[order]}"
+        tiles.append(tile._replace(args=(swapped, *others) if isinstance(tile.args, tuple) else swapped))
+    return tiles
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
     try:
-        image.load()
-        upright = ImageOps.exif_transpose(image) if orientation(image) != 1 else image
-        if upright.mode[0] in "IF":
-            return _from_deep(np.asarray(upright))
-        if upright.mode in ("P", "PA"):
-            upright = upright.convert("RGBA")  # a palette's transparent entries go with it
-        return np.array(upright.convert("RGB"))
+        yield
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"{path}: not a readable image ({_reason(error)})") from None
-
-
-def _from_deep(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Grayscale of more than 8 bits: the full range of its kind (16 bit, or 0..1 for float) goes to 0..255."""
-    values = np.nan_to_num(pixels.astype(np.float64), nan=0.0)
-    ranges = (1.0, 255.0, 65535.0) if pixels.dtype.kind == "f" else (65535.0,)
-    peak = values.max(initial=0.0)
-    top = next((limit for limit in ranges if peak <= limit), peak)
-    gray = np.rint(values.clip(0, top) * (255.0 / top)).astype(np.uint8)
-    return np.repeat(gray[..., None], 3, axis=2)
 
 
 def _reason(error: Exception) -> str:

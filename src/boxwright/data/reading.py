@@ -23,10 +23,12 @@ from boxwright.data.annotations import (
 )
 from boxwright.data.dataset import DetectionDataset, LeftOut, Regions
 from boxwright.data.files import Strings
-from boxwright.data.images import image_size
+from boxwright.data.images import PixelRule, image_size
 from boxwright.data.layout import open_layout
+from boxwright.data.pictures import settle
 from boxwright.data.readers.reader import Reader, ReaderOptions
 from boxwright.data.splits import HASHED, find_split, hashed_fraction, hashed_splits
+from boxwright.data.upright import Exif
 from boxwright.errors import DataError
 from boxwright.text import did_you_mean
 
@@ -42,6 +44,8 @@ def read_dataset(
     negatives: str = "keep",
     voc_one_based: bool | None = None,
     allow_links: bool = False,
+    exif: Exif | None = None,
+    depth_range: str = "data",
 ) -> DetectionDataset:
     """Reads a folder in VOC, COCO or YOLO layout, whichever it is.
 
@@ -55,6 +59,11 @@ def read_dataset(
         negatives: images without objects: "keep", "drop", or "ratio:0.1" for at most 0.1 to each image with objects.
         voc_one_based: whether VOC boxes count pixels from 1; None: those do whose <source><database> is Pascal VOC's.
         allow_links: follow links, and paths of data.yaml, out of the folder; ``left_out.links`` says where they lead.
+        exif: "apply": images are turned upright, and boxes were drawn on them so; "boxes": boxes were drawn on the
+            pixels as stored, unless the annotated size is the upright one, and are turned with them; "ignore": nothing
+            is turned; None: "apply" or "boxes", by the annotated sizes.
+        depth_range: what becomes 0 to 255 of pixels of more than 8 bits: "data", the range of the training images;
+            "image", each image's own; or "LOW,HIGH".
 
     Raises:
         DataError: where the folder, the split or a class is not there, or no image is left.
@@ -67,10 +76,10 @@ def read_dataset(
         reason = f" ({table.faults[0].file}: {table.faults[0].message})" if table.faults else ""
         raise DataError(f"{path}: no images{f' in split {name!r}' if name else ''}{reason}")
     faults = list(table.faults)
-    has_images = bool(table.there.any())
-    if has_images:
+    if table.there.any():
         table = _without_missing(table, faults)
-    table.sizes = _true_sizes(table)
+    rule, turned = settle(reader, table, PixelRule(exif, depth_range))
+    table.sizes = _true_sizes(table, rule.upright)
     placed = place(table, table.sizes)
     bad = np.flatnonzero(placed.fault != SOUND).tolist()
     faults += [box_fault(table, row, int(placed.fault[row])) for row in bad]
@@ -85,8 +94,9 @@ def read_dataset(
         int((placed.overhang > ROUNDING).sum()),
         len(table.names) - len(lost) - len(images),
         tuple(sorted(reader.tree.links.items())) if allow_links else (),
+        int(turned.sum()),
     )
-    dataset = _pack(table, placed, name, names, labels, kept, has_images, left_out)
+    dataset = _pack(table, placed, name, names, labels, kept, rule, left_out)
     return dataset if len(images) == len(dataset) else dataset.subset(images)
 
 
@@ -113,7 +123,7 @@ def missing_image(table: Annotations, row: int) -> Fault:
     return Fault("missing-image", table.files[row], None, f"no image {escaped(table.names[row])}")
 
 
-def _true_sizes(table: Annotations) -> NDArray[np.int32]:
+def _true_sizes(table: Annotations, upright: bool) -> NDArray[np.int32]:
     """Sizes as annotated, from the image's header where they are unknown or a box leaves them."""
     sizes = table.sizes.copy()
     placed = place(table, sizes)
@@ -122,7 +132,7 @@ def _true_sizes(table: Annotations) -> NDArray[np.int32]:
     doubtful |= (sizes <= 0).any(1)
     for row in np.flatnonzero(doubtful & table.there):
         try:
-            sizes[row] = image_size(table.root / table.paths[row])
+            sizes[row] = image_size(table.root / table.paths[row], upright=upright)
         except DataError:  # it is met again, and told, where it is decoded
             continue
     return sizes
@@ -185,7 +195,7 @@ def _pack(
     classes: tuple[str, ...],
     labels: NDArray[np.int64],
     kept: NDArray[np.int64],
-    has_images: bool,
+    rule: PixelRule,
     left_out: LeftOut,
 ) -> DetectionDataset:
     names = Strings.pack(map(escaped, table.names))
@@ -212,7 +222,8 @@ def _pack(
         category_ids=table.category_ids[[table.classes.index(name) for name in classes]]
         if own_ids
         else np.arange(1, len(classes) + 1),
-        has_images=has_images,
+        has_images=bool(table.there.any()),
         left_out=left_out,
         regions=_regions(table, placed, labels),
+        pixels=rule,
     )

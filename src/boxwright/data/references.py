@@ -18,8 +18,7 @@ def referred_files(path: str | Path) -> Iterator[Path]:
     """
     reader = open_layout(path)
     table = reader.read(())
-    lists = (name for name in reader.tree.opened if not name.lower().endswith(".json"))  # some are only tried
     splits = map(reader.split_file, reader.splits)
-    faults = (fault.file for fault in (*table.faults, *table.notes, *reader.orphans(table)))
-    for name in {*lists, *splits, *table.paths, *table.files, *faults}:
+    faults = (fault.file for fault in (*table.faults, *table.notes, *reader.examine()))
+    for name in {*reader.sources, *splits, *table.paths, *table.files, *faults}:
         yield reader.tree.root / name

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -51,6 +51,7 @@ class Corrections(msgspec.Struct, kw_only=True):
     split: str | None
     classes: list[str]
     voc_one_based: bool | None = None
+    exif: Literal["apply", "ignore", "boxes"] | None = None
     corrections: list[Correction]
 
     def write(self, path: Path, *, overwrite: bool = False) -> None:
@@ -79,6 +80,7 @@ def list_corrections(suspects: Suspects, dataset: DetectionDataset, voc_one_base
         split=dataset.split,
         classes=list(dataset.classes),
         voc_one_based=voc_one_based,
+        exif=dataset.pixels.exif,
         corrections=[_correction(suspects, row, dataset, reason) for row, reason in zip(rows, reasons, strict=True)],
     )
 
@@ -157,7 +159,8 @@ def correct(data: str | Path, corrections: Path, out: Path, *, overwrite: bool =
         raise WriteError(f"{out} is there already: name another file with --out, or add --overwrite")
     claim(out, overwrite=overwrite, inputs=chain([corrections], referred_files(data)))
     asked = read_corrections(corrections)
-    dataset = read_dataset(data, asked.split, classes=asked.classes, voc_one_based=asked.voc_one_based)
+    options: dict[str, Any] = {"voc_one_based": asked.voc_one_based, "exif": asked.exif, "depth_range": "image"}
+    dataset = read_dataset(data, asked.split, classes=asked.classes, **options)
     result = apply_corrections(asked.corrections, dataset)
     write_json(out, result.dataset.coco_json(), indent=None)  # unsigned: it is data, which readers are to take
     return result

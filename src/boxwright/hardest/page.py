@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from boxwright.data import DetectionDataset, decode_image
+from boxwright.data import DetectionDataset
 from boxwright.drawing import draw_detections
 from boxwright.environment import environment_line
 from boxwright.errors import DataError
@@ -114,7 +114,7 @@ def _pictures(
     for place in np.unique(suspects.image).tolist():
         rows = np.flatnonzero(suspects.image == place)
         try:
-            pixels = decode_image(dataset.path(place))
+            pixels = dataset.decode(place)
         except DataError:
             pictures.update(dict.fromkeys(rows.tolist(), Markup("<p>The image can't be read.</p>")))
             continue

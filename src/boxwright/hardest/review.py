@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,7 @@ def review_labels(
     shown: int = SHOWN,
     out: Path | None = None,
     overwrite: bool = False,
+    reading: Mapping[str, Any] | None = None,
     console: Console | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Review:
@@ -65,6 +67,7 @@ def review_labels(
             may repeat an error of the labels that it learnt by heart.
         out: the page; None: hardest.html in the run's folder.
         overwrite: whether page and list may replace files that boxwright didn't write; never those of run and data.
+        reading: values for ``voc_one_based``, ``exif`` and ``depth_range`` instead of the run's.
 
     Raises DataError, RecipeError and WriteError.
     """
@@ -76,8 +79,9 @@ def review_labels(
     if not overwrite:
         check_untouched(listing)
     detector = load(run)
-    recipe = detector.recipe
-    dataset = read_dataset(data, split, classes=recipe.classes, voc_one_based=recipe.voc_one_based)
+    given = {key: value for key, value in (reading or {}).items() if value is not None}
+    recipe = detector.recipe.replace(**given)
+    dataset = read_dataset(data, split, classes=recipe.classes, **recipe.reader_options)
     if not dataset.has_images:
         raise DataError(f"{dataset.root}: there is none of the images that split {dataset.split!r} names")
     found, faults = _detect(detector, run, dataset, folds, console or Console(quiet=True), advance)

@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor
 
 from boxwright.data import DetectionDataset
-from boxwright.data.images import decode_image
 from boxwright.data.loading import Sample, collate
 from boxwright.data.transforms import Augmentation, InputSize, resample
 from boxwright.errors import DataError
@@ -93,7 +92,7 @@ class Examiner:
         shown = []
         for place in places:
             try:
-                shown.append(self._show(place, decode_image(self.dataset.path(place))))
+                shown.append(self._show(place, self.dataset.decode(place)))
             except DataError:
                 continue
         return shown
@@ -101,7 +100,7 @@ class Examiner:
     def _loss(self, place: int, trained: Trained) -> float:
         """-inf for an image that can't be decoded."""
         try:
-            return trained.total(trained.see(self._sample(place, decode_image(self.dataset.path(place)))))
+            return trained.total(trained.see(self._sample(place, self.dataset.decode(place))))
         except DataError:
             return -np.inf
 

@@ -122,7 +122,7 @@ def frame_of(dataset: DetectionDataset, place: int, recipe: Recipe) -> Frame:
     """What the network's input shows of an image. Raises DataError where its size isn't known."""
     height, width = dataset.sizes[place].tolist()
     if not height:
-        height, width = image_size(dataset.path(place))
+        height, width = image_size(dataset.path(place), upright=dataset.pixels.upright)
     return recipe.input_size.whole(height, width)
 
 

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from boxwright.anchors import Anchors, AnchorSpec, make_anchors
 from boxwright.boxes import clip_boxes
 from boxwright.coding import BoxCoder
-from boxwright.data.images import decode_image
+from boxwright.data.depth import to_eight_bits
+from boxwright.data.images import PLAIN, PixelRule, decode_image, from_pil
 from boxwright.data.transforms import Frame, resample
 from boxwright.models.backbones import fold_batch_norm
 from boxwright.nms import NmsKind
@@ -151,7 +152,7 @@ class Detector(nn.Module, ABC):
         was_training = self.training
         self.eval()
         try:
-            return [self._predict_one(as_rgb(image), score, nms) for image in _each(images)]
+            return [self._predict_one(as_rgb(image, self.recipe.pixels), score, nms) for image in _each(images)]
         finally:
             self.train(was_training)
 
@@ -194,14 +195,19 @@ def _each(images: Any) -> Sequence[ImageLike]:
     return [images]
 
 
-def as_rgb(image: ImageLike) -> NDArray[Any]:
-    """Any image that ``predict`` takes, as (H, W, 3) uint8, or float32 in 0..255 where it has floats."""
+def as_rgb(image: ImageLike, rule: PixelRule = PLAIN) -> NDArray[Any]:
+    """Any image that ``predict`` takes, as (H, W, 3) uint8, or float32 in 0..255 where it has floats.
+
+    Arrays of 16 bits are read as files of 16 bits are, by the range of ``rule``.
+    """
     if isinstance(image, str | Path):
-        return decode_image(Path(image))
+        return decode_image(Path(image), rule)
     if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
+        return from_pil(image, rule)
     if isinstance(image, Tensor):
         image = image.detach().cpu().movedim(0, -1).numpy() if image.ndim == 3 else image.numpy()
+    if isinstance(image, np.ndarray) and image.dtype in (np.uint16, np.int16):
+        return to_eight_bits(image, rule.limits)
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
         shape = getattr(image, "shape", type(image).__name__)
         raise ValueError(f"Expected an RGB image: torch (3, H, W), numpy (H, W, 3), PIL or a path, but got {shape}")

@@ -12,9 +12,10 @@ import yaml
 from boxwright.choices import CHOICES, parse_choice
 from boxwright.errors import RecipeError
 from boxwright.text import did_you_mean
-from boxwright.values import coerce
+from boxwright.values import coerce, parse_range
 
 if TYPE_CHECKING:
+    from boxwright.data.images import PixelRule
     from boxwright.data.transforms import InputSize
 
 RPN_CHOICES = ("rpn_matcher", "rpn_coder", "rpn_miner", "rpn_class_loss", "rpn_box_loss")
@@ -146,6 +147,16 @@ class Recipe:
     voc_one_based: bool | None = _key(
         None, "VOC corners are 1-based inclusive; null: what the files say of their origin"
     )
+    exif: Literal["apply", "ignore", "boxes"] | None = _key(
+        None,
+        "apply: turn images as EXIF says, boxes were drawn on them so | ignore: turn nothing | boxes: boxes were drawn "
+        "on the pixels as stored, turn them too; null: apply or boxes, by the annotated sizes",
+    )
+    depth_range: str = _key(
+        "data",
+        "what becomes 0 to 255 of pixels of more than 8 bits: data (the training images' range, which training fills "
+        "in) | image (each image's own) | LOW,HIGH",
+    )
     # The prediction
     score: float = _key(0.3, "lowest score that predict shows")
     nms: Literal["iou", "diou", "soft_linear", "soft_gaussian", "cluster_iou", "cluster_soft"] = _key(
@@ -190,6 +201,7 @@ class Recipe:
         for name in ("warmup", "ema", "score", "nms_threshold", "proposal_nms"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"Expected {name} in 0..1 but got {getattr(self, name)}")
+        parse_range("depth_range", self.depth_range)
         if any(value is not None and len(value) != 3 for value in (self.mean, self.std)):
             raise RecipeError(f"Expected mean and std of three channels but got {self.mean} and {self.std}")
         if self.background_weight is not None and self.background_weight < 0:
@@ -247,6 +259,18 @@ class Recipe:
         from boxwright.data.transforms import InputSize
 
         return InputSize(self.image_size, self.resize, self.max_size)
+
+    @property
+    def pixels(self) -> PixelRule:
+        """How images are decoded."""
+        from boxwright.data.images import PixelRule
+
+        return PixelRule(self.exif, self.depth_range)
+
+    @property
+    def reader_options(self) -> dict[str, Any]:
+        """How a data set is read, whichever of its splits and classes."""
+        return {"voc_one_based": self.voc_one_based, "exif": self.exif, "depth_range": self.depth_range}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in recipe.yaml."""

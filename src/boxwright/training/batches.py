@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.progress import Progress as ProgressBar
 from torch.utils.data import DataLoader
 
 from boxwright._util.printing import printable, say
+from boxwright.check.images import ImageFacts, look_at
 from boxwright.choices import resolve_choice
 from boxwright.data import DetectionDataset
 from boxwright.data.cache import ImageCache
@@ -24,6 +26,7 @@ from boxwright.recipes import Recipe
 from boxwright.text import plural
 from boxwright.training.distributed import Ranks
 from boxwright.training.options import RunOptions
+from boxwright.training.record import CHECKED_IMAGES
 
 
 class Batches:
@@ -39,6 +42,8 @@ class Batches:
         console: Console,
     ) -> None:
         self.unreadable: dict[str, str] = {}
+        self.facts: dict[str, ImageFacts] = {}
+        """What decoding told of the images, by their path; the check of the data set need not decode them again."""
         self.datasets = [training] if validation is None else [training, validation]
         self._recipe, self._options, self._ranks, self._console = recipe, options, ranks, console
         cache, readable = self._decode(training)
@@ -85,12 +90,26 @@ class Batches:
         console = self._console
         with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(escape(printable(f"decoding {dataset.split or 'images'}")), total=len(dataset))
-            faults = cache.fill(lambda done: bar.update(task, completed=done))
+            faults = cache.fill(lambda done: bar.update(task, completed=done), self._eye_on(dataset))
         self.unreadable.update({dataset.name(index): fault for index, fault in faults.items()})
         if faults:
             first = next(iter(faults.values()))
             say(console, f"left out {plural(len(faults), 'image')} that can't be decoded, the first: {first}")
         return cache, [index for index in range(len(dataset)) if index not in faults]
+
+    def _eye_on(self, dataset: DetectionDataset) -> Callable[[int], NDArray[np.uint8]] | None:
+        """What decodes an image and keeps the facts; None where there is no check that would want them."""
+        if not self._ranks.first or sum(map(len, self.datasets)) > CHECKED_IMAGES:
+            return None
+
+        def look(index: int) -> NDArray[np.uint8]:
+            facts, pixels = look_at(dataset.path(index), dataset.pixels)
+            self.facts[dataset.paths[index]] = facts
+            if pixels is None:
+                raise DataError(f"{dataset.path(index)}: {facts.fault[1] if facts.fault else ''}")
+            return pixels
+
+        return look
 
 
 def repeats_of(recipe: Recipe, dataset: DetectionDataset, readable: list[int]) -> NDArray[np.float64] | None:

@@ -96,7 +96,7 @@ def train(
     accelerator = job.options.accelerator()
     keep_large_blocks()
     training_set, validation_set = read_data(data, validation, job.recipe, job.options, console)
-    job = replace(job, recipe=job.recipe.replace(classes=training_set.classes))
+    job = replace(job, recipe=job.recipe.replace(classes=training_set.classes, **training_set.pixels.to_dict()))
     if job.position is not None:
         check_same_data(job.run, [s for s in (training_set, validation_set) if s is not None])
     if job.recipe.patience and validation_set is None:
@@ -192,7 +192,7 @@ def _begin(job: _Job, batches: Batches, source: Path | None) -> Record:
     """The run folder with its recipe.yaml and data.json."""
     training = describe_run(job.options, job.recipe, batches.images)
     if job.position is None:
-        data = describe_data(batches.datasets, job.recipe, source, job.console)
+        data = describe_data(batches.datasets, job.recipe, source, job.console, batches.facts)
     else:
         data = recorded_data(job.run)
         training["resumed after steps"] = job.position.step

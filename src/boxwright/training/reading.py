@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,9 @@ def read_data(
         training = data
     else:
         training, validation = _read_splits(data, recipe, options, console)
+    if validation is not None:
+        depth_range = training.pixels.depth_range
+        validation = replace(validation, pixels=replace(validation.pixels, depth_range=depth_range))
     if validation is not None and len(validation) == 0:
         say(console, "no image to validate on: the last weights will be the model")
         validation = None
@@ -43,15 +47,14 @@ def _read_splits(
     data: str | Path, recipe: Recipe, options: RunOptions, console: Console
 ) -> tuple[DetectionDataset, DetectionDataset | None]:
     classes = recipe.classes or None
-    training = read_dataset(
-        data, options.split, classes=classes, negatives=recipe.negatives, voc_one_based=recipe.voc_one_based
-    )
+    training = read_dataset(data, options.split, classes=classes, negatives=recipe.negatives, **recipe.reader_options)
     if options.val_split is None:
         return training, None
     if options.val_split == "val" and "val" not in available_splits(data):
         say(console, f"no val split in {data}: the last weights will be the model")
         return training, None
-    return training, read_dataset(data, options.val_split, classes=training.classes, voc_one_based=recipe.voc_one_based)
+    settled = recipe.reader_options | training.pixels.to_dict()
+    return training, read_dataset(data, options.val_split, classes=training.classes, **settled)
 
 
 def _describe(dataset: DetectionDataset) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from boxwright._util.printing import say
 from boxwright.check import check_dataset
+from boxwright.check.images import ImageFacts
 from boxwright.data import DetectionDataset
 from boxwright.environment import environment
 from boxwright.recipes import Recipe
@@ -43,9 +44,16 @@ class Record:
 
 
 def describe_data(
-    datasets: Sequence[DetectionDataset], recipe: Recipe, source: Path | None, console: Console
+    datasets: Sequence[DetectionDataset],
+    recipe: Recipe,
+    source: Path | None,
+    console: Console,
+    known: Mapping[str, ImageFacts] | None = None,
 ) -> dict[str, Any]:
-    """Images, boxes of each class and split, and findings; of the whole folder where it was checked."""
+    """Images, boxes of each class and split, and findings; of the whole folder where it was checked.
+
+    ``known``: facts of images that were decoded already, by their path.
+    """
     if source is None or sum(len(dataset) for dataset in datasets) > CHECKED_IMAGES:
         return {
             "images": sum(len(dataset) for dataset in datasets),
@@ -53,7 +61,7 @@ def describe_data(
             "classes": _boxes_by_class(datasets, recipe.classes),
             "left out": "; ".join(filter(None, (dataset.left_out.summary() for dataset in datasets))),
         }
-    report = check_dataset(source, classes=recipe.classes, voc_one_based=recipe.voc_one_based)
+    report = check_dataset(source, classes=recipe.classes, **recipe.reader_options, known=known)
     if report.findings:
         found = f"{plural(report.errors, 'error')} and {plural(report.warnings, 'warning')}"
         say(console, f"check: {found}: see boxwright check {source}")

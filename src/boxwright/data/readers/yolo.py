@@ -95,6 +95,7 @@ class YoloReader(Reader):
             self._add(path, labels, used, builder)
         self._remark(used, builder)
         table = builder.build(self.tree.root, self.layout, tuple(names[number] for number in sorted(names)))
+        table.fractions = True
         rows = {path: row for row, path in enumerate(table.paths)}
         table.splits = {
             split: np.array(sorted(rows[path] for path in set(group) if path in rows), np.int64)

@@ -1,0 +1,134 @@
+"""Formats of image files: which are opened, by what, and what to do about the others."""
+
+from __future__ import annotations
+
+import struct
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+
+from boxwright.errors import DataError
+
+_FORMATS = (  # no format that starts another program
+    *("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000"),
+    *("HEIF", "JXL"),  # where their plugins are
+)
+READ_SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".jpx"),
+        *(".avif", ".avifs", ".heic", ".heif", ".heics", ".heifs", ".hif", ".jxl"),
+    }
+)
+UNREAD_SUFFIXES = frozenset(
+    {
+        *(".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf", ".pef"),
+        *(".srw", ".x3f", ".dcm", ".exr", ".hdr", ".tga", ".psd"),
+    }
+)
+"""Pictures that can't be read; Pillow would take a camera's raw file for the small preview in it."""
+
+
+class _Plugin(NamedTuple):
+    """What makes Pillow read a format; ``module`` offers it when ``start``, a function of it, was called."""
+
+    format: str
+    package: str
+    module: str
+    start: str | None = None
+
+
+_HEIF = _Plugin("HEIF", "pillow-heif", "pillow_heif", "register_heif_opener")
+_AVIF = _Plugin("AVIF", "pillow-avif-plugin", "pillow_avif")
+_JXL = _Plugin("JXL", "pillow-jxl-plugin", "pillow_jxl")
+_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), _AVIF),
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"mif1", b"msf1"), _HEIF),
+}
+
+
+def open_with_plugins(path: str | Path) -> ImageFile:
+    """Open an image of the formats that boxwright reads; a plugin for Pillow that is installed is used where needed.
+
+    Raises DataError for a format that needs something else, with what that is; else what Pillow raises.
+    """
+    if Path(path).suffix.lower() in UNREAD_SUFFIXES:
+        raise DataError(f"{path}: a format that isn't read: convert it to JPEG, PNG or TIFF")
+    try:
+        return Image.open(path, formats=_formats())
+    except UnidentifiedImageError:
+        plugin = _plugin_for(path)
+        if plugin is None:
+            raise
+    if plugin.format in Image.OPEN:
+        raise UnidentifiedImageError("cannot identify image file")  # the plugin has seen it, too
+    if find_spec(plugin.module) is None:
+        kind = "HEIC" if plugin is _HEIF else plugin.format
+        raise DataError(f"{path}: {kind} needs a plugin: pip install {plugin.package}")
+    module = import_module(plugin.module)
+    if plugin.start is not None:
+        getattr(module, plugin.start)()
+    return Image.open(path, formats=_formats())
+
+
+def _formats() -> tuple[str, ...]:
+    """Those of this Pillow, which may be built without one of them, and of the plugins that are registered."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def _plugin_for(path: str | Path) -> _Plugin | None:
+    """The plugin that a file needs, by its first bytes: phones call HEIC files .jpg, too."""
+    with open(path, "rb") as file:
+        start = file.read(32)
+    if start[4:8] == b"ftyp":
+        return next((_BRANDS[brand] for brand in (start[8:12], start[16:20]) if brand in _BRANDS), None)
+    return _JXL if start[:2] == b"\xff\x0a" or start[4:8] == b"JXL " else None
+
+
+_TURNING_KEYS = ("exif", "XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
+_TURNING_MARKERS = (0xE1, 0xFF)  # EXIF and XMP; a byte of filling, which isn't followed by a length
+_JPEG_START = 16384  # bytes, in which the first scan of most files without EXIF begins
+_TURNING_CHUNKS = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
+
+
+def may_be_turned(image: ImageFile) -> bool:
+    """Whether an opened file may say how it is turned. Of a PNG file, Pillow knows only once it is decoded."""
+    if image.format != "PNG" or image.fp is None or any(key in image.info for key in _TURNING_KEYS):
+        return True
+    place = image.fp.tell()
+    try:
+        return _has_late_chunk(image.fp)
+    finally:
+        image.fp.seek(place)
+
+
+def is_plain_jpeg(path: str | Path) -> bool:
+    """Whether a file is sure to be a JPEG without EXIF and XMP, which say how an image is turned."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            start = file.read(_JPEG_START)
+    except OSError:
+        return False
+    place = 2 if start[:2] == b"\xff\xd8" else len(start)
+    while place + 4 <= len(start) and start[place] == 0xFF and start[place + 1] not in _TURNING_MARKERS:
+        if start[place + 1] == 0xDA:  # from here on, pixels
+            return True
+        place += 2 + int.from_bytes(start[place + 2 : place + 4])
+    return False
+
+
+def _has_late_chunk(file: IO[bytes]) -> bool:
+    file.seek(8)
+    late = False
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        late = late or kind == b"IDAT"
+        if late and kind in _TURNING_CHUNKS:
+            return True
+        file.seek(length + 4, 1)
+    return False
