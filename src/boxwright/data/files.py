@@ -73,7 +73,7 @@ class Tree:
             return path
         if len(path) > _LONGEST:
             return path  # it is nowhere
-        if _is_absolute(path):
+        if is_absolute(path):
             return self._from_absolute(path)
         path = posixpath.normpath(path)
         outside = path.startswith("..") and path[2:3] in ("", "/")
@@ -190,7 +190,7 @@ class Tree:
         listing = self._listing(folder) or {}
         found: list[tuple[str, State]] = []
         for name in names:
-            path = name if _is_absolute(name) else join(folder, name)
+            path = name if is_absolute(name) else join(folder, name)
             if listing.get(name) == "file":
                 found.append((path, "there"))
             else:
@@ -305,7 +305,8 @@ def join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder not in ("", ".") else name
 
 
-def _is_absolute(path: str) -> bool:
+def is_absolute(path: str) -> bool:
+    """Whether a path of any system is absolute."""
     return path.startswith(("/", "\\")) or path[1:2] == ":"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from boxwright._util.reading import read_regular
 from boxwright.errors import DataError
 from boxwright.text import did_you_mean
 
@@ -124,14 +125,14 @@ def _group(pairs: Iterable[tuple[object, int]]) -> dict[object, list[int]]:
 def _size(path: Path, row: int) -> object:
     try:
         return path.stat().st_size
-    except OSError:
+    except (OSError, ValueError):
         return ("alone", row)
 
 
 def _digest(path: Path, row: int) -> object:
     try:
-        return blake2b(path.read_bytes(), digest_size=16).digest()
-    except OSError:
+        return blake2b(read_regular(path), digest_size=16).digest()
+    except (OSError, ValueError):
         return ("alone", row)
 
 

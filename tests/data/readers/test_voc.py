@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from boxwright.check import check_dataset
 from boxwright.data import CROWD, DIFFICULT, NORMAL, available_splits, read_dataset
 from boxwright.errors import DataError
-from dataset_builders import voc_object, voc_xml, write_picture, write_text, write_voc
+from dataset_builders import Box, voc_object, voc_xml, write_picture, write_text, write_voc
 from real_data import SHARED
 
 IMAGES = {
@@ -171,6 +172,133 @@ def test_a_wrong_size_field_cuts_no_box(tmp_path: Path) -> None:
         data = read_dataset(tmp_path)
         assert data.boxes.tolist() == [[10, 10, 70, 50]]
         assert data.sizes.tolist() == [[60, 80]]
+
+
+def write_pair(root: Path, image: str, file: str, *boxes: Box, filename: str | None = None) -> None:
+    write_picture(root / image, sum(map(ord, image)))
+    write_text(root / file, voc_xml(Path(image).name if filename is None else filename, boxes))
+
+
+ONE: Box = ("x", 1, 1, 20, 20)
+
+
+def test_pictures_of_sub_folders_have_their_own_boxes(tmp_path: Path) -> None:
+    for place, folder in enumerate(("", "day0/", "day1/", "day1/x/")):
+        write_pair(tmp_path, f"JPEGImages/{folder}a.jpg", f"Annotations/{folder}a.xml", ("x", 1, 1, 20 + place, 20))
+    data = read_dataset(tmp_path)
+    assert {data.name(i): data.target(i).boxes[0, 2] for i in range(4)} == {
+        "JPEGImages/a.jpg": 20,
+        "JPEGImages/day0/a.jpg": 21,
+        "JPEGImages/day1/a.jpg": 22,
+        "JPEGImages/day1/x/a.jpg": 23,
+    }
+    assert available_splits(tmp_path) == ("train", "val", "test")
+    assert check_dataset(tmp_path).findings == ()
+
+
+def test_pictures_in_sub_folders_and_files_in_one(tmp_path: Path) -> None:
+    write_pair(tmp_path, "images/day0/a.jpg", "annotations/a.xml", ONE)
+    write_pair(tmp_path, "images/day1/b.jpg", "annotations/b.xml", ONE)
+    assert len(read_dataset(tmp_path).labels) == 2
+
+
+def test_a_missing_picture_is_not_its_namesakes(tmp_path: Path) -> None:
+    for folder in ("day0", "day1"):
+        write_pair(tmp_path, f"JPEGImages/{folder}/a.jpg", f"Annotations/{folder}/a.xml", ONE)
+    (tmp_path / "JPEGImages" / "day0" / "a.jpg").unlink()
+    data = read_dataset(tmp_path)
+    assert [data.name(i) for i in range(len(data))] == ["JPEGImages/day1/a.jpg"]
+    assert [fault.kind for fault in data.left_out.faults] == ["missing-image"]
+
+
+@pytest.mark.parametrize("folder", ["", "all/"])
+def test_files_beside_the_pictures(tmp_path: Path, folder: str) -> None:
+    for split in ("train", "valid"):
+        write_pair(tmp_path, f"{folder}{split}/a.jpg", f"{folder}{split}/a.xml", ONE)
+    assert available_splits(tmp_path) == ("train", "val")
+    assert len(read_dataset(tmp_path, "val").labels) == 1
+    assert check_dataset(tmp_path).boxes == 2
+
+
+def test_two_years_under_one_root(tmp_path: Path) -> None:
+    for year, names in (("VOC2007", {"a": [ONE], "b": [ONE]}), ("VOC2012", {"a": [ONE, ONE], "c": [ONE]})):
+        write_voc(tmp_path / year, names, {"train": ["a"], "val": [name for name in names if name != "a"]})
+    assert available_splits(tmp_path) == ("train", "val")
+    train, val = (read_dataset(tmp_path, split) for split in ("train", "val"))
+    assert [train.name(i) for i in range(2)] == ["VOC2007/JPEGImages/a.jpg", "VOC2012/JPEGImages/a.jpg"]
+    assert [val.name(i) for i in range(2)] == ["VOC2007/JPEGImages/b.jpg", "VOC2012/JPEGImages/c.jpg"]
+    assert np.diff(train.offsets).tolist() == [1, 2]
+
+
+def test_folders_of_files_that_are_splits(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_pair(tmp_path, f"JPEGImages/{split}/a.jpg", f"Annotations/{split}/a.xml", ONE)
+    assert available_splits(tmp_path) == ("train", "test")
+    assert check_dataset(tmp_path).splits[1].images == 1
+
+
+def test_each_bndbox_of_an_object_is_a_box(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": []})
+    first, second = (voc_object("dog", left, 1, left + 19, 20) for left in (1, 30))
+    two = first.replace("</object>", "") + second.partition("</difficult>")[2]
+    man, head = (voc_object(name, 2, 2, side, side) for name, side in (("man", 9), ("head", 4)))
+    part = man.replace("</object>", head.replace("object>", "part>") + "</object>")
+    write_text(tmp_path / "Annotations" / "a.xml", voc_xml("a.jpg", extra=two + part))
+    data = read_dataset(tmp_path)
+    assert data.boxes.tolist() == [[1, 1, 20, 20], [30, 1, 49, 20], [2, 2, 9, 9]]
+    assert data.numbers.tolist() == [0, 1, 2]
+    assert data.classes == ("dog", "man")
+
+
+def test_polygons_and_turned_boxes_give_the_box_around_them(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": []})
+    points = "<pt><x>10</x><y>30</y></pt><pt><x>40</x><y>20</y></pt><pt><x>20</x><y>50</y></pt>"
+    turned = "<robndbox><cx>40</cx><cy>30</cy><w>20</w><h>10</h><angle>1.5707963267948966</angle></robndbox>"
+    shapes = [f"<polygon><username>me</username>{points}</polygon>", turned, "<polygon/>", "<robndbox/>"]
+    extra = "".join(f"<object><name>dog</name>{shape}</object>" for shape in shapes)
+    write_text(tmp_path / "Annotations" / "a.xml", voc_xml("a.jpg", extra=extra))
+    data = read_dataset(tmp_path)
+    np.testing.assert_allclose(data.boxes, [[10, 20, 40, 50], [35, 20, 45, 40]], atol=1e-5)
+    assert [(fault.kind, fault.box) for fault in data.left_out.faults] == [("bad-number", 2), ("bad-number", 3)]
+
+
+MANY = {name: [ONE] for name in ("a", "b", "photo 1", "photo 0", "c", "d")}
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ("a\nb\nphoto 1\n", "photo 0\nc\nd\n"),
+        ("a  1\nb -1\nphoto 1 1\n", "photo 0  0\nc 1\nd -1\n"),
+        ("photo 1\nphoto 0\n", "c 1\nd 0\n"),
+        ("a.jpg\nb.jpg\nphoto 1.jpg\n", "JPEGImages/photo 0.jpg\nc.xml\n./JPEGImages/d.jpg\n"),
+        ("JPEGImages/a.jpg Annotations/a.xml\nb.jpg\tb.xml\n", "c.jpg,c.xml\nd.jpg;d.xml\n/x/photo 1.jpg\n"),
+        ("a\r\nb\r\n\r\nphoto 1", "c\n  d  \nphoto 0"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["ImageSets/Main", "ImageSets", "imagesets/main", "."])
+def test_a_split_that_a_user_wrote_is_used(tmp_path: Path, folder: str, train: str, val: str) -> None:
+    write_voc(tmp_path, MANY)
+    write_text(tmp_path / folder / "train.txt", train)
+    write_text(tmp_path / folder / "val.txt", val)
+    assert available_splits(tmp_path) == ("train", "val")
+    report = check_dataset(tmp_path)
+    assert [finding for finding in report.findings if finding.kind != "similar-class-names"] == []
+    counts = [len([line for line in text.splitlines() if line.strip()]) for text in (train, val)]
+    assert [split.images for split in report.splits] == counts
+
+
+def test_lists_of_classes_count_where_there_are_no_others(tmp_path: Path) -> None:
+    write_voc(tmp_path, MANY)
+    for name, text in {"dog_train": "a 1\nb -1\n", "cat_train": "b 1\nc -1\n", "dog_val": "d 1\n"}.items():
+        write_text(tmp_path / "ImageSets" / "Main" / f"{name}.txt", text)
+    assert available_splits(tmp_path) == ("train", "val")
+    assert [len(read_dataset(tmp_path, split)) for split in ("train", "val")] == [3, 1]
+    write_text(tmp_path / "ImageSets" / "Main" / "train.txt", "a\n")
+    write_text(tmp_path / "ImageSets" / "Main" / "val.txt", "d\n")
+    write_text(tmp_path / "ImageSets" / "Segmentation" / "train.txt", "a\n")
+    assert [len(read_dataset(tmp_path, split)) for split in ("train", "val")] == [1, 1]
+    assert check_dataset(tmp_path).findings == ()
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real data sets are not here")

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from boxwright.check import check_dataset
 from boxwright.data import available_splits, read_dataset
 from boxwright.data.readers.yolo_labels import label_path, parse_line
 from boxwright.errors import DataError
-from dataset_builders import Box, picture, write_coco, write_picture, write_text, write_yolo
+from dataset_builders import Box, picture, write_coco, write_picture, write_text, write_yolo, yolo_text
 
 CLASSES = ("zebra", "ant")
 SPLITS: dict[str, dict[str, list[Box]]] = {
@@ -149,3 +150,122 @@ def test_a_broken_yaml_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.yaml: YAML that can't be parsed") as error:
         read_dataset(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_pictures_of_sub_folders_are_read_with_their_labels(tmp_path: Path) -> None:
+    images = {"a.jpg": SPLITS["train"]["a.jpg"], "day0/a.jpg": [("zebra", 5, 6, 70, 55)], "day1/x/a.jpg": []}
+    for above in (True, False):
+        root = tmp_path / str(above)
+        write_nested(root, images, "train", above)
+        for config in (None, CONFIG + f"train: {'train' if above else 'images/train'}\n"):
+            if config:
+                write_text(root / "data.yaml", config)
+            data = read_dataset(root, "train")
+            assert [int(n) for n in np.diff(data.offsets)] == [2, 1, 0]
+            assert available_splits(root) == ("train",)
+
+
+def write_nested(root: Path, images: dict[str, list[Box]], split: str, above: bool) -> None:
+    for seed, (name, boxes) in enumerate(images.items()):
+        places = (f"{split}/images", f"{split}/labels") if above else (f"images/{split}", f"labels/{split}")
+        write_picture(root / places[0] / name, seed)
+        write_text(root / places[1] / Path(name).with_suffix(".txt"), yolo_text(boxes, CLASSES))
+
+
+def test_sub_folders_that_are_no_splits_make_none(tmp_path: Path) -> None:
+    for above in (True, False):
+        for day in ("day0", "day1"):
+            write_nested(tmp_path / str(above), {"a.jpg": [("ant", 1, 2, 31, 42)]}, day, above)
+        assert available_splits(tmp_path / str(above)) == ("train", "val", "test")
+        assert len(read_dataset(tmp_path / str(above)).labels) == 2
+
+
+def test_pictures_beside_the_splits_are_named(tmp_path: Path) -> None:
+    write_yolo(tmp_path, SPLITS, CLASSES, above=False)
+    write_picture(tmp_path / "images" / "z.jpg", 9)
+    write_text(tmp_path / "labels" / "z.txt", "")
+    found = {(finding.kind, finding.file) for finding in check_dataset(tmp_path).findings}
+    assert {("orphan-image", "images/z.jpg"), ("orphan-label", "labels/z.txt")} <= found
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("images/a.jpg", "images/a.txt"),
+        ("Images/a.jpg", "Labels/a.txt"),
+        ("Images/a.jpg", "labels/a.txt"),
+        ("images/a.jpg", "labels/a.TXT"),
+        ("images/a.jpg", "labels/A.txt"),
+        ("images/a.png", "labels/a.png.txt"),
+        ("images/a.PNG", "labels/a.PNG.TXT"),
+        ("images/day/a.jpg", "labels/day/a.txt"),
+        ("images/a.b.jpg", "labels/a.b.txt"),
+        ("data/images/a.jpg", "data/labels/a.txt"),
+        ("JPEGImages/a.jpg", "labels/a.txt"),
+        ("some/a.jpg", "some/a.txt"),
+    ],
+)
+def test_places_and_spellings_of_labels(tmp_path: Path, image: str, label: str) -> None:
+    write_picture(tmp_path / image, 1)
+    write_text(tmp_path / label, "1 .5 .5 .2 .2\n")
+    write_text(tmp_path / "data.yaml", f"{CONFIG}train: {image.partition('/')[0]}\n")
+    report = check_dataset(tmp_path)
+    assert (report.images, report.boxes) == (1, 1)
+    assert {finding.kind for finding in report.findings} == {"absent-class"}
+
+
+def test_labels_from_two_sources(tmp_path: Path) -> None:
+    """Those of labels/ count; what else is an image's is named, with what is told in its place."""
+    write_yolo(tmp_path, SPLITS, CLASSES, above=False, config=CONFIG + "train: images/train\n")
+    write_text(tmp_path / "images" / "train" / "a.txt", "0 .1 .1 .1 .1\n")
+    write_text(tmp_path / "labels" / "train" / "b.jpg.txt", "0 .1 .1 .1 .1\n")
+    write_picture(tmp_path / "images" / "train" / "a.png", 7)
+    report = check_dataset(tmp_path)
+    twice = [(f.file, f.message) for f in report.findings if f.kind == "listed-twice"]
+    assert twice == [
+        ("images/train/a.txt", "images/train/a.jpg has its boxes in labels/train/a.txt already"),
+        ("images/train/a.txt", "images/train/a.png has its boxes in labels/train/a.txt already"),
+        ("labels/train/a.txt", "is the label file of images/train/a.jpg and of images/train/a.png"),
+        ("labels/train/b.jpg.txt", "images/train/b.jpg has its boxes in labels/train/b.txt already"),
+    ]
+    assert report.boxes == 5
+
+
+def test_lists_beside_the_folders_are_the_splits(tmp_path: Path) -> None:
+    images = {f"{name}.jpg": [("ant", 1, 2, 31, 42)] for name in ("a", "b", "my photo 1", "c")}
+    write_nested(tmp_path, images, ".", above=False)  # type: ignore[arg-type]
+    write_text(tmp_path / "train.txt", "images/a.jpg 1\n./images/my photo 1.jpg\n")
+    write_text(tmp_path / "val.txt", "images/b.jpg labels/b.txt\n/home/me/set/images/c.jpg\nimages/none.jpg\n")
+    assert available_splits(tmp_path) == ("train", "val")
+    assert len(read_dataset(tmp_path, "train")) == len(read_dataset(tmp_path, "val")) == 2
+    report = check_dataset(tmp_path)
+    assert [(f.kind, f.file) for f in report.findings if f.severity == "error"] == [("missing-image", "val.txt")]
+
+
+def test_train_that_is_val_is_said_once(tmp_path: Path) -> None:
+    write_yolo(tmp_path, SPLITS, CLASSES, config=CONFIG + "train: train\nval: train\n")
+    errors = [finding for finding in check_dataset(tmp_path).findings if finding.severity == "error"]
+    assert [(f.kind, f.file) for f in errors] == [("image-in-two-splits", "data.yaml")]
+    assert "train and val are the same 2 images: all of them are trained on" in errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("line", "box", "kind"),
+    [
+        ("0 .1 .2 .5 .2 .3 .8", [8, 12, 40, 48], "box-from-polygon"),
+        ("0 .3 .1 .5 .5 .3 .9 .1 .5", [8, 6, 40, 54], "angle-lost"),
+        ("0,.3,.5,.4,.8", [8, 6, 40, 54], "odd-columns"),
+        ("0 0,3 0,5 0,4 0,8", [8, 6, 40, 54], "odd-columns"),
+        ("0; .3; .5; .4; .8", [8, 6, 40, 54], "odd-columns"),
+        ("0 .3 .5 .4 .8 .97", [8, 6, 40, 54], "odd-columns"),
+        ("0 .3 .5 .4 .8 .1 .1 2", [8, 6, 40, 54], "odd-columns"),  # a keypoint
+    ],
+)
+def test_odd_lines_are_read_and_said_once(tmp_path: Path, line: str, box: list[float], kind: str) -> None:
+    write_yolo(tmp_path, SPLITS, CLASSES, config=CONFIG + "train: train\n")
+    for name in "ab":
+        write_text(tmp_path / "train" / "labels" / f"{name}.txt", f"{line}\n{line}\n")
+    data = read_dataset(tmp_path, "train")
+    np.testing.assert_allclose(data.boxes, [box] * 4, atol=1e-4)
+    found = [(f.kind, f.message[:8]) for f in check_dataset(tmp_path).findings if f.kind != "duplicate-box"]
+    assert [entry for entry in found if "class" not in entry[0] and "orphan" not in entry[0]] == [(kind, "4 lines ")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from boxwright._util.reading import NO_FILE, escaped
 from boxwright.data.annotations import Fault
-from boxwright.data.files import State, Tree
+from boxwright.data.files import State, Tree, is_absolute
 from boxwright.data.readers.coco_json import CocoImage
 from boxwright.data.splits import canonical
 
@@ -31,8 +31,8 @@ class CocoImages:
         shared = self._shared_ids(listed) if len(self.listed) < len(listed) else set()
         places: dict[str, int] = {}
         for image, (path, state) in zip(listed, located, strict=True):
-            if state == "missing":
-                path, state = self._elsewhere(image, path, foreign)
+            if state == "missing" or (state == "outside" and is_absolute(image.file_name)):
+                path, state = self._elsewhere(image, path, state, foreign)
             name = escaped(image.file_name)
             if image.id in shared:
                 self.accounted.add(path)
@@ -63,11 +63,11 @@ class CocoImages:
             self.faults.append(Fault("image-id-twice", self.file, None, text))
         return set(shared)
 
-    def _elsewhere(self, image: CocoImage, path: str, foreign: set[str]) -> tuple[str, State]:
+    def _elsewhere(self, image: CocoImage, path: str, state: State, foreign: set[str]) -> tuple[str, State]:
         """Where an image lies that isn't where its name says: below, or in a folder of another machine."""
         found = self.tree.nearest(image.file_name)
         if found is None or {canonical(part) for part in found.split("/")[:-1]} & foreign:
-            return path, "missing"
+            return path, state
         return found, self.tree.state(found)
 
     def _link(self, path: str) -> str:

@@ -40,12 +40,14 @@ def _around_polygons(polygons: list[Any]) -> Box:
 
 
 def _around_runs(mask: dict[str, Any]) -> Box:
-    height = int(mask["size"][0])
+    height, width = (int(side) for side in mask["size"])
     counts = mask["counts"]
     runs = np.array(_decoded(counts) if isinstance(counts, str) else counts, np.int64)
     if height <= 0 or not len(runs) or runs.min() < 0 or runs.max() > _MOST:
         return _NONE
     ends = np.cumsum(runs)
+    if ends[-1] > height * width:
+        return _NONE
     kept = runs[1::2] > 0
     first, last = ends[0::2][: len(ends) // 2][kept], ends[1::2][kept] - 1
     if not len(first):

@@ -167,8 +167,8 @@ class VocReader(Reader):
             builder.leave_out("path-outside", path, text, *filter(None, [own]))
             return None
         if own is None:
-            found = there[0] if there else self.tree.nearest(named) if is_image(base) else None
-            return found or join(folder, base or stem(path) + ".jpg")
+            far = self.tree.nearest(named) if is_image(base) and stem(base) != stem(path) else None
+            return there[0] if there else far or join(folder, base or stem(path) + ".jpg")
         if there and stem(base) != stem(path):
             text = f"<filename> is {named}, but {own} has the annotation's name and is taken"
             builder.note("name-mismatch", path, text)

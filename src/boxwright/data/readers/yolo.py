@@ -23,6 +23,7 @@ from boxwright.data.readers.yolo_labels import (
     parse_line,
 )
 from boxwright.data.readers.yolo_layout import (
+    CLASS_FILES,
     CONFIGS,
     MOST_CLASSES,
     YoloLayout,
@@ -106,8 +107,9 @@ class YoloReader(Reader):
 
     def leftover(self, path: str) -> Fault:
         """A label file whose image isn't there is an orphan."""
-        folders = {posixpath.dirname(file) for file in self._lines}
-        if path.lower().endswith(".txt") and posixpath.dirname(path) in folders:
+        folder, name = posixpath.split(path)
+        among_labels = "labels" in folder.lower().split("/") or folder in map(posixpath.dirname, self._lines)
+        if name.lower().endswith(".txt") and name not in CLASS_FILES and among_labels:
             return Fault("orphan-label", path, None, "has no image in any split")
         return super().leftover(path)
 

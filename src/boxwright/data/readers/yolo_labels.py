@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -13,7 +12,6 @@ from boxwright.data.files import Tree, join, stem
 IMAGE_FOLDERS = ("images", "jpegimages")
 _NAN = float("nan")
 _UNREADABLE = ((_NAN, _NAN), (_NAN, _NAN))
-_COMMA = re.compile(r"\s*[,;]\s*")
 
 REMARKS = {
     "polygon": ("box-from-polygon", "{} lines are polygons: the boxes around them are read"),
@@ -42,10 +40,8 @@ class YoloLine(NamedTuple):
 
 def parse_line(line: str) -> YoloLine:
     """Parse a line of a label file: a class and four numbers, or a class and a polygon of at least three corners."""
-    words = line.split()
     commas = ("commas",) if "," in line or ";" in line else ()
-    if commas:
-        words = [word.replace(",", ".") for word in words] if len(words) == 5 else _COMMA.sub(" ", line).split()
+    words = _without_commas(line) if commas else line.split()
     numbers = [_float(word) for word in words]
     label = int(numbers[0]) if numbers[0].is_integer() else -1
     count = len(numbers)
@@ -60,6 +56,12 @@ def parse_line(line: str) -> YoloLine:
     elif count >= 6:
         return YoloLine(label, (numbers[1], numbers[2]), (numbers[3], numbers[4]), (*commas, "columns"))
     return YoloLine(label, *_UNREADABLE, commas)
+
+
+def _without_commas(line: str) -> list[str]:
+    """Words of a line whose numbers have commas between or, where there are five of them, for points."""
+    words = [word.strip(",") for word in line.replace(";", " ").split()]
+    return [word.replace(",", ".") for word in words] if len(words) == 5 else " ".join(words).replace(",", " ").split()
 
 
 def label_path(image: str) -> str:

@@ -19,7 +19,7 @@ from boxwright.errors import DataError
 CONFIGS = ("data.yaml", "data.yml")
 MOST_CLASSES = 10_000  # a larger number is a slip
 _SPLIT_KEYS = ("train", "val", "valid", "validation", "test")
-_CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels")
+CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 _NULLS = ("", "~", "null", "Null", "NULL")
 
 
@@ -73,7 +73,7 @@ def class_list(tree: Tree, images: Iterable[str]) -> tuple[dict[int, str] | None
     labels = LabelFiles(tree)
     folders = {posixpath.dirname(path) for path in images}
     near = sorted({near for folder in folders for near in labels.folders(folder)})
-    places = [join(folder, name) for folder in dict.fromkeys([".", "labels", *near]) for name in _CLASS_FILES]
+    places = [join(folder, name) for folder in dict.fromkeys([".", "labels", *near]) for name in CLASS_FILES]
     there = [path for path in dict.fromkeys(places) if tree.state(path) == "there" and not tree.is_folder(path)]
     if not there:
         return None, []
