@@ -185,5 +185,5 @@ def test_what_is_met_on_the_way_is_said_where_nothing_is_found(tmp_path: Path) -
     with pytest.raises(DataError, match=r"data\.yaml leads to images, but none of them has a label file"):
         read_dataset(tmp_path)
     write_text(tmp_path / "train.json", json.dumps({"images": 3}))
-    with pytest.raises(DataError, match="looked for"):
+    with pytest.raises(DataError, match=r"nearest is COCO: train\.json has images, but no annotations"):
         check_dataset(tmp_path)

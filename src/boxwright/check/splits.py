@@ -71,7 +71,7 @@ def class_faults(table: Annotations, reader: Reader, counts: tuple[SplitCount, .
     faults = []
     for count in counts:
         if count.name in base or count.name == WHOLE:
-            file = reader.split_file(count.name) if count.name in base else _any_file(table)
+            file = reader.split_file(count.name) if count.name in base else any_file(table)
             lacking = [name for name, boxes in zip(table.classes, count.boxes, strict=True) if not boxes]
             where = "no image" if count.name == WHOLE else f"no image of {count.name}"
             faults += [Fault("absent-class", file, None, f"{where} has a {name!r}") for name in lacking]
@@ -94,12 +94,12 @@ def empty_images(table: Annotations) -> list[Fault]:
     ]
 
 
-def _any_file(table: Annotations) -> str:
-    """The annotation file of a COCO set, the folder of the others."""
+def any_file(table: Annotations) -> str:
+    """The annotation file that many images share, the folder of those that are one an image."""
     first = table.files[0] if table.files else ""
-    return first if table.layout == "coco" else posixpath.dirname(first)
+    return first if table.shared_files else posixpath.dirname(first)
 
 
 def _file_with(table: Annotations, label: int) -> str:
     rows = table.image[table.labels == label]
-    return table.files[rows[0]] if len(rows) else _any_file(table)
+    return table.files[rows[0]] if len(rows) else any_file(table)

@@ -72,6 +72,8 @@ class Annotations:
     """Files of images and annotations that are not in the table because a fault or a note says so."""
     fractions: bool = False
     """Whether boxes are written as fractions of the image; ``sizes`` are then the upright images' own."""
+    shared_files: bool = False
+    """Whether an annotation file has many images."""
 
 
 class Placed(NamedTuple):
@@ -193,7 +195,7 @@ def box_fault(table: Annotations, row: int, fault: int) -> Fault:
 def fault_at(table: Annotations, row: int, kind: str, message: str) -> Fault:
     """A fault of one box; the image is named where the annotation file holds many."""
     image = int(table.image[row])
-    where = f"{table.names[image]}: " if table.layout == "coco" else ""
+    where = f"{table.names[image]}: " if table.shared_files else ""
     return Fault(kind, table.files[image], int(table.number[row]), where + message)
 
 

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,9 +212,14 @@ class Tree:
     def nearest(self, path: str) -> str | None:
         """The file that a path of another machine means: by its longest end that is there, else by its name alone.
 
-        By its name only where it is that of one file below the folder.
+        By its name only where it is that of one file below the folder. Paths may be quoted as in a URL. One that only
+        climbs (../x.jpg) means what lies outside.
         """
-        parts = parts_of(path)
+        climbs = ".." in path and len(parts_of(path)) < 2
+        found = (None if climbs else self._nearest(parts_of(name)) for name in spellings(path))
+        return next(filter(None, found), None)
+
+    def _nearest(self, parts: list[str]) -> str | None:
         for start in range(len(parts)):
             if self.is_there(parts[start:]) and not self.is_folder("/".join(parts[start:])):
                 return "/".join(parts[start:])
@@ -290,6 +296,15 @@ def _kind(entry: os.DirEntry[str]) -> Kind:
     if entry.is_dir(follow_symlinks=False):
         return "folder"
     return "file" if entry.is_file(follow_symlinks=False) else "special"
+
+
+def spellings(path: str) -> Iterator[str]:
+    """A path with slashes, and what it says where it is quoted as in a URL: %20, Label Studio's ?d=folder/x.jpg."""
+    path = path.strip().replace("\\", "/")
+    yield path
+    plain = unquote(path.rpartition("?d=")[2], errors="surrogateescape")
+    if plain != path:
+        yield plain
 
 
 def parts_of(path: str) -> list[str]:

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from boxwright._util.reading import escaped
 from boxwright.data.files import Tree
 from boxwright.data.readers.coco import CocoReader
+from boxwright.data.readers.createml import CreateMLReader
+from boxwright.data.readers.imagefolder import ImageFolderReader
+from boxwright.data.readers.labelme import LabelmeReader
+from boxwright.data.readers.openimages import OpenImagesReader
 from boxwright.data.readers.reader import Reader, ReaderOptions
+from boxwright.data.readers.retinanet import RetinanetReader
+from boxwright.data.readers.tensorflow import TensorflowReader
 from boxwright.data.readers.voc import VocReader
 from boxwright.data.readers.yolo import YoloReader
 from boxwright.data.splits import HASHED
 from boxwright.errors import DataError
 
-READERS: tuple[type[Reader], ...] = (VocReader, CocoReader, YoloReader)
+READERS: tuple[type[Reader], ...] = (
+    VocReader,
+    CocoReader,
+    YoloReader,
+    LabelmeReader,
+    ImageFolderReader,
+    CreateMLReader,
+    TensorflowReader,
+    OpenImagesReader,
+    RetinanetReader,
+)
 """The layouts that can be read, as messages and docs/data.md list them."""
 
 DETECTORS: tuple[Callable[[Tree, ReaderOptions], Reader | None], ...] = (
@@ -22,9 +39,28 @@ DETECTORS: tuple[Callable[[Tree, ReaderOptions], Reader | None], ...] = (
     CocoReader.detect,
     VocReader.detect,
     YoloReader.detect,
+    ImageFolderReader.detect,
+    TensorflowReader.detect,
+    OpenImagesReader.detect,
+    LabelmeReader.detect,
+    CreateMLReader.detect,
     CocoReader.detect_any,
+    RetinanetReader.detect,
 )
 """They are asked in this order, what is told by a file's own name before what is told by folders."""
+
+NEAREST: tuple[type[Reader], ...] = (
+    ImageFolderReader,
+    CocoReader,
+    LabelmeReader,
+    CreateMLReader,
+    TensorflowReader,
+    OpenImagesReader,
+    RetinanetReader,
+    VocReader,
+    YoloReader,
+)
+"""Where a folder has none of the layouts, the first of these that knows some of it is named: files before folders."""
 
 
 def open_layout(path: str | Path, options: ReaderOptions | None = None) -> Reader:
@@ -33,14 +69,13 @@ def open_layout(path: str | Path, options: ReaderOptions | None = None) -> Reade
     Raises:
         DataError: where there is no such folder, or it holds none of the layouts.
     """
-    root = Path(path)
-    if root.name in ("data.yaml", "data.yml") and root.is_file():
-        root = root.parent
+    root, options = Path(path), options or ReaderOptions()
+    if root.suffix.lower() in (".yaml", ".yml") and root.is_file():
+        root, options = root.parent, replace(options, config=root.name)
     if not root.exists():
         raise DataError(f"{path}: no such folder")
     if not root.is_dir():
         raise DataError(f"{path}: Expected a folder with images and annotations but got a file")
-    options = options or ReaderOptions()
     tree = Tree(root, options.allow_links)
     if not tree.entries("."):
         raise DataError(f"{path}: the folder is empty")
@@ -51,15 +86,19 @@ def open_layout(path: str | Path, options: ReaderOptions | None = None) -> Reade
 
 
 def _detect(tree: Tree, options: ReaderOptions) -> Reader | None:
-    return next(filter(None, (detect(tree, options) for detect in DETECTORS)), None)
+    detectors = (YoloReader.detect_config,) if options.config else DETECTORS
+    return next(filter(None, (detect(tree, options) for detect in detectors)), None)
 
 
 def _nothing_found(tree: Tree) -> str:
     """Say what was looked for, and what was met on the way."""
-    known = ", ".join(f"{reader.looks_for} ({reader.layout.upper()})" for reader in READERS)
+    near = ((reader, reader.nearly(tree)) for reader in NEAREST)
+    nearest = next((f"nearest is {reader.title}: {text}" for reader, text in near if text), None)
+    if nearest is None:
+        nearest = "looked for " + ", ".join(f"{reader.looks_for} ({reader.title})" for reader in READERS)
     links = [f"{escaped(link)} leads to {escaped(target)}" for link, target in sorted(tree.links.items())]
     allow = f"{'; '.join(links[:3])}, outside the folder: --allow-links follows it" if links else ""
-    return "; ".join(filter(None, ["no data set found", *tree.remarks, allow, f"looked for {known}"]))
+    return "; ".join(filter(None, ["no data set found", *tree.remarks, allow, nearest]))
 
 
 def available_splits(path: str | Path, *, allow_links: bool = False) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def read_dataset(
     exif: Exif | None = None,
     depth_range: str = "data",
 ) -> DetectionDataset:
-    """Reads a folder in VOC, COCO or YOLO layout, whichever it is.
+    """Reads a data set in whichever layout it is; docs/data.md lists them.
 
     Erroneous boxes and files are left out and told in ``left_out``, and so are images all of whose boxes are erroneous;
     of the others, ``regions`` has what the erroneous boxes cover. Images are not decoded.

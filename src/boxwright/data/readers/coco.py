@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,6 +29,7 @@ from boxwright.data.annotations import (
 from boxwright.data.files import Tree, join, stem
 from boxwright.data.readers.coco_images import CocoImages
 from boxwright.data.readers.coco_json import (
+    KEYS,
     UNREADABLE,
     CocoBox,
     CocoCategory,
@@ -39,18 +42,29 @@ from boxwright.data.readers.coco_json import (
     repeated_keys,
     tidied,
 )
+from boxwright.data.readers.parsing import parse_json
 from boxwright.data.readers.reader import Reader, ReaderOptions
 from boxwright.data.splits import canonical, is_split_name, without_years
 from boxwright.errors import DataError
 
 _ROBOFLOW = "_annotations.coco.json"
+_IN_SPLIT = (_ROBOFLOW, "labels.json", "annotations.json", "instances.json")
+"""Names of files in the folder of a split; Roboflow's in any folder, FiftyOne's and others' where it is called so."""
 
 
 class CocoReader(Reader):
     """Reads one JSON file for each split."""
 
     layout = "coco"
+    title = "COCO"
     looks_for = "annotations/*.json, <split>/_annotations.coco.json or <split>.json"
+    written_by = (
+        ("COCO, CVAT", "`annotations/instances_<split>.json` or `annotations/<split>.json`, `images/<split>/`"),
+        ("Roboflow", "`<split>/_annotations.coco.json` beside the images"),
+        ("FiftyOne", "`<split>/labels.json`, `<split>/data/`"),
+        ("Label Studio, X-AnyLabeling, labelme2coco", "one `.json` of any name, `images/`"),
+    )
+    form = "size"
     unlisted = "is listed in no annotation file"
 
     def __init__(self, tree: Tree, files: dict[str, str], named: bool) -> None:
@@ -79,6 +93,19 @@ class CocoReader(Reader):
             if files:
                 short = without_years(_split_name(path) for path in files)
                 return cls(tree, {short[_split_name(path)]: path for path in files}, named or len(files) > 1)
+        return None
+
+    @classmethod
+    def nearly(cls, tree: Tree) -> str | None:
+        """A JSON file that has some of the three lists."""
+        for file in (path for group in _places(tree) for path in group):
+            with suppress(DataError):
+                content = parse_json(tree.read(file), dict[str, Any])
+                there = [key for key in KEYS if key in content]
+                lost = [key for key in KEYS if key not in content]
+                if not there or not lost:
+                    continue
+                return f"{file} has {' and '.join(there)}, but no {' and no '.join(lost)}"
         return None
 
     def split_file(self, split: str) -> str:
@@ -217,6 +244,7 @@ class CocoReader(Reader):
             faults=found.faults,
             notes=found.notes,
             accounted=found.accounted,
+            shared_files=True,
         )
 
     def _foreign(self, file: str) -> set[str]:
@@ -232,15 +260,17 @@ def _places(tree: Tree) -> Iterable[list[str]]:
     yield instances or inside
     yield [
         path
-        for name in sorted(tree.entries("."))
-        if tree.is_folder(name) and tree.state(path := join(name, _ROBOFLOW)) == "there"
+        for folder in sorted(tree.entries("."))
+        for name in (_IN_SPLIT if is_split_name(folder) else [_ROBOFLOW])
+        if tree.is_folder(folder) and tree.state(path := join(folder, name)) == "there"
     ]
     yield tree.files(".", ".json")
 
 
 def _split_name(path: str) -> str:
     folder, name = posixpath.split(path)
-    return folder if name == _ROBOFLOW and folder else stem(name).removeprefix("instances_")
+    in_split = name in _IN_SPLIT and folder not in ("", "annotations", "Annotations")
+    return folder if in_split else stem(name).removeprefix("instances_")
 
 
 def _is_split(tree: Tree, path: str) -> bool:
@@ -253,8 +283,8 @@ def _is_split(tree: Tree, path: str) -> bool:
 def _image_folders(file: str) -> list[str]:
     """Where the images of an annotation file may lie."""
     parent = posixpath.dirname(file) or "."
-    if posixpath.basename(file) == _ROBOFLOW:
-        return [parent, join(parent, "images"), "images", "."]
+    if posixpath.basename(file) in _IN_SPLIT:
+        return [parent, join(parent, "images"), join(parent, "data"), "images", "data", "."]
     full = _split_name(file)
     splits = dict.fromkeys([full, *without_years([full]).values(), *(["valid"] if canonical(full) == "val" else [])])
     below = [join(folder, split) for folder in ("images", ".") for split in splits]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from boxwright._util.reading import NO_FILE, escaped
 from boxwright.data.annotations import Fault
-from boxwright.data.files import State, Tree, is_absolute
+from boxwright.data.files import State, Tree
 from boxwright.data.readers.coco_json import CocoImage
 from boxwright.data.splits import canonical
 
@@ -31,7 +31,7 @@ class CocoImages:
         shared = self._shared_ids(listed) if len(self.listed) < len(listed) else set()
         places: dict[str, int] = {}
         for image, (path, state) in zip(listed, located, strict=True):
-            if state == "missing" or (state == "outside" and is_absolute(image.file_name)):
+            if state in ("missing", "outside"):
                 path, state = self._elsewhere(image, path, state, foreign)
             name = escaped(image.file_name)
             if image.id in shared:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from boxwright.data.annotations import Annotations, Fault
 from boxwright.data.files import Tree, is_image
@@ -19,6 +19,8 @@ class ReaderOptions:
     """Whether VOC boxes count pixels from 1; None: those do whose <source><database> is Pascal VOC's."""
     allow_links: bool = False
     """Whether to follow links, and paths of data.yaml, out of the data set's folder."""
+    config: str | None = None
+    """The YAML file of YOLO's kind that is meant, by its name in the folder; None for the one that is found."""
 
 
 class Reader(ABC):
@@ -26,8 +28,16 @@ class Reader(ABC):
 
     layout: ClassVar[str]
     """The layout's name."""
+    title: ClassVar[str]
+    """What it is called in messages and in the documentation."""
     looks_for: ClassVar[str]
     """The files that it is known by, in one line."""
+    written_by: ClassVar[tuple[tuple[str, str], ...]]
+    """Tools that write it, and what then lies in the folder."""
+    form: ClassVar[Literal["corners", "size", "center"]]
+    """What the numbers of a box are: two corners; the upper left one, width and height; or centre, width and height."""
+    fractions: ClassVar[bool] = False
+    """Whether they are fractions of the image, not pixels."""
     unlisted: ClassVar[str]
     """What is said of an image that lies in the data set's folder and isn't read."""
 
@@ -37,6 +47,11 @@ class Reader(ABC):
         """Names of the splits; empty where the data has none."""
         self.sources: set[str] = set()
         """Files that are used and are no image's annotation file: lists, class names, configurations."""
+
+    @classmethod
+    @abstractmethod
+    def nearly(cls, tree: Tree) -> str | None:
+        """Say what of the layout lies in a folder of no layout, and what is missing; None where nothing of it does."""
 
     @abstractmethod
     def read(self, splits: Sequence[str]) -> Annotations:
@@ -54,4 +69,4 @@ class Reader(ABC):
         """Say what a file is that lies in the data set's folder and that reading it all didn't use."""
         if is_image(path.rpartition("/")[2]):
             return Fault("orphan-image", path, None, self.unlisted)
-        return Fault("unused-file", path, None, f"is not used by a {self.layout.upper()} data set")
+        return Fault("unused-file", path, None, f"is not used by a {self.title} data set")

@@ -35,7 +35,14 @@ class VocReader(Reader):
     """Reads XML files beside their images or in folders of their own, and the lists of ImageSets/."""
 
     layout: ClassVar[str] = "voc"
-    looks_for: ClassVar[str] = "Annotations/*.xml with JPEGImages/ or images/"
+    title: ClassVar[str] = "VOC"
+    looks_for: ClassVar[str] = "*.xml in Annotations/ or beside the images"
+    written_by = (
+        ("Pascal VOC, CVAT", "`Annotations/*.xml`, `JPEGImages/` or `images/`, `ImageSets/Main/<split>.txt`"),
+        ("VOCdevkit", "`VOC2007/`, `VOC2012/` ..., each as above"),
+        ('labelImg, Roboflow "Pascal VOC"', "an `.xml` beside each image"),
+    )
+    form = "corners"
     unlisted: ClassVar[str] = "has no annotation file"
 
     def __init__(self, tree: Tree, files: list[str], one_based: bool | None) -> None:
@@ -57,6 +64,16 @@ class VocReader(Reader):
         if files and (usual or any(_is_annotation(tree, path) for path in files[:_PROBED])):
             return cls(tree, files, options.voc_one_based)
         return None
+
+    @classmethod
+    def nearly(cls, tree: Tree) -> str | None:
+        """A folder of annotations without any, or XML of another kind."""
+        stems = {stem(path) for path in tree.images_below()}
+        files = [path for path in tree.below() if path.lower().endswith(".xml") and stem(path) in stems]
+        if files:
+            return f"{files[0]} is called as an image, but its root isn't <annotation>"
+        folder = tree.folder(".", "annotations", "annots")
+        return f"{folder}/ has no .xml" if folder and tree.folder(".", "jpegimages") else None
 
     def split_file(self, split: str) -> str:
         """The first list of a split, or the folder of its files."""

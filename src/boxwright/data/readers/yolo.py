@@ -14,6 +14,7 @@ from boxwright.data.annotations import Annotations, Builder, Fault
 from boxwright.data.files import Tree
 from boxwright.data.images import RefusedImageError, image_size
 from boxwright.data.readers.reader import Reader, ReaderOptions
+from boxwright.data.readers.yolo_darknet import from_beside, from_darknet
 from boxwright.data.readers.yolo_labels import (
     REMARKS,
     LabelFiles,
@@ -24,10 +25,10 @@ from boxwright.data.readers.yolo_labels import (
 )
 from boxwright.data.readers.yolo_layout import (
     CLASS_FILES,
-    CONFIGS,
     MOST_CLASSES,
     YoloLayout,
     class_list,
+    find_config,
     from_folders,
     from_yaml,
 )
@@ -38,7 +39,20 @@ class YoloReader(Reader):
     """Reads data.yaml, or images/ + labels/ with the split as a folder above or below."""
 
     layout: ClassVar[str] = "yolo"
-    looks_for: ClassVar[str] = "data.yaml or images/ with labels/"
+    title: ClassVar[str] = "YOLO"
+    looks_for: ClassVar[str] = "data.yaml, obj.data, or *.txt in labels/ or beside the images"
+    written_by = (
+        (
+            "Ultralytics, Roboflow YOLOv5 to v12",
+            "`data.yaml`, `<split>/images/` and `<split>/labels/`, or `images/<split>/` ...",
+        ),
+        ("Label Studio, X-AnyLabeling", "`images/`, `labels/`, `classes.txt`"),
+        ('darknet, CVAT "YOLO 1.1", VoTT', "`obj.data`, `obj.names`, `<split>.txt`, `obj_<split>_data/`"),
+        ("labelImg", "a `.txt` beside each image, `classes.txt`"),
+        ('Roboflow "YOLO Darknet"', "`<split>/*.txt` beside the images, `<split>/_darknet.labels`"),
+    )
+    form = "center"
+    fractions = True
     unlisted: ClassVar[str] = "is in no split"
 
     def __init__(self, tree: Tree, layout: YoloLayout) -> None:
@@ -50,10 +64,11 @@ class YoloReader(Reader):
 
     @classmethod
     def detect_config(cls, tree: Tree, options: ReaderOptions) -> YoloReader | None:
-        """The reader, where there is a data.yaml that leads to images with label files."""
-        config = next((name for name in CONFIGS if tree.state(name) == "there"), None)
+        """The reader, where a data.yaml or an obj.data leads to images with label files."""
+        config = options.config or find_config(tree)
         if config is None:
-            return None
+            darknet = from_darknet(tree)
+            return cls._of(tree, darknet) if darknet else None
         layout = from_yaml(tree, config)
         if not layout.images:
             found = from_folders(tree)
@@ -65,8 +80,11 @@ class YoloReader(Reader):
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> YoloReader | None:
-        """The reader, where there are folders of images and of labels."""
-        return cls._of(tree, from_folders(tree))
+        """The reader, where there are folders of images and of labels, or label files beside images."""
+        if reader := cls._of(tree, from_folders(tree)):
+            return reader
+        beside = from_beside(tree)
+        return cls._of(tree, beside) if beside else None
 
     @classmethod
     def _of(cls, tree: Tree, layout: YoloLayout) -> YoloReader | None:
@@ -79,6 +97,20 @@ class YoloReader(Reader):
             layout.names = names
             reader.sources.update(files)
         return reader
+
+    @classmethod
+    def nearly(cls, tree: Tree) -> str | None:
+        """Images without label files, or text beside images that holds no boxes."""
+        labels = LabelFiles(tree)
+        images = tree.images_below()
+        texts = [file for path in images for file in labels.of(path)[:1]]
+        if texts:
+            line = next(iter(tree.read_lines(texts[0])), "")
+            return f"{texts[0]} begins with {line[:80]!r}, where a class's number and four fractions are due"
+        folder = tree.folder(".", "images") or tree.folder(".", "labels")
+        if folder and images:
+            return f"{folder}/ is there, but none of {len(images)} images has a .txt in labels/ or beside it"
+        return f"{folder}/ is there, but no image" if folder else None
 
     def split_file(self, split: str) -> str:
         """data.yaml or the list of the split, else the folder of its images."""
@@ -95,6 +127,7 @@ class YoloReader(Reader):
         for path in paths:
             self._add(path, labels, used, builder)
         self._remark(used, builder)
+        self._remark_numbers(names, builder)
         table = builder.build(self.tree.root, self.layout, tuple(names[number] for number in sorted(names)))
         table.fractions = True
         rows = {path: row for row, path in enumerate(table.paths)}
@@ -163,6 +196,15 @@ class YoloReader(Reader):
         for oddity, (count, file) in oddities.items():
             kind, text = REMARKS[oddity]
             builder.note(kind, file, text.format(count))
+
+    def _remark_numbers(self, names: dict[int, str], builder: Builder) -> None:
+        """Say that the numbers of the classes seem to begin at 1, where the last is one too many and 0 is unused."""
+        used = {line.label for lines in self._lines.values() for line in lines}
+        count = len(names)
+        if count in used and count not in names and 0 not in used and max(used) == count:
+            first = next(file for file, lines in self._lines.items() if count in {line.label for line in lines})
+            text = f"class numbers run from 1 to {count}: YOLO counts from 0, and {names[0]!r} has no box"
+            builder.note("class-ids-from-one", first, text)
 
     def _numbered(self, builder: Builder) -> dict[int, str]:
         """class_0 ... for data that names no classes: as many as any label file of any split uses."""

@@ -16,7 +16,7 @@ from boxwright.data.readers.yolo_labels import LabelFiles
 from boxwright.data.splits import canonical, folder_splits, is_split_name
 from boxwright.errors import DataError
 
-CONFIGS = ("data.yaml", "data.yml")
+_CONFIGS = ("data.yaml", "data.yml")
 MOST_CLASSES = 10_000  # a larger number is a slip
 _SPLIT_KEYS = ("train", "val", "valid", "validation", "test")
 CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels")
@@ -35,7 +35,7 @@ class YoloLayout:
     config: str | None = None
     """The YAML file, where there is one."""
     lists: set[str] = field(default_factory=set)
-    """Lists of images that were used."""
+    """Other files that were used: lists of images, obj.data, names of classes."""
 
 
 def from_yaml(tree: Tree, config: str) -> YoloLayout:
@@ -53,6 +53,27 @@ def from_yaml(tree: Tree, config: str) -> YoloLayout:
         elif entries:
             layout.faults.append(_explain(tree, posixpath.join(base, entries[0]), config, key))
     return layout
+
+
+def find_config(tree: Tree) -> str | None:
+    """data.yaml, else the one YAML file that names classes and splits. Raises DataError where several differ."""
+    usual = next((name for name in _CONFIGS if tree.state(name) == "there"), None)
+    if usual:
+        return usual
+    found = [name for suffix in (".yaml", ".yml") for name in tree.files(".", suffix) if _is_config(tree, name)]
+    layouts = [from_yaml(tree, name) for name in found]
+    for name, layout in zip(found, layouts, strict=True):
+        if (layout.names, layout.images) != (layouts[0].names, layouts[0].images):
+            raise DataError(f"{tree.root}: {found[0]} and {name} differ: give one of them in place of the folder")
+    return found[0] if found else None
+
+
+def _is_config(tree: Tree, name: str) -> bool:
+    try:
+        content = parse_yaml(as_utf8(tree.read(name)))
+    except (DataError, YamlError):
+        return False
+    return isinstance(content, dict) and "names" in content and any(key in content for key in _SPLIT_KEYS)
 
 
 def from_folders(tree: Tree) -> YoloLayout:
@@ -77,11 +98,11 @@ def class_list(tree: Tree, images: Iterable[str]) -> tuple[dict[int, str] | None
     there = [path for path in dict.fromkeys(places) if tree.state(path) == "there" and not tree.is_folder(path)]
     if not there:
         return None, []
-    names = _numbered_lines(tree, there[0])
-    return names, [path for path in there if _numbered_lines(tree, path) == names]
+    names = numbered_lines(tree, there[0])
+    return names, [path for path in there if numbered_lines(tree, path) == names]
 
 
-def _numbered_lines(tree: Tree, path: str) -> dict[int, str]:
+def numbered_lines(tree: Tree, path: str) -> dict[int, str]:
     lines = [readable(line) for line in tree.text(path).splitlines()]
     while lines and not lines[-1]:
         lines.pop()
@@ -132,7 +153,7 @@ def _listed(tree: Tree, base: str, entry: str, layout: YoloLayout) -> list[str]:
             if images:
                 return images
         elif path.lower().endswith(".txt"):
-            return _of_list(tree, path, layout, base)
+            return of_list(tree, path, layout, base)
     outside = posixpath.join(base, entry)
     folder = posixpath.dirname(outside) if outside.lower().endswith(".txt") else outside
     if any(tree.tidy(place) is None and tree.admit(place) for place in (base, folder) if place):
@@ -148,7 +169,7 @@ def _explain(tree: Tree, entry: str, config: str, key: str) -> Fault:
     return Fault("missing-split", config, None, f"{key}: {entry} leads to no image in the data set's folder")
 
 
-def _of_list(tree: Tree, path: str, layout: YoloLayout, base: str = "") -> list[str]:
+def of_list(tree: Tree, path: str, layout: YoloLayout, base: str = "") -> list[str]:
     """Images of a list; one that is nowhere stays as written, to be missed."""
     folder = posixpath.dirname(path)
 
@@ -176,11 +197,11 @@ def _from_lists(tree: Tree) -> YoloLayout | None:
         split = name[: -len(".txt")]
         if not is_split_name(split) or tree.is_folder(name):
             continue
-        of_list = YoloLayout()
-        if images := _of_list(tree, name, of_list):
+        listed = YoloLayout()
+        if images := of_list(tree, name, listed):
             layout.images[canonical(split)] = images
             layout.sources[canonical(split)] = name
-            layout.faults += of_list.faults
+            layout.faults += listed.faults
             layout.lists.add(name)
     return layout if layout.images else None
 
