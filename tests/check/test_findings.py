@@ -363,6 +363,8 @@ def test_names_that_differ_by_case_or_blanks(tmp_path: Path) -> None:
 
 def test_every_kind_has_a_made_up_set() -> None:
     others = {"similar-class-names", "no-usable-box", "nothing-to-train", "followed-link"}
+    others |= {"wrong-unit", "wrong-form", "class-ids-from-one"}  # test_hints.py
+    others |= {"no-split", "not-a-box"}  # tests of readers
     assert {case[0] for case in CASES} | others == ERRORS | WARNINGS
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from boxwright.check.boxes import box_faults
 from boxwright.check.duplicates import copied_images
+from boxwright.check.hints import form_hints
 from boxwright.check.images import ImageFacts, headers_of, image_faults, look_at_all
 from boxwright.check.report import CheckReport, sorted_findings
 from boxwright.check.splits import (
@@ -71,6 +72,7 @@ def check_dataset(
         *reader.examine(),
         *image_faults(table, annotated, settled, facts),
         *box_faults(table, placed, sizes),
+        *form_hints(table, sizes, reader),
         *copied_images(table, facts, members_of(base_splits(table.splits))),
         *shared_images(table, reader),
         *class_faults(table, reader, counts),

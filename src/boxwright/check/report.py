@@ -25,6 +25,8 @@ ERRORS = frozenset(
         "repeated-key",
         "unreadable-annotation",
         "unreadable-image",
+        "wrong-form",
+        "wrong-unit",
         "zero-area",
     }
 )
@@ -36,6 +38,7 @@ WARNINGS = frozenset(
         "angle-lost",
         "box-from-polygon",
         "boxwright-output",
+        "class-ids-from-one",
         "deep-image",
         "duplicate-box",
         "duplicate-box-two-classes",
@@ -52,6 +55,8 @@ WARNINGS = frozenset(
         "near-identical-images",
         "no-boxes",
         "no-class-names",
+        "no-split",
+        "not-a-box",
         "not-rgb",
         "odd-columns",
         "orphan-image",
