@@ -45,7 +45,7 @@ Data = Annotated[
     typer.Argument(
         metavar="DATA",
         callback=there("{path}: no such folder", DataError),
-        help="A data set in VOC, COCO or YOLO layout.",
+        help="A data set: VOC, COCO, YOLO, labelme ... (docs/data.md).",
     ),
 ]
 Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key.")]

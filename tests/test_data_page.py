@@ -1,0 +1,36 @@
+"""The tables of layouts in docs/data.md and in README.md are what the readers declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from boxwright.data.layout import READERS
+
+ROOT = Path(__file__).parents[1]
+BOXES = {"corners": "two corners", "size": "corner and size", "center": "centre and size"}
+
+
+def table(*rows: Iterable[str]) -> str:
+    head, *body = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([head, "|" + "---|" * head.count(" | ") + "---|", *body])
+
+
+def test_the_page_lists_every_layout() -> None:
+    rows = [
+        (reader.title if place == 0 else "", tools, files, _box(reader.form, reader.fractions) if place == 0 else "")
+        for reader in READERS
+        for place, (tools, files) in enumerate(reader.written_by)
+    ]
+    expected = table(("layout", "as written by", "what lies in the folder", "a box is"), *rows)
+    assert expected in (ROOT / "docs" / "data.md").read_text(encoding="utf-8"), expected
+
+
+def test_the_readme_lists_every_layout() -> None:
+    rows = [(reader.title, "; ".join(tools for tools, _ in reader.written_by)) for reader in READERS]
+    expected = table(("layout", "as written by"), *rows)
+    assert expected in (ROOT / "README.md").read_text(encoding="utf-8"), expected
+
+
+def _box(form: str, fractions: bool) -> str:
+    return f"{BOXES[form]}, {'fractions' if fractions else 'pixels'}"
