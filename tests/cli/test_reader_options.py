@@ -60,7 +60,7 @@ def test_a_wrong_value_is_one_line(sideways: Path, setting: str, message: str) -
 
 
 def test_hardest_takes_no_other_classes_than_the_runs(sideways: Path) -> None:
-    result = CliRunner().invoke(app, ["hardest", str(sideways), "--run", "somewhere", "--set", "classes=dog"])
+    result = CliRunner().invoke(app, ["hardest", str(sideways), "--run", ".", "--set", "classes=dog"])
     assert isinstance(result.exception, RecipeError)
     assert "a run has its classes" in str(result.exception)
 

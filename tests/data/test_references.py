@@ -22,7 +22,7 @@ def test_coco(tmp_path: Path) -> None:
     write_coco(tmp_path, {split: {f"{split}.jpg": BOXES} for split in ("train", "test")}, ["cat"])
     write_picture(tmp_path / "images" / "train" / "orphan.jpg", 9)
     write_text(tmp_path / "annotations" / "instances_val.json", '{"images": [], "annotations": [], "categories": [')
-    beside = ("metrics.json", "notes.txt", "annotations/notes.json", "runs/a.jpg")
+    beside = ("metrics.json", "notes.txt", "annotations/notes.json")
     for name in beside:
         write_text(tmp_path / name, json.dumps({"a": 1}))
     every = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}

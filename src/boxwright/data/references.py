@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from boxwright.data.files import is_image
 from boxwright.data.layout import open_layout
+from boxwright.data.leftovers import leftovers
 
 
 def referred_files(path: str | Path) -> Iterator[Path]:
@@ -20,5 +22,7 @@ def referred_files(path: str | Path) -> Iterator[Path]:
     table = reader.read(())
     splits = map(reader.split_file, reader.splits)
     faults = (fault.file for fault in (*table.faults, *table.notes, *reader.examine()))
-    for name in {*reader.sources, *splits, *table.paths, *table.files, *faults}:
+    unread = (fault.file for fault in leftovers(reader, table) if fault.kind != "boxwright-output")
+    pictures = filter(is_image, unread)
+    for name in {*reader.sources, *splits, *table.paths, *table.files, *faults, *pictures}:
         yield reader.tree.root / name
