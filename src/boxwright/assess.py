@@ -81,6 +81,7 @@ def evaluate_run(
     voc_one_based: bool | None = None,
     exif: Exif | None = None,
     depth_range: str | None = None,
+    max_pixels: int | None = None,
     nms: str | None = None,
     nms_agnostic: bool | None = None,
     overwrite: bool = False,
@@ -93,7 +94,7 @@ def evaluate_run(
     """
     folder = Run.of(run)
     record = folder.record
-    reading: dict[str, Any] = {"voc_one_based": voc_one_based, "exif": exif, "depth_range": depth_range}
+    reading = {"voc_one_based": voc_one_based, "exif": exif, "depth_range": depth_range, "max_pixels": max_pixels}
     detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, **reading)
     recipe = detector.recipe
     dataset = read_dataset(data, split, classes=classes or recipe.classes, **recipe.reader_options)

@@ -85,3 +85,14 @@ def test_free_memory_is_the_least_that_the_system_tells(tmp_path: Path, monkeypa
     monkeypatch.setattr(module, "_available", lambda _: None)
     monkeypatch.setattr(module, "_left_of_group", lambda _: None)
     assert free_memory() == 4 * 2**30
+
+
+def test_few_large_images_are_in_flight(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = ImageCache(read_dataset(digits, "train"))
+    assert list(cache._chunks()) == [range(6)]
+    monkeypatch.setattr(module, "_IN_FLIGHT", 2 * 64 * 64 * 3)
+    assert list(cache._chunks()) == [range(2), range(2, 4), range(4, 6)]
+    monkeypatch.setattr(module, "_IN_FLIGHT", 1)
+    assert list(cache._chunks()) == [range(i, i + 1) for i in range(6)]
+    assert cache.fill() == {}
+    assert len(cache) == 6

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
+import sys
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-from boxwright.data import decode_image, image_size
-from boxwright.data.images import PixelRule, read_header
+from boxwright.data import decode_image, image_size, images
+from boxwright.data.images import PixelRule, RefusedImageError, read_header
 from boxwright.errors import DataError, RecipeError
 from boxwright.models.detector import as_rgb
 from dataset_builders import exif_with, picture, write_picture
@@ -244,3 +250,63 @@ def test_formats_that_run_programs_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "script.jpg").write_bytes(buffer.getvalue())
     with pytest.raises(DataError, match="cannot identify"):
         decode_image(tmp_path / "script.jpg")
+
+
+@pytest.mark.filterwarnings("error")
+def test_pixels_are_limited_by_the_option_else_by_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_picture(tmp_path / "a.png", 1, 60, 170)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60 * 80)  # above twice as many, Pillow refuses by itself
+    with pytest.raises(RefusedImageError, match="refused"):
+        decode_image(path)
+    for limit in (60 * 170, 10**9):
+        assert decode_image(path, PixelRule(max_pixels=limit)).shape == (60, 170, 3)
+        assert image_size(path, max_pixels=limit) == (60, 170)
+    with pytest.raises(RefusedImageError, match=r"refused, 170x60 pixels are more than 10199 \(max_pixels\)"):
+        decode_image(path, PixelRule(max_pixels=60 * 170 - 1))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert decode_image(path).shape == (60, 170, 3)
+    for wrong in (0, -1, "many"):
+        with pytest.raises(RecipeError, match="Expected max_pixels"):
+            PixelRule(max_pixels=wrong)  # type: ignore[arg-type]
+
+
+def test_pillows_warning_never_shows(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", 1, 60, 120)
+    lines = (
+        "from PIL import Image",
+        "Image.MAX_IMAGE_PIXELS = 4800",
+        "from boxwright.data import decode_image",
+        "try: decode_image('a.png')",
+        "except ValueError as error: print(error)",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "refused, 120x60 pixels are more than 4800" in done.stdout
+    assert done.stderr == ""
+
+
+def test_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_LARGE", 60 * 80 - 1)
+    paths = [write_picture(tmp_path / f"{i}.png", i) for i in range(6)]
+    running: list[int] = []
+    most = []
+
+    def convert(image: Image.Image) -> NDArray[np.uint8]:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.pop()
+        return np.array(image.convert("RGB"))
+
+    monkeypatch.setattr(images, "as_eight_bits", convert)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(decode_image, paths))
+    assert most == [1] * 6
+
+
+def test_what_is_no_file_is_no_image(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", "/dev/zero"):
+        with pytest.raises(DataError, match="is a pipe, a device or a socket, not a file"):
+            decode_image(path)

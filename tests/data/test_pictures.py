@@ -242,7 +242,7 @@ def test_of_a_large_set_a_part_tells_whether_more_is_worth_reading(
     monkeypatch.setattr(pictures, "SPREAD", 3)
     read: list[str] = []
     original = pictures._try_header
-    monkeypatch.setattr(pictures, "_try_header", lambda path: read.append(path.name) or original(path))
+    monkeypatch.setattr(pictures, "_try_header", lambda path, limit: read.append(path.name) or original(path, limit))
     names = [f"{n:02}" for n in range(12)]
     write_voc(tmp_path, {name: [STORED] for name in names})
     read_dataset(tmp_path)

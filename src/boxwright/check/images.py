@@ -54,7 +54,7 @@ class ImageFacts:
 def look_at(path: Path, rule: PixelRule) -> tuple[ImageFacts, NDArray[np.uint8] | None]:
     """Decodes one image in full: what there is to know of it, and its pixels (H, W, 3) unless there is a fault."""
     try:
-        with open_image(path) as image:
+        with open_image(path, rule.max_pixels) as image:
             picture = to_rgb(image, path, rule)
             data = path.read_bytes()
             animated = _is_animated(image)

@@ -40,6 +40,7 @@ def check_dataset(
     allow_links: bool = False,
     exif: Exif | None = None,
     depth_range: str = "data",
+    max_pixels: int | None = None,
     known: Mapping[str, ImageFacts] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
@@ -47,19 +48,19 @@ def check_dataset(
 
     Args:
         classes: look at the boxes of these alone.
-        voc_one_based, allow_links, exif, depth_range: as in :func:`boxwright.read_dataset`.
+        voc_one_based, allow_links, exif, depth_range, max_pixels: as in :func:`boxwright.read_dataset`.
         known: facts of images that were decoded already, by their path relative to the data set.
         progress: called with (images done, images in all).
 
     Raises:
         DataError: where there is no data set that can be recognised.
     """
-    reader = open_layout(path, ReaderOptions(voc_one_based, allow_links))
+    reader = open_layout(path, ReaderOptions(voc_one_based, allow_links, max_pixels=max_pixels))
     table = reader.read(())
     if classes is not None:
         table = _of_classes(table, classes, Path(path))
     annotated = np.zeros_like(table.sizes) if table.fractions else table.sizes.copy()
-    asked = PixelRule(exif, depth_range)
+    asked = PixelRule(exif, depth_range, max_pixels)
     facts = look_at_all(table, asked, known or {}, progress)
     settled = settle(reader, table, asked, headers_of(facts))
     sizes = _decoded_sizes(table, facts)

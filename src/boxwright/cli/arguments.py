@@ -93,7 +93,7 @@ def data_options(settings: list[str], classes: str | None) -> dict[str, Any]:
     from boxwright.recipes import get_recipe, parse_settings
 
     options = parse_settings(settings)
-    known = ("classes", "voc_one_based", "exif", "depth_range")
+    known = ("classes", "voc_one_based", "exif", "depth_range", "max_pixels")
     foreign = sorted(options.keys() - set(known))
     if foreign:
         raise RecipeError(f"{foreign[0]!r} has no meaning here: --set takes {', '.join(known[:-1])} and {known[-1]}")

@@ -68,7 +68,7 @@ def hardest(
 
     reading = data_options(settings, None)
     if reading.pop("classes"):
-        raise RecipeError("a run has its classes: --set takes voc_one_based, exif and depth_range")
+        raise RecipeError("a run has its classes: --set takes voc_one_based, exif, depth_range and max_pixels")
 
     from boxwright.hardest.review import review_labels
 

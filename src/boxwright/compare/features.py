@@ -45,6 +45,7 @@ _CACHE_KEYS = (
     "voc_one_based",
     "exif",
     "depth_range",
+    "max_pixels",
 )
 """What the features depend on, of all that a recipe says."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from boxwright.errors import DataError
 
 _BLOCK = 64 * 2**20  # bytes of memory taken at a time
 _CHUNK = 64  # images in flight while the cache is filled
+_IN_FLIGHT = 512 * 2**20  # bytes of them, unless one image has more
 _UNKNOWN = 4 * 2**30  # taken to be free where the system doesn't tell
 
 
@@ -60,8 +61,7 @@ class ImageCache:
         faults, full = {}, False
         attempt = partial(_try, decode or self.dataset.decode)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(self.dataset), _CHUNK):
-                chunk = range(start, min(start + _CHUNK, len(self.dataset)))
+            for chunk in self._chunks():
                 for index, result in zip(chunk, pool.map(attempt, chunk), strict=True):
                     if isinstance(result, str):
                         faults[index] = result
@@ -71,6 +71,16 @@ class ImageCache:
                 if full:
                     break
         return faults
+
+    def _chunks(self) -> Iterator[range]:
+        """Images that are in memory beside the cache at a time: a number, or fewer where they are large."""
+        start, size = 0, 0
+        for index, pixels in enumerate(self.dataset.sizes.astype(np.int64).prod(1).tolist()):
+            if index > start and (index - start == _CHUNK or size + 3 * pixels > _IN_FLIGHT):
+                yield range(start, index)
+                start, size = index, 0
+            size += 3 * pixels
+        yield range(start, len(self.dataset))
 
     def _keep(self, index: int, image: NDArray[np.uint8]) -> bool:
         """Whether there was room for the image."""

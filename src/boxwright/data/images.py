@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
+import threading
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,14 +18,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
+from boxwright._util.reading import NO_FILE
 from boxwright.data import depth
 from boxwright.data.endings import missing_end
 from boxwright.data.formats import may_be_turned, open_with_plugins
 from boxwright.data.upright import Exif, orientation, turn, turn_back, written_orientation
-from boxwright.errors import DataError
+from boxwright.errors import DataError, RecipeError
 from boxwright.values import coerce, parse_range
 
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # such an image is refused, or was asked for
+_LARGE = 25_000_000
+"""Pixels from which on images are decoded one at a time in a process, for their memory's sake."""
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class RefusedImageError(DataError):
@@ -37,10 +46,15 @@ class PixelRule:
     depth_range: str = "data"
     """Of pixels of more than 8 bits, what becomes 0 to 255: "image", each image's own range; "LOW,HIGH"; "data", the
     data set's, which reading it settles. Where it isn't settled: each image's own."""
+    max_pixels: int | None = None
+    """An image of more is refused; None: of more than Pillow's limit, which is 89,478,485."""
 
     def __post_init__(self) -> None:
         coerce("exif", self.exif, Exif | None)
         parse_range("depth_range", self.depth_range)
+        limit = coerce("max_pixels", self.max_pixels, int | None)
+        if limit is not None and limit < 1:
+            raise RecipeError(f"Expected max_pixels of at least 1 but got {self.max_pixels}")
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe's keys, which are options of a reader too."""
@@ -84,13 +98,17 @@ class Picture(NamedTuple):
     """Lowest and highest value of pixels of more than 8 bits."""
 
 
-def open_image(path: str | Path) -> ImageFile:
-    """The image with only its header read; the caller closes it.
+def open_image(path: str | Path, max_pixels: int | None = None) -> ImageFile:
+    """The image with only its header read; the caller closes it. ``max_pixels`` is that of a :class:`PixelRule`.
 
     Raises:
-        DataError: naming the file, where it is no image; RefusedImageError where it is a decompression bomb.
+        DataError: naming the file, where it is no image; RefusedImageError where it has too many pixels.
     """
+    limit = Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
+    if limit is not None and Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(limit, Image.MAX_IMAGE_PIXELS)  # beyond twice that, Pillow itself refuses
     try:
+        _check_regular(path)
         image = open_with_plugins(path)
     except _BOMBS as error:
         raise RefusedImageError(f"{path}: refused, {error}") from None
@@ -100,20 +118,27 @@ def open_image(path: str | Path) -> ImageFile:
         raise
     except Exception as error:  # a decoder meets hostile bytes: whatever it raises is about this file
         raise DataError(f"{path}: not a readable image ({_reason(error)})") from None
-    limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         image.close()
-        raise RefusedImageError(f"{path}: refused, {image.width}x{image.height} pixels are more than {limit}")
+        size = f"{image.width}x{image.height}"
+        raise RefusedImageError(f"{path}: refused, {size} pixels are more than {limit} (max_pixels)")
     return image
 
 
-def read_header(path: str | Path) -> Header:
+def _check_regular(path: str | Path) -> None:
+    """Raise DataError for what would wait for ever, or never end."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise DataError(f"{path}: {NO_FILE}")
+
+
+def read_header(path: str | Path, max_pixels: int | None = None) -> Header:
     """Size, orientation and depth, without decoding.
 
     Raises:
         DataError: naming the file, where it is no image.
     """
-    with open_image(path) as image:
+    with open_image(path, max_pixels) as image:
         turned = orientation(written_orientation(image)) if may_be_turned(image) else 1
         height, width = image.height, image.width
         if image.format == "TIFF" and turned >= 5:  # Pillow has already swapped them
@@ -121,13 +146,13 @@ def read_header(path: str | Path) -> Header:
         return Header((height, width), turned, is_deep(image))
 
 
-def image_size(path: str | Path, *, upright: bool = True) -> tuple[int, int]:
+def image_size(path: str | Path, *, upright: bool = True, max_pixels: int | None = None) -> tuple[int, int]:
     """(H, W) of the upright image, or as stored, from the file's header alone.
 
     Raises:
         DataError: naming the file, where it is no image.
     """
-    (height, width), turned, _ = read_header(path)
+    (height, width), turned, _ = read_header(path, max_pixels)
     return (width, height) if upright and turned >= 5 else (height, width)
 
 
@@ -149,7 +174,7 @@ def decode_image(path: str | Path, rule: PixelRule = PLAIN) -> NDArray[np.uint8]
     Raises:
         DataError: naming the file, where it is missing, no image, truncated, or refused as a decompression bomb.
     """
-    with open_image(path) as image:
+    with open_image(path, rule.max_pixels) as image:
         return to_rgb(image, path, rule).pixels
 
 
@@ -159,12 +184,12 @@ def to_rgb(image: ImageFile, path: str | Path, rule: PixelRule = PLAIN) -> Pictu
     Raises:
         DataError: as that one.
     """
-    with _naming(path):
+    with _naming(path), _turn_for(image):
         if image.fp is not None and (lost := missing_end(image.fp, image.format)):
             raise OSError(f"its last {lost} bytes are zeros: it was not copied to its end")
         by_pillow = image.format == "TIFF"  # which turns the pixels, and then forgets the tag
         written = written_orientation(image) if by_pillow else 1
-        deep, mode = _deep_pixels(image, path), image.mode
+        deep, mode = _deep_pixels(image, path, rule.max_pixels), image.mode
         if deep is None:
             pixels = as_eight_bits(image)
         else:
@@ -191,14 +216,14 @@ def as_eight_bits(image: Image.Image) -> NDArray[np.uint8]:
     return np.array(image.convert("RGB"))
 
 
-def deep_values(path: str | Path) -> NDArray[Any]:
+def deep_values(path: str | Path, max_pixels: int | None = None) -> NDArray[Any]:
     """Values of a file's pixels of more than 8 bits, (H, W) or (H, W, 3), as stored.
 
     Raises:
         DataError: as :func:`decode_image`, and where the file has 8 bits.
     """
-    with open_image(path) as image, _naming(path):
-        values = _deep_pixels(image, path)
+    with open_image(path, max_pixels) as image, _naming(path), _turn_for(image):
+        values = _deep_pixels(image, path, max_pixels)
         if values is None:
             raise DataError(f"{path}: has 8 bits")
         return values
@@ -208,7 +233,7 @@ _LITTLE = sys.byteorder == "little"
 _OTHER_HALF = {"16B": "16L", "16L": "16B", "16N": "16B" if _LITTLE else "16L"}
 
 
-def _deep_pixels(image: ImageFile, path: str | Path) -> NDArray[Any] | None:
+def _deep_pixels(image: ImageFile, path: str | Path, max_pixels: int | None) -> NDArray[Any] | None:
     """(H, W) of a decoded gray image of more than 8 bits, (H, W, 3) of one in colours; None for 8 bits."""
     halves = _halves(image)
     image.load()
@@ -217,7 +242,9 @@ def _deep_pixels(image: ImageFile, path: str | Path) -> NDArray[Any] | None:
     if not halves:
         return None
     high = as_eight_bits(image).astype(np.uint16)
-    with open_image(path) as again:  # Pillow keeps the upper byte of each value: the lower is read as if it were that
+    with open_image(
+        path, max_pixels
+    ) as again:  # Pillow keeps the upper byte of each value: the lower is read as if it were that
         again.tile = halves
         return high << 8 | as_eight_bits(again)
 
@@ -233,6 +260,10 @@ def _halves(image: ImageFile) -> list[Any]:
         swapped = f"{kind};{_OTHER_HALF[order]}"
         tiles.append(tile._replace(args=(swapped, *others) if isinstance(tile.args, tuple) else swapped))
     return tiles
+
+
+def _turn_for(image: Image.Image) -> AbstractContextManager[Any]:
+    return _ONE_AT_A_TIME if image.width * image.height > _LARGE else nullcontext()
 
 
 @contextmanager

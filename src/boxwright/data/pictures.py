@@ -69,8 +69,8 @@ def settle(reader: Reader, table: Annotations, asked: PixelRule, headers: Header
     """
     if headers is None and asked.exif == "apply" and asked.depth_range != "data":
         return Settled(asked, np.zeros(len(table.names), np.bool_))
-    headers = headers or read_headers(table.root, table.paths, table.there)
-    limits = data_range(reader, table) if asked.depth_range == "data" and headers.deep.any() else None
+    headers = headers or read_headers(table.root, table.paths, table.there, asked.max_pixels)
+    limits = data_range(reader, table, asked.max_pixels) if asked.depth_range == "data" and headers.deep.any() else None
     rule = replace(asked, depth_range=_as_text(limits)) if limits else asked
     exif, turned = _whose_boxes(table, headers, asked.exif)
     quarter = headers.orientation >= 5
@@ -81,23 +81,25 @@ def settle(reader: Reader, table: Annotations, asked: PixelRule, headers: Header
     return Settled(replace(rule, exif=exif), turned)
 
 
-def read_headers(root: Path, paths: Sequence[str], there: NDArray[np.bool_]) -> Headers:
+def read_headers(root: Path, paths: Sequence[str], there: NDArray[np.bool_], max_pixels: int | None = None) -> Headers:
     """Read the headers of images that are there and may be turned or deep."""
     found = Headers.unread(len(paths))
     rows = np.flatnonzero(there)
     if len(rows) > MOST_HEADERS:
         first = _spread(rows, SPREAD)
-        _read_some(root, paths, first, found)
+        _read_some(root, paths, first, found, max_pixels)
         if (found.orientation == 1).all():
             return found
         rows = np.setdiff1d(rows, first)
-    _read_some(root, paths, rows, found)
+    _read_some(root, paths, rows, found, max_pixels)
     return found
 
 
-def _read_some(root: Path, paths: Sequence[str], rows: NDArray[np.int64], found: Headers) -> None:
+def _read_some(
+    root: Path, paths: Sequence[str], rows: NDArray[np.int64], found: Headers, max_pixels: int | None
+) -> None:
     def read(chunk: list[int]) -> list[Header | None]:
-        return [_try_header(root / paths[row]) for row in chunk]
+        return [_try_header(root / paths[row], max_pixels) for row in chunk]
 
     chunks = [rows[start : start + _CHUNK].tolist() for start in range(0, len(rows), _CHUNK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -107,17 +109,17 @@ def _read_some(root: Path, paths: Sequence[str], rows: NDArray[np.int64], found:
                     found.put(row, header)
 
 
-def _try_header(path: Path) -> Header | None:
+def _try_header(path: Path, max_pixels: int | None) -> Header | None:
     """What is worth knowing: of an image that can't be turned or deep, nothing."""
     if is_plain_jpeg(path):
         return None
     try:
-        return read_header(path)
+        return read_header(path, max_pixels)
     except DataError:  # it is met again, and told, where it is decoded
         return None
 
 
-def data_range(reader: Reader, table: Annotations) -> Range | None:
+def data_range(reader: Reader, table: Annotations, max_pixels: int | None = None) -> Range | None:
     """Return the range of the training images' pixels of more than 8 bits: percentiles over some, evenly spread.
 
     None where there are none, or all their values are equal.
@@ -127,11 +129,11 @@ def data_range(reader: Reader, table: Annotations) -> Range | None:
     splits = table.splits if reader.splits else hashed_splits(table.root, table.paths)
     rows = np.intersect1d(rows, splits.get("train", rows))
     there = np.isin(np.arange(len(table.paths)), rows)
-    deep = np.flatnonzero(read_headers(table.root, table.paths, there).deep)
+    deep = np.flatnonzero(read_headers(table.root, table.paths, there, max_pixels).deep)
     values = []
     for row in _spread(deep, RANGE_IMAGES).tolist():
         try:
-            values.append(sample(deep_values(table.root / table.paths[row]), _VALUES))
+            values.append(sample(deep_values(table.root / table.paths[row], max_pixels), _VALUES))
         except DataError:
             continue
     return span(np.concatenate(values)[:, None]) if values else None

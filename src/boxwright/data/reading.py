@@ -46,6 +46,7 @@ def read_dataset(
     allow_links: bool = False,
     exif: Exif | None = None,
     depth_range: str = "data",
+    max_pixels: int | None = None,
 ) -> DetectionDataset:
     """Reads a data set in whichever layout it is; docs/data.md lists them.
 
@@ -64,12 +65,13 @@ def read_dataset(
             is turned; None: "apply" or "boxes", by the annotated sizes.
         depth_range: what becomes 0 to 255 of pixels of more than 8 bits: "data", the range of the training images;
             "image", each image's own; or "LOW,HIGH".
+        max_pixels: images of more are refused; None: of more than Pillow's limit, 89,478,485.
 
     Raises:
         DataError: where the folder, the split or a class is not there, or no image is left.
     """
     share = _negative_share(negatives)
-    reader = open_layout(path, ReaderOptions(voc_one_based, allow_links))
+    reader = open_layout(path, ReaderOptions(voc_one_based, allow_links, max_pixels=max_pixels))
     name = None if split is None else find_split(reader.splits or HASHED, split, Path(path))
     table = _read(reader, name)
     if not table.names:
@@ -78,8 +80,8 @@ def read_dataset(
     faults = list(table.faults)
     if table.there.any():
         table = _without_missing(table, faults)
-    rule, turned = settle(reader, table, PixelRule(exif, depth_range))
-    table.sizes = _true_sizes(table, rule.upright)
+    rule, turned = settle(reader, table, PixelRule(exif, depth_range, max_pixels))
+    table.sizes = _true_sizes(table, rule)
     placed = place(table, table.sizes)
     bad = np.flatnonzero(placed.fault != SOUND).tolist()
     faults += [box_fault(table, row, int(placed.fault[row])) for row in bad]
@@ -123,7 +125,7 @@ def missing_image(table: Annotations, row: int) -> Fault:
     return Fault("missing-image", table.files[row], None, f"no image {escaped(table.names[row])}")
 
 
-def _true_sizes(table: Annotations, upright: bool) -> NDArray[np.int32]:
+def _true_sizes(table: Annotations, rule: PixelRule) -> NDArray[np.int32]:
     """Sizes as annotated, from the image's header where they are unknown or a box leaves them."""
     sizes = table.sizes.copy()
     placed = place(table, sizes)
@@ -132,7 +134,8 @@ def _true_sizes(table: Annotations, upright: bool) -> NDArray[np.int32]:
     doubtful |= (sizes <= 0).any(1)
     for row in np.flatnonzero(doubtful & table.there):
         try:
-            sizes[row] = image_size(table.root / table.paths[row], upright=upright)
+            path = table.root / table.paths[row]
+            sizes[row] = image_size(path, upright=rule.upright, max_pixels=rule.max_pixels)
         except DataError:  # it is met again, and told, where it is decoded
             continue
     return sizes

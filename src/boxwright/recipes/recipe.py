@@ -157,6 +157,7 @@ class Recipe:
         "what becomes 0 to 255 of pixels of more than 8 bits: data (the training images' range, which training fills "
         "in) | image (each image's own) | LOW,HIGH",
     )
+    max_pixels: int | None = _key(None, "images of more pixels are refused; null: Pillow's limit, 89,478,485")
     # The prediction
     score: float = _key(0.3, "lowest score that predict shows")
     nms: Literal["iou", "diou", "soft_linear", "soft_gaussian", "cluster_iou", "cluster_soft"] = _key(
@@ -202,6 +203,8 @@ class Recipe:
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"Expected {name} in 0..1 but got {getattr(self, name)}")
         parse_range("depth_range", self.depth_range)
+        if self.max_pixels is not None and self.max_pixels < 1:
+            raise RecipeError(f"Expected max_pixels of at least 1 but got {self.max_pixels}")
         if any(value is not None and len(value) != 3 for value in (self.mean, self.std)):
             raise RecipeError(f"Expected mean and std of three channels but got {self.mean} and {self.std}")
         if self.background_weight is not None and self.background_weight < 0:
@@ -265,12 +268,12 @@ class Recipe:
         """How images are decoded."""
         from boxwright.data.images import PixelRule
 
-        return PixelRule(self.exif, self.depth_range)
+        return PixelRule(self.exif, self.depth_range, self.max_pixels)
 
     @property
     def reader_options(self) -> dict[str, Any]:
         """How a data set is read, whichever of its splits and classes."""
-        return {"voc_one_based": self.voc_one_based, "exif": self.exif, "depth_range": self.depth_range}
+        return {"voc_one_based": self.voc_one_based, **self.pixels.to_dict()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in recipe.yaml."""

@@ -21,6 +21,8 @@ class ReaderOptions:
     """Whether to follow links, and paths of data.yaml, out of the data set's folder."""
     config: str | None = None
     """The YAML file of YOLO's kind that is meant, by its name in the folder; None for the one that is found."""
+    max_pixels: int | None = None
+    """Images of more are refused; None: of more than Pillow's limit."""
 
 
 class Reader(ABC):

@@ -55,8 +55,9 @@ class YoloReader(Reader):
     fractions = True
     unlisted: ClassVar[str] = "is in no split"
 
-    def __init__(self, tree: Tree, layout: YoloLayout) -> None:
+    def __init__(self, tree: Tree, layout: YoloLayout, max_pixels: int | None) -> None:
         super().__init__(tree, tuple(name for name in layout.images if name))
+        self._max_pixels = max_pixels
         self._layout = layout
         self._labels = LabelFiles(tree)
         self._lines: dict[str, list[YoloLine]] = {}
@@ -68,12 +69,12 @@ class YoloReader(Reader):
         config = options.config or find_config(tree)
         if config is None:
             darknet = from_darknet(tree)
-            return cls._of(tree, darknet) if darknet else None
+            return cls._of(tree, darknet, options) if darknet else None
         layout = from_yaml(tree, config)
         if not layout.images:
             found = from_folders(tree)
             layout.images, layout.sources, layout.lists = found.images, found.sources, found.lists
-        reader = cls._of(tree, layout)
+        reader = cls._of(tree, layout, options)
         if reader is None and layout.images:
             tree.remarks.append(f"{config} leads to images, but none of them has a label file")
         return reader
@@ -81,18 +82,18 @@ class YoloReader(Reader):
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> YoloReader | None:
         """The reader, where there are folders of images and of labels, or label files beside images."""
-        if reader := cls._of(tree, from_folders(tree)):
+        if reader := cls._of(tree, from_folders(tree), options):
             return reader
         beside = from_beside(tree)
-        return cls._of(tree, beside) if beside else None
+        return cls._of(tree, beside, options) if beside else None
 
     @classmethod
-    def _of(cls, tree: Tree, layout: YoloLayout) -> YoloReader | None:
+    def _of(cls, tree: Tree, layout: YoloLayout, options: ReaderOptions) -> YoloReader | None:
         labels = LabelFiles(tree)
         if not any(labels.of(path) for group in layout.images.values() for path in group):
             return None
         names, files = class_list(tree, (path for group in layout.images.values() for path in group))
-        reader = cls(tree, layout)
+        reader = cls(tree, layout, options.max_pixels)
         if layout.names is None or layout.names == names:
             layout.names = names
             reader.sources.update(files)
@@ -154,9 +155,7 @@ class YoloReader(Reader):
                 return
         state = self.tree.state(path)
         try:
-            if state == "special":
-                raise DataError(f"{path}: {NO_FILE}")
-            height, width = image_size(self.tree.root / path) if state == "there" else (0, 0)
+            height, width = self._size(path)
         except DataError as error:
             kind = "refused" if isinstance(error, RefusedImageError) else "unreadable-image"
             builder.leave_out(kind, path, str(error).partition(": ")[2], file, *others)
@@ -181,6 +180,13 @@ class YoloReader(Reader):
             (cx, cy), (w, h) = line.center, line.size
             corners = ((cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height)
             builder.add_box(number, corners, line.size, labels.get(line.label, -1))
+
+    def _size(self, path: str) -> tuple[int, int]:
+        """Height and width of an image, 0 where it isn't there. Raises DataError where it is none."""
+        state = self.tree.state(path)
+        if state == "special":
+            raise DataError(f"{path}: {NO_FILE}")
+        return image_size(self.tree.root / path, max_pixels=self._max_pixels) if state == "there" else (0, 0)
 
     def _read(self, file: str) -> list[YoloLine]:
         if file not in self._lines:
