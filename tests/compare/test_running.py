@@ -18,6 +18,7 @@ from boxwright.compare.jobs import Job, failed, read_result, write_result
 from boxwright.compare.results import METRICS, RunResult
 from boxwright.compare.running import Pulse, execute, initial_weights
 from boxwright.data import read_dataset
+from boxwright.errors import RecipeError
 from boxwright.models import build_detector
 
 QUIET = Console(quiet=True)
@@ -159,7 +160,8 @@ def test_failure_is_a_result_and_is_tried_again(data: Path, tmp_path: Path, monk
 
 
 def test_results_read_back(tmp_path: Path) -> None:
-    result = RunResult("a", 1, {"AP": 0.5, "APl": float("nan")}, {"x": {"AP": 0.5}}, {}, 1.0, 2.0, 3.0, 4)
+    metrics = {name: float("nan") if name == "APl" else 0.5 for name in METRICS}
+    result = RunResult("a", 1, metrics, {"x": {"AP": 0.5}}, {}, 1.0, 2.0, 3.0, 4)
     write_result(tmp_path / "result.json", result)
     again = read_result(tmp_path / "result.json")
     assert again is not None
@@ -167,7 +169,8 @@ def test_results_read_back(tmp_path: Path) -> None:
     assert again.metrics["APl"] != again.metrics["APl"]
     assert read_result(tmp_path / "nothing.json") is None
     (tmp_path / "half.json").write_text(json.dumps({"arm": "a"}))
-    assert read_result(tmp_path / "half.json") is None
+    with pytest.raises(RecipeError, match=r"half\.json is damaged.*: remove it, and the same command"):
+        read_result(tmp_path / "half.json")
     assert failed(job(tmp_path, tmp_path, recipe()), "why").failed == "why"
 
 

@@ -1,26 +1,33 @@
 """A run that was stopped and goes on ends as one that never was: bit by bit, whatever stopped it."""
 
-import csv
 import json
 import os
+import shlex
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from rich.console import Console
-from safetensors.torch import load_file
+from same_end import assert_same_end
 
 import boxwright as bw
+from boxwright._util.ownership import mark_folder
+from boxwright.cli import main
 from boxwright.demo_data import make_digits
-from boxwright.errors import DataError, RecipeError
+from boxwright.errors import DataError, RecipeError, WriteError
 from boxwright.runs import Run
-from boxwright.training.checkpoints import LastCheckpoint, Position, read_position
+from boxwright.training import callbacks
+from boxwright.training.checkpoints import AtomicCheckpoints, LastCheckpoint, Position, read_position
 
 pytestmark = pytest.mark.slow
 
@@ -57,33 +64,6 @@ def wait_for(run: Run, position: Position, process: subprocess.Popen[str]) -> No
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
     raise AssertionError("the training never got there")
-
-
-def assert_same_end(run: Run, other: Run) -> None:
-    """Weights, averages, optimiser, schedule and curves."""
-    states = [torch.load(r.last_checkpoint, weights_only=True) for r in (run, other)]
-    for key in ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers"):
-        assert_equal(states[0][key], states[1][key], key)
-    models = [load_file(r.model_file) for r in (run, other)]
-    assert_equal(models[0], models[1], "model")
-    rows = [list(csv.DictReader(r.metrics_file.open())) for r in (run, other)]
-    assert rows[0] == rows[1]
-
-
-def assert_equal(ours: Any, theirs: Any, where: str) -> None:
-    assert type(ours) is type(theirs), where
-    if isinstance(ours, torch.Tensor):
-        assert torch.equal(ours, theirs), where
-    elif isinstance(ours, dict):
-        assert ours.keys() == theirs.keys(), where
-        for key in ours:
-            assert_equal(ours[key], theirs[key], f"{where}.{key}")
-    elif isinstance(ours, list | tuple):
-        assert len(ours) == len(theirs), where
-        for place, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-            assert_equal(a, b, f"{where}[{place}]")
-    else:
-        assert ours == theirs, where
 
 
 def test_killed_in_the_middle_of_an_epoch(digits: Path, whole: Run, tmp_path: Path) -> None:
@@ -148,11 +128,174 @@ def test_resumed_after_an_epoch_and_longer(digits: Path, whole: Run, tmp_path: P
 
 
 def test_a_finished_run_stays_as_it_is(digits: Path, whole: Run, tmp_path: Path) -> None:
-    before = whole.model_file.read_bytes()
-    said = Console(record=True, file=(tmp_path / "said").open("w"), width=200)
-    bw.train(digits, resume=whole.folder, console=said)
-    assert "is finished" in said.export_text()
-    assert whole.model_file.read_bytes() == before
+    before = content(whole)
+    assert "is finished: 3 epochs done. More --epochs train on" in said_by(digits, tmp_path, resume=whole.folder)
+    assert content(whole) == before
+    assert {"metrics.csv", "run.lock", ".boxwright"} <= before.keys()
+
+
+def said_by(digits: Path, folder: Path, **options: Any) -> str:
+    said = Console(record=True, file=(folder / "said").open("w"), width=300)
+    bw.train(digits, console=said, **options)
+    return said.export_text()
+
+
+def content(run: Run) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.folder.iterdir()}
+
+
+def test_minutes_that_are_over_stay_over_unless_there_are_more(digits: Path, tmp_path: Path) -> None:
+    run = train(digits, tmp_path / "run", minutes=0.001, val_split=None)
+    before = content(run)
+    assert "is finished: 0.001 minutes done. More --minutes" in said_by(digits, tmp_path, resume=run.folder)
+    assert content(run) == before
+    steps = read_position(run.last_checkpoint).step
+    text = said_by(digits, tmp_path, resume=run.folder, minutes=0.02)
+    assert "going on" in text
+    assert read_position(run.last_checkpoint).step > steps
+    assert "is finished: 0.02 minutes done" in said_by(digits, tmp_path, resume=run.folder)
+
+
+def test_steps_that_are_done_stay_done_unless_there_are_more(digits: Path, tmp_path: Path) -> None:
+    run = train(digits, tmp_path / "run", steps=1, val_split=None)
+    before = content(run)
+    assert "is finished: 1 step done. More --steps train on" in said_by(digits, tmp_path, resume=run.folder)
+    assert content(run) == before
+    said_by(digits, tmp_path, resume=run.folder, steps=2)
+    assert read_position(run.last_checkpoint).step == 2
+    with pytest.raises(RecipeError, match=r"started with a number of steps: give it more of them instead of minutes"):
+        bw.train(digits, resume=run.folder, minutes=1.0, console=Console(quiet=True))
+
+
+def test_what_patience_ended_stays_so_unless_there_are_more_epochs(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aps = iter([0.5, 0.4, 0.4])
+    monkeypatch.setattr(callbacks, "detection_metrics", lambda *_: SimpleNamespace(AP=next(aps), AP50=0.0, AP75=0.0))
+    run = train(digits, tmp_path / "run", patience=1)
+    before = content(run)
+    assert "is finished: 1 epoch without a better AP" in said_by(digits, tmp_path, resume=run.folder)
+    assert content(run) == before
+    assert "going on" in said_by(digits, tmp_path, resume=run.folder, epochs=4)
+
+
+def die(*_: Any, **__: Any) -> None:
+    raise ConnectionError("pulled the plug")
+
+
+def test_killed_before_the_first_checkpoint(
+    digits: Path, whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [Run(tmp_path / name) for name in ("resumed", "again")]
+    monkeypatch.setattr(AtomicCheckpoints, "save_checkpoint", die)
+    for run in runs:
+        with pytest.raises(ConnectionError):
+            train(digits, run.folder)
+        assert not list(run.folder.glob("*.ckpt"))
+    monkeypatch.undo()
+    assert "was stopped before its first checkpoint" in said_by(digits, tmp_path, resume=runs[0].folder)
+    assert_same_end(runs[0], whole)
+    train(digits, runs[1].folder, epochs=1)
+    assert runs[1].record["training"]["steps"] == 5
+    with pytest.raises(RecipeError, match="holds a run already"):
+        train(digits, runs[1].folder)
+
+
+def test_finished_and_killed_before_the_model_was_kept(
+    digits: Path, whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "keep", die)
+    with pytest.raises(ConnectionError):
+        train(digits, tmp_path / "run")
+    monkeypatch.undo()
+    run = Run(tmp_path / "run")
+    text = said_by(digits, tmp_path, resume=run.folder)
+    assert "is finished: 3 epochs done" in text
+    assert "the model is in" in text
+    assert_same_end(run, whole)
+    assert run.model_file.read_bytes() == whole.model_file.read_bytes()
+    assert run.record["training"]["steps"] == 15
+    assert run.record["training"]["images/s"] > 0
+
+
+def test_a_damaged_last_checkpoint_names_the_best_and_the_command_that_goes_on(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "detection_metrics", lambda *_: SimpleNamespace(AP=0.5, AP50=0.0, AP75=0.0))
+    whole, run = train(digits, tmp_path / "whole"), Run(tmp_path / "run")
+    shutil.copytree(whole.folder, run.folder)
+    assert read_position(run.best_checkpoint) == Position(1, 0, 5)
+    last = bytearray(run.last_checkpoint.read_bytes())
+    last[len(last) // 2] ^= 1
+    run.last_checkpoint.write_bytes(last)
+    before = content(run)
+    with pytest.raises(RecipeError, match=r"last\.ckpt is no checkpoint .*best\.ckpt is whole, and goes on") as caught:
+        bw.train(digits, resume=run.folder, console=Console(quiet=True))
+    assert content(run) == before
+    command = str(caught.value).partition("best epoch: ")[2]
+    assert command == f"boxwright train {digits} --resume {run.best_checkpoint}"
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert_same_end(run, whole)
+    for path in (run.last_checkpoint, run.best_checkpoint):
+        path.write_bytes(b"damaged")
+    with pytest.raises(RecipeError, match="no whole one left: start a new run, the model of this one stays"):
+        bw.train(digits, resume=run.folder, console=Console(quiet=True))
+    run.model_file.unlink()
+    with pytest.raises(RecipeError, match=r"remove last\.ckpt and best\.ckpt, and the same command begins anew"):
+        bw.train(digits, resume=run.folder, console=Console(quiet=True))
+
+
+class Malice:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self.made),)
+
+
+def test_a_malicious_checkpoint_is_not_gone_on_from(digits: Path, whole: Run, tmp_path: Path) -> None:
+    run, made = Run(tmp_path / "run"), tmp_path / "made"
+    shutil.copytree(whole.folder, run.folder)
+    state = torch.load(run.last_checkpoint, weights_only=True)
+    torch.save({**state, "callbacks": {**state["callbacks"], "x": Malice(made)}}, run.last_checkpoint)
+    with pytest.raises(RecipeError, match="Python objects in it, which could run any code, and is not opened; best"):
+        bw.train(digits, resume=run.folder, epochs=9, console=Console(quiet=True))
+    assert not made.exists()
+
+
+def test_one_training_at_a_time(digits: Path, tmp_path: Path) -> None:
+    seen = []
+
+    class Another(Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+            for options in ({"out": tmp_path / "run"}, {"resume": tmp_path / "run"}):
+                with pytest.raises(RecipeError) as caught:
+                    bw.train(digits, console=Console(quiet=True), **options)  # type: ignore[arg-type]
+                seen.append(str(caught.value))
+
+    run = train(digits, tmp_path / "run", steps=1, callbacks=[Another()], val_split=None)
+    who = f"process {os.getpid()} on {socket.gethostname()}"
+    assert seen == [f"{run.folder} is in use by {who}: wait until it ends, or end it"] * 2
+    assert read_position(run.last_checkpoint).step == 1
+    assert bw.train(digits, resume=run.folder, console=Console(quiet=True)) == run
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_disk_that_fills_up_is_one_line(digits: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    mark_folder(run.folder, "run")
+    (run.folder / ".best.ckpt.partial").symlink_to("/dev/full")
+    with pytest.raises(WriteError, match=r"can't write .*best\.ckpt: no space left on device: free some space, or"):
+        train(digits, run.folder, epochs=1)
+    assert not run.best_checkpoint.exists()
+    assert not list(run.folder.glob(".*.partial"))
+    assert read_position(run.last_checkpoint).step == 4  # goes on once there is room
 
 
 def test_checkpoints_hold_plain_values_and_leave_no_halves(whole: Run) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from boxwright._util.ownership import mark_new_folder
 from boxwright._util.printing import say
 from boxwright.assess import Assessment, evaluate_run, predict_to_folder
 from boxwright.check import check_dataset
@@ -26,6 +27,7 @@ def run_demo(folder: Path, *, minutes: float, console: Console) -> Assessment:
     for name in ("data", "run"):
         if (folder / name).exists():
             raise DataError(f"{folder} holds {name} already: remove it, or name another folder with --out")
+    mark_new_folder(folder, "demo")
     started = time.monotonic()
 
     def tell(text: str) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from rich.console import Console
 
+from boxwright._util.folders import taken_folder
+from boxwright._util.own_files import read_own_json, typed
 from boxwright._util.printing import say
+from boxwright._util.writing import write_json
 from boxwright.compare.arms import combine, list_arms, read_arms
-from boxwright.compare.files import write_results
+from boxwright.compare.files import NAMES, write_results
 from boxwright.compare.options import CompareOptions
 from boxwright.compare.results import METRICS, Arm, Comparison, RunResult
 from boxwright.errors import RecipeError
@@ -56,12 +58,18 @@ def compare(
     listed = _arms(vary, arms)
     base = (recipe if isinstance(recipe, Recipe) else get_recipe(recipe or "lite320")).replace(**recipe_options)
 
-    from boxwright.compare.outlook import outlook
-    from boxwright.compare.plan import jobs_of, make_plan
     from boxwright.compare.setting import set_out
 
     console = console or Console()
     setting = set_out(Path(data), listed, base, chosen, weight_given="box_weight" in recipe_options)
+    with taken_folder(setting.folder, "comparison", NAMES, "compare.lock"):
+        return _compare(setting, base.classes, console)
+
+
+def _compare(setting: Setting, classes: tuple[str, ...], console: Console) -> Comparison:
+    from boxwright.compare.outlook import outlook
+    from boxwright.compare.plan import jobs_of, make_plan
+
     with console.status("timing the baseline, measuring gradients"):
         plan = make_plan(setting)
     jobs = jobs_of(setting, plan)
@@ -70,7 +78,7 @@ def compare(
     results = _run(setting, jobs, console)
     comparison = conclude(setting, plan, jobs, results)
     recommended = comparison.facts["recommended"]
-    recipe = None if recommended is None else plan.recipe_of(setting, recommended).replace(classes=base.classes)
+    recipe = None if recommended is None else plan.recipe_of(setting, recommended).replace(classes=classes)
     write_results(setting.folder, comparison, recipe)
     return comparison
 
@@ -87,7 +95,6 @@ def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunRes
     """The results of all jobs, in their order; those that are finished are read."""
     from boxwright.compare.executors import run_locally, run_on_ray
     from boxwright.compare.features import cache_features, is_cached
-    from boxwright.compare.jobs import read_result
     from boxwright.compare.running import training_images
     from boxwright.compare.view import View
 
@@ -104,7 +111,7 @@ def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunRes
             done = sum(job.finished for job in jobs)
             view.say(f"stopped with {done} of {plural(len(jobs), 'run')} finished: the same command goes on")
             raise
-    found = (read_result(job.result_file) for job in jobs)
+    found = (job.result for job in jobs)
     return [result for result in found if result is not None]
 
 
@@ -180,14 +187,27 @@ def _test(setting: Setting, jobs: Sequence[Job], arm: str) -> dict[str, Any]:
     from boxwright.assess import evaluate_run
 
     file = setting.folder / "test.json"
-    if file.is_file():
-        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return kept
+    if file.exists():
+        return _kept_test(file)
     found = [
         evaluate_run(job.folder, setting.data, "test").metrics.numbers
         for job in jobs
         if job.arm == arm and job.finished
     ]
     content = {"arm": arm, "runs": found, "mean": {name: fmean(run[name] for run in found) for name in METRICS}}
-    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(file, content)
     return content
+
+
+class _Test(TypedDict):
+    arm: str
+    runs: list[dict[str, float]]
+    mean: dict[str, float]
+
+
+def _kept_test(file: Path) -> dict[str, Any]:
+    cure = ": remove it, and the test split is measured again"
+    kept = typed(read_own_json(file, cure), _Test, file, cure)
+    if not kept["mean"].keys() >= set(METRICS):
+        raise RecipeError(f"{file} is damaged: there are metrics missing{cure}")
+    return dict(kept)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from boxwright.compare.jobs import Job, failed, read_result, write_result
+from boxwright.compare.jobs import Job, failed, write_result
 from boxwright.compare.results import RunResult
 from boxwright.errors import RecipeError
 
@@ -93,7 +93,7 @@ def _fetch(reference: Any, job: Job) -> RunResult:
         result: RunResult = ray.get(reference)
     except ray.exceptions.RayError as error:
         return _failure(job, str(error).strip().splitlines()[-1])
-    if not result.failed and read_result(job.result_file) is None:
+    if not result.failed and job.result is None:
         raise RecipeError(
             f"the run {job.folder.name} is finished, but its folder isn't here: DATA and --out must lie on a disk that "
             "all machines of the cluster share, at the same path"
@@ -134,7 +134,7 @@ def _stop(process: Any) -> None:
 
 
 def _result_of(job: Job, exitcode: int | None) -> RunResult:
-    if exitcode == 0 and (result := read_result(job.result_file)) is not None:
+    if exitcode == 0 and (result := job.result) is not None:
         return result
     if exitcode == _INTERRUPTED:
         raise KeyboardInterrupt

@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import BinaryIO, TypedDict
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from boxwright._util.folders import make_folder
+from boxwright._util.own_files import read_own_json, typed
+from boxwright._util.writing import write_json, written_aside
 from boxwright.data import DetectionDataset
 from boxwright.data.cache import ImageCache
 from boxwright.data.loading import Sample, TrainingSet, collate
@@ -29,6 +35,7 @@ VIEWS = 8
 """Augmented views of each image, at most; an epoch uses one of them."""
 
 _BATCH = 16
+_CURE = ": remove the folder, and the features are computed again"
 _CACHE_KEYS = (
     "detector",
     "classes",
@@ -76,15 +83,17 @@ class Features:
 
     @classmethod
     def open(cls, folder: Path) -> Features:
-        """What ``cache_features`` wrote."""
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        maps = [np.load(folder / f"map-{level}.npy", mmap_mode="r") for level in range(meta["levels"])]
-        with np.load(folder / "targets.npz") as stored:
-            columns = {name: np.split(stored[name], stored["ends"]) for name in ("boxes", "labels", "ignore")}
-        nothing = np.zeros((0, 0, 3), np.uint8)
-        rows = zip(columns["boxes"], columns["labels"], columns["ignore"], strict=True)
-        samples = [Sample(nothing, *row, place=0, size=(0, 0)) for row in rows]
-        return cls(len(meta["readable"]), meta["readable"], maps, samples)
+        """What ``cache_features`` wrote. Raises RecipeError where a file is missing or damaged."""
+        meta = _read_meta(folder)
+        try:
+            maps = [np.load(folder / f"map-{level}.npy", mmap_mode="r") for level in range(meta["levels"])]
+            samples = _read_targets(folder / "targets.npz")
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+            samples, maps = [], []
+        images = len(meta["readable"])
+        if not samples or not images or len(samples) % images or {len(level) for level in maps} != {len(samples)}:
+            raise RecipeError(f"{folder} is damaged{_CURE}")
+        return cls(images, meta["readable"], maps, samples)
 
     def batch(self, keys: list[int], detector: Detector) -> tuple[list[Tensor], Targets]:
         """Maps and targets of the showings that the keys tell of, on the detector's device."""
@@ -93,6 +102,24 @@ class Features:
         maps = [torch.from_numpy(level[rows]).to(detector.device).float() for level in self.maps]
         targets = collate(self.samples[row] for row in rows).targets.to(detector.device)
         return [level.contiguous(memory_format=detector.memory_format) for level in maps], targets
+
+
+def _read_targets(path: Path) -> list[Sample]:
+    with np.load(path) as stored:
+        boxes, labels, ignore = (np.split(stored[name], stored["ends"]) for name in ("boxes", "labels", "ignore"))
+    nothing = np.zeros((0, 0, 3), np.uint8)
+    rows = zip(boxes, labels, ignore, strict=True)
+    return [Sample(nothing, *row, place=0, size=(0, 0)) for row in rows]
+
+
+class _Meta(TypedDict):
+    levels: int
+    readable: list[int]
+
+
+def _read_meta(folder: Path) -> _Meta:
+    path = folder / "meta.json"
+    return typed(read_own_json(path, _CURE), _Meta, path, _CURE)
 
 
 def is_cached(folder: Path) -> bool:
@@ -116,20 +143,22 @@ def cache_features(
         raise DataError(f"{dataset.root}: none of the {len(dataset)} training images can be decoded")
     views = TrainingSet(cache, readable, recipe.input_size, Augmentation(recipe.augment, recipe.flip), seed=0)
     detector = build_detector(recipe).eval()
-    folder.mkdir(parents=True, exist_ok=True)
-    maps = _room_for_maps(detector, len(readable), folder)
-    rows = len(maps[0])
+    make_folder(folder)
+    shapes = _shapes(detector)
+    rows = _views(shapes, len(readable), folder) * len(readable)
     samples: list[Sample] = []
-    for start in range(0, rows, _BATCH):
-        turns = [divmod(row, len(readable)) for row in range(start, min(start + _BATCH, rows))]
-        found = [views[encode(Showing(view, 0, place), len(readable))] for view, place in turns]
-        for level, values in zip(maps, _maps(detector, collate(found).images), strict=True):
-            level[start : start + len(found)] = values.numpy()
-        samples += [sample._replace(image=sample.image[:0, :0]) for sample in found]
-        advance(len(samples), rows)
+    with ExitStack() as files:
+        levels = [files.enter_context(_written(folder / f"map-{n}.npy", rows, s)) for n, s in enumerate(shapes)]
+        for start in range(0, rows, _BATCH):
+            turns = [divmod(row, len(readable)) for row in range(start, min(start + _BATCH, rows))]
+            found = [views[encode(Showing(view, 0, place), len(readable))] for view, place in turns]
+            for level, values in zip(levels, _maps(detector, collate(found).images), strict=True):
+                level.write(values.numpy().tobytes())
+            samples += [sample._replace(image=sample.image[:0, :0]) for sample in found]
+            advance(len(samples), rows)
     _write_targets(folder / "targets.npz", samples)
-    meta = {"levels": len(maps), "readable": readable, "seconds": monotonic() - began}
-    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")  # last: with it the cache is whole
+    meta = {"levels": len(shapes), "readable": readable, "seconds": monotonic() - began}
+    write_json(folder / "meta.json", meta, indent=None)  # last: with it the cache is whole
 
 
 @torch.inference_mode()
@@ -141,25 +170,39 @@ def _maps(detector: Detector, images: Tensor) -> list[Tensor]:
     return half
 
 
-def _room_for_maps(detector: Detector, images: int, folder: Path) -> list[NDArray[np.float16]]:
-    """A file for each level, for as many views as half of the free disk holds."""
+def _shapes(detector: Detector) -> list[torch.Size]:
+    """(C, H, W) of each level."""
     side = detector.recipe.image_size
-    shapes = [level.shape[1:] for level in _maps(detector, torch.zeros(1, 3, side, side, dtype=torch.uint8))]
+    return [level.shape[1:] for level in _maps(detector, torch.zeros(1, 3, side, side, dtype=torch.uint8))]
+
+
+def _views(shapes: list[torch.Size], images: int, folder: Path) -> int:
+    """As many as half of the free disk holds."""
     a_view = images * sum(2 * shape.numel() for shape in shapes)
     views = min(VIEWS, shutil.disk_usage(folder).free // 2 // a_view)
     if views < 1:
         raise RecipeError(f"the frozen tier needs {a_view / 2**30:.1f} GiB of disk for one view of each image")
-    return [
-        np.lib.format.open_memmap(folder / f"map-{level}.npy", "w+", np.float16, (views * images, *shape))
-        for level, shape in enumerate(shapes)
-    ]
+    return views
+
+
+@contextmanager
+def _written(path: Path, rows: int, shape: torch.Size) -> Iterator[BinaryIO]:
+    """A file of ``rows`` maps, which are to be written one after the other.
+
+    Not a memory map: where the disk is full, that ends the process.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False}
+    with written_aside(path) as partial, partial.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {**header, "shape": (rows, *shape)})
+        yield file
 
 
 def _write_targets(path: Path, samples: list[Sample]) -> None:
-    np.savez(
-        path,
-        boxes=np.concatenate([sample.boxes for sample in samples]),
-        labels=np.concatenate([sample.labels for sample in samples]),
-        ignore=np.concatenate([sample.ignore for sample in samples]),
-        ends=np.cumsum([len(sample.labels) for sample in samples])[:-1],
-    )
+    with written_aside(path) as partial, partial.open("wb") as file:
+        np.savez(
+            file,
+            boxes=np.concatenate([sample.boxes for sample in samples]),
+            labels=np.concatenate([sample.labels for sample in samples]),
+            ignore=np.concatenate([sample.ignore for sample in samples]),
+            ends=np.cumsum([len(sample.labels) for sample in samples])[:-1],
+        )

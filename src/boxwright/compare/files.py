@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 from pathlib import Path
 from typing import Any
 
+from boxwright._util.ownership import GENERATOR
+from boxwright._util.writing import write_json, write_text
 from boxwright.compare.page import write_comparison
 from boxwright.compare.results import METRICS, Comparison, RunResult, plain
 from boxwright.recipes import Recipe
 
+NAMES = (
+    *("plan.json", "compare.json", "compare.csv", "compare.html", "recommended.yaml", "test.json"),
+    *("runs", "features"),
+)
+"""What a comparison writes into its folder, the first of them first."""
+
 
 def write_results(folder: Path, comparison: Comparison, recommended: Recipe | None) -> None:
-    """Write compare.json, compare.csv and compare.html, and recommended.yaml where an arm is recommended."""
-    text = json.dumps(comparison.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "compare.json").write_text(text + "\n", encoding="utf-8")
+    """Write compare.json, compare.csv and compare.html, and recommended.yaml where an arm is recommended.
+
+    Each in one piece. Raises WriteError.
+    """
+    write_json(folder / "compare.json", {"generator": GENERATOR, **comparison.to_json()})
     write_csv(folder / "compare.csv", comparison)
     write_comparison(folder / "compare.html", comparison)
     file = folder / "recommended.yaml"
@@ -28,11 +38,11 @@ def write_results(folder: Path, comparison: Comparison, recommended: Recipe | No
 def write_csv(path: Path, comparison: Comparison) -> None:
     """A row for each run; what it doesn't have is empty."""
     rows = [_row(run) for run in comparison.runs]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def _row(run: RunResult) -> dict[str, Any]:

@@ -5,7 +5,6 @@ An approximation: the backbone keeps its pretrained weights, so that what an arm
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from statistics import median
 from time import monotonic
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from boxwright._util.writing import write_json
 from boxwright.compare.features import Features
 from boxwright.compare.jobs import Job
 from boxwright.data import DetectionDataset
@@ -80,7 +80,7 @@ def train_head(job: Job, dataset: DetectionDataset, initial: Mapping[str, Tensor
     training: dict[str, Any] = {**asked, "tier": "frozen", "views": features.views}
     training |= describe_outcome(job.steps, progress, recipe, device, "float32")
     content = {"data": {}, "training": training, "environment": environment()}
-    run.data_file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(run.data_file, content)
     return run
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from boxwright.compare.results import RunResult
+from boxwright._util.own_files import read_own_json, typed
+from boxwright._util.writing import write_json
+from boxwright.compare.results import METRICS, RunResult
+from boxwright.errors import RecipeError
 from boxwright.recipes import Recipe
 from boxwright.runs import Run
+
+_CURE = ": remove it, and the same command makes the run again"
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,11 @@ class Job:
         return self.folder / "result.json"
 
     @property
+    def lock_file(self) -> Path:
+        """What the process that works at the run holds locked, from the training to the result."""
+        return self.folder / "job.lock"
+
+    @property
     def progress_file(self) -> Path:
         """How many steps are done."""
         return self.folder / "progress"
@@ -46,8 +55,16 @@ class Job:
     @property
     def finished(self) -> bool:
         """Whether there is a result."""
-        result = read_result(self.result_file)
+        result = self.result
         return result is not None and not result.failed
+
+    @property
+    def result(self) -> RunResult | None:
+        """What the run has come to; None where it has not yet. Raises RecipeError where the file is damaged."""
+        result = read_result(self.result_file)
+        if result is not None and (result.arm, result.seed) != (self.arm, self.seed):
+            raise RecipeError(f"{self.result_file} is of another run{_CURE}")
+        return result
 
     @property
     def steps_done(self) -> int:
@@ -69,15 +86,16 @@ def failed(job: Job, why: str) -> RunResult:
 
 
 def write_result(path: Path, result: RunResult) -> None:
-    """In one piece: a file that is there is whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")  # NaN stays NaN: it is read back
-    partial.replace(path)
+    """In one piece: a file that is there is whole. Raises WriteError."""
+    write_json(path, asdict(result))  # NaN stays NaN: it is read back
 
 
 def read_result(path: Path) -> RunResult | None:
-    """The result of a run; None where it has none yet."""
-    try:
-        return RunResult(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    """The result of a run; None where it has none yet. Raises RecipeError where the file is damaged."""
+    if not path.exists():
         return None
+    result = typed(read_own_json(path, _CURE), RunResult, path, _CURE)
+    rows = [result.metrics.keys() >= set(METRICS), *("AP" in row for row in result.per_class.values())]
+    if not result.failed and not all(rows):
+        raise RecipeError(f"{path} is damaged: there are metrics missing{_CURE}")
+    return result

@@ -9,14 +9,18 @@ from math import nan
 from pathlib import Path
 from statistics import median
 from time import monotonic
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import lightning as L
+import msgspec
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
+from boxwright._util.own_files import read_own_json, typed
+from boxwright._util.ownership import GENERATOR
+from boxwright._util.writing import write_json
 from boxwright.compare.equalising import box_gradients, equal_weights
 from boxwright.compare.features import VIEWS, cache_name
 from boxwright.compare.frozen import time_frozen
@@ -40,7 +44,7 @@ _WARM_UP, _TIMED = 2, 6  # steps
 class Plan:
     """What was measured before the first run."""
 
-    steps: int
+    steps: Annotated[int, msgspec.Meta(ge=1)]
     """Of every run."""
     seconds_per_step: float
     """Of the baseline in full training, on this machine; NaN where it can't be timed here."""
@@ -61,15 +65,10 @@ class Plan:
 
 
 def make_plan(setting: Setting) -> Plan:
-    """The folder's plan, or a new one. Raises RecipeError where the folder holds another comparison."""
+    """The folder's plan, or a new one. Raises RecipeError where the folder holds another comparison or damaged plan."""
     file, request = setting.folder / "plan.json", json.loads(json.dumps(setting.request()))
-    if file.is_file():
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        changed = [key for key, value in request.items() if kept["request"].get(key) != value]
-        if changed:
-            others = f"{setting.folder} holds a comparison with other {' and '.join(changed)}"
-            raise RecipeError(f"{others}: name another folder with --out")
-        return Plan(**kept["plan"])
+    if file.exists():
+        return _kept_plan(file, request)
     sample = _sample(setting)
     batches = Batches(sample, None, setting.baseline, RunOptions(), Ranks(), Console(quiet=True))
     weights, by = _box_weights(setting, batches)
@@ -79,9 +78,22 @@ def make_plan(setting: Setting) -> Plan:
         steps = max(1, round(60 * setting.options.minutes / seconds))
     head, features = _frozen_seconds(setting, batches) if setting.options.tier == "frozen" else (None, 0.0)
     plan = Plan(steps, seconds, weights, by, head, features)
-    setting.folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"plan": asdict(plan), "request": request}, indent=2) + "\n", encoding="utf-8")
+    write_json(file, {"generator": GENERATOR, "plan": asdict(plan), "request": request})
     return plan
+
+
+class _Kept(TypedDict):
+    plan: Plan
+    request: dict[str, Any]
+
+
+def _kept_plan(file: Path, request: dict[str, Any]) -> Plan:
+    cure = ": name another folder with --out"
+    kept = typed(read_own_json(file, cure), _Kept, file, cure)
+    changed = [key for key, value in request.items() if kept["request"].get(key) != value]
+    if changed:
+        raise RecipeError(f"{file.parent} holds a comparison with other {' and '.join(changed)}{cure}")
+    return kept["plan"]
 
 
 def _sample(setting: Setting) -> DetectionDataset:

@@ -80,7 +80,7 @@ class Comparison:
 
     def class_mean(self, name: str, label: str) -> float:
         """Mean AP of a class over an arm's seeds."""
-        values = [run.per_class[label]["AP"] for run in self.of_arm(name)]
+        values = [run.per_class.get(label, {}).get("AP", nan) for run in self.of_arm(name)]
         return fmean(values) if values else nan
 
     def costs(self, name: str) -> dict[str, float]:

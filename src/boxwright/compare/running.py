@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import shutil
 import sys
@@ -18,18 +17,24 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from torch import Tensor
 
+from boxwright._util.locking import locked
+from boxwright._util.ownership import FOLDER_MARKER, mark_folder
+from boxwright._util.writing import write_errors, write_text
 from boxwright.assess import evaluate_run
 from boxwright.compare.frozen import train_head
-from boxwright.compare.jobs import Job, failed, read_result, write_result
+from boxwright.compare.jobs import Job, failed, write_result
 from boxwright.compare.results import METRICS, RunResult
 from boxwright.compare.threads import using_threads
 from boxwright.data import DetectionDataset, read_dataset
+from boxwright.errors import RecipeError
 from boxwright.models import build_detector
 from boxwright.recipes import Recipe
 from boxwright.runs import Run
 from boxwright.training import train
+from boxwright.training.checkpoints import read_position
 
 _BEAT = 1.0  # seconds between two notes of how far a run has come
+_PATIENCE = 120.0  # seconds for a run to end whose comparison was killed
 
 
 def execute(job: Job) -> RunResult:
@@ -37,15 +42,20 @@ def execute(job: Job) -> RunResult:
 
     Ctrl-C alone raises, KeyboardInterrupt, after the step.
     """
-    finished = read_result(job.result_file)
+    mark_folder(job.folder, "run")
+    with locked(job.lock_file, patience=_PATIENCE):
+        return _execute(job)
+
+
+def _execute(job: Job) -> RunResult:
+    finished = job.result
     if finished is not None and not finished.failed:
         return finished
-    job.folder.mkdir(parents=True, exist_ok=True)
     try:
         with using_threads(job.threads):
             result = _measure(job, _train_frozen(job) if job.features else _train(job))
     except Exception as error:
-        (job.folder / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        write_text(job.folder / "failure.txt", traceback.format_exc())
         result = failed(job, f"{type(error).__name__}: {error}")
     write_result(job.result_file, result)
     if not result.failed:
@@ -88,7 +98,8 @@ class Pulse(Callback):
         if now - self._written < _BEAT:
             return
         self._written = now
-        self.path.write_text(str(step), encoding="utf-8")
+        with write_errors(self.path):
+            self.path.write_text(str(step), encoding="utf-8")
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
             raise KeyboardInterrupt
@@ -102,10 +113,8 @@ def _train(job: Job) -> Run:
     flatter those that vary most."""
     dataset, run = training_images(job), Run(job.folder)
     common: dict[str, Any] = {"console": Console(file=sys.stdout), "callbacks": [Pulse(job.progress_file)]}
-    if run.last_checkpoint.is_file():
-        train(dataset, resume=job.folder, **common)
-        if run.model_file.is_file():
-            return run
+    if _can_go_on(run):
+        return train(dataset, resume=job.folder, **common)
     _clear(job.folder)
     return train(
         dataset,
@@ -122,6 +131,16 @@ def _train(job: Job) -> Run:
     )
 
 
+def _can_go_on(run: Run) -> bool:
+    if not run.last_checkpoint.exists():
+        return False
+    try:
+        read_position(run.last_checkpoint)
+    except RecipeError:
+        return False
+    return True
+
+
 def _train_frozen(job: Job) -> Run:
     """From the start in any case: it is a matter of seconds to minutes."""
     _clear(job.folder)
@@ -129,16 +148,16 @@ def _train_frozen(job: Job) -> Run:
 
 
 def _clear(folder: Path) -> None:
-    """What a run that can't go on has left; its log stays."""
+    """Remove what a run that can't go on has left, but for its log, and what makes the folder this process's."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != "run.log":
+        elif path.name not in ("run.log", "job.lock", FOLDER_MARKER):
             path.unlink()
 
 
 def _measure(job: Job, run: Run) -> RunResult:
-    record = json.loads(run.data_file.read_text(encoding="utf-8"))["training"]
+    record = run.record["training"]
     memory = peak_memory_mb(record["device"])
     metrics = evaluate_run(run.folder, job.data, job.val_split).metrics
     images = record["steps"] * job.recipe.batch_size * job.recipe.accumulate

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,17 +71,10 @@ def _train_fold(fold: Run, run: Run, rest: DetectionDataset, console: Console) -
     if fold.last_checkpoint.is_file():
         train(rest, resume=fold.folder, console=console)
         return
-    fold.recipe_file.unlink(missing_ok=True)  # of a training that was stopped before its first checkpoint
     recipe = run.recipe.replace(patience=0)  # there is no validation that it could go by
-    training = _recorded_training(run)
+    training = run.record["training"]
     length = {"steps": training.get("steps"), "seed": training.get("seed", 0)}
     train(rest, recipe, **length, out=fold.folder, console=console)
-
-
-def _recorded_training(run: Run) -> dict[str, Any]:
-    """What data.json says of the run's training; nothing for a run that was imported."""
-    training: dict[str, Any] = run.record.get("training", {})
-    return training
 
 
 def _predict_fold(fold: Run, held_out: DetectionDataset, advance: Callable[[int, int], None]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import yaml
 
+from boxwright._util.writing import write_text
 from boxwright.choices import CHOICES, parse_choice
 from boxwright.errors import RecipeError
 from boxwright.text import did_you_mean
@@ -285,5 +286,5 @@ class Recipe:
         return {item.name: item.metadata["doc"] for item in fields(Recipe)}
 
     def save(self, path: Path) -> None:
-        """Write recipe.yaml."""
-        path.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        """Write recipe.yaml in one piece. Raises WriteError."""
+        write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True))

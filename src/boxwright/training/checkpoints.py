@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import os
+import operator
 import signal
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L
-import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor, nn
 
 from boxwright.errors import RecipeError
+from boxwright.runs.checkpoints import read_checkpoint, write_checkpoint
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
     """Writes beside the file and renames, so that there is always a whole one; never unpickles anything."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_checkpoint(Path(path), checkpoint)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        content: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
-        return content
+        return read_checkpoint(Path(path))
 
 
-class Position(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Position:
     """Where in a training a checkpoint was written."""
 
     epoch: int
@@ -45,19 +40,40 @@ class Position(NamedTuple):
     """Batches of the next one that are done."""
     step: int
     """Optimiser steps."""
+    elapsed: float = field(default=0.0, compare=False)
+    """Seconds of training."""
+    waited: int = field(default=0, compare=False)
+    """Epochs without a better AP, as patience counts them."""
 
 
 def read_position(checkpoint: Path) -> Position:
-    """Raises RecipeError where the file is no checkpoint of a training."""
+    """Raises RecipeError where the file is no checkpoint of a training, or damaged."""
+    content = read_checkpoint(checkpoint, mmap=True)  # its tensors aren't read
     try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)  # its tensors aren't read
         loop = content["loops"]["fit_loop"]
         epochs = loop["epoch_progress"]["current"]
         inside = epochs["started"] > epochs["processed"]
         batches = loop["epoch_loop.batch_progress"]["current"]["ready"]
-        return Position(epochs["processed"], batches if inside else 0, content["global_step"])
-    except Exception as error:  # torch.load raises whatever a foreign file leads it into
-        raise RecipeError(f"{checkpoint} is no checkpoint to resume from: {str(error).splitlines()[0]}") from None
+        callbacks = content["callbacks"]
+        waited = [state["wait_count"] for name, state in callbacks.items() if name.startswith("EarlyStopping")]
+        return Position(
+            operator.index(epochs["processed"]),
+            operator.index(batches) if inside else 0,
+            operator.index(content["global_step"]),
+            elapsed=float(callbacks["Clock"]["elapsed"]),
+            waited=max(waited, default=0),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise RecipeError(f"{checkpoint} is no checkpoint of a training that can go on") from None
+
+
+def fitting_weights(checkpoint: Path, module: nn.Module) -> dict[str, Tensor]:
+    """The averaged weights of a checkpoint. Raises RecipeError unless they are ``module``'s by name and shape."""
+    theirs = read_checkpoint(checkpoint, mmap=True).get("state_dict")
+    ours = {name: value.shape for name, value in module.state_dict().items()}
+    if not isinstance(theirs, dict) or ours != {name: getattr(value, "shape", None) for name, value in theirs.items()}:
+        raise RecipeError(f"{checkpoint} does not fit the run's recipe.yaml: it is another run's, or one was changed")
+    return theirs
 
 
 class Interrupted(Exception):
@@ -86,6 +102,21 @@ class CtrlC:
         self.__exit__()
 
 
+class BestCheckpoint(ModelCheckpoint):
+    """best.ckpt: the state with the best validation AP so far, also where the run folder was moved in the meantime."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.parent, path.stem, monitor="AP", mode="max", enable_version_counter=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        here = {name: self._here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path")}
+        scores = {self._here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **here, "best_k_models": scores, "dirpath": self.dirpath})
+
+    def _here(self, path: str) -> str:
+        return str(Path(self.dirpath or "") / Path(path).name) if path else path
+
+
 class LastCheckpoint(Checkpoint):
     """last.ckpt: after each epoch, every so many minutes within one, and when the user asks to stop."""
 
@@ -94,6 +125,9 @@ class LastCheckpoint(Checkpoint):
         self.seconds = 60 * minutes
         self.ctrl_c = ctrl_c
         self._written = time.monotonic()
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self.path = trainer.strategy.broadcast(self.path)  # the first rank has made the folder
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         loop = trainer.fit_loop.epoch_loop

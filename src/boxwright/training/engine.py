@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 from torch import Tensor, nn
@@ -24,11 +24,20 @@ from boxwright.errors import RecipeError
 from boxwright.models import build_criterion, build_detector
 from boxwright.recipes import Recipe, get_recipe
 from boxwright.runs import Run
+from boxwright.runs.folder import check_free, held_run, new_run
 from boxwright.text import plural
 from boxwright.training.allocator import keep_large_blocks
 from boxwright.training.batches import Batches
 from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, FirstEpoch, ProgressLine, Validation
-from boxwright.training.checkpoints import AtomicCheckpoints, CtrlC, Interrupted, LastCheckpoint, Position
+from boxwright.training.checkpoints import (
+    AtomicCheckpoints,
+    BestCheckpoint,
+    CtrlC,
+    Interrupted,
+    LastCheckpoint,
+    Position,
+    fitting_weights,
+)
 from boxwright.training.command import resume_command, train_command
 from boxwright.training.distributed import Ranks
 from boxwright.training.loggers import make_loggers
@@ -38,7 +47,7 @@ from boxwright.training.options import RunOptions
 from boxwright.training.precision import Precision, choose_precision
 from boxwright.training.reading import read_data
 from boxwright.training.record import Record, describe_data, describe_origin, describe_outcome, describe_run
-from boxwright.training.resume import check_same_data, recorded_commands, recorded_data, reopen
+from boxwright.training.resume import check_same_data, recorded_commands, reopen
 from boxwright.training.schedule import Progress
 
 
@@ -55,6 +64,8 @@ class _Job:
     """What does the same on the command line, the resumptions included; empty for data sets in memory."""
     position: Position | None = None
     """Where a resumed run goes on."""
+    checkpoint: Path | None = None
+    """From which; None for a new run, and one that was stopped before its first checkpoint."""
     callbacks: tuple[Callback, ...] = ()
     """The caller's own."""
 
@@ -77,22 +88,35 @@ def train(
 
     ``data``: a folder that ``read_dataset`` understands, or a data set (then ``validation`` may be another).
     ``recipe``: a built-in name (None: lite320), a YAML file, or a Recipe. ``options``: fields of ``RunOptions`` and
-    keys of the recipe. ``resume``: a run folder whose training goes on from its last checkpoint with its own recipe
-    and options; ``epochs`` (or ``minutes``) may be other ones. ``initial``: weights to begin with, by their names in
-    the detector; those of another shape are left out. ``callbacks``: Lightning's, beside boxwright's own.
+    keys of the recipe. ``resume``: a run folder whose training goes on from its last checkpoint, or another checkpoint
+    in it, with its own recipe and options; ``epochs`` (or ``minutes``, ``steps``) may be other ones. ``initial``:
+    weights to begin with, by their names in the detector; those of another shape are left out. ``callbacks``:
+    Lightning's, beside boxwright's own.
 
     The first Ctrl-C ends the training after the step, keeps the best model so far, and raises KeyboardInterrupt.
-    Raises DataError and RecipeError before anything is written, BoxwrightError where a loss is not finite any more.
+    Raises DataError and RecipeError before anything is written, RecipeError where another process is at the run,
+    WriteError where a file can't be written, BoxwrightError where a loss is not finite any more.
     """
     ranks = Ranks.of_environment()
     console = (console or Console()) if ranks.first else Console(quiet=True)
-    if resume is None:
-        job = _new_job(data, recipe, options, ranks, console)
-    elif recipe is None:
-        job = _resumed_job(data, Run(Path(resume)), options, ranks, console)
-    else:
-        raise RecipeError("a resumed run has its recipe: name no other")
-    job = replace(job, callbacks=tuple(callbacks))
+    with ExitStack() as held:
+        if resume is None:
+            job = _new_job(data, recipe, options, ranks, console)
+        elif recipe is None:
+            job = _resumed_job(data, Path(resume), options, ranks, console, held)
+        else:
+            raise RecipeError("a resumed run has its recipe: name no other")
+        return _train(replace(job, callbacks=tuple(callbacks)), data, validation, initial, held)
+
+
+def _train(
+    job: _Job,
+    data: str | Path | DetectionDataset,
+    validation: DetectionDataset | None,
+    initial: Mapping[str, Tensor] | None,
+    held: ExitStack,
+) -> Run:
+    ranks, console = job.ranks, job.console
     accelerator = job.options.accelerator()
     keep_large_blocks()
     training_set, validation_set = read_data(data, validation, job.recipe, job.options, console)
@@ -101,30 +125,35 @@ def train(
         check_same_data(job.run, [s for s in (training_set, validation_set) if s is not None])
     if job.recipe.patience and validation_set is None:
         raise RecipeError("patience needs a validation split: without one nothing tells when to stop")
+    if job.position is None and ranks.first:
+        job = replace(job, run=held.enter_context(new_run(job.options.out, job.run.folder.name)))
     loggers = make_loggers(job.options.logger, job.run, job.position.step if job.position and ranks.first else 0)
     L.seed_everything(job.options.seed, verbose=False)
-    detector = build_detector(job.recipe, pretrained=None if job.position is None else False)
+    detector = build_detector(job.recipe, pretrained=None if job.checkpoint is None else False)
     job = replace(job, recipe=detector.recipe)
     begin_with(initial or {}, detector)
     counts = torch.from_numpy(np.bincount(training_set.labels, minlength=len(training_set.classes)))
     criterion = build_criterion(job.recipe, counts)
     batches = Batches(training_set, validation_set, job.recipe, job.options, ranks, console)
     progress = _progress(job, batches)
-    if job.position is not None and not _goes_on(job, job.position, progress, batches):
+    over = job.position is not None and not _goes_on(job, job.position, progress, batches)
+    if over and _is_kept(job):
         return job.run
+    module = TrainingModule(detector, criterion, progress, job.options.seed, ranks.rank)
+    if job.checkpoint is not None:
+        fitting_weights(job.checkpoint, module)  # before anything is written
     source = None if isinstance(data, DetectionDataset) else Path(data)
     record = _begin(job, batches, source) if ranks.first else None
-    module = TrainingModule(detector, criterion, progress, job.options.seed, ranks.rank)
     precision = choose_precision(job.recipe, accelerator, detector.net)
     job.say(f"{precision.name} on {accelerator}: {precision.reason}")
     if accelerator == "cuda" or precision.name == "bf16":
         detector.lay_out(torch.channels_last)
-    finished = _fit(job, batches, module, loggers, accelerator, precision)
+    finished = over or _fit(job, batches, module, loggers, accelerator, precision)
     if record is not None:
-        step = module.trainer.global_step
+        _keep_model(job.run, module, finished and not over)
+        step = job.position.step if over and job.position else module.trainer.global_step
         record.training.update(describe_outcome(step, progress, job.recipe, accelerator, precision.name))
-        record.write(job.run.data_file)
-        _keep_model(job.run, module, finished)
+        record.write(job.run.data_file)  # last: what says how it ended has its model
         job.say(f"the model is in {job.run.model_file}")
     if not finished:
         job.say(f"stopped: boxwright train {training_set.root} --resume {job.run.folder} goes on")
@@ -144,19 +173,30 @@ def _new_job(
     chosen = chosen.replace(**recipe_options)
     ranks.check(chosen.batch_size)
     root = data.root if isinstance(data, DetectionDataset) else Path(data)
-    folder = run_options.folder(root.resolve().name, chosen.detector, writes=ranks.first)
+    if run_options.out is not None and ranks.first:
+        check_free(Run(run_options.out))
+    run = Run(run_options.out or Path("runs") / f"{root.resolve().name}-{chosen.detector}")
     commands = () if isinstance(data, DetectionDataset) else (train_command(root, chosen, run_options),)
-    return _Job(Run(folder), chosen, run_options, ranks, console, commands)
+    return _Job(run, chosen, run_options, ranks, console, commands)
 
 
 def _resumed_job(
-    data: str | Path | DetectionDataset, run: Run, options: dict[str, Any], ranks: Ranks, console: Console
+    data: str | Path | DetectionDataset,
+    resume: Path,
+    options: dict[str, Any],
+    ranks: Ranks,
+    console: Console,
+    held: ExitStack,
 ) -> _Job:
-    recipe, run_options, position = reopen(run, options)
+    run = Run.of(resume)
+    if ranks.first:
+        held.enter_context(held_run(run))
+    root = data.root if isinstance(data, DetectionDataset) else Path(data)
+    recipe, run_options, checkpoint, position = reopen(resume, root, options)
     commands = recorded_commands(run)
     if commands and not isinstance(data, DetectionDataset):
-        commands += (resume_command(Path(data), run.folder, options),)
-    return _Job(run, recipe, run_options, ranks, console, commands, position)
+        commands += (resume_command(root, resume, options),)
+    return _Job(run, recipe, run_options, ranks, console, commands, position, checkpoint)
 
 
 def _progress(job: _Job, batches: Batches) -> Progress:
@@ -174,11 +214,14 @@ def begin_with(weights: Mapping[str, Tensor], detector: nn.Module) -> None:
 
 def _goes_on(job: _Job, position: Position, progress: Progress, batches: Batches) -> bool:
     """Whether there is anything left to do; says where the run stands, and what another length means."""
-    if progress.steps is not None and position.step >= progress.steps:
-        epochs = f"{plural(job.recipe.epochs, 'epoch')} done. More --epochs train on"
-        steps = f"{plural(position.step, 'step')} done"
-        job.say(f"{job.run.folder} is finished: {steps if job.options.steps else epochs}")
+    if ended := _ended(job, position, progress):
+        progress.start(position.elapsed)
+        progress.pause()
+        job.say(f"{job.run.folder} is finished: {ended}")
         return False
+    if job.checkpoint is None:
+        job.say(f"{job.run.folder} was stopped before its first checkpoint: it begins anew")
+        return True
     batches.places.resume_at(position.epoch, position.batches)
     job.say(f"going on with {job.run.folder} in epoch {position.epoch + 1} after {plural(position.step, 'step')}")
     before = job.run.recipe.epochs
@@ -188,13 +231,33 @@ def _goes_on(job: _Job, position: Position, progress: Progress, batches: Batches
     return True
 
 
+def _ended(job: _Job, position: Position, progress: Progress) -> str:
+    """Why there is nothing left to do; empty where there is something."""
+    if progress.seconds is not None and position.elapsed >= progress.seconds:
+        return f"{progress.seconds / 60:g} minutes done. More --minutes train on"
+    if progress.steps is not None and position.step >= progress.steps:
+        if job.options.steps:
+            return f"{plural(position.step, 'step')} done. More --steps train on"
+        return f"{plural(job.recipe.epochs, 'epoch')} done. More --epochs train on"
+    patience = job.recipe.patience
+    if patience and position.waited >= patience and job.recipe.epochs == job.run.recipe.epochs:
+        return f"{plural(patience, 'epoch')} without a better AP. More --epochs train on"
+    return ""
+
+
+def _is_kept(job: _Job) -> bool:
+    """Whether the model of a finished run was written before its process ended."""
+    outcome = job.run.record["training"].get("steps")
+    return job.run.model_file.exists() and job.position is not None and outcome == job.position.step
+
+
 def _begin(job: _Job, batches: Batches, source: Path | None) -> Record:
     """The run folder with its recipe.yaml and data.json."""
     training = describe_run(job.options, job.recipe, batches.images)
     if job.position is None:
         data = describe_data(batches.datasets, job.recipe, source, job.console, batches.facts)
     else:
-        data = recorded_data(job.run)
+        data = job.run.record["data"]
         training["resumed after steps"] = job.position.step
     record = Record(
         data=data,
@@ -202,7 +265,6 @@ def _begin(job: _Job, batches: Batches, source: Path | None) -> Record:
         origin=describe_origin(job.options, batches.datasets, job.commands),
         unreadable=batches.unreadable,
     )
-    job.run.folder.mkdir(parents=True, exist_ok=True)
     job.recipe.save(job.run.recipe_file)
     record.write(job.run.data_file)
     return record
@@ -213,12 +275,13 @@ def _fit(
 ) -> bool:
     """Train; False where the user stopped it."""
     with _quiet(), CtrlC() as ctrl_c:
+        last = LastCheckpoint(job.run.last_checkpoint, job.options.checkpoint_minutes, ctrl_c)
         trainer = L.Trainer(
             accelerator="gpu" if accelerator == "cuda" else "cpu",
             precision=precision.for_trainer,
             max_epochs=-1 if job.options.minutes or job.options.steps else job.recipe.epochs,
             accumulate_grad_batches=job.recipe.accumulate,
-            callbacks=_callbacks(job, batches, module.progress, ctrl_c),
+            callbacks=_callbacks(job, batches, module.progress, last),
             logger=loggers,
             log_every_n_steps=10,
             num_sanity_val_steps=0,
@@ -229,30 +292,26 @@ def _fit(
             default_root_dir=job.run.folder,
             **job.ranks.trainer_options(),
         )
-        checkpoint = job.run.last_checkpoint if job.position else None
         try:
-            trainer.fit(module, batches.training, batches.validation, ckpt_path=checkpoint)
+            trainer.fit(module, batches.training, batches.validation, ckpt_path=job.checkpoint)
         except Interrupted:
             return False
         except NonFiniteError as error:
-            raise explain(error, module, batches.datasets[0], job.run, trainer.global_step) from None
+            raise explain(error, module, batches.datasets[0], Run(last.path.parent), trainer.global_step) from None
     return True
 
 
-def _callbacks(job: _Job, batches: Batches, progress: Progress, ctrl_c: CtrlC) -> list[Callback]:
-    recipe, folder = job.recipe, job.run.folder
+def _callbacks(job: _Job, batches: Batches, progress: Progress, last: LastCheckpoint) -> list[Callback]:
+    recipe = job.recipe
     callbacks: list[Callback] = [Clock(progress)]
     if recipe.ema:
         callbacks.append(AveragedWeights(recipe.ema))
     if batches.validation is not None:
         callbacks.append(Validation(batches.datasets[1]))
-        best = ModelCheckpoint(
-            folder, job.run.best_checkpoint.stem, monitor="AP", mode="max", enable_version_counter=False
-        )
-        callbacks.append(best)
+        callbacks.append(BestCheckpoint(job.run.best_checkpoint))
         if recipe.patience:
             callbacks.append(EarlyStopping("AP", mode="max", patience=recipe.patience))
-    callbacks.append(LastCheckpoint(job.run.last_checkpoint, job.options.checkpoint_minutes, ctrl_c))
+    callbacks.append(last)
     callbacks.append(FirstEpoch(job.console, batches.datasets[0]))
     callbacks.append(EpochLines(job.console, progress))
     if job.console.is_terminal:
@@ -266,7 +325,10 @@ def _keep_model(run: Run, module: TrainingModule, finished: bool) -> None:
     if not source.exists() and not finished:
         source = run.last_checkpoint  # its weights are the averaged ones, the module's are not yet
     if source.exists():
-        module.load_state_dict(torch.load(source, map_location="cpu", weights_only=True)["state_dict"])
+        try:
+            module.load_state_dict(fitting_weights(source, module))
+        except RecipeError as error:
+            raise RecipeError(f"{error}; remove it, and --resume {run.folder} keeps the last weights") from None
     run.keep(module.detector)
 
 

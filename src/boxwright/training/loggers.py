@@ -3,33 +3,132 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
-from boxwright.errors import RecipeError
+from boxwright._util.writing import write_errors, write_text
+from boxwright.errors import RecipeError, WriteError
 from boxwright.runs import Run
 from boxwright.training.options import LoggerName
 
 _PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+_SAVE_EVERY = 100  # steps
+
+Row = Mapping[str, Any]
+
+
+class MetricsFile(Logger):
+    """metrics.csv. Rows are added to the file as it stands; where a column is new it is written again, aside.
+
+    Nothing is written before there is a row: a run that turns out to be finished keeps its file.
+    """
+
+    def __init__(self, path: Path, before: Sequence[Row] = ()) -> None:
+        """``before``: the rows that a resumed run keeps of those that stand in the file."""
+        super().__init__()
+        self._path = path
+        self._before = before
+        self._columns: list[str] = []
+        self._new: list[Row] = []
+
+    @property
+    def name(self) -> str:
+        return ""
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self._path.parent)
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """recipe.yaml has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        values = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
+        self._new.append({**values, "step": step})
+        if step is not None and (step + 1) % _SAVE_EVERY == 0:
+            self.save()
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the rows that are not yet in the file. Raises WriteError."""
+        if not self._new:
+            return
+        columns = sorted({*self._columns, *(name for row in self._new for name in row)})
+        if columns == self._columns and self._path.is_file():
+            self._add(_as_text(columns, self._new))
+        else:
+            old = read_metrics(self._path) if self._columns else self._before
+            columns = sorted({*columns, *(name for row in old for name in row)})
+            write_text(self._path, _as_text(columns, [*old, *self._new], header=True))
+        self._columns, self._new = columns, []
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        try:
+            self.save()
+        except WriteError:
+            if status != "failed":  # else what failed is said, and this may be why
+                raise
+
+    def _add(self, text: str) -> None:
+        with write_errors(self._path), self._path.open("rb+", buffering=0) as file:
+            end, left = file.seek(0, os.SEEK_END), memoryview(text.encode())
+            try:
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """The whole rows of a metrics.csv, without their blanks; none where there is no file.
+
+    Raises RecipeError for a file that is no longer such a table.
+    """
+    if not path.is_file():
+        return []
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        lines = io.StringIO(text[: text.rfind("\n") + 1], newline="")  # what follows was cut off by a crash
+        rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(lines)]
+        if all(row["step"].isdecimal() and None not in row for row in rows):
+            return rows
+    except OSError as error:
+        raise RecipeError(f"can't read {path}: {(error.strerror or str(error)).lower()}") from None
+    except (UnicodeDecodeError, csv.Error, KeyError, AttributeError):
+        pass
+    raise RecipeError(f"{path} is damaged, or another program has changed it: move it away to go on without its rows")
 
 
 def make_loggers(name: LoggerName, run: Run, steps_done: int = 0) -> list[Logger]:
     """metrics.csv, which keeps what a resumed run wrote in its first ``steps_done`` steps, and the tracker if one is
-    named. Raises RecipeError where its package isn't installed."""
-    rows = _rows_before(run, steps_done)
-    table = CSVLogger(run.folder, name="", version="")
-    if rows:
-        table.experiment.metrics.extend(rows)  # the writer starts a new file: these are its first rows
+    named. Raises RecipeError where its package isn't installed, or the rows can't be read."""
+    before = [row for row in read_metrics(run.metrics_file) if int(row["step"]) < steps_done] if steps_done else []
+    table = MetricsFile(run.metrics_file, before)
     return [table] if name == "csv" else [table, _tracker(name, run)]
 
 
-def _rows_before(run: Run, step: int) -> list[dict[str, Any]]:
-    if not step or not run.metrics_file.exists():
-        return []
-    with run.metrics_file.open(newline="") as file:
-        rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
-    return [row for row in rows if row.get("step", "").isdigit() and int(row["step"]) < step]
+def _as_text(columns: Sequence[str], rows: Sequence[Row], *, header: bool = False) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns)
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _tracker(name: LoggerName, run: Run) -> Logger:

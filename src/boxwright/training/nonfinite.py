@@ -15,6 +15,7 @@ from boxwright.errors import BoxwrightError
 from boxwright.models import build_criterion, build_detector
 from boxwright.models.supervision import supervise
 from boxwright.runs import Run
+from boxwright.runs.checkpoints import read_checkpoint, write_checkpoint
 from boxwright.types import Targets
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def replay(path: str | Path) -> Losses:
 
     The recipe.yaml of the run folder that it lies in says what network and criterion they come from.
     """
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = read_checkpoint(Path(path))
     recipe = Run.of(path).recipe
     detector, criterion = build_detector(recipe, pretrained=False), build_criterion(recipe)
     for name, value in content["criterion"].items():
@@ -97,7 +98,9 @@ def _dump(batch: Batch, module: TrainingModule, path: Path) -> None:
         "criterion": dict(module.criterion.named_buffers()),
         "shown": batch.shown,
     }
-    torch.save({name: value.cpu() if isinstance(value, Tensor) else value for name, value in content.items()}, path)
+    write_checkpoint(
+        path, {name: value.cpu() if isinstance(value, Tensor) else value for name, value in content.items()}
+    )
 
 
 def _describe(batch: Batch, row: int, dataset: DetectionDataset) -> str:

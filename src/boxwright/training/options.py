@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from boxwright._util.own_files import typed
 from boxwright.errors import RecipeError
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -72,18 +73,14 @@ class RunOptions:
         """All but the folder, as ``RunOptions(**...)`` takes them."""
         return {name: value for name, value in asdict(self).items() if name != "out"}
 
-    def folder(self, data_name: str, recipe_name: str, *, writes: bool) -> Path:
-        """The run folder to make. Raises RecipeError where ``out`` holds a run already, if this process ``writes``."""
-        if self.out is not None:
-            if writes and (self.out / "recipe.yaml").exists():
-                raise RecipeError(
-                    f"{self.out} holds a run already: name another folder with --out, or --resume {self.out}"
-                )
-            return self.out
-        base = f"{data_name}-{recipe_name}"
-        numbered = (Path("runs") / (base if n == 1 else f"{base}-{n}") for n in range(1, 100_000))
-        return next(folder for folder in numbered if not folder.exists())
+    @classmethod
+    def recorded(cls, options: dict[str, Any], path: Path) -> RunOptions:
+        """What ``to_json`` gave, and stands in the file ``path``. Raises RecipeError where it doesn't hold options."""
+        foreign = options.keys() - {item.name for item in fields(cls)}
+        if foreign:
+            raise RecipeError(f"{path}: unknown option {min(foreign)!r}: it is damaged, or of another version")
+        return typed(options, cls, path)
 
 
-FREE_ON_RESUME = ("minutes", "device", "workers", "logger", "checkpoint_minutes")
+FREE_ON_RESUME = ("minutes", "steps", "device", "workers", "logger", "checkpoint_minutes")
 """What may differ when a run goes on; all else is the run's own."""

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from boxwright._util.printing import say
+from boxwright._util.writing import write_json
 from boxwright.check import check_dataset
 from boxwright.check.images import ImageFacts
 from boxwright.data import DetectionDataset
@@ -38,9 +39,8 @@ class Record:
     """Image -> why it couldn't be decoded."""
 
     def write(self, path: Path) -> None:
-        """Write data.json."""
-        content = {**asdict(self), "environment": environment()}
-        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        """Write data.json. Raises WriteError."""
+        write_json(path, {**asdict(self), "environment": environment()})
 
 
 def describe_data(

@@ -1,75 +1,113 @@
-"""How a run goes on from its last checkpoint: with its own recipe and options, on the data that it began with."""
+"""How a run goes on from a checkpoint: with its own recipe and options, on the data that it began with."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from boxwright.data import DetectionDataset
 from boxwright.errors import DataError, RecipeError
 from boxwright.recipes import Recipe, get_recipe
 from boxwright.runs import Run
 from boxwright.training.checkpoints import Position, read_position
+from boxwright.training.command import resume_command
 from boxwright.training.options import FREE_ON_RESUME, RunOptions
 from boxwright.training.record import fingerprint
 
+_LENGTHS = {"epochs": "epochs", "minutes": "minutes", "steps": "a number of steps"}
 
-def reopen(run: Run, options: dict[str, Any]) -> tuple[Recipe, RunOptions, Position]:
+
+class Reopened(NamedTuple):
+    """A run that is to go on."""
+
+    recipe: Recipe
+    options: RunOptions
+    checkpoint: Path | None
+    """None: the run was stopped before its first one, and begins anew."""
+    position: Position
+
+
+def reopen(run_or_checkpoint: Path, data: Path, options: dict[str, Any]) -> Reopened:
     """A run's recipe and options, with ``options`` on top as far as they may change, and where it stands.
 
-    Raises RecipeError for a folder without checkpoint, and for an option that can't change on the way.
+    Raises RecipeError for what is no run, or a damaged one, and for an option that can't change on the way.
     """
-    for needed in (run.recipe_file, run.data_file, run.last_checkpoint):
-        if not needed.is_file():
-            raise RecipeError(f"can't resume {run.folder}: it has no {needed.name}")
-    recipe = get_recipe(run.recipe_file)
-    stored = RunOptions(**_origin(run)["options"])
+    run = Run.of(run_or_checkpoint)
+    recipe, stored = get_recipe(run.recipe_file), _recorded_options(run)
+    _check_options(run, recipe, stored, options)
+    checkpoint = _checkpoint(run, run_or_checkpoint)
+    recipe = recipe.replace(epochs=options.get("epochs", recipe.epochs))
+    changed = {name: value for name, value in options.items() if name in FREE_ON_RESUME and value is not None}
+    position = Position(0, 0, 0) if checkpoint is None else _position(run, checkpoint, data, options)
+    return Reopened(recipe, replace(stored, **changed, out=run.folder), checkpoint, position)
+
+
+def _check_options(run: Run, recipe: Recipe, stored: RunOptions, options: dict[str, Any]) -> None:
     own = {"epochs": recipe.epochs, **vars(stored)}
     for name, value in options.items():
         if name not in ("epochs", *FREE_ON_RESUME) and own.get(name, recipe.to_dict().get(name)) != value:
             raise RecipeError(
                 f"{name} can't change when a run is resumed: only epochs, {', '.join(FREE_ON_RESUME)} can"
             )
-    if "epochs" in options and stored.minutes is not None:
-        raise RecipeError(f"{run.folder} was started with minutes: give it more of them instead of epochs")
-    if "epochs" in options and stored.steps is not None:
-        raise RecipeError(f"{run.folder} was started with a number of steps: epochs can't change it")
-    if "minutes" in options and stored.minutes is None:
-        raise RecipeError(f"{run.folder} was started with epochs: give it more of them instead of minutes")
-    recipe = recipe.replace(epochs=options.get("epochs", recipe.epochs))
-    changed = {name: value for name, value in options.items() if name in FREE_ON_RESUME}
-    return recipe, replace(stored, **changed, out=run.folder), read_position(run.last_checkpoint)
+    length = next((name for name in ("minutes", "steps") if own[name] is not None), "epochs")
+    for name in _LENGTHS.keys() - {length}:
+        if options.get(name) is not None:
+            raise RecipeError(
+                f"{run.folder} was started with {_LENGTHS[length]}: give it more of them instead of {name}"
+            )
+
+
+def _checkpoint(run: Run, asked: Path) -> Path | None:
+    """The checkpoint that was asked for; or the last one, or the best where the run was stopped before that."""
+    if not asked.is_dir():
+        return asked
+    found = [path for path in (run.last_checkpoint, run.best_checkpoint) if path.exists()]
+    if not found and run.model_file.exists():
+        raise RecipeError(f"can't resume {run.folder}: it has a model and no {run.last_checkpoint.name}")
+    return found[0] if found else None
+
+
+def _position(run: Run, checkpoint: Path, data: Path, options: dict[str, Any]) -> Position:
+    try:
+        return read_position(checkpoint)
+    except RecipeError as error:
+        raise RecipeError(f"{error}; {_way_out(run, data, options)}") from None
+
+
+def _way_out(run: Run, data: Path, options: dict[str, Any]) -> str:
+    """What to do about a checkpoint that can't be read."""
+    if _is_whole(run.best_checkpoint):
+        command = resume_command(data, run.best_checkpoint, options)
+        return f"{run.best_checkpoint.name} is whole, and goes on from the best epoch: {command}"
+    if run.model_file.exists():
+        return "there is no whole one left: start a new run, the model of this one stays"
+    damaged = [path.name for path in (run.last_checkpoint, run.best_checkpoint) if path.exists()]
+    return f"there is no whole one left: remove {' and '.join(damaged)}, and the same command begins anew"
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        read_position(checkpoint)
+    except RecipeError:
+        return False
+    return True
 
 
 def check_same_data(run: Run, datasets: Sequence[DetectionDataset]) -> None:
     """Raise DataError where the images, boxes or classes are not those that the run began with."""
-    if _origin(run)["fingerprint"] != fingerprint(datasets):
+    if run.record["origin"]["fingerprint"] != fingerprint(datasets):
         raise DataError(f"{datasets[0].root} has changed since {run.folder} began: start a new run on it")
-
-
-def recorded_data(run: Run) -> dict[str, Any]:
-    """What ``describe_data`` said of the data when the run began."""
-    data: dict[str, Any] = _record(run)["data"]
-    return data
 
 
 def recorded_commands(run: Run) -> tuple[str, ...]:
     """The commands that led to the run as it is."""
-    return tuple(_origin(run).get("commands", ()))
+    return tuple(run.record["origin"].get("commands", ()))
 
 
-def _origin(run: Run) -> dict[str, Any]:
-    origin: dict[str, Any] = _record(run)["origin"]
-    return origin
-
-
-def _record(run: Run) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(Path(run.data_file).read_text(encoding="utf-8"))
-        record["data"], record["origin"]["options"], record["origin"]["fingerprint"]
-    except (ValueError, KeyError, TypeError):
-        raise RecipeError(f"can't resume {run.folder}: {run.data_file.name} doesn't say how it was started") from None
-    return record
+def _recorded_options(run: Run) -> RunOptions:
+    origin = run.record["origin"]
+    if not {"options", "fingerprint"} <= origin.keys():
+        raise RecipeError(f"can't resume {run.folder}: {run.data_file.name} doesn't say how it was started")
+    return RunOptions.recorded(origin["options"], run.data_file)

@@ -1,7 +1,4 @@
-"""The run folder: what a training leaves behind, and the way back to a detector.
-
-recipe.yaml and model.safetensors are enough to load a detector; nothing is unpickled.
-"""
+"""A run folder and the files in it."""
 
 from __future__ import annotations
 
@@ -41,9 +38,11 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
-        """What stands in recipe.yaml. Raises RecipeError where there is none."""
+        """What stands in recipe.yaml. Raises RecipeError where there is none, or it is damaged."""
         from boxwright.recipes import get_recipe
 
+        if not self.recipe_file.is_file():
+            raise RecipeError(f"{self.folder} is no run folder: it has no {self.recipe_file.name}")
         return get_recipe(self.recipe_file)
 
     @property
@@ -68,17 +67,18 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What stands in data.json; nothing for a run without. Raises RecipeError where it is damaged."""
-        if not self.data_file.is_file():
-            return {}
-        try:
-            content: dict[str, Any] = json.loads(self.data_file.read_bytes())
-            dict(**content)
-        except (OSError, ValueError, TypeError, RecursionError):
-            raise RecipeError(
-                f"{self.data_file} is damaged: remove it to go on without what it says of the training"
-            ) from None
-        return content
+        """What stands in data.json: ``data``, ``training`` and ``origin``, all empty for a run that was imported.
+
+        Raises RecipeError where the file is damaged.
+        """
+        from boxwright.runs.record import read_record
+
+        return read_record(self.data_file) if self.data_file.exists() else {"data": {}, "training": {}, "origin": {}}
+
+    @property
+    def lock_file(self) -> Path:
+        """What the process that writes the run holds locked."""
+        return self.folder / "run.lock"
 
     @property
     def metrics_file(self) -> Path:
@@ -105,14 +105,11 @@ class Run:
         return self.folder / ("report.html" if split == "test" else f"report-{file_stem(split or 'all')}.html")
 
     def keep(self, detector: Detector) -> None:
-        """Write recipe.yaml and model.safetensors, which are enough to load the detector again."""
-        from safetensors.torch import save
+        """Write recipe.yaml and model.safetensors, which are enough to load the detector again. Raises WriteError."""
+        from boxwright.runs.weights import write_weights
 
-        self.folder.mkdir(parents=True, exist_ok=True)
         detector.recipe.save(self.recipe_file)
-        weights = {name: value.contiguous() for name, value in detector.state_dict().items()}
-        # Not save_file, whose file only its owner may read
-        self.model_file.write_bytes(save(weights, metadata={"classes": json.dumps(detector.classes)}))
+        write_weights(self.model_file, detector.state_dict(), {"classes": json.dumps(detector.classes)})
 
     def load(self) -> Detector:
         """The detector, ready for ``predict``."""
@@ -122,7 +119,7 @@ class Run:
 def load(run_or_checkpoint: str | Path) -> Detector:
     """The detector of a run folder, or of a model.safetensors or .ckpt beside its recipe.yaml, ready for ``predict``.
 
-    Raises RecipeError where either file is missing, or they don't belong together.
+    Raises RecipeError where either file is missing or damaged, or they don't belong together.
     """
     run, path = Run.of(run_or_checkpoint), Path(run_or_checkpoint)
     weights = run.model_file if path.is_dir() else path
@@ -133,22 +130,27 @@ def load(run_or_checkpoint: str | Path) -> Detector:
     from boxwright.models import build_detector
 
     detector = build_detector(run.recipe, pretrained=False)
+    state = _read_state(run, weights)
     try:
-        detector.load_state_dict(_read_weights(weights))
+        detector.load_state_dict(state)
     except RuntimeError as error:
         raise RecipeError(f"{weights} does not fit {run.recipe_file}: {str(error).splitlines()[0]}") from None
     return detector.eval()
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """The detector's tensors in a model.safetensors, or the averaged ones in a checkpoint. Nothing is unpickled."""
-    import torch
-    from safetensors.torch import load_file
+def _read_state(run: Run, path: Path) -> dict[str, Tensor]:
+    """The detector's tensors in a model.safetensors, or the averaged ones in a checkpoint."""
+    from boxwright.runs.checkpoints import read_checkpoint
+    from boxwright.runs.weights import read_weights
 
-    try:
-        if path.suffix != ".ckpt":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        return {name.removeprefix("detector."): value for name, value in state.items()}
-    except Exception as error:  # both readers raise whatever a foreign file leads them into
-        raise RecipeError(f"{path} holds no model: {(str(error) or 'empty').splitlines()[0]}") from None
+    if path.suffix != ".ckpt":
+        try:
+            return read_weights(path)
+        except RecipeError as error:
+            best = run.best_checkpoint
+            cure = f"; {best} can be used in its place" if path == run.model_file and best.is_file() else ""
+            raise RecipeError(f"{error}{cure}") from None
+    state = read_checkpoint(path).get("state_dict")
+    if not isinstance(state, dict):
+        raise RecipeError(f"{path} holds no model: it has no state_dict")
+    return {str(name).removeprefix("detector."): value for name, value in state.items()}

@@ -1,0 +1,37 @@
+"""Read back JSON that boxwright wrote itself: whole and of the right types, or refused in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from boxwright.errors import RecipeError
+
+T = TypeVar("T")
+
+
+def read_own_json(path: Path, cure: str = "") -> Any:
+    """The content of a JSON file. Raises RecipeError, with the ``cure``, where it can't be read."""
+    if not path.is_file():  # nor a pipe, which would be waited for
+        raise RecipeError(f"can't read {path}: it is no file{cure}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"can't read {path}: {(error.strerror or str(error)).lower()}") from None
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{path} is damaged: {_first_line(error)}{cure}") from None
+
+
+def typed(content: Any, kind: type[T], path: Path, cure: str = "") -> T:
+    """What ``read_own_json`` gave, as a ``kind`` (dataclass, TypedDict ...). Raises RecipeError where it is none."""
+    try:
+        return msgspec.convert(content, kind)
+    except (msgspec.ValidationError, ValueError, OverflowError) as error:
+        raise RecipeError(f"{path} is damaged: {_first_line(error)}{cure}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
