@@ -17,4 +17,4 @@ def plural(number: int, what: str) -> str:
     """``"1 error"``, ``"2 errors"``, ``"2 boxes"``, ``"2 classes"``."""
     if number == 1:
         return f"{number} {what}"
-    return f"{number} {what}{'es' if what.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
+    return f"{number} {what}{'es' if what.endswith(('s', 'x', 'tch', 'sh')) else 's'}"

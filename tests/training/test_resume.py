@@ -237,7 +237,7 @@ def test_a_damaged_last_checkpoint_names_the_best_and_the_command_that_goes_on(
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     with pytest.raises(SystemExit) as ended:
         main()
-    assert ended.value.code == 0
+    assert not ended.value.code
     assert_same_end(run, whole)
     for path in (run.last_checkpoint, run.best_checkpoint):
         path.write_bytes(b"damaged")
