@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -58,6 +59,59 @@ def test_ctrl_c_is_told(monkeypatch: pytest.MonkeyPatch, boxwright: Boxwright) -
 
     monkeypatch.setattr(commands, "say", fail)
     assert boxwright("recipe", "list") == (130, "", "boxwright: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+@pytest.mark.parametrize("also", [None, ImportError("numpy is broken")])
+def test_a_signal_while_loading_is_told(
+    number: int, code: int, word: str, also: Exception | None, monkeypatch: pytest.MonkeyPatch, boxwright: Boxwright
+) -> None:
+    """A library that is stopped in the middle may say that it is broken."""
+
+    def load(console: object, text: str) -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            if also is None:
+                raise
+        if also is not None:
+            raise also
+
+    monkeypatch.setattr(commands, "say", load)
+    before = signal.getsignal(number)
+    assert boxwright("recipe", "list") == (code, "", f"boxwright: {word}\n")
+    assert signal.getsignal(number) == before
+
+
+def test_want_of_memory_is_told(monkeypatch: pytest.MonkeyPatch, boxwright: Boxwright) -> None:
+    def take(console: object, text: str) -> None:
+        bytearray(10**15)
+
+    monkeypatch.setattr(commands, "say", take)
+    code, out, err = boxwright("recipe", "list")
+    assert (code, out) == (2, "")
+    assert err.startswith("boxwright: out of memory: ")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("line", ["train EMPTY", "compare EMPTY --vary box_loss=giou,ciou", "simulate --losses gou"])
+def test_what_is_not_there_is_told_before_torch_is_imported(line: str, tmp_path: Path) -> None:
+    (tmp_path / "EMPTY" / "x").mkdir(parents=True)
+    code = f"""
+import sys
+from boxwright.cli import main
+sys.argv = ["boxwright", *{line.split()}]
+try:
+    main()
+except SystemExit as stop:
+    heavy = {{"torch", "lightning", "matplotlib", "timm"}} & set(sys.modules)
+    sys.exit(f"imported {{heavy}}" if heavy else stop.code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

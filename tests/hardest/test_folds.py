@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,10 @@ def test_finished_folds_stay_and_stopped_ones_go_on(tmp_path: Path, monkeypatch:
 
     other = dataset.subset(np.arange(10))
     stub.stop = True
+    said = Console(record=True, width=200, file=io.StringIO())
     with pytest.raises(KeyboardInterrupt):
-        folds.predict_out_of_fold(run.folder, other, 2, console=QUIET)
+        folds.predict_out_of_fold(run.folder, other, 2, console=said)
+    assert "stopped in fold-1 of 2: the same command goes on" in said.export_text()
     stub.stop = False
     folds.predict_out_of_fold(run.folder, other, 2, console=QUIET)
     assert [fold for fold, _, _ in stub.trained[2:]] == ["fold-1", "fold-1", "fold-2"]

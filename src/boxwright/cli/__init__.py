@@ -10,7 +10,9 @@ import warnings
 from contextlib import suppress
 from typing import NoReturn, TextIO
 
+from boxwright._util.memory import is_out_of_memory
 from boxwright._util.printing import printable
+from boxwright._util.stopping import Terminated, stop_behind, stop_by, stopping_in_order
 from boxwright.errors import BoxwrightError, BoxwrightWarning
 
 _OF_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
@@ -18,15 +20,20 @@ _format_others = warnings.formatwarning
 
 
 def main() -> None:
-    """Entry point. The user's errors are on stderr, with exit code 2; Ctrl-C is exit code 130."""
+    """Entry point. The user's errors are on stderr, with exit code 2; Ctrl-C is exit code 130, SIGTERM 143."""
     _make_streams_safe()
-    try:
-        _run()
-    except BaseException as error:
-        if not isinstance(error.__cause__ or error, KeyboardInterrupt):
-            raise
-        print("boxwright: interrupted", file=sys.stderr)
-        sys.exit(130)
+    with stopping_in_order() as came:
+        try:
+            _run()
+        except BaseException as error:
+            stop = stop_behind(error)
+            if stop is None and came and isinstance(error, Exception):
+                stop = stop_by(came[-1])  # a library that is stopped while it loads says that it is broken
+            if stop is None:
+                raise
+            terminated = isinstance(stop, Terminated)
+            print(f"boxwright: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
+            sys.exit(143 if terminated else 130)
 
 
 def _run() -> NoReturn:
@@ -38,7 +45,11 @@ def _run() -> NoReturn:
         sys.stdout.flush()
     except BoxwrightError as error:
         _end(str(error))
-    except OSError as error:
+    except (MemoryError, RuntimeError, OSError) as error:
+        if is_out_of_memory(error):
+            _end("out of memory: take smaller images, a smaller image_size or batch_size, or end what else is running")
+        if not isinstance(error, OSError):
+            raise
         _end_by_system(error)
     except Exception as error:
         if (message := _usage(error)) is None:

@@ -145,8 +145,6 @@ def train(
     }
     check_settings(settings_given, flags)
     options: dict[str, Any] = {**settings_given, **{name: value for name, value in flags.items() if value is not None}}
-    if val_split == "none":
-        options["val_split"] = None
     options |= {} if epochs is None else {"epochs": epochs}
     options |= {} if classes is None else {"classes": classes}
     if resume is None:  # before torch is imported: a misspelt key is told at once

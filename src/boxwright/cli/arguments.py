@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from boxwright.errors import BoxwrightError, DataError, RecipeError
+from boxwright.errors import RecipeError
 
 
 def number(low: float, high: float = math.inf, *, above: bool = False) -> Callable[[float | None], float | None]:
@@ -27,24 +27,26 @@ def number(low: float, high: float = math.inf, *, above: bool = False) -> Callab
     return check
 
 
-def there(message: str, error: type[BoxwrightError]) -> Callable[[Path | None], Path | None]:
-    """A check that a path exists, before the command imports what takes seconds."""
-
-    def check(path: Path | None) -> Path | None:
-        if path is not None and not path.exists():
-            raise error(message.format(path=path))
-        return path
-
-    return check
+def run_there(path: Path | None) -> Path | None:
+    """Raise RecipeError where there is no run, before the command imports what takes seconds."""
+    if path is not None and not path.exists():
+        raise RecipeError(f"no run or model at {path}")
+    return path
 
 
-run_there = there("no run or model at {path}", RecipeError)
+def data_there(path: Path) -> Path:
+    """The same for a data set, of whatever layout. Raises DataError."""
+    from boxwright.data.layout import open_layout
+
+    open_layout(path)
+    return path
+
 
 Data = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        callback=there("{path}: no such folder", DataError),
+        callback=data_there,
         help="A data set: VOC, COCO, YOLO, labelme ... (docs/data.md).",
     ),
 ]

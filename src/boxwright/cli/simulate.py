@@ -31,7 +31,12 @@ def simulate(
     overwrite: Overwrite = False,
 ) -> None:
     """How boxes go down each loss: the experiment of the DIoU paper, as curves, maps, an animation and a page."""
-    from boxwright.choices import split_choices
+    from boxwright.choices import parse_choice, split_choices
+
+    for name in split_choices(losses or ""):
+        if not name.startswith("authors_"):
+            parse_choice("box_loss", name)  # before torch is imported
+
     from boxwright.simulate import LOSSES
     from boxwright.simulate import simulate as run_simulation
     from boxwright.simulate.page import claim_folder, write_simulation

@@ -55,7 +55,11 @@ def predict_out_of_fold(
         if not (fold.folder / DETECTIONS).is_file():
             say(console, f"{fold.folder.name} of {folds}", "bold")
             rest = dataset.subset(np.concatenate([part for part in parts if part is not held_out]))
-            _train_fold(fold, Run.of(run), rest, console)
+            try:
+                _train_fold(fold, Run.of(run), rest, console)
+            except KeyboardInterrupt:
+                say(console, f"stopped in {fold.folder.name} of {folds}: the same command goes on")
+                raise
             _predict_fold(fold, dataset.subset(held_out), advance)
         found.append(read_results(fold.folder / DETECTIONS, dataset))
     return _concatenate(found)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import operator
-import signal
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning as L
@@ -18,6 +15,7 @@ from torch import Tensor, nn
 
 from boxwright.errors import RecipeError
 from boxwright.runs.checkpoints import read_checkpoint, write_checkpoint
+from boxwright.training.stopping import CtrlC, Interrupted
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -76,32 +74,6 @@ def fitting_weights(checkpoint: Path, module: nn.Module) -> dict[str, Tensor]:
     return theirs
 
 
-class Interrupted(Exception):
-    """The user asked to stop, and the last checkpoint is written."""
-
-
-class CtrlC:
-    """Turns the first SIGINT into a question that the training answers between two steps; the second one raises."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: Any = None
-
-    def __enter__(self) -> CtrlC:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        self.__exit__()
-
-
 class BestCheckpoint(ModelCheckpoint):
     """best.ckpt: the state with the best validation AP so far, also where the run folder was moved in the meantime."""
 
@@ -129,6 +101,11 @@ class LastCheckpoint(Checkpoint):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.path = trainer.strategy.broadcast(self.path)  # the first rank has made the folder
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.ctrl_c.asked:
+            raise self.ctrl_c.error
+        self.ctrl_c.listen()
+
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         loop = trainer.fit_loop.epoch_loop
         if loop._should_accumulate() or loop.batch_progress.is_last_batch:
@@ -140,8 +117,11 @@ class LastCheckpoint(Checkpoint):
             raise Interrupted
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if not trainer.sanity_checking and _agreed(trainer, self.ctrl_c.asked):
+        """The last checkpoint is at most so many minutes old; where there is none yet, the epoch's end writes one."""
+        if _agreed(trainer, self.ctrl_c.asked and self.path.is_file()):
             raise Interrupted
+        if self.ctrl_c.asked:
+            self.ctrl_c.announce("stopping after this validation, with the first checkpoint; once more: at once")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._write(trainer)
