@@ -24,10 +24,11 @@ from boxwright.compare.jobs import Job, failed, write_result
 from boxwright.compare.options import CompareOptions
 from boxwright.compare.results import METRICS, Comparison, RunResult
 from boxwright.data import read_dataset
-from boxwright.errors import BoxwrightError, RecipeError
+from boxwright.errors import BoxwrightError, DataError, RecipeError
 from boxwright.evaluate import detection_metrics, save_results
 from boxwright.recipes import get_recipe
 from boxwright.types import Detections
+from dataset_builders import write_voc
 
 VARY = {"box_loss": ["giou", "ciou", "iou:mode=log"]}
 
@@ -265,6 +266,18 @@ def test_where_one_arm_is_left_nothing_starts(data: Path, tmp_path: Path) -> Non
     assert "smooth_l1: " in str(raised.value)
     assert "alpha_iou:alpha=-1: " in str(raised.value)
     assert not out.exists()
+
+
+def test_without_boxes_to_learn_from_or_to_compare_by_nothing_starts(tmp_path: Path) -> None:
+    cat = [("cat", 10, 10, 40, 40)]
+    for root, train, val, text in (
+        ("a", [], cat, "nothing-to-train: .*split 'train'"),
+        ("b", cat, [], "split 'val' has no box to compare the arms by: --val-split NAME"),
+    ):
+        write_voc(tmp_path / root, {"i": train, "j": val}, {"train": ["i"], "val": ["j"]})
+        with pytest.raises(DataError, match=text):
+            run(tmp_path / root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from boxwright.data import read_dataset
 from boxwright.data.cache import ImageCache
-from boxwright.data.loading import Sample, TrainingSet, collate, ignore_ctrl_c
+from boxwright.data.loading import Sample, TrainingSet, collate
 from boxwright.data.sampling import EpochPlaces, Showing, encode
 from boxwright.data.transforms import Augmentation, InputSize
 from boxwright.demo_data import make_digits
@@ -95,7 +95,6 @@ def test_workers_give_the_same_batches(digits: Path, start: str) -> None:
         sampler=places,
         collate_fn=collate,
         num_workers=2,
-        worker_init_fn=ignore_ctrl_c,
         multiprocessing_context=start,
     )
     for ours, theirs in zip(alone, loader, strict=True):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from boxwright.data import available_splits, read_dataset
 from boxwright.data.files import Strings, Tree
-from boxwright.data.splits import hashed_splits
+from boxwright.data.splits import HASHED, hashed_fraction, hashed_splits
 from boxwright.errors import DataError
 from dataset_builders import write_picture, write_text, write_voc
 
@@ -135,6 +135,15 @@ def test_small_data_has_no_empty_split(tmp_path: Path, count: int) -> None:
     assert sum(len(rows) for rows in splits.values()) == count
     if count >= 3:
         assert min(len(rows) for rows in splits.values()) >= 1
+    else:
+        assert len(splits["train"]) == count
+
+
+def test_training_images_are_never_wanting(tmp_path: Path) -> None:
+    names = sorted((f"{i}.png" for i in range(400)), key=hashed_fraction)[-3:]  # of which none would be train
+    for name in names:
+        write_text(tmp_path / name, name)
+    assert {split: len(rows) for split, rows in hashed_splits(tmp_path, names).items()} == dict.fromkeys(HASHED, 1)
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=9), max_size=9))

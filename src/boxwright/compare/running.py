@@ -26,7 +26,7 @@ from boxwright.compare.jobs import Job, failed, write_result
 from boxwright.compare.results import METRICS, RunResult
 from boxwright.compare.threads import using_threads
 from boxwright.data import DetectionDataset, read_dataset
-from boxwright.errors import RecipeError
+from boxwright.errors import BoxwrightError, RecipeError
 from boxwright.models import build_detector
 from boxwright.recipes import Recipe
 from boxwright.runs import Run
@@ -56,7 +56,8 @@ def _execute(job: Job) -> RunResult:
             result = _measure(job, _train_frozen(job) if job.features else _train(job))
     except Exception as error:
         write_text(job.folder / "failure.txt", traceback.format_exc())
-        result = failed(job, f"{type(error).__name__}: {error}")
+        why = str(error) if isinstance(error, BoxwrightError) else f"{type(error).__name__}: {error}"
+        result = failed(job, why)
     write_result(job.result_file, result)
     if not result.failed:
         Run(job.folder).last_checkpoint.unlink(missing_ok=True)  # most of the folder, and nothing goes on from it

@@ -12,10 +12,12 @@ from boxwright.compare.features import cache_name
 from boxwright.compare.frozen import check_freezable
 from boxwright.compare.options import CompareOptions
 from boxwright.compare.results import Arm
-from boxwright.data import DetectionDataset, read_dataset
+from boxwright.data import NORMAL, DetectionDataset, read_dataset
 from boxwright.errors import DataError, RecipeError
 from boxwright.models import build_criterion, build_detector
+from boxwright.models.memory import check_input
 from boxwright.recipes import Recipe
+from boxwright.training.reading import check_trainable
 from boxwright.training.record import fingerprint
 
 
@@ -85,9 +87,11 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
     validation = read_dataset(data, options.val_split, classes=training.classes, **common)
     if options.test:
         read_dataset(data, "test", classes=training.classes, **common)  # before anything starts: it is there
-    for dataset, what in ((training, "train on"), (validation, "compare on")):
-        if len(dataset) == 0:
-            raise DataError(f"{data}: no image to {what} in split {dataset.split!r}")
+    check_trainable(training)
+    if not (validation.code == NORMAL).any():
+        raise DataError(
+            f"{data}: split {validation.split!r} has no box to compare the arms by: --val-split NAME takes another one"
+        )
     # Without patience: the number of steps is fixed
     recipes = {name: recipe.replace(classes=training.classes, patience=0) for name, recipe in recipes.items()}
     left_out = _untrainable(recipes, options)
@@ -107,6 +111,7 @@ def _untrainable(recipes: Mapping[str, Recipe], options: CompareOptions) -> dict
     reasons = {}
     for name, recipe in recipes.items():
         try:
+            check_input(recipe, recipe.batch_size)
             if options.tier == "frozen":
                 check_freezable(recipe)
             else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -124,8 +123,3 @@ def pad_targets(images: Sequence[tuple[NDArray[np.float32], NDArray[np.int64], N
         count = len(target[1])
         boxes[row, :count], labels[row, :count], ignore[row, :count] = target
     return Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(ignore))
-
-
-def ignore_ctrl_c(worker: int) -> None:
-    """For ``worker_init_fn``: Ctrl-C reaches every process of a terminal, but the training alone answers it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

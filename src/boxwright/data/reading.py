@@ -36,6 +36,14 @@ ROUNDING = 1.0
 """Pixels by which a box may leave its image as mere rounding."""
 
 
+class NoImagesError(DataError):
+    """There is no image, in the data or in a split of it."""
+
+
+class TooFewImagesError(NoImagesError):
+    """Data without splits of its own has too few images to make them."""
+
+
 def read_dataset(
     path: str | Path,
     split: str | None = None,
@@ -55,7 +63,7 @@ def read_dataset(
 
     Args:
         split: its name; None for all images. Data without splits is split 80 / 10 / 10 into train, val and test by the
-            hash of the file names, byte-identical images together.
+            hash of the file names, byte-identical images together; fewer than three distinct ones are all train.
         classes: only these, in this order.
         negatives: images without objects: "keep", "drop", or "ratio:0.1" for at most 0.1 to each image with objects.
         voc_one_based: whether VOC boxes count pixels from 1; None: those do whose <source><database> is Pascal VOC's.
@@ -75,8 +83,7 @@ def read_dataset(
     name = None if split is None else find_split(reader.splits or HASHED, split, Path(path))
     table = _read(reader, name)
     if not table.names:
-        reason = f" ({table.faults[0].file}: {table.faults[0].message})" if table.faults else ""
-        raise DataError(f"{path}: no images{f' in split {name!r}' if name else ''}{reason}")
+        raise _no_images(path, name, reader, table)
     faults = list(table.faults)
     if table.there.any():
         table = _without_missing(table, faults)
@@ -100,6 +107,18 @@ def read_dataset(
     )
     dataset = _pack(table, placed, name, names, labels, kept, rule, left_out)
     return dataset if len(images) == len(dataset) else dataset.subset(images)
+
+
+def _no_images(path: str | Path, split: str | None, reader: Reader, table: Annotations) -> NoImagesError:
+    if table.faults:
+        where = f" in split {split!r}" if split else ""
+        return NoImagesError(f"{path}: no images{where} ({table.faults[0].file}: {table.faults[0].message})")
+    if split in HASHED[1:] and not reader.splits:
+        return TooFewImagesError(
+            f"{path}: no images in split {split!r}: the data has no splits of its own, and they are made of three "
+            "distinct images or more: all are in split 'train'"
+        )
+    return NoImagesError(f"{path}: no images{f' in split {split!r}' if split else ''}")
 
 
 def _read(reader: Reader, split: str | None) -> Annotations:

@@ -82,8 +82,8 @@ def find_split(available: Sequence[str], split: str, root: Path) -> str:
 def hashed_splits(root: Path, paths: Sequence[str]) -> dict[str, NDArray[np.int64]]:
     """80 / 10 / 10 by the BLAKE2b hash of the file name, so that an image stays where it is when others come.
 
-    Byte-identical images go together, by the name that sorts first. Where val or test would be empty and there are
-    at least three distinct images, those with the highest hashes fill it.
+    Byte-identical images go together, by the name that sorts first. Where one would be empty, the images with the
+    highest hashes of the fullest fill it; fewer than three distinct images are all train.
 
     Returns:
         Rows of ``paths`` (relative to ``root``) of train, val and test.
@@ -91,10 +91,12 @@ def hashed_splits(root: Path, paths: Sequence[str]) -> dict[str, NDArray[np.int6
     groups = identical_files(root, paths)
     place = {rows[0]: hashed_fraction(min(Path(paths[row]).name for row in rows)) for rows in groups}
     homes: dict[str, list[int]] = {name: [] for name in HASHED}
+    if len(groups) < len(HASHED):
+        return {name: np.arange(len(paths) if name == "train" else 0) for name in HASHED}
     for first, value in sorted(place.items(), key=lambda item: item[1]):
         homes[HASHED[int(np.searchsorted(_SHARES, value, side="right"))]].append(first)
-    for name in ("test", "val"):
-        if not homes[name] and len(groups) >= 3:
+    for name in reversed(HASHED):
+        if not homes[name]:
             homes[name].append(max(homes.values(), key=len).pop())
     members = {rows[0]: rows for rows in groups}
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,15 @@ import numpy as np
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.data import DetectionDataset, available_splits, read_dataset
+from boxwright.data import NORMAL, DetectionDataset, available_splits, read_dataset
+from boxwright.data.reading import NoImagesError, TooFewImagesError
 from boxwright.errors import DataError
 from boxwright.recipes import Recipe
 from boxwright.text import plural
 from boxwright.training.options import RunOptions
+
+FEW = 20
+"""Images below which AP, and which epoch is best by it, is mostly chance."""
 
 
 def read_data(
@@ -31,30 +36,74 @@ def read_data(
     if validation is not None:
         depth_range = training.pixels.depth_range
         validation = replace(validation, pixels=replace(validation.pixels, depth_range=depth_range))
+    check_trainable(training)
     if validation is not None and len(validation) == 0:
         say(console, "no image to validate on: the last weights will be the model")
         validation = None
-    if len(training) == 0:
-        raise DataError(f"{training.root}: no image to train on in split {training.split!r}")
     for dataset in filter(None, (training, validation)):
         if not dataset.has_images:
             raise DataError(f"{dataset.root}: there is none of the images that split {dataset.split!r} names")
         say(console, _describe(dataset))
+    for warning in _warnings(training, validation, recipe):
+        say(console, f"warning: {warning}", "yellow")
     return training, validation
+
+
+def check_trainable(dataset: DetectionDataset, readable: Sequence[int] | None = None) -> None:
+    """Raise DataError unless there is a box to learn from, in one of the ``readable`` images (None: all)."""
+    rows = range(len(dataset)) if readable is None else readable
+    if any((dataset.target(row).code == NORMAL).any() for row in rows):
+        return
+    found = f"{plural(len(rows), 'image')} and no box to learn from" if len(rows) else "no image to train on"
+    left_out = dataset.left_out.summary()
+    raise DataError(
+        f"nothing-to-train: {dataset.root}: {f'split {dataset.split!r}' if dataset.split else 'the data'} has {found}"
+        + (f"; {left_out}" if left_out else "")
+        + f": boxwright check {dataset.root} shows what is wrong"
+    )
+
+
+def _warnings(training: DetectionDataset, validation: DetectionDataset | None, recipe: Recipe) -> Iterator[str]:
+    """What makes validation say nothing, or little."""
+    images = len(training) + (0 if validation is None else len(validation))
+    if validation is not None and not (validation.code == NORMAL).any():
+        what = "all its boxes are difficult or crowds" if len(validation.boxes) else "it has no box"
+        of = f" of {', '.join(recipe.classes)}" if recipe.classes else ""
+        which = "averaged " if recipe.ema else ""
+        patience = ", and patience can't end the training" if recipe.patience else ""
+        yield (
+            f"AP can't be computed on split {validation.split!r}, {what}{of}: the last {which}weights will be the "
+            f"model{patience}. --val-split NAME validates on another split"
+        )
+    elif images < FEW:
+        little = "" if validation is None else f" AP on {plural(len(validation), 'image')} says little,"
+        yield f"only {plural(images, 'image')}:{little} more of them help more than any option"
 
 
 def _read_splits(
     data: str | Path, recipe: Recipe, options: RunOptions, console: Console
 ) -> tuple[DetectionDataset, DetectionDataset | None]:
     classes = recipe.classes or None
-    training = read_dataset(data, options.split, classes=classes, negatives=recipe.negatives, **recipe.reader_options)
+    try:
+        training = read_dataset(
+            data, options.split, classes=classes, negatives=recipe.negatives, **recipe.reader_options
+        )
+    except NoImagesError as error:
+        raise DataError(f"nothing-to-train: {error}") from None
     if options.val_split is None:
         return training, None
     if options.val_split == "val" and "val" not in available_splits(data):
         say(console, f"no val split in {data}: the last weights will be the model")
         return training, None
     settled = recipe.reader_options | training.pixels.to_dict()
-    return training, read_dataset(data, options.val_split, classes=training.classes, **settled)
+    try:
+        validation = read_dataset(data, options.val_split, classes=training.classes, **settled)
+    except TooFewImagesError:
+        if options.val_split != "val":
+            raise
+        say(console, f"too few images in {data} to keep some for validation: the last weights will be the model")
+        return training, None
+    return training, validation
 
 
 def _describe(dataset: DetectionDataset) -> str:
