@@ -11,8 +11,9 @@ from torch import nn
 from boxwright.errors import RecipeError
 from boxwright.runs.checkpoints import write_checkpoint
 from boxwright.training import schedule
+from boxwright.training.best import BestCheckpoint
 from boxwright.training.callbacks import Clock
-from boxwright.training.checkpoints import BestCheckpoint, Position, fitting_weights, read_position
+from boxwright.training.checkpoints import Position, fitting_weights, read_position
 from boxwright.training.module import TrainingModule
 from boxwright.training.schedule import Progress
 

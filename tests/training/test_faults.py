@@ -34,9 +34,11 @@ def said_by(digits: Path, out: Path, **options: object) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("late", [False, True])
 def test_a_loss_that_is_no_number_names_its_images_and_replays(
-    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
+    """At once, or as on a GPU a step later, when the next batch is on its way: the weights are as they were."""
     measure, calls, bad = DenseCriterion._box_losses, [], []
 
     def with_one_bad_target(self: DenseCriterion, positives: Positives, decoded: Tensor | None) -> Tensor:
@@ -46,6 +48,7 @@ def test_a_loss_that_is_no_number_names_its_images_and_replays(
         hit = torch.isin(positives.targets[:, 0], torch.tensor(bad))
         return torch.where(hit, torch.inf, measure(self, positives, decoded))
 
+    monkeypatch.setattr(TrainingModule, "reads_late", late)
     monkeypatch.setattr(DenseCriterion, "_box_losses", with_one_bad_target)
     with pytest.raises(BoxwrightError) as caught:
         bw.train(digits, out=tmp_path / "run", console=Console(quiet=True), **{**SETTINGS, **LINEAR})
@@ -59,11 +62,21 @@ def test_a_loss_that_is_no_number_names_its_images_and_replays(
 
 
 @pytest.mark.slow
-def test_a_gradient_that_is_no_number_stops_too(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("late", "text"), [(False, r"not finite: gradient \(norm"), (True, "not finite: loss or gradient")]
+)
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_gradient_that_is_no_number_stops_too(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool, text: str, optimizer: str
+) -> None:
     share = TrainingModule._share_of_step
+    monkeypatch.setattr(TrainingModule, "reads_late", late)
     monkeypatch.setattr(TrainingModule, "_share_of_step", lambda self, losses: share(self, losses) * float("inf"))
-    with pytest.raises(BoxwrightError, match=r"not finite: gradient \(norm"):
-        bw.train(digits, out=tmp_path / "run", console=Console(quiet=True), **SETTINGS)
+    options = {**SETTINGS, "optimizer": optimizer, "lr": 1e-3}
+    with pytest.raises(BoxwrightError, match=text) as caught:
+        bw.train(digits, out=tmp_path / "run", console=Console(quiet=True), **options)
+    assert "step 0" in str(caught.value)
+    assert "the weights were finite" in str(caught.value)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from boxwright import losses
+from boxwright._util.memory import out_of_memory
 from boxwright.choices import resolve_choice
 from boxwright.coding import BoxCoder
 from boxwright.errors import BoxwrightWarning, MissingWeights, RecipeError
@@ -17,6 +18,7 @@ from boxwright.models.dense import DenseDetector
 from boxwright.models.detector import Detector, Network
 from boxwright.models.faster_rcnn import TwoStageDetector, build_faster_rcnn
 from boxwright.models.lite import build_lite
+from boxwright.models.memory import check_input
 from boxwright.models.retinanet import build_retinanet
 from boxwright.models.ssd import build_ssd
 from boxwright.models.supervision import build_criterion
@@ -65,8 +67,15 @@ def build_detector(recipe: Recipe, *, pretrained: bool | None = None) -> Detecto
     """The detector of a recipe whose classes are known; ``pretrained`` False where weights are loaded afterwards.
 
     Where the backbone's weights are published but can't be fetched, a BoxwrightWarning says so, and the detector has a
-    recipe that learns all from scratch. Raises RecipeError where the recipe's parts don't go together.
+    recipe that learns all from scratch. Raises RecipeError where the recipe's parts don't go together, and where its
+    input can't fit into memory.
     """
+    check_input(recipe)
+    with out_of_memory(f"the network of {recipe.detector}", "a smaller width, image_size or backbone takes less"):
+        return _build_with_weights(recipe, pretrained)
+
+
+def _build_with_weights(recipe: Recipe, pretrained: bool | None) -> Detector:
     try:
         return _build(recipe, recipe.pretrained if pretrained is None else pretrained)
     except MissingWeights as error:
@@ -77,7 +86,7 @@ def build_detector(recipe: Recipe, *, pretrained: bool | None = None) -> Detecto
             "pretrained=FILE to start from weights of your own, or backbone=tf_efficientnet_lite0, whose weights "
             "install with boxwright",
             BoxwrightWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
         return _build(scratch, False)
 

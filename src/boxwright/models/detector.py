@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from boxwright._util.memory import out_of_memory
 from boxwright.anchors import Anchors, AnchorSpec, make_anchors
 from boxwright.boxes import clip_boxes
 from boxwright.coding import BoxCoder
@@ -152,9 +153,15 @@ class Detector(nn.Module, ABC):
         was_training = self.training
         self.eval()
         try:
-            return [self._predict_one(as_rgb(image, self.recipe.pixels), score, nms) for image in _each(images)]
+            pixels = self.recipe.pixels
+            return [self._predict_within_memory(as_rgb(image, pixels), score, nms) for image in _each(images)]
         finally:
             self.train(was_training)
+
+    def _predict_within_memory(self, image: NDArray[Any], score: float | None, nms: NmsKind | None) -> Detections:
+        height, width = image.shape[:2]
+        with out_of_memory(f"an image of {height} x {width} pixels", "a model of a smaller image_size takes less"):
+            return self._predict_one(image, score, nms)
 
     def _predict_one(self, image: NDArray[Any], score: float | None, nms: NmsKind | None) -> Detections:
         height, width = image.shape[:2]

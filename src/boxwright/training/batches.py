@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from boxwright._util.printing import printable, say
 from boxwright.check.images import ImageFacts, look_at
 from boxwright.choices import resolve_choice
 from boxwright.data import DetectionDataset
-from boxwright.data.cache import ImageCache
-from boxwright.data.loading import TrainingSet, collate, ignore_ctrl_c
+from boxwright.data.cache import ImageCache, free_memory
+from boxwright.data.loading import TrainingSet
 from boxwright.data.sampling import EpochPlaces, ValidationPlaces
 from boxwright.data.transforms import Augmentation
 from boxwright.errors import DataError
@@ -26,7 +25,9 @@ from boxwright.recipes import Recipe
 from boxwright.text import plural
 from boxwright.training.distributed import Ranks
 from boxwright.training.options import RunOptions
+from boxwright.training.reading import check_trainable
 from boxwright.training.record import CHECKED_IMAGES
+from boxwright.training.workers import CollateInWorker, check_shared_memory, shared_by_batches, start_worker
 
 
 class Batches:
@@ -46,9 +47,13 @@ class Batches:
         """What decoding told of the images, by their path; the check of the data set need not decode them again."""
         self.datasets = [training] if validation is None else [training, validation]
         self._recipe, self._options, self._ranks, self._console = recipe, options, ranks, console
+        most = min(recipe.batch_size // ranks.world, len(training))
+        self._for_batches = shared_by_batches(recipe, options.workers, most)
+        check_shared_memory(self._for_batches, options.workers)
         cache, readable = self._decode(training)
         if not readable:
             raise DataError(f"{training.root}: none of the {len(training)} training images can be decoded")
+        check_trainable(training, readable)
         self.images = len(readable)
         self.places = EpochPlaces(
             len(readable),
@@ -79,14 +84,15 @@ class Batches:
             images,
             batch_size=self._recipe.batch_size // self._ranks.world,
             sampler=places,
-            collate_fn=partial(collate, multiple=self._recipe.input_size.multiple),
+            collate_fn=CollateInWorker(self._recipe.input_size.multiple),
             num_workers=workers,
             persistent_workers=workers > 0,
-            worker_init_fn=ignore_ctrl_c,
+            worker_init_fn=start_worker,
         )
 
     def _decode(self, dataset: DetectionDataset) -> tuple[ImageCache, list[int]]:
-        cache = ImageCache(dataset, shared=self._options.workers > 0)
+        shared = self._options.workers > 0
+        cache = ImageCache(dataset, max(free_memory(shared) - self._for_batches, 0) // 2, shared=shared)
         console = self._console
         with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(escape(printable(f"decoding {dataset.split or 'images'}")), total=len(dataset))

@@ -19,8 +19,10 @@ from boxwright._util.printing import say
 from boxwright.data.dataset import DetectionDataset
 from boxwright.evaluate import detection_metrics
 from boxwright.predict import no_detections
+from boxwright.training.best import which_is_the_model
 from boxwright.training.module import TrainingModule
 from boxwright.training.schedule import Progress
+from boxwright.training.stopping import Interrupted
 from boxwright.types import Detections
 
 
@@ -76,8 +78,18 @@ class AveragedWeights(WeightAveraging):
 class Validation(Callback):
     """Metrics of the validation images, from the same forward that gave their losses."""
 
-    def __init__(self, dataset: DetectionDataset) -> None:
+    def __init__(self, dataset: DetectionDataset, console: Console) -> None:
         self.dataset = dataset
+        self.console = console
+        self.epochs = 0
+        self.without_ap = 0
+        """Epochs after which AP couldn't be computed, of all."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "without_ap": self.without_ap}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs, self.without_ap = state_dict["epochs"], state_dict["without_ap"]
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
@@ -90,8 +102,20 @@ class Validation(Callback):
         # An image that couldn't be read counts as one without detections
         predictions = [pl_module.found.get(place, no_detections()) for place in range(len(self.dataset))]
         metrics = detection_metrics(predictions, self.dataset, self.dataset.classes)
+        self.epochs += 1
+        self.without_ap += bool(np.isnan(metrics.AP))
         for name in ("AP", "AP50", "AP75"):
             pl_module.log(name, getattr(metrics, name))
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        if self.without_ap:
+            averaged = pl_module.recipe.ema > 0
+            say(self.console, which_is_the_model(self.epochs, self.without_ap, averaged), "yellow")
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, Interrupted):
+            self.on_train_end(trainer, pl_module)
 
 
 def _gathered(found: dict[int, Detections], world: int) -> dict[int, Detections]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
@@ -72,21 +72,6 @@ def fitting_weights(checkpoint: Path, module: nn.Module) -> dict[str, Tensor]:
     if not isinstance(theirs, dict) or ours != {name: getattr(value, "shape", None) for name, value in theirs.items()}:
         raise RecipeError(f"{checkpoint} does not fit the run's recipe.yaml: it is another run's, or one was changed")
     return theirs
-
-
-class BestCheckpoint(ModelCheckpoint):
-    """best.ckpt: the state with the best validation AP so far, also where the run folder was moved in the meantime."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path.parent, path.stem, monitor="AP", mode="max", enable_version_counter=False)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        here = {name: self._here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path")}
-        scores = {self._here(path): score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict({**state_dict, **here, "best_k_models": scores, "dirpath": self.dirpath})
-
-    def _here(self, path: str) -> str:
-        return str(Path(self.dirpath or "") / Path(path).name) if path else path
 
 
 class LastCheckpoint(Checkpoint):

@@ -13,7 +13,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 from torch import Tensor, nn
@@ -22,24 +22,19 @@ from boxwright._util.printing import say
 from boxwright.data import DetectionDataset
 from boxwright.errors import RecipeError
 from boxwright.models import build_criterion, build_detector
+from boxwright.models.memory import check_input
 from boxwright.recipes import Recipe, get_recipe
 from boxwright.runs import Run
 from boxwright.runs.folder import check_free, held_run, new_run
 from boxwright.text import plural
 from boxwright.training.allocator import keep_large_blocks
 from boxwright.training.batches import Batches
+from boxwright.training.best import BestCheckpoint, EarlyStoppingOnAP
 from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, FirstEpoch, ProgressLine, Validation
-from boxwright.training.checkpoints import (
-    AtomicCheckpoints,
-    BestCheckpoint,
-    CtrlC,
-    Interrupted,
-    LastCheckpoint,
-    Position,
-    fitting_weights,
-)
+from boxwright.training.checkpoints import AtomicCheckpoints, LastCheckpoint, Position, fitting_weights
 from boxwright.training.command import resume_command, train_command
 from boxwright.training.distributed import Ranks
+from boxwright.training.faults import faults_explained
 from boxwright.training.loggers import make_loggers
 from boxwright.training.module import TrainingModule
 from boxwright.training.nonfinite import NonFiniteError, explain
@@ -49,6 +44,8 @@ from boxwright.training.reading import read_data
 from boxwright.training.record import Record, describe_data, describe_origin, describe_outcome, describe_run
 from boxwright.training.resume import check_same_data, recorded_commands, reopen
 from boxwright.training.schedule import Progress
+from boxwright.training.stopping import CtrlC, Interrupted
+from boxwright.training.targets import TargetsError
 
 
 @dataclass(frozen=True)
@@ -93,10 +90,12 @@ def train(
     weights to begin with, by their names in the detector; those of another shape are left out. ``callbacks``:
     Lightning's, beside boxwright's own.
 
-    The first Ctrl-C ends the training after the step, keeps the best model so far, and raises KeyboardInterrupt.
-    Raises DataError and RecipeError before anything is written, RecipeError where another process is at the run,
-    WriteError where a file can't be written, BoxwrightError where a loss is not finite any more.
+    The first Ctrl-C, or SIGTERM, ends the training after the step, keeps the best model so far, and raises
+    KeyboardInterrupt. Raises DataError and RecipeError before anything is written, RecipeError where another process is
+    at the run, WriteError where a file can't be written, BoxwrightError where a loss is not finite any more.
     """
+    if options.get("val_split") == "none":
+        options["val_split"] = None
     ranks = Ranks.of_environment()
     console = (console or Console()) if ranks.first else Console(quiet=True)
     with ExitStack() as held:
@@ -118,6 +117,7 @@ def _train(
 ) -> Run:
     ranks, console = job.ranks, job.console
     accelerator = job.options.accelerator()
+    check_input(job.recipe, job.recipe.batch_size // ranks.world)
     keep_large_blocks()
     training_set, validation_set = read_data(data, validation, job.recipe, job.options, console)
     job = replace(job, recipe=job.recipe.replace(classes=training_set.classes, **training_set.pixels.to_dict()))
@@ -148,16 +148,19 @@ def _train(
     job.say(f"{precision.name} on {accelerator}: {precision.reason}")
     if accelerator == "cuda" or precision.name == "bf16":
         detector.lay_out(torch.channels_last)
-    finished = over or _fit(job, batches, module, loggers, accelerator, precision)
+    stopped = None if over else _fit(job, batches, module, loggers, accelerator, precision)
     if record is not None:
-        _keep_model(job.run, module, finished and not over)
+        _keep_model(job.run, module, finished=stopped is None and not over)
         step = job.position.step if over and job.position else module.trainer.global_step
         record.training.update(describe_outcome(step, progress, job.recipe, accelerator, precision.name))
         record.write(job.run.data_file)  # last: what says how it ended has its model
         job.say(f"the model is in {job.run.model_file}")
-    if not finished:
-        job.say(f"stopped: boxwright train {training_set.root} --resume {job.run.folder} goes on")
-        raise KeyboardInterrupt
+    if stopped is not None:
+        again = (
+            f"resume={str(job.run.folder)!r}" if source is None else f"boxwright train {data} --resume {job.run.folder}"
+        )
+        job.say(f"stopped: {again} goes on")
+        raise stopped
     return job.run
 
 
@@ -272,9 +275,9 @@ def _begin(job: _Job, batches: Batches, source: Path | None) -> Record:
 
 def _fit(
     job: _Job, batches: Batches, module: TrainingModule, loggers: list[Logger], accelerator: str, precision: Precision
-) -> bool:
-    """Train; False where the user stopped it."""
-    with _quiet(), CtrlC() as ctrl_c:
+) -> KeyboardInterrupt | None:
+    """Train; what to raise where the user stopped it."""
+    with _quiet(), CtrlC(job.say) as ctrl_c, faults_explained(job.run, job.recipe, job.options.workers):
         last = LastCheckpoint(job.run.last_checkpoint, job.options.checkpoint_minutes, ctrl_c)
         trainer = L.Trainer(
             accelerator="gpu" if accelerator == "cuda" else "cpu",
@@ -295,10 +298,12 @@ def _fit(
         try:
             trainer.fit(module, batches.training, batches.validation, ckpt_path=job.checkpoint)
         except Interrupted:
-            return False
+            return ctrl_c.error
         except NonFiniteError as error:
-            raise explain(error, module, batches.datasets[0], Run(last.path.parent), trainer.global_step) from None
-    return True
+            raise explain(error, module, batches.datasets[0], Run(last.path.parent)) from None
+        except TargetsError as error:
+            raise error.explained(batches.datasets) from None
+    return None
 
 
 def _callbacks(job: _Job, batches: Batches, progress: Progress, last: LastCheckpoint) -> list[Callback]:
@@ -307,10 +312,10 @@ def _callbacks(job: _Job, batches: Batches, progress: Progress, last: LastCheckp
     if recipe.ema:
         callbacks.append(AveragedWeights(recipe.ema))
     if batches.validation is not None:
-        callbacks.append(Validation(batches.datasets[1]))
+        callbacks.append(Validation(batches.datasets[1], job.console))
         callbacks.append(BestCheckpoint(job.run.best_checkpoint))
         if recipe.patience:
-            callbacks.append(EarlyStopping("AP", mode="max", patience=recipe.patience))
+            callbacks.append(EarlyStoppingOnAP(recipe.patience))
     callbacks.append(last)
     callbacks.append(FirstEpoch(job.console, batches.datasets[0]))
     callbacks.append(EpochLines(job.console, progress))

@@ -15,8 +15,9 @@ from boxwright.data.loading import Batch
 from boxwright.models import Detector
 from boxwright.models.detector import to_image
 from boxwright.models.supervision import supervise
-from boxwright.training.nonfinite import NonFiniteError, check_losses
+from boxwright.training.nonfinite import LateFlags, NonFiniteError, check_losses
 from boxwright.training.schedule import Progress, lr_factor
+from boxwright.training.targets import check_targets
 from boxwright.two_stage import TwoStageCriterion
 from boxwright.types import DenseOutputs, Detections, TwoStageOutputs
 
@@ -42,6 +43,17 @@ class TrainingModule(L.LightningModule):
         """Detections of the validation that runs, in pixels of the images, by place in the data set."""
         self._divisor: float | Tensor = 0.0
         self._batch: Batch | None = None
+        self._flags = LateFlags()
+
+    @property
+    def reads_late(self) -> bool:
+        """Whether a step's numbers are looked at a step later, for the sake of the device."""
+        return self.device.type == "cuda"
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Raise TargetsError for what can't be learnt."""
+        check_targets(batch, len(self.recipe.classes), validation=self.trainer.validating)
+        return batch
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """What the step draws (dropout) depends on seed, rank, epoch and batch alone: a resumed run draws the same."""
@@ -51,10 +63,29 @@ class TrainingModule(L.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
         losses, outputs = self._losses(batch)
-        check_losses(self, batch, outputs, losses)
+        if self.reads_late:
+            self._read_flags()
+            self._flags.note(losses.total.isfinite(), batch, self.global_step)
+        else:
+            check_losses(self, batch, outputs, losses, self.global_step)
         self._log(losses, "")
         self.log("lr", self.optimizers().param_groups[0]["lr"], prog_bar=True)  # type: ignore[union-attr]
         return {"loss": self._share_of_step(losses), "matched": losses.matched, "predicted": losses.predicted}
+
+    def _read_flags(self) -> None:
+        """Raise NonFiniteError for an earlier batch, whose losses are taken once more to find out where."""
+        found = self._flags.read()
+        if found is None:
+            return
+        batch, step = found
+        if not torch.distributed.is_initialized():
+            with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+                losses, outputs = self._losses(batch)
+                check_losses(self, batch, outputs, losses, step)
+        raise NonFiniteError(batch, ["loss or gradient"], [], step)
+
+    def on_train_epoch_end(self) -> None:
+        self._read_flags()
 
     def _share_of_step(self, losses: Losses) -> Tensor:
         """The loss to differentiate: with accumulation the sum, which is divided once the step's batches are done."""
@@ -77,8 +108,11 @@ class TrainingModule(L.LightningModule):
     ) -> None:
         """Limit the gradient's norm. Raises NonFiniteError where it has none."""
         norm = torch.nn.utils.get_total_norm(self._gradients())
-        if not norm.isfinite() and self._batch is not None:
-            raise NonFiniteError(self._batch, [f"gradient (norm {norm.item()})"], [])
+        if self._batch is not None and self.reads_late:
+            self._flags.note(norm.isfinite(), self._batch, self.global_step)
+            self.trainer.optimizers[0].found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+        elif self._batch is not None and not norm.isfinite():
+            raise NonFiniteError(self._batch, [f"gradient (norm {norm.item()})"], [], self.global_step)
         self.log("grad_norm", norm)
         if self.recipe.clip:
             torch.nn.utils.clip_grads_with_norm_(self.parameters(), self.recipe.clip, norm)
@@ -123,10 +157,11 @@ class TrainingModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         groups = parameter_groups(self.detector, self.recipe.weight_decay)
         optimizer: torch.optim.Optimizer
+        fused = self.reads_late or None  # which knows found_inf; None: torch's own choice
         if self.recipe.optimizer == "sgd":
-            optimizer = torch.optim.SGD(groups, lr=self.recipe.lr, momentum=0.9)
+            optimizer = torch.optim.SGD(groups, lr=self.recipe.lr, momentum=0.9, fused=fused)
         else:
-            optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr)
+            optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr, fused=fused)
         schedule = LambdaLR(optimizer, lambda _: lr_factor(self.progress.done, self.recipe.warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

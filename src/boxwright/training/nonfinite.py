@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,25 +27,57 @@ _SHOWN = 5
 
 
 class NonFiniteError(Exception):
-    """Raised in a step: the batch, the terms that are not finite, and the images (rows of the batch) they come from."""
+    """Raised in a step: the batch, the terms that are not finite, the images (rows of the batch) they come from, and
+    the number of the step."""
 
-    def __init__(self, batch: Batch, terms: list[str], rows: list[int]) -> None:
+    def __init__(self, batch: Batch, terms: list[str], rows: list[int], step: int) -> None:
         super().__init__()
-        self.batch, self.terms, self.rows = batch, terms, rows
+        self.batch, self.terms, self.rows, self.step = batch, terms, rows, step
 
 
-def check_losses(module: TrainingModule, batch: Batch, outputs: Any, losses: Losses) -> None:
+class LateFlags:
+    """Whether losses and gradients were finite, read when the device is busy with the next batch: it never waits.
+
+    The optimiser leaves out a step whose gradient is not finite (``found_inf``), so that the weights are as they were.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Tensor, torch.cuda.Event | None, Batch, int]] = deque()
+
+    def note(self, fine: Tensor, batch: Batch, step: int) -> None:
+        """Send a flag (bool) of a batch on its way to the host."""
+        sent = None
+        host = fine.detach().to("cpu", non_blocking=True)
+        if fine.is_cuda:
+            sent = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            sent.record()
+        self._waiting.append((host, sent, batch, step))
+
+    def read(self) -> tuple[Batch, int] | None:
+        """The first batch whose flag is False, with its step; all flags are read."""
+        while self._waiting:
+            host, sent, batch, step = self._waiting.popleft()
+            if sent is not None:
+                sent.synchronize()
+            if not host:
+                return batch, step
+        return None
+
+
+def check_losses(module: TrainingModule, batch: Batch, outputs: Any, losses: Losses, step: int) -> None:
     """Raise NonFiniteError unless the loss is finite; the images are found by taking the losses of each alone."""
     if torch.isfinite(losses.total):
         return
-    anchors = module.detector.anchors_of((batch.images.shape[2], batch.images.shape[3]))
-    with torch.no_grad():
-        alone = [
-            module.criterion(anchors, outputs.of_image(row), batch.targets.of_image(row)).total
-            for row in range(len(batch.images))
-        ]
-    rows = [row for row, total in enumerate(alone) if not total.isfinite()]
-    raise NonFiniteError(batch, _not_finite(losses) or ["total loss"], rows)
+    rows: list[int] = []
+    if not torch.distributed.is_initialized():  # where the losses of an image alone would wait for the other ranks
+        anchors = module.detector.anchors_of((batch.images.shape[2], batch.images.shape[3]))
+        with torch.no_grad():
+            alone = [
+                module.criterion(anchors, outputs.of_image(row), batch.targets.of_image(row)).total
+                for row in range(len(batch.images))
+            ]
+        rows = [row for row, total in enumerate(alone) if not total.isfinite()]
+    raise NonFiniteError(batch, _not_finite(losses) or ["total loss"], rows, step)
 
 
 def _not_finite(losses: Losses, stage: str = "") -> list[str]:
@@ -54,23 +87,21 @@ def _not_finite(losses: Losses, stage: str = "") -> list[str]:
     return terms if losses.proposals is None else terms + _not_finite(losses.proposals, "proposals' ")
 
 
-def explain(
-    error: NonFiniteError, module: TrainingModule, dataset: DetectionDataset, run: Run, step: int
-) -> BoxwrightError:
+def explain(error: NonFiniteError, module: TrainingModule, dataset: DetectionDataset, run: Run) -> BoxwrightError:
     """Write nonfinite.ckpt, and say what happened."""
     path = run.folder / "nonfinite.ckpt"
     _dump(error.batch, module, path)
     spoilt = [name for name, value in module.detector.named_parameters() if not value.isfinite().all()]
     rows = error.rows or range(len(error.batch.images))
-    lines = [f"step {step}: not finite: {', '.join(error.terms)}"]
+    lines = [f"step {error.step}: not finite: {', '.join(error.terms)}"]
     lines += [_describe(error.batch, row, dataset) for row in rows[:_SHOWN]]
-    lines += [f"  and {len(rows) - _SHOWN} more images"] if len(rows) > _SHOWN else []
+    lines += [f"and {len(rows) - _SHOWN} more images"] if len(rows) > _SHOWN else []
     lines.append(f"the weights were not finite either, first {spoilt[0]}" if spoilt else "the weights were finite")
     lines.append(
         f"the batch and the weights are in {path}: boxwright.training.replay({str(path)!r}) repeats the losses"
     )
     lines.append("often a smaller lr, a longer warmup or float32 precision helps")
-    return BoxwrightError("\n".join(lines))
+    return BoxwrightError("; ".join(lines))
 
 
 def replay(path: str | Path) -> Losses:
@@ -109,4 +140,4 @@ def _describe(batch: Batch, row: int, dataset: DetectionDataset) -> str:
     labels = [dataset.classes[label] for label in batch.targets.labels[row][real].tolist()]
     shown = ", ".join(f"{label} {box}" for label, box in list(zip(labels, boxes, strict=True))[:_SHOWN])
     more = f" and {len(boxes) - _SHOWN} more" if len(boxes) > _SHOWN else ""
-    return f"  {dataset.name(int(batch.indices[row]))}: boxes in pixels of the input: {shown or 'none'}{more}"
+    return f"{dataset.name(int(batch.indices[row]))}: boxes in pixels of the input: {shown or 'none'}{more}"

@@ -20,7 +20,7 @@ class RunOptions:
 
     split: str = "train"
     val_split: str | None = "val"
-    """None: no validation; the last averaged weights are the model."""
+    """None, in words "none": no validation; the last averaged weights are the model."""
     minutes: float | None = None
     """Minutes of training steps, instead of the recipe's epochs."""
     steps: int | None = None

@@ -1,0 +1,75 @@
+"""The processes that augment: what they do with signals, and how their batches come back through shared memory."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from boxwright.data.loading import Batch, Sample, collate
+from boxwright.errors import RecipeError
+from boxwright.models.memory import largest_input
+from boxwright.recipes import Recipe
+from boxwright.training.faults import MORE_SHARED
+
+SHARED = Path("/dev/shm")
+_AHEAD = 2  # batches that each worker prepares, DataLoader's own default
+_SLACK = 2**20  # bytes for targets, queues and semaphores
+
+
+def start_worker(worker: int) -> None:
+    """For ``worker_init_fn``: leave it to the training to answer Ctrl-C and SIGTERM.
+
+    Both reach every process of a terminal, or of a service that is stopped. A second SIGTERM is the loader's own, for a
+    worker that hangs.
+    """
+
+    def only_once(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, only_once)
+
+
+@dataclass(frozen=True)
+class CollateInWorker:
+    """``collate``, and in a worker the batch goes into shared memory here: where that fails, the training is told.
+
+    The queue that would do it otherwise loses the batch, and the training waits for ever.
+    """
+
+    multiple: int
+
+    def __call__(self, samples: Iterable[Sample]) -> Batch:
+        batch = collate(samples, self.multiple)
+        if get_worker_info() is not None:
+            for tensor in (*batch.targets, *batch):
+                if isinstance(tensor, Tensor):
+                    tensor.share_memory_()  # type: ignore[no-untyped-call]
+        return batch
+
+
+def shared_by_batches(recipe: Recipe, workers: int, batch_size: int) -> int:
+    """Bytes of shared memory that the batches of a training need at a time."""
+    if not workers:
+        return 0
+    height, width = largest_input(recipe)
+    return (workers * _AHEAD + 2) * batch_size * height * width * 3 + workers * _SLACK
+
+
+def check_shared_memory(needed: int, workers: int) -> None:
+    """Raise RecipeError where the system has less shared memory than the workers need."""
+    if not workers or not SHARED.is_dir():
+        return
+    free = shutil.disk_usage(SHARED).free
+    if free < needed:
+        raise RecipeError(
+            f"{workers} workers need {needed / 2**20:.0f} MB of shared memory, of which {SHARED} has "
+            f"{free / 2**20:.1f} MB: {MORE_SHARED}"
+        )
