@@ -57,7 +57,7 @@ def test_two_processes_end_as_one(tmp_path: Path) -> None:
     for name, value in states[0]["current_model_state"].items():
         torch.testing.assert_close(value, states[1]["current_model_state"][name], rtol=1e-3, atol=1e-5)
     best = [
-        next(v for k, v in state["callbacks"].items() if k.startswith("ModelCheckpoint"))["best_model_score"]
+        next(v for k, v in state["callbacks"].items() if k.startswith("BestCheckpoint"))["best_model_score"]
         for state in states
     ]
     torch.testing.assert_close(*best, rtol=1e-3, atol=1e-4)  # AP of all five images, though the ranks had three each
