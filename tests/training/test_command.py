@@ -18,6 +18,13 @@ from boxwright.training.command import resume_command, train_command
 from boxwright.training.options import RunOptions
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the commands are typed."""
+    (tmp_path / "my images").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+
 def typed(command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Recipe, RunOptions]:
     """What the training is asked for where the command is typed."""
     asked: list[Any] = []

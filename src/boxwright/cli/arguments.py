@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from boxwright.errors import RecipeError
+from boxwright.errors import DataError, RecipeError
 
 
 def number(low: float, high: float = math.inf, *, above: bool = False) -> Callable[[float | None], float | None]:
@@ -35,10 +35,9 @@ def run_there(path: Path | None) -> Path | None:
 
 
 def data_there(path: Path) -> Path:
-    """The same for a data set, of whatever layout. Raises DataError."""
-    from boxwright.data.layout import open_layout
-
-    open_layout(path)
+    """Raise DataError where there is no data set, before the command imports what takes seconds."""
+    if not path.exists():
+        raise DataError(f"{path}: no such folder")
     return path
 
 
