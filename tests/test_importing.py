@@ -1,17 +1,19 @@
 """torchvision's files of weights become runs: the same detections under COCO's names."""
 
+import argparse
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torchvision.models import detection
 
 import boxwright as bw
+from boxwright import importing
 from boxwright.cli.app import app
 from boxwright.errors import RecipeError, WriteError
 from boxwright.importing import MODELS, import_weights
-
-pytestmark = pytest.mark.slow
 
 
 def file_of(tmp_path: Path, columns: int, name: str = "ssd300_vgg16") -> tuple[torch.nn.Module, Path]:
@@ -21,6 +23,7 @@ def file_of(tmp_path: Path, columns: int, name: str = "ssd300_vgg16") -> tuple[t
     return model, tmp_path / "weights.pth"
 
 
+@pytest.mark.slow
 def test_coco_weights_become_a_run(tmp_path: Path) -> None:
     model, weights = file_of(tmp_path, 91)
     detector = import_weights("ssd300_vgg16", weights, tmp_path / "run").load()
@@ -38,6 +41,7 @@ def test_coco_weights_become_a_run(tmp_path: Path) -> None:
     assert torch.equal(ours.labels, theirs["labels"] - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "ssd300_vgg16"])
 def test_published_files_have_constant_batch_norms(tmp_path: Path, name: str) -> None:
     """Without a count of batches: with the epsilon that torchvision builds them with, and COCO's names."""
@@ -53,6 +57,7 @@ def test_published_files_have_constant_batch_norms(tmp_path: Path, name: str) ->
     assert (detector.recipe.image_size, detector.recipe.max_size) == (800, 1333)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     _, weights = file_of(tmp_path, 3)
     app(
@@ -62,6 +67,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert bw.load(tmp_path / "run").classes == ("cat", "dog")
 
 
+@pytest.mark.slow
 def test_a_run_and_the_weights_stay(tmp_path: Path) -> None:
     _, weights = file_of(tmp_path, 3)
     run = import_weights("ssd300_vgg16", weights, tmp_path / "run")
@@ -79,6 +85,7 @@ def test_a_run_and_the_weights_stay(tmp_path: Path) -> None:
     assert import_weights("ssd300_vgg16", weights, run.folder, overwrite=True).load().classes == ("class 1", "class 2")
 
 
+@pytest.mark.slow
 def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
     _, weights = file_of(tmp_path, 3)
     with pytest.raises(RecipeError, match="did you mean 'ssd300_vgg16'"):
@@ -94,3 +101,98 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"can't read weights from .*absent\.pth"):
         import_weights("ssd300_vgg16", tmp_path / "absent.pth", tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+LAYER = "head.classification_head.module_list.0.weight"
+STATE = {"backbone.features.0.weight": torch.ones(2, 2), LAYER: torch.ones(12, 3)}
+
+
+def prefixed(prefix: str, **others: Any) -> dict[str, Any]:
+    return {**others, **{prefix + key: value for key, value in STATE.items()}}
+
+
+ARGS = argparse.Namespace(lr=0.1, device=torch.device("cpu"), more=argparse.Namespace(names=["a"]))
+LAST = {key: value * 0 for key, value in STATE.items()}
+CHECKPOINTS: dict[str, Any] = {
+    "plain": STATE,
+    "model": {"model": STATE, "epoch": 3},
+    "state_dict": {"state_dict": STATE},
+    "torchvision's reference": {
+        "model": STATE,
+        "optimizer": {"state": {}},
+        "lr_scheduler": {},
+        "args": ARGS,
+        "epoch": 3,
+    },
+    "module.": prefixed("module."),
+    "model.module.": {"state_dict": prefixed("model.module.")},
+    "Lightning": {"state_dict": prefixed("model.", **{"loss.weight": torch.ones(1)}), "hparams_name": None},
+    "compiled": prefixed("_orig_mod."),
+    "averaged": prefixed("module.", n_averaged=torch.tensor(7)),
+    "averaged beside the last": {"model": LAST, "model_ema": prefixed("module.", n_averaged=torch.tensor(7))},
+    "twice below": {"checkpoint": {"model": STATE}},
+}
+
+
+@pytest.mark.parametrize("form", CHECKPOINTS)
+def test_checkpoints_of_training_scripts_are_looked_through(form: str, tmp_path: Path) -> None:
+    torch.save(CHECKPOINTS[form], tmp_path / "weights.pth")
+    found = importing._state_of(importing._read(tmp_path / "weights.pth"), LAYER)
+    assert found is not None
+    assert found.keys() == STATE.keys()
+    assert all(torch.equal(found[key], STATE[key]) for key in STATE)
+
+
+class Harm:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.file}",)
+
+
+def test_nothing_is_unpickled_but_tensors_and_values(tmp_path: Path) -> None:
+    path, trace = tmp_path / "weights.pth", tmp_path / "harmed"
+    for content, name in [
+        ({"model": STATE, "args": Harm(trace)}, "posix.system"),
+        (torch.nn.Linear(1, 1), "torch.nn.modules.linear.Linear"),
+        ({"model": STATE, "args": argparse.Namespace(path=Path("x"), harm=Harm(trace))}, "posix.system"),
+    ]:
+        torch.save(content, path)
+        with pytest.raises(RecipeError) as error:
+            import_weights("ssd300_vgg16", path, tmp_path / "run")
+        message = str(error.value)
+        assert "weights.pth holds no weights: beside tensors it has objects" in message
+        assert name in message
+        assert "torch.save(model.state_dict(), file)" in message
+        assert "trust" not in message
+        assert "\n" not in message
+    assert not trace.exists()
+    assert argparse.Namespace not in torch.serialization.get_safe_globals()
+
+
+def test_files_without_such_weights(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    endless: dict[str, Any] = {"model": {"weight": torch.ones(1)}}
+    endless["model"]["model"] = endless
+    for content in ({}, {"model": {}}, {1: {"x" + LAYER: torch.ones(3)}}, endless, {LAYER: torch.tensor(1.0)}):
+        torch.save(content, path)
+        with pytest.raises(RecipeError, match=f"holds no weights of torchvision's ssd300_vgg16: it has no {LAYER}"):
+            import_weights("ssd300_vgg16", path, tmp_path / "run")
+    torch.save([torch.ones(1)], path)
+    with pytest.raises(RecipeError, match="Expected tensors by name but got list"):
+        import_weights("ssd300_vgg16", path, tmp_path / "run")
+    os.mkfifo(tmp_path / "pipe.pth")
+    for other in (tmp_path, tmp_path / "pipe.pth"):
+        with pytest.raises(RecipeError, match=r"can't read weights from .*: it is no file"):
+            import_weights("ssd300_vgg16", other, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_torchvisions_reference_script_becomes_a_run(tmp_path: Path) -> None:
+    model, weights = file_of(tmp_path, 3)
+    state = {f"module.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"model": state, "optimizer": {}, "args": ARGS, "epoch": 3}, weights)
+    detector = import_weights("ssd300_vgg16", weights, tmp_path / "run", classes=["cat", "dog"]).load()
+    first = model.state_dict()["backbone.features.0.weight"]
+    assert torch.equal(detector.net.state_dict()["backbone.features.0.weight"], first)

@@ -86,7 +86,7 @@ def test_ties_go_to_the_earlier_cell_and_the_earlier_target():
 
 def test_a_target_that_holds_no_centre_has_no_anchor():
     anchors = make_anchors(AnchorSpec.squares((16,)), 64)
-    boxes = torch.tensor([[[10.0, 10.0, 14.0, 14.0], [9.0, 9.0, 9.0, 9.0]]])
+    boxes = torch.tensor([[[10.0, 10.0, 14.0, 14.0], [9.0, 9.0, 9.5, 9.5]]])
     matches = match_atss(anchors, boxes, torch.tensor([[0, 0]]))
     assert not any(field.any() for field in matches)
 

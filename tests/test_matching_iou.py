@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boxwright import anchors as named
+from boxwright._util.checks import has_area
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.boxes import box_iou, convert_boxes
 from boxwright.matching import _overlaps, best_anchors, match_iou
@@ -81,7 +82,8 @@ def tensors(scene):
     boxes, labels, ignore = scene
     count = len(labels) // 2
     labels, ignore = torch.tensor(labels).reshape(2, count), torch.tensor(ignore).reshape(2, count)
-    return torch.tensor(boxes).reshape(2, count, 4), labels, ignore & (labels == 0)
+    boxes = torch.tensor(boxes).reshape(2, count, 4)
+    return boxes, torch.where(has_area(boxes), labels, -1), ignore & (labels == 0)
 
 
 @settings(deadline=None, max_examples=30)

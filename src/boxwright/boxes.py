@@ -1,8 +1,8 @@
 """Arithmetic of boxes: conversion, area, overlap.
 
 Boxes are xyxy in continuous coordinates (no + 1). Everything is computed in at least float32, and value and gradient
-are finite for every box with coordinates below 1e18 and sides that are 0 or above 1e-30: a quotient whose denominator
-vanishes is 0, not NaN.
+are finite for every finite box: a quotient whose denominator vanishes is 0, not NaN, and a side or distance beyond 1e18
+counts as 1e18, without gradient. A box of NaN overlaps nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ OverlapKind = Literal["iou", "giou", "diou", "ciou"]
 
 # Areas below this count as none: the gradient of a quotient by one would leave float32.
 _VANISHING = 1e-30
+# Sides and distances beyond this count as this: areas and squares stay within float32.
+_LARGEST = 1e18
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ def box_area(boxes: Tensor) -> Tensor:
 def box_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Width and height (...) of boxes (..., 4); 0 for inverted ones."""
     x1, y1, x2, y2 = boxes.unbind(-1)
-    return (x2 - x1).clamp(min=0), (y2 - y1).clamp(min=0)
+    return (x2 - x1).clamp(0, _LARGEST), (y2 - y1).clamp(0, _LARGEST)
 
 
 def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -107,21 +109,24 @@ def intersection(a: Tensor, b: Tensor) -> Tensor:
     bx1, by1, bx2, by2 = b.unbind(-1)
     width = torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)
     height = torch.minimum(ay2, by2) - torch.maximum(ay1, by1)
-    return width.clamp(min=0) * height.clamp(min=0)
+    return width.clamp(0, _LARGEST) * height.clamp(0, _LARGEST)
 
 
 def enclosing_sides(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Width and height (...) of the smallest box around both."""
     ax1, ay1, ax2, ay2 = a.unbind(-1)
     bx1, by1, bx2, by2 = b.unbind(-1)
-    return torch.maximum(ax2, bx2) - torch.minimum(ax1, bx1), torch.maximum(ay2, by2) - torch.minimum(ay1, by1)
+    width = torch.maximum(ax2, bx2) - torch.minimum(ax1, bx1)
+    height = torch.maximum(ay2, by2) - torch.minimum(ay1, by1)
+    return width.clamp(-_LARGEST, _LARGEST), height.clamp(-_LARGEST, _LARGEST)
 
 
 def centre_offset(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Way in x and in y (...) from the centre of ``b`` to that of ``a``."""
     ax1, ay1, ax2, ay2 = a.unbind(-1)
     bx1, by1, bx2, by2 = b.unbind(-1)
-    return (ax1 + ax2 - bx1 - bx2) / 2, (ay1 + ay2 - by1 - by2) / 2
+    x, y = (ax1 + ax2 - bx1 - bx2) / 2, (ay1 + ay2 - by1 - by2) / 2
+    return x.clamp(-_LARGEST, _LARGEST), y.clamp(-_LARGEST, _LARGEST)
 
 
 def enclosing_penalty(a: Tensor, b: Tensor, union: Tensor) -> Tensor:
@@ -135,7 +140,7 @@ def centre_penalty(a: Tensor, b: Tensor) -> Tensor:
     """rho2 / c2 of DIoU (Zheng et al. 2020, eq. 6): squared distance of the centres over the enclosing diagonal's."""
     dx, dy = centre_offset(a, b)
     width, height = enclosing_sides(a, b)
-    return safe_ratio(dx * dx + dy * dy, width * width + height * height)
+    return distance_ratio(dx * dx + dy * dy, width * width + height * height)
 
 
 def side_penalty(a: Tensor, b: Tensor) -> Tensor:
@@ -168,6 +173,14 @@ def safe_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """
     usable = denominator > _VANISHING
     return torch.where(usable, numerator / torch.where(usable, denominator, 1.0), 0.0)
+
+
+def distance_ratio(distance: Tensor, enclosing: Tensor) -> Tensor:
+    """Squared distance of two centres over the squared size of the box around both, at most 4.
+
+    It is 1 at most but for boxes turned inside out, whose centre may lie anywhere.
+    """
+    return safe_ratio(distance, torch.maximum(enclosing, distance.detach() / 4))
 
 
 def _iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

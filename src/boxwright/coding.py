@@ -2,7 +2,8 @@
 
 Every coder takes anchors (A, 4) or (..., 4) first, works over any leading dimensions, and obeys
 ``decode(anchors, encode(anchors, boxes)) == boxes``. ``size`` is how many numbers it needs for an anchor.
-All is computed in at least float32. Boxes without width or height are encoded to finite numbers.
+All is computed in at least float32. In eager calls on the CPU, encoding raises ValueError for boxes that aren't finite
+or have no area; elsewhere finite ones without area are encoded to finite numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from boxwright._util.checks import check_boxes
 from boxwright.boxes import at_least_float32, convert_boxes, safe_ratio
 
 # exp(4.135) = 62.5 times the anchor: a 16 px anchor reaches 1000 px. Beyond it an untrained head would overflow.
@@ -50,6 +52,7 @@ class DeltaCoder:
 
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
         """Boxes (..., 4) as deltas (..., 4): dx, dy, dw, dh."""
+        check_boxes(boxes)
         centre, sides = _centre_and_sides(boxes)
         anchor_centre, anchor_sides = _centre_and_sides(anchors)
         shift = (centre - anchor_centre) / anchor_sides
@@ -84,9 +87,8 @@ class DistanceCoder:
 
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
         """Boxes (..., 4) as distances (..., 4)."""
-        boxes = at_least_float32(boxes)
-        centre, _ = _centre_and_sides(anchors)
-        distances = torch.cat([centre - boxes[..., :2], boxes[..., 2:] - centre], dim=-1)
+        check_boxes(boxes)
+        distances = _distances(anchors, boxes)
         return distances if self.unit is None else distances / (self.unit * _mean_side(anchors))
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
@@ -144,7 +146,7 @@ def centreness(anchors: Tensor, boxes: Tensor) -> Tensor:
     sqrt(min(l, r) / max(l, r) x min(t, b) / max(t, b)): 1 in the middle, 0 on the edge, outside of the box, and for a
     box without width or height.
     """
-    first, last = DistanceCoder().encode(anchors, boxes).chunk(2, dim=-1)
+    first, last = _distances(anchors, boxes).chunk(2, dim=-1)
     ratios = safe_ratio(torch.minimum(first, last).clamp(min=0), torch.maximum(first, last))
     return ratios.prod(-1).sqrt()
 
@@ -153,6 +155,13 @@ def _centre_and_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Centres (..., 2) and sides (..., 2), the sides at least 1e-6 so that they can divide and have a logarithm."""
     centre, sides = convert_boxes(at_least_float32(boxes), "xyxy", "cxcywh").chunk(2, dim=-1)
     return centre, sides.clamp(min=_MIN_SIDE)
+
+
+def _distances(anchors: Tensor, boxes: Tensor) -> Tensor:
+    """(..., 4) from the anchors' centres to the sides of boxes (..., 4)."""
+    boxes = at_least_float32(boxes)
+    centre, _ = _centre_and_sides(anchors)
+    return torch.cat([centre - boxes[..., :2], boxes[..., 2:] - centre], dim=-1)
 
 
 def _mean_side(anchors: Tensor) -> Tensor:

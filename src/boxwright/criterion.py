@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from boxwright import losses as loss_functions
+from boxwright._util.checks import check_targets, is_visible, settled
 from boxwright.anchors import Anchors
 from boxwright.boxes import paired_iou, safe_ratio
 from boxwright.coding import BoxCoder, DistributionCoder, centreness
@@ -192,7 +193,11 @@ class DenseCriterion(nn.Module):
 
     def forward(self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets) -> Losses:
         """anchors of the input, or their boxes (A, 4) where the matcher needs no grid; outputs (B, A, ...); targets
-        (B, G, ...) in pixels of the input."""
+        (B, G, ...) in pixels of the input.
+
+        Raises ValueError for labels that aren't int64 and, in eager calls on the CPU, for those outside 0..K-1 (-1 is
+        padding) and for boxes that aren't finite or have no area, with image and box.
+        """
         parts = self.per_anchor(anchors, outputs, targets)
         per_anchor, positives, counted = parts.classification, parts.positives, parts.counted
         box, distribution = parts.box, parts.distribution
@@ -215,7 +220,7 @@ class DenseCriterion(nn.Module):
             distribution,
             positives=(parts.matches.state == 1).sum(),
             divisor=count,
-            matched=_histogram(positives.labels, self._classes(outputs.logits)),
+            matched=_histogram(positives.labels, self.classes_of(outputs.logits)),
             predicted=_histogram(said.argmax(-1), said.shape[-1]),
             centreness=centred,
             hard_positives=self._hard_share(said, positives.labels),
@@ -229,6 +234,15 @@ class DenseCriterion(nn.Module):
 
         ``matches``: other ones than the matcher's, to see what an anchor's loss would be with them.
         """
+        check_targets(*targets, classes=self.classes_of(outputs.logits))
+        if not is_visible(targets.boxes):
+            return self._per_anchor(anchors, outputs, targets, matches)
+        with settled():  # the parts need not look at them again
+            return self._per_anchor(anchors, outputs, targets, matches)
+
+    def _per_anchor(
+        self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets, matches: Matches | None
+    ) -> AnchorLosses:
         boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
         if matches is None:
             matches = self.match(anchors, boxes, outputs, targets)
@@ -264,7 +278,7 @@ class DenseCriterion(nn.Module):
         target = matches.gt_index[image, anchor]
         labels, predicted = targets.labels[image, target], outputs.deltas[image, anchor]
         if predicted.shape[1] != self.coder.size:  # boxes of its own for every class: the target's counts
-            of_classes = predicted.view(len(labels), self._classes(outputs.logits), self.coder.size)
+            of_classes = predicted.view(len(labels), self.classes_of(outputs.logits), self.coder.size)
             predicted = of_classes[torch.arange(len(labels), device=labels.device), labels]
         return Positives(image, anchor, labels, anchors[anchor], targets.boxes[image, target], predicted)
 
@@ -288,8 +302,8 @@ class DenseCriterion(nn.Module):
         distances = self.coder.distances(positives.anchors, positives.targets)
         return self.distribution_weight * loss_functions.distribution_focal_loss(logits, distances)
 
-    def _classes(self, logits: Tensor) -> int:
-        """K of logits (B, A, K')."""
+    def classes_of(self, logits: Tensor) -> int:
+        """K of logits (..., K')."""
         return logits.shape[-1] - (self.class_info.kind == "softmax")
 
     def _hard_share(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -316,13 +330,13 @@ class DenseCriterion(nn.Module):
             target = logits.new_zeros(logits.shape, dtype=torch.float32)
             target[positives.image, positives.anchor, positives.labels] = quality
         else:
-            target = torch.where(state < 0, -1, self._classes(logits))
+            target = torch.where(state < 0, -1, self.classes_of(logits))
             target[positives.image, positives.anchor] = positives.labels
         options: dict[str, Any] = {"reduction": "rows"} if self.class_info.kind == "sigmoid" else {}
         if self.class_state is not None:
             options["state"] = self.class_state if self.training else self.class_state.clone()
         losses = self.class_loss(logits.flatten(0, 1), target.flatten(0, 1), **options).view(state.shape)
-        weights = self._class_weights(positives.labels, self._classes(logits), losses)
+        weights = self._class_weights(positives.labels, self.classes_of(logits), losses)
         return losses if weights is None else losses * self._spread(weights, losses, positives)
 
     def _class_weights(self, labels: Tensor, classes: int, losses: Tensor) -> Tensor | None:

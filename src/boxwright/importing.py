@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from torchvision.models import detection
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -17,6 +19,8 @@ from boxwright.errors import RecipeError, WriteError
 from boxwright.runs import Run
 from boxwright.text import did_you_mean
 
+_SHOWN = 3  # names of objects in a message
+_DEPTH = 3  # of keys below which tensors are looked for
 _COCO = detection.SSD300_VGG16_Weights.COCO_V1.meta["categories"]  # 91 names by id, "N/A" for those without objects
 
 
@@ -50,9 +54,10 @@ def import_weights(
     """A torchvision model's file of weights as a run folder, which predict, eval and ``bw.load`` take.
 
     ``name``: one of ``MODELS``. ``classes``: the names without background; by default COCO's for a model of its 91 ids,
-    of which those without objects are called "unused 12" and so on, and "class 1" and so on for others. The file is
-    never unpickled blindly. Raises RecipeError for another model, a file that isn't its weights, and too many or too
-    few names; WriteError for a folder that holds a run already, unless it is to ``overwrite`` recipe and model.
+    of which those without objects are called "unused 12" and so on, and "class 1" and so on for others. The file may be
+    a state dict or a checkpoint that holds one, below any key and with any prefix to its names; it is never unpickled
+    blindly. Raises RecipeError for another model, a file that isn't its weights, and too many or too few names;
+    WriteError for a folder that holds a run already, unless it is to ``overwrite`` recipe and model.
     """
     if name not in _MODELS:
         raise RecipeError(f"unknown torchvision model {name!r}{did_you_mean(name, _MODELS)}")
@@ -61,8 +66,8 @@ def import_weights(
         raise WriteError(f"{run.folder} holds a run already: name another folder with --out, or add --overwrite")
     claim(run.recipe_file, run.model_file, overwrite=overwrite, inputs=[Path(weights)])
     known = _MODELS[name]
-    state = _read(Path(weights))
-    if known.layer not in state:
+    state = _state_of(_read(Path(weights)), known.layer)
+    if state is None or state[known.layer].ndim == 0:
         raise RecipeError(f"{weights} holds no weights of torchvision's {name}: it has no {known.layer}")
     columns = len(state[known.layer]) // known.rows
     model = known.build(weights=None, weights_backbone=None, num_classes=columns)
@@ -87,16 +92,58 @@ def _freeze_batch_norm(model: nn.Module, eps: float) -> None:
                 setattr(parent, name, FrozenBatchNorm2d(child.num_features, eps=eps))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> dict[Any, Any]:
+    """A file of torch.save. Nothing is unpickled but tensors, plain values and argparse's Namespace, which holds them.
+
+    Raises RecipeError for what can't be read, or holds anything else.
+    """
+    if path.exists() and not path.is_file():
+        raise RecipeError(f"can't read weights from {path}: it is no file")
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with safe_globals([Namespace]):  # what torchvision's training scripts keep their options in
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise RecipeError(f"can't read weights from {path}: {error.strerror}") from None
     except Exception:  # torch.load raises whatever a foreign file leads it into, with advice to trust the file
-        state = None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise RecipeError(f"{path} holds no weights: Expected tensors by name, as torch.save writes them")
-    return state
+        raise RecipeError(f"{path} holds no weights: {_reason(path)}") from None
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path} holds no weights: Expected tensors by name but got {type(content).__name__}")
+    return content
+
+
+def _reason(path: Path) -> str:
+    """Why a file can't be loaded; its objects are listed without being made."""
+    try:
+        names = get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # whatever a foreign file leads it into
+        names = []
+    if not names:
+        return "Expected tensors by name, as torch.save(model.state_dict(), file) writes them"
+    return (
+        f"beside tensors it has objects ({', '.join(sorted(names)[:_SHOWN])}), which are never made of a file. "
+        "Save the tensors alone where the model is: torch.save(model.state_dict(), file)"
+    )
+
+
+def _state_of(content: dict[Any, Any], layer: str, depth: int = 0) -> dict[str, Tensor] | None:
+    """The tensors by torchvision's names, of which ``layer`` is one; None where there are none.
+
+    Training scripts put them below a key, and wrappers (DistributedDataParallel, Lightning, averages) put a prefix
+    before each name. Of the averaged weights and the last ones the averaged are taken.
+    """
+    found = next((key for key in content if f".{key}".endswith(f".{layer}")), None)
+    if found is not None:
+        prefix = found.removesuffix(layer)
+        named = {key: value for key, value in content.items() if isinstance(key, str) and key.startswith(prefix)}
+        return {key.removeprefix(prefix): value for key, value in named.items() if isinstance(value, Tensor)}
+    below = sorted((key for key, value in content.items() if isinstance(value, dict)), key=_rank)
+    states = (_state_of(content[key], layer, depth + 1) for key in below if depth < _DEPTH)
+    return next((state for state in states if state is not None), None)
+
+
+def _rank(key: Any) -> bool:
+    """Averaged weights come first, all else in the file's order."""
+    return "ema" not in str(key).lower()
 
 
 def _names(count: int, classes: Sequence[str]) -> list[str]:

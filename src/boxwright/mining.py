@@ -2,6 +2,7 @@
 
 Every miner takes detached per-anchor losses (B, A) and the state (B, A) of the matches, and returns a (B, A) bool mask.
 The losses are those of the classification; a miner that also drops positives may ask for the sum with the box loss.
+All raise ValueError for shapes that differ and, in eager calls on the CPU, for a state that is none of 1, 0 and -1.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Literal, TypeVar, get_args
 import torch
 from torch import Tensor
 
+from boxwright._util.checks import check_within
 from boxwright.nms import batched_nms
 from boxwright.ranking import highest
 
@@ -69,6 +71,8 @@ def hard_negatives(
         raise ValueError(f"Expected cutoff 'count', or 'tf' with scope 'batch', but got {cutoff!r} with {scope!r}")
     if ratio < 0 or min_negatives < 0:
         raise ValueError(f"Expected ratio and min_negatives of at least 0 but got {ratio} and {min_negatives}")
+    if not state.numel():
+        return state == 1
     shape = state.shape
     if scope == "batch":
         losses, state = losses.reshape(1, -1), state.reshape(1, -1)
@@ -132,8 +136,7 @@ def random_balanced(
     ``generator``: of the state's device; the same one draws the same anchors.
     Raises ValueError for a count below 1, a fraction outside 0..1, or another shape.
     """
-    if state.ndim != 2:
-        raise ValueError(f"Expected state (B, A) but got {tuple(state.shape)}")
+    _check_state(state)
     if count < 1 or not 0 <= positive_fraction <= 1:
         raise ValueError(f"Expected count >= 1 and a fraction in 0..1 but got {count} and {positive_fraction}")
     order = torch.rand(state.shape, generator=generator, device=state.device)
@@ -144,6 +147,13 @@ def random_balanced(
 def _check(losses: Tensor, state: Tensor) -> None:
     if losses.shape != state.shape or losses.ndim != 2:
         raise ValueError(f"Expected losses and state (B, A) but got {tuple(losses.shape)} and {tuple(state.shape)}")
+    _check_state(state)
+
+
+def _check_state(state: Tensor) -> None:
+    if state.ndim != 2 or state.dtype == torch.bool:
+        raise ValueError(f"Expected state (B, A) in -1..1 but got {state.dtype} {tuple(state.shape)}")
+    check_within(state, -1, 1, "state", ("image", "anchor"))
 
 
 def _without_overlaps(losses: Tensor, eligible: Tensor, boxes: Tensor, iou: float) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from boxwright._util.checks import check_targets, has_area
 from boxwright.anchors import Anchors
 from boxwright.boxes import safe_ratio
 from boxwright.criterion import DenseCriterion, Losses, least_divisor
@@ -39,10 +40,11 @@ class TwoStageCriterion(nn.Module):
         """The second stage's losses, with those of the first as ``proposals`` and in the total.
 
         ``divisor`` is the number of images: accumulated batches are averaged by it, since each stage has a divisor of
-        its own. Raises ValueError for outputs without regions.
+        its own. Raises ValueError for outputs without regions, and for targets as each criterion does.
         """
         if outputs.rois is None or outputs.refined is None:
             raise ValueError("Expected outputs with the regions chosen by select, and refined, but got none")
+        check_targets(*targets, classes=self.roi.classes_of(outputs.refined.logits))  # before all are one class
         objects = targets._replace(labels=targets.labels.clamp(max=0))
         first = self.rpn(anchors, outputs.rpn, objects)
         refined = outputs.refined.by_image([len(boxes) for boxes in outputs.rois])
@@ -56,12 +58,14 @@ def select_rois(criterion: DenseCriterion, proposals: Sequence[Tensor], targets:
     """The regions (r, 4) of each image that go through the second stage: its proposals (n, 4) and its true boxes.
 
     A miner that asks for no losses chooses among them here, before features are pooled; after all others, and without
-    one, all go.
+    one, all go. Raises ValueError as the criterion does for boxes and labels.
     """
+    check_targets(*targets)
     chosen = []
     for row, boxes in enumerate(proposals):
         target = targets.of_image(row)
-        boxes = torch.cat([boxes, target.boxes[target.labels >= 0].to(boxes)])
+        true = target.boxes[(target.labels >= 0) & has_area(target.boxes)]
+        boxes = torch.cat([boxes, true.to(boxes)])
         if criterion.miner is not None and ranking_of(criterion.miner) == "nothing":
             matches = criterion.matcher(boxes, target.boxes, target.labels, ignore=target.ignore)
             boxes = boxes[criterion.miner(matches.state)[0]]

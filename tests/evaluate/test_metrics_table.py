@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -100,6 +101,42 @@ def test_warnings():
     assert one([0.01, 0.02], [[0, 0, 10, 10], [5, 5, 5, 9]]).warnings[0].startswith("1 detections have no area")
     assert one([], ()).warnings == ("No detections: every number is 0.",)
     assert one([0.01], targets=()).warnings == ("No targets: no number is defined.",)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ([0.5, 87.5, 12.0], r"2 scores lie outside 0\.\.1, first 87\.5 of detection 1 .*: they look like percentages"),
+        ([-3.25, 0.5, 4.0], r"2 scores lie outside 0\.\.1, first -3\.25 of detection 0 .*: they look like logits"),
+        ([0.5, 0.5, 1000.0], "1 scores lie outside .* of detection 2 .*: they look like something else"),
+    ],
+)
+def test_scores_outside_their_range_are_named(scores, message):
+    (warning,) = one(scores, [[0, 0, 10, 10]] * 3).warnings
+    assert re.match(message, warning)
+    ranks = np.argsort(np.argsort(scores)) / 3
+    assert one(scores, [[0, 0, 10, 10]] * 3).AP == one(ranks, [[0, 0, 10, 10]] * 3).AP
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite(value):
+    with pytest.raises(ValueError, match=r"Expected finite scores but got .* in image 0"):
+        one([value])
+    with pytest.raises(ValueError, match=r"Expected finite boxes but got .* in detections, image 0"):
+        one([0.5], [[0, 0, value, 10]])
+    with pytest.raises(ValueError, match=r"Expected finite boxes but got .* in targets, image 0"):
+        one([0.5], targets=[[0, 0, value, 10]])
+
+
+@pytest.mark.parametrize("labels", [[0.5], [np.nan], [np.inf], np.array([1.5], np.float32)])
+def test_labels_are_whole_numbers_of_any_type(labels):
+    box = np.array([[0, 0, 10, 10]], float)
+    target = [{"boxes": box, "labels": [1]}]
+    with pytest.raises(ValueError, match=r"Expected whole numbers for labels in predictions\[0\] but got"):
+        detection_metrics([{"boxes": box, "scores": [0.9], "labels": labels}], target, ["a", "b"])
+    for dtype in (np.uint8, np.int32, np.float64):
+        found = [{"boxes": box, "scores": [0.9], "labels": np.array([1], dtype)}]
+        assert detection_metrics(found, target, ["a", "b"]).numbers["AP"] == pytest.approx(1)
 
 
 def test_what_can_not_be_asked_for():

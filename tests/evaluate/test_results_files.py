@@ -189,6 +189,119 @@ def test_what_belongs_to_nothing_is_named(entry, message, dataset, tmp_path):
         read_results(write(tmp_path / "found.json", entry), dataset)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"image_id": "12", "category_id": "18"},
+        {"image_id": 12.0, "category_id": 18.0},
+        {"image_id": "c.jpg", "category_id": "dog"},
+        {"image_id": "12", "category_id": 18, "bbox": ["0", "0.0", 5, 5], "score": "0.5"},
+        {"image_id": 12, "category_id": 18, "file_name": None, "category": 7},
+    ],
+)
+def test_entries_are_read_as_leniently_as_ground_truth(entry, dataset, tmp_path):
+    columns = read_results(write(tmp_path / "found.json", entry), dataset)
+    assert (columns.image.tolist(), columns.label.tolist()) == ([2], [1])
+    assert (columns.xywh.tolist(), columns.score.tolist()) == ([[0, 0, 5, 5]], [0.5])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_results_in_any_unicode(encoding, dataset, tmp_path):
+    dataset.names[2] = "größe.jpg"
+    path = write(tmp_path / "found.json", {"file_name": "größe.jpg", "category": "dog"})
+    text = json.dumps(json.loads(path.read_text()), ensure_ascii=False)
+    path.write_bytes(text.encode(encoding))
+    assert read_results(path, dataset).image.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (
+            '[{"image_id": 40, "category_id": 3, "bbox": [0, 0, 5, NaN], "score": 0.5}]',
+            r"entry 0: bbox is \[0, 0, 5, nan\]",
+        ),
+        (
+            '[GOOD, {"image_id": 40, "category_id": 3, "bbox": [0, 0, 5, 5], "score": Infinity}]',
+            "entry 1: score is inf",
+        ),
+        (
+            '[GOOD, GOOD, {"image_id": 40, "category_id": 3, "bbox": [0, 0, 5, 5], "score": "high"}]',
+            "entry 2: score is 'high'",
+        ),
+        ('[GOOD, {"image_id": 40, "category_id": 3, "segmentation": [], "score": 1}]', "entry 1: bbox is None"),
+        (
+            '[GOOD, {"image_id": [4], "category_id": 3, "bbox": [0, 0, 5, 5], "score": 1}]',
+            r"entry 1: image_id is \[4\]",
+        ),
+        ('[GOOD, {"image_id": true, "category_id": 3, "bbox": [0, 0, 5, 5], "score": 1}]', "entry 1: image_id is True"),
+        ('[GOOD, {"image_id": 40, "category_id": 3, "bbox": {"x": 1}, "score": 1}]', "entry 1: bbox is {'x': 1}"),
+        ("[GOOD, 7]", "entry 1 is 7"),
+        ("[GOOD, null]", "entry 1 is None"),
+        ("[GOOD, ", "not a COCO results file.*line 1 column"),
+        ("7", "it is no list"),
+        ("", "not a COCO results file"),
+        ('{"images": [], "annotations": [], "categories": []}', "it is ground truth"),
+        (
+            '[GOOD, {"image_id": 99, "category_id": 3, "bbox": [0, 0, 5, 5], "score": 1}]',
+            "entry 1: image_id 99 not in the data",
+        ),
+        (
+            '[GOOD, {"image_id": "099", "category_id": 3, "bbox": [0, 0, 5, 5], "score": 1}]',
+            "entry 1: image_id '099' not",
+        ),
+        (
+            '[GOOD, {"image_id": 40.5, "category_id": 3, "bbox": [0, 0, 5, 5], "score": 1}]',
+            r"entry 1: image_id 40\.5 not",
+        ),
+        ("[" * 5000, "not a COCO results file"),
+        ('[{"file_name": "\\ud800"}]', "entry 0: bbox is None"),
+    ],
+)
+def test_the_first_faulty_entry_is_named_in_a_line(entries, message, dataset, tmp_path):
+    good = '{"image_id": 40, "category_id": 3, "bbox": [0, 0, 5, 5], "score": 0.5}'
+    path = tmp_path / "found.json"
+    path.write_text(entries.replace("GOOD", good))
+    with pytest.raises(DataError, match=message) as error:
+        read_results(path, dataset)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path}: ")
+    str(error.value).encode()  # no surrogate reaches a terminal
+
+
+def test_bytes_that_are_no_text_and_what_is_no_file(dataset, tmp_path):
+    path = tmp_path / "found.json"
+    path.write_bytes(b'[{"image_id": 40, "category_id": 3, "bbox": [0, 0, 5, 5], "score": 0.5, "file_name": "\xff"}]')
+    with pytest.raises(DataError, match=r"entry 0: image_id 40 \(.*\) not in the data"):
+        read_results(path, dataset)
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("pipe.json", "."):
+        with pytest.raises(DataError, match="can't be read"):
+            read_results(tmp_path / name, dataset)
+
+
+def test_pycocotools_counts_what_is_marked_ignore_and_we_do_not(tmp_path):
+    """The one choice that differs: it overwrites the key with iscrowd."""
+    box = {"image_id": 1, "category_id": 1, "area": 100.0, "iscrowd": 0}
+    truth = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 90, "height": 90}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {**box, "id": 1, "bbox": [0, 0, 10, 10]},
+            {**box, "id": 2, "bbox": [40, 40, 10, 10], "ignore": 1},
+        ],
+    }
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "test.json").write_text(json.dumps(truth))
+    write(tmp_path / "found.json", {"image_id": 1, "category_id": 1, "bbox": [0, 0, 10, 10]})
+    dataset = read_dataset(tmp_path, "test")
+    table = detection_metrics(read_results(tmp_path / "found.json", dataset), dataset, dataset.classes)
+    assert table.numbers["AP"] == pytest.approx(1)
+    assert 'difficult and "ignore": 1 ignored' in table.protocols["AP"]
+    theirs = run_pycocotools(tmp_path / "annotations" / "test.json", tmp_path / "found.json")
+    assert theirs[0] == pytest.approx(51 / 101)
+
+
 def test_the_first_five_unknown_ids_are_named(dataset, tmp_path):
     entries = [{"image_id": 100 + place // 2, "category_id": 3} for place in range(14)]
     with pytest.raises(DataError, match="image_id 100, 101, 102, 103, 104 and 2 more not in the data"):

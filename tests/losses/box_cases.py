@@ -61,6 +61,9 @@ side = st.sampled_from([0.0, 1e-8, 1e-20, 1.0, 1e4, 1e5]) | st.floats(0, 1e3, wi
 odd_box = st.tuples(corner, corner, side, side).map(lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]])
 odd_pairs = st.lists(st.tuples(odd_box, odd_box) | odd_box.map(lambda b: (b, b)), min_size=1, max_size=8)
 
+far = st.sampled_from([0.0, 1e-45, 1e-30, 1e15, 1e18, -1e25, 1e30, -1e30, 2.0**127, -(2.0**127)])
+wild_box = st.lists(far | st.floats(-(2.0**127), 2.0**127, width=32), min_size=4, max_size=4)
+
 
 def value_and_gradient(loss, pred, target, dtype=torch.float64) -> tuple[Tensor, Tensor]:
     """Loss of each pair, and the gradient of their sum."""
@@ -68,6 +71,19 @@ def value_and_gradient(loss, pred, target, dtype=torch.float64) -> tuple[Tensor,
     value = loss(pred, torch.as_tensor(target, dtype=dtype))
     value.sum().backward()
     return value.detach(), pred.grad
+
+
+def with_area(pred: Tensor, target: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The pairs, as ``dtype``, whose target has an area in it."""
+    pred, target = pred.to(dtype), target.to(dtype)
+    kept = (target[:, 2:] > target[:, :2]).all(1)
+    return pred[kept], target[kept]
+
+
+def random_pairs(count: int = 5) -> tuple[Tensor, Tensor]:
+    """Predictions of any shape, and targets with an area."""
+    pred, target = torch.rand(2, count, 4)
+    return pred, torch.cat([target[:, :2], target[:, :2] + target[:, 2:] + 0.1], 1)
 
 
 def overlapping_pairs(seed: int = 0, count: int = 6) -> tuple[Tensor, Tensor]:

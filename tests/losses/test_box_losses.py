@@ -14,11 +14,16 @@ from box_cases import (
     bound,
     odd_pairs,
     overlapping_pairs,
+    random_pairs,
     value_and_gradient,
+    wild_box,
+    with_area,
 )
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from boxwright import losses
+from boxwright._util import checks
 
 PRED = torch.tensor([[0.0, 0.0, 2.0, 2.0]])
 TARGET = torch.tensor([[1.0, 0.0, 3.0, 2.0]])
@@ -146,15 +151,32 @@ def test_identical_boxes_cost_nothing_and_pull_nowhere(loss, dtype):
 @pytest.mark.parametrize("loss", [*ON_BOXES, *ON_DELTAS])
 @settings(deadline=None, max_examples=20)
 @given(pairs=odd_pairs)
-def test_finite_for_every_box(loss, pairs):
+def test_finite_for_every_prediction(loss, pairs):
     pred, target = torch.tensor(pairs, dtype=torch.float32).unbind(1)
-    value, grad = value_and_gradient(loss, pred, target, torch.float32)
-    assert value.isfinite().all()
-    assert (value >= -1e-6).all()
-    assert grad.isfinite().all()
-    for dtype in (torch.float16, torch.bfloat16):
-        value, grad = value_and_gradient(loss, pred.clamp(-6e4, 6e4), target.clamp(-6e4, 6e4), dtype)
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        most = 6e4 if dtype == torch.float16 else 1e6
+        some = with_area(pred.clamp(-most, most), target.clamp(-most, most), dtype)
+        value, grad = value_and_gradient(loss, *some, dtype)
         assert value.isfinite().all()
+        assert (value >= -1e-6).all()
+        assert grad.isfinite().all()
+
+
+TARGETS = torch.tensor([[0.0, 0.0, 10.0, 10.0], [-5.0, -5.0, -4.0, 300.0], [1e-20, 0.0, 2e-20, 1e-19]])
+
+
+@pytest.mark.parametrize("loss", [*ON_BOXES, *ON_DELTAS])
+@settings(deadline=None, max_examples=30)
+@given(boxes=st.lists(wild_box, min_size=1, max_size=6))
+def test_finite_for_predictions_up_to_the_largest_numbers(loss, boxes):
+    pred, target = torch.tensor(boxes).repeat_interleave(len(TARGETS), 0), TARGETS.repeat(len(boxes), 1)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+        limit = min(torch.finfo(dtype).max, 2.0**127)
+        some = with_area(pred.clamp(-limit, limit), target, dtype)
+        value, grad = value_and_gradient(loss, *some, dtype)
+        assert value.isfinite().all()
+        assert value.sum().isfinite()
+        assert (value >= -1e-5).all()
         assert grad.isfinite().all()
 
 
@@ -170,16 +192,20 @@ ODD = [UNIT, TWISTED, POINT, LINE, TINY, BOX, HUGE, TOUCHING, FAR, INVERTED, [0.
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
 @pytest.mark.parametrize("loss", [*ON_BOXES, *ON_DELTAS])
-def test_finite_for_boxes_without_area_nested_touching_disjoint_and_inverted(loss, dtype):
+def test_finite_for_boxes_without_area_nested_touching_disjoint_and_inverted(loss, seen, dtype, monkeypatch):
+    """Where targets aren't looked at, as on CUDA, those without area too."""
     boxes = torch.tensor(ODD, dtype=dtype)
     pred, target = torch.cartesian_prod(torch.arange(len(ODD)), torch.arange(len(ODD))).unbind(1)
-    value, grad = value_and_gradient(loss, boxes[pred], boxes[target], dtype)
-    assert value.isfinite().all()
-    assert grad.isfinite().all()
-    value, grad = value_and_gradient(loss, GOLDEN["deg_pred"], GOLDEN["deg_target"], dtype)
-    assert value.isfinite().all()
-    assert grad.isfinite().all()
+    golden = [torch.as_tensor(GOLDEN[key]) for key in ("deg_pred", "deg_target")]
+    for pair in ((boxes[pred], boxes[target]), golden):
+        pair = with_area(*pair, dtype) if seen else pair
+        if not seen:
+            monkeypatch.setattr(checks, "is_visible", lambda _: False)
+        value, grad = value_and_gradient(loss, *pair, dtype)
+        assert value.isfinite().all()
+        assert grad.isfinite().all()
 
 
 @pytest.mark.parametrize("loss", [case for case in ON_BOXES if "detach=False" not in case.id])
@@ -245,13 +271,13 @@ NOT_NORMALISED = [case for case in [*ON_BOXES, *ON_DELTAS] if "focal_eiou" not i
 
 @pytest.mark.parametrize("loss", NOT_NORMALISED)
 def test_mean_is_the_mean(loss):
-    pred, target = torch.rand(5, 4), torch.rand(5, 4)
+    pred, target = random_pairs()
     torch.testing.assert_close(loss(pred, target, reduction="mean"), loss(pred, target).mean())
 
 
 @pytest.mark.parametrize("loss", [*ON_BOXES, *ON_DELTAS])
 def test_reductions_and_empty_input(loss):
-    pred, target = torch.rand(5, 4), torch.rand(5, 4)
+    pred, target = random_pairs()
     each = loss(pred, target)
     assert each.shape == (5,)
     torch.testing.assert_close(loss(pred, target, reduction="sum"), each.sum())

@@ -240,7 +240,7 @@ def test_inner_iou_is_steeper_on_good_boxes_and_reaches_farther_when_enlarged():
 
 
 def test_options_are_checked():
-    pair = torch.zeros(1, 4), torch.ones(1, 4)
+    pair = torch.zeros(1, 4), torch.tensor([[0.0, 0.0, 1.0, 1.0]])
     with pytest.raises(ValueError, match="Expected gamma >= 0 but got -1"):
         losses.focal_eiou_loss(*pair, gamma=-1)
     with pytest.raises(ValueError, match="Expected theta >= 1 but got 0"):

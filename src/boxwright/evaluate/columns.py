@@ -251,10 +251,18 @@ def _column(
         if default is None and count:
             raise ValueError(f"Expected {field} in {name} but got none")
         value = np.zeros(count) if default is None else default
-    column = _array(value, dtype).reshape(-1)
+    column = _whole(value, field, name) if dtype is np.int64 else _array(value, dtype).reshape(-1)
     if len(column) != count:
         raise ValueError(f"Expected {count} {field} in {name}, one a box, but got {len(column)}")
     return column
+
+
+def _whole(value: Any, field: str, name: str) -> Ints:
+    """Whole numbers of any type."""
+    numbers = _array(value, None).reshape(-1)
+    if numbers.size and not (np.isfinite(numbers) & (numbers == np.floor(numbers))).all():
+        raise ValueError(f"Expected whole numbers for {field} in {name} but got {numbers.dtype} {numbers[:5].tolist()}")
+    return numbers.astype(np.int64)
 
 
 def _concatenate(parts: Sequence[NDArray[Any]], dtype: Any, empty: tuple[int, ...] = (0,)) -> NDArray[Any]:

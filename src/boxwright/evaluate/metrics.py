@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from boxwright.evaluate.coco import CocoScores, coco_scores
-from boxwright.evaluate.columns import DetectionColumns, Floats, TargetColumns, to_detections, to_targets
+from boxwright.evaluate.columns import DetectionColumns, Floats, Ints, TargetColumns, to_detections, to_targets
 from boxwright.evaluate.error_types import ErrorCost, error_costs, error_types
 from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_detections
 from boxwright.evaluate.voc import voc_scores
@@ -116,8 +116,9 @@ def detection_metrics(
 ) -> MetricsTable:
     """COCO and VOC metrics of a split.
 
-    COCO's numbers are those of pycocotools to 1e-9. A difficult target is ignored there: a detection that takes it
-    is neither credited nor penalised, once (pycocotools counts such targets, as it reads no flag but iscrowd).
+    COCO's numbers are those of pycocotools to 1e-9 where no target is difficult. A difficult one (of VOC, or with
+    "ignore": 1 in COCO's JSON) is ignored: a detection that takes it is neither credited nor penalised, once.
+    pycocotools reads no flag but iscrowd, and counts such targets.
 
     Args:
         predictions: see `columns.to_detections`; boxes xyxy in pixels of the image as stored.
@@ -192,7 +193,7 @@ def _without_nan(values: dict[str, float]) -> dict[str, float | None]:
 
 def _protocols(thresholds: tuple[float, ...], ranks: tuple[int, ...]) -> dict[str, str]:
     span = f"IoU {thresholds[0]:.2f}" if len(thresholds) == 1 else f"IoU {thresholds[0]:.2f}:{thresholds[-1]:.2f}"
-    rest = "crowd ignored by IoA, difficult ignored"
+    rest = 'crowd ignored by IoA, difficult and "ignore": 1 ignored'
 
     def coco(iou: str, count: int, area: str) -> str:
         return f"COCO: {iou}, {area}, best {count} of each image and class, {rest}"
@@ -220,10 +221,13 @@ def _warnings(detections: DetectionColumns, targets: TargetColumns) -> list[str]
     if not len(detections):
         return ["No detections: every number is 0."]
     found = []
+    outside = np.flatnonzero((detections.score < 0) | (detections.score > 1))
+    if len(outside):
+        found.append(_about_scores(detections, outside))
     # An image with a full hundred was cut by number, as the protocols allow: only the others tell of a threshold
     count = np.bincount(detections.image)[detections.image]
     lowest = float(detections.score[count < 100].min(initial=np.inf))
-    if _LOW_SCORE < lowest < np.inf:
+    if _LOW_SCORE < lowest < np.inf and not len(outside):
         found.append(
             f"Scores start at {lowest:.3g}: detections below it are missing, which cuts AP and AR. "
             "Hand in everything from 0.001 up."
@@ -234,3 +238,13 @@ def _warnings(detections: DetectionColumns, targets: TargetColumns) -> list[str]
     if flat:
         found.append(f"{flat} detections have no area (width or height <= 0) and can't match anything.")
     return found
+
+
+def _about_scores(detections: DetectionColumns, outside: Ints) -> str:
+    lowest, highest = detections.score.min(), detections.score.max()
+    kind = "logits" if lowest < 0 else "percentages" if highest <= 100 else "something else"
+    first = int(outside[0])
+    return (
+        f"{len(outside)} scores lie outside 0..1, first {detections.score[first]:.3g} of detection {first} (from 0): "
+        f"they look like {kind}. AP goes by their order alone; thresholds and operating points are on their scale."
+    )

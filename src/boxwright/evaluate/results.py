@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -12,49 +13,35 @@ import msgspec
 import numpy as np
 
 from boxwright._util.ownership import GENERATOR, claim
+from boxwright._util.reading import escaped
 from boxwright._util.writing import write_bytes
 from boxwright.errors import DataError
 from boxwright.evaluate.columns import DetectionColumns, Ints, keep_best, to_detections
+from boxwright.evaluate.entries import Entry, read_entries
 
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})")  # an id as a number is written
 _IDS = (
     "Ids are the data's own for COCO; else image_id is the 1-based place in the sorted file names "
     "and category_id is the label + 1, classes sorted by name. Entries may carry file_name and category instead."
 )
 
 
-class _Entry(msgspec.Struct, gc=False, kw_only=True):
-    generator: str | msgspec.UnsetType = msgspec.UNSET
-    """Of the first entry of a file: what wrote it."""
-    image_id: int | str | None = None
-    category_id: int | str | None = None
-    bbox: tuple[float, float, float, float]
-    score: float
-    file_name: str | None = None
-    category: str | None = None
-
-
 def read_results(path: Path | str, dataset: Any) -> DetectionColumns:
     """Detections of a COCO results file: [{image_id, category_id, bbox: [x, y, w, h], score}, ...].
 
     An id that the data set doesn't have, or whose file_name or category says something else than the data set does,
-    is resolved by that name (a file name also by its last part, where only one image has it).
+    is resolved by that name (a file name also by its last part, where only one image has it). Ids may be text, and an
+    id that is no number may be the name.
 
     Args:
         dataset: a `boxwright.data.DetectionDataset`: image_ids, category_ids, classes, name(i), offsets.
 
     Raises:
         DataError: a file that isn't there or isn't such a list; ids that belong to nothing, the first few named;
-            numbers that aren't finite.
+            numbers that aren't finite. The first faulty entry is named.
     """
     path = Path(path)
-    try:
-        entries = _decode(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path}: not a COCO results file, a list of image_id, category_id, bbox, score ({error})"
-        ) from error
+    entries = read_entries(path)
     names = [dataset.name(place) for place in range(len(dataset.offsets) - 1)]
     images = _Resolver(dataset.image_ids, names, "image_id", _last_part)
     labels = _Resolver(dataset.category_ids, dataset.classes, "category_id", str)
@@ -86,7 +73,7 @@ def save_results(path: Path | str, detections: Any, dataset: Any, *, overwrite: 
     names = [dataset.name(place) for place in range(len(image_ids))]
     columns = (kept.image.tolist(), kept.label.tolist(), kept.xywh.tolist(), kept.score.tolist())
     entries = [
-        _Entry(
+        Entry(
             image_id=image_ids[image],
             category_id=category_ids[label],
             bbox=box,
@@ -119,16 +106,6 @@ def _encode(content: Any) -> bytes:
         return json.dumps(msgspec.to_builtins(content), ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def _decode(content: bytes) -> list[_Entry]:
-    """Raises ValueError for all that is no results file."""
-    try:
-        return msgspec.json.decode(content, type=list[_Entry])
-    except msgspec.DecodeError:
-        if b"\\ud" not in content.lower():
-            raise
-        return msgspec.convert(json.loads(content), type=list[_Entry])  # lone surrogates, which msgspec doesn't take
-
-
 class _Resolver:
     """From an id and a name, either of which may be missing, to the place of an image or a class."""
 
@@ -150,12 +127,14 @@ class _Resolver:
                     unknown.append(key)
             places.append(place)
         if unknown:
-            raise DataError(self._complaint(unknown, path))
+            raise DataError(f"{path}: entry {places.index(-1)}: {self._complaint(unknown)}")
         return np.array(places, dtype=np.int64)
 
     def _place(self, key: Any, name: str | None) -> int:
-        place = self.by_id.get(key, -1)
+        place = self.by_id.get(int(key) if isinstance(key, str) and _WHOLE.fullmatch(key) else key, -1)
+        place = self.by_id.get(key, place)
         known = self.names[place] if place >= 0 else None
+        name = key if name is None and place < 0 and isinstance(key, str) else name
         if name is None or name == known:
             return place
         if name in self.by_name:
@@ -163,12 +142,12 @@ class _Resolver:
         short = self.shorten(name)
         return place if known is not None and self.shorten(known) == short else self.by_short.get(short, -1)
 
-    def _complaint(self, unknown: list[tuple[Any, str | None]], path: Path) -> str:
+    def _complaint(self, unknown: list[tuple[Any, str | None]]) -> str:
         first = ", ".join(f"{key!r} ({name})" if name else repr(key) for key, name in unknown[:5])
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         known = ", ".join(map(repr, list(self.by_id)[:3]))
         return (
-            f"{path}: {self.what} {first}{more} not in the data, "
+            f"{self.what} {escaped(first)}{more} not in the data, "
             f"which has {len(self.by_id)} from {known}{', ...' if len(self.by_id) > 3 else ''}. {_IDS}"
         )
 

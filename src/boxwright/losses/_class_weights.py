@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+from boxwright._util.checks import check_within
 
 ClassWeighting = Literal["inverse", "inverse_sqrt", "inverse_log", "effective"]
 
@@ -21,13 +24,12 @@ def class_weights(counts: Tensor, scheme: ClassWeighting, *, beta: float = 0.999
     """
     if scheme not in get_args(ClassWeighting):
         raise ValueError(f"Expected a scheme out of {get_args(ClassWeighting)} but got {scheme!r}")
-    if counts.ndim != 1 or (counts < 0).any() or not 0 <= beta < 1:
-        raise ValueError(f"Expected counts (K,) of at least 0 and beta in 0..1 but got {counts} and {beta}")
+    if counts.ndim != 1 or not 0 <= beta < 1:
+        raise ValueError(f"Expected counts (K,) and beta in 0..1 but got {tuple(counts.shape)} and {beta}")
+    check_within(counts, 0, math.inf, "counts")
     occurs = counts > 0
-    if not occurs.any():
-        return torch.ones(len(counts), device=counts.device)
-    counts = counts[occurs].double()
-    share = counts / counts.sum()
+    counts = torch.where(occurs, counts, 1).double()
+    share = counts / (counts * occurs).sum().clamp(min=1)
     if scheme == "inverse":
         raw = 1 / share
     elif scheme == "inverse_sqrt":
@@ -36,6 +38,5 @@ def class_weights(counts: Tensor, scheme: ClassWeighting, *, beta: float = 0.999
         raw = 1 / (1.1 + share).log()
     else:
         raw = (1 - beta) / (1 - beta**counts)
-    weights = torch.ones(len(occurs), device=counts.device)
-    weights[occurs] = (raw / raw.mean()).float()
-    return weights
+    mean = (raw * occurs).sum() / occurs.sum().clamp(min=1)
+    return torch.where(occurs, raw / mean, 1).float()

@@ -1,13 +1,48 @@
-"""The input that every box loss takes."""
+"""What all box losses share: the check of their input, and the limit of their values.
+
+Targets are looked at after the loss is computed, since the loss tells of most that they are sound.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from boxwright._util.checks import check_boxes, check_finite, is_visible
+from boxwright.losses._reduction import Reduction, reduce
+
+# What a pair costs at most, without gradient beyond: the sum of 10^8 such losses is still within float32.
+_MOST = 1e30
+
 
 def check_pairs(pred: Tensor, target: Tensor) -> None:
-    """Raises ValueError unless both are of one shape (N, 4), or (..., 4)."""
+    """Raise ValueError unless both are of one shape (N, 4), or (..., 4)."""
     if pred.shape != target.shape or pred.shape[-1:] != (4,):
         raise ValueError(
             f"Expected pred and target of one shape (N, 4) but got {tuple(pred.shape)} and {tuple(target.shape)}"
         )
+
+
+def check_target_boxes(cost: Tensor, target: Tensor) -> None:
+    """Raise ValueError unless targets (..., 4) are finite and have an area.
+
+    ``cost`` (...) is at least 1 for a box that doesn't overlap its target, such as one without area.
+    """
+    if is_visible(cost) and cost.numel() and not cost.detach().amax() < 1:
+        check_boxes(target)
+
+
+def reduce_boxes(loss: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
+    """``reduce`` for losses (...) of boxes, which are at least 1 where they don't overlap."""
+    check_target_boxes(loss, target)
+    return reduce(loss, reduction)
+
+
+def reduce_deltas(loss: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
+    """``reduce`` for losses of deltas (..., 4), summed over the coordinates and limited to 1e30.
+
+    Raises ValueError unless targets (..., 4) are finite.
+    """
+    loss = loss.sum(-1)
+    if is_visible(loss) and not loss.detach().sum().isfinite():
+        check_finite(target, "target deltas")
+    return reduce(loss.clamp(max=_MOST), reduction)

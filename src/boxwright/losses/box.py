@@ -1,7 +1,8 @@
 """Losses of boxes by overlap: plain functions ``f(pred, target, ..., reduction="none") -> (N,)`` on xyxy boxes (N, 4).
 
-Leading dimensions are free. All are finite in value and gradient for every finite box, degenerate ones included, do not
-change when both boxes are scaled, and weigh 2 beside the classification loss unless the recipe says otherwise.
+Leading dimensions are free. All are finite in value and gradient for every finite prediction, degenerate ones included,
+do not change when both boxes are scaled, and weigh 2 beside the classification loss unless the recipe says otherwise.
+All raise ValueError for other shapes and, in eager calls on the CPU, for a target that isn't finite or has no area.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from boxwright.boxes import aspect_penalty, centre_penalty, paired_iou
-from boxwright.losses._pairs import check_pairs
-from boxwright.losses._reduction import Reduction, box_loss, full_precision, reduce
+from boxwright.losses._pairs import check_pairs, reduce_boxes
+from boxwright.losses._reduction import Reduction, box_loss, full_precision
 
 IouMode = Literal["linear", "log", "square"]
 CiouVariant = Literal["aaai", "tpami"]
@@ -29,13 +30,13 @@ def iou_loss(pred: Tensor, target: Tensor, mode: IouMode = "linear", reduction: 
 
     IoU is limited to 1e-6 from below in the logarithm. Raises ValueError for another mode.
     """
-    check_pairs(pred, target)
     if mode not in get_args(IouMode):
         raise ValueError(f"Expected an IoU mode out of {get_args(IouMode)} but got {mode!r}")
+    check_pairs(pred, target)
     iou = paired_iou(pred, target)
     if mode == "log":
-        return reduce(-iou.clamp(min=_MIN_LOG_IOU).log(), reduction)
-    return reduce(1 - (iou if mode == "linear" else iou * iou), reduction)
+        return reduce_boxes(-iou.clamp(min=_MIN_LOG_IOU).log(), target, reduction)
+    return reduce_boxes(1 - (iou if mode == "linear" else iou * iou), target, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0)
@@ -43,7 +44,7 @@ def iou_loss(pred: Tensor, target: Tensor, mode: IouMode = "linear", reduction: 
 def giou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
     """1 - GIoU (arXiv 1902.09630, algorithm 1), in 0..2, (N, 4) -> (N,)."""
     check_pairs(pred, target)
-    return reduce(1 - paired_iou(pred, target, "giou"), reduction)
+    return reduce_boxes(1 - paired_iou(pred, target, "giou"), target, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0)
@@ -51,7 +52,7 @@ def giou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Te
 def diou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
     """1 - IoU + rho2 / c2 (arXiv 1911.08287, eq. 7), in 0..2, (N, 4) -> (N,)."""
     check_pairs(pred, target)
-    return reduce(1 - paired_iou(pred, target, "diou"), reduction)
+    return reduce_boxes(1 - paired_iou(pred, target, "diou"), target, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0)
@@ -72,12 +73,12 @@ def ciou_loss(
     where it lifts a weak term; on boxes of 100 pixels it is about 10^4 times the exact one and outweighs all others.
     Raises ValueError for another variant or gradient.
     """
-    check_pairs(pred, target)
     if variant not in get_args(CiouVariant):
         raise ValueError(f"Expected a CIoU variant out of {get_args(CiouVariant)} but got {variant!r}")
     if gradient not in get_args(CiouGradient):
         raise ValueError(f"Expected a CIoU gradient out of {get_args(CiouGradient)} but got {gradient!r}")
+    check_pairs(pred, target)
     iou = paired_iou(pred, target)
     gate = 0.5 if variant == "tpami" else 0.0
     aspect = aspect_penalty(pred, target, iou, gate, scaled_gradient=gradient == "authors")
-    return reduce(1 - iou + centre_penalty(pred, target) + aspect, reduction)
+    return reduce_boxes(1 - iou + centre_penalty(pred, target) + aspect, target, reduction)

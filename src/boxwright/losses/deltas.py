@@ -1,7 +1,8 @@
 """Losses of encoded boxes: plain functions ``f(pred, target, ..., reduction="none")``, (N, 4) -> (N,).
 
 Each is a function of d = |pred - target|, summed over the 4 coordinates. Leading dimensions are free. Value and
-gradient are finite wherever d^2 is within float32.
+gradient are finite for all finite predictions: a pair costs 1e30 at most, without gradient beyond.
+All raise ValueError for other shapes and, in eager calls on the CPU, for a target that isn't finite.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from boxwright.losses._pairs import check_pairs
-from boxwright.losses._reduction import Reduction, box_loss, full_precision, reduce
+from boxwright.losses._pairs import check_pairs, reduce_deltas
+from boxwright.losses._reduction import Reduction, box_loss, full_precision
 
 # Beyond it exp(gamma / alpha) of the balanced L1 leaves float32.
 _MAX_BALANCE = 80.0
+# From here on the squared error goes on as a straight line: squares would leave float32.
+_STRAIGHT = 1e15
 
 
 @box_loss(space="deltas")
@@ -24,15 +27,16 @@ _MAX_BALANCE = 80.0
 def l1_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
     """d."""
     check_pairs(pred, target)
-    return reduce((pred - target).abs().sum(-1), reduction)
+    return reduce_deltas(functional.l1_loss(pred, target, reduction="none"), target, reduction)
 
 
 @box_loss(space="deltas")
 @full_precision
 def l2_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
-    """d^2, without the factor 1/2."""
+    """d^2, without the factor 1/2; a straight line from d = 1e15 on."""
     check_pairs(pred, target)
-    return reduce((pred - target).square().sum(-1), reduction)
+    half = functional.huber_loss(pred, target, reduction="none", delta=_STRAIGHT)
+    return reduce_deltas(2 * half, target, reduction)
 
 
 @box_loss(space="deltas")
@@ -42,10 +46,10 @@ def smooth_l1_loss(pred: Tensor, target: Tensor, beta: float = 1.0, reduction: R
 
     beta = 0 is L1. Raises ValueError for beta < 0.
     """
-    check_pairs(pred, target)
     if beta < 0:
         raise ValueError(f"Expected beta >= 0 but got {beta}")
-    return reduce(functional.smooth_l1_loss(pred, target, reduction="none", beta=beta).sum(-1), reduction)
+    check_pairs(pred, target)
+    return reduce_deltas(functional.smooth_l1_loss(pred, target, reduction="none", beta=beta), target, reduction)
 
 
 @box_loss(space="deltas")
@@ -65,16 +69,16 @@ def balanced_l1_loss(
     with ln(b d / beta + 1) inside alone does not). A small alpha promotes good boxes, gamma bounds the bad ones.
     Raises ValueError unless all three are above 0 and gamma / alpha is at most 80.
     """
-    check_pairs(pred, target)
     if not (min(alpha, gamma, beta) > 0 and gamma <= _MAX_BALANCE * alpha):
         raise ValueError(
             f"Expected alpha, gamma, beta > 0 with gamma / alpha <= 80 but got {alpha}, {gamma} and {beta}"
         )
+    check_pairs(pred, target)
     b = math.expm1(gamma / alpha)
     d = (pred - target).abs()
     near = d.clamp(max=beta)
     curve = alpha * ((near + beta / b) * torch.log1p(b / beta * near) - near)
-    return reduce((curve + gamma * (d - near)).sum(-1), reduction)
+    return reduce_deltas(curve + gamma * (d - near), target, reduction)
 
 
 @box_loss(space="deltas")
@@ -86,12 +90,12 @@ def focal_l1_loss(pred: Tensor, target: Tensor, beta: float = 0.8, reduction: Re
     -alpha d^2 (2 ln(beta d) - 1) / 4 up to 1. Errors above 1 pull less the larger ``beta``, at 1 not at all.
     Raises ValueError for beta outside 1 / e..1, where the slope has no peak below 1 or is negative.
     """
-    check_pairs(pred, target)
     if not 1 / math.e <= beta <= 1:
         raise ValueError(f"Expected beta in 1 / e..1 but got {beta}")
+    check_pairs(pred, target)
     alpha = math.e * beta
     d = (pred - target).abs()
     near = d.clamp(max=1)
     log = torch.log(beta * near.clamp(min=torch.finfo(near.dtype).tiny))
     curve = alpha / 4 * near.square() * (1 - 2 * log)
-    return reduce((curve - alpha * math.log(beta) * (d - near)).sum(-1), reduction)
+    return reduce_deltas(curve - alpha * math.log(beta) * (d - near), target, reduction)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from boxwright._util.checks import check_finite
 from boxwright.losses._reduction import LossInfo, Reduction, full_precision, marked, reduce
 
 
@@ -21,6 +22,7 @@ def distribution_focal_loss(logits: Tensor, target: Tensor, reduction: Reduction
         raise ValueError(
             f"Expected logits (N, 4, bins) and target (N, 4) but got {tuple(logits.shape)} and {tuple(target.shape)}"
         )
+    check_finite(target, "target distances")
     target = target.clamp(0, bins - 1).unsqueeze(-1)
     below = target.floor().clamp(max=bins - 2)
     log_p = logits.log_softmax(-1)

@@ -1,7 +1,8 @@
 """Later losses of boxes by overlap: plain functions ``f(pred, target, ..., reduction="none") -> (N,)`` on xyxy (N, 4).
 
-The same rules as in ``box``: free leading dimensions, finite everywhere, weight 2 beside the classification loss, and 0
-for identical boxes that have an area. All but ``mpdiou_loss`` keep their value when both boxes are scaled.
+The same rules as in ``box``: free leading dimensions, targets that are finite and have an area, finite for every
+prediction, weight 2 beside the classification loss, and 0 for identical boxes. All but ``mpdiou_loss`` keep their value
+when both boxes are scaled.
 Notation: dx, dy between the centres, rho2 = dx^2 + dy^2; cw, ch the sides of the smallest box around both and c2 its
 squared diagonal; dw, dh the differences of the sides.
 """
@@ -17,16 +18,19 @@ from boxwright.boxes import (
     box_sides,
     centre_offset,
     centre_penalty,
+    distance_ratio,
     enclosing_sides,
     paired_iou,
     safe_ratio,
     side_penalty,
 )
-from boxwright.losses._pairs import check_pairs
+from boxwright.losses._pairs import check_pairs, check_target_boxes, reduce_boxes
 from boxwright.losses._reduction import Reduction, box_loss, full_precision, reduce
 
 # The slope of a power below 1 is unbounded at 0: from here down the base counts as 0.
 _LEAST_BASE = 1e-12
+# Corners that lie farther apart count as this far: the sum of many squares stays within float32.
+_FARTHEST = 1e15
 
 
 @box_loss(space="boxes", default_weight=2.0)
@@ -37,7 +41,7 @@ def eiou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Te
     The Extended IoU that other libraries call EIoU is another loss, and not 0 for identical boxes.
     """
     check_pairs(pred, target)
-    return reduce(_eiou(pred, target, paired_iou(pred, target)), reduction)
+    return reduce_boxes(_eiou(pred, target, paired_iou(pred, target)), target, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0)
@@ -52,12 +56,14 @@ def focal_eiou_loss(
     then its slope, unbounded at IoU 0, is taken as 0 there (up to IoU 1e-12), and boxes of low IoU, at least those
     below gamma / (1 + gamma), are taught to overlap less. Raises ValueError for gamma < 0.
     """
-    check_pairs(pred, target)
     if gamma < 0:
         raise ValueError(f"Expected gamma >= 0 but got {gamma}")
+    check_pairs(pred, target)
     iou = paired_iou(pred, target)
     weight = _power(iou.detach() if detach else iou, gamma)
-    loss = weight * _eiou(pred, target, iou)
+    cost = _eiou(pred, target, iou)
+    check_target_boxes(cost, target)
+    loss = weight * cost
     if reduction == "mean":
         return safe_ratio(loss.sum(), weight.detach().sum())
     return reduce(loss, reduction)
@@ -73,18 +79,18 @@ def siou_loss(pred: Tensor, target: Tensor, theta: float = 4.0, reduction: Reduc
     shape: the sum over w and h of (1 - exp(-|dw| / max(w, w')))^theta. Raises ValueError for theta < 1; the paper has
     2 to 6.
     """
-    check_pairs(pred, target)
     if theta < 1:
         raise ValueError(f"Expected theta >= 1 but got {theta}")
+    check_pairs(pred, target)
     dx, dy = centre_offset(pred, target)
     angle = safe_ratio(2 * (dx * dy).abs(), dx * dx + dy * dy)
     loss = 1 - paired_iou(pred, target)
     for offset, around in zip((dx, dy), enclosing_sides(pred, target), strict=True):
-        loss = loss - torch.expm1((angle - 2) * safe_ratio(offset * offset, around * around)) / 2
+        loss = loss - torch.expm1((angle - 2) * distance_ratio(offset * offset, around * around)) / 2
     for side, wanted in zip(box_sides(pred), box_sides(target), strict=True):
         difference = safe_ratio((side - wanted).abs(), torch.maximum(side, wanted))
         loss = loss + (-torch.expm1(-difference)).pow(theta) / 2
-    return reduce(loss, reduction)
+    return reduce_boxes(loss, target, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0)
@@ -98,15 +104,15 @@ def alpha_iou_loss(
     CIoU's second term is constant in the gradient. alpha = 1 is the plain loss; above it good boxes count for more.
     Raises ValueError for alpha <= 0 or another kind.
     """
-    check_pairs(pred, target)
     if alpha <= 0:
         raise ValueError(f"Expected alpha > 0 but got {alpha}")
+    check_pairs(pred, target)
     iou = paired_iou(pred, target)
     penalty = iou - paired_iou(pred, target, "diou" if kind == "ciou" else kind)
     loss = 1 - _power(iou, alpha) + _power(penalty, alpha)
     if kind == "ciou":
         loss = loss + _power(aspect_penalty(pred, target, iou), alpha)
-    return reduce(loss, reduction)
+    return reduce_boxes(loss, target, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0)
@@ -120,9 +126,9 @@ def wiou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Te
     check_pairs(pred, target)
     dx, dy = centre_offset(pred, target)
     width, height = (side.detach() for side in enclosing_sides(pred, target))
-    distance = safe_ratio(dx * dx + dy * dy, width * width + height * height)
+    distance = distance_ratio(dx * dx + dy * dy, width * width + height * height)
     # Only a box turned inside out can lie farther from its target than the box around both reaches.
-    return reduce(distance.clamp(max=1).exp() * (1 - paired_iou(pred, target)), reduction)
+    return reduce_boxes(distance.clamp(max=1).exp() * (1 - paired_iou(pred, target)), target, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0)
@@ -136,12 +142,13 @@ def mpdiou_loss(
     side of a square, and has to be given; it weighs the distances, so that the loss changes when boxes are scaled and
     the image isn't. Raises ValueError unless it is one or two numbers above 0.
     """
-    check_pairs(pred, target)
     sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size or ())
     if len(sides) != 2 or min(sides) <= 0:
         raise ValueError(f"Expected image_size as (H, W) or a side, in pixels, but got {image_size!r}")
-    distance = (pred - target).square().sum(-1) / (sides[0] ** 2 + sides[1] ** 2)
-    return reduce(1 - paired_iou(pred, target) + distance, reduction)
+    check_pairs(pred, target)
+    offsets = (pred - target).clamp(-_FARTHEST, _FARTHEST)
+    distance = offsets.square().sum(-1) / (sides[0] ** 2 + sides[1] ** 2)
+    return reduce_boxes(1 - paired_iou(pred, target) + distance, target, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0)
@@ -155,12 +162,12 @@ def inner_iou_loss(
     of boxes that overlap well, our default being the middle of the paper's 0.5..1; above 1 (up to 1.5 there) it reaches
     boxes that do not overlap, which suits small objects. 1 is the plain loss. Raises ValueError for ratio <= 0.
     """
-    check_pairs(pred, target)
     if ratio <= 0:
         raise ValueError(f"Expected ratio > 0 but got {ratio}")
+    check_pairs(pred, target)
     inner = paired_iou(_scaled(pred, ratio), _scaled(target, ratio))
     penalty = paired_iou(pred, target) - paired_iou(pred, target, kind)
-    return reduce(1 - inner + penalty, reduction)
+    return reduce_boxes(1 - inner + penalty, target, reduction)
 
 
 def _eiou(pred: Tensor, target: Tensor, iou: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from boxwright._util.checks import check_labels, check_within, is_eager
 from boxwright.losses._focal import SigmoidFocal
 from boxwright.losses._reduction import (
     ElementReduction,
@@ -67,11 +68,12 @@ def sigmoid_focal_loss(
         raise ValueError(f"Expected gamma >= 0 but got {gamma}")
     _check(logits, targets)
     positive, negative = _focal_weights(alpha, logits, targets)
-    if targets.is_floating_point():
+    if targets.is_floating_point() or not is_eager(logits):  # a compiler fuses it, a transform must see through it
+        targets, counted = _dense(logits, targets)
         p = logits.sigmoid()
         cross_entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         distance = targets * (1 - p) + (1 - targets) * p
-        weight = targets * positive + (1 - targets) * negative
+        weight = (targets * positive + (1 - targets) * negative) * counted
         return reduce_elements(weight * power(distance, gamma) * cross_entropy, reduction)
     by_row = reduction != "none"
     flat = logits.reshape(-1, logits.shape[-1])
@@ -147,11 +149,12 @@ def ghm_loss(
     targets, counted = _dense_targets(logits, targets)
     distance = (logits.detach().sigmoid() - targets).abs()
     place = (distance * bins).long().clamp(max=bins - 1)
-    found = torch.bincount(place[counted.expand_as(place) > 0], minlength=bins)
+    counts = counted.long().expand_as(place).flatten()
+    found = counts.new_zeros(bins).scatter_add(0, place.flatten(), counts)
     density = found.to(logits.dtype)
     if state is not None and momentum:
-        if found.any():
-            state.copy_(state.lerp(density.to(state.dtype), 1 - momentum) if state.any() else density)
+        mean = torch.where(state.any(), state.lerp(density.to(state.dtype), 1 - momentum), density.to(state.dtype))
+        state.copy_(torch.where(found.any(), mean, state))
         density = state.to(logits.dtype)
     weight = torch.where(found > 0, 1 / density, 0) / (found > 0).sum().clamp(min=1)
     loss = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
@@ -168,9 +171,11 @@ def _focal_weights(
         if alpha != "batch":
             raise ValueError(f"Expected alpha to be a number, a tensor (K,), 'batch' or None but got {alpha!r}")
         return _balance(logits, targets)
-    weight = torch.as_tensor(alpha, dtype=logits.dtype, device=logits.device)
-    if weight.shape not in ((), logits.shape[-1:]) or not ((weight >= 0) & (weight <= 1)).all():
+    known = alpha.shape in ((), logits.shape[-1:]) if isinstance(alpha, Tensor) else 0 <= alpha <= 1
+    if not known:
         raise ValueError(f"Expected alpha in 0..1, a number or (K,), but got {alpha}")
+    weight = torch.as_tensor(alpha, dtype=logits.dtype, device=logits.device)
+    check_within(weight, 0, 1, "alpha")
     return weight, 1 - weight
 
 
@@ -194,21 +199,25 @@ def _check_density(bins: int, momentum: float, state: Tensor | None) -> None:
 
 
 def _check(logits: Tensor, targets: Tensor) -> None:
-    if targets.shape != (logits.shape if targets.is_floating_point() else logits.shape[:-1]):
+    soft = targets.is_floating_point()
+    if targets.shape != (logits.shape if soft else logits.shape[:-1]) or not (soft or targets.dtype == torch.int64):
         raise ValueError(
             f"Expected logits (N, K) and targets int64 (N,) or float (N, K) but got {tuple(logits.shape)} and "
             f"{targets.dtype} {tuple(targets.shape)}"
         )
-    if targets.is_floating_point() or not targets.numel():
-        return
-    low, high = torch.stack(targets.aminmax()).tolist()  # one wait for the device
-    if low < -1 or high > logits.shape[-1]:
-        raise ValueError(f"Expected labels in -1..{logits.shape[-1]} (K is background) but got {low}..{high}")
+    if soft:
+        check_within(targets, 0, 1, "soft targets")
+    else:
+        check_labels(targets, -1, logits.shape[-1], " (K is background)")
 
 
 def _dense_targets(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Targets as float (N, K), and which rows count, (N, 1)."""
+    """Targets as float (N, K), and which rows count, (N, 1). Raises ValueError for others than a loss takes."""
     _check(logits, targets)
+    return _dense(logits, targets)
+
+
+def _dense(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     if targets.is_floating_point():
         return targets, torch.ones_like(logits[..., :1])
     classes = torch.arange(logits.shape[-1], device=logits.device)

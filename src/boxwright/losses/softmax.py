@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from boxwright._util.checks import check_labels, is_eager
 from boxwright.losses._cross_entropy import CrossEntropy
 from boxwright.losses._reduction import LossInfo, Reduction, full_precision, marked, power, reduce
 
@@ -35,7 +36,7 @@ def cross_entropy(
     """
     _check(logits, targets)
     flat, labels = logits.reshape(-1, logits.shape[-1]), targets.flatten()
-    if label_smoothing:
+    if label_smoothing or not is_eager(logits):
         loss = functional.cross_entropy(
             flat, labels, weight=weight, ignore_index=-1, reduction="none", label_smoothing=label_smoothing
         )
@@ -106,17 +107,19 @@ def seesaw_loss(
     """
     _check(logits, targets)
     columns = logits.shape[-1]
-    state = _no_counts(columns).to(logits.device) if state is None else state
-    if state.shape not in ((columns,), (columns - 1,)) or state.is_floating_point() or p < 0 or q < 0:
+    counts = _no_counts(columns).to(logits.device) if state is None else state
+    if counts.shape not in ((columns,), (columns - 1,)) or counts.is_floating_point() or p < 0 or q < 0:
         raise ValueError(
             f"Expected p, q >= 0 and a state int64 (K,) or (K - 1,) for K = {columns} but got {p}, {q} and "
-            f"{state.dtype} {tuple(state.shape)}"
+            f"{counts.dtype} {tuple(counts.shape)}"
         )
-    classes = len(state)
+    classes = len(counts)
     known = (targets >= 0) & (targets < classes)
-    state += torch.bincount(targets[known], minlength=classes)
     label = targets.clamp(0, classes - 1).unsqueeze(-1)
-    log_count = state.clamp(min=1).to(logits.dtype).log()
+    counts = counts.scatter_add(0, label.flatten(), known.flatten().to(counts.dtype))
+    if state is not None:
+        state.copy_(counts)
+    log_count = counts.clamp(min=1).to(logits.dtype).log()
     log_score = logits.detach().log_softmax(-1)
     own_score = log_score.gather(-1, label).clamp(min=_LEAST_LOG_SCORE)
     log_factor = p * (log_count - log_count[label]).clamp(max=0)
@@ -126,11 +129,12 @@ def seesaw_loss(
 
 
 def _check(logits: Tensor, targets: Tensor) -> None:
-    if logits.shape[:-1] != targets.shape or targets.is_floating_point():
+    if logits.shape[:-1] != targets.shape or targets.dtype != torch.int64:
         raise ValueError(
             f"Expected logits (N, K) and targets int64 (N,) but got {tuple(logits.shape)} and "
             f"{targets.dtype} {tuple(targets.shape)}"
         )
+    check_labels(targets, -1, logits.shape[-1] - 1)
 
 
 def _log_p_of_target(logits: Tensor, targets: Tensor) -> Tensor:

@@ -1,28 +1,33 @@
-"""What all matchers share: checks of their input, and boxes to be ignored."""
+"""What all matchers share: which targets and anchors can be matched, and boxes to be ignored."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from boxwright.boxes import box_area, intersection, paired_iou, safe_ratio
+from boxwright._util.checks import check_targets, has_area
+from boxwright.anchors import Anchors
+from boxwright.boxes import at_least_float32, box_area, intersection, paired_iou, safe_ratio
 from boxwright.types import Matches
 
 
-def check_targets(boxes: Tensor, labels: Tensor, ignore: Tensor | None) -> None:
-    """Raise ValueError unless boxes are (B, G, 4), labels and ignore (B, G)."""
-    if boxes.ndim != 3 or boxes.shape[-1] != 4 or labels.shape != boxes.shape[:2]:
-        raise ValueError(
-            f"Expected boxes (B, G, 4) and labels (B, G) but got {tuple(boxes.shape)} and {tuple(labels.shape)}"
-        )
-    if ignore is not None and (ignore.shape != labels.shape or ignore.dtype != torch.bool):
-        raise ValueError(f"Expected ignore bool {tuple(labels.shape)} but got {ignore.dtype} {tuple(ignore.shape)}")
+def prepare_targets(
+    boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Boxes (B, G, 4) in at least float32 with 0 for what isn't finite, and which can be matched, (B, G) bool.
+
+    These are neither padding nor ignored, are finite and have an area. Raises ValueError as ``check_targets`` does.
+    """
+    check_targets(boxes, labels, ignore, classes)
+    boxes = at_least_float32(boxes)
+    real = (labels >= 0) & has_area(boxes)
+    return boxes.nan_to_num(0.0, 0.0, 0.0), real if ignore is None else real & ~ignore
 
 
-def matchable(labels: Tensor, ignore: Tensor | None) -> Tensor:
-    """(B, G) bool: the targets that are neither padding nor ignored."""
-    real = labels >= 0
-    return real if ignore is None else real & ~ignore
+def prepare_anchors(anchors: Anchors | Tensor) -> Tensor:
+    """The anchors' boxes (A, 4) in at least float32, NaN in place of infinity: NaN overlaps nothing, and is nowhere."""
+    boxes = at_least_float32(anchors.boxes if isinstance(anchors, Anchors) else anchors)
+    return boxes + (boxes - boxes)  # a finite number, or NaN
 
 
 def matches_by_rule(

@@ -90,16 +90,17 @@ def _with_nearest(overlaps: Overlaps, remaining: Tensor, forced: Forced) -> Forc
     """
     if not remaining.any():
         return forced
-    centres = (overlaps.anchors[:, :2] + overlaps.anchors[:, 2:]) / 2
+    boxes = overlaps.boxes.double()  # no square of a distance leaves float64
+    centres = (overlaps.anchors[:, :2].double() + overlaps.anchors[:, 2:]) / 2
     taken = torch.zeros(len(remaining), len(centres), dtype=torch.bool, device=remaining.device)
     taken[forced.image, forced.anchor] = True
     turn = torch.where(remaining, remaining.cumsum(1), 0)
     parts = [forced]
     for n in range(1, int(turn.max()) + 1):
         image, target = (turn == n).nonzero(as_tuple=True)
-        box = overlaps.boxes[image, target]
+        box = boxes[image, target]
         distance = ((centres - (box[:, None, :2] + box[:, None, 2:]) / 2) ** 2).sum(-1)
-        nearest = distance.masked_fill_(taken[image], torch.inf).min(dim=1)
+        nearest = distance.nan_to_num_(torch.inf).masked_fill_(taken[image], torch.inf).min(dim=1)
         free = nearest.values < torch.inf
         parts.append(Forced(image[free], target[free], nearest.indices[free]))
         taken[parts[-1].image, parts[-1].anchor] = True

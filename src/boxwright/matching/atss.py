@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from boxwright.anchors import AnchorLevel, Anchors
-from boxwright.boxes import at_least_float32, paired_iou
-from boxwright.matching._common import check_targets, matchable, set_aside_ignored
+from boxwright.boxes import paired_iou
+from boxwright.matching._common import prepare_anchors, prepare_targets, set_aside_ignored
 from boxwright.matching._overlaps import best_of
 from boxwright.types import Matches
 
@@ -33,23 +33,23 @@ def match_atss(
 
     Costs targets x levels x top^2, whatever the number of anchors. Raises ValueError for other shapes.
     """
-    check_targets(boxes, labels, ignore)
     if top < 1:
         raise ValueError(f"Expected top >= 1 but got {top}")
-    boxes = at_least_float32(boxes)
+    boxes, real = prepare_targets(boxes, labels, ignore)
+    reference = prepare_anchors(anchors)
     images, targets = labels.shape
     total = len(anchors)
     if targets == 0:
         none = torch.zeros(images, total, dtype=torch.int64, device=boxes.device)
         return Matches(none, none.to(torch.int8), none.float())
     candidates = _candidates(anchors, boxes, top)  # (B, G, C)
-    iou, positive = _select(anchors.boxes[candidates], boxes)
-    positive &= matchable(labels, ignore).unsqueeze(-1)
+    iou, positive = _select(reference[candidates], boxes)
+    positive &= real.unsqueeze(-1)
     image, target, candidate = positive.nonzero(as_tuple=True)
     place = image * total + candidates[image, target, candidate]
     best = best_of(place, iou[image, target, candidate], target, images * total)
     overlap, gt_index = best.iou.view(images, total), best.partner.view(images, total)
-    state = set_aside_ignored((overlap > 0).to(torch.int8), anchors.boxes, boxes, labels, ignore, ignore_ioa)
+    state = set_aside_ignored((overlap > 0).to(torch.int8), reference, boxes, labels, ignore, ignore_ioa)
     return Matches(gt_index, state, overlap.float())
 
 

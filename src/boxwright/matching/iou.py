@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor
 
 from boxwright.anchors import Anchors
-from boxwright.boxes import at_least_float32, paired_iou
-from boxwright.matching._common import check_targets, matchable, set_aside_ignored
+from boxwright.boxes import paired_iou
+from boxwright.matching._common import prepare_anchors, prepare_targets, set_aside_ignored
 from boxwright.matching._force import Forced, Overlaps, force_bipartite, force_last, force_ties
 from boxwright.matching._grid import GridOverlaps
 from boxwright.matching._overlaps import BlockOverlaps
@@ -62,25 +63,24 @@ def match_iou(
         raise ValueError(f"Expected negative <= positive and positive >= 0 but got {negative} and {positive}")
     if force is not None and force not in get_args(ForceRule):
         raise ValueError(f"Expected force to be None or out of {get_args(ForceRule)} but got {force!r}")
-    check_targets(boxes, labels, ignore)
-    reference = at_least_float32(anchors.boxes if isinstance(anchors, Anchors) else anchors)
-    boxes = at_least_float32(boxes)
-    real = matchable(labels, ignore)
+    boxes, real = prepare_targets(boxes, labels, ignore)
+    reference = prepare_anchors(anchors)
     if real.shape[1] == 0:
         none = torch.zeros(len(real), len(reference), dtype=torch.int64, device=boxes.device)
         return Matches(none, none.to(torch.int8), none.float())
-    overlaps = _overlaps(anchors, boxes, real, negative, forces=force is not None)
+    overlaps = _overlaps(anchors, reference, boxes, real, negative, forces=force is not None)
     forced = _RULES[force](overlaps) if force else None
     iou, gt_index = overlaps.of_anchors
     reached = iou > positive if strict else iou >= positive
     if positive <= 0:
-        reached &= real.any(1, keepdim=True)
+        reached &= real.any(1, keepdim=True) & reference.isfinite().all(-1)
     state = reached.to(torch.int8) - ((iou >= negative) & ~reached).to(torch.int8)
     if forced is not None:
         image, target, anchor = forced
+        finite = reference[anchor].isfinite().all(-1)  # "last" forces the first anchor where there is no overlap
         iou[image, anchor] = paired_iou(boxes[image, target], reference[anchor])
-        gt_index[image, anchor] = target
-        state[image, anchor] = 1
+        gt_index[image, anchor] = target * finite
+        state[image, anchor] = finite.to(torch.int8)
     return Matches(gt_index, set_aside_ignored(state, reference, boxes, labels, ignore, ignore_ioa), iou.float())
 
 
@@ -92,20 +92,21 @@ def best_anchors(
 
     IoU (B, G) and anchor (B, G) int64; -1 and 0 for padding and ignored boxes. Raises ValueError for other shapes.
     """
-    check_targets(boxes, labels, ignore)
-    real = matchable(labels, ignore)
+    boxes, real = prepare_targets(boxes, labels, ignore)
     if not real.any():
         return torch.full(real.shape, -1.0, device=boxes.device), torch.zeros_like(labels)
-    return _overlaps(anchors, at_least_float32(boxes), real, 1.0, forces=True).of_targets
+    return _overlaps(anchors, prepare_anchors(anchors), boxes, real, 1.0, forces=True).of_targets
 
 
-def _overlaps(anchors: Anchors | Tensor, boxes: Tensor, real: Tensor, floor: float, *, forces: bool) -> Overlaps:
+def _overlaps(
+    anchors: Anchors | Tensor, reference: Tensor, boxes: Tensor, real: Tensor, floor: float, *, forces: bool
+) -> Overlaps:
     if isinstance(anchors, Anchors) and _grid_pays(anchors, boxes, floor):
         return GridOverlaps(anchors, boxes, real, floor, forces=forces)
-    reference = at_least_float32(anchors.boxes if isinstance(anchors, Anchors) else anchors)
     return BlockOverlaps(reference, boxes, real, floor)
 
 
 def _grid_pays(anchors: Anchors, boxes: Tensor, floor: float) -> bool:
     elements = boxes.shape[0] * boxes.shape[1] * len(anchors)
-    return anchors.regular and boxes.dtype == torch.float32 and floor >= _LEAST_FLOOR and elements >= _LEAST_ELEMENTS
+    regular = anchors.regular and math.isfinite(anchors.grid_shapes.reach)
+    return regular and boxes.dtype == torch.float32 and floor >= _LEAST_FLOOR and elements >= _LEAST_ELEMENTS

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from boxwright.anchors import Anchors
-from boxwright.boxes import at_least_float32, box_area
+from boxwright.boxes import box_area
 from boxwright.matching._cells import anchors_between
-from boxwright.matching._common import check_targets, matchable, matches_by_rule
+from boxwright.matching._common import matches_by_rule, prepare_targets
 from boxwright.matching._overlaps import best_of
 from boxwright.types import Matches
 
@@ -41,12 +41,11 @@ def match_points(
 
     Only cells inside a target are looked at. Raises ValueError for a reach or radius not above 0, and other shapes.
     """
-    check_targets(boxes, labels, ignore)
     if not reach > 0 or (radius is not None and not radius > 0):
         raise ValueError(f"Expected reach and radius above 0 but got {reach} and {radius}")
-    boxes = at_least_float32(boxes)
+    boxes, real = prepare_targets(boxes, labels, ignore)
     (images, targets), total = labels.shape, len(anchors)
-    owner = matchable(labels, ignore).flatten().nonzero().squeeze(1)
+    owner = real.flatten().nonzero().squeeze(1)
     rows = boxes.reshape(-1, 4)[owner]
     row, anchor = _inside(anchors, rows, reach, radius)
     _, rank = torch.unique(box_area(rows), return_inverse=True)

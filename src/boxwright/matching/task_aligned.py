@@ -10,7 +10,7 @@ from torch import Tensor
 
 from boxwright.anchors import Anchors
 from boxwright.boxes import at_least_float32, box_iou
-from boxwright.matching._common import check_targets, matchable, matches_by_rule
+from boxwright.matching._common import matches_by_rule, prepare_anchors, prepare_targets
 from boxwright.matching._overlaps import BLOCK_ELEMENTS, best_of
 from boxwright.ranking import highest
 from boxwright.types import Matches
@@ -49,8 +49,7 @@ def match_task_aligned(
     Held block by block, targets x anchors at a time. Raises ValueError for other shapes, ``top`` < 1 and negative
     powers.
     """
-    check_targets(boxes, labels, ignore)
-    reference = at_least_float32(anchors.boxes if isinstance(anchors, Anchors) else anchors)
+    reference = prepare_anchors(anchors)
     images, total = len(labels), len(reference)
     if scores.shape[:2] != (images, total) or scores.ndim != 3 or predictions.shape != (images, total, 4):
         raise ValueError(
@@ -59,8 +58,9 @@ def match_task_aligned(
         )
     if top < 1 or alpha < 0 or beta < 0:
         raise ValueError(f"Expected top >= 1 and powers of at least 0 but got {top}, {alpha} and {beta}")
-    boxes, predictions = at_least_float32(boxes), at_least_float32(predictions)
-    image, target = matchable(labels, ignore).nonzero(as_tuple=True)
+    boxes, real = prepare_targets(boxes, labels, ignore, scores.shape[2])
+    predictions = at_least_float32(predictions)
+    image, target = real.nonzero(as_tuple=True)
     centres = (reference[:, :2] + reference[:, 2:]) / 2
     found = []
     size = max(1, BLOCK_ELEMENTS // max(total, 1))

@@ -2,7 +2,8 @@
 
 Every function takes boxes (n, 4), scores (n,) and labels (n,), n = 0 included, computes in at least float32, and lets
 only boxes of the same label act on one another unless told ``agnostic=True``. A box is suppressed by an overlap above
-the threshold, not at it; the lower index counts as better among equal scores.
+the threshold, not at it; the lower index counts as better among equal scores. A box that isn't finite, or whose score
+is NaN, is dropped, and acts on no other.
 """
 
 from boxwright.nms.cluster import cluster_nms, cluster_soft_nms

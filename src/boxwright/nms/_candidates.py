@@ -28,6 +28,17 @@ def check_candidates(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) 
         )
 
 
+def sound_candidates(boxes: Tensor, scores: Tensor) -> Tensor:
+    """Indices (m,) of the boxes (n, 4) that are finite and whose score isn't NaN."""
+    return (boxes.isfinite().all(1) & ~scores.isnan()).nonzero().squeeze(1)
+
+
+def by_falling_score(boxes: Tensor, scores: Tensor) -> Tensor:
+    """Indices (m,) of the sound candidates by falling score; of equal ones the lower index first."""
+    sound = sound_candidates(boxes, scores)
+    return sound[scores[sound].argsort(descending=True, stable=True)]
+
+
 def check_overlap(kind: str, beta: float) -> None:
     """Raise ValueError for an overlap that there isn't, or an exponent not above 0 or without use."""
     if kind not in get_args(NmsOverlap):

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from boxwright.boxes import at_least_float32
-from boxwright.nms._candidates import NmsOverlap, check_candidates, check_overlap, close_pairs, crossing_pairs, overlap
+from boxwright.nms._candidates import (
+    NmsOverlap,
+    by_falling_score,
+    check_candidates,
+    check_overlap,
+    close_pairs,
+    crossing_pairs,
+    overlap,
+)
 
 # The best of many boxes, which are settled before the others are looked at.
 _HEAD = 128
@@ -33,7 +41,7 @@ def cluster_nms(
     """
     check_overlap(kind, beta)
     check_candidates(boxes, scores, labels, iou)
-    order = scores.argsort(descending=True, stable=True)
+    order = by_falling_score(boxes, scores)
     boxes, labels = at_least_float32(boxes.index_select(0, order)), labels.index_select(0, order)
     if agnostic:
         labels = torch.zeros_like(labels)
@@ -73,7 +81,7 @@ def cluster_soft_nms(
     check_candidates(boxes, scores, labels, iou)
     if not sigma > 0:
         raise ValueError(f"Expected a sigma above 0 but got {sigma}")
-    order = scores.argsort(descending=True, stable=True)
+    order = by_falling_score(boxes, scores)
     boxes, labels = at_least_float32(boxes[order]), labels[order]
     better, worse = close_pairs(boxes, torch.zeros_like(labels) if agnostic else labels, 0.0)
     overlaps = overlap(boxes[better], boxes[worse])

@@ -7,8 +7,11 @@ from torch import Tensor
 from torchvision import ops
 
 from boxwright.boxes import at_least_float32
-from boxwright.nms._candidates import NmsOverlap, check_candidates, check_overlap
+from boxwright.nms._candidates import NmsOverlap, by_falling_score, check_candidates, check_overlap
 from boxwright.nms.cluster import cluster_nms
+
+# Classes are moved apart no farther than this, where float64 still tells 1e-6 pixels.
+_FARTHEST = 1e10
 
 
 def batched_nms(
@@ -31,12 +34,14 @@ def batched_nms(
     check_candidates(boxes, scores, labels, iou)
     if kind == "diou":
         return cluster_nms(boxes, scores, labels, iou, kind, beta=beta, agnostic=agnostic)
-    order = scores.argsort(descending=True, stable=True)
-    boxes = at_least_float32(boxes[order]).double()
-    if not agnostic and len(boxes):
-        boxes = _apart(boxes, labels[order])
-    falling = torch.arange(len(boxes), 0, -1, dtype=torch.float64, device=boxes.device)
-    return order[ops.nms(boxes, falling, iou)]
+    order = by_falling_score(boxes, scores)
+    apart = at_least_float32(boxes[order]).double()
+    if not agnostic and len(order):
+        apart = _apart(apart, labels[order])
+        if apart.abs().max() > _FARTHEST:
+            return cluster_nms(boxes, scores, labels, iou)
+    falling = torch.arange(len(order), 0, -1, dtype=torch.float64, device=apart.device)
+    return order[ops.nms(apart, falling, iou)]
 
 
 def _apart(boxes: Tensor, labels: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from boxwright.boxes import at_least_float32
-from boxwright.nms._candidates import check_candidates, close_pairs, overlap
+from boxwright.nms._candidates import check_candidates, close_pairs, overlap, sound_candidates
 
 SoftMethod = Literal["linear", "gaussian"]
 
@@ -42,14 +42,15 @@ def soft_nms(
     if not least_score >= 0:
         raise ValueError(f"Expected a least score of at least 0 but got {least_score}")
     check_candidates(boxes, scores, labels, iou)
-    boxes, scores = at_least_float32(boxes), at_least_float32(scores)
+    sound = sound_candidates(boxes, scores)
+    boxes, scores, labels = at_least_float32(boxes[sound]), at_least_float32(scores[sound]), labels[sound]
     first, second = close_pairs(
         boxes, torch.zeros_like(labels) if agnostic else labels, iou if method == "linear" else 0.0
     )
     overlaps = overlap(boxes[first], boxes[second])
     decay = torch.where(overlaps > iou, 1 - overlaps, 1) if method == "linear" else torch.exp(-(overlaps**2) / sigma)
     kept, decayed = _pick(scores, torch.cat([first, second]), torch.cat([second, first]), decay.repeat(2), least_score)
-    return torch.from_numpy(kept).to(scores.device), torch.from_numpy(decayed).to(scores)
+    return sound[torch.from_numpy(kept).to(scores.device)], torch.from_numpy(decayed).to(scores)
 
 
 def _pick(

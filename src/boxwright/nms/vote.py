@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from boxwright.boxes import at_least_float32, box_iou
+from boxwright.nms._candidates import sound_candidates
 
 
 def vote_boxes(
@@ -21,6 +22,8 @@ def vote_boxes(
     if not temperature > 0:
         raise ValueError(f"Expected a temperature above 0 but got {temperature}")
     kept, boxes = at_least_float32(kept), at_least_float32(boxes)
+    sound = sound_candidates(boxes, scores)
+    boxes, scores, labels = boxes[sound], scores[sound], labels[sound]
     iou = box_iou(kept, boxes)
     counts = (kept_labels[:, None] == labels) & (iou > 0)
     weights = torch.where(counts, torch.exp(-((1 - iou) ** 2) / temperature) * scores, 0)

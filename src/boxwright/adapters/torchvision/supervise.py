@@ -21,6 +21,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.ssd import SSD
 
+from boxwright._util.checks import AXES, check_labels
 from boxwright.anchors import AnchorLevel, Anchors
 from boxwright.coding import BoxCoder, DeltaCoder, DistanceCoder
 from boxwright.criterion import DenseCriterion
@@ -148,21 +149,15 @@ def _pad(targets: list[_Target], first_label: int) -> Targets:
     crowds = [target.get("iscrowd", torch.zeros_like(target["labels"])).bool() for target in targets]
     return Targets(
         boxes=pad_sequence([target["boxes"].float() for target in targets], batch_first=True),
-        labels=pad_sequence([target["labels"].long() - first_label for target in targets], True, padding_value=-1),
+        labels=pad_sequence([target["labels"] - first_label for target in targets], True, padding_value=-1),
         ignore=pad_sequence(crowds, batch_first=True),
     )
 
 
 def _check_classes(criterion: DenseCriterion, targets: list[_Target], first_label: int, classes: int) -> None:
     """Raise ValueError for labels out of range, which would count as padding or background, or other weights."""
-    labels = torch.cat([target["labels"] for target in targets])
-    if labels.numel():
-        low, high = torch.stack(labels.aminmax()).tolist()  # one wait for the device
-        if low < first_label or high >= first_label + classes:
-            raise ValueError(
-                f"Expected labels in {first_label}..{first_label + classes - 1}, as the model's head has, "
-                f"but got {low}..{high}"
-            )
+    labels = [target["labels"] for target in targets]
+    check_labels(torch.cat(labels), first_label, first_label + classes - 1, ", as the model's head has,", AXES, labels)
     weights = criterion.class_weights
     if weights is not None and len(weights) != classes:
         raise ValueError(f"Expected class_weights ({classes},) for this head's classes but got ({len(weights)},)")
