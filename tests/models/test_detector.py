@@ -87,11 +87,80 @@ def test_detections_lie_in_pixels_of_the_image(resize: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8), np.full((4, 4, 3), 3.0), torch.zeros(3), 7]
+    ("image", "message"),
+    [
+        (np.zeros((3, 5, 6), np.uint8), r"Expected numpy \(H, W, 3\).* but got \(3, 5, 6\) as numpy \(H, W, 3\)"),
+        (torch.zeros(5, 6, 3), r"but got \(5, 6, 3\) as torch \(3, H, W\)"),
+        (torch.zeros(3), r"but got \(3,\) as torch"),
+        (np.zeros((1, 5, 6, 3), np.uint8), r"but got \(1, 5, 6, 3\) as numpy"),
+        (np.zeros((5, 6, 5), np.uint8), r"but got \(5, 6, 5\) as numpy"),
+        (np.zeros((0, 5, 3), np.uint8), "Expected an image with pixels but got 0 rows and 5 columns"),
+        (np.zeros((5, 0)), "but got 5 rows and 0 columns"),
+        (torch.zeros(3, 0, 0), "but got 0 rows and 0 columns"),
+        (Image.new("RGB", (0, 4)), "but got 4 rows and 0 columns"),
+        (np.full((4, 4, 3), 255.0), r"16 bits or float in 0\.\.1 but got float64 in 255\.0\.\.255\.0: divide by 255$"),
+        (np.full((4, 4, 3), -0.5), r"but got float64 in -0\.5\.\.-0\.5$"),
+        (torch.full((3, 4, 4), float("nan")), r"but got float32 in nan\.\.nan$"),
+        (np.full((4, 4), np.inf, np.float32), r"but got float32 in inf\.\.inf$"),
+        (np.full((4, 4, 3), 7), r"but got int64 in 7\.\.7$"),
+        (np.zeros((4, 4), bool), r"but got bool in False\.\.False$"),
+        (7, r"Expected an image: a path, PIL, numpy \(H, W, 3\) or torch \(3, H, W\) but got int"),
+        (None, "but got NoneType"),
+    ],
 )
-def test_what_is_no_rgb_image_is_refused(image: object) -> None:
-    with pytest.raises(ValueError, match="Expected"):
+def test_what_is_no_image_is_refused(image: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         as_rgb(image)
+
+
+RANDOM = np.random.default_rng(0)
+DEEP = RANDOM.integers(0, 40_000, (40, 60), np.uint16)
+RGB = RANDOM.integers(0, 256, (40, 60, 3), np.uint8)
+SAME_AS_THE_FILE = {
+    "gray": RGB[..., 0],
+    "gray and alpha": RGB[..., :2],
+    "RGB": RGB,
+    "RGBA": np.dstack([RGB, RGB[..., :1]]),
+    "16 bits": DEEP,
+}
+
+
+@pytest.mark.parametrize("kind", SAME_AS_THE_FILE)
+def test_arrays_are_read_as_their_files(kind: str, tmp_path: Path) -> None:
+    """Whatever the order of the axes, and as floats too."""
+    array = SAME_AS_THE_FILE[kind]
+    Image.fromarray(array).save(tmp_path / "a.png")
+    expected = as_rgb(tmp_path / "a.png")
+    assert expected.shape == (40, 60, 3)
+    channels = array if array.ndim == 3 else array[..., None]
+    torch_order = torch.from_numpy(np.ascontiguousarray(np.moveaxis(channels, -1, 0)))
+    for same in (array, channels, torch_order, Image.fromarray(array), array[:, ::-1][:, ::-1]):
+        np.testing.assert_array_equal(as_rgb(same), expected)
+    if array.dtype == np.uint8:
+        for floats in (array / 255, torch_order / 255, torch_order.double() / 255):
+            np.testing.assert_allclose(as_rgb(floats), expected, atol=1e-4)
+        np.testing.assert_allclose(as_rgb((torch_order / 255).bfloat16()), expected, atol=1)
+    else:
+        np.testing.assert_array_equal(as_rgb(torch_order[0]), expected)
+
+
+def test_mirrored_views_are_no_matter_to_torch() -> None:
+    """As cv2's pictures are given: image[..., ::-1]."""
+    for view in (RGB[..., ::-1], RGB[::-1], DEEP[:, ::-1]):
+        torch.from_numpy(as_rgb(view))
+    np.testing.assert_array_equal(as_rgb(RGB[..., ::-1]), RGB[..., ::-1])
+
+
+def test_predict_takes_what_files_hold(detector: DenseDetector, tmp_path: Path) -> None:
+    for kind, array in SAME_AS_THE_FILE.items():
+        Image.fromarray(array).save(tmp_path / f"{kind}.png")
+        expected = detector.predict(tmp_path / f"{kind}.png", score=0.0)
+        torch.testing.assert_close(detector.predict(array, score=0.0), expected)
+        torch.testing.assert_close(detector.predict([array, array], score=0.0), expected * 2)
+    assert detector.predict(torch.zeros(0, 3, 8, 8)) == []
+    assert len(detector.predict(torch.zeros(2, 1, 8, 8))) == 2
+    with pytest.raises(ValueError, match="with pixels"):
+        detector.predict([RGB, RGB[:0]])
 
 
 def test_a_missing_file_is_named(detector: DenseDetector, tmp_path: Path) -> None:

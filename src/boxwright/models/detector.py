@@ -147,7 +147,8 @@ class Detector(nn.Module, ABC):
         """Detections of each image, in its own pixels, by falling score.
 
         ``images``: one image or a sequence of them: torch (3, H, W) or a batch (B, 3, H, W), numpy (H, W, 3), PIL
-        images or paths; RGB, uint8 0..255 or float 0..1, any sizes. ``score`` and ``nms``: instead of the recipe's.
+        images or paths; RGB, gray (H, W) or one channel, or with alpha, which is dropped; uint8 0..255, 16 bits or
+        float 0..1, any sizes. ``score`` and ``nms``: instead of the recipe's.
         Raises DataError for a file that can't be read, ValueError for another shape or type.
         """
         was_training = self.training
@@ -205,23 +206,43 @@ def _each(images: Any) -> Sequence[ImageLike]:
 def as_rgb(image: ImageLike, rule: PixelRule = PLAIN) -> NDArray[Any]:
     """Any image that ``predict`` takes, as (H, W, 3) uint8, or float32 in 0..255 where it has floats.
 
-    Arrays of 16 bits are read as files of 16 bits are, by the range of ``rule``.
+    Arrays are read as files of such pixels are: gray becomes RGB, alpha is dropped, and 16 bits are scaled to 8 by the
+    range of ``rule``. Raises DataError for a file, ValueError for other shapes, types and values.
     """
     if isinstance(image, str | Path):
         return decode_image(Path(image), rule)
-    if isinstance(image, Image.Image):
-        return from_pil(image, rule)
+    pixels = from_pil(image, rule) if isinstance(image, Image.Image) else _channels_last(image)
+    if pixels.size == 0:
+        raise ValueError(f"Expected an image with pixels but got {pixels.shape[0]} rows and {pixels.shape[1]} columns")
+    if pixels.dtype in (np.uint16, np.int16):
+        return to_eight_bits(pixels, rule.limits)
+    if pixels.dtype != np.uint8:
+        low, high = pixels.min(), pixels.max()
+        if not np.issubdtype(pixels.dtype, np.floating) or not (low >= 0 and high <= 1):
+            cure = ": divide by 255" if low >= 0 and 1 < high <= 255 and pixels.dtype.kind == "f" else ""
+            raise ValueError(
+                f"Expected uint8 in 0..255, 16 bits or float in 0..1 but got {pixels.dtype} in {low}..{high}{cure}"
+            )
+        pixels = np.asarray(pixels, np.float32) * 255
+    return np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else np.ascontiguousarray(pixels[..., :3])
+
+
+def _channels_last(image: Any) -> NDArray[Any]:
+    """An array's pixels as (H, W, 1 to 4), from numpy's or torch's order. Raises ValueError for what is no image."""
     if isinstance(image, Tensor):
-        image = image.detach().cpu().movedim(0, -1).numpy() if image.ndim == 3 else image.numpy()
-    if isinstance(image, np.ndarray) and image.dtype in (np.uint16, np.int16):
-        return to_eight_bits(image, rule.limits)
-    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
-        shape = getattr(image, "shape", type(image).__name__)
-        raise ValueError(f"Expected an RGB image: torch (3, H, W), numpy (H, W, 3), PIL or a path, but got {shape}")
-    if image.dtype == np.uint8:
-        return image
-    if not np.issubdtype(image.dtype, np.floating) or not (image.min() >= 0 and image.max() <= 1):
-        raise ValueError(
-            f"Expected uint8 in 0..255 or float in 0..1 but got {image.dtype} in {image.min()}..{image.max()}"
-        )
-    return np.asarray(image, np.float32) * 255
+        values = image.detach().cpu()
+        values = values.float() if values.dtype == torch.bfloat16 else values
+        pixels, order = values.numpy(), "torch (3, H, W)"
+        pixels = np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels
+    elif isinstance(image, np.ndarray):
+        pixels, order = image, "numpy (H, W, 3)"
+    else:
+        raise ValueError(f"Expected an image: a path, PIL, {_ARRAYS} but got {type(image).__name__}")
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or not 1 <= pixels.shape[2] <= 4:
+        raise ValueError(f"Expected {_ARRAYS}, or 1, 2 or 4 channels, but got {tuple(image.shape)} as {order}")
+    return pixels
+
+
+_ARRAYS = "numpy (H, W, 3) or torch (3, H, W)"
