@@ -19,6 +19,7 @@ from boxwright.two_stage import roi_losses
 from boxwright.types import DenseOutputs, Targets
 
 CLASSES = 3
+TF = partial(mining.hard_negatives, scope="batch", cutoff="tf")
 
 
 @pytest.fixture
@@ -114,6 +115,55 @@ def test_quality_supervision_equals_a_loop_over_positives(anchors: Anchors) -> N
     assert got.classification.item() == pytest.approx(classification / scale, rel=1e-5)
     assert got.box.item() == pytest.approx(box / scale, rel=1e-5)
     assert got.distribution.item() == pytest.approx(distribution / scale, rel=1e-5)
+
+
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+@pytest.mark.parametrize("class_loss", [losses.quality_focal_loss, losses.varifocal_loss])
+def test_the_quality_that_is_taught_is_a_constant(anchors: Anchors, class_loss: Any, normalizer: str) -> None:
+    """Else boxes would be drawn to where the classification loss is low."""
+    criterion = DenseCriterion(
+        matcher=matching.match_atss,
+        coder=DistributionCoder(8, 0.5),
+        class_loss=class_loss,
+        box_loss=losses.giou_loss,
+        box_weight=0.0,
+        distribution_weight=0.0,
+        normalizer=normalizer,
+    )
+    outputs = some_outputs(anchors, CLASSES, 32)
+    parts = criterion.per_anchor(anchors, outputs, some_targets())
+    assert parts.quality.max() > 0
+    assert not parts.quality.requires_grad
+    criterion(anchors, outputs, some_targets()).total.backward()
+    assert outputs.logits.grad.any()
+    assert not outputs.deltas.grad.any()
+
+
+@pytest.mark.parametrize("images", [0, 2])
+@pytest.mark.parametrize("regions", [0, 3])
+@pytest.mark.parametrize("miner", [None, mining.hard_negatives, mining.hard_examples, mining.random_balanced, TF])
+@pytest.mark.parametrize("class_loss", [losses.cross_entropy, losses.quality_focal_loss])
+def test_nothing_to_supervise(class_loss: Any, miner: Any, regions: int, images: int) -> None:
+    """Without images, without anchors, without boxes: 0, on the graph."""
+    anchors = torch.tensor([[0.0, 0.0, 8.0, 8.0]]).expand(regions, 4)
+    criterion = ssd_criterion(class_loss=class_loss, miner=miner, box_loss=losses.giou_loss)
+    columns = CLASSES + (class_loss is losses.cross_entropy)
+    for width in (0, 2):
+        targets = Targets(
+            torch.tensor([[1.0, 1.0, 9.0, 9.0]]).expand(images, width, 4),
+            torch.zeros(images, width, dtype=torch.int64),
+            torch.zeros(images, width, dtype=torch.bool),
+        )
+        outputs = DenseOutputs(
+            torch.randn(images, regions, columns, requires_grad=True),
+            torch.randn(images, regions, 4, requires_grad=True),
+        )
+        got = criterion(anchors, outputs, targets)
+        got.total.backward()
+        assert got.total.isfinite()
+        if regions * images == 0:
+            assert got.total.item() == got.positives.item() == 0
+        assert outputs.logits.grad.shape == outputs.logits.shape
 
 
 @pytest.mark.parametrize("normalizer", NORMALIZERS)

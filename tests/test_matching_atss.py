@@ -91,6 +91,17 @@ def test_a_target_that_holds_no_centre_has_no_anchor():
     assert not any(field.any() for field in matches)
 
 
+@pytest.mark.parametrize("side", range(4))
+def test_a_centre_on_the_edge_is_outside(side):
+    """One anchor, whose IoU is the mean of all; its centre is (5, 5)."""
+    anchors = make_anchors(AnchorSpec.squares((10,), 1.0), 10)
+    for edge, inside in ((4.9, True), (5.0, False)) if side < 2 else ((5.1, True), (5.0, False)):
+        box = torch.tensor([0.0, 0.0, 10.0, 10.0])
+        box[side] = edge
+        matches = match_atss(anchors, box[None, None], torch.tensor([[0]]))
+        assert matches.state.item() == inside
+
+
 def test_padding_is_never_matched():
     anchors = make_anchors(AnchorSpec.squares(), 96)
     boxes, labels = random_targets(2, 5, 96, seed=3)

@@ -172,3 +172,17 @@ def test_compiled_matching_looks_at_no_value():
     sound = match_iou(ANCHORS.boxes, torch.tensor([SOUND]), torch.tensor([[0, 2]]))
     assert torch.equal(found.state, sound.state)
     assert torch.equal(found.gt_index[found.state == 1], sound.gt_index[sound.state == 1] + 1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("images", "targets"), [(0, 0), (0, 2), (2, 0), (2, 2)])
+@pytest.mark.parametrize("matcher", MATCHERS)
+def test_nothing_to_match(matcher, images, targets):
+    boxes = torch.tensor(SOUND)[:targets].expand(images, targets, 4)
+    labels = torch.zeros(images, targets, dtype=torch.int64)
+    found = MATCHERS[matcher](ANCHORS, boxes, labels)
+    assert found.state.shape == found.gt_index.shape == found.iou.shape == (images, len(ANCHORS))
+    if "dense" in matcher or matcher == "task aligned":
+        without = replace(ANCHORS, boxes=torch.zeros(0, 4), regular=False)
+        assert MATCHERS[matcher](without, boxes, labels).state.shape == (images, 0)
+    assert best_anchors(torch.zeros(0, 4), boxes, labels)[1].shape == (images, targets)

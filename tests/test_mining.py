@@ -120,6 +120,37 @@ def test_hard_examples_are_the_highest_of_positives_and_negatives(rows, count):
         assert set(mask[image].nonzero().flatten().tolist()) == set(order[:wanted])
 
 
+def test_hard_examples_keeps_four_times_the_positives():
+    """As many as hard_negatives does, whose three negatives stand beside each positive."""
+    state = torch.zeros(2, 60, dtype=torch.int8)
+    state[0, :3], state[1, 50:55] = 1, 1
+    losses = torch.arange(60.0).expand(2, -1)
+    assert hard_examples(losses, state).sum(1).tolist() == [12, 20]
+    assert hard_negatives(losses, state).sum(1).tolist() == [12, 20]
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (2, 0)])
+@pytest.mark.parametrize(
+    "miner",
+    [
+        hard_negatives,
+        partial(hard_negatives, min_negatives=2),
+        partial(hard_negatives, scope="batch"),
+        partial(hard_negatives, scope="batch", cutoff="tf"),
+        hard_examples,
+        partial(hard_examples, count=3),
+        ohem,
+        lambda losses, state: ohem(losses, state, boxes=torch.zeros(*state.shape, 4)),
+        lambda losses, state: ohem(losses, state, boxes=torch.zeros(state.shape[1], 4)),
+        lambda _, state: random_balanced(state),
+    ],
+)
+def test_nothing_to_mine(miner, shape):
+    mask = miner(torch.zeros(shape), torch.zeros(shape, dtype=torch.int8))
+    assert mask.shape == shape
+    assert mask.dtype == torch.bool
+
+
 def test_hard_examples_asks_for_the_box_loss_too():
     assert ranking_of(partial(hard_examples, count=3)) == "both"
     assert ranking_of(partial(hard_negatives, ratio=1.0)) == "classification"

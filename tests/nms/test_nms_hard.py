@@ -1,6 +1,8 @@
 """Greedy NMS and cluster-NMS. Golden results: torchvision's batched_nms (tv), and greedy suppression in plain loops."""
 
+import math
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from boxwright.boxes import box_iou
-from boxwright.nms import batched_nms, cluster_nms
+from boxwright.nms import NmsKind, batched_nms, cluster_nms, soft_nms, suppress
 from boxwright.nms._candidates import close_pairs
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "nms.npz")
@@ -25,6 +27,59 @@ def greedy(boxes, scores, labels, threshold, kind):
         if all(labels[i] != labels[k] or overlap[k][i] <= threshold for k in kept):
             kept.append(i)
     return kept
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("others", [0, 700])
+def test_an_overlap_just_above_the_threshold_is_found(others, transposed):
+    """By rounding the shared side is no longer than the share that it must have at least: the search has slack."""
+    boxes = torch.tensor(
+        [
+            [79.17970275878906, 46.83543014526367, 89.0274429321289, 60.0394287109375],
+            [79.17970275878906, 46.83543014526367, 89.0274429321289, 58.30813980102539],
+        ]
+    )
+    far = torch.arange(float(others))[:, None] * 200 + torch.tensor([1000.0, 1000.0, 1010.0, 1010.0])
+    order = torch.tensor([1, 0, 3, 2] if transposed else [0, 1, 2, 3])
+    boxes = torch.cat([boxes[:1], far, boxes[1:]])[:, order]
+    overlap = box_iou(boxes[:1], boxes[-1:]).item()
+    threshold = np.nextafter(np.float32(overlap), np.float32(0)).item()
+    scores, labels = torch.linspace(0.9, 0.1, len(boxes)), torch.zeros(len(boxes), dtype=torch.int64)
+    assert len(boxes) - 1 not in cluster_nms(boxes, scores, labels, threshold)
+    assert len(boxes) - 1 in cluster_nms(boxes, scores, labels, overlap)
+    lowered = soft_nms(boxes, scores, labels, "linear", iou=threshold, least_score=0.0)
+    assert lowered[1].min() < 0.02
+
+
+@pytest.mark.parametrize("bad", [[math.nan] * 4, [0.0, 0.0, math.inf, 10.0], [-math.inf, 0.0, 5.0, 5.0]], ids=str)
+@pytest.mark.parametrize("kind", get_args(NmsKind))
+@pytest.mark.parametrize("count", [5, 300, 900])
+def test_a_box_that_is_not_finite_is_dropped_and_acts_on_no_other(kind, bad, count):
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(count, 2, generator=generator) * 100
+    boxes = torch.cat([corners, corners + 20], 1)
+    scores = torch.rand(count, generator=generator)
+    labels = torch.randint(0, 3, (count,), generator=generator)
+    for place, score in ((0, 0.99), (count, 0.0), (count // 2, 0.5)):
+        mixed = [
+            torch.cat([values[:place], torch.tensor([one], dtype=values.dtype), values[place:]])
+            for values, one in ((boxes, bad), (scores, score), (labels, 1))
+        ]
+        for agnostic in (False, True):
+            found, left = suppress(*mixed, kind=kind, agnostic=agnostic)
+            wanted, wanted_left = suppress(boxes, scores, labels, kind=kind, agnostic=agnostic)
+            assert torch.equal(found - (found > place).long(), wanted)
+            assert torch.equal(left, wanted_left)
+    assert suppress(torch.tensor([bad]), torch.tensor([0.5]), torch.tensor([0]), kind=kind)[0].tolist() == []
+
+
+@pytest.mark.parametrize("kind", get_args(NmsKind))
+def test_a_score_that_is_no_number_drops_its_box_and_huge_boxes_move_no_class(kind):
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1.0, 0, 11, 10], [0.0, 0, 10, 10], [1e18, 1e18, 2e18, 2e18]])
+    scores, labels = torch.tensor([math.nan, 0.9, 0.8, 0.95]), torch.tensor([0, 0, 1, 2])
+    assert suppress(boxes, scores, labels, kind=kind)[0].tolist() == [3, 1, 2]
+    boxes[3] = torch.tensor([-(2.0**127), 0.0, 2.0**127, 5.0])
+    assert suppress(boxes, scores, labels, kind=kind)[0].tolist() == [3, 1, 2]
 
 
 @both

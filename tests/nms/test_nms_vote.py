@@ -27,3 +27,14 @@ def test_vote_of_degenerate_and_no_boxes() -> None:
     assert torch.equal(vote_boxes(point, label, point, torch.ones(1), label), point)
     with pytest.raises(ValueError, match="temperature"):
         vote_boxes(point, label, point, torch.ones(1), label, temperature=0.0)
+
+
+@pytest.mark.parametrize("bad", [[math.nan] * 4, [0.0, 0.0, math.inf, 10.0]])
+def test_what_is_not_finite_has_no_vote(bad: list[float]) -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10]])
+    scores, labels = torch.tensor([0.9, 0.6]), torch.tensor([0, 0])
+    wanted = vote_boxes(boxes[:1], labels[:1], boxes, scores, labels)
+    mixed = (torch.cat([boxes, torch.tensor([bad])]), torch.tensor([0.9, 0.6, 0.8]), torch.tensor([0, 0, 0]))
+    assert torch.equal(vote_boxes(boxes[:1], labels[:1], *mixed), wanted)
+    unknown = (torch.cat([boxes, boxes[:1]]), torch.tensor([0.9, 0.6, math.nan]), torch.tensor([0, 0, 0]))
+    assert torch.equal(vote_boxes(boxes[:1], labels[:1], *unknown), wanted)

@@ -37,9 +37,8 @@ def match_atss(
         raise ValueError(f"Expected top >= 1 but got {top}")
     boxes, real = prepare_targets(boxes, labels, ignore)
     reference = prepare_anchors(anchors)
-    images, targets = labels.shape
-    total = len(anchors)
-    if targets == 0:
+    images, total = len(labels), len(anchors)
+    if not labels.numel():
         none = torch.zeros(images, total, dtype=torch.int64, device=boxes.device)
         return Matches(none, none.to(torch.int8), none.float())
     candidates = _candidates(anchors, boxes, top)  # (B, G, C)

@@ -65,7 +65,7 @@ def match_iou(
         raise ValueError(f"Expected force to be None or out of {get_args(ForceRule)} but got {force!r}")
     boxes, real = prepare_targets(boxes, labels, ignore)
     reference = prepare_anchors(anchors)
-    if real.shape[1] == 0:
+    if real.shape[1] == 0 or len(reference) == 0:
         none = torch.zeros(len(real), len(reference), dtype=torch.int64, device=boxes.device)
         return Matches(none, none.to(torch.int8), none.float())
     overlaps = _overlaps(anchors, reference, boxes, real, negative, forces=force is not None)
@@ -93,9 +93,10 @@ def best_anchors(
     IoU (B, G) and anchor (B, G) int64; -1 and 0 for padding and ignored boxes. Raises ValueError for other shapes.
     """
     boxes, real = prepare_targets(boxes, labels, ignore)
-    if not real.any():
+    reference = prepare_anchors(anchors)
+    if not real.any() or len(reference) == 0:
         return torch.full(real.shape, -1.0, device=boxes.device), torch.zeros_like(labels)
-    return _overlaps(anchors, prepare_anchors(anchors), boxes, real, 1.0, forces=True).of_targets
+    return _overlaps(anchors, reference, boxes, real, 1.0, forces=True).of_targets
 
 
 def _overlaps(
