@@ -94,8 +94,6 @@ def train(
     KeyboardInterrupt. Raises DataError and RecipeError before anything is written, RecipeError where another process is
     at the run, WriteError where a file can't be written, BoxwrightError where a loss is not finite any more.
     """
-    if options.get("val_split") == "none":
-        options["val_split"] = None
     ranks = Ranks.of_environment()
     console = (console or Console()) if ranks.first else Console(quiet=True)
     with ExitStack() as held:

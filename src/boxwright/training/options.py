@@ -59,6 +59,8 @@ class RunOptions:
         own = {name: value for name, value in options.items() if name in known}
         if own.get("out") is not None:
             own["out"] = Path(own["out"])
+        if own.get("val_split") == "none":
+            own["val_split"] = None
         return cls(**own), {name: value for name, value in options.items() if name not in known}
 
     def accelerator(self) -> Literal["cpu", "cuda"]:
