@@ -1,6 +1,8 @@
 """Recipes: every wrong key and value is told by name, and a file says what the code says."""
 
+import os
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,22 @@ def test_settings_become_the_key_s_type() -> None:
         ("pretrained=false", "freeze=0 with pretrained=false"),
         ("vote=-1", "vote of at least 0"),
         ("batch_size=true", "Expected batch_size to be int"),
+        (f"batch_size={'9' * 5000}", "Expected batch_size to be int"),
+        ("batch_size=4294967296", "Expected batch_size to be int"),
+        ("batch_size=8.5", "Expected batch_size to be int but got '8.5'"),
+        ("batch_size=[8]", "Expected batch_size to be int"),
+        ("weight_decay=nan", "Expected weight_decay to be float but got 'nan'"),
+        ("clip=inf", "Expected clip to be float"),
+        ("clip=1e999", "Expected clip to be float"),
+        ("clip={a: 1}", "Expected clip to be float"),
+        ("antialias=maybe", "Expected antialias to be bool but got 'maybe'"),
+        ("flip=[none]", "Expected flip to be one of"),
+        ("std=[1, 1]", "Expected mean and std of three channels"),
+        ("std=[1, 0, 1]", "Expected std above 0"),
+        ("matcher=atss:top=1,top=2", "'top' twice"),
+        ("matcher=" + "a" * 20_000, "Expected matcher of at most 10,000 characters"),
+        ("class_weights=a=inf", "Expected class_weights of 'a' to be float"),
+        ("class_weights=a=-1", "Expected class_weights of 'a' of at least 0"),
     ],
 )
 def test_a_wrong_setting_is_told_by_name(setting: str, message: str) -> None:
@@ -48,7 +66,7 @@ def test_a_wrong_setting_is_told_by_name(setting: str, message: str) -> None:
         get_recipe("lite320", **parse_settings([setting]))
 
 
-@pytest.mark.parametrize("text", ["lr", "=3", "lr=[1"])
+@pytest.mark.parametrize("text", ["lr", "=3", "lr=[1", "lr=!!int abc", "lr=" + "[" * 3000, "lr=\ud800", "lr=1\0"])
 def test_a_setting_must_be_key_and_value(text: str) -> None:
     with pytest.raises(RecipeError, match="--set"):
         parse_settings([text])
@@ -72,6 +90,18 @@ def test_a_saved_recipe_reads_back_the_same(tmp_path: Path) -> None:
     [
         ("lr: [", "no valid YAML"),
         ("- lr", "keys and values"),
+        ("", "keys and values"),
+        ("lr: 1\nlr: 2", "no valid YAML: line 2: the key 'lr' a second time"),
+        ("[1, 2]: 3", "no valid YAML: line 1: a list or a mapping as a key"),
+        ("1: 2", "unknown recipe key '1'"),
+        ("sampling: !!bool q", "no valid YAML: line 1: a tag"),
+        ("class_weights: !!timestamp q", "no valid YAML: line 1: a tag"),
+        ("lr: " + "[" * 3000, "no valid YAML: line 1: more than 50"),
+        ("detector: [a]", r"unknown detector \['a'\]"),
+        ("detector: {a: b}", "unknown detector"),
+        ("detector:", "unknown detector None"),
+        ("lr: 2024-13-01", "Expected lr to be float but got '2024-13-01'"),
+        ("weight_decay: " + "9" * 5000, r"Expected weight_decay to be float but got '9+\.\.\. \(5,002 characters\)"),
         ("lrr: 1", "recipe.yaml: unknown recipe key 'lrr'"),
         ("detector: ssd", "recipe.yaml: unknown detector 'ssd'"),
         (None, "can't read the recipe"),
@@ -80,9 +110,64 @@ def test_a_saved_recipe_reads_back_the_same(tmp_path: Path) -> None:
 def test_a_bad_recipe_file_is_named(tmp_path: Path, content: str | None, message: str) -> None:
     path = tmp_path / "recipe.yaml"
     if content is not None:
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8")
     with pytest.raises(RecipeError, match=message):
         get_recipe(path)
+
+
+def test_names_of_classes_stay_as_written(tmp_path: Path) -> None:
+    names = [
+        "yes",
+        "no",
+        "007",
+        "1e3",
+        "null",
+        "~",
+        "true",
+        "2024-01-01",
+        "0x10",
+        " cat ",
+        "²",
+        "12:30",
+        "[/a]",
+        "a, b",
+    ]
+    recipe = get_recipe("lite320", classes=names)
+    recipe.save(tmp_path / "recipe.yaml")
+    assert get_recipe(tmp_path / "recipe.yaml").classes == tuple(names)
+    (tmp_path / "plain.yaml").write_text("classes: [yes, no, 007, 1e3, null, 2024-13-01]")
+    assert get_recipe(tmp_path / "plain.yaml").classes == ("yes", "no", "007", "1e3", "null", "2024-13-01")
+    assert parse_settings(["classes=[on, 010]"]) == {"classes": ("on", "010")}
+    assert parse_settings(["classes=no, yes"]) == {"classes": ("no", "yes")}
+
+
+def test_a_recipe_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    for name in ("fifo.yaml", "folder.yaml"):
+        with pytest.raises(RecipeError, match="it is no file"):
+            get_recipe(tmp_path / name)
+
+
+def test_bytes_that_are_no_utf8_are_named_and_utf16_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes("epochs: 3\nbackbone: \xe9".encode("latin-1"))
+    with pytest.raises(RecipeError, match="line 2: byte 0xe9 is no UTF-8"):
+        get_recipe(path)
+    path.write_text("epochs: 3", encoding="utf-16")
+    assert get_recipe(path).epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("yes", True), ("On", True), ("true", True), ("no", False), ("OFF", False)]
+)
+def test_words_for_yes_and_no(word: str, value: bool) -> None:
+    assert parse_settings([f"antialias={word}"]) == {"antialias": value}
+
+
+@pytest.mark.parametrize("word", ["null", "~", "Null", ""])
+def test_words_for_nothing(word: str) -> None:
+    assert parse_settings([f"box_weight={word}"]) == {"box_weight": None}
 
 
 def test_every_choice_resolves() -> None:
@@ -95,6 +180,37 @@ def test_every_choice_resolves() -> None:
 def test_an_option_that_does_not_apply_is_refused() -> None:
     with pytest.raises(RecipeError, match="matcher 'atss' has no option 'tops'; did you mean 'top'"):
         resolve_choice("matcher", "atss:tops=3")
-    bound = resolve_choice("matcher", "atss:top=3")
-    assert bound is not None
-    assert bound.keywords == {"top": 3}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "options"),
+    [
+        ("matcher", "atss:top=3", {"top": 3}),
+        ("matcher", "iou:positive=1e-1, force=null, strict=yes", {"positive": 0.1, "force": None, "strict": True}),
+        ("coder", "delta:weights=[1,1,2,2]", {"weights": (1.0, 1.0, 2.0, 2.0)}),
+        ("anchors", "torchvision:sizes=[[32], [64, 96]]", {"sizes": ((32.0,), (64.0, 96.0))}),
+        ("anchors", "ssd300:clip=corners", {"clip": "corners"}),
+        ("class_loss", "sigmoid_focal:alpha=batch", {"alpha": "batch"}),
+        ("box_loss", "mpdiou:image_size=[300, 400]", {"image_size": (300, 400)}),
+    ],
+)
+def test_options_become_the_types_that_a_part_declares(kind: str, text: str, options: dict[str, object]) -> None:
+    bound = resolve_choice(kind, text)
+    assert isinstance(bound, partial)
+    assert bound.keywords == options
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("matcher", "atss:top=abc", "Expected top of matcher atss to be int but got 'abc'"),
+        ("matcher", "iou:positive=[1]", "Expected positive of matcher iou to be float"),
+        ("matcher", "atss:ignore=x", "Expected ignore of matcher atss to be Tensor"),
+        ("coder", "delta:weights=[1,a]", "Expected weights of coder delta to be float but got 'a'"),
+        ("anchors", "ssd300:fitted=perhaps", "Expected fitted of anchors ssd300 to be bool"),
+        ("miner", "hard_negatives:scope=all", "Expected scope of miner hard_negatives to be one of image, batch"),
+    ],
+)
+def test_an_option_of_another_type_is_named(kind: str, text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        resolve_choice(kind, text)

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, get_type_hints
 
-import yaml
-
+from boxwright._util.yaml_files import YamlError, parse_yaml
 from boxwright.errors import RecipeError
 from boxwright.text import did_you_mean
+from boxwright.values import coerce, shown
 
 # kind -> name -> where it lives; None: no such part
 CHOICES: dict[str, dict[str, str | None]] = {
@@ -83,6 +83,7 @@ CHOICES: dict[str, dict[str, str | None]] = {
     "sampling": {"uniform": None, "repeat_factor": "data.sampling:repeat_factors"},
 }
 
+_LONGEST = 10_000
 _OPTION = re.compile(r"\s*\w+\s*=")
 
 
@@ -107,41 +108,46 @@ def split_choices(text: str) -> list[str]:
 
 
 def parse_choice(kind: str, text: str) -> tuple[str, dict[str, Any]]:
-    """``"atss:top=9"`` -> ``("atss", {"top": 9})``; a list as ``[1, 2]`` becomes a tuple.
+    """``"atss:top=9"`` -> ``("atss", {"top": "9"})``: the values stay text, and lists of text.
 
     Raises RecipeError for a name that the kind does not have, and for what can't be read.
     """
+    if len(text) > _LONGEST:
+        raise RecipeError(f"Expected {kind} of at most {_LONGEST:,} characters but got {shown(text)}")
     name, _, rest = text.partition(":")
     name = name.strip()
     if name not in CHOICES[kind]:
-        raise RecipeError(f"unknown {kind} {name!r}{did_you_mean(name, CHOICES[kind])}")
-    options = {}
+        raise RecipeError(f"unknown {kind} {shown(name)}{did_you_mean(name, CHOICES[kind])}")
+    options: dict[str, Any] = {}
     for item in filter(None, (part.strip() for part in _split(rest))):
-        key, equals, value = item.partition("=")
+        key, equals, value = (part.strip() for part in item.partition("="))
         if not equals:
-            raise RecipeError(f"Expected {kind} as name:option=value but got {text!r}")
+            raise RecipeError(f"Expected {kind} as name:option=value but got {shown(text)}")
+        if key in options:
+            raise RecipeError(f"{kind} {shown(text)} has {shown(key)} twice")
         try:
-            option = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise RecipeError(f"can't read {item!r} of {kind} {text!r}") from None
-        options[key.strip()] = tuple(option) if isinstance(option, list) else option
+            options[key] = parse_yaml(value)
+        except YamlError:
+            raise RecipeError(f"can't read {shown(item)} of {kind} {shown(text)}") from None
     return name, options
 
 
 def _split(options: str) -> list[str]:
     """The text between commas that stand in no list."""
-    parts, depth = [""], 0
-    for letter in options:
+    parts, depth, start = [], 0, 0
+    for place, letter in enumerate(options):
         depth += (letter == "[") - (letter == "]")
         if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
+            parts.append(options[start:place])
+            start = place + 1
+    return [*parts, options[start:]]
 
 
 def resolve_choice(kind: str, text: str) -> Callable[..., Any] | None:
-    """The part itself, options bound. Raises RecipeError for an option that it does not take."""
+    """The part itself, options bound as the types that it declares.
+
+    Raises RecipeError for an option that it does not take, and for a value of another type.
+    """
     name, options = parse_choice(kind, text)
     where = CHOICES[kind][name]
     if where is None:
@@ -151,11 +157,14 @@ def resolve_choice(kind: str, text: str) -> Callable[..., Any] | None:
     for attribute in attributes.split("."):
         part = getattr(part, attribute)
     if not callable(part):  # a constant: its fields that have defaults are the options
+        hints = get_type_hints(type(part))
+        known = [field.name for field in fields(part) if field.default is not MISSING]
         part = partial(replace, part)
-        known = [field.name for field in fields(part.args[0]) if field.default is not MISSING]
     else:
+        hints = get_type_hints(part.__init__ if inspect.isclass(part) else part)
         known = [p.name for p in inspect.signature(part).parameters.values() if p.default is not p.empty]
     for option in options:
         if option not in known:
-            raise RecipeError(f"{kind} {name!r} has no option {option!r}{did_you_mean(option, known)}")
-    return partial(part, **options)
+            raise RecipeError(f"{kind} {name!r} has no option {shown(option)}{did_you_mean(option, known)}")
+    bound = {option: coerce(f"{option} of {kind} {name}", value, hints[option]) for option, value in options.items()}
+    return partial(part, **bound)

@@ -1,54 +1,83 @@
-"""Values as the type that a key declares: YAML and the command line give text, whole numbers and lists."""
+"""Values as the type that a key declares: YAML, the command line and Python give text, whole numbers and lists."""
 
 from __future__ import annotations
 
 import math
 import types
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Literal, Union, get_args, get_origin
 
 from boxwright.errors import RecipeError
 
+_NULLS = ("null", "~")
+_BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_LARGEST = 2**31 - 1
+
 
 def coerce(name: str, value: Any, hint: Any) -> Any:
-    """``value`` as ``hint``. Raises RecipeError where it can't be."""
+    """``value`` as ``hint``, text as YAML means it. Raises RecipeError where it can't be."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in get_args(hint):
+        if types.NoneType in get_args(hint) and (value is None or _word(value) in _NULLS):
             return None
-        *others, last = (arg for arg in get_args(hint) if arg is not type(None))
+        *others, last = (arg for arg in get_args(hint) if arg is not types.NoneType)
         for other in others:
             with suppress(RecipeError):
                 return coerce(name, value, other)
         return coerce(name, value, last)
     if origin is Literal:
         if value not in get_args(hint):
-            raise RecipeError(f"Expected {name} to be one of {', '.join(get_args(hint))} but got {value!r}")
+            raise RecipeError(f"Expected {name} to be one of {', '.join(get_args(hint))} but got {shown(value)}")
         return value
-    if origin is tuple:
-        items = value.split(",") if isinstance(value, str) else value
+    if origin in (tuple, Sequence):
+        items = [item.strip() for item in value.split(",")] if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
             items = [items]
         return tuple(coerce(name, item, get_args(hint)[0]) for item in items)
     return _coerce_scalar(name, value, hint)
 
 
+def shown(value: Any) -> str:
+    """``repr`` for a message: cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more than 4,300 digits
+        return "a number out of range"
+    return text if len(text) <= 100 else f"{text[:90]}... ({len(text):,} characters)"
+
+
 def _coerce_scalar(name: str, value: Any, kind: type) -> Any:
     if kind is str and isinstance(value, str | int | float) and not isinstance(value, bool):
-        return str(value).strip()
+        return str(value)
     if kind is bool and isinstance(value, bool):
         return value
-    if kind is int and isinstance(value, int | str) and not isinstance(value, bool):
-        try:
-            return int(value)
-        except ValueError:
-            pass
-    if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML 1.1 reads 1e-3 as text
-        except ValueError:
-            pass
-    raise RecipeError(f"Expected {name} to be {kind.__name__} but got {value!r}")
+    if kind is bool and _word(value) in _BOOLS:
+        return _BOOLS[_word(value)]
+    if kind in (int, float) and isinstance(value, int | float | str) and not isinstance(value, bool):
+        with suppress(ValueError, OverflowError):
+            return _whole(value) if kind is int else _finite(value)
+    raise RecipeError(f"Expected {name} to be {kind.__name__} but got {shown(value)}")
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, float):
+        raise ValueError
+    number = int(value)
+    if abs(number) > _LARGEST:
+        raise ValueError
+    return number
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _word(value: Any) -> str:
+    return value.lower() if isinstance(value, str) else ""
 
 
 def parse_range(name: str, text: str) -> tuple[float, float] | None:
@@ -59,4 +88,4 @@ def parse_range(name: str, text: str) -> tuple[float, float] | None:
         low, high = (float(number) for number in text.split(","))
         if -math.inf < low < high < math.inf:
             return low, high
-    raise RecipeError(f"Expected {name} to be data, image or LOW,HIGH (0,4095) but got {text!r}")
+    raise RecipeError(f"Expected {name} to be data, image or LOW,HIGH (0,4095) but got {shown(text)}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from boxwright._util.yaml_files import YamlError, parse_yaml
+from boxwright._util.yaml_files import YamlError, format_yaml, parse_yaml
 
 ODD = ["yes", "no", "007", "1e3", "12:30", "2024-13-01", "~", "null", "True", "0x10", "1_000", ".nan", "²", "9" * 1000]
 
@@ -103,3 +103,22 @@ def test_a_long_list_of_names_is_read() -> None:
 
 def test_fifty_levels_are_read() -> None:
     assert parse_yaml("[" * 50 + "]" * 50)
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "007", "yes", "it's", "a, b", "a: b", "[/a]", "", "~", "two\nlines", " x ", "a=1, b=2", '"']
+)
+def test_a_line_of_yaml_is_read_back(text: str) -> None:
+    assert parse_yaml(format_yaml(text)) == text
+    assert parse_yaml(format_yaml([text, text])) == [text, text]
+
+
+def test_a_line_of_yaml_is_plain_where_that_does() -> None:
+    assert [format_yaml(value) for value in ("a=1, b", "a: b", 0.1, True, None)] == [
+        "a=1, b",
+        '"a: b"',
+        "0.1",
+        "true",
+        "null",
+    ]
+    assert format_yaml((8, 16.0, "yes", "a, b")) == '[8, 16.0, yes, "a, b"]'

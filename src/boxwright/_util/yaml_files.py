@@ -7,7 +7,9 @@ follow aliases that multiply, and raise errors of many types. Only its parser is
 from __future__ import annotations
 
 import codecs
+import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -52,6 +54,21 @@ def parse_yaml(source: str | bytes) -> Any:
     except (ValueError, OverflowError):  # of the scanner
         raise YamlError("a number out of range in an escape or a %YAML line") from None
     return builder.root
+
+
+def format_yaml(value: Any) -> str:
+    """One line that ``parse_yaml`` reads as the text of the value: strings as they are where that does, else JSON."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_format(item, in_list=True) for item in value)}]"
+    return _format(value)
+
+
+def _format(value: Any, in_list: bool = False) -> str:
+    if isinstance(value, str):
+        with suppress(YamlError):
+            if parse_yaml(f"[{value}]" if in_list else value) == ([value] if in_list else value):
+                return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _decode(source: bytes) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from boxwright._util.yaml_files import format_yaml
 from boxwright.choices import CHOICES, split_values
 from boxwright.compare.results import Arm
 from boxwright.errors import RecipeError
@@ -97,4 +98,4 @@ def _name(settings: Mapping[str, str]) -> str:
 
 def _text(value: Any) -> str:
     """As YAML reads it back."""
-    return value if isinstance(value, str) else json.dumps(list(value) if isinstance(value, tuple) else value)
+    return value if isinstance(value, str) else format_yaml(value)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from boxwright.choices import parse_choice
+from boxwright.choices import resolve_choice
 from boxwright.criterion import DenseCriterion
 from boxwright.data.loading import Sample, collate
+from boxwright.mining import hard_negatives
 from boxwright.models import DenseDetector
 from boxwright.models.selection import class_scores
 from boxwright.recipes import Recipe
@@ -79,9 +80,10 @@ class Mining(NamedTuple):
     @classmethod
     def of(cls, recipe: Recipe) -> Mining:
         """The recipe's own numbers where its miner is hard_negatives; else as many as positives."""
-        name, options = parse_choice("miner", recipe.miner)
-        if name != "hard_negatives":
+        miner: Any = resolve_choice("miner", recipe.miner)
+        if miner is None or miner.func is not hard_negatives:
             return cls(1.0, 0, False)
+        options = miner.keywords
         return cls(options.get("ratio", 3.0), options.get("min_negatives", 0), options.get("scope", "image") == "image")
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-import yaml
-
+from boxwright._util.yaml_files import YamlError, parse_yaml
 from boxwright.errors import RecipeError
 from boxwright.recipes.builtin import RECIPES
 from boxwright.recipes.recipe import Recipe
 from boxwright.text import did_you_mean
+from boxwright.values import coerce, shown
 
 
 def list_recipes() -> list[str]:
@@ -27,13 +27,13 @@ def get_recipe(name_or_path: str | Path, **options: Any) -> Recipe:
         return RECIPES[str(name_or_path)].replace(**options)
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
-        raise RecipeError(f"unknown recipe {str(name_or_path)!r}{did_you_mean(str(name_or_path), RECIPES)}")
+        raise RecipeError(f"unknown recipe {shown(str(name_or_path))}{did_you_mean(str(name_or_path), RECIPES)}")
     values = read_yaml(path, "the recipe")
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+    if not isinstance(values, dict):
         raise RecipeError(f"{path}: Expected recipe keys and values")
     base = values.get("detector", "lite320")
-    if base not in RECIPES:
-        raise RecipeError(f"{path}: unknown detector {base!r}{did_you_mean(str(base), RECIPES)}")
+    if not isinstance(base, str) or base not in RECIPES:
+        raise RecipeError(f"{path}: unknown detector {shown(base)}{did_you_mean(str(base), RECIPES)}")
     try:
         return RECIPES[base].replace(**{**values, **options})
     except RecipeError as error:
@@ -41,24 +41,34 @@ def get_recipe(name_or_path: str | Path, **options: Any) -> Recipe:
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """``["lr=1e-3", "strides=[8, 16]"]`` -> values by key, read as YAML. Raises RecipeError where there is no ``=``."""
-    options = {}
+    """``["lr=1e-3", "strides=[8, 16]"]`` -> values by key, as the type of the recipe's key where there is one.
+
+    Raises RecipeError where there is no ``=``, and for a value that is of another type or no YAML.
+    """
+    options, hints = {}, get_type_hints(Recipe)
     for setting in settings:
         key, equals, text = setting.partition("=")
-        if not equals or not key.strip():
-            raise RecipeError(f"Expected --set key=value but got {setting!r}")
+        key = key.strip()
+        if not equals or not key:
+            raise RecipeError(f"Expected --set key=value but got {shown(setting)}")
         try:
-            options[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise RecipeError(f"can't read the value of --set {setting!r}") from None
+            value = parse_yaml(text)
+        except YamlError as error:
+            raise RecipeError(f"can't read the value of --set {shown(setting)}: {error}") from None
+        options[key] = coerce(key, value, hints[key]) if key in hints else value
     return options
 
 
 def read_yaml(path: Path, what: str) -> Any:
-    """The content of a YAML file. Raises RecipeError, which says ``what`` the file is, where it can't be read."""
+    """The content of a YAML file, as ``parse_yaml`` gives it.
+
+    Raises RecipeError, which says ``what`` the file is, where it can't be read.
+    """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():  # reading a FIFO or a device may never end
+            raise RecipeError(f"can't read {what} {path}: it is no file")
+        return parse_yaml(path.read_bytes())
+    except YamlError as error:
+        raise RecipeError(f"{path} is no valid YAML: {error}") from None
     except OSError as error:
         raise RecipeError(f"can't read {what} {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise RecipeError(f"{path} is no valid YAML") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
@@ -13,7 +12,7 @@ from boxwright._util.writing import write_text
 from boxwright.choices import CHOICES, parse_choice
 from boxwright.errors import RecipeError
 from boxwright.text import did_you_mean
-from boxwright.values import coerce, parse_range
+from boxwright.values import coerce, parse_range, shown
 
 if TYPE_CHECKING:
     from boxwright.data.images import PixelRule
@@ -207,17 +206,21 @@ class Recipe:
         if self.max_pixels is not None and self.max_pixels < 1:
             raise RecipeError(f"Expected max_pixels of at least 1 but got {self.max_pixels}")
         if any(value is not None and len(value) != 3 for value in (self.mean, self.std)):
-            raise RecipeError(f"Expected mean and std of three channels but got {self.mean} and {self.std}")
+            raise RecipeError(
+                f"Expected mean and std of three channels but got {shown(self.mean)} and {shown(self.std)}"
+            )
+        if self.std is not None and min(self.std) <= 0:
+            raise RecipeError(f"Expected std above 0 but got {shown(self.std)}")
         if self.background_weight is not None and self.background_weight < 0:
             raise RecipeError(f"Expected background_weight of at least 0 but got {self.background_weight}")
         if not self.weights_by_name() and self.class_weights not in WEIGHTINGS:
             raise RecipeError(
-                f"unknown class_weights {self.class_weights!r}{did_you_mean(self.class_weights, WEIGHTINGS)}"
+                f"unknown class_weights {shown(self.class_weights)}{did_you_mean(self.class_weights, WEIGHTINGS)}"
             )
         if not self.antialias and self.resize == "pad":
             raise RecipeError("Expected antialias=true with resize=pad")
         if not self.strides or any(s < 1 for s in self.strides) or list(self.strides) != sorted(set(self.strides)):
-            raise RecipeError(f"Expected strides to rise but got {list(self.strides)}")
+            raise RecipeError(f"Expected strides to rise but got {shown(list(self.strides))}")
         if self.max_size < self.image_size and self.resize == "shortest":
             raise RecipeError(f"Expected max_size of at least image_size, {self.image_size}, but got {self.max_size}")
         if self.resize != "shortest" and self.image_size % self.strides[-1]:
@@ -228,7 +231,7 @@ class Recipe:
         known = [item.name for item in fields(self)]
         for name in options:
             if name not in known:
-                raise RecipeError(f"unknown recipe key {name!r}{did_you_mean(name, known)}")
+                raise RecipeError(f"unknown recipe key {shown(name)}{did_you_mean(name, known)}")
             if name in FOREIGN_KEYS.get(self.detector, ()):
                 self._check_unchanged(name, options[name])
         return replace(self, **options)
@@ -247,14 +250,14 @@ class Recipe:
         """``class_weights`` that are given by the classes' names; empty where a scheme is."""
         if "=" not in self.class_weights:
             return {}
-        weights = {}
+        weights, known = {}, set(self.classes)
         for item in self.class_weights.split(","):
             name, _, text = (part.strip() for part in item.rpartition("="))
-            if self.classes and name not in self.classes:
-                raise RecipeError(f"class_weights: unknown class {name!r}{did_you_mean(name, self.classes)}")
-            weights[name] = coerce(f"class_weights of {name!r}", text, float)
-            if not 0 <= weights[name] < math.inf:
-                raise RecipeError(f"Expected class_weights of {name!r} of at least 0 but got {text}")
+            if known and name not in known:
+                raise RecipeError(f"class_weights: unknown class {shown(name)}{did_you_mean(name, self.classes)}")
+            weights[name] = coerce(f"class_weights of {shown(name)}", text, float)
+            if weights[name] < 0:
+                raise RecipeError(f"Expected class_weights of {shown(name)} of at least 0 but got {text}")
         return weights
 
     @property

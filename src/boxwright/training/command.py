@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from boxwright._util.yaml_files import format_yaml
 from boxwright.recipes import RECIPES, Recipe
 from boxwright.training.options import RunOptions
 
@@ -26,7 +24,7 @@ def train_command(data: Path, recipe: Recipe, options: RunOptions) -> str:
         flags = {"epochs": epochs, **flags}
     words = ["boxwright", "train", str(data), "--recipe", recipe.detector]
     for name, value in changed.items():
-        words += ["--set", f"{name}={_as_yaml(value)}"]
+        words += ["--set", f"{name}={format_yaml(value)}"]
     return shlex.join(words + _flags(flags))
 
 
@@ -40,10 +38,3 @@ def _flags(options: Mapping[str, Any]) -> list[str]:
     for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", "none" if value is None else f"{value}"]
     return words
-
-
-def _as_yaml(value: Any) -> str:
-    """The shortest text that ``--set`` reads as the value: JSON, or for plain strings the string itself."""
-    if isinstance(value, str) and yaml.safe_load(value) == value:
-        return value
-    return json.dumps(value, ensure_ascii=False)
