@@ -3,17 +3,24 @@
 #   make demo                        set up .venv, then train, evaluate and predict on a built-in data set
 #   make test                        set up .venv, then run the tests
 #   make lint                        the same for ruff and mypy
+#   make test-floor                  run the quick tests with the oldest packages that pyproject.toml allows: needs uv
+#   make test-python PYTHON=...      install boxwright alone for another Python, import all of it, run a short demo
+#   make mutants                     change the code in many ways, one at a time: each time a test must fail
 #
 #   PYTHON=/path/to/python3.12       the Python to build .venv with (default: the first one that is new enough)
 #   PIP_ARGS="--extra-index-url ..." more arguments for pip, for a CPU build of torch say: see README.md
 #   VENV=.venv                       where the environment lies
+#   UV_ARGS="--torch-backend=cpu"    more arguments for `uv pip install`
 
 VENV ?= .venv
 PYTHON ?=
 PIP_ARGS ?=
+UV_ARGS ?=
 export PYTHON PIP_ARGS
 
-.PHONY: help demo test lint
+OTHER = .venv-$(notdir $(PYTHON))
+
+.PHONY: help demo test lint test-floor test-python mutants
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -31,3 +38,17 @@ lint:
 	"$(VENV)/bin/python" -m ruff check
 	"$(VENV)/bin/python" -m ruff format --check
 	"$(VENV)/bin/python" -m mypy
+
+test-floor:
+	uv venv --clear --python 3.11 .venv-floor
+	uv pip install --python .venv-floor --resolution lowest-direct $(UV_ARGS) -e ".[test]"
+	.venv-floor/bin/python -m pytest -m "not slow"
+
+test-python:
+	@sh tools/setup-venv "$(OTHER)" demo
+	"$(OTHER)/bin/python" -c "import boxwright; [getattr(boxwright, name) for name in boxwright.__all__]"
+	out=$$(mktemp -d) && "$(OTHER)/bin/boxwright" demo --minutes 0.3 --out "$$out/demo"
+
+mutants:
+	@sh tools/setup-venv "$(VENV)" test
+	"$(VENV)/bin/python" tools/mutants.py

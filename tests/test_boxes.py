@@ -58,7 +58,12 @@ def test_matrix_gradient_equals_torchvision(kind):
     a, b = (torch.from_numpy(GOLDEN[key]) for key in ("boxes_a", "boxes_b"))
     a.requires_grad_()
     box_iou(a, b, kind).sum().backward()
-    np.testing.assert_allclose(a.grad.numpy(), GOLDEN[f"G_tv_{kind}"], rtol=1e-4, atol=1e-6)
+    sides = torch.minimum(a[:, None, 2:], b[:, 2:]) - torch.maximum(a[:, None, :2], b[:, :2])
+    smooth = ~(sides == 0).any(-1).any(
+        -1
+    )  # where two boxes touch there are two derivatives, and torch 2.6 has the other
+    assert smooth.sum() >= 18
+    np.testing.assert_allclose(a.grad[smooth].numpy(), GOLDEN[f"G_tv_{kind}"][smooth.numpy()], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("source", ["xyxy", "xywh", "cxcywh"])

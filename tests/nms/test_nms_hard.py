@@ -159,7 +159,7 @@ candidates = st.lists(
 @both
 @each_kind
 @settings(deadline=None, max_examples=30)
-@given(found=candidates, threshold=st.sampled_from([0.0, 0.3, 0.5, 1.0]))
+@given(found=candidates, threshold=st.sampled_from([0.0, 0.31, 0.5, 1.0]))  # no overlap is rounded to one of them
 def test_equals_plain_loops(nms, kind, found, threshold):
     boxes = torch.tensor([box for box, _, _ in found]).float()
     scores, labels = torch.tensor([s for _, s, _ in found]) / 5, torch.tensor([label for _, _, label in found])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from boxwright._util.yaml_files import YamlError, parse_yaml
 from boxwright.errors import RecipeError
 from boxwright.recipes.builtin import RECIPES
-from boxwright.recipes.recipe import Recipe
+from boxwright.recipes.recipe import Recipe, key_types
 from boxwright.text import did_you_mean
 from boxwright.values import coerce, shown
 
@@ -45,7 +45,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
 
     Raises RecipeError where there is no ``=``, and for a value that is of another type or no YAML.
     """
-    options, hints = {}, get_type_hints(Recipe)
+    options, kinds = {}, key_types()
     for setting in settings:
         key, equals, text = setting.partition("=")
         key = key.strip()
@@ -55,7 +55,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
             value = parse_yaml(text)
         except YamlError as error:
             raise RecipeError(f"can't read the value of --set {shown(setting)}: {error}") from None
-        options[key] = coerce(key, value, hints[key]) if key in hints else value
+        options[key] = coerce(key, value, kinds[key]) if key in kinds else value
     return options
 
 

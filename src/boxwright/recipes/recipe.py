@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -46,6 +47,12 @@ FOREIGN_KEYS = {
     "unitbox": ("strides", "distribution_weight", *_TWO_STAGE),
 }
 """Keys that have no meaning for a detector: they can't be changed, and aren't shown."""
+
+
+@cache
+def key_types() -> dict[str, Any]:
+    """Key -> the type of its value."""
+    return get_type_hints(Recipe)
 
 
 def _key(default: Any, doc: str) -> Any:
@@ -175,10 +182,8 @@ class Recipe:
     vote: float = _key(0.05, "temperature of the vote of suppressed boxes on the one that stays; 0: no vote")
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for item in fields(self):
-            value = coerce(item.name, getattr(self, item.name), hints[item.name])
-            object.__setattr__(self, item.name, value)
+        for name, kind in key_types().items():
+            object.__setattr__(self, name, coerce(name, getattr(self, name), kind))
         for name in CHOICES:
             parse_choice(name, getattr(self, name))
         for name in RPN_CHOICES:
@@ -238,7 +243,7 @@ class Recipe:
 
     def _check_unchanged(self, name: str, value: Any) -> None:
         """A recipe file holds all keys: those without meaning may stand there as they are."""
-        if coerce(name, value, get_type_hints(Recipe)[name]) != getattr(self, name):
+        if coerce(name, value, key_types()[name]) != getattr(self, name):
             raise RecipeError(f"{name} has no meaning for {self.detector}")
 
     def from_scratch(self) -> Recipe:
