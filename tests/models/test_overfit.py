@@ -1,10 +1,11 @@
-"""Every detector learns eight real images by heart, on a light backbone: from the data set to the metrics."""
+"""Every detector learns one or two pictures by heart, on a light backbone: from the data set to the metrics."""
 
-import time
 import warnings
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 import boxwright as bw
@@ -16,32 +17,55 @@ from boxwright.errors import BoxwrightWarning
 from boxwright.models import Detector, build_criterion
 from boxwright.models.supervision import supervise
 from boxwright.training.module import parameter_groups
-from real_data import SHARED
+from dataset_builders import voc_xml, write_text
 
-BCCD = SHARED / "data" / "bccd"
+SIDE, CELLS, SHAPES = 256, 3, ("disc", "frame", "wedge")
 LITE = {"backbone": "tf_efficientnet_lite0", "freeze_depthwise": 0, "norm_mode": "train", "nms_threshold": 0.5}
+SMALL = {"image_size": 128, "width": 64}
 
-# name -> options on top of LITE, steps, peak learning rate
-CASES: dict[str, tuple[dict[str, object], int, float]] = {
-    "lite320": ({"image_size": 256}, 100, 4e-3),
-    "retinanet": ({"image_size": 256, "width": 64}, 240, 5e-4),
-    "unitbox": ({"image_size": 256, "width": 64, "matcher": "points:radius=1.5"}, 120, 1e-3),
-    "faster-rcnn": ({"image_size": 256, "width": 64, "hidden": 256, "training_proposals": 300}, 120, 1e-3),
-    "ssd300": ({}, 120, 1e-3),
-    "ssd300-tf": ({}, 160, 1e-3),
-    "ssd512": ({}, 90, 1e-3),
-    "tiny-detector": ({"image_size": 224}, 120, 2e-3),
+# name -> options on top of LITE, images, steps, peak learning rate
+CASES: dict[str, tuple[dict[str, object], int, int, float]] = {
+    "lite320": ({"image_size": 128}, 2, 40, 4e-3),
+    "retinanet": (SMALL, 2, 40, 1e-3),
+    "unitbox": ({**SMALL, "matcher": "points:radius=1.5"}, 2, 40, 2e-3),
+    "faster-rcnn": ({**SMALL, "hidden": 128, "training_proposals": 100}, 2, 40, 1e-3),
+    "ssd300": ({}, 1, 30, 4e-3),
+    "ssd300-tf": ({}, 1, 30, 4e-3),
+    "ssd512": ({}, 1, 30, 4e-3),
+    "tiny-detector": ({"image_size": 224}, 2, 40, 2e-3),
 }
 
 
 @pytest.fixture(scope="module")
-def images() -> DetectionDataset:
-    """Eight of the blood cells' images with all three classes: 9 to 19 objects each."""
-    if not BCCD.is_dir():
-        pytest.skip(f"the blood cells are not at {BCCD}")
-    dataset = bw.read_dataset(BCCD, "train")
-    both = [i for i in range(len(dataset)) if len(set(dataset.target(i)[1].tolist())) == 3]
-    return dataset.subset(both[:8])
+def images(tmp_path_factory: pytest.TempPathFactory) -> DetectionDataset:
+    """Two pictures of six objects each, whose class is their shape; their colours, sides and places are any."""
+    root, rng = tmp_path_factory.mktemp("shapes"), np.random.default_rng(0)
+    (root / "JPEGImages").mkdir()
+    for name in ("0", "1"):
+        picture, boxes = draw_shapes(rng, 6)
+        picture.save(root / "JPEGImages" / f"{name}.png")
+        write_text(root / "Annotations" / f"{name}.xml", voc_xml(f"{name}.png", boxes, size=(SIDE, SIDE)))
+    return bw.read_dataset(root)
+
+
+def draw_shapes(rng: np.random.Generator, count: int) -> tuple[Image.Image, list[tuple[str, int, int, int, int]]]:
+    """A picture with at most one object in each of 3 x 3 cells, and the objects' classes and corners."""
+    noise = Image.fromarray(rng.integers(90, 160, (SIDE // 8, SIDE // 8, 3), np.uint8))
+    picture = noise.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    draw, cell, boxes = ImageDraw.Draw(picture), SIDE / CELLS, []
+    for number, place in enumerate(rng.permutation(CELLS**2)[:count].tolist()):
+        sides = rng.uniform(0.45 * cell, 0.9 * cell, 2)
+        left, top = (np.array([place % CELLS, place // CELLS]) * cell + rng.uniform(0, cell - sides)).round().tolist()
+        right, bottom = left + sides[0].round(), top + sides[1].round()
+        color, shape = tuple(rng.integers(0, 256, 3).tolist()), SHAPES[number % len(SHAPES)]
+        if shape == "disc":
+            draw.ellipse((left, top, right, bottom), fill=color)
+        elif shape == "frame":
+            draw.rectangle((left, top, right, bottom), outline=color, width=5)
+        else:
+            draw.polygon([(left, bottom), (right, bottom), ((left + right) / 2, top)], fill=color)
+        boxes.append((shape, int(left), int(top), int(right), int(bottom)))
+    return picture, boxes
 
 
 def whole_batch(dataset: DetectionDataset, detector: Detector) -> Batch:
@@ -84,22 +108,23 @@ def ap50(detector: Detector, batch: Batch, dataset: DetectionDataset) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(CASES))
-def test_learns_eight_images_by_heart(name: str, images: DetectionDataset) -> None:
-    options, steps, lr = CASES[name]
+def test_learns_pictures_by_heart(name: str, images: DetectionDataset) -> None:
+    options, count, steps, lr = CASES[name]
     torch.manual_seed(0)
     detector = bw.create_detector(name, 3, **{**LITE, **options}).train()
-    start = time.perf_counter()
-    batch = whole_batch(images, detector)
-    learn(detector, batch, steps, lr)
-    reached = ap50(detector, batch, images)
-    print(f"{name}: AP50 {reached:.3f} after {steps} steps, {time.perf_counter() - start:.0f} s")
-    assert reached >= 0.95
+    shown = images.subset(range(count))
+    batch = whole_batch(shown, detector)
+    losses = learn(detector, batch, steps, lr)
+    reached = ap50(detector, batch, shown)
+    print(f"{name}: AP50 {reached:.3f}, loss {losses[0]:.2f} -> {losses[-1]:.2f} after {steps} steps")
+    assert reached >= 0.85
+    assert losses[-1] < losses[0] / 5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("pretrained", "fall"), [(True, 10), (False, 2)])
-def test_ssd300_on_vgg16_learns_two_images(pretrained: bool, fall: float, images: DetectionDataset) -> None:
-    """Within forty steps. VGG16 has no normalisation: what is not pretrained starts slowly."""
+@pytest.mark.parametrize(("pretrained", "steps", "fall"), [(True, 40, 3), (False, 14, 1.5)])
+def test_ssd300_on_vgg16_learns_a_picture(pretrained: bool, steps: int, fall: float, images: DetectionDataset) -> None:
+    """VGG16 has no normalisation: what is not pretrained starts slowly, and the loss stays at 1 / 1.3 without it."""
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "can't get pretrained weights", BoxwrightWarning)
@@ -107,6 +132,6 @@ def test_ssd300_on_vgg16_learns_two_images(pretrained: bool, fall: float, images
             detector = bw.create_detector("ssd300", 3, pretrained=pretrained).train()
         except BoxwrightWarning as missing:
             pytest.skip(str(missing))
-    batch = whole_batch(images.subset([0, 1]), detector)
-    losses = learn(detector, batch, 40, 2e-4, anneal=False)
+    batch = whole_batch(images.subset([0]), detector)
+    losses = learn(detector, batch, steps, 2e-4, anneal=False)
     assert losses[-1] < losses[0] / fall
