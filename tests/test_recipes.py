@@ -44,7 +44,7 @@ def test_settings_become_the_key_s_type() -> None:
         ("vote=-1", "vote of at least 0"),
         ("batch_size=true", "Expected batch_size to be int"),
         (f"batch_size={'9' * 5000}", "Expected batch_size to be int"),
-        ("batch_size=4294967296", "Expected batch_size to be int"),
+        ("batch_size=4294967296000", "Expected batch_size to be int"),
         ("batch_size=8.5", "Expected batch_size to be int but got '8.5'"),
         ("batch_size=[8]", "Expected batch_size to be int"),
         ("weight_decay=nan", "Expected weight_decay to be float but got 'nan'"),

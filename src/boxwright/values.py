@@ -12,7 +12,7 @@ from boxwright.errors import RecipeError
 
 _NULLS = ("null", "~")
 _BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-_LARGEST = 2**31 - 1
+_LARGEST = 2**40
 
 
 def coerce(name: str, value: Any, hint: Any) -> Any:
