@@ -204,7 +204,8 @@ class CocoReader(Reader):
         return self._folders[file]
 
     def _table(self, file: str, content: CocoFile, classes: dict[str, int]) -> Annotations:
-        found = CocoImages(self.tree, file, self._image_folder(file, [image.file_name for image in content.images]))
+        folder = self._image_folder(file, [image.file_name for image in content.images])
+        found = CocoImages(self.tree, file, folder, content.annotations)
         found.add(content.images, self._foreign(file))
         images = found.kept
         boxes, number, image = _owned(content, found, file)

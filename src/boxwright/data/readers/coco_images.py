@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import cached_property
+
 from boxwright._util.reading import NO_FILE, escaped
 from boxwright.data.annotations import Fault
 from boxwright.data.files import State, Tree
-from boxwright.data.readers.coco_json import CocoImage
+from boxwright.data.readers.coco_json import CocoBox, CocoImage
 from boxwright.data.splits import canonical
+from boxwright.text import plural
 
 
 class CocoImages:
     """The images of one file that can be used: those with an id of their own, inside the folder."""
 
-    def __init__(self, tree: Tree, file: str, folder: str) -> None:
+    def __init__(self, tree: Tree, file: str, folder: str, boxes: list[CocoBox]) -> None:
         self.tree, self.file, self.folder = tree, file, folder
+        self._boxes = boxes
         self.kept: list[CocoImage] = []
         self.paths: list[str] = []
         self.there: list[bool] = []
@@ -38,10 +43,10 @@ class CocoImages:
                 self.accounted.add(path)
             elif state == "outside":
                 self.accounted.add(path)
-                text = f"{name} leaves the data set's folder{self._link(path)}"
+                text = f"{name} leaves the data set's folder{self._link(path)}{self._and_boxes(image.id)}"
                 self.faults.append(Fault("path-outside", self.file, None, text))
             elif state == "special":
-                self.faults.append(Fault("unreadable-image", path, None, NO_FILE))
+                self.faults.append(Fault("unreadable-image", path, None, NO_FILE + self._and_boxes(image.id)))
             elif path in places:
                 self.rows.setdefault(image.id, places[path])
                 text = f"{name} is listed again, as image {image.id}: the boxes of both entries are its"
@@ -59,9 +64,18 @@ class CocoImages:
             names.setdefault(image.id, []).append(escaped(image.file_name))
         shared = {number: dict.fromkeys(files) for number, files in names.items() if len(set(files)) > 1}
         for number, files in shared.items():
-            text = f"image id {number} is that of {' and '.join(files)}: none of them is read, nor the boxes of that id"
+            text = f"image id {number} is that of {' and '.join(files)}: none of them is read{self._and_boxes(number)}"
             self.faults.append(Fault("image-id-twice", self.file, None, text))
         return set(shared)
+
+    def _and_boxes(self, number: int) -> str:
+        """Say how many boxes an image that is left out has."""
+        count = self._counts[number]
+        return f"; its {plural(count, 'box')} left out too" if count else ""
+
+    @cached_property
+    def _counts(self) -> Counter[int | None]:
+        return Counter(box.image_id for box in self._boxes)
 
     def _elsewhere(self, image: CocoImage, path: str, state: State, foreign: set[str]) -> tuple[str, State]:
         """Where an image lies that isn't where its name says: below, or in a folder of another machine."""

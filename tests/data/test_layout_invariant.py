@@ -1,0 +1,68 @@
+"""Nothing that a user wrote is dropped in silence, whatever the layout.
+
+Pictures under the folder = pictures read + pictures in findings; boxes written = boxes read + boxes in findings; every
+list, class file and configuration is used or named. BOXWRIGHT_LAYOUTS=2000 tries as many layouts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from layout_generator import Made, make_layout
+
+from boxwright.check import CheckReport, check_dataset
+from boxwright.data.annotations import Annotations
+from boxwright.data.layout import open_layout
+from boxwright.data.readers.reader import Reader
+from boxwright.errors import DataError
+
+COUNT = int(os.environ.get("BOXWRIGHT_LAYOUTS", "120"))
+
+
+@settings(max_examples=COUNT, deadline=None, derandomize=COUNT < 1000, suppress_health_check=[HealthCheck.too_slow])
+@given(st.randoms(use_true_random=False))
+def test_everything_is_read_or_named(random: Random) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        check_layout(make_layout(Path(folder), random))
+
+
+def check_layout(made: Made) -> None:
+    try:
+        reader = open_layout(made.root)
+    except DataError as error:
+        refusal = str(error)
+        assert "no data set found" in refusal or "folder is empty" in refusal
+        return
+    table = reader.read(())
+    report = check_dataset(made.root)
+    named = {finding.file for finding in report.findings}
+    assert made.hidden <= named
+    said = " ".join(finding.message for finding in report.findings)
+    told = {path for path in table.accounted if Path(path).name in said}
+    assert not made.pictures - set(table.paths) - named - told
+    assert not made.others - reader.sources - named - set(table.files)
+    _check_boxes(made, reader, table, report, named)
+
+
+def _check_boxes(made: Made, reader: Reader, table: Annotations, report: CheckReport, named: set[str]) -> None:
+    tables = [reader.read((split,)) for split in reader.splits] if table.layout == "coco" else []
+    read: Counter[str] = Counter()
+    for part in tables or [table]:  # an image that two COCO files list is in the whole table once
+        read.update(part.files[image] for image in part.image.tolist())
+    for file, written in made.boxes.items():
+        if file not in table.files and file in named:
+            continue  # the file as a whole is in a finding
+        if file.endswith(".json"):
+            messages = [finding.message for finding in report.findings if finding.file == file]
+            left_out = [int(count[1]) for text in messages if (count := re.search(r"; its (\d+) box", text))]
+            orphans = sum("is not among the images" in text for text in messages)
+            assert read[file] + orphans + sum(left_out) == written
+        else:
+            assert read[file] == written * table.files.count(file)
