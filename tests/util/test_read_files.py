@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from boxwright._util.reading import as_text, as_utf8, escaped, read_regular, readable
+from boxwright._util.reading import as_text, as_utf8, escaped, map_regular, read_regular, readable
 
 TEXT = "é 日本\n0 .5"
 
@@ -76,3 +76,20 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     for name in ("a\0b", "\ud800"):
         with pytest.raises(ValueError, match=r"null|surrogates"):
             read_regular(tmp_path / name)
+
+
+def test_beginning_and_end_of_a_large_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(200)))
+    assert read_regular(path, 64) == bytes([*range(64), *range(196, 200)])
+    assert read_regular(path, 198) == read_regular(path, 200) == bytes(range(200))
+
+
+def test_a_mapped_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    assert map_regular(path)[:] == b"abc"
+    path.write_bytes(b"")
+    assert map_regular(path)[:] == b""
+    with pytest.raises(OSError, match="directory"):
+        map_regular(tmp_path)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import errno
+import mmap
 import os
 import re
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 NO_FILE = "is a pipe, a device or a socket, not a file"
 
@@ -21,19 +23,38 @@ _MARKS = (  # the longer first: UTF-32's begins as UTF-16's does
 )
 
 
-def read_regular(path: Path) -> bytes:
-    """Read a regular file. Pipes, devices and sockets are OSErrors: opening them waits for nobody.
+def read_regular(path: Path, most: int | None = None) -> bytes:
+    """Read a regular file; of one with more than ``most`` bytes the beginning, and a sixteenth of that of the end.
 
-    Raises OSError, and ValueError for a name that no file system takes.
+    Pipes, devices and sockets are OSErrors: opening them waits for nobody. Raises OSError, and ValueError for a name
+    that no file system takes.
     """
-    descriptor = os.open(path, _FLAGS)
-    with open(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, NO_FILE)
-        return file.read()
+    with _open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if most is None or size <= most:
+            return file.read()
+        beginning = file.read(most)
+        file.seek(max(most, size - most // 16))
+        return beginning + file.read()
+
+
+def map_regular(path: Path) -> bytes | mmap.mmap:
+    """Map a regular file into memory, which spares a copy of a large one. Raises as :func:`read_regular`."""
+    with _open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return b""
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    file = open(os.open(path, _FLAGS), "rb")  # noqa: SIM115
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(mode):
+        return file
+    file.close()
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    raise OSError(errno.EINVAL, NO_FILE)
 
 
 def as_utf8(data: bytes) -> bytes:

@@ -11,16 +11,18 @@ import os
 import posixpath
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from mmap import mmap
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from boxwright._util.ownership import FOLDER_MARKER, is_ours
-from boxwright._util.reading import NO_FILE, as_text, read_regular
+from boxwright._util.reading import NO_FILE, as_text, map_regular, read_regular
 from boxwright.data.formats import READ_SUFFIXES, UNREAD_SUFFIXES
 from boxwright.errors import DataError
 
@@ -29,6 +31,7 @@ IMAGE_SUFFIXES = READ_SUFFIXES | UNREAD_SUFFIXES
 Kind = Literal["file", "folder", "link", "special"]
 """What a name in a folder is; pipes, devices and sockets are special."""
 State = Literal["there", "missing", "outside", "special"]
+Content = TypeVar("Content", bytes, "bytes | mmap")
 
 _EMPTY = 3  # bytes; so short a file, "[]\n", is nobody's
 _LONGEST = 4096  # characters; no file system takes a longer path
@@ -160,17 +163,24 @@ class Tree:
         place = self.root / path
         return self.state(path) == "there" and place.is_file() and place.stat().st_size > _EMPTY and is_ours(place)
 
-    def read(self, path: str) -> bytes:
-        """Content of a file.
+    def read(self, path: str, most: int | None = None) -> bytes:
+        """Content of a file; of one with more than ``most`` bytes the beginning and some of the end.
 
         Raises:
             DataError: where it can't be read, is no file, or lies outside.
         """
+        return self._read(path, partial(read_regular, most=most))
+
+    def map(self, path: str) -> bytes | mmap:
+        """Content of a large file, without a copy of it. Raises DataError as :meth:`read`."""
+        return self._read(path, map_regular)
+
+    def _read(self, path: str, reading: Callable[[Path], Content]) -> Content:
         state = self.state(path)
         if state != "there":
             raise DataError(f"{path}: {NO_FILE if state == 'special' else state}")
         try:
-            return read_regular(self.root / path)
+            return reading(self.root / path)
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: {getattr(error, 'strerror', error)}") from None
 
@@ -291,11 +301,11 @@ class Tree:
 
 
 def _kind(entry: os.DirEntry[str]) -> Kind:
+    if entry.is_file(follow_symlinks=False):  # most are
+        return "file"
     if entry.is_symlink():
         return "link"
-    if entry.is_dir(follow_symlinks=False):
-        return "folder"
-    return "file" if entry.is_file(follow_symlinks=False) else "special"
+    return "folder" if entry.is_dir(follow_symlinks=False) else "special"
 
 
 def spellings(path: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from importlib import import_module
 from importlib.util import find_spec
@@ -110,8 +111,11 @@ def may_be_turned(image: ImageFile) -> bool:
 def is_plain_jpeg(path: str | Path) -> bool:
     """Whether a file is sure to be a JPEG without EXIF and XMP, which say how an image is turned."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            start = file.read(_JPEG_START)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # thousands of times: no file object
+        try:
+            start = os.read(descriptor, _JPEG_START)
+        finally:
+            os.close(descriptor)
     except OSError:
         return False
     place = 2 if start[:2] == b"\xff\xd8" else len(start)

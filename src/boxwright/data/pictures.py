@@ -24,9 +24,9 @@ from boxwright.data.splits import hashed_splits
 from boxwright.data.upright import Exif, turn_boxes
 from boxwright.errors import DataError
 
-MOST_HEADERS = 5000
+MOST_HEADERS = 1000
 """Images of which each one's header is read."""
-SPREAD = 1000
+SPREAD = 250
 """Of a larger data set so many first, evenly spread, and the others only where one of these is turned."""
 RANGE_IMAGES = 64
 """Training images that the data set's own range is taken from."""
@@ -111,11 +111,11 @@ def _read_some(
 
 def _try_header(path: Path, max_pixels: int | None) -> Header | None:
     """What is worth knowing: of an image that can't be turned or deep, nothing."""
-    if is_plain_jpeg(path):
-        return None
     try:
+        if is_plain_jpeg(path) or not path.stat().st_size:
+            return None
         return read_header(path, max_pixels)
-    except DataError:  # it is met again, and told, where it is decoded
+    except (DataError, OSError):  # it is met again, and told, where it is decoded
         return None
 
 

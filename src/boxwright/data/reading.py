@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,15 +89,14 @@ def read_dataset(
     if table.there.any():
         table = _without_missing(table, faults)
     rule, turned = settle(reader, table, PixelRule(exif, depth_range, max_pixels))
-    table.sizes = _true_sizes(table, rule)
-    placed = place(table, table.sizes)
+    placed = _place_truly(table, rule)
     bad = np.flatnonzero(placed.fault != SOUND).tolist()
     faults += [box_fault(table, row, int(placed.fault[row])) for row in bad]
     lost = hopeless(table, placed)
     faults += [hopeless_fault(table, row) for row in lost.tolist()]
     names, labels = choose_classes(table, classes, Path(path))
     kept = np.flatnonzero((placed.fault == SOUND) & (labels >= 0))
-    images = _with_negatives(table, np.setdiff1d(np.arange(len(table.names)), lost), kept, share)
+    images = _with_negatives(table, np.delete(np.arange(len(table.names)), lost), kept, share)
     left_out = LeftOut(
         tuple(faults),
         int(((placed.overhang > 0) & (placed.overhang <= ROUNDING)).sum()),
@@ -126,7 +126,8 @@ def _read(reader: Reader, split: str | None) -> Annotations:
     table = reader.read((split,) if split and reader.splits else ())
     if split:
         rows = table.splits if reader.splits else hashed_splits(reader.tree.root, table.paths)
-        table = select(table, rows.get(split, np.zeros(0, np.int64)))
+        chosen = rows.get(split, np.zeros(0, np.int64))
+        table = select(table, chosen) if len(chosen) < len(table.names) else replace(table, splits={})
     if reader.layout != "coco":
         table.image_ids = np.arange(1, len(table.names) + 1)
         table.annotation_ids = np.arange(1, len(table.labels) + 1)
@@ -144,20 +145,20 @@ def missing_image(table: Annotations, row: int) -> Fault:
     return Fault("missing-image", table.files[row], None, f"no image {escaped(table.names[row])}")
 
 
-def _true_sizes(table: Annotations, rule: PixelRule) -> NDArray[np.int32]:
-    """Sizes as annotated, from the image's header where they are unknown or a box leaves them."""
-    sizes = table.sizes.copy()
-    placed = place(table, sizes)
-    doubtful = np.zeros(len(sizes), np.bool_)
+def _place_truly(table: Annotations, rule: PixelRule) -> Placed:
+    """Place the boxes; sizes that are unknown, or that a box leaves, become those of the image's header."""
+    placed = place(table, table.sizes)
+    doubtful = np.zeros(len(table.sizes), np.bool_)
     doubtful[table.image[(placed.overhang > 0) | (placed.fault != table.fault)]] = True
-    doubtful |= (sizes <= 0).any(1)
+    doubtful |= (table.sizes <= 0).any(1)
+    before = table.sizes.copy()
     for row in np.flatnonzero(doubtful & table.there):
         try:
             path = table.root / table.paths[row]
-            sizes[row] = image_size(path, upright=rule.upright, max_pixels=rule.max_pixels)
+            table.sizes[row] = image_size(path, upright=rule.upright, max_pixels=rule.max_pixels)
         except DataError:  # it is met again, and told, where it is decoded
             continue
-    return sizes
+    return placed if np.array_equal(before, table.sizes) else place(table, table.sizes)
 
 
 def choose_classes(

@@ -6,12 +6,15 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import chain, repeat
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from boxwright._util.collecting import uncollected
 from boxwright._util.reading import as_utf8
 from boxwright.data.annotations import (
     BAD_LABEL,
@@ -39,6 +42,7 @@ from boxwright.data.readers.coco_json import (
     CocoUsed,
     is_coco,
     load_coco,
+    names_keys,
     repeated_keys,
     tidied,
 )
@@ -48,6 +52,7 @@ from boxwright.data.splits import canonical, is_split_name, without_years
 from boxwright.errors import DataError
 
 _ROBOFLOW = "_annotations.coco.json"
+_ENDS = 2**20  # bytes of a large file that tell what it is
 _IN_SPLIT = (_ROBOFLOW, "labels.json", "annotations.json", "instances.json")
 """Names of files in the folder of a split; Roboflow's in any folder, FiftyOne's and others' where it is called so."""
 
@@ -114,13 +119,17 @@ class CocoReader(Reader):
 
     def read(self, splits: Sequence[str]) -> Annotations:
         """The images of these splits, each once; all for none. Classes are those of all splits."""
+        with uncollected():
+            return self._read(splits)
+
+    def _read(self, splits: Sequence[str]) -> Annotations:
         wanted = [self.files[split] for split in splits] or list(self.files.values())
         faults: list[Fault] = []
         notes: list[Fault] = []
         loaded = {}
         for path in wanted:
             try:
-                loaded[path], broken, odd = load_coco(self.tree.read(path))
+                loaded[path], broken, odd = load_coco(self.tree.map(path))
             except DataError as error:
                 faults.append(Fault("unreadable-annotation", path, None, f"JSON that can't be read: {error}"))
                 continue
@@ -187,7 +196,7 @@ class CocoReader(Reader):
 
     def _slowly(self, path: str) -> CocoFile:
         try:
-            return load_coco(self.tree.read(path)).content
+            return load_coco(self.tree.map(path)).content
         except DataError:
             return CocoFile([], [], [])
 
@@ -195,12 +204,13 @@ class CocoReader(Reader):
         """The folder that holds most of the images, by a sample of their names."""
         if file not in self._folders:
             sample = names[:: max(1, len(names) // 50)]
-            folders = _image_folders(file)
-
-            def hits(folder: str) -> int:
-                return sum(state == "there" for _, state in self.tree.locate(folder, sample))
-
-            self._folders[file] = max(folders, key=hits)
+            most = -1
+            for folder in _image_folders(file):
+                hits = sum(state == "there" for _, state in self.tree.locate(folder, sample))
+                if hits > most:
+                    self._folders[file], most = folder, hits
+                if hits == len(sample):
+                    break
         return self._folders[file]
 
     def _table(self, file: str, content: CocoFile, classes: dict[str, int]) -> Annotations:
@@ -209,19 +219,20 @@ class CocoReader(Reader):
         found.add(content.images, self._foreign(file))
         images = found.kept
         boxes, number, image = _owned(content, found, file)
-        xywh = np.array([box.bbox for box in boxes], np.float64).reshape(-1, 4)
+        corners = chain.from_iterable(map(attrgetter("bbox"), boxes))
+        xywh = np.fromiter(corners, np.float64, 4 * len(boxes)).reshape(-1, 4)
         labels, fault = _labels(boxes, content.categories, classes, found)
         with np.errstate(invalid="ignore", over="ignore"):
             xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)
             products = xywh[:, 2] * xywh[:, 3]
         shape_fault = geometry_faults(xywh[:, 2:], xyxy)
-        areas = np.array([np.nan if box.area is None else box.area for box in boxes], np.float64)
-        code = np.array(
-            [CROWD if box.iscrowd else DIFFICULT if box.ignore or box.difficult else NORMAL for box in boxes], np.uint8
-        )
-        ids = np.array([0 if box.id is None else box.id for box in boxes], np.int64)
+        area = _areas(boxes)
+        difficult = _flags(boxes, "ignore") | _flags(boxes, "difficult")
+        code = np.where(_flags(boxes, "iscrowd"), CROWD, np.where(difficult, DIFFICULT, NORMAL)).astype(np.uint8)
+        ids = _ids(boxes)
         order = np.argsort(image, kind="stable")
-        sizes = np.array([(image.height, image.width) for image in images], np.float64).reshape(-1, 2)
+        sides = (np.fromiter(map(attrgetter(side), images), np.float64, len(images)) for side in ("height", "width"))
+        sizes = np.stack(list(sides), 1)
         return Annotations(
             root=self.tree.root,
             layout=self.layout,
@@ -235,11 +246,11 @@ class CocoReader(Reader):
             image_ids=np.array([image.id for image in images], np.int64),
             image=image[order],
             number=number[order],
-            xyxy=xyxy[order],
-            xywh=xywh[order],
+            xyxy=xyxy.take(order, 0),
+            xywh=xywh.take(order, 0),
             labels=labels[order],
             code=code[order],
-            areas=np.where(np.isfinite(areas), areas, products)[order],
+            areas=np.where(np.isfinite(area), area, products)[order],
             annotation_ids=ids[order],
             fault=np.where(shape_fault == SOUND, fault, shape_fault)[order],
             faults=found.faults,
@@ -275,8 +286,11 @@ def _split_name(path: str) -> str:
 
 
 def _is_split(tree: Tree, path: str) -> bool:
+    expected = is_split_name(_split_name(path))
     try:
-        return is_coco(tree.read(path), expected=is_split_name(_split_name(path)))
+        if expected and names_keys(tree.read(path, _ENDS)):
+            return True  # loading it will tell, and scanning it first costs as much again
+        return is_coco(tree.read(path), expected)
     except DataError:  # a folder of that name, or a file that nobody may read
         return False
 
@@ -297,13 +311,38 @@ def _owned(
 ) -> tuple[list[CocoBox], NDArray[np.int64], NDArray[np.int64]]:
     """The boxes whose image is in the table, with their places in the file and their images' rows."""
     boxes = content.annotations
-    image = np.fromiter((found.rows.get(box.image_id, -1) for box in boxes), np.int64, len(boxes))
+    owners = map(attrgetter("image_id"), boxes)
+    image = np.fromiter(map(found.rows.get, owners, repeat(-1)), np.int64, len(boxes))
     number = np.flatnonzero(image >= 0)
     for row in np.flatnonzero(image < 0).tolist():
         if boxes[row].image_id not in found.listed:
             text = f"its image_id{_spelled(boxes[row].image_id)} is not among the images"
             found.faults.append(Fault("orphan-label", file, row, text))
     return boxes if len(number) == len(boxes) else [boxes[row] for row in number], number, image[number]
+
+
+def _areas(boxes: list[CocoBox]) -> NDArray[np.float64]:
+    """(m,) areas, NaN where there is none."""
+    try:
+        return np.fromiter(map(attrgetter("area"), boxes), np.float64, len(boxes))
+    except TypeError:
+        return np.array([np.nan if box.area is None else box.area for box in boxes], np.float64)
+
+
+def _flags(boxes: list[CocoBox], name: str) -> NDArray[np.bool_]:
+    """(m,) a flag, which few files set."""
+    flags = map(attrgetter(name), boxes)
+    return (
+        np.array(list(map(bool, flags)), np.bool_) if any(map(attrgetter(name), boxes)) else np.zeros(len(boxes), bool)
+    )
+
+
+def _ids(boxes: list[CocoBox]) -> NDArray[np.int64]:
+    """(m,) ids, 0 where there is none."""
+    try:
+        return np.fromiter(map(attrgetter("id"), boxes), np.int64, len(boxes))
+    except TypeError:
+        return np.array([box.id or 0 for box in boxes], np.int64)
 
 
 def _spelled(number: int | None) -> str:
@@ -330,7 +369,8 @@ def _labels(
             ids = sorted(number for number, group in names.items() if name in group)
             text = f"category {name!r} is listed as {' and '.join(map(str, ids))}: they are one class"
             found.notes.append(Fault("listed-twice", found.file, None, text))
-    labels = np.fromiter((by_id.get(box.category_id, -1) for box in boxes), np.int64, len(boxes))
+    used = map(attrgetter("category_id"), boxes)
+    labels = np.fromiter(map(by_id.get, used, repeat(-1)), np.int64, len(boxes))
     return labels, np.where(labels < 0, BAD_LABEL, SOUND).astype(np.uint8)
 
 

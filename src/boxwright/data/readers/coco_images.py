@@ -38,17 +38,18 @@ class CocoImages:
         for image, (path, state) in zip(listed, located, strict=True):
             if state in ("missing", "outside"):
                 path, state = self._elsewhere(image, path, state, foreign)
-            name = escaped(image.file_name)
             if image.id in shared:
                 self.accounted.add(path)
             elif state == "outside":
                 self.accounted.add(path)
-                text = f"{name} leaves the data set's folder{self._link(path)}{self._and_boxes(image.id)}"
+                text = f"{escaped(image.file_name)} leaves the data set's folder{self._link(path)}"
+                text += self._and_boxes(image.id)
                 self.faults.append(Fault("path-outside", self.file, None, text))
             elif state == "special":
                 self.faults.append(Fault("unreadable-image", path, None, NO_FILE + self._and_boxes(image.id)))
             elif path in places:
                 self.rows.setdefault(image.id, places[path])
+                name = escaped(image.file_name)
                 text = f"{name} is listed again, as image {image.id}: the boxes of both entries are its"
                 self.notes.append(Fault("listed-twice", self.file, None, text))
             else:

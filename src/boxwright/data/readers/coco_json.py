@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from mmap import mmap
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -106,14 +107,16 @@ class Loaded(NamedTuple):
     """Kind and message of oddities that drop nothing."""
 
 
-def is_coco(data: bytes, expected: bool) -> bool:
-    """Whether JSON holds images, annotations and categories; ``expected`` where it can't be parsed.
-
-    Where it is ``expected``, an object in which the three names stand is believed: loading it will tell, and scanning
-    it first costs as much again.
-    """
+def names_keys(data: bytes) -> bool:
+    """Whether data begins as an object, and names images, annotations and categories."""
     data = as_utf8(data)
-    if expected and data.lstrip()[:1] == b"{" and all(b'"%b"' % key.encode() in data for key in KEYS):
+    return data.lstrip()[:1] == b"{" and all(b'"%b"' % key.encode() in data for key in KEYS)
+
+
+def is_coco(data: bytes, expected: bool) -> bool:
+    """Whether JSON holds images, annotations and categories; ``expected`` where it can't be parsed."""
+    data = as_utf8(data)
+    if expected and names_keys(data):
         return True
     try:
         msgspec.json.decode(data, type=CocoOutline)
@@ -128,20 +131,21 @@ def is_coco(data: bytes, expected: bool) -> bool:
     return True
 
 
-def load_coco(data: bytes) -> Loaded:
+def load_coco(data: bytes | mmap) -> Loaded:
     """Decode a COCO file; a box with numbers that can't be read gets NaN, one with a mask alone the box around it.
 
     Raises:
         DataError: where it is no JSON object with images, annotations and categories.
     """
-    data = as_utf8(data)
+    if data[:1] != b"{" or data[1:2] == b"\0":
+        data = as_utf8(data[:])
     try:
         content = msgspec.json.decode(data, type=CocoFile)
         if not any(box.bbox is None for box in content.annotations):
             return _named(Loaded(content, [], []))
         masks = msgspec.json.decode(data, type=_MaskedFile).annotations
     except UNREADABLE:
-        return _named(_load_loosely(data))
+        return _named(_load_loosely(as_utf8(data[:])))
     bare = [place for place, box in enumerate(content.annotations) if box.bbox is None]
     for place in bare:
         content.annotations[place].bbox = around_mask(masks[place].segmentation)
