@@ -78,7 +78,8 @@ def make_run(folder: Path, **training: Any) -> Run:
     folder.mkdir()
     get_recipe("lite320", batch_size=2, epochs=7, patience=3).save(run.recipe_file)
     if training:
-        run.data_file.write_text(json.dumps({"training": training}))
+        ended = {"split": "train", "images": 9, "minutes of steps": 1.0, "images/s": 9.0, "device": "cpu"}
+        run.data_file.write_text(json.dumps({"training": {**ended, **training}}))
     return run
 
 

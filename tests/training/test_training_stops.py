@@ -18,6 +18,7 @@ from rich.console import Console
 import boxwright as bw
 from boxwright._util.stopping import Terminated
 from boxwright.demo_data import make_digits
+from boxwright.errors import RecipeError
 from boxwright.runs import Run
 from boxwright.training.checkpoints import LastCheckpoint
 from boxwright.training.stopping import CtrlC, Interrupted
@@ -114,6 +115,15 @@ def test_sigterm_keeps_model_and_checkpoint_and_a_second_one_ends_at_once(digits
     assert signal.getsignal(signal.SIGTERM) == before
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     bw.train(digits, resume=run.folder, console=quiet)
+
+
+@pytest.mark.slow
+def test_a_run_without_validation_goes_on_without(digits: Path, tmp_path: Path) -> None:
+    quiet = Console(quiet=True)
+    run = bw.train(digits, out=tmp_path / "a", console=quiet, **{**SETTINGS, "epochs": 1, "val_split": "none"})
+    bw.train(digits, resume=run.folder, console=quiet, val_split="none", epochs=2)
+    with pytest.raises(RecipeError, match="val_split can't change"):
+        bw.train(digits, resume=run.folder, console=quiet, val_split="val", epochs=3)
 
 
 @pytest.mark.slow

@@ -56,11 +56,9 @@ class RunOptions:
     def take(cls, options: dict[str, Any]) -> tuple[RunOptions, dict[str, Any]]:
         """Split keyword options into a run's and the recipe's."""
         known = {item.name for item in fields(cls)}
-        own = {name: value for name, value in options.items() if name in known}
+        own = {name: value for name, value in as_meant(options).items() if name in known}
         if own.get("out") is not None:
             own["out"] = Path(own["out"])
-        if own.get("val_split") == "none":
-            own["val_split"] = None
         return cls(**own), {name: value for name, value in options.items() if name not in known}
 
     def accelerator(self) -> Literal["cpu", "cuda"]:
@@ -82,6 +80,11 @@ class RunOptions:
         if foreign:
             raise RecipeError(f"{path}: unknown option {min(foreign)!r}: it is damaged, or of another version")
         return typed(options, cls, path)
+
+
+def as_meant(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as people type them, with None where ``val_split`` says so in words."""
+    return {**options, "val_split": None} if options.get("val_split") == "none" else options
 
 
 FREE_ON_RESUME = ("minutes", "steps", "device", "workers", "logger", "checkpoint_minutes")

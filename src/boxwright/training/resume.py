@@ -13,7 +13,7 @@ from boxwright.recipes import Recipe, get_recipe
 from boxwright.runs import Run
 from boxwright.training.checkpoints import Position, read_position
 from boxwright.training.command import resume_command
-from boxwright.training.options import FREE_ON_RESUME, RunOptions
+from boxwright.training.options import FREE_ON_RESUME, RunOptions, as_meant
 from boxwright.training.record import fingerprint
 
 _LENGTHS = {"epochs": "epochs", "minutes": "minutes", "steps": "a number of steps"}
@@ -46,7 +46,7 @@ def reopen(run_or_checkpoint: Path, data: Path, options: dict[str, Any]) -> Reop
 
 def _check_options(run: Run, recipe: Recipe, stored: RunOptions, options: dict[str, Any]) -> None:
     own = {"epochs": recipe.epochs, **vars(stored)}
-    for name, value in options.items():
+    for name, value in as_meant(options).items():
         if name not in ("epochs", *FREE_ON_RESUME) and own.get(name, recipe.to_dict().get(name)) != value:
             raise RecipeError(
                 f"{name} can't change when a run is resumed: only epochs, {', '.join(FREE_ON_RESUME)} can"
