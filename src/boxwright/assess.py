@@ -82,6 +82,7 @@ def evaluate_run(
     exif: Exif | None = None,
     depth_range: str | None = None,
     max_pixels: int | None = None,
+    allow_links: bool = False,
     nms: str | None = None,
     nms_agnostic: bool | None = None,
     overwrite: bool = False,
@@ -97,9 +98,10 @@ def evaluate_run(
     reading = {"voc_one_based": voc_one_based, "exif": exif, "depth_range": depth_range, "max_pixels": max_pixels}
     detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, **reading)
     recipe = detector.recipe
-    dataset = read_dataset(data, split, classes=classes or recipe.classes, **recipe.reader_options)
+    options = recipe.reader_options | {"allow_links": allow_links}
+    dataset = read_dataset(data, split, classes=classes or recipe.classes, **options)
     page, results = folder.report_file(dataset.split), folder.results_file(dataset.split)
-    claim(page, results, overwrite=overwrite, inputs=chain(folder.files, referred_files(data)))
+    claim(page, results, overwrite=overwrite, inputs=chain(folder.files, referred_files(data, allow_links=allow_links)))
     total = len(dataset)
     found, faults = predict_dataset(detector, dataset, advance=lambda done: advance(done, total))
     kept = save_results(results, found, dataset, overwrite=overwrite)
@@ -118,6 +120,7 @@ def predict_to_folder(
     score: float | None = None,
     nms: str | None = None,
     nms_agnostic: bool | None = None,
+    max_pixels: int | None = None,
     save_images: bool = False,
     overwrite: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
@@ -134,7 +137,7 @@ def predict_to_folder(
     drawings = (folder / name for name in names if name)
     inputs = chain(Run.of(run).files, files)
     claim(result.detections, result.images, *drawings, overwrite=overwrite, inputs=inputs)
-    detector = _load(run, nms=nms, nms_agnostic=nms_agnostic)
+    detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, max_pixels=max_pixels)
     mark_new_folder(folder, "predictions")
     entries: list[dict[str, Any]] = []
     images: list[dict[str, Any]] = []

@@ -14,9 +14,11 @@ from boxwright._util.writing import write_json
 from boxwright.cli.arguments import (
     MAX_SEED,
     MAX_WORKERS,
+    AllowLinks,
     Classes,
     Data,
     JsonFile,
+    MaxPixels,
     Minutes,
     Overwrite,
     Settings,
@@ -66,6 +68,8 @@ def check(
     data: Data,
     classes: Classes = None,
     settings: Settings = [],  # noqa: B006
+    allow_links: AllowLinks = False,
+    max_pixels: MaxPixels = None,
     json: JsonFile = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -78,11 +82,11 @@ def check(
     from boxwright.data.references import referred_files
 
     console = Console()
-    options = data_options(settings, classes)
+    options = data_options(settings, classes, max_pixels)
     if json is not None:
-        claim(json, overwrite=overwrite, inputs=referred_files(data))
+        claim(json, overwrite=overwrite, inputs=referred_files(data, allow_links=allow_links))
     with bar("checking", console) as advance:
-        report = check_dataset(data, **options, progress=advance)
+        report = check_dataset(data, **options, allow_links=allow_links, progress=advance)
     render_report(report, console)
     if json is not None:
         write_json(json, {"generator": GENERATOR, **report.to_json()})
@@ -97,6 +101,8 @@ def train(
     ] = None,
     settings: Settings = [],  # noqa: B006
     classes: Classes = None,
+    allow_links: AllowLinks = False,
+    max_pixels: MaxPixels = None,
     split: Annotated[str | None, typer.Option(help="Split to train on.", show_default="train")] = None,
     val_split: Annotated[str | None, typer.Option(help="Split to validate on, or none.", show_default="val")] = None,
     epochs: Annotated[int | None, typer.Option(callback=number(1, 10**6), help="Passes over the images.")] = None,
@@ -141,12 +147,14 @@ def train(
         "workers": workers,
         "logger": logger,
         "checkpoint_minutes": checkpoint_minutes,
+        "allow_links": allow_links or None,
         "out": out,
     }
     check_settings(settings_given, flags)
     options: dict[str, Any] = {**settings_given, **{name: value for name, value in flags.items() if value is not None}}
     options |= {} if epochs is None else {"epochs": epochs}
     options |= {} if classes is None else {"classes": classes}
+    options |= {} if max_pixels is None else {"max_pixels": max_pixels}
     if resume is None:  # before torch is imported: a misspelt key is told at once
         get_recipe(recipe or "lite320", **{name: value for name, value in options.items() if name not in flags})
 

@@ -61,6 +61,19 @@ Overwrite = Annotated[
         help="Also replace files that boxwright didn't write; never those that the command reads, nor the data set's.",
     ),
 ]
+AllowLinks = Annotated[
+    bool,
+    typer.Option("--allow-links", help="Follow links, and data.yaml's paths, out of DATA; where they lead is printed."),
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pixels",
+        metavar="N",
+        callback=number(1, 10**12),
+        help="Refuse pictures of more pixels; default the recipe's, 89,478,485.",
+    ),
+]
 NmsOption = Annotated[
     str | None,
     typer.Option(
@@ -89,7 +102,7 @@ def check_settings(settings: Mapping[str, Any], flags: Iterable[str]) -> None:
         raise RecipeError(f"{reserved[0]} is no recipe key: use --{reserved[0].replace('_', '-')}")
 
 
-def data_options(settings: list[str], classes: str | None) -> dict[str, Any]:
+def data_options(settings: list[str], classes: str | None, max_pixels: int | None = None) -> dict[str, Any]:
     """The keys that reading a data set knows."""
     from boxwright.recipes import get_recipe, parse_settings
 
@@ -98,8 +111,8 @@ def data_options(settings: list[str], classes: str | None) -> dict[str, Any]:
     foreign = sorted(options.keys() - set(known))
     if foreign:
         raise RecipeError(f"{foreign[0]!r} has no meaning here: --set takes {', '.join(known[:-1])} and {known[-1]}")
-    if classes is not None:
-        options["classes"] = classes
+    options |= {} if classes is None else {"classes": classes}
+    options |= {} if max_pixels is None else {"max_pixels": max_pixels}
     recipe = get_recipe("lite320", **options)
     given = {key: value for key, value in recipe.pixels.to_dict().items() if key in options}
     return {"classes": recipe.classes or None, "voc_one_based": recipe.voc_one_based, **given}

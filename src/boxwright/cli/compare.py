@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import printable, say, say_table
-from boxwright.cli.arguments import MAX_WORKERS, Data, Steps, check_settings, number
+from boxwright.cli.arguments import MAX_WORKERS, AllowLinks, Data, Steps, check_settings, number
 from boxwright.text import plural
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def compare(
     ] = "equal",
     test: Annotated[bool, typer.Option("--test", help="Measure the recommended arm on the test split, once.")] = False,
     val_split: Annotated[str, typer.Option(help="Split that the arms are compared on.")] = "val",
+    allow_links: AllowLinks = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[
         int | None,
@@ -89,6 +90,7 @@ def compare(
         "box_weights": box_weights,
         "test": test,
         "val_split": val_split,
+        "allow_links": allow_links,
         "device": device,
         "threads": threads,
         "workers": workers,

@@ -15,9 +15,11 @@ from boxwright._util.printing import printable, say, say_table
 from boxwright._util.writing import write_json
 from boxwright.cli.arguments import (
     AgnosticOption,
+    AllowLinks,
     Classes,
     Data,
     JsonFile,
+    MaxPixels,
     NmsOption,
     Overwrite,
     Settings,
@@ -43,6 +45,8 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Split to evaluate on.")] = "test",
     classes: Classes = None,
     settings: Settings = [],  # noqa: B006
+    allow_links: AllowLinks = False,
+    max_pixels: MaxPixels = None,
     nms: NmsOption = None,
     nms_agnostic: AgnosticOption = None,
     json: JsonFile = None,
@@ -56,12 +60,15 @@ def evaluate(
     overwrite: Overwrite = False,
 ) -> None:
     """COCO and VOC metrics of a run, or of anybody's COCO results file."""
+    from boxwright.data.references import referred_files
+
     console = Console()
-    options = data_options(settings, classes)
+    options = data_options(settings, classes, max_pixels) | {"allow_links": allow_links}
     is_file = source.suffix == ".json" and not source.is_dir()
     if is_file and (nms is not None or nms_agnostic is not None):
         raise RecipeError("--nms is for runs: the detections of a file are evaluated as they are")
-    _claim([path for path in (json, save_detections, save_targets) if path], source, data, is_file, overwrite)
+    outputs = [path for path in (json, save_detections, save_targets) if path]
+    _claim(outputs, source, referred_files(data, allow_links=allow_links), is_file, overwrite)
     if is_file:
         table, dataset, kept = _evaluate_file(source, data, split, options)
     else:
@@ -77,13 +84,12 @@ def evaluate(
     _save(kept, dataset, save_detections, save_targets, overwrite)
 
 
-def _claim(outputs: list[Path], source: Path, data: Path, is_file: bool, overwrite: bool) -> None:
+def _claim(outputs: list[Path], source: Path, data: Iterable[Path], is_file: bool, overwrite: bool) -> None:
     """Before anything is computed."""
-    from boxwright.data.references import referred_files
     from boxwright.runs import Run
 
     read: Iterable[Path] = [source] if is_file else Run.of(source).files
-    claim(*outputs, overwrite=overwrite, inputs=chain(read, referred_files(data)))
+    claim(*outputs, overwrite=overwrite, inputs=chain(read, data))
 
 
 def _save(kept: Any, dataset: DetectionDataset, detections: Path | None, targets: Path | None, overwrite: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import Data, Overwrite, Settings, data_options, number, run_there
+from boxwright.cli.arguments import AllowLinks, Data, Overwrite, Settings, data_options, number, run_there
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 from boxwright.text import plural
@@ -48,6 +48,7 @@ def hardest(
         ),
     ] = None,
     settings: Settings = [],  # noqa: B006
+    allow_links: AllowLinks = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Labels that are probably wrong, most probable first: a page to review them on, and a correction list.
@@ -59,7 +60,7 @@ def hardest(
         from boxwright.hardest.corrections import correct
 
         target = out or apply.with_name(f"{apply.stem}-applied.json")
-        done = correct(data, apply, target, overwrite=overwrite)
+        done = correct(data, apply, target, allow_links=allow_links, overwrite=overwrite)
         changed = plural(done.changed, "box")
         say(console, f"{changed} changed, {done.added} added, {done.removed} removed: {target}")
         return
@@ -81,6 +82,7 @@ def hardest(
             shown=top,
             out=out,
             reading=reading,
+            allow_links=allow_links,
             overwrite=overwrite,
             console=console,
             advance=advance,

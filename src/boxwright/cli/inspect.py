@@ -11,7 +11,7 @@ from rich.console import Console
 
 from boxwright._util.ownership import claim
 from boxwright._util.printing import printable, say
-from boxwright.cli.arguments import Data, Overwrite, Settings, number, run_there
+from boxwright.cli.arguments import AllowLinks, Data, Overwrite, Settings, number, run_there
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 
@@ -30,6 +30,7 @@ def inspect(
         typer.Option(metavar="RUN", callback=run_there, help="With the losses of this run's model, and its recipe."),
     ] = None,
     split: Annotated[str, typer.Option(help="Split to look at.")] = "train",
+    allow_links: AllowLinks = False,
     images: Annotated[int, typer.Option(callback=number(0, 1000), help="Images to show anchor by anchor.")] = 24,
     out: Annotated[
         Path | None,
@@ -50,13 +51,14 @@ def inspect(
 
     page = out or (Run.of(run).folder if run else Path()) / "inspect.html"
     read = [*(Run.of(run).files if run else ()), *([Path(recipe)] if recipe else ())]
-    claim(page, overwrite=overwrite, inputs=chain(read, referred_files(data)))
+    claim(page, overwrite=overwrite, inputs=chain(read, referred_files(data, allow_links=allow_links)))
 
     from boxwright.inspect import inspect_supervision, write_page
 
     if run is not None:
         chosen = Run.of(run).recipe
-    dataset = read_dataset(data, split, classes=chosen.classes or None, **chosen.reader_options)
+    options = chosen.reader_options | {"allow_links": allow_links}
+    dataset = read_dataset(data, split, classes=chosen.classes or None, **options)
     console = Console()
     with bar("inspecting", console) as advance:
         found = inspect_supervision(dataset, chosen, run, examples=images, advance=advance)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import AgnosticOption, NmsOption, Overwrite, number, run_there
+from boxwright.cli.arguments import AgnosticOption, MaxPixels, NmsOption, Overwrite, number, run_there
 from boxwright.cli.progress import bar
 
 
@@ -25,6 +25,7 @@ def predict(
     ] = None,
     nms: NmsOption = None,
     nms_agnostic: AgnosticOption = None,
+    max_pixels: MaxPixels = None,
     save_images: Annotated[bool, typer.Option("--save-images", help="Also draw the detections.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -49,6 +50,7 @@ def predict(
             score=score,
             nms=nms,
             nms_agnostic=nms_agnostic,
+            max_pixels=max_pixels,
             save_images=save_images,
             overwrite=overwrite,
             advance=advance,

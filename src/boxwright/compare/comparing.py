@@ -190,7 +190,7 @@ def _test(setting: Setting, jobs: Sequence[Job], arm: str) -> dict[str, Any]:
     if file.exists():
         return _kept_test(file)
     found = [
-        evaluate_run(job.folder, setting.data, "test").metrics.numbers
+        evaluate_run(job.folder, setting.data, "test", allow_links=setting.options.allow_links).metrics.numbers
         for job in jobs
         if job.arm == arm and job.finished
     ]

@@ -30,6 +30,7 @@ class Job:
     data: Path
     split: str = "train"
     val_split: str = "val"
+    allow_links: bool = False
     device: str = "auto"
     threads: int | None = None
     """None: as many as torch takes by itself."""

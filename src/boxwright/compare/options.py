@@ -35,6 +35,8 @@ class CompareOptions:
     """Measure the recommended arm on the test split, once."""
     split: str = "train"
     val_split: str = "val"
+    allow_links: bool = False
+    """Whether to follow links, and paths of data.yaml, out of the data set's folder."""
     device: str = "auto"
     threads: int | None = None
     """Of each run; None: all cores. A Ray task reserves as many CPUs."""

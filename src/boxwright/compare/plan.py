@@ -202,6 +202,7 @@ def jobs_of(setting: Setting, plan: Plan) -> list[Job]:
             data=setting.data,
             split=options.split,
             val_split=options.val_split,
+            allow_links=options.allow_links,
             device=device,
             workers=options.workers,
             threads=options.threads or torch.get_num_threads(),

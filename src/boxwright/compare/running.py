@@ -72,6 +72,7 @@ def training_images(job: Job) -> DetectionDataset:
         job.split,
         classes=recipe.classes,
         negatives=recipe.negatives,
+        allow_links=job.allow_links,
         **recipe.reader_options,
     )
 
@@ -124,6 +125,7 @@ def _train(job: Job) -> Run:
         seed=job.seed,
         steps=job.steps,
         split=job.split,
+        allow_links=job.allow_links,
         val_split=None,
         device=job.device,
         workers=job.workers,
@@ -160,7 +162,7 @@ def _clear(folder: Path) -> None:
 def _measure(job: Job, run: Run) -> RunResult:
     record = run.record["training"]
     memory = peak_memory_mb(record["device"])
-    metrics = evaluate_run(run.folder, job.data, job.val_split).metrics
+    metrics = evaluate_run(run.folder, job.data, job.val_split, allow_links=job.allow_links).metrics
     images = record["steps"] * job.recipe.batch_size * job.recipe.accumulate
     return RunResult(
         arm=job.arm,

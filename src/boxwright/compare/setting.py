@@ -81,7 +81,7 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
         raise RecipeError(f"{key} can't differ between arms: {_NOT_AN_ARMS[key]}")
     recipes = {arm.name: arm_recipe(base, arm) for arm in arms}
     first = recipes[arms[0].name]
-    common = first.reader_options
+    common = first.reader_options | {"allow_links": options.allow_links}
     training = read_dataset(data, options.split, classes=first.classes or None, negatives=first.negatives, **common)
     common |= training.pixels.to_dict()
     validation = read_dataset(data, options.val_split, classes=training.classes, **common)

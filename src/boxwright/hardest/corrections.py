@@ -148,7 +148,9 @@ def read_corrections(path: Path) -> Corrections:
         raise DataError(f"{path}: not a correction list of boxwright hardest ({error})") from None
 
 
-def correct(data: str | Path, corrections: Path, out: Path, *, overwrite: bool = False) -> Corrected:
+def correct(
+    data: str | Path, corrections: Path, out: Path, *, allow_links: bool = False, overwrite: bool = False
+) -> Corrected:
     """Write the split that the list is about, with what was accepted carried out, as a new COCO file.
 
     Nothing of the data set is changed. Boxes that reading left out are not in the new file, and masks are not either.
@@ -157,10 +159,10 @@ def correct(data: str | Path, corrections: Path, out: Path, *, overwrite: bool =
     """
     if out.exists() and not overwrite:  # even boxwright's own: people may have worked on it
         raise WriteError(f"{out} is there already: name another file with --out, or add --overwrite")
-    claim(out, overwrite=overwrite, inputs=chain([corrections], referred_files(data)))
+    claim(out, overwrite=overwrite, inputs=chain([corrections], referred_files(data, allow_links=allow_links)))
     asked = read_corrections(corrections)
     options: dict[str, Any] = {"voc_one_based": asked.voc_one_based, "exif": asked.exif, "depth_range": "image"}
-    dataset = read_dataset(data, asked.split, classes=asked.classes, **options)
+    dataset = read_dataset(data, asked.split, classes=asked.classes, allow_links=allow_links, **options)
     result = apply_corrections(asked.corrections, dataset)
     write_json(out, result.dataset.coco_json(), indent=None)  # unsigned: it is data, which readers are to take
     return result

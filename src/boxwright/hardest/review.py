@@ -57,6 +57,7 @@ def review_labels(
     out: Path | None = None,
     overwrite: bool = False,
     reading: Mapping[str, Any] | None = None,
+    allow_links: bool = False,
     console: Console | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Review:
@@ -67,6 +68,7 @@ def review_labels(
             may repeat an error of the labels that it learnt by heart.
         out: the page; None: hardest.html in the run's folder.
         overwrite: whether page and list may replace files that boxwright didn't write; never those of run and data.
+        allow_links: as in :func:`boxwright.read_dataset`.
         reading: values for ``voc_one_based``, ``exif`` and ``depth_range`` instead of the run's.
 
     Raises DataError, RecipeError and WriteError.
@@ -75,13 +77,19 @@ def review_labels(
     listing = page.with_suffix(".json")
     if listing == page:
         raise WriteError(f"Expected a page, {page.stem}.html say, but got {page}: the list beside it has that name")
-    claim(page, listing, overwrite=overwrite, inputs=chain(Run.of(run).files, referred_files(data)))
+    claim(
+        page,
+        listing,
+        overwrite=overwrite,
+        inputs=chain(Run.of(run).files, referred_files(data, allow_links=allow_links)),
+    )
     if not overwrite:
         check_untouched(listing)
     detector = load(run)
     given = {key: value for key, value in (reading or {}).items() if value is not None}
     recipe = detector.recipe.replace(**given)
-    dataset = read_dataset(data, split, classes=recipe.classes, **recipe.reader_options)
+    options = recipe.reader_options | {"allow_links": allow_links}
+    dataset = read_dataset(data, split, classes=recipe.classes, **options)
     if not dataset.has_images:
         raise DataError(f"{dataset.root}: there is none of the images that split {dataset.split!r} names")
     found, faults = _detect(detector, run, dataset, folds, console or Console(quiet=True), advance)

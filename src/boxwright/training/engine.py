@@ -256,7 +256,9 @@ def _begin(job: _Job, batches: Batches, source: Path | None) -> Record:
     """The run folder with its recipe.yaml and data.json."""
     training = describe_run(job.options, job.recipe, batches.images)
     if job.position is None:
-        data = describe_data(batches.datasets, job.recipe, source, job.console, batches.facts)
+        data = describe_data(
+            batches.datasets, job.recipe, source, job.console, batches.facts, allow_links=job.options.allow_links
+        )
     else:
         data = job.run.record["data"]
         training["resumed after steps"] = job.position.step

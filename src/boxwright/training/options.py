@@ -21,6 +21,8 @@ class RunOptions:
     split: str = "train"
     val_split: str | None = "val"
     """None, in words "none": no validation; the last averaged weights are the model."""
+    allow_links: bool = False
+    """Whether to follow links, and paths of data.yaml, out of the data set's folder."""
     minutes: float | None = None
     """Minutes of training steps, instead of the recipe's epochs."""
     steps: int | None = None

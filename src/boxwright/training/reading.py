@@ -83,19 +83,19 @@ def _warnings(training: DetectionDataset, validation: DetectionDataset | None, r
 def _read_splits(
     data: str | Path, recipe: Recipe, options: RunOptions, console: Console
 ) -> tuple[DetectionDataset, DetectionDataset | None]:
-    classes = recipe.classes or None
+    reading = recipe.reader_options | {"allow_links": options.allow_links}
     try:
         training = read_dataset(
-            data, options.split, classes=classes, negatives=recipe.negatives, **recipe.reader_options
+            data, options.split, classes=recipe.classes or None, negatives=recipe.negatives, **reading
         )
     except NoImagesError as error:
         raise DataError(f"nothing-to-train: {error}") from None
     if options.val_split is None:
         return training, None
-    if options.val_split == "val" and "val" not in available_splits(data):
+    if options.val_split == "val" and "val" not in available_splits(data, allow_links=options.allow_links):
         say(console, f"no val split in {data}: the last weights will be the model")
         return training, None
-    settled = recipe.reader_options | training.pixels.to_dict()
+    settled = reading | training.pixels.to_dict()
     try:
         validation = read_dataset(data, options.val_split, classes=training.classes, **settled)
     except TooFewImagesError:

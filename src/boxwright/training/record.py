@@ -49,6 +49,7 @@ def describe_data(
     source: Path | None,
     console: Console,
     known: Mapping[str, ImageFacts] | None = None,
+    allow_links: bool = False,
 ) -> dict[str, Any]:
     """Images, boxes of each class and split, and findings; of the whole folder where it was checked.
 
@@ -61,7 +62,8 @@ def describe_data(
             "classes": _boxes_by_class(datasets, recipe.classes),
             "left out": "; ".join(filter(None, (dataset.left_out.summary() for dataset in datasets))),
         }
-    report = check_dataset(source, classes=recipe.classes, **recipe.reader_options, known=known)
+    options = recipe.reader_options | {"allow_links": allow_links}
+    report = check_dataset(source, classes=recipe.classes, **options, known=known)
     if report.findings:
         found = f"{plural(report.errors, 'error')} and {plural(report.warnings, 'warning')}"
         say(console, f"check: {found}: see boxwright check {source}")
