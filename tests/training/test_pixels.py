@@ -94,7 +94,7 @@ def test_a_run_keeps_how_it_read_its_images(tmp_path: Path) -> None:
     assert ignored.pixels.depth_range == training.pixels.depth_range
     reviewed = review_labels(data, run.folder, reading={"exif": "ignore", "depth_range": None}).dataset
     assert reviewed.pixels == replace(training.pixels, exif="ignore")
-    lines = predict_to_folder(run.folder, [file], tmp_path / "found", save_images=True, score=0.0)
-    assert len(lines) == 1
+    predicted = predict_to_folder(run.folder, [file], tmp_path / "found", save_images=True, score=0.0)
+    assert not predicted.faults
     with Image.open(tmp_path / "found" / "d.jpg") as drawn:
         assert drawn.size == (60, 80)

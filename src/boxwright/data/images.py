@@ -242,10 +242,8 @@ def _deep_pixels(image: ImageFile, path: str | Path, max_pixels: int | None) -> 
     if not halves:
         return None
     high = as_eight_bits(image).astype(np.uint16)
-    with open_image(
-        path, max_pixels
-    ) as again:  # Pillow keeps the upper byte of each value: the lower is read as if it were that
-        again.tile = halves
+    with open_image(path, max_pixels) as again:
+        again.tile = halves  # Pillow keeps the upper byte of each value: the lower is read as if it were that
         return high << 8 | as_eight_bits(again)
 
 
