@@ -88,3 +88,15 @@ def test_shapes_powers_and_no_targets():
         match_task_aligned(ANCHORS, boxes, labels, scores=scores, predictions=predictions, top=0)
     assert needs_predictions(partial(match_task_aligned, top=3))
     assert not needs_predictions(partial(match_iou, force=None))
+
+
+@pytest.mark.parametrize("side", range(4))
+def test_a_centre_on_the_edge_is_outside(side):
+    anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    for edge, inside in ((4.9, True), (5.0, False)) if side < 2 else ((5.1, True), (5.0, False)):
+        box = torch.tensor([0.0, 0.0, 10.0, 10.0])
+        box[side] = edge
+        matches = match_task_aligned(
+            anchors, box[None, None], torch.tensor([[0]]), scores=torch.ones(1, 1, 1), predictions=anchors[None]
+        )
+        assert matches.state.item() == inside

@@ -16,6 +16,7 @@ from boxwright._util import checks
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.matching import best_anchors, match_atss, match_iou, match_points, match_task_aligned
 from boxwright.matching import iou as iou_rules
+from boxwright.matching._common import prepare_targets
 
 ANCHORS = make_anchors(AnchorSpec.squares((8, 16), 2.0), 64)
 GRIDS = {"squares": ANCHORS, "retinanet": make_anchors(named.RETINANET, 64), "ssd": make_anchors(named.SSD300, 300)}
@@ -162,8 +163,28 @@ def test_an_anchor_that_is_not_finite_answers_for_nothing(matcher, bad, sparse):
         assert found.iou.isfinite().all()
         if matcher in ("iou None grid", "iou None dense", "points", "task aligned"):  # no anchor depends on another
             assert torch.equal(found.state[0, place + 1 :], sound.state[0, place + 1 :])
+    far = torch.tensor([[[900.0, 10.0, 950.0, 30.0]]])  # which the nearest finite anchor answers for
+    assert match(replace(ANCHORS, boxes=changed), far, labels[:, :1]).state.sum() == ("bipartite" in matcher)
     everything = match_iou(changed, boxes, labels, positive=0.0, negative=0.0, force="last")
     assert (everything.state[0] == 1).sum() == len(changed) - 1
+
+
+@pytest.mark.parametrize("grid", [True, False])
+def test_a_target_far_out_has_the_anchor_with_the_nearest_centre(grid, sparse):
+    """Their distances are equal in float32, or beyond it."""
+    for far, corner in ((1e12, (1, 1)), (-1e12, (0, 0))):
+        boxes = torch.tensor([[[far, far, far + 1e6, far + 1e6]]])
+        found = match_iou(ANCHORS if grid else ANCHORS.boxes, boxes, torch.tensor([[0]]))
+        centres = ANCHORS.boxes[found.state[0] == 1].reshape(2, 2).mean(0)
+        wanted = (ANCHORS.boxes[:, :2] + ANCHORS.boxes[:, 2:]) / 2
+        assert centres.tolist() == (wanted.amax(0) if corner == (1, 1) else wanted.amin(0)).tolist()
+
+
+def test_what_is_prepared_for_matching_is_finite(unseen):
+    boxes = torch.tensor([[*SOUND, *UNSOUND]])
+    prepared, real = prepare_targets(boxes, torch.zeros(boxes.shape[:2], dtype=torch.int64), None)
+    assert prepared.isfinite().all()
+    assert real[0].tolist() == [True] * len(SOUND) + [False] * len(UNSOUND)
 
 
 def test_compiled_matching_looks_at_no_value():

@@ -76,7 +76,8 @@ def import_weights(
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise RecipeError(f"{weights} holds no weights of torchvision's {name}: {str(error).splitlines()[1]}") from None
+        reason = str(error).splitlines()[1].strip()
+        raise RecipeError(f"{weights} holds no weights of torchvision's {name}: {reason}") from None
     detector = convert(model)
     detector.recipe = detector.recipe.replace(classes=_names(columns - 1, classes))
     mark_new_folder(run.folder, "run")

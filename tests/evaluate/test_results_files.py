@@ -212,6 +212,11 @@ def test_results_in_any_unicode(encoding, dataset, tmp_path):
     text = json.dumps(json.loads(path.read_text()), ensure_ascii=False)
     path.write_bytes(text.encode(encoding))
     assert read_results(path, dataset).image.tolist() == [2]
+    path.write_bytes(text.replace("0.5", "null").encode(encoding))
+    with pytest.raises(
+        DataError, match=r"entry 0: score is None.* \(Expected `float`, got `null` - at `\$\[0\]\.score`\)"
+    ):
+        read_results(path, dataset)
 
 
 @pytest.mark.parametrize(

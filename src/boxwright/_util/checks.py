@@ -55,6 +55,12 @@ def has_area(boxes: Tensor) -> Tensor:
     return ((sides > 0) & (sides < math.inf)).all(-1)
 
 
+def are_sound(boxes: Tensor) -> bool:
+    """Whether all boxes (..., 4), at least one, are finite and have an area."""
+    quick = (_SIDES.to(boxes.dtype) @ boxes.reshape(-1, 4).t()).amin() > 0
+    return bool(quick) or bool(has_area(boxes).all())
+
+
 def check_labels(
     labels: Tensor,
     lowest: int,
@@ -100,11 +106,8 @@ def check_boxes(boxes: Tensor) -> None:
     if not boxes.numel() or not is_visible(boxes):
         return
     boxes = boxes.detach()
-    if (_SIDES.to(boxes.dtype) @ boxes.reshape(-1, 4).t()).amin() > 0:
-        return
-    bad = ~has_area(boxes)
-    if bad.any():
-        raise _unsound(boxes, bad.nonzero()[0].tolist())
+    if not are_sound(boxes):
+        raise _unsound(boxes, (~has_area(boxes)).nonzero()[0].tolist())
 
 
 def check_targets(boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes: int | None = None) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from boxwright._util.checks import check_boxes, check_finite, is_visible
+from boxwright._util.checks import are_sound, check_boxes, check_finite, is_visible
 from boxwright.losses._reduction import Reduction, reduce
 
 # What a pair costs at most, without gradient beyond: the sum of 10^8 such losses is still within float32.
@@ -27,8 +27,10 @@ def check_target_boxes(cost: Tensor, target: Tensor) -> None:
 
     ``cost`` (...) is at least 1 for a box that doesn't overlap its target, such as one without area.
     """
-    if is_visible(cost) and cost.numel() and not cost.detach().amax() < 1:
-        check_boxes(target)
+    if not is_visible(cost) or not cost.numel() or cost.detach().amax() < 1:
+        return
+    if not are_sound(target.detach()[~(cost.detach() < 1)]):
+        check_boxes(target)  # which tells the place
 
 
 def reduce_boxes(loss: Tensor, target: Tensor, reduction: Reduction) -> Tensor:

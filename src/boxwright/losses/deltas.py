@@ -18,7 +18,7 @@ from boxwright.losses._reduction import Reduction, box_loss, full_precision
 
 # Beyond it exp(gamma / alpha) of the balanced L1 leaves float32.
 _MAX_BALANCE = 80.0
-# From here on the squared error goes on as a straight line: squares would leave float32.
+# The error whose square is what a pair costs at most: from here on nothing is squared, which would leave float32.
 _STRAIGHT = 1e15
 
 
@@ -33,7 +33,7 @@ def l1_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tens
 @box_loss(space="deltas")
 @full_precision
 def l2_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
-    """d^2, without the factor 1/2; a straight line from d = 1e15 on."""
+    """d^2, without the factor 1/2."""
     check_pairs(pred, target)
     half = functional.huber_loss(pred, target, reduction="none", delta=_STRAIGHT)
     return reduce_deltas(2 * half, target, reduction)

@@ -90,15 +90,14 @@ def _with_nearest(overlaps: Overlaps, remaining: Tensor, forced: Forced) -> Forc
     """
     if not remaining.any():
         return forced
-    boxes = overlaps.boxes.double()  # no square of a distance leaves float64
-    centres = (overlaps.anchors[:, :2].double() + overlaps.anchors[:, 2:]) / 2
+    centres = (overlaps.anchors[:, :2].double() + overlaps.anchors[:, 2:]) / 2  # float64 tells them apart from far
     taken = torch.zeros(len(remaining), len(centres), dtype=torch.bool, device=remaining.device)
     taken[forced.image, forced.anchor] = True
     turn = torch.where(remaining, remaining.cumsum(1), 0)
     parts = [forced]
     for n in range(1, int(turn.max()) + 1):
         image, target = (turn == n).nonzero(as_tuple=True)
-        box = boxes[image, target]
+        box = overlaps.boxes[image, target]
         distance = ((centres - (box[:, None, :2] + box[:, None, 2:]) / 2) ** 2).sum(-1)
         nearest = distance.nan_to_num_(torch.inf).masked_fill_(taken[image], torch.inf).min(dim=1)
         free = nearest.values < torch.inf
