@@ -89,7 +89,7 @@ class Made:
 def make_layout(root: Path, random: Random) -> Made:
     """A data set of a layout that is drawn."""
     made = Made(root, random)
-    random.choice((_yolo, _voc, _coco))(made)
+    random.choice((_yolo, _yolo, _flat_yolo, _voc, _voc, _coco, _coco, _labelme, _table, _image_folder))(made)
     made.litter()
     return made
 
@@ -189,3 +189,59 @@ def _coco(made: Made) -> None:
         categories = [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]
         text = json.dumps(content | {"categories": categories})
         made.annotation(style.format(split), text, len(content["annotations"]))
+
+
+def _flat_yolo(made: Made) -> None:
+    split = f"{made.split()}/" if made.chance(0.5) else ""
+    for name, suffix in made.names():
+        made.picture(split + name + suffix)
+        if made.chance(0.85):
+            lines = _yolo_lines(made)
+            made.annotation(f"{split}{name}.txt", "".join(f"{line}\n" for line in lines), len(lines))
+    if made.chance(0.7):
+        made.other(f"{split}{made.random.choice(('classes.txt', '_darknet.labels'))}", "dog\ncat\n")
+
+
+def _labelme(made: Made) -> None:
+    folder = made.random.choice(("", "", "json/"))
+    kinds = ("rectangle", "polygon", "circle", "point", "rotation")
+    for name, suffix in made.names():
+        if made.chance(0.9):
+            made.picture(name + suffix)
+        if made.chance(0.85):
+            points = [[2, 3], [9, made.random.choice((3, 9))], [12, 14]]
+            shapes = [
+                {"label": "dog", "shape_type": kind, "points": points[: 2 + (kind != "rectangle")]}
+                for kind in made.random.choices(kinds, k=made.random.randrange(4))
+            ]
+            stem = name.rpartition("/")[2]
+            ways = (stem + suffix, f"..\\{stem}{suffix}", f"/home/me/{name}{suffix}", "other.jpg")
+            content = {"shapes": shapes, "imagePath": made.random.choice(ways), "imageHeight": SIDE, "imageWidth": SIDE}
+            made.annotation(f"{folder}{name}.json", json.dumps(content), len(shapes))
+
+
+def _table(made: Made) -> None:
+    style = made.random.choice(("{}_labels.csv", "{}/_annotations.csv", "data/{}.csv"))
+    for split in {made.split() for _ in range(made.random.randrange(1, 3))}:
+        rows = ["filename,width,height,class,xmin,ymin,xmax,ymax"]
+        for name, suffix in made.names():
+            if made.chance(0.9):
+                made.picture(made.random.choice(("images/", f"{split}/")) + name + suffix)
+            for _ in range(made.random.randrange(3)):
+                written = made.random.choice((name, name.rpartition("/")[2])) + suffix
+                rows.append(f"{written},24,24,dog,2,3,{made.random.choice((9, 2, 'x'))},9")
+        made.annotation(style.format(split), "\n".join(rows), len(rows) - 1)
+
+
+def _image_folder(made: Made) -> None:
+    for split in {made.split() for _ in range(made.random.randrange(1, 3))}:
+        lines, boxes = [], 0
+        for name, suffix in made.names():
+            if made.chance(0.9):
+                made.picture(f"{split}/{name}{suffix}")
+            if made.chance(0.9):
+                count = made.random.randrange(3)
+                objects = {"bbox": [[2, 3, 9, made.random.choice((0, 9))]] * count, "categories": ["dog"] * count}
+                lines.append(json.dumps({"file_name": name + suffix, "objects": objects}))
+                boxes += count
+        made.annotation(f"{split}/metadata.jsonl", "\n".join(lines), boxes)

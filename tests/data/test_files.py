@@ -93,6 +93,22 @@ def test_paths_of_another_machine(tmp_path: Path, path: str, found: str | None) 
     assert Tree(tmp_path).nearest(path) == found
 
 
+@pytest.mark.parametrize(
+    ("home", "found"),
+    [
+        ("", True),
+        ("train", True),
+        ("trainval2007/a", True),
+        ("x/Train", True),
+        ("valid", False),
+        ("test/images", False),
+    ],
+)
+def test_a_namesake_in_the_folder_of_another_split_is_not_meant(tmp_path: Path, home: str, found: bool) -> None:
+    write_text(tmp_path / "train2017" / "a.jpg", "x")
+    assert Tree(tmp_path).nearest("a.jpg", home) == ("train2017/a.jpg" if found else None)
+
+
 def test_absurd_paths_take_no_time(tmp_path: Path) -> None:
     for place in range(40):
         (tmp_path / "/".join("a" * (place + 1))).mkdir()

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from boxwright._util.ownership import FOLDER_MARKER, is_ours
 from boxwright._util.reading import NO_FILE, as_text, map_regular, read_regular
 from boxwright.data.formats import READ_SUFFIXES, UNREAD_SUFFIXES
+from boxwright.data.splits import split_folders
 from boxwright.errors import DataError
 
 IMAGE_SUFFIXES = READ_SUFFIXES | UNREAD_SUFFIXES
@@ -219,15 +220,18 @@ class Tree:
             folder = join(folder, part)
         return self.state(join(folder, parts[-1])) == "there"
 
-    def nearest(self, path: str) -> str | None:
+    def nearest(self, path: str, home: str = "") -> str | None:
         """The file that a path of another machine means: by its longest end that is there, else by its name alone.
 
         By its name only where it is that of one file below the folder. Paths may be quoted as in a URL. One that only
-        climbs (../x.jpg) means what lies outside.
+        climbs (../x.jpg) means what lies outside. Where ``home``, the folder of the file that names the path, is
+        called as a split is, files in the folders of other splits aren't meant.
         """
         climbs = ".." in path and len(parts_of(path)) < 2
         found = (None if climbs else self._nearest(parts_of(name)) for name in spellings(path))
-        return next(filter(None, found), None)
+        near = next(filter(None, found), None)
+        own, its = split_folders(home), split_folders(posixpath.dirname(near or ""))
+        return None if own and its and not own & its else near
 
     def _nearest(self, parts: list[str]) -> str | None:
         for start in range(len(parts)):

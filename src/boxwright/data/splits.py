@@ -38,8 +38,17 @@ def without_years(names: Iterable[str]) -> dict[str, str]:
 
 def is_split_name(name: str) -> bool:
     """Whether a name begins as those of splits do: train, valid, test2017, train_fold1."""
-    first = re.split(r"[\W_\d]", name, maxsplit=1)[0].lower()
-    return canonical(first) in {*HASHED, "trainval", "minival", "dev"}
+    return _first_word(name) in {*HASHED, "trainval", "minival", "dev"}
+
+
+def split_folders(path: str) -> set[str]:
+    """The splits that folders of a path are called as: val of a/valid2017/images, train and val of trainval."""
+    words = {_first_word(part) for part in path.split("/") if is_split_name(part)}
+    return words - {"trainval"} | ({"train", "val"} if "trainval" in words else set())
+
+
+def _first_word(name: str) -> str:
+    return canonical(re.split(r"[\W_\d]", name, maxsplit=1)[0].lower())
 
 
 def folder_splits(paths: Iterable[str]) -> dict[str, list[str]]:

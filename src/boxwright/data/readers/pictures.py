@@ -19,7 +19,7 @@ def find_picture(tree: Tree, written: str, folder: str) -> tuple[str, State]:
         path = tree.tidy(place)
         if path is not None and is_image(posixpath.basename(path)) and (state := tree.state(path)) != "missing":
             return path, state
-    near = tree.nearest(written)
+    near = tree.nearest(written, folder)
     if near is not None and is_image(posixpath.basename(near)):
         return near, "there"
     lost = tree.tidy(posixpath.join(folder, names[0]))

@@ -184,7 +184,8 @@ class VocReader(Reader):
             builder.leave_out("path-outside", path, text, *filter(None, [own]))
             return None
         if own is None:
-            far = self.tree.nearest(named) if is_image(base) and stem(base) != stem(path) else None
+            home = posixpath.dirname(path)
+            far = self.tree.nearest(named, home) if is_image(base) and stem(base) != stem(path) else None
             return there[0] if there else far or join(folder, base or stem(path) + ".jpg")
         if there and stem(base) != stem(path):
             text = f"<filename> is {named}, but {own} has the annotation's name and is taken"
