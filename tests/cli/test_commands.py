@@ -126,7 +126,7 @@ def test_check_writes_what_it_prints(digits: Path, tmp_path: Path) -> None:
         (["eval", "RUN", "DIGITS", "--split", "dev"], "dev"),
         (["eval", "RUN", "DIGITS", "--nms", "hard"], "nms"),
         (["eval", "RUN", "DIGITS", "--set", "lr=1"], "lr"),
-        (["eval", "some.json", "DIGITS", "--nms", "diou"], "--nms is for runs"),
+        (["eval", "RESULTS.json", "DIGITS", "--nms", "diou"], "--nms is for runs"),
         (["predict", "RUN", "nowhere/*.jpg"], "no image at nowhere"),
         (["predict", "nowhere", "DIGITS"], "nowhere"),
         (["recipe", "show", "lite"], "lite320"),
@@ -143,7 +143,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "EMPTY").mkdir()
-    places = {"DIGITS": str(digits), "RUN": str(run), "EMPTY": str(tmp_path / "EMPTY")}
+    (tmp_path / "RESULTS.json").write_text("[]")
+    places = {"DIGITS": str(digits), "RUN": str(run)}
+    places |= {name: str(tmp_path / name) for name in ("EMPTY", "RESULTS.json")}
     arguments = [places.get(a, a.replace("RUN/", f"{run}/")) for a in arguments]
     monkeypatch.setattr(sys, "argv", ["boxwright", *arguments])
     from boxwright.cli import main
