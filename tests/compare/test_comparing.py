@@ -366,7 +366,7 @@ def test_the_test_split_is_measured_once_with_the_recommended_arm(
 ) -> None:
     asked: list[str] = []
 
-    def evaluate(folder: Path, *_: Any) -> Any:
+    def evaluate(folder: Path, *_: Any, **options: Any) -> Any:
         asked.append(folder.name)
         return SimpleNamespace(metrics=SimpleNamespace(numbers=dict.fromkeys(METRICS, 0.25)))
 
