@@ -1,5 +1,6 @@
 """Puts this folder on the path, for what several tests share; the same examples at every run; torch left as found."""
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -16,3 +17,11 @@ def same_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     assert torch.get_num_threads() == before
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler() -> Iterator[None]:
+    """The compiler remembers sizes: what another test compiled for other ones is traced for any size, for hours."""
+    yield
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
