@@ -86,7 +86,7 @@ class Raw(str):
 def tree(value: Any) -> Any:
     """Plain values as a document."""
     if isinstance(value, dict):
-        return Pairs((key, tree(item)) for key, item in value.items())
+        return Pairs((str(key), tree(item)) for key, item in value.items())
     return [tree(item) for item in value] if isinstance(value, list) else value
 
 

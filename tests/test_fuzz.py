@@ -11,6 +11,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,13 +22,17 @@ import pytest
 from boxwright._util.printing import printable
 from boxwright.check import check_dataset
 from boxwright.compare.arms import read_arms
+from boxwright.compare.jobs import read_result
+from boxwright.compare.results import METRICS, RunResult
 from boxwright.data import DetectionDataset, read_dataset
 from boxwright.errors import BoxwrightWarning, DataError, RecipeError
 from boxwright.evaluate import detection_metrics, read_results
 from boxwright.hardest.corrections import apply_corrections, read_corrections
 from boxwright.recipes import RECIPES, get_recipe, parse_settings
+from boxwright.runs.record import read_record
 from dataset_builders import coco_content, voc_xml, write_picture
 from fuzzing import STRINGS, YAML, as_json, as_lines, as_xml, as_yaml, mutate, odd, to_bytes, tree
+from layout_builders import TENSORFLOW, createml_entry, imagefolder_line, labelme_content, tensorflow_rows
 
 SECONDS, MEGABYTES = 2.0, 500
 Kind = Callable[[Random, Path], Any]
@@ -60,6 +65,19 @@ VOC = {
     "object": {"name": "a", "difficult": 0, "bndbox": {"xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}},
 }
 DATA_YAML: dict[str, Any] = {"path": ".", "train": "images", "val": ["val.txt", "images"], "nc": 2, "names": ["a", "b"]}
+BOXES = [("a", 1.0, 2.0, 30.0, 40.0), ("b", 5.0, 5.0, 60.0, 50.0)]
+OTHERS: dict[str, tuple[str, Any]] = {
+    "labelme": ("i0.json", labelme_content("i0.jpg", BOXES)),
+    "createml": ("_annotations.createml.json", [createml_entry(f"i{number}.jpg", BOXES) for number in range(2)]),
+    "imagefolder": ("metadata.jsonl", imagefolder_line("i0.jpg", BOXES, ())),
+    "tables": ("_annotations.csv", (TENSORFLOW + tensorflow_rows("i0.jpg", BOXES)).split()),
+}
+RECORD = {
+    "data": {"images": 2, "boxes": 2, "classes": {"a": 1}, "findings": [{"severity": "error", "kind": "x"}]},
+    "training": {"split": "train", "images": 2, "seed": 0, "steps": 5, "device": "cpu"},
+    "origin": {"options": {"seed": 0}, "fingerprint": "x", "commands": ["boxwright train"]},
+}
+RESULT = asdict(RunResult("a", 0, dict.fromkeys(METRICS, 0.5), {"a": {"AP": 0.5}}, {}, 1.0, 2.0, 3.0, 4))
 LABELS = [["0", "0.5", "0.5", "0.2", "0.3"], ["1", "0.1", "0.1", "0.4", "0.1", "0.3", "0.3"]]
 
 
@@ -71,6 +89,9 @@ def folder() -> Iterator[Path]:
     for layout, images in (("coco", "images/train"), ("voc", "JPEGImages"), ("yolo", "images")):
         for number in range(2):
             write_picture(root / layout / images / f"i{number}.jpg", number)
+    for layout in OTHERS:
+        for number in range(2):
+            write_picture(root / layout / f"i{number}.jpg", number)
     for place in ("coco/annotations", "voc/Annotations", "voc/ImageSets/Main", "yolo/labels"):
         (root / place).mkdir(parents=True)
     (root / "voc" / "Annotations" / "i1.xml").write_text(voc_xml("i1.jpg", [("b", 1, 2, 30, 40)]))
@@ -114,6 +135,17 @@ def read_yolo(rng: Random, root: Path) -> None:
     (root / "yolo" / "data.yaml").write_bytes(to_bytes(as_yaml(mutate(tree(config), rng, YAML)), rng))
     (root / "yolo" / "val.txt").write_bytes(to_bytes(as_lines(mutate([["images/i1.jpg"], ["i0.jpg"]], rng)), rng))
     use(read_dataset(root / "yolo", rng.choice(("train", None))))
+
+
+def read_others(rng: Random, root: Path) -> None:
+    layout = rng.choice(sorted(OTHERS))
+    name, content = OTHERS[layout]
+    if layout == "tables":
+        text = as_lines(mutate([row.split(",") for row in content], rng)).replace(" ", ",")
+    else:
+        text = as_json(mutate(tree(content), rng))
+    (root / layout / name).write_bytes(to_bytes(text, rng))
+    use(read_dataset(root / layout, rng.choice(("train", None))))
 
 
 def check(rng: Random, root: Path) -> None:
@@ -160,16 +192,25 @@ def read_list_of_corrections(rng: Random, root: Path) -> None:
     use(apply_corrections(read_corrections(file).corrections, read_dataset(root / "sound", "train")).dataset)
 
 
+def read_own(rng: Random, root: Path) -> None:
+    file = root / "own.json"
+    document, read = rng.choice(((RECORD, read_record), (RESULT, read_result)))
+    file.write_bytes(to_bytes(as_json(mutate(tree(document), rng)), rng))
+    read(file)
+
+
 KINDS: dict[str, tuple[Kind, int]] = {
-    "coco": (read_coco, 4500),
-    "voc": (read_voc, 3000),
+    "coco": (read_coco, 3500),
+    "voc": (read_voc, 2500),
     "yolo": (read_yolo, 3000),
+    "others": (read_others, 1500),
     "check": (check, 500),
-    "recipe": (read_recipe, 2500),
-    "settings": (read_settings, 3500),
+    "recipe": (read_recipe, 2000),
+    "settings": (read_settings, 3000),
     "arms": (read_list_of_arms, 1000),
     "results": (read_detections, 1000),
     "corrections": (read_list_of_corrections, 1000),
+    "own": (read_own, 1000),
 }
 
 
