@@ -5,6 +5,7 @@
 #   make lint                        the same for ruff and mypy
 #   make test-floor                  run the quick tests with the oldest packages that pyproject.toml allows: needs uv
 #   make test-python PYTHON=...      install boxwright alone for another Python, import all of it, run a short demo
+#   make mutants                     change the code in a hundred ways, one at a time: each time a test must fail
 #
 #   PYTHON=/path/to/python3.12       the Python to build .venv with (default: the first one that is new enough)
 #   PIP_ARGS="--extra-index-url ..." more arguments for pip, for a CPU build of torch say: see README.md
@@ -19,7 +20,7 @@ export PYTHON PIP_ARGS
 
 OTHER = .venv-$(notdir $(PYTHON))
 
-.PHONY: help demo test lint test-floor test-python
+.PHONY: help demo test lint test-floor test-python mutants
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -47,3 +48,7 @@ test-python:
 	@sh tools/setup-venv "$(OTHER)" demo
 	"$(OTHER)/bin/python" -c "import boxwright; [getattr(boxwright, name) for name in boxwright.__all__]"
 	out=$$(mktemp -d) && "$(OTHER)/bin/boxwright" demo --minutes 0.3 --out "$$out/demo"
+
+mutants:
+	@sh tools/setup-venv "$(VENV)" test
+	"$(VENV)/bin/python" tools/mutants.py
