@@ -31,8 +31,8 @@ from torchvision.models.detection.ssd import SSD
 
 import boxwright as bw
 from boxwright.environment import environment_line
-from boxwright.models import build_criterion
 from boxwright.models.weights import lite0_weights
+from boxwright.recipes.criterion import build_criterion
 from boxwright.training.module import parameter_groups
 from boxwright.training.precision import bf16_available
 from boxwright.types import Targets

@@ -14,11 +14,11 @@ PACKAGE = Path(__file__).parents[1] / "src" / "boxwright"
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "_version errors text values _util environment drawing demo_data",
+        "_version errors text values parts _util environment drawing demo_data",
         "types boxes ranking",
         "data",
         "anchors coding matching mining losses nms",
-        "criterion two_stage",
+        "criterion",
         "choices recipes",
         "models adapters",
         "runs",
@@ -30,8 +30,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 ONLY: dict[str, frozenset[str]] = {
     "data": frozenset({"boxes", "types", "errors", "_util", "text", "values", "_version"}),
     "anchors": frozenset({"boxes", "types", "errors", "_util", "text"}),
-    "losses": frozenset({"boxes", "types", "errors", "_util", "text"}),
-    "mining": frozenset({"nms", "ranking", "types", "errors", "_util", "text"}),
+    "losses": frozenset({"boxes", "types", "errors", "_util", "text", "parts"}),
+    "mining": frozenset({"nms", "ranking", "types", "errors", "_util", "text", "parts"}),
     "nms": frozenset({"boxes", "types", "errors", "_util", "text"}),
     "report": frozenset({"drawing", "errors", "_util", "text"}),
     "evaluate": frozenset({"errors", "_util", "text", "boxes", "data"}),

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.boxes import box_iou
-from boxwright.matching import _overlaps, match_iou, match_task_aligned, needs_predictions, task_aligned
+from boxwright.matching import _overlaps, match_iou, match_task_aligned, task_aligned
+from boxwright.parts import matcher_info
 
 ANCHORS = make_anchors(AnchorSpec.squares((8, 16)), 64)
 
@@ -86,8 +87,8 @@ def test_shapes_powers_and_no_targets():
         match_task_aligned(ANCHORS, boxes, labels, scores=scores[:, 1:], predictions=predictions)
     with pytest.raises(ValueError, match="Expected top >= 1"):
         match_task_aligned(ANCHORS, boxes, labels, scores=scores, predictions=predictions, top=0)
-    assert needs_predictions(partial(match_task_aligned, top=3))
-    assert not needs_predictions(partial(match_iou, force=None))
+    assert "predictions" in matcher_info(partial(match_task_aligned, top=3)).needs
+    assert not matcher_info(partial(match_iou, force=None)).needs
 
 
 @pytest.mark.parametrize("side", range(4))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from boxwright.boxes import box_iou
 from boxwright.losses import cross_entropy
-from boxwright.mining import hard_examples, hard_negatives, ohem, random_balanced, ranking_of
+from boxwright.mining import hard_examples, hard_negatives, ohem, random_balanced
+from boxwright.parts import miner_info
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "mining.npz")
 SCENES = ["normal", "one_empty", "crowded", "ties_flat", "ties_quant", "big_logits", "all_empty"]
@@ -152,9 +153,9 @@ def test_nothing_to_mine(miner, shape):
 
 
 def test_hard_examples_asks_for_the_box_loss_too():
-    assert ranking_of(partial(hard_examples, count=3)) == "both"
-    assert ranking_of(partial(hard_negatives, ratio=1.0)) == "classification"
-    assert ranking_of(random_balanced) == "nothing"
+    assert miner_info(partial(hard_examples, count=3)).ranks_by == "both"
+    assert miner_info(partial(hard_negatives, ratio=1.0)).ranks_by == "classification"
+    assert miner_info(random_balanced).ranks_by == "nothing"
     with pytest.raises(ValueError, match="at least 1"):
         hard_examples(torch.zeros(1, 2), torch.zeros(1, 2), count=0)
 

@@ -24,16 +24,16 @@ from boxwright.data.cache import ImageCache
 from boxwright.data.loading import TrainingSet, collate
 from boxwright.data.transforms import Augmentation
 from boxwright.demo_data import make_digits
-from boxwright.models import build_criterion
-from boxwright.models.supervision import supervise
+from boxwright.recipes.criterion import build_criterion
+from boxwright.training.step import supervise
 
 PACKAGE = Path(bw.__file__).parent
 SIGHTLESS = ("data/cache.py", "data/images.py", "data/sampling.py", "models/", "recipes/", "choices.py", "values.py")
 """What sees no box, but for the step itself."""
-STEP = "models/supervision.py"
+STEP = "training/step.py"
 PIXELS = {"resample", "vary_light", "multiple", "input_size", "whole"}
-HELPERS = ("boxes.py", "anchors.py", "ranking.py", "types.py", "nms/")
-QUESTIONS = {"needs_predictions", "ranking_of", "least_divisor", "size", "distances"}
+HELPERS = ("_util/", "boxes.py", "anchors.py", "parts.py", "ranking.py", "types.py", "nms/")
+QUESTIONS = {"classes_of", "least_divisor", "mean_over_ranks", "histogram", "size", "distances"}
 
 
 def trace(run: Callable[[], Any]) -> list[tuple[str, str]]:

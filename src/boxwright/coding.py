@@ -17,6 +17,7 @@ from torch import Tensor
 
 from boxwright._util.checks import check_boxes
 from boxwright.boxes import at_least_float32, convert_boxes, safe_ratio
+from boxwright.parts import coder
 
 # exp(4.135) = 62.5 times the anchor: a 16 px anchor reaches 1000 px. Beyond it an untrained head would overflow.
 MAX_LOG_SCALE = math.log(1000 / 16)
@@ -39,6 +40,7 @@ class BoxCoder(Protocol):
         """Deltas (..., size) as boxes (..., 4)."""
 
 
+@coder
 @dataclass(frozen=True)
 class DeltaCoder:
     """Centre shift in anchor sides and log of the side ratio (R-CNN, arXiv 1311.2524, eq. C.6-9), times ``weights``.
@@ -69,6 +71,7 @@ class DeltaCoder:
         return torch.cat([centre - half, centre + half], dim=-1)
 
 
+@coder
 @dataclass(frozen=True)
 class DistanceCoder:
     """Distances (l, t, r, b) from the anchor's centre to the box's sides (FCOS, arXiv 1904.01355, eq. 1).
@@ -99,6 +102,7 @@ class DistanceCoder:
         return torch.cat([centre - distances[..., :2], centre + distances[..., 2:]], dim=-1)
 
 
+@coder
 @dataclass(frozen=True)
 class DistributionCoder:
     """Each of the distances (l, t, r, b) as a distribution over ``bins`` values (GFL, arXiv 2006.04388, section 3).

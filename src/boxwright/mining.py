@@ -7,41 +7,21 @@ All raise ValueError for shapes that differ and, in eager calls on the CPU, for 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from boxwright._util.checks import check_within
 from boxwright.nms import batched_nms
+from boxwright.parts import miner
 from boxwright.ranking import highest
 
 MiningScope = Literal["image", "batch"]
 Cutoff = Literal["count", "tf"]
-Ranking = Literal["classification", "both", "nothing"]
-F = TypeVar("F", bound=Callable[..., Any])
 
 
-def ranks_by(what: Ranking) -> Callable[[F], F]:
-    """Mark a miner by the losses that it asks for; without a mark it gets those of the classification."""
-
-    def mark(miner: F) -> F:
-        miner.__dict__["ranks_by"] = what
-        return miner
-
-    return mark
-
-
-def ranking_of(miner: Callable[..., Tensor]) -> Ranking:
-    """The losses that a miner, options bound or not, asks for; "nothing": it is called with the state alone."""
-    while isinstance(miner, partial):
-        miner = miner.func
-    found: Ranking = getattr(miner, "ranks_by", "classification")
-    return found
-
-
+@miner()
 @torch.no_grad()
 def hard_negatives(
     losses: Tensor,
@@ -87,7 +67,7 @@ def hard_negatives(
     return (positive | hardest).reshape(shape)
 
 
-@ranks_by("both")
+@miner(ranks_by="both")
 @torch.no_grad()
 def hard_examples(losses: Tensor, state: Tensor, *, count: int | None = None) -> Tensor:
     """The highest losses of an image, positives and negatives together (after OHEM, arXiv 1604.03540, section 4.1).
@@ -104,6 +84,7 @@ def hard_examples(losses: Tensor, state: Tensor, *, count: int | None = None) ->
     return highest(losses, state >= 0, wanted)
 
 
+@miner()
 @torch.no_grad()
 def ohem(
     losses: Tensor, state: Tensor, *, count: int = 128, boxes: Tensor | None = None, nms_iou: float = 0.7
@@ -124,7 +105,7 @@ def ohem(
     return highest(losses, eligible, count)
 
 
-@ranks_by("nothing")
+@miner(ranks_by="nothing")
 @torch.no_grad()
 def random_balanced(
     state: Tensor, *, count: int = 256, positive_fraction: float = 0.5, generator: torch.Generator | None = None

@@ -36,6 +36,7 @@ import boxwright as bw
 from boxwright import losses, matching, mining
 from boxwright.adapters.torchvision import supervise
 from boxwright.coding import DeltaCoder, DistributionCoder
+from boxwright.criterion import ClassWeights
 
 EXAMPLE = ROOT / "examples" / "torchvision_ciou.py"
 
@@ -219,7 +220,8 @@ def test_random_rois_are_chosen_before_features_are_pooled() -> None:
     supervise(model, **criteria)
     pooled, counted = [], []
     model.roi_heads.box_roi_pool.register_forward_hook(lambda _, inputs, __: pooled.extend(inputs[1]))
-    criteria["roi"].register_forward_hook(lambda _, __, found: counted.append((found.divisor, found.positives)))
+    heads = model.roi_heads
+    heads.criterion.register_forward_hook(lambda _, __, found: counted.append((found.divisor, found.positives)))
     model(*images_and_targets())
     assert [len(boxes) for boxes in pooled] == [12, 12, 12]
     assert [divisor.item() for divisor, _ in counted] == [12, 12, 12]
@@ -232,8 +234,8 @@ def test_strides_of_fcos_are_the_sides_of_its_anchors() -> None:
     model = make("fcos").train()
     criterion = rules("fcos")["criterion"]
     seen = []
-    criterion.register_forward_hook(lambda _, inputs, __: seen.extend(inputs[0].levels))
     supervise(model, criterion)
+    model.criterion.register_forward_hook(lambda _, inputs, __: seen.extend(inputs[0].levels))
     images, targets = images_and_targets()
     model(images[1:], targets[1:])  # padded to 96 x 96
     assert [level.pitch for level in seen] == [(8, 8), (16, 16), (32, 32), (48, 48)]
@@ -278,10 +280,11 @@ def test_a_criterion_is_a_part_of_its_model() -> None:
         class_weights=torch.ones(CLASSES),
     )
     supervise(model, criterion)
-    assert not criterion.training
+    assert criterion.training  # the model has a copy
+    assert not model.criterion.training
     losses_and_gradients(model)
     assert model.state_dict()["criterion.class_state"].sum() > 0  # what seesaw counted is kept with the weights
-    assert model.to("meta").criterion.class_weights.device.type == "meta"
+    assert model.to("meta").criterion.class_weights.fixed.device.type == "meta"
 
 
 def test_ssdlite() -> None:
@@ -316,7 +319,7 @@ def test_labels_out_of_range(name: str, labels: list[int], message: str) -> None
 def test_class_weights_of_another_number() -> None:
     model = make("retinanet").train()
     criterion = rules("retinanet")["criterion"]
-    criterion.class_weights = torch.ones(CLASSES)
+    criterion.class_weights = ClassWeights(torch.ones(CLASSES))
     supervise(model, criterion)
     with pytest.raises(ValueError, match=r"Expected class_weights \(4,\) .* but got \(3,\)"):
         model(*images_and_targets())
@@ -354,7 +357,7 @@ def test_what_a_model_cannot_be_taught_by() -> None:
             supervise(make("ssd"), ssd)
     rcnn["roi"].matcher = partial(matching.match_atss, top=3)
     model = make("faster_rcnn")
-    with pytest.raises(ValueError, match="Expected a matcher by IoU for the RoI head but got match_atss"):
+    with pytest.raises(ValueError, match="Expected a matcher by IoU for the RoI head but got one that needs grid"):
         supervise(model, rcnn["criterion"], roi=rcnn["roi"])
     assert not any(isinstance(module, bw.DenseCriterion) for module in model.modules())  # not by half
 

@@ -16,7 +16,8 @@ from torchvision.ops import FrozenBatchNorm2d
 
 import boxwright as bw
 from boxwright.adapters.torchvision import convert
-from boxwright.models import Detector, TwoStageDetector, build_criterion
+from boxwright.models import Detector, TwoStageDetector
+from boxwright.recipes.criterion import build_criterion
 from boxwright.runs import Run
 from boxwright.types import RoIOutputs, Targets
 
@@ -142,7 +143,7 @@ def test_outputs_and_losses(pair: Pair) -> None:
     torch.testing.assert_close(got.box, wanted["bbox_regression"], rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(got.classification, wanted["classification"], rtol=1e-5, atol=1e-4)
     if "bbox_ctrness" in wanted:
-        torch.testing.assert_close(got.centreness, wanted["bbox_ctrness"], rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(got.terms["centerness"], wanted["bbox_ctrness"], rtol=1e-5, atol=1e-4)
     assert got.positives > 4
     return None
 

@@ -6,7 +6,8 @@ from comparison_builders import recipe
 
 from boxwright.compare.equalising import box_gradients, equal_weights
 from boxwright.data.loading import Batch
-from boxwright.models import build_criterion, build_detector
+from boxwright.models import build_detector
+from boxwright.recipes.criterion import build_criterion
 from boxwright.types import Targets
 
 

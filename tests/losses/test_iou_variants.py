@@ -11,6 +11,7 @@ from box_cases import GOLDEN, assert_golden, overlapping_pairs, value_and_gradie
 from boxwright import losses
 from boxwright.choices import CHOICES, resolve_choice
 from boxwright.errors import RecipeError
+from boxwright.parts import part_info
 
 KINDS = ("iou", "giou", "diou", "ciou")
 IMAGE = (300, 400)
@@ -263,7 +264,7 @@ def test_a_recipe_can_name_every_box_loss_and_bind_its_options():
     }
     pred, target = overlapping_pairs()
     chosen = resolve_choice("box_loss", "mpdiou:image_size=320")
-    assert losses.info(chosen).default_weight == 2
+    assert part_info(chosen).default_weight == 2
     torch.testing.assert_close(chosen(pred, target), losses.mpdiou_loss(pred, target, 320))
     chosen = resolve_choice("box_loss", "ciou:gradient=authors,variant=tpami")
     torch.testing.assert_close(chosen(pred, target), losses.ciou_loss(pred, target, variant="tpami"))

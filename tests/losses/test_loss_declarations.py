@@ -1,9 +1,8 @@
-from functools import partial
-
 import pytest
 import torch
 
 from boxwright import losses
+from boxwright.parts import part_info
 
 
 def test_every_loss_declares_what_it_compares():
@@ -36,29 +35,8 @@ def test_every_loss_declares_what_it_compares():
         "distribution_focal_loss": "distribution",
     }
     assert all(callable(getattr(losses, name)) for name in losses.available())
-    assert losses.info(losses.quality_focal_loss).soft_targets
-    assert not losses.info(losses.cross_entropy).soft_targets
-
-
-def test_info_looks_through_partial():
-    assert losses.info(partial(losses.ciou_loss, variant="tpami")) == losses.info(losses.ciou_loss)
-
-
-def test_anybodys_loss_can_be_marked():
-    @losses.box_loss(space="boxes", default_weight=3.0)
-    def corner_loss(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return (pred - target).abs().amax(-1)
-
-    assert losses.info(corner_loss).kind == "boxes"
-    assert losses.info(corner_loss).default_weight == 3.0
-    assert corner_loss(torch.zeros(1, 4), torch.ones(1, 4)).item() == 1
-
-
-def test_errors():
-    with pytest.raises(ValueError, match=r"Expected a loss of boxwright or one marked"):
-        losses.info(torch.nn.functional.l1_loss)
-    with pytest.raises(ValueError, match=r"Expected a box loss's space out of .* but got 'pixels'"):
-        losses.box_loss(space="pixels")
+    assert part_info(losses.quality_focal_loss).soft_targets
+    assert not part_info(losses.cross_entropy).soft_targets
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from torch.nn import functional
 from boxwright import losses
 from boxwright.choices import resolve_choice
 from boxwright.losses import _focal
+from boxwright.parts import part_info
 
 LABELS = GOLDEN["labels_bg_last"]  # 8 is background
 ONE_HOT = functional.one_hot(LABELS, 9)[:, :8].double()
@@ -262,10 +263,10 @@ def test_ghm_momentum_starts_from_the_first_counts():
 def test_what_a_criterion_reads_of_these_losses():
     soft = {losses.quality_focal_loss, losses.varifocal_loss}
     for loss in (getattr(loss, "func", loss) for loss in ALL):
-        found = losses.info(loss)
+        found = part_info(loss)
         assert found.kind == "sigmoid"
         assert found.soft_targets == (loss in soft)
-        assert found.normalised == (loss is losses.ghm_loss)
+        assert found.normalized == (loss is losses.ghm_loss)
         assert losses.initial_state(loss, 3) is None
     started = losses.initial_state(partial(losses.ghm_loss, momentum=0.9), 3)
     assert torch.equal(started, torch.zeros(30))

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from boxwright import losses
 from boxwright.choices import resolve_choice
+from boxwright.parts import part_info
 
 LABELS = GOLDEN["labels"]
 ALL = [
@@ -138,8 +139,8 @@ def test_seesaw_equals_the_slow_form(columns):
 def test_what_a_criterion_reads_of_these_losses():
     for name in ("cross_entropy", "softmax_focal", "poly", "seesaw"):
         loss = resolve_choice("class_loss", name)
-        assert losses.info(loss).kind == "softmax"
-        assert not losses.info(loss).normalised
+        assert part_info(loss).kind == "softmax"
+        assert not part_info(loss).normalized
         state = losses.initial_state(loss, 3)
         assert (state is None) == (name != "seesaw")
     assert torch.equal(state, torch.zeros(3, dtype=torch.int64))

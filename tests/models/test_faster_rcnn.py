@@ -16,11 +16,12 @@ import boxwright as bw
 from boxwright.boxes import box_iou
 from boxwright.demo_data import make_digits
 from boxwright.errors import RecipeError
-from boxwright.models import TwoStageDetector, build_criterion
+from boxwright.models import TwoStageDetector
 from boxwright.models.faster_rcnn import pool
 from boxwright.models.size import network_size
-from boxwright.models.supervision import supervise
 from boxwright.recipes import get_recipe, parse_settings
+from boxwright.recipes.criterion import build_criterion
+from boxwright.training.step import supervise
 
 SMALL = {
     "backbone": "tf_efficientnet_lite0",
@@ -128,9 +129,7 @@ def test_gradient_reaches_all_that_learns(name: str) -> None:
     criterion = build_criterion(detector.recipe, torch.tensor([5, 1, 2]))
     losses, outputs = supervise(detector, criterion, some_images(), some_targets())
     losses.total.backward()
-    assert losses.total.item() == pytest.approx(
-        (losses.classification + losses.box + losses.proposals.total).item(), rel=1e-5
-    )
+    assert losses.total.item() == pytest.approx(sum(losses.terms.values()).item(), rel=1e-5)
     assert losses.positives >= 3  # the true boxes are among the regions
     for parameter_name, parameter in detector.named_parameters():
         assert parameter.grad is not None, parameter_name
@@ -143,7 +142,7 @@ def test_images_without_objects(name: str) -> None:
     detector = small(**parse_settings(SUPERVISIONS[name])).train()
     losses, _ = supervise(detector, build_criterion(detector.recipe), some_images(), no_targets())
     losses.total.backward()
-    assert losses.box.item() == losses.proposals.box.item() == 0
+    assert losses.box.item() == losses.terms["proposals box"].item() == 0
     assert losses.total.isfinite()
 
 

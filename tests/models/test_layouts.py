@@ -6,8 +6,9 @@ import torch
 
 import boxwright as bw
 from boxwright.errors import RecipeError
-from boxwright.models import Detector, build_criterion
-from boxwright.models.supervision import supervise
+from boxwright.models import Detector
+from boxwright.recipes.criterion import build_criterion
+from boxwright.training.step import supervise
 from boxwright.types import Targets
 
 LITE = {"backbone": "tf_efficientnet_lite0", "norm_mode": "train", "freeze": 2}

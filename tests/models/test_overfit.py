@@ -14,9 +14,10 @@ from boxwright.data.cache import ImageCache
 from boxwright.data.loading import Batch, TrainingSet, collate
 from boxwright.data.transforms import Augmentation
 from boxwright.errors import BoxwrightWarning
-from boxwright.models import Detector, build_criterion
-from boxwright.models.supervision import supervise
+from boxwright.models import Detector
+from boxwright.recipes.criterion import build_criterion
 from boxwright.training.module import parameter_groups
+from boxwright.training.step import supervise
 from dataset_builders import voc_xml, write_text
 
 SIDE, CELLS, SHAPES = 256, 3, ("disc", "frame", "wedge")

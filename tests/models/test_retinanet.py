@@ -15,10 +15,11 @@ from boxwright.choices import parse_choice, resolve_choice
 from boxwright.coding import DeltaCoder, DistributionCoder
 from boxwright.demo_data import make_digits
 from boxwright.errors import RecipeError
-from boxwright.models import DenseDetector, build_criterion
+from boxwright.models import DenseDetector
 from boxwright.models.fpn import FPN, PYRAMID_STRIDES
 from boxwright.models.heads import rows, starting_deltas, starting_logits, tower
 from boxwright.recipes import get_recipe, parse_settings
+from boxwright.recipes.criterion import build_criterion
 from boxwright.types import DenseOutputs, Targets
 
 SMALL = {"backbone": "tf_efficientnet_lite0", "image_size": 128, "width": 32}
@@ -164,7 +165,7 @@ def test_images_without_objects(settings: list[str]) -> None:
 
 def test_class_weights_go_by_the_data() -> None:
     recipe = get_recipe("retinanet", classes=["a", "b"], **parse_settings(SOFTMAX_FOCAL))
-    weights = build_criterion(recipe, torch.tensor([90, 10])).class_weights
+    weights = build_criterion(recipe, torch.tensor([90, 10])).class_weights.fixed
     torch.testing.assert_close(weights, torch.tensor([0.5, 1.5]))  # 1 / sqrt(share), with mean 1
 
 

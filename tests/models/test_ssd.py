@@ -16,9 +16,10 @@ import boxwright as bw
 from boxwright.boxes import convert_boxes
 from boxwright.demo_data import make_digits
 from boxwright.errors import RecipeError
-from boxwright.models import DenseDetector, build_criterion
+from boxwright.models import DenseDetector
 from boxwright.models.ssd import L2Norm, Predictors
 from boxwright.recipes import get_recipe
+from boxwright.recipes.criterion import build_criterion
 from boxwright.training.checkpoints import LastCheckpoint
 from boxwright.types import DenseOutputs, Targets
 

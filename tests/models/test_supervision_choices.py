@@ -6,8 +6,9 @@ import torch
 import boxwright as bw
 from boxwright.choices import CHOICES
 from boxwright.errors import RecipeError
-from boxwright.models import build_criterion, build_detector
+from boxwright.models import build_detector
 from boxwright.recipes import get_recipe
+from boxwright.recipes.criterion import build_criterion
 from boxwright.types import Targets
 
 CLASSES = ["a", "b", "c"]

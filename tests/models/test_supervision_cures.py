@@ -5,8 +5,8 @@ import re
 import pytest
 
 from boxwright.errors import RecipeError
-from boxwright.models import build_criterion
 from boxwright.recipes import get_recipe
+from boxwright.recipes.criterion import build_criterion
 
 
 @pytest.mark.parametrize(

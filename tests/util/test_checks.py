@@ -16,7 +16,8 @@ from boxwright import losses, matching, mining
 from boxwright._util import checks
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.coding import DeltaCoder, DistanceCoder, DistributionCoder, centreness
-from boxwright.two_stage import TwoStageCriterion, roi_losses, select_rois
+from boxwright.criterion import TwoStageCriterion, roi_losses, select_rois
+from boxwright.parts import part_info
 from boxwright.types import DenseOutputs, Matches, RoIOutputs, Targets, TwoStageOutputs
 
 K = 3
@@ -150,7 +151,7 @@ LABELS = torch.tensor([[0, 2], [1, -1]])
 
 def dense(class_loss: Any, **options: Any) -> Any:
     """A call of a criterion with targets, and with other numbers of outputs' columns by the class loss."""
-    soft = losses.info(class_loss).kind == "softmax"
+    soft = part_info(class_loss).kind == "softmax"
     parts: dict[str, Any] = {"matcher": matching.match_iou, "coder": DeltaCoder(), "box_loss": losses.l1_loss}
     criterion = bw.DenseCriterion(**{**parts, **options}, class_loss=class_loss)
     outputs = DenseOutputs(torch.randn(2, len(ANCHORS), K + soft), torch.randn(2, len(ANCHORS), 4))
@@ -291,7 +292,7 @@ def test_a_criterion_looks_once_and_leaves_no_trace(monkeypatch: pytest.MonkeyPa
             looked.extend([name] * checks.is_visible(values))
             check(values, *rest, **more)
 
-        for module in ("criterion", "coding", "matching._common", "mining", "losses.softmax", "losses._pairs"):
+        for module in ("criterion.dense", "coding", "matching._common", "mining", "losses.softmax", "losses._pairs"):
             monkeypatch.setattr(f"boxwright.{module}.{name}", count, raising=False)
     CRITERIA["cross entropy"](targets_with())
     assert looked == ["check_targets"]

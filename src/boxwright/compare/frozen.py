@@ -24,8 +24,9 @@ from boxwright.data.loading import Batch
 from boxwright.data.sampling import EpochPlaces
 from boxwright.environment import environment
 from boxwright.errors import BoxwrightError, RecipeError
-from boxwright.models import DenseDetector, build_criterion, build_detector
+from boxwright.models import DenseDetector, build_detector
 from boxwright.recipes import Recipe
+from boxwright.recipes.criterion import build_criterion
 from boxwright.runs import Run
 from boxwright.training import RunOptions
 from boxwright.training.batches import repeats_of

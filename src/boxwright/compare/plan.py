@@ -31,8 +31,9 @@ from boxwright.criterion import DenseCriterion
 from boxwright.data import DetectionDataset
 from boxwright.data.sampling import EpochPlaces
 from boxwright.errors import RecipeError
-from boxwright.models import DenseDetector, build_criterion, build_detector
+from boxwright.models import DenseDetector, build_detector
 from boxwright.recipes import Recipe
+from boxwright.recipes.criterion import build_criterion
 from boxwright.training import RunOptions, train
 from boxwright.training.batches import Batches, repeats_of
 from boxwright.training.distributed import Ranks

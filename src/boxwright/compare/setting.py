@@ -14,9 +14,10 @@ from boxwright.compare.options import CompareOptions
 from boxwright.compare.results import Arm
 from boxwright.data import NORMAL, DetectionDataset, read_dataset
 from boxwright.errors import DataError, RecipeError
-from boxwright.models import build_criterion, build_detector
+from boxwright.models import build_detector
 from boxwright.models.memory import check_input
 from boxwright.recipes import Recipe
+from boxwright.recipes.criterion import build_criterion
 from boxwright.training.reading import check_trainable
 from boxwright.training.record import fingerprint
 

@@ -16,8 +16,9 @@ from boxwright.inspect.examples import Examiner, Example
 from boxwright.inspect.losses import Trained
 from boxwright.inspect.suggest import Suggestion, suggest_anchors
 from boxwright.inspect.supervision import Advance, Supervision, examine
-from boxwright.models import DenseDetector, build_criterion, build_detector
+from boxwright.models import DenseDetector, build_detector
 from boxwright.recipes import Recipe, get_recipe
+from boxwright.recipes.criterion import build_criterion
 from boxwright.runs import Run
 
 EXAMPLES = 24

@@ -19,7 +19,8 @@ from boxwright.data.images import image_size
 from boxwright.data.loading import pad_targets
 from boxwright.data.transforms import Frame, keep_visible
 from boxwright.errors import DataError, RecipeError
-from boxwright.matching import best_anchors, needs_predictions
+from boxwright.matching import best_anchors
+from boxwright.parts import matcher_info
 from boxwright.recipes import Recipe
 from boxwright.types import Matches, Targets
 
@@ -82,7 +83,7 @@ class MatchRule:
     def of(cls, recipe: Recipe) -> MatchRule:
         """Raises RecipeError for a matcher that goes by predictions."""
         match: Any = resolve_choice("matcher", recipe.matcher)
-        if needs_predictions(match):
+        if "predictions" in matcher_info(match).needs:
             raise RecipeError(
                 f"inspect can't show matcher {recipe.matcher!r}: whom it matches changes with each prediction"
             )

@@ -1,10 +1,12 @@
 """Losses of detectors: plain functions with an element-wise core, computed in at least float32.
 
-Each declares what it compares: ``info(loss)`` tells, ``available()`` lists them all, ``box_loss`` marks one's own.
+Each declares what it compares, by the decorators of ``boxwright.parts``; ``available()`` lists them all.
 """
 
+from typing import Any
+
 from boxwright.losses._class_weights import ClassWeighting, class_weights
-from boxwright.losses._reduction import LossInfo, LossKind, Reduction, box_loss, info, initial_state
+from boxwright.losses._reduction import Reduction, initial_state
 from boxwright.losses.box import ciou_loss, diou_loss, giou_loss, iou_loss
 from boxwright.losses.deltas import balanced_l1_loss, focal_l1_loss, l1_loss, l2_loss, smooth_l1_loss
 from boxwright.losses.distribution import distribution_focal_loss
@@ -25,6 +27,7 @@ from boxwright.losses.sigmoid import (
     varifocal_loss,
 )
 from boxwright.losses.softmax import cross_entropy, poly_loss, seesaw_loss, softmax_focal_loss
+from boxwright.parts import BoxLossInfo, box_loss, class_loss, part_info
 
 _LOSSES = (
     cross_entropy,
@@ -56,15 +59,14 @@ _LOSSES = (
 )
 
 
-def available() -> dict[str, LossKind]:
-    """Names of all losses with what they compare: sigmoid, softmax, deltas, boxes or distribution."""
-    return {loss.__name__: info(loss).kind for loss in _LOSSES}
+def available() -> dict[str, str]:
+    """List all losses by name with what they compare: sigmoid, softmax, deltas, boxes or distribution."""
+    infos: dict[str, Any] = {loss.__name__: part_info(loss) for loss in _LOSSES}
+    return {name: info.space if isinstance(info, BoxLossInfo) else info.kind for name, info in infos.items()}
 
 
 __all__ = [
     "ClassWeighting",
-    "LossInfo",
-    "LossKind",
     "Reduction",
     "alpha_iou_loss",
     "available",
@@ -72,6 +74,7 @@ __all__ = [
     "binary_cross_entropy",
     "box_loss",
     "ciou_loss",
+    "class_loss",
     "class_weights",
     "cross_entropy",
     "diou_loss",
@@ -81,7 +84,6 @@ __all__ = [
     "focal_l1_loss",
     "ghm_loss",
     "giou_loss",
-    "info",
     "initial_state",
     "inner_iou_loss",
     "iou_loss",

@@ -1,79 +1,34 @@
-"""What every loss shares: its declared kind, full precision, and the reduction."""
+"""What every loss shares: full precision, its state and the reduction."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial, wraps
-from typing import Any, Literal, ParamSpec, TypeVar, get_args
+from functools import wraps
+from typing import Any, Literal, ParamSpec, get_args
 
 import torch
 from torch import Tensor
 
 from boxwright.boxes import at_least_float32
+from boxwright.parts import class_loss_info
 
 P = ParamSpec("P")
-F = TypeVar("F", bound=Callable[..., Any])
 
 Reduction = Literal["none", "sum", "mean"]
 ElementReduction = Literal["none", "rows", "sum", "mean"]
-BoxSpace = Literal["boxes", "deltas"]
-LossKind = Literal["boxes", "deltas", "distribution", "sigmoid", "softmax"]
 
 
-@dataclass(frozen=True)
-class LossInfo:
-    """What a criterion needs to know of a loss before it calls it."""
+def initial_state(loss: Callable[..., Tensor], classes: int | None) -> Tensor | None:
+    """What the ``state`` argument of a class loss, options bound or not, starts from; None: it keeps nothing.
 
-    kind: LossKind
-    """What the loss compares: boxes, deltas, distributions over bins; or logits of a sigmoid or softmax classifier."""
-    soft_targets: bool = False
-    """Classification by float targets (N, K), the quality of each positive, instead of class indices."""
-    default_weight: float = 1.0
-    """Its weight beside the classification loss where the recipe says nothing."""
-    normalised: bool = False
-    """Its elements add up to the loss of the batch: no count of anchors divides it."""
-    state: Callable[..., Tensor | None] | None = None
-    """``(classes, **bound options)`` -> what its ``state`` argument starts from; None: it has no such argument."""
-
-
-def marked(info: LossInfo) -> Callable[[F], F]:
-    """Attach ``info`` to a loss function."""
-
-    def mark(function: F) -> F:
-        function.__dict__["loss_info"] = info
-        return function
-
-    return mark
-
-
-def box_loss(space: BoxSpace, default_weight: float = 1.0) -> Callable[[F], F]:
-    """Mark a callable ``(pred, target) -> (N,)`` as a box loss on "boxes" (xyxy pixels) or on "deltas" (encoded).
-
-    Raises ValueError for another space.
+    A loss with a state takes it as a keyword and updates it in place. Raises ValueError for a loss that isn't declared,
+    and where a state needs to know the number of ``classes`` and it is None.
     """
-    if space not in get_args(BoxSpace):
-        raise ValueError(f"Expected a box loss's space out of {get_args(BoxSpace)} but got {space!r}")
-    return marked(LossInfo(space, default_weight=default_weight))
-
-
-def info(loss: Callable[..., Tensor]) -> LossInfo:
-    """What a loss declared about itself; looks through ``functools.partial``. Raises ValueError if it didn't."""
-    while isinstance(loss, partial):
-        loss = loss.func
-    found = getattr(loss, "loss_info", None)
-    if not isinstance(found, LossInfo):
-        raise ValueError(f"Expected a loss of boxwright or one marked by losses.box_loss(space=...) but got {loss!r}")
-    return found
-
-
-def initial_state(loss: Callable[..., Tensor], classes: int) -> Tensor | None:
-    """What the ``state`` argument of a loss, options bound or not, starts from; None: the loss keeps nothing.
-
-    A loss with a state takes it as a keyword and updates it in place. Raises ValueError as ``info`` does.
-    """
-    start = info(loss).state
-    return None if start is None else start(classes, **getattr(loss, "keywords", {}))
+    start = class_loss_info(loss).state
+    state = None if start is None else start(classes or 0, **getattr(loss, "keywords", {}))
+    if state is not None and classes is None:
+        raise ValueError("Expected num_classes with a class loss that keeps a state")
+    return state
 
 
 def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:

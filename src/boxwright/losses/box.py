@@ -13,7 +13,8 @@ from torch import Tensor
 
 from boxwright.boxes import aspect_penalty, centre_penalty, paired_iou
 from boxwright.losses._pairs import check_pairs, reduce_boxes
-from boxwright.losses._reduction import Reduction, box_loss, full_precision
+from boxwright.losses._reduction import Reduction, full_precision
+from boxwright.parts import box_loss
 
 IouMode = Literal["linear", "log", "square"]
 CiouVariant = Literal["aaai", "tpami"]

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from boxwright.losses._pairs import check_pairs, reduce_deltas
-from boxwright.losses._reduction import Reduction, box_loss, full_precision
+from boxwright.losses._reduction import Reduction, full_precision
+from boxwright.parts import box_loss
 
 # Beyond it exp(gamma / alpha) of the balanced L1 leaves float32.
 _MAX_BALANCE = 80.0

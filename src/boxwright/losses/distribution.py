@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from boxwright._util.checks import check_finite
-from boxwright.losses._reduction import LossInfo, Reduction, full_precision, marked, reduce
+from boxwright.losses._reduction import Reduction, full_precision, reduce
+from boxwright.parts import box_loss
 
 
-@marked(LossInfo("distribution"))
+@box_loss(space="distribution")
 @full_precision
 def distribution_focal_loss(logits: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
     """Distribution focal loss (GFL, arXiv 2006.04388, eq. 6), (N, 4, bins) and (N, 4) -> (N,), the mean of the 4 sides.

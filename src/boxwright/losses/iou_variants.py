@@ -25,7 +25,8 @@ from boxwright.boxes import (
     side_penalty,
 )
 from boxwright.losses._pairs import check_pairs, check_target_boxes, reduce_boxes
-from boxwright.losses._reduction import Reduction, box_loss, full_precision, reduce
+from boxwright.losses._reduction import Reduction, full_precision, reduce
+from boxwright.parts import box_loss
 
 # The slope of a power below 1 is unbounded at 0: from here down the base counts as 0.
 _LEAST_BASE = 1e-12
@@ -131,7 +132,7 @@ def wiou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Te
     return reduce_boxes(distance.clamp(max=1).exp() * (1 - paired_iou(pred, target)), target, reduction)
 
 
-@box_loss(space="boxes", default_weight=2.0)
+@box_loss(space="boxes", default_weight=2.0, needs=("image_size",))
 @full_precision
 def mpdiou_loss(
     pred: Tensor, target: Tensor, image_size: int | tuple[int, int] | None = None, reduction: Reduction = "none"

@@ -16,16 +16,15 @@ from boxwright._util.checks import check_labels, check_within, is_eager
 from boxwright.losses._focal import SigmoidFocal
 from boxwright.losses._reduction import (
     ElementReduction,
-    LossInfo,
     full_precision,
-    marked,
     power,
     reduce,
     reduce_elements,
 )
+from boxwright.parts import class_loss
 
 
-@marked(LossInfo("sigmoid"))
+@class_loss(kind="sigmoid")
 @full_precision
 def binary_cross_entropy(
     logits: Tensor,
@@ -47,7 +46,7 @@ def binary_cross_entropy(
     return reduce_elements(loss * counted, reduction)
 
 
-@marked(LossInfo("sigmoid"))
+@class_loss(kind="sigmoid")
 @full_precision
 def sigmoid_focal_loss(
     logits: Tensor,
@@ -84,7 +83,7 @@ def sigmoid_focal_loss(
     return loss.sum() / max(logits.numel(), 1) if reduction == "mean" else reduce(loss, reduction)
 
 
-@marked(LossInfo("sigmoid", soft_targets=True))
+@class_loss(kind="sigmoid", soft_targets=True)
 @full_precision
 def quality_focal_loss(
     logits: Tensor, targets: Tensor, beta: float = 2.0, reduction: ElementReduction = "none"
@@ -102,7 +101,7 @@ def quality_focal_loss(
     return reduce_elements(loss * counted, reduction)
 
 
-@marked(LossInfo("sigmoid", soft_targets=True))
+@class_loss(kind="sigmoid", soft_targets=True)
 @full_precision
 def varifocal_loss(
     logits: Tensor, targets: Tensor, alpha: float = 0.75, gamma: float = 2.0, reduction: ElementReduction = "none"
@@ -125,7 +124,7 @@ def _no_density(_classes: int, bins: int = 30, momentum: float = 0.0, **_: Any) 
     return torch.zeros(bins) if momentum else None
 
 
-@marked(LossInfo("sigmoid", normalised=True, state=_no_density))
+@class_loss(kind="sigmoid", normalized=True, state=_no_density)
 @full_precision
 def ghm_loss(
     logits: Tensor,

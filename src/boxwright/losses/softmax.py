@@ -14,13 +14,14 @@ from torch.nn import functional
 
 from boxwright._util.checks import check_labels, is_eager
 from boxwright.losses._cross_entropy import CrossEntropy
-from boxwright.losses._reduction import LossInfo, Reduction, full_precision, marked, power, reduce
+from boxwright.losses._reduction import Reduction, full_precision, power, reduce
+from boxwright.parts import class_loss
 
 # The compensation of seesaw loss divides by a score of at least this much.
 _LEAST_LOG_SCORE = math.log(0.01)
 
 
-@marked(LossInfo("softmax"))
+@class_loss(kind="softmax")
 @full_precision
 def cross_entropy(
     logits: Tensor,
@@ -46,7 +47,7 @@ def cross_entropy(
     return reduce(loss.reshape(targets.shape), reduction)
 
 
-@marked(LossInfo("softmax"))
+@class_loss(kind="softmax")
 @full_precision
 def softmax_focal_loss(
     logits: Tensor,
@@ -71,7 +72,7 @@ def softmax_focal_loss(
     return reduce(loss.masked_fill(targets < 0, 0), reduction)
 
 
-@marked(LossInfo("softmax"))
+@class_loss(kind="softmax")
 @full_precision
 def poly_loss(logits: Tensor, targets: Tensor, epsilon: float = 1.0, reduction: Reduction = "none") -> Tensor:
     """Poly-1: -ln p_t + epsilon (1 - p_t) (PolyLoss, arXiv 2204.12511). Raises ValueError for other shapes."""
@@ -85,7 +86,7 @@ def _no_counts(classes: int, **_: Any) -> Tensor:
     return torch.zeros(classes, dtype=torch.int64)
 
 
-@marked(LossInfo("softmax", state=_no_counts))
+@class_loss(kind="softmax", state=_no_counts)
 @full_precision
 def seesaw_loss(
     logits: Tensor,

@@ -7,6 +7,6 @@ Padding and ignored boxes are never matched; G may be 0. Nothing here carries a 
 from boxwright.matching.atss import match_atss
 from boxwright.matching.iou import best_anchors, match_iou
 from boxwright.matching.points import match_points
-from boxwright.matching.task_aligned import match_task_aligned, needs_predictions
+from boxwright.matching.task_aligned import match_task_aligned
 
-__all__ = ["best_anchors", "match_atss", "match_iou", "match_points", "match_task_aligned", "needs_predictions"]
+__all__ = ["best_anchors", "match_atss", "match_iou", "match_points", "match_task_aligned"]

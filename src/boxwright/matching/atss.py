@@ -9,9 +9,11 @@ from boxwright.anchors import AnchorLevel, Anchors
 from boxwright.boxes import paired_iou
 from boxwright.matching._common import prepare_anchors, prepare_targets, set_aside_ignored
 from boxwright.matching._overlaps import best_of
+from boxwright.parts import matcher
 from boxwright.types import Matches
 
 
+@matcher(needs=("grid",))
 @torch.no_grad()
 def match_atss(
     anchors: Anchors,

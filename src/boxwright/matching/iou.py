@@ -15,6 +15,7 @@ from boxwright.matching._common import prepare_anchors, prepare_targets, set_asi
 from boxwright.matching._force import Forced, Overlaps, force_bipartite, force_last, force_ties
 from boxwright.matching._grid import GridOverlaps
 from boxwright.matching._overlaps import BlockOverlaps
+from boxwright.parts import matcher
 from boxwright.types import Matches
 
 ForceRule = Literal["bipartite", "ties", "last"]
@@ -24,6 +25,7 @@ _LEAST_FLOOR = 0.01  # with a lower one nearly every anchor that overlaps would 
 _LEAST_ELEMENTS = 1 << 14  # anchors x targets below which the whole matrix is sooner done
 
 
+@matcher()
 @torch.no_grad()
 def match_iou(
     anchors: Anchors | Tensor,

@@ -12,11 +12,13 @@ from boxwright.boxes import box_area
 from boxwright.matching._cells import anchors_between
 from boxwright.matching._common import matches_by_rule, prepare_targets
 from boxwright.matching._overlaps import best_of
+from boxwright.parts import matcher
 from boxwright.types import Matches
 
 _SLACK = 1e-3  # cells: room for the rounding of anchors' coordinates
 
 
+@matcher(needs=("grid",))
 @torch.no_grad()
 def match_points(
     anchors: Anchors,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -12,17 +9,12 @@ from boxwright.anchors import Anchors
 from boxwright.boxes import at_least_float32, box_iou
 from boxwright.matching._common import matches_by_rule, prepare_anchors, prepare_targets
 from boxwright.matching._overlaps import BLOCK_ELEMENTS, best_of
+from boxwright.parts import matcher
 from boxwright.ranking import highest
 from boxwright.types import Matches
 
 
-def needs_predictions(matcher: Callable[..., Matches]) -> bool:
-    """Whether a matcher, options bound or not, wants ``scores`` and ``predictions`` too."""
-    while isinstance(matcher, partial):
-        matcher = matcher.func
-    return matcher is match_task_aligned
-
-
+@matcher(needs=("scores", "predictions"))
 @torch.no_grad()
 def match_task_aligned(
     anchors: Anchors | Tensor,

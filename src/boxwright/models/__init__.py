@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from boxwright import losses
 from boxwright._util.memory import out_of_memory
 from boxwright.choices import resolve_choice
 from boxwright.coding import BoxCoder
@@ -21,9 +20,9 @@ from boxwright.models.lite import build_lite
 from boxwright.models.memory import check_input
 from boxwright.models.retinanet import build_retinanet
 from boxwright.models.ssd import build_ssd
-from boxwright.models.supervision import build_criterion
 from boxwright.models.tiny import build_tiny
 from boxwright.models.unitbox import build_unitbox
+from boxwright.parts import class_loss_info
 from boxwright.recipes import Recipe, get_recipe, list_recipes
 
 _BUILDERS: dict[str, Callable[[Recipe, int, BoxCoder, bool | str], Network]] = {
@@ -41,7 +40,6 @@ __all__ = [
     "DenseDetector",
     "Detector",
     "TwoStageDetector",
-    "build_criterion",
     "build_detector",
     "create_detector",
     "list_detectors",
@@ -92,7 +90,7 @@ def _build_with_weights(recipe: Recipe, pretrained: bool | None) -> Detector:
 
 
 def _build(recipe: Recipe, pretrained: bool | str) -> Detector:
-    softmax = losses.info(_required(recipe, "class_loss")).kind == "softmax"
+    softmax = class_loss_info(_required(recipe, "class_loss")).kind == "softmax"
     try:
         coder: BoxCoder = _required(recipe, "coder")()
     except ValueError as error:  # an option out of range

@@ -12,7 +12,7 @@ from torch import Tensor
 from boxwright.boxes import paired_iou
 from boxwright.choices import resolve_choice
 from boxwright.errors import RecipeError
-from boxwright.losses import info
+from boxwright.parts import box_loss_info
 from boxwright.simulate.authors import AUTHORS, Gradient, corners, derivative
 from boxwright.simulate.cases import STEPS, learning_rate
 from boxwright.text import did_you_mean
@@ -31,7 +31,7 @@ def gradient_of(name: str) -> Gradient:
     if name.startswith("authors_"):
         raise RecipeError(f"unknown gradient {name!r}{did_you_mean(name, AUTHORS)}")
     loss = resolve_choice("box_loss", name)
-    if loss is None or info(loss).kind != "boxes":
+    if loss is None or box_loss_info(loss).space != "boxes":
         raise RecipeError(f"box_loss {name!r} compares deltas; the simulation moves boxes: take iou, giou, diou, ...")
     box = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
     try:

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from boxwright._util.printing import say
 from boxwright.data import DetectionDataset
 from boxwright.errors import RecipeError
-from boxwright.models import build_criterion, build_detector
+from boxwright.models import build_detector
 from boxwright.models.memory import check_input
 from boxwright.recipes import Recipe, get_recipe
+from boxwright.recipes.criterion import build_criterion
 from boxwright.runs import Run
 from boxwright.runs.folder import check_free, held_run, new_run
 from boxwright.text import plural

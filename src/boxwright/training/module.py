@@ -10,16 +10,26 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from boxwright.criterion import DenseCriterion, Losses, least_divisor
+from boxwright.criterion import DenseCriterion, Losses, TwoStageCriterion
+from boxwright.criterion.normalizers import least_divisor
 from boxwright.data.loading import Batch
 from boxwright.models import Detector
 from boxwright.models.detector import to_image
-from boxwright.models.supervision import supervise
 from boxwright.training.nonfinite import LateFlags, NonFiniteError, check_losses
 from boxwright.training.schedule import Progress, lr_factor
+from boxwright.training.step import supervise
 from boxwright.training.targets import check_targets
-from boxwright.two_stage import TwoStageCriterion
 from boxwright.types import DenseOutputs, Detections, TwoStageOutputs
+
+_SHORT = {
+    "classification": "cls",
+    "distribution": "dfl",
+    "centerness": "ctr",
+    "proposals classification": "rpn_cls",
+    "proposals box": "rpn_box",
+    "proposals distribution": "rpn_dfl",
+}
+"""Columns of metrics.csv for the terms of a loss; others have the term's name."""
 
 
 class TrainingModule(L.LightningModule):
@@ -70,7 +80,11 @@ class TrainingModule(L.LightningModule):
             check_losses(self, batch, outputs, losses, self.global_step)
         self._log(losses, "")
         self.log("lr", self.optimizers().param_groups[0]["lr"], prog_bar=True)  # type: ignore[union-attr]
-        return {"loss": self._share_of_step(losses), "matched": losses.matched, "predicted": losses.predicted}
+        return {
+            "loss": self._share_of_step(losses),
+            "matched": losses.stats.matched,
+            "predicted": losses.stats.predicted,
+        }
 
     def _read_flags(self) -> None:
         """Raise NonFiniteError for an earlier batch, whose losses are taken once more to find out where."""
@@ -133,14 +147,8 @@ class TrainingModule(L.LightningModule):
         return supervise(self.detector, self.criterion, batch.images, batch.targets, batch.shown)
 
     def _log(self, losses: Losses, prefix: str) -> None:
-        terms = {"loss": losses.total, "cls": losses.classification, "box": losses.box}
-        if losses.proposals is not None:
-            terms |= {"rpn_cls": losses.proposals.classification, "rpn_box": losses.proposals.box}
-        if self.recipe.coder.startswith("distribution"):
-            terms["dfl"] = losses.distribution
-        if self.recipe.centreness:
-            terms["ctr"] = losses.centreness
-        terms["positives"] = losses.positives.float()
+        terms = {"loss": losses.total} | {_SHORT.get(name, name): term for name, term in losses.terms.items()}
+        terms["positives"] = losses.stats.positives.float()
         training = not prefix
         self.log_dict(
             {prefix + name: value.detach() for name, value in terms.items()},
@@ -149,7 +157,7 @@ class TrainingModule(L.LightningModule):
             on_epoch=not training,
             batch_size=1,
         )
-        mix = {"hard_positives": losses.hard_positives, "positive_share": losses.positive_share}
+        mix = {"hard_positives": losses.stats.hard_positives, "positive_share": losses.stats.positive_share}
         self.log_dict(
             {prefix + name: value for name, value in mix.items()}, on_step=training, on_epoch=not training, batch_size=1
         )

@@ -13,16 +13,16 @@ from boxwright.criterion import Losses
 from boxwright.data import DetectionDataset
 from boxwright.data.loading import Batch
 from boxwright.errors import BoxwrightError
-from boxwright.models import build_criterion, build_detector
-from boxwright.models.supervision import supervise
+from boxwright.models import build_detector
+from boxwright.recipes.criterion import build_criterion
 from boxwright.runs import Run
 from boxwright.runs.checkpoints import read_checkpoint, write_checkpoint
+from boxwright.training.step import supervise
 from boxwright.types import Targets
 
 if TYPE_CHECKING:
     from boxwright.training.module import TrainingModule
 
-_TERMS = ("classification", "box", "distribution", "centreness")
 _SHOWN = 5
 
 
@@ -80,11 +80,9 @@ def check_losses(module: TrainingModule, batch: Batch, outputs: Any, losses: Los
     raise NonFiniteError(batch, _not_finite(losses) or ["total loss"], rows, step)
 
 
-def _not_finite(losses: Losses, stage: str = "") -> list[str]:
-    """The terms that are not finite, of the first stage too."""
-    values = {name: getattr(losses, name) for name in _TERMS}
-    terms = [f"{stage}{name} loss ({value.item()})" for name, value in values.items() if not value.isfinite()]
-    return terms if losses.proposals is None else terms + _not_finite(losses.proposals, "proposals' ")
+def _not_finite(losses: Losses) -> list[str]:
+    """The terms that are not finite."""
+    return [f"{name} loss ({term.item()})" for name, term in losses.terms.items() if not term.isfinite()]
 
 
 def explain(error: NonFiniteError, module: TrainingModule, dataset: DetectionDataset, run: Run) -> BoxwrightError:

@@ -7,9 +7,9 @@ model can still be copied and pickled.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -24,10 +24,8 @@ from torchvision.models.detection.ssd import SSD
 from boxwright._util.checks import AXES, check_labels
 from boxwright.anchors import AnchorLevel, Anchors
 from boxwright.coding import BoxCoder, DeltaCoder, DistanceCoder
-from boxwright.criterion import DenseCriterion
-from boxwright.losses import LossKind
-from boxwright.matching import match_atss, match_points, match_task_aligned
-from boxwright.two_stage import roi_losses, select_rois
+from boxwright.criterion import DenseCriterion, roi_losses, select_rois
+from boxwright.parts import ClassKind, matcher_info
 from boxwright.types import DenseOutputs, RoIOutputs, Targets
 
 _Target = dict[str, Tensor]  # torchvision's: boxes (n, 4), labels (n,) and what else its user puts in
@@ -46,11 +44,13 @@ def supervise(model: nn.Module, criterion: DenseCriterion | None, roi: DenseCrit
     among the proposals and the true boxes: a miner that asks for no losses does so before features are pooled, others
     after all went through the head; RoIs are matched and mined image by image.
 
-    The criterion becomes a part of the model, so that it moves to devices with it.
+    A copy of the criterion becomes a part of the model, ``model.criterion``, and moves to devices with it; the one that
+    is given stays as it is.
 
     Raises ValueError for another model, and for a criterion that the model can't be taught by: the other kind of class
     loss, a coder that isn't the one it predicts with, or ``roi`` with masks or keypoints, or a matcher but by IoU.
     """
+    criterion, roi = copy.deepcopy(criterion), copy.deepcopy(roi)
     if isinstance(model, FasterRCNN):
         _supervise_faster_rcnn(model, criterion, roi)
     elif not isinstance(model, SSD | RetinaNet | FCOS):
@@ -72,14 +72,14 @@ def _supervise_dense(model: SSD | RetinaNet | FCOS, criterion: DenseCriterion) -
         loss = _RetinaNetLoss(criterion)
     else:
         _check(criterion, "FCOS", "sigmoid", DistanceCoder(unit=1))
-        criterion.centreness_weights = False  # as torchvision, unlike FCOS's own code
+        criterion.centerness_weights = False  # as torchvision, unlike FCOS's own code
         loss = _FCOSLoss(criterion)
     _add_grids(model)
     _own(model, criterion)
     model.compute_loss = loss
 
 
-def _check(criterion: DenseCriterion, what: str, kind: LossKind, coder: BoxCoder) -> None:
+def _check(criterion: DenseCriterion, what: str, kind: ClassKind, coder: BoxCoder) -> None:
     """Raise ValueError unless prediction will read what the criterion teaches."""
     if criterion.class_info.kind != kind:
         raise ValueError(
@@ -158,7 +158,7 @@ def _check_classes(criterion: DenseCriterion, targets: list[_Target], first_labe
     """Raise ValueError for labels out of range, which would count as padding or background, or other weights."""
     labels = [target["labels"] for target in targets]
     check_labels(torch.cat(labels), first_label, first_label + classes - 1, ", as the model's head has,", AXES, labels)
-    weights = criterion.class_weights
+    weights = None if criterion.class_weights is None else criterion.class_weights.fixed
     if weights is not None and len(weights) != classes:
         raise ValueError(f"Expected class_weights ({classes},) for this head's classes but got ({len(weights)},)")
 
@@ -214,7 +214,7 @@ class _FCOSLoss:
         return {
             "classification": losses.classification,
             "bbox_regression": losses.box,
-            "bbox_ctrness": losses.centreness,
+            "bbox_ctrness": losses.terms["centerness"],
         }
 
 
@@ -275,11 +275,9 @@ def _check_roi(heads: RoIHeads, criterion: DenseCriterion) -> None:
     _check(criterion, "the RoI head", "softmax", DeltaCoder(tuple(heads.box_coder.weights)))
     if heads.has_mask() or heads.has_keypoint():
         raise ValueError("Expected roi=None with masks or keypoints, which learn from torchvision's choice of RoIs")
-    matcher: Any = criterion.matcher
-    while isinstance(matcher, partial):
-        matcher = matcher.func
-    if matcher in (match_atss, match_points, match_task_aligned):
-        raise ValueError(f"Expected a matcher by IoU for the RoI head but got {matcher.__name__}")
+    needs = " and ".join(matcher_info(criterion.matcher).needs)
+    if needs:
+        raise ValueError(f"Expected a matcher by IoU for the RoI head but got one that needs {needs}")
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ from torch import Tensor
 import boxwright as bw
 from boxwright import losses, matching, mining
 from boxwright.coding import DeltaCoder
-from boxwright.two_stage import TwoStageCriterion, roi_losses, select_rois
+from boxwright.criterion import TwoStageCriterion, roi_losses, select_rois
 from boxwright.types import DenseOutputs, RoIOutputs, Targets, TwoStageOutputs
 
 CLASSES = 3
@@ -88,7 +88,7 @@ def test_a_batch_is_the_sum_of_its_images(normalizer: str) -> None:
             box = box + shares[row] * losses.smooth_l1_loss(own, code).sum()
     torch.testing.assert_close(got.box, box / divisor)
     assert got.positives == 6
-    assert got.matched.tolist() == [2, 2, 2]
+    assert got.stats.matched.tolist() == [2, 2, 2]
     assert got.divisor == divisor
 
 
@@ -122,7 +122,8 @@ def test_the_first_stage_knows_one_class() -> None:
     got = criterion(anchors, outputs, TARGETS)
     objects = TARGETS._replace(labels=torch.tensor([[0, 0], [0, -1]]))
     alone = criterion.rpn(anchors, outputs.rpn, objects)
-    assert got.proposals.total == alone.total
+    assert {name: got.terms[f"proposals {name}"] for name in alone.terms} == alone.terms
+    assert got.terms.keys() == {"classification", "box", "proposals classification", "proposals box"}
     assert got.total.item() == pytest.approx((alone.total + got.classification + got.box).item())
     assert alone.positives == 3
     assert got.divisor == 2

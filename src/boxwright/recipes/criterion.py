@@ -1,4 +1,4 @@
-"""The supervision of a recipe: its parts put together, tried before anything is trained, and applied to a batch."""
+"""The criterion of a recipe: its parts put together, and tried before anything is trained."""
 
 from __future__ import annotations
 
@@ -11,33 +11,11 @@ from torch import Tensor
 from boxwright import losses
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.choices import parse_choice, resolve_choice
-from boxwright.criterion import DenseCriterion, Losses
+from boxwright.criterion import ClassWeights, DenseCriterion, TwoStageCriterion
 from boxwright.errors import RecipeError
 from boxwright.losses import ClassWeighting
-from boxwright.models.detector import Detector
-from boxwright.models.faster_rcnn import TwoStageDetector
-from boxwright.recipes import Recipe
-from boxwright.two_stage import TwoStageCriterion
-from boxwright.types import DenseOutputs, Targets, TwoStageOutputs
-
-
-def supervise(
-    detector: Detector,
-    criterion: DenseCriterion | TwoStageCriterion,
-    images: Tensor,
-    targets: Targets,
-    shown: Tensor | None = None,
-) -> tuple[Losses, DenseOutputs | TwoStageOutputs]:
-    """The losses of a batch, and the raw outputs that they are of: one forward pass.
-
-    ``images`` (B, 3, H, W) in 0..255, of which the ``shown`` (B, 2) rows and columns show something; targets in pixels
-    of these. Models never see the targets: of two stages, the criterion selects the regions that the second refines.
-    """
-    outputs = detector(detector.normalize(images, shown), shown)
-    if isinstance(criterion, TwoStageCriterion) and isinstance(detector, TwoStageDetector):
-        rois = criterion.select(outputs.proposals, targets)
-        outputs = outputs._replace(rois=rois, refined=detector.refine(outputs.features, rois))
-    return criterion(detector.anchors_of((images.shape[2], images.shape[3])), outputs, targets), outputs
+from boxwright.recipes.recipe import Recipe
+from boxwright.types import DenseOutputs, Targets
 
 
 def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriterion | TwoStageCriterion:
@@ -46,8 +24,7 @@ def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriter
     Raises RecipeError where its parts don't go together, or an option is out of range.
     """
     classes = len(recipe.classes)
-    shared = {"class_weights": _class_weights(recipe, counts), "background_weight": recipe.background_weight}
-    criterion = _build_stage(recipe, classes, "", **shared)
+    criterion = _build_stage(recipe, classes, "", _class_weights(recipe, counts))
     if recipe.detector != "faster-rcnn":
         return criterion
     if parse_choice("matcher", recipe.matcher)[0] != "iou":
@@ -60,7 +37,9 @@ def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriter
         raise RecipeError(f"first stage (rpn_...): {error}") from None
 
 
-def _build_stage(recipe: Recipe, classes: int, prefix: str, **weights: Any) -> DenseCriterion:
+def _build_stage(
+    recipe: Recipe, classes: int, prefix: str, class_weights: ClassWeights | None = None
+) -> DenseCriterion:
     """The criterion of the keys that start with ``prefix``, tried on one object."""
     parts: dict[str, Any] = {
         name: resolve_choice(name, getattr(recipe, prefix + name))
@@ -75,12 +54,12 @@ def _build_stage(recipe: Recipe, classes: int, prefix: str, **weights: Any) -> D
     try:
         criterion = DenseCriterion(
             **parts,
-            **weights,
+            class_weights=class_weights,
             coder=resolve_choice("coder", getattr(recipe, f"{prefix}coder"))(),  # type: ignore[misc]
             box_weight=getattr(recipe, f"{prefix}box_weight"),
             distribution_weight=recipe.distribution_weight,
             normalizer=getattr(recipe, f"{prefix}normalizer"),
-            centreness_weights=recipe.centreness_weights,
+            centerness_weights=recipe.centreness_weights,
             num_classes=classes,
         )
         _try(criterion, classes)
@@ -100,11 +79,16 @@ def _try(criterion: DenseCriterion, classes: int) -> None:
     criterion.train()
 
 
-def _class_weights(recipe: Recipe, counts: Tensor | None) -> Tensor | ClassWeighting | None:
-    named = recipe.weights_by_name()
-    if named:
-        return torch.tensor([named.get(name, 1.0) for name in recipe.classes])
-    scheme = next((known for known in get_args(ClassWeighting) if known == recipe.class_weights), None)
-    if scheme is None or recipe.class_weights_over == "batch":
-        return scheme
-    return None if counts is None else losses.class_weights(counts, scheme)
+def _class_weights(recipe: Recipe, counts: Tensor | None) -> ClassWeights | None:
+    weights: Tensor | ClassWeighting | None = None
+    if named := recipe.weights_by_name():
+        weights = torch.tensor([named.get(name, 1.0) for name in recipe.classes])
+    elif recipe.class_weights != "none":
+        scheme = next(known for known in get_args(ClassWeighting) if known == recipe.class_weights)
+        if recipe.class_weights_over == "batch":
+            weights = scheme
+        elif counts is not None:
+            weights = losses.class_weights(counts, scheme)
+    if weights is None and recipe.background_weight == 1:
+        return None
+    return ClassWeights(weights, recipe.background_weight)

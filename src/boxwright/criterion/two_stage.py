@@ -6,7 +6,6 @@ Regions lie on no grid and differ from image to image, so they are matched and m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +13,10 @@ from torch import Tensor, nn
 from boxwright._util.checks import check_targets, has_area
 from boxwright.anchors import Anchors
 from boxwright.boxes import safe_ratio
-from boxwright.criterion import DenseCriterion, Losses, least_divisor
-from boxwright.mining import ranking_of
+from boxwright.criterion.dense import DenseCriterion
+from boxwright.criterion.normalizers import least_divisor
+from boxwright.criterion.results import Losses, Stats
+from boxwright.parts import miner_info
 from boxwright.types import DenseOutputs, Targets, TwoStageOutputs
 
 
@@ -24,7 +25,7 @@ class TwoStageCriterion(nn.Module):
 
     A training step: ``outputs = detector(images)``; ``rois = criterion.select(outputs.proposals, targets)``;
     ``refined = detector.refine(outputs.features, rois)``; then ``criterion(anchors, outputs, targets)`` with both in
-    the outputs. Each stage is matched, mined, weighted and normalised by its own criterion (Faster R-CNN,
+    the outputs. Each stage is matched, mined, weighted and normalized by its own criterion (Faster R-CNN,
     arXiv:1506.01497, sections 3.1.2 and 3.1.3; Fast R-CNN, arXiv:1504.08083, section 2.3).
     """
 
@@ -37,10 +38,11 @@ class TwoStageCriterion(nn.Module):
         return select_rois(self.roi, proposals, targets)
 
     def forward(self, anchors: Anchors | Tensor, outputs: TwoStageOutputs, targets: Targets) -> Losses:
-        """The second stage's losses, with those of the first as ``proposals`` and in the total.
+        """Compute the losses of both stages; the terms of the first have "proposals" before their names.
 
-        ``divisor`` is the number of images: accumulated batches are averaged by it, since each stage has a divisor of
-        its own. Raises ValueError for outputs without regions, and for targets as each criterion does.
+        ``stats`` are the second stage's. ``divisor`` is the number of images: accumulated batches are averaged by it,
+        since each stage has a divisor of its own. Raises ValueError for outputs without regions, and for targets as
+        each criterion does.
         """
         if outputs.rois is None or outputs.refined is None:
             raise ValueError("Expected outputs with the regions chosen by select, and refined, but got none")
@@ -50,7 +52,8 @@ class TwoStageCriterion(nn.Module):
         refined = outputs.refined.by_image([len(boxes) for boxes in outputs.rois])
         second = roi_losses(self.roi, outputs.rois, refined, targets)
         images = second.total.new_tensor(float(len(outputs.rois)))
-        return second._replace(total=first.total + second.total, divisor=images, proposals=first)
+        terms = {f"proposals {name}": term for name, term in first.terms.items()}
+        return Losses(first.total + second.total, second.terms | terms, second.stats, images)
 
 
 @torch.no_grad()
@@ -66,7 +69,7 @@ def select_rois(criterion: DenseCriterion, proposals: Sequence[Tensor], targets:
         target = targets.of_image(row)
         true = target.boxes[(target.labels >= 0) & has_area(target.boxes)]
         boxes = torch.cat([boxes, true.to(boxes)])
-        if criterion.miner is not None and ranking_of(criterion.miner) == "nothing":
+        if criterion.miner is not None and miner_info(criterion.miner).ranks_by == "nothing":
             matches = criterion.matcher(boxes, target.boxes, target.labels, ignore=target.ignore)
             boxes = boxes[criterion.miner(matches.state)[0]]
         chosen.append(boxes)
@@ -82,20 +85,24 @@ def roi_losses(
 
 
 def _over_images(images: list[Losses]) -> Losses:
-    """The losses of the whole batch: sums add up, and so do what they are divided by."""
+    """Put the losses of a batch's images together: sums add up, and so do what they are divided by."""
     least = least_divisor()
     divisors = torch.stack([losses.divisor for losses in images]).float()
     shares = divisors.clamp(min=least) / divisors.sum().clamp(min=least)
-
-    terms = ("total", "classification", "box", "distribution", "centreness")
-    together: dict[str, Any] = {
-        name: (torch.stack([getattr(losses, name) for losses in images]) * shares).sum() for name in terms
-    }
-    for name in ("positives", "matched", "predicted"):
-        together[name] = torch.stack([getattr(losses, name) for losses in images]).sum(0)
+    total = (torch.stack([losses.total for losses in images]) * shares).sum()
+    terms = {name: (torch.stack([losses.terms[name] for losses in images]) * shares).sum() for name in images[0].terms}
     classification = torch.stack([losses.classification.detach() for losses in images]) * divisors.clamp(min=least)
-    positives = torch.stack([losses.positives for losses in images]).float()
-    for name, weights in (("hard_positives", positives), ("positive_share", classification)):
-        values = torch.stack([getattr(losses, name) for losses in images])
-        together[name] = safe_ratio((values * weights).sum(), weights.sum())
-    return Losses(**together, divisor=divisors.sum())
+    return Losses(total, terms, _stats_over_images([losses.stats for losses in images], classification), divisors.sum())
+
+
+def _stats_over_images(images: list[Stats], classification: Tensor) -> Stats:
+    """Counts add up; shares are weighted means, by positives and by the sum of the ``classification`` losses (B,)."""
+    columns = Stats(*(torch.stack(column) for column in zip(*images, strict=True)))
+    positives = columns.positives.float()
+    return Stats(
+        positives=columns.positives.sum(0),
+        matched=columns.matched.sum(0),
+        predicted=columns.predicted.sum(0),
+        hard_positives=safe_ratio((columns.hard_positives * positives).sum(), positives.sum()),
+        positive_share=safe_ratio((columns.positive_share * classification).sum(), classification.sum()),
+    )

@@ -14,8 +14,7 @@ from boxwright import losses, matching, mining
 from boxwright.anchors import Anchors, AnchorSpec, make_anchors
 from boxwright.boxes import paired_iou
 from boxwright.coding import DeltaCoder, DistributionCoder
-from boxwright.criterion import NORMALIZERS, DenseCriterion
-from boxwright.two_stage import roi_losses
+from boxwright.criterion import NORMALIZERS, ClassWeights, DenseCriterion, roi_losses
 from boxwright.types import DenseOutputs, Targets
 
 CLASSES = 3
@@ -87,7 +86,7 @@ def test_ssd_supervision_equals_a_loop_over_anchors(anchors: Anchors) -> None:
     assert got.classification.item() == pytest.approx(classification / positives, rel=1e-6)
     assert got.box.item() == pytest.approx(box / positives, rel=1e-6)
     assert got.total.item() == pytest.approx(got.classification.item() + got.box.item(), rel=1e-9)
-    assert got.distribution.item() == 0
+    assert got.terms.keys() == {"classification", "box"}
     assert ssd_criterion()(anchors.boxes, outputs, targets).total == got.total  # no grid needed
 
 
@@ -114,7 +113,7 @@ def test_quality_supervision_equals_a_loop_over_positives(anchors: Anchors) -> N
     scale = max(1.0, quality_sum)
     assert got.classification.item() == pytest.approx(classification / scale, rel=1e-5)
     assert got.box.item() == pytest.approx(box / scale, rel=1e-5)
-    assert got.distribution.item() == pytest.approx(distribution / scale, rel=1e-5)
+    assert got.terms["distribution"].item() == pytest.approx(distribution / scale, rel=1e-5)
 
 
 @pytest.mark.parametrize("normalizer", NORMALIZERS)
@@ -271,7 +270,7 @@ def test_class_weights_scale_the_positives_of_their_class(anchors: Anchors, soft
     plain = gfl_criterion() if soft else ssd_criterion(miner=None)
     outputs, targets = outputs_for(plain, anchors), some_targets()
     weighted = gfl_criterion() if soft else ssd_criterion(miner=None)
-    weighted.class_weights = torch.tensor([1.0, 1.0, 3.0])
+    weighted.class_weights = ClassWeights(torch.tensor([1.0, 1.0, 3.0]))
     matches = plain.matcher(anchors, targets.boxes, targets.labels, ignore=targets.ignore)
     gradients = [
         torch.autograd.grad(c(anchors, outputs, targets).classification, outputs.logits)[0] for c in (plain, weighted)
@@ -293,11 +292,14 @@ def test_background_has_a_weight_of_its_own(anchors: Anchors) -> None:
     outputs = some_outputs(anchors, CLASSES + 1, 4)
     positive = matching.match_iou(anchors, *some_targets()[:2]).state == 1
     plain = class_losses_of(ssd_criterion(miner=None), anchors, outputs)
-    half = class_losses_of(ssd_criterion(miner=None, background_weight=0.5), anchors, outputs)
+    half = class_losses_of(
+        ssd_criterion(miner=None, class_weights=ClassWeights(None, background=0.5)), anchors, outputs
+    )
     torch.testing.assert_close(half[positive], plain[positive])
     torch.testing.assert_close(half[~positive], 0.5 * plain[~positive])
     weights = torch.tensor([1.0, 2.0, 6.0])
-    third = class_losses_of(ssd_criterion(miner=None, class_weights=weights, background_weight=None), anchors, outputs)
+    by_sum = ClassWeights(weights, background=None)
+    third = class_losses_of(ssd_criterion(miner=None, class_weights=by_sum), anchors, outputs)
     torch.testing.assert_close(third[~positive], 3.0 * plain[~positive])
 
 
@@ -315,7 +317,7 @@ def test_class_weights_of_each_batch(anchors: Anchors) -> None:
 def test_a_state_is_kept_by_the_criterion_and_left_alone_in_evaluation(anchors: Anchors) -> None:
     criterion = ssd_criterion(class_loss=losses.seesaw_loss, num_classes=CLASSES)
     outputs, targets = some_outputs(anchors, CLASSES + 1, 4), some_targets()
-    matched = criterion(anchors, outputs, targets).matched
+    matched = criterion(anchors, outputs, targets).stats.matched
     assert criterion.state_dict()["class_state"].tolist() == matched.tolist() != [0] * CLASSES
     criterion.eval()(anchors, outputs, targets)
     assert criterion.class_state.tolist() == matched.tolist()
@@ -372,8 +374,11 @@ def test_what_was_matched_and_predicted_is_counted_by_class(anchors: Anchors) ->
     matches = matching.match_iou(anchors, targets.boxes, targets.labels)
     positive = matches.state == 1
     labels = targets.labels.gather(1, matches.gt_index)[positive]
-    assert got.matched.tolist() == torch.bincount(labels, minlength=CLASSES).tolist()
-    assert got.predicted.tolist() == torch.bincount(outputs.logits[positive].argmax(1), minlength=CLASSES + 1).tolist()
+    assert got.stats.matched.tolist() == torch.bincount(labels, minlength=CLASSES).tolist()
+    assert (
+        got.stats.predicted.tolist()
+        == torch.bincount(outputs.logits[positive].argmax(1), minlength=CLASSES + 1).tolist()
+    )
 
 
 def test_normalizers_divide_by_what_they_name(anchors: Anchors) -> None:
@@ -428,7 +433,7 @@ def test_boxes_are_only_decoded_where_a_loss_needs_them(anchors: Anchors) -> Non
     [
         ({"normalizer": "anchors"}, "one of"),
         ({"normalizer": "quality"}, "soft targets"),
-        ({"class_loss": lambda logits, targets: logits}, "marked"),
+        ({"class_loss": lambda logits, targets: logits}, "declared by @bw.class_loss"),
         ({"coder": DistributionCoder(8)}, "on deltas"),
     ],
 )
@@ -447,7 +452,8 @@ def test_the_losses_of_the_anchors_add_up_to_the_batch_s(anchors: Anchors, make:
     kept = parts.counted[parts.positives.image, parts.positives.anchor]
     assert torch.allclose((parts.classification * parts.counted).sum() / divisor, losses.classification)
     assert torch.allclose((parts.box * kept).sum() / divisor, losses.box)
-    assert torch.allclose((parts.distribution * kept).sum() / divisor, losses.distribution)
+    distribution = losses.terms.get("distribution", torch.tensor(0.0))
+    assert torch.allclose((parts.distribution * kept).sum() / divisor, distribution.to(parts.box.dtype))
 
 
 def test_the_losses_with_other_matches(anchors: Anchors) -> None:
@@ -470,11 +476,11 @@ def test_how_the_loss_is_shared_out(anchors: Anchors) -> None:
         hard += bool(outputs.logits[image, anchor].softmax(0)[label] < 0.5)
         of_positives += parts.classification[image, anchor].item()
     assert 0 < hard < len(positives) or hard == len(positives)
-    assert losses.hard_positives.item() == pytest.approx(hard / len(positives))
+    assert losses.stats.hard_positives.item() == pytest.approx(hard / len(positives))
     total = (parts.classification * parts.counted).sum().item()
-    assert losses.positive_share.item() == pytest.approx(of_positives / total)
+    assert losses.stats.positive_share.item() == pytest.approx(of_positives / total)
     empty = criterion(anchors, outputs, Targets(targets.boxes[:, :0], targets.labels[:, :0], targets.ignore[:, :0]))
-    assert (empty.hard_positives.item(), empty.positive_share.item()) == (0, 0)
+    assert (empty.stats.hard_positives.item(), empty.stats.positive_share.item()) == (0, 0)
 
 
 def test_images_apart_share_their_loss_out_as_one_batch(anchors: Anchors) -> None:
@@ -482,5 +488,5 @@ def test_images_apart_share_their_loss_out_as_one_batch(anchors: Anchors) -> Non
     criterion = ssd_criterion()
     whole = criterion(anchors.boxes, outputs, targets)
     apart = roi_losses(criterion, [anchors.boxes] * 3, [outputs.of_image(row) for row in range(3)], targets)
-    assert apart.hard_positives.item() == pytest.approx(whole.hard_positives.item())
-    assert apart.positive_share.item() == pytest.approx(whole.positive_share.item())
+    assert apart.stats.hard_positives.item() == pytest.approx(whole.stats.hard_positives.item())
+    assert apart.stats.positive_share.item() == pytest.approx(whole.stats.positive_share.item())

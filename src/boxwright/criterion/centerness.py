@@ -1,0 +1,24 @@
+"""Centerness of a head that predicts it (FCOS, arXiv:1904.01355, section 3.4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from boxwright import losses
+from boxwright.boxes import safe_ratio
+from boxwright.coding import centreness
+from boxwright.criterion.normalizers import mean_over_ranks
+from boxwright.criterion.results import Positives
+
+
+def centerness_terms(logits: Tensor, positives: Positives, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (P,) of the box losses, and losses (P,) of the centerness that a head predicts, logits (B, A).
+
+    The weights are the centerness that each positive should have, with mean 1 over the ``kept`` (P,) of all ranks.
+    """
+    wanted = centreness(positives.anchors, positives.targets).to(kept.dtype)
+    total, count = mean_over_ranks(torch.stack([(wanted * kept).sum(), kept.sum()])).unbind()
+    said = logits[positives.image, positives.anchor].unsqueeze(-1)
+    entropy = losses.binary_cross_entropy(said, wanted.unsqueeze(-1), reduction="rows")
+    return wanted * safe_ratio(count, total), entropy

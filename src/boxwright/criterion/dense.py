@@ -1,0 +1,256 @@
+"""The supervision of a dense head: match, mine, encode, penalise, normalize."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from operator import add
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from boxwright import losses as loss_functions
+from boxwright._util.checks import check_targets, is_visible, settled
+from boxwright.anchors import Anchors
+from boxwright.boxes import paired_iou
+from boxwright.coding import BoxCoder, DistributionCoder
+from boxwright.criterion.centerness import centerness_terms
+from boxwright.criterion.class_weights import ClassWeights
+from boxwright.criterion.normalizers import NORMALIZERS, RULES, Normalizer, least_divisor, mean_over_ranks
+from boxwright.criterion.results import AnchorLosses, Losses, Positives
+from boxwright.criterion.stats import stats_of
+from boxwright.losses import ClassWeighting
+from boxwright.parts import BoxLossInfo, ClassLossInfo, box_loss_info, class_loss_info, matcher_info, miner_info
+from boxwright.types import DenseOutputs, Matches, Targets
+
+
+class Matcher(Protocol):
+    """Any of ``boxwright.matching``, with its options bound."""
+
+    def __call__(
+        self, anchors: Any, boxes: Tensor, labels: Tensor, *, ignore: Tensor, **predictions: Tensor
+    ) -> Matches: ...
+
+
+class DenseCriterion(nn.Module):
+    """The whole supervision of a dense head.
+
+    ``criterion(anchors, outputs, targets) -> Losses``. No loop over images or boxes; a batch without any target is
+    legal, has box loss 0 and keeps every output connected to the graph.
+
+    A class loss with soft targets (quality focal loss) is taught the IoU of the decoded prediction with its target,
+    detached (Generalized Focal Loss, arXiv:2006.04388, section 3). Boxes are decoded for the positives alone, and
+    only where a loss needs them.
+
+    ``normalizer``, what the summed losses are divided by:
+
+    * ``positives``: the positives of the batch, at least 1;
+    * ``quality``: the sum of the positives' IoU with their targets, at least 1, and each positive's box loss counts
+      by that IoU;
+    * ``image``: each image by its own positives, then the mean over images;
+    * ``batch``: the number of images;
+    * ``samples``: the anchors whose classification loss counts.
+
+    A positive that the miner drops loses its box loss too, and no longer counts for the normalizer.
+
+    A head that predicts centerness (FCOS, arXiv:1904.01355, eq. 3) is taught it by binary cross entropy on the
+    positives, divided as the box loss is. With ``centerness_weights`` each positive's box loss then counts by the
+    centerness that it should have over the mean of all positives, so that with ``positives`` the sum is divided by the
+    sum of the centerness, as in the authors' code; the paper and torchvision have no such weights. The mean is each
+    batch's (over all ranks): with accumulation the batches' weighted means are averaged by their positives.
+
+    ``class_weights``: (K,) scale the classification loss of each positive by its target's class; see ``ClassWeights``,
+    which it can be too, for other rules.
+
+    What a loss, matcher or miner needs, it declares (``boxwright.parts``). A matcher that needs predictions gets them
+    decoded. A class loss with a state (seesaw's counts) has it kept in the buffer ``class_state``; in evaluation it is
+    read and not changed. A class loss that adds up to that of its batch (GHM) is not divided. Ignored anchors have
+    label -1 for losses of class indices.
+
+    Deltas (B, A, K x D) are K boxes of each anchor, one a class: a positive's is that of its target's class.
+
+    With ``torch.distributed`` initialised, the normalizer is the mean over all ranks, so that the gradient that DDP
+    averages is that of one process on the whole batch. Mining is by rank.
+
+    Raises ValueError for an unknown ``normalizer``, for ``quality`` with a class loss that has no soft targets, for a
+    loss on deltas with a coder of distributions, and for a class loss with a state without ``num_classes``.
+    """
+
+    def __init__(
+        self,
+        *,
+        matcher: Matcher,
+        coder: BoxCoder,
+        class_loss: Callable[..., Tensor],
+        box_loss: Callable[..., Tensor],
+        miner: Callable[..., Tensor] | None = None,
+        box_weight: float | None = None,
+        distribution_weight: float = 1.0,
+        normalizer: Normalizer = "positives",
+        class_weights: Tensor | ClassWeighting | ClassWeights | None = None,
+        centerness_weights: bool = True,
+        num_classes: int | None = None,
+    ) -> None:
+        """``num_classes``: K, which only a class loss with a state needs to know."""
+        super().__init__()
+        self.class_info, self.box_info = class_loss_info(class_loss), box_loss_info(box_loss)
+        _check(normalizer, self.class_info, self.box_info, coder)
+        self.matcher, self.coder, self.miner = matcher, coder, miner
+        self.class_loss, self.box_loss = class_loss, box_loss
+        self.box_weight = self.box_info.default_weight if box_weight is None else box_weight
+        self.distribution_weight = distribution_weight
+        self.normalizer = normalizer
+        self.centerness_weights = centerness_weights
+        if class_weights is not None and not isinstance(class_weights, ClassWeights):
+            class_weights = ClassWeights(class_weights)
+        self.class_weights: ClassWeights | None = class_weights
+        self.class_state: Tensor | None
+        self.register_buffer("class_state", loss_functions.initial_state(class_loss, num_classes))
+
+    def forward(self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets) -> Losses:
+        """Compute the losses of a batch.
+
+        anchors of the input, or their boxes (A, 4) where the matcher needs no grid; outputs (B, A, ...); targets
+        (B, G, ...) in pixels of the input.
+
+        Raises ValueError for labels that aren't int64 and, in eager calls on the CPU, for those outside 0..K-1 (-1 is
+        padding) and for boxes that aren't finite or have no area, with image and box.
+        """
+        parts = self.per_anchor(anchors, outputs, targets)
+        positives, counted = parts.positives, parts.counted
+        kept = counted[positives.image, positives.anchor].to(parts.box.dtype)  # (P,)
+        count, share = RULES[self.normalizer](counted, positives.image, kept, parts.quality)
+        divisor = mean_over_ranks(count)
+        share = share / divisor.clamp(min=least_divisor())  # (B,)
+
+        per_positive = {"box": parts.box}
+        if isinstance(self.coder, DistributionCoder):
+            per_positive["distribution"] = parts.distribution
+        if outputs.centreness is not None:
+            weights, per_positive["centerness"] = centerness_terms(outputs.centreness, positives, kept)
+            if self.centerness_weights:
+                per_positive["box"] = parts.box * weights
+
+        of_images = (parts.classification * counted).sum(1)
+        terms = {"classification": (of_images if self.class_info.normalized else of_images * share).sum()}
+        terms |= {name: (loss * kept * share[positives.image]).sum() for name, loss in per_positive.items()}
+        stats = stats_of(outputs.logits, positives, parts.classification, counted, self.class_info.kind)
+        return Losses(reduce(add, terms.values()), terms, stats, divisor)
+
+    def per_anchor(
+        self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets, matches: Matches | None = None
+    ) -> AnchorLosses:
+        """Compute what each anchor answers for and its losses, before they are summed; arguments as for ``forward``.
+
+        ``matches``: other ones than the matcher's, to see what an anchor's loss would be with them.
+        """
+        check_targets(*targets, classes=self.classes_of(outputs.logits))
+        if not is_visible(targets.boxes):
+            return self._per_anchor(anchors, outputs, targets, matches)
+        with settled():  # the parts need not look at them again
+            return self._per_anchor(anchors, outputs, targets, matches)
+
+    def _per_anchor(
+        self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets, matches: Matches | None
+    ) -> AnchorLosses:
+        boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
+        matches = matches or self.match(anchors, boxes, outputs, targets)
+        positives = self._gather_positives(boxes, outputs, matches, targets)
+
+        # Boxes are decoded for the positives alone, and only where a loss compares them.
+        decoded, quality = None, torch.ones_like(positives.anchors[:, 0])
+        if self.class_info.soft_targets or self.box_info.space == "boxes":
+            decoded = self.coder.decode(positives.anchors, positives.deltas)
+        if decoded is not None and self.class_info.soft_targets:
+            quality = paired_iou(decoded.detach().float(), positives.targets)
+
+        box, distribution = self._box_losses(positives, decoded)
+        if self.normalizer == "quality":
+            box, distribution = box * quality, distribution * quality
+        classification = self._class_losses(outputs.logits, matches.state, positives, quality)
+        counted = self._mine(classification, matches.state, positives, box + distribution)
+        return AnchorLosses(matches, positives, quality, classification, box, distribution, counted)
+
+    @torch.no_grad()
+    def match(self, anchors: Anchors | Tensor, boxes: Tensor, outputs: DenseOutputs, targets: Targets) -> Matches:
+        """Find which target each anchor answers for; a matcher gets what it declares to need of the predictions."""
+        needs, needed = matcher_info(self.matcher).needs, {}
+        if "scores" in needs:
+            logits = outputs.logits.float()
+            needed["scores"] = logits.sigmoid() if self.class_info.kind == "sigmoid" else logits.softmax(-1)
+        if "predictions" in needs:
+            needed["predictions"] = self.coder.decode(boxes, outputs.deltas.float())
+        return self.matcher(anchors, targets.boxes, targets.labels, ignore=targets.ignore, **needed)
+
+    def _gather_positives(
+        self, anchors: Tensor, outputs: DenseOutputs, matches: Matches, targets: Targets
+    ) -> Positives:
+        image, anchor = torch.nonzero(matches.state == 1, as_tuple=True)
+        target = matches.gt_index[image, anchor]
+        labels, predicted = targets.labels[image, target], outputs.deltas[image, anchor]
+        if predicted.shape[1] != self.coder.size:  # boxes of its own for every class: the target's counts
+            of_classes = predicted.view(len(labels), self.classes_of(outputs.logits), self.coder.size)
+            predicted = of_classes[torch.arange(len(labels), device=labels.device), labels]
+        return Positives(image, anchor, labels, anchors[anchor], targets.boxes[image, target], predicted)
+
+    def _box_losses(self, positives: Positives, decoded: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Weighted box losses (P,), and those of the distributions (P,), 0 for a coder that has none."""
+        if self.box_info.space == "boxes":
+            box = self.box_loss(decoded, positives.targets)
+        else:
+            box = self.box_loss(positives.deltas, self.coder.encode(positives.anchors, positives.targets))
+        if not isinstance(self.coder, DistributionCoder):
+            return self.box_weight * box, positives.deltas.new_zeros(len(positives.labels))
+        logits = positives.deltas.view(-1, 4, self.coder.bins)
+        distances = self.coder.distances(positives.anchors, positives.targets)
+        distribution = loss_functions.distribution_focal_loss(logits, distances)
+        return self.box_weight * box, self.distribution_weight * distribution
+
+    def classes_of(self, logits: Tensor) -> int:
+        """K of logits (..., K')."""
+        return logits.shape[-1] - (self.class_info.kind == "softmax")
+
+    def _class_losses(self, logits: Tensor, state: Tensor, positives: Positives, quality: Tensor) -> Tensor:
+        """(B, A) weighted classification losses; those of ignored anchors count nowhere."""
+        if self.class_info.soft_targets:
+            target = logits.new_zeros(logits.shape, dtype=torch.float32)
+            target[positives.image, positives.anchor, positives.labels] = quality
+        else:
+            target = torch.where(state < 0, -1, self.classes_of(logits))
+            target[positives.image, positives.anchor] = positives.labels
+        options: dict[str, Any] = {"reduction": "rows"} if self.class_info.kind == "sigmoid" else {}
+        if self.class_state is not None:
+            options["state"] = self.class_state if self.training else self.class_state.clone()
+        losses = self.class_loss(logits.flatten(0, 1), target.flatten(0, 1), **options).view(state.shape)
+        return losses if self.class_weights is None else self.class_weights(losses, positives, self.classes_of(logits))
+
+    def _mine(self, per_anchor: Tensor, state: Tensor, positives: Positives, box: Tensor) -> Tensor:
+        """(B, A) mask of the anchors whose losses count; ``box`` (P,) weighted."""
+        if self.miner is None:
+            return state >= 0
+        ranks_by = miner_info(self.miner).ranks_by
+        if ranks_by == "nothing":
+            return self.miner(state)
+        ranks = per_anchor.detach()
+        if ranks_by == "both":
+            ranks = ranks.index_put((positives.image, positives.anchor), box.detach(), accumulate=True)
+        return self.miner(ranks, state)
+
+
+def _check(normalizer: str, class_info: ClassLossInfo, box_info: BoxLossInfo, coder: BoxCoder) -> None:
+    """Raise ValueError for parts that don't go together."""
+    if normalizer not in NORMALIZERS:
+        raise ValueError(f"Expected normalizer to be one of {NORMALIZERS} but got {normalizer!r}")
+    if normalizer == "quality" and not class_info.soft_targets:
+        raise ValueError(
+            "Expected a class loss with soft targets for normalizer 'quality' but got hard targets: choose "
+            "normalizer=positives with it, or class_loss=quality_focal"
+        )
+    if box_info.space == "distribution":
+        raise ValueError("Expected a box loss on boxes or deltas but got one on distributions: the coder adds that")
+    if box_info.space == "deltas" and coder.size != 4:
+        raise ValueError(
+            "Expected a box loss on boxes with a coder of distributions but got one on deltas: choose coder=delta "
+            "with it, or a loss on boxes such as box_loss=giou"
+        )

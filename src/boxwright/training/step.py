@@ -1,0 +1,28 @@
+"""One forward pass under a criterion."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from boxwright.criterion import DenseCriterion, Losses, TwoStageCriterion
+from boxwright.models import Detector, TwoStageDetector
+from boxwright.types import DenseOutputs, Targets, TwoStageOutputs
+
+
+def supervise(
+    detector: Detector,
+    criterion: DenseCriterion | TwoStageCriterion,
+    images: Tensor,
+    targets: Targets,
+    shown: Tensor | None = None,
+) -> tuple[Losses, DenseOutputs | TwoStageOutputs]:
+    """The losses of a batch, and the raw outputs that they are of: one forward pass.
+
+    ``images`` (B, 3, H, W) in 0..255, of which the ``shown`` (B, 2) rows and columns show something; targets in pixels
+    of these. Models never see the targets: of two stages, the criterion selects the regions that the second refines.
+    """
+    outputs = detector(detector.normalize(images, shown), shown)
+    if isinstance(criterion, TwoStageCriterion) and isinstance(detector, TwoStageDetector):
+        rois = criterion.select(outputs.proposals, targets)
+        outputs = outputs._replace(rois=rois, refined=detector.refine(outputs.features, rois))
+    return criterion(detector.anchors_of((images.shape[2], images.shape[3])), outputs, targets), outputs
