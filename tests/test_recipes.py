@@ -1,13 +1,15 @@
 """Recipes: every wrong key and value is told by name, and a file says what the code says."""
 
 import os
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
-from boxwright.choices import CHOICES, resolve_choice
+from boxwright.catalog import PART_KEYS, built_in
+from boxwright.choices import resolve_choice
 from boxwright.errors import RecipeError
 from boxwright.recipes import RECIPES, Recipe, get_recipe, list_recipes, parse_settings
 
@@ -171,10 +173,35 @@ def test_words_for_nothing(word: str) -> None:
 
 
 def test_every_choice_resolves() -> None:
-    for kind, names in CHOICES.items():
+    for kind, names in ((key, built_in(key)) for key in PART_KEYS):
         for name in names:
             part = resolve_choice(kind, name)
-            assert (part is None) == (name in ("none", "uniform"))
+            assert (part is None) == (name in ("none", "uniform", "light", "ssd"))
+
+
+# What a recipe can't give: tensors, what is computed in the step, and what a training sets
+NO_OPTIONS = {"reduction", "weight", "ignore", "boxes", "nms_iou", "generator", "state"}
+
+
+def test_the_options_of_the_catalog_are_those_of_the_functions() -> None:
+    for key in PART_KEYS:
+        for name, entry in built_in(key).items():
+            if entry is None:
+                continue
+            part = resolve_choice(key, name)
+            if getattr(part.func, "__name__", "") == "replace":
+                known = {item.name for item in fields(part.args[0]) if item.default is not MISSING}
+            else:
+                known = {p.name for p in signature(part.func).parameters.values() if p.default is not p.empty}
+            alpha = {"alpha"} if name == "softmax_focal" else set()  # (K,), a tensor
+            assert set(entry.options) == known - NO_OPTIONS - alpha, name
+
+
+def test_an_option_is_refused_when_the_recipe_is_made() -> None:
+    with pytest.raises(RecipeError, match="box_loss 'giou' has no option 'gamma'"):
+        get_recipe("lite320", box_loss="giou:gamma=2")
+    with pytest.raises(RecipeError, match="augment 'light' has no option 'zoom'"):
+        get_recipe("lite320", augment="light:zoom=2")
 
 
 def test_an_option_that_does_not_apply_is_refused() -> None:
@@ -205,7 +232,7 @@ def test_options_become_the_types_that_a_part_declares(kind: str, text: str, opt
     [
         ("matcher", "atss:top=abc", "Expected top of matcher atss to be int but got 'abc'"),
         ("matcher", "iou:positive=[1]", "Expected positive of matcher iou to be float"),
-        ("matcher", "atss:ignore=x", "Expected ignore of matcher atss to be Tensor"),
+        ("matcher", "atss:ignore=x", "matcher 'atss' has no option 'ignore'"),
         ("coder", "delta:weights=[1,a]", "Expected weights of coder delta to be float but got 'a'"),
         ("anchors", "ssd300:fitted=perhaps", "Expected fitted of anchors ssd300 to be bool"),
         ("miner", "hard_negatives:scope=all", "Expected scope of miner hard_negatives to be one of image, batch"),

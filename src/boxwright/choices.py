@@ -1,90 +1,41 @@
-"""The parts that a recipe names in text: ``"atss:top=9"`` is a function of the library with an option bound.
+"""Values of recipe keys that name a part: ``atss:top=9``, or ``my_losses:wing:omega=10`` for one of your own.
 
-The names of each kind stand in one table below; options are checked against the function's own signature.
-Nothing here imports torch before a choice is resolved, so that the command line can check a recipe at once.
+The names are in ``catalog.py``, and a module's own parts are found by ``module:function``. Nothing here imports torch
+before a built-in part is asked for, so that the command line can check a recipe at once, and nothing here ever imports
+a module that a recipe names: ``import_code`` does, for modules that the user named.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, fields, replace
 from functools import partial
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
-from boxwright._util.yaml_files import YamlError, parse_yaml
+from boxwright._util.yaml_files import YamlError, format_yaml, parse_yaml
+from boxwright.catalog import Entry, find_part, named_parts
 from boxwright.errors import RecipeError
+from boxwright.parts import DECORATORS, part_info
 from boxwright.text import did_you_mean
 from boxwright.values import coerce, shown
 
-# kind -> name -> where it lives; None: no such part
-CHOICES: dict[str, dict[str, str | None]] = {
-    "anchors": {
-        "squares": "anchors:AnchorSpec.squares",
-        "shapes": "anchors:AnchorSpec.shapes",
-        "ssd300": "anchors:SSD300",
-        "ssd300_coco": "anchors:SSD300_COCO",
-        "ssd300_tf": "anchors:SSD300_TF",
-        "ssd512": "anchors:SSD512",
-        "tiny_441": "anchors:TINY_441",
-        "retinanet": "anchors:RETINANET",
-        "rpn": "anchors:RPN",
-        "torchvision": "anchors:AnchorSpec.torchvision",
-    },
-    "matcher": {
-        "atss": "matching:match_atss",
-        "iou": "matching:match_iou",
-        "points": "matching:match_points",
-        "task_aligned": "matching:match_task_aligned",
-    },
-    "coder": {
-        "delta": "coding:DeltaCoder",
-        "distance": "coding:DistanceCoder",
-        "distribution": "coding:DistributionCoder",
-    },
-    "miner": {
-        "none": None,
-        "hard_negatives": "mining:hard_negatives",
-        "hard_examples": "mining:hard_examples",
-        "ohem": "mining:ohem",
-        "random_balanced": "mining:random_balanced",
-    },
-    "class_loss": {
-        "cross_entropy": "losses:cross_entropy",
-        "softmax_focal": "losses:softmax_focal_loss",
-        "poly": "losses:poly_loss",
-        "seesaw": "losses:seesaw_loss",
-        "binary_cross_entropy": "losses:binary_cross_entropy",
-        "sigmoid_focal": "losses:sigmoid_focal_loss",
-        "quality_focal": "losses:quality_focal_loss",
-        "varifocal": "losses:varifocal_loss",
-        "ghm": "losses:ghm_loss",
-    },
-    "box_loss": {
-        "smooth_l1": "losses:smooth_l1_loss",
-        "l1": "losses:l1_loss",
-        "l2": "losses:l2_loss",
-        "balanced_l1": "losses:balanced_l1_loss",
-        "focal_l1": "losses:focal_l1_loss",
-        "iou": "losses:iou_loss",
-        "giou": "losses:giou_loss",
-        "diou": "losses:diou_loss",
-        "ciou": "losses:ciou_loss",
-        "eiou": "losses:eiou_loss",
-        "focal_eiou": "losses:focal_eiou_loss",
-        "siou": "losses:siou_loss",
-        "alpha_iou": "losses:alpha_iou_loss",
-        "wiou": "losses:wiou_loss",
-        "mpdiou": "losses:mpdiou_loss",
-        "inner_iou": "losses:inner_iou_loss",
-    },
-    "sampling": {"uniform": None, "repeat_factor": "data.sampling:repeat_factors"},
-}
-
 _LONGEST = 10_000
 _OPTION = re.compile(r"\s*\w+\s*=")
+_OWN = re.compile(r"\s*([A-Za-z_][\w.]*):([A-Za-z_]\w*)\s*(?=:|$)")
+_PLAIN = (str, int, float, bool, type(None))
+
+
+class Choice(NamedTuple):
+    """What a value says: a part, and its options as text (or lists of text)."""
+
+    name: str
+    """Of ``catalog.py``, or ``module:function``."""
+    options: dict[str, Any]
 
 
 def split_values(text: str) -> list[str]:
@@ -107,29 +58,49 @@ def split_choices(text: str) -> list[str]:
     return [value for value in split_values(text) if value]
 
 
-def parse_choice(kind: str, text: str) -> tuple[str, dict[str, Any]]:
-    """``"atss:top=9"`` -> ``("atss", {"top": "9"})``: the values stay text, and lists of text.
+def parse_choice(key: str, text: str) -> Choice:
+    """``"atss:top=9"`` -> ``Choice("atss", {"top": "9"})``; nothing is imported.
 
-    Raises RecipeError for a name that the kind does not have, and for what can't be read.
+    Raises RecipeError for a name that the key does not have, an option that a part by name does not have, and for what
+    can't be read.
     """
     if len(text) > _LONGEST:
-        raise RecipeError(f"Expected {kind} of at most {_LONGEST:,} characters but got {shown(text)}")
+        raise RecipeError(f"Expected {key} of at most {_LONGEST:,} characters but got {shown(text)}")
     name, _, rest = text.partition(":")
     name = name.strip()
-    if name not in CHOICES[kind]:
-        raise RecipeError(f"unknown {kind} {shown(name)}{did_you_mean(name, CHOICES[kind])}")
+    known, entry = find_part(key, name)
+    if not known:
+        own = _OWN.match(text)
+        if own is None:
+            raise RecipeError(f"unknown {key} {shown(name)}{did_you_mean(name, named_parts(key))}")
+        name, rest = f"{own[1]}:{own[2]}", text[own.end() + 1 :]
+    options = _parse_options(key, text, rest)
+    if known and entry is None:
+        _check_options(key, name, options, ())
+    elif entry is not None and entry.options is not None:
+        _check_options(key, name, options, entry.options)
+    return Choice(name, options)
+
+
+def _parse_options(key: str, text: str, rest: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for item in filter(None, (part.strip() for part in _split(rest))):
-        key, equals, value = (part.strip() for part in item.partition("="))
+        option, equals, value = (part.strip() for part in item.partition("="))
         if not equals:
-            raise RecipeError(f"Expected {kind} as name:option=value but got {shown(text)}")
-        if key in options:
-            raise RecipeError(f"{kind} {shown(text)} has {shown(key)} twice")
+            raise RecipeError(f"Expected {key} as name:option=value but got {shown(text)}")
+        if option in options:
+            raise RecipeError(f"{key} {shown(text)} has {shown(option)} twice")
         try:
-            options[key] = parse_yaml(value)
+            options[option] = parse_yaml(value)
         except YamlError:
-            raise RecipeError(f"can't read {shown(item)} of {kind} {shown(text)}") from None
-    return name, options
+            raise RecipeError(f"can't read {shown(item)} of {key} {shown(text)}") from None
+    return options
+
+
+def _check_options(key: str, name: str, options: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    for option in options:
+        if option not in allowed:
+            raise RecipeError(f"{key} {name!r} has no option {shown(option)}{did_you_mean(option, allowed)}")
 
 
 def _split(options: str) -> list[str]:
@@ -143,28 +114,127 @@ def _split(options: str) -> list[str]:
     return [*parts, options[start:]]
 
 
-def resolve_choice(kind: str, text: str) -> Callable[..., Any] | None:
-    """The part itself, options bound as the types that it declares.
+def is_own(key: str, text: str) -> bool:
+    """Whether a value names somebody's own part, ``module:function``."""
+    return _OWN.match(text) is not None and not find_part(key, text.partition(":")[0].strip())[0]
 
-    Raises RecipeError for an option that it does not take, and for a value of another type.
+
+def resolve_choice(key: str, text: str) -> Callable[..., Any] | None:
+    """The part itself, options bound as the types that it declares; None for a name that stands for no part.
+
+    Raises RecipeError for an option that it does not take, a value of another type, a package whose part can't be
+    imported, and for an own part whose module isn't imported, or that isn't declared for this key.
     """
-    name, options = parse_choice(kind, text)
-    where = CHOICES[kind][name]
-    if where is None:
+    name, options = parse_choice(key, text)
+    has_name, entry = find_part(key, name)
+    if has_name and entry is None:
         return None
-    module, _, attributes = where.partition(":")
-    part: Any = import_module(f"boxwright.{module}")
-    for attribute in attributes.split("."):
-        part = getattr(part, attribute)
+    part = _own_part(key, name) if entry is None else _named_part(key, name, entry)
     if not callable(part):  # a constant: its fields that have defaults are the options
         hints = get_type_hints(type(part))
-        known = [field.name for field in fields(part) if field.default is not MISSING]
+        known = tuple(field.name for field in fields(part) if field.default is not MISSING)
         part = partial(replace, part)
     else:
-        hints = get_type_hints(part.__init__ if inspect.isclass(part) else part)
-        known = [p.name for p in inspect.signature(part).parameters.values() if p.default is not p.empty]
-    for option in options:
-        if option not in known:
-            raise RecipeError(f"{kind} {name!r} has no option {shown(option)}{did_you_mean(option, known)}")
-    bound = {option: coerce(f"{option} of {kind} {name}", value, hints[option]) for option, value in options.items()}
+        hints = _type_hints(part.__init__ if inspect.isclass(part) else part)
+        known = tuple(p.name for p in inspect.signature(part).parameters.values() if p.default is not p.empty)
+    _check_options(key, name, options, known)
+    bound = {
+        option: coerce(f"{option} of {key} {name}", value, hints[option]) if option in hints else _guess(value)
+        for option, value in options.items()
+    }
     return partial(part, **bound)
+
+
+def required(key: str, text: str) -> Callable[..., Any]:
+    """``resolve_choice`` of a key all of whose names stand for parts."""
+    part = resolve_choice(key, text)
+    if part is None:
+        raise RecipeError(f"Expected {key} to name a part but got {shown(text)}")
+    return part
+
+
+def _type_hints(part: Any) -> dict[str, Any]:
+    try:
+        return get_type_hints(part)
+    except Exception:  # annotations of an own part that name what isn't there
+        return {}
+
+
+def _guess(value: Any) -> Any:
+    """The value of an option without annotation: a number, true, false or null where it reads as one."""
+    for kind in (int | None, float, bool):
+        with suppress(RecipeError):
+            return coerce("", value, kind)
+    return value
+
+
+def _named_part(key: str, name: str, entry: Entry) -> Any:
+    try:
+        part: Any = import_module(entry.module)
+        for attribute in entry.attribute.split("."):
+            part = getattr(part, attribute)
+    except Exception as error:
+        if entry.package is None:
+            raise
+        raise RecipeError(
+            f"{key} {name!r} of the package {entry.package} can't be imported: {type(error).__name__}: {error}"
+        ) from None
+    if entry.package is not None:
+        _check_declared(key, f"{name} of the package {entry.package}", part)
+    return part
+
+
+def _own_part(key: str, name: str) -> Any:
+    """A function of a module that is imported already: nothing that a recipe says imports one."""
+    module, function = name.split(":")
+    if module not in sys.modules:
+        raise RecipeError(
+            f"{key} is {name}, code of the module {module}, which no recipe may import by itself: "
+            f"--allow-code {module} does, and so does allow_code or an import in Python"
+        )
+    names = vars(sys.modules[module])  # no getattr, which could run code
+    if function not in names:
+        declared = [own for own, value in names.items() if callable(value) and part_info(value)]
+        raise RecipeError(f"the module {module} has no {function}{did_you_mean(function, declared)}")
+    _check_declared(key, name, names[function])
+    return names[function]
+
+
+def _check_declared(key: str, what: str, part: Any) -> None:
+    info = part_info(part) if callable(part) else None
+    if info is None or info.role != key:
+        other = "declares nothing" if info is None else f"is declared as {info.role}"
+        raise RecipeError(f"{what} is no {key}: it {other}; declare it with {DECORATORS[key]} of boxwright")
+
+
+def name_choice(key: str, part: Callable[..., Any]) -> str:
+    """The text that names a part, options bound by ``functools.partial`` or not: the way back of ``resolve_choice``.
+
+    Raises RecipeError for a part that can't be found again by module and name, as a lambda, and for an option that
+    isn't a number, a text or a list of these.
+    """
+    options: dict[str, Any] = {}
+    while isinstance(part, partial):
+        if part.args:
+            raise RecipeError(f"Expected the options of {key} by name but got {shown(part)}")
+        options, part = {**part.keywords, **options}, part.func
+    module, name = getattr(part, "__module__", ""), getattr(part, "__qualname__", "")
+    if vars(sys.modules.get(module, sys)).get(name) is not part:
+        raise RecipeError(
+            f"Expected {key} to be a function at the top of a module, which is found again by its name, but got "
+            f"{shown(part)}: a lambda, an inner function and an object are not; move it there, or give a criterion"
+        )
+    source = f"{module}:{name}"
+    for known, entry in named_parts(key).items():
+        if entry is not None and _is_entry(entry, part):
+            source = known
+    for option, value in options.items():
+        if not all(isinstance(each, _PLAIN) for each in (value if isinstance(value, list | tuple) else [value])):
+            raise RecipeError(f"Expected {option} of {key} to be a number, a text or a list but got {shown(value)}")
+    text = ",".join(f"{option}={format_yaml(value)}" for option, value in options.items())
+    return f"{source}:{text}" if text else source
+
+
+def _is_entry(entry: Entry, part: Any) -> bool:
+    module = sys.modules.get(entry.module)
+    return module is not None and vars(module).get(entry.attribute) is part

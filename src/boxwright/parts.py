@@ -20,6 +20,21 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 if TYPE_CHECKING:
     from torch import Tensor
 
+DECORATORS = {
+    "class_loss": '@bw.class_loss(kind="softmax")',
+    "box_loss": '@bw.box_loss(space="boxes")',
+    "matcher": "@bw.matcher()",
+    "miner": "@bw.miner()",
+    "coder": "@bw.coder",
+    "augment": "@bw.augmentation",
+    "backbone": "@bw.backbone",
+    "optimizer": "@bw.optimizer",
+    "schedule": "@bw.schedule",
+    "sampling": "@bw.sampling",
+    "anchors": "@bw.anchor_spec",
+}
+"""What declares a part for a recipe key."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 Info = TypeVar("Info", bound="PartInfo")
 
@@ -157,6 +172,10 @@ backbone = part_of("backbone")
 """Declare what builds a backbone, see ``models.backbones.Backbone``."""
 optimizer = part_of("optimizer")
 """Declare what makes an optimizer: ``(parameter groups, lr) -> torch.optim.Optimizer``."""
+sampling = part_of("sampling")
+"""Declare how often an epoch shows each image: ``(data set of n images) -> (n,) of at least 1``."""
+anchor_spec = part_of("anchors")
+"""Declare what makes anchors: ``(strides=...) -> AnchorSpec``."""
 schedule = part_of("schedule")
 """Declare a schedule ``(share of the training that is done, 0..1) -> factor of the learning rate``."""
 
@@ -171,30 +190,30 @@ def part_info(part: Callable[..., Any]) -> PartInfo | None:
 
 def class_loss_info(loss: Callable[..., Any]) -> ClassLossInfo:
     """What a classification loss has declared. Raises ValueError where it hasn't."""
-    return _declared(loss, ClassLossInfo, 'class_loss(kind="softmax")')
+    return _declared(loss, ClassLossInfo, "class_loss")
 
 
 def box_loss_info(loss: Callable[..., Any]) -> BoxLossInfo:
     """What a box loss has declared. Raises ValueError where it hasn't."""
-    return _declared(loss, BoxLossInfo, 'box_loss(space="boxes")')
+    return _declared(loss, BoxLossInfo, "box_loss")
 
 
 def matcher_info(part: Callable[..., Any]) -> MatcherInfo:
     """What a matcher has declared; nothing: that it needs nothing. Raises ValueError for another kind of part."""
-    return MatcherInfo("matcher") if part_info(part) is None else _declared(part, MatcherInfo, "matcher()")
+    return MatcherInfo("matcher") if part_info(part) is None else _declared(part, MatcherInfo, "matcher")
 
 
 def miner_info(part: Callable[..., Any]) -> MinerInfo:
     """What a miner has declared; nothing: that it ranks by classification. Raises ValueError for another kind."""
-    return MinerInfo("miner") if part_info(part) is None else _declared(part, MinerInfo, "miner()")
+    return MinerInfo("miner") if part_info(part) is None else _declared(part, MinerInfo, "miner")
 
 
-def _declared(part: Callable[..., Any], kind: type[Info], decorator: str) -> Info:
+def _declared(part: Callable[..., Any], kind: type[Info], role: str) -> Info:
     info = part_info(part)
     if isinstance(info, kind):
         return info
     what = "an undeclared part" if info is None else f"a part declared as {info.role}"
-    raise ValueError(f"Expected a function declared by @bw.{decorator} but got {what}: {part!r}")
+    raise ValueError(f"Expected a function declared by {DECORATORS[role]} but got {what}: {part!r}")
 
 
 def _needs(needs: Sequence[Need], *allowed: Need) -> tuple[Need, ...]:

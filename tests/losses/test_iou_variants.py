@@ -9,7 +9,8 @@ import torch
 from box_cases import GOLDEN, assert_golden, overlapping_pairs, value_and_gradient
 
 from boxwright import losses
-from boxwright.choices import CHOICES, resolve_choice
+from boxwright.catalog import built_in
+from boxwright.choices import resolve_choice
 from boxwright.errors import RecipeError
 from boxwright.parts import part_info
 
@@ -256,10 +257,10 @@ def test_options_are_checked():
 
 
 def test_a_recipe_can_name_every_box_loss_and_bind_its_options():
-    for name in CHOICES["box_loss"]:
+    for name in built_in("box_loss"):
         assert resolve_choice("box_loss", name).func is getattr(losses, f"{name}_loss")
     comparing = {"boxes", "deltas"}
-    assert {f"{name}_loss" for name in CHOICES["box_loss"]} == {
+    assert {f"{name}_loss" for name in built_in("box_loss")} == {
         name for name, kind in losses.available().items() if kind in comparing
     }
     pred, target = overlapping_pairs()

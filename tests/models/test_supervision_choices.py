@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import boxwright as bw
-from boxwright.choices import CHOICES
+from boxwright.catalog import built_in
 from boxwright.errors import RecipeError
 from boxwright.models import build_detector
 from boxwright.recipes import get_recipe
@@ -33,11 +33,11 @@ def hard_labels(**options):
 
 
 CASES = [
-    *({"class_loss": name} for name in CHOICES["class_loss"]),
+    *({"class_loss": name} for name in built_in("class_loss")),
     *({"class_loss": "ghm:momentum=0.75"}, {"class_loss": "sigmoid_focal:alpha=batch"}),
-    *({"box_loss": name, "coder": "delta"} for name in CHOICES["box_loss"]),
-    *({"matcher": name} for name in CHOICES["matcher"]),
-    *({"miner": name} for name in CHOICES["miner"]),
+    *({"box_loss": name, "coder": "delta"} for name in built_in("box_loss")),
+    *({"matcher": name} for name in built_in("matcher")),
+    *({"miner": name} for name in built_in("miner")),
     {"box_loss": "mpdiou:image_size=100", "coder": "delta"},
     *({"miner": "hard_negatives:scope=batch,cutoff=tf"}, {"miner": "random_balanced:count=32"}),
     *({"class_weights": "a=1, c=2.5"}, {"class_weights": "inverse", "class_weights_over": "batch"}),

@@ -73,7 +73,9 @@ def test_a_plain_run_has_a_plain_command() -> None:
 
 
 def test_resuming() -> None:
-    command = resume_command(Path("images"), Path("runs/a b"), {"epochs": 4, "checkpoint_minutes": 1.0})
+    command = resume_command(
+        Path("images"), Path("runs/a b"), get_recipe("lite320"), {"epochs": 4, "checkpoint_minutes": 1.0}
+    )
     assert command == "boxwright train images --resume 'runs/a b' --epochs 4 --checkpoint-minutes 1.0"
 
 

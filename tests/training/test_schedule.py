@@ -4,17 +4,18 @@ import time
 
 import pytest
 
-from boxwright.training.schedule import Progress, lr_factor
+from boxwright.training.schedule import Progress, cosine, lr_factor, steps
 
 
 def test_learning_rate_rises_then_falls_along_half_a_cosine() -> None:
-    assert lr_factor(0.0, 0.1) == 0.001
-    assert lr_factor(0.05, 0.1) == pytest.approx(0.5)
-    assert lr_factor(0.1, 0.1) == pytest.approx(1.0)
-    assert lr_factor(0.55, 0.1) == pytest.approx(0.505)
-    assert lr_factor(1.0, 0.1) == pytest.approx(0.01)
-    assert lr_factor(0.0, 0.0) == pytest.approx(1.0)
-    assert lr_factor(1.0, 1.0) == pytest.approx(1.0)
+    assert lr_factor(0.0, 0.1, cosine) == 0.001
+    assert lr_factor(0.05, 0.1, cosine) == pytest.approx(0.5)
+    assert lr_factor(0.1, 0.1, cosine) == pytest.approx(1.0)
+    assert lr_factor(0.55, 0.1, cosine) == pytest.approx(0.505)
+    assert lr_factor(1.0, 0.1, cosine) == pytest.approx(0.01)
+    assert lr_factor(0.0, 0.0, cosine) == pytest.approx(1.0)
+    assert lr_factor(1.0, 1.0, cosine) == pytest.approx(1.0)
+    assert [round(lr_factor(done, 0.5, steps), 9) for done in (0.25, 0.5, 0.83, 0.84, 1.0)] == [0.5, 1, 1, 0.1, 0.01]
 
 
 def test_steps_are_counted() -> None:

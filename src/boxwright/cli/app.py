@@ -14,6 +14,7 @@ from boxwright._util.writing import write_json
 from boxwright.cli.arguments import (
     MAX_SEED,
     MAX_WORKERS,
+    AllowCode,
     AllowLinks,
     Classes,
     Data,
@@ -27,6 +28,7 @@ from boxwright.cli.arguments import (
     data_options,
     number,
     run_there,
+    typed_settings,
 )
 from boxwright.cli.commands import Commands
 from boxwright.cli.compare import compare
@@ -130,13 +132,14 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", file_okay=False, help="The run folder to make.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", callback=run_there, help="Go on with this run.")] = None,
+    allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
     """Train a detector and keep it in a run folder. Ctrl-C stops it in order; --resume goes on."""
-    from boxwright.recipes import get_recipe, parse_settings
+    from boxwright.recipes import get_recipe
 
     if sum(length is not None for length in (epochs, minutes, steps)) > 1:
         raise RecipeError("Expected one of --epochs, --minutes and --steps but got several")
-    settings_given = parse_settings(settings)
+    settings_given = typed_settings(settings)
     flags = {
         "split": split,
         "val_split": val_split,

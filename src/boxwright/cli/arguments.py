@@ -95,6 +95,34 @@ MAX_SEED = 2**32 - 1
 MAX_WORKERS = 1024
 
 
+def _import_allowed(modules: list[str]) -> list[str]:
+    from boxwright.own_code import import_code
+
+    import_code(modules)
+    return modules
+
+
+AllowCode = Annotated[
+    list[str],
+    typer.Option(
+        "--allow-code",
+        metavar="MODULE",
+        callback=_import_allowed,
+        help="Import this module, whose parts a recipe names; again for another. No other is imported for a file.",
+    ),
+]
+
+
+def typed_settings(settings: list[str]) -> dict[str, Any]:
+    """Values by key of what was typed behind ``--set``; the modules of own parts named there are imported."""
+    from boxwright.own_code import import_code, own_modules
+    from boxwright.recipes import parse_settings
+
+    options = parse_settings(settings)
+    import_code(own_modules(options))
+    return options
+
+
 def check_settings(settings: Mapping[str, Any], flags: Iterable[str]) -> None:
     """Raise RecipeError for a ``--set`` of what is a flag of the command and no recipe key."""
     reserved = sorted(set(flags) & settings.keys())

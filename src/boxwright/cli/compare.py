@@ -12,7 +12,16 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import printable, say, say_table
-from boxwright.cli.arguments import MAX_WORKERS, AllowLinks, Data, Steps, check_settings, number
+from boxwright.cli.arguments import (
+    MAX_WORKERS,
+    AllowCode,
+    AllowLinks,
+    Data,
+    Steps,
+    check_settings,
+    number,
+    typed_settings,
+)
 from boxwright.text import plural
 
 if TYPE_CHECKING:
@@ -71,6 +80,7 @@ def compare(
     workers: Annotated[
         int, typer.Option(callback=number(0, MAX_WORKERS), help="Processes of each run that augment.")
     ] = 0,
+    allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
     """Which matching, mining and loss is best on your data: train every arm with several seeds, tell which is better.
 
@@ -78,7 +88,7 @@ def compare(
     """
     from boxwright.compare import compare as run_comparison
     from boxwright.compare.arms import parse_vary
-    from boxwright.recipes import parse_settings
+    from boxwright.own_code import import_code, own_modules
 
     options: dict[str, Any] = {
         "seeds": seeds,
@@ -96,12 +106,14 @@ def compare(
         "workers": workers,
         "command": shlex.join(["boxwright", *sys.argv[1:]]),
     }
-    given = parse_settings(settings)
+    given = typed_settings(settings)
     check_settings(given, options)
+    varied = parse_vary(vary) if vary else None
+    for key, values in (varied or {}).items():
+        for value in values:
+            import_code(own_modules({key: value}))
     console = Console()
-    comparison = run_comparison(
-        data, parse_vary(vary) if vary else None, arms=arms, recipe=recipe, console=console, **options, **given
-    )
+    comparison = run_comparison(data, varied, arms=arms, recipe=recipe, console=console, **options, **given)
     render_comparison(comparison, console)
     if comparison.facts["recommended"] is None:
         raise typer.Exit(1)

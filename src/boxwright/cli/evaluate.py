@@ -15,6 +15,7 @@ from boxwright._util.printing import printable, say, say_table
 from boxwright._util.writing import write_json
 from boxwright.cli.arguments import (
     AgnosticOption,
+    AllowCode,
     AllowLinks,
     Classes,
     Data,
@@ -58,6 +59,7 @@ def evaluate(
         typer.Option(metavar="FILE", dir_okay=False, help="Write the ground truth as COCO JSON, with the same ids."),
     ] = None,
     overwrite: Overwrite = False,
+    allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
     """COCO and VOC metrics of a run, or of anybody's COCO results file."""
     from boxwright.data.references import referred_files

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import AllowLinks, Data, Overwrite, Settings, data_options, number, run_there
+from boxwright.cli.arguments import AllowCode, AllowLinks, Data, Overwrite, Settings, data_options, number, run_there
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 from boxwright.text import plural
@@ -50,6 +50,7 @@ def hardest(
     settings: Settings = [],  # noqa: B006
     allow_links: AllowLinks = False,
     overwrite: Overwrite = False,
+    allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
     """Labels that are probably wrong, most probable first: a page to review them on, and a correction list.
 

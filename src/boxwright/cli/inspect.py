@@ -11,7 +11,7 @@ from rich.console import Console
 
 from boxwright._util.ownership import claim
 from boxwright._util.printing import printable, say
-from boxwright.cli.arguments import AllowLinks, Data, Overwrite, Settings, number, run_there
+from boxwright.cli.arguments import AllowCode, AllowLinks, Data, Overwrite, Settings, number, run_there, typed_settings
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 
@@ -37,13 +37,14 @@ def inspect(
         typer.Option(metavar="FILE.html", dir_okay=False, help="The page; default inspect.html, in the run if any."),
     ] = None,
     overwrite: Overwrite = False,
+    allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
     """See the supervision: which objects have anchors, what would fit them better, and what is mined."""
-    from boxwright.recipes import get_recipe, parse_settings
+    from boxwright.recipes import get_recipe
 
     if run is not None and (recipe is not None or settings):
         raise RecipeError("a run has its recipe: name no other, and set nothing")
-    chosen = get_recipe(recipe or "lite320", **parse_settings(settings))  # before torch is imported
+    chosen = get_recipe(recipe or "lite320", **typed_settings(settings))  # before torch is imported
 
     from boxwright.data import read_dataset
     from boxwright.data.references import referred_files

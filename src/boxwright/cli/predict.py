@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import AgnosticOption, MaxPixels, NmsOption, Overwrite, number, run_there
+from boxwright.cli.arguments import AgnosticOption, AllowCode, MaxPixels, NmsOption, Overwrite, number, run_there
 from boxwright.cli.progress import bar
 
 
@@ -28,6 +28,7 @@ def predict(
     max_pixels: MaxPixels = None,
     save_images: Annotated[bool, typer.Option("--save-images", help="Also draw the detections.")] = False,
     overwrite: Overwrite = False,
+    allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
     """Find objects in images: COCO results JSON, and drawn images.
 

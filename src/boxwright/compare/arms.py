@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from boxwright._util.yaml_files import format_yaml
-from boxwright.choices import CHOICES, split_values
+from boxwright.catalog import PART_KEYS
+from boxwright.choices import name_choice, split_values
 from boxwright.compare.results import Arm
 from boxwright.errors import RecipeError
 from boxwright.recipes import Recipe, parse_settings, read_yaml
@@ -60,7 +61,7 @@ def list_arms(rows: Sequence[Mapping[str, Any]]) -> list[Arm]:
     """Arms of recipe keys and values, and of a ``name`` if they have one. Raises as ``combine`` does."""
     arms: list[Arm] = []
     for row in rows:
-        settings = {str(key): _text(value) for key, value in row.items() if key != "name"}
+        settings = {str(key): _text(str(key), value) for key, value in row.items() if key != "name"}
         arms.append(Arm(str(row.get("name") or _name(settings)), settings, baseline=not arms))
     if len(arms) < 2:
         raise RecipeError(f"Expected at least two arms to compare but got {len(arms)}")
@@ -91,11 +92,13 @@ def _name(settings: Mapping[str, str]) -> str:
     """Of one part its value alone; of several keys, or of a number, the keys too."""
     if not settings:
         return "recipe"
-    if len(settings) == 1 and next(iter(settings)) in CHOICES:
+    if len(settings) == 1 and next(iter(settings)) in PART_KEYS:
         return next(iter(settings.values()))
     return " ".join(f"{key}={value}" for key, value in settings.items())
 
 
-def _text(value: Any) -> str:
-    """As YAML reads it back."""
+def _text(key: str, value: Any) -> str:
+    """As YAML reads it back; a part by its name."""
+    if callable(value):
+        return name_choice(key.removeprefix("rpn_"), value)
     return value if isinstance(value, str) else format_yaml(value)

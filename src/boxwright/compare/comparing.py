@@ -18,6 +18,7 @@ from boxwright.compare.files import NAMES, write_results
 from boxwright.compare.options import CompareOptions
 from boxwright.compare.results import METRICS, Arm, Comparison, RunResult
 from boxwright.errors import RecipeError
+from boxwright.own_code import import_code
 from boxwright.recipes import Recipe, get_recipe
 from boxwright.text import plural
 
@@ -35,13 +36,15 @@ def compare(
     arms: str | Path | Sequence[Mapping[str, Any]] | None = None,
     recipe: str | Path | Recipe | None = None,
     console: Console | None = None,
+    allow_code: Sequence[str] = (),
     **options: Any,
 ) -> Comparison:
     """Train every arm with every seed, and tell which are better than the first, the baseline.
 
     ``vary``: recipe key -> values, of which every combination is an arm; or ``arms``: a list of recipe keys and values,
     or a YAML file of one. ``recipe``: what they have in common (None: lite320). ``options``: fields of
-    ``CompareOptions`` and keys of the recipe.
+    ``CompareOptions`` and keys of the recipe. A value may be a part itself, a function of a module; ``allow_code``:
+    modules of your own parts that recipe and arms name, to be imported, here and in the runs' processes.
 
     With a seed all arms share the initial weights (those of equal shapes), the order of the images and what
     augmentation draws; all train for the same number of steps, and are measured with their last averaged weights on the
@@ -54,6 +57,7 @@ def compare(
     one, the next is the baseline. An arm that fails later is recorded, and leaves the others alone; nothing is
     recommended where no run of the baseline has a result. Raises DataError and RecipeError before anything is trained.
     """
+    import_code(allow_code)
     chosen, recipe_options = CompareOptions.take(options)
     listed = _arms(vary, arms)
     base = (recipe if isinstance(recipe, Recipe) else get_recipe(recipe or "lite320")).replace(**recipe_options)

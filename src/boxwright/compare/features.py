@@ -25,7 +25,6 @@ from boxwright.data import DetectionDataset
 from boxwright.data.cache import ImageCache
 from boxwright.data.loading import Sample, TrainingSet, collate
 from boxwright.data.sampling import Showing, decode, encode
-from boxwright.data.transforms import Augmentation
 from boxwright.errors import DataError, RecipeError
 from boxwright.models import Detector, build_detector
 from boxwright.recipes import Recipe
@@ -141,7 +140,7 @@ def cache_features(
     readable = [index for index in range(len(dataset)) if index not in faults]
     if not readable:
         raise DataError(f"{dataset.root}: none of the {len(dataset)} training images can be decoded")
-    views = TrainingSet(cache, readable, recipe.input_size, Augmentation(recipe.augment, recipe.flip), seed=0)
+    views = TrainingSet(cache, readable, recipe.input_size, recipe.augmentation, seed=0)
     detector = build_detector(recipe).eval()
     make_folder(folder)
     shapes = _shapes(detector)

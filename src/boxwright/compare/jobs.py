@@ -35,6 +35,8 @@ class Job:
     threads: int | None = None
     """None: as many as torch takes by itself."""
     workers: int = 0
+    code: tuple[tuple[str, str], ...] = ()
+    """Modules of own parts that the recipes name, each with the folder where it is found."""
     features: Path | None = None
     """Of the frozen tier: the folder of the backbone's features."""
 

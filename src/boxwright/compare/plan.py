@@ -207,6 +207,7 @@ def jobs_of(setting: Setting, plan: Plan) -> list[Job]:
             device=device,
             workers=options.workers,
             threads=options.threads or torch.get_num_threads(),
+            code=setting.code,
             features=setting.features_folder(arm) if options.tier == "frozen" else None,
         )
         for seed in range(options.seeds)

@@ -28,6 +28,7 @@ from boxwright.compare.threads import using_threads
 from boxwright.data import DetectionDataset, read_dataset
 from boxwright.errors import BoxwrightError, RecipeError
 from boxwright.models import build_detector
+from boxwright.own_code import import_code
 from boxwright.recipes import Recipe
 from boxwright.runs import Run
 from boxwright.training import train
@@ -42,6 +43,8 @@ def execute(job: Job) -> RunResult:
 
     Ctrl-C alone raises, KeyboardInterrupt, after the step.
     """
+    for module, folder in job.code:
+        import_code([module], folder)
     mark_folder(job.folder, "run")
     with locked(job.lock_file, patience=_PATIENCE):
         return _execute(job)

@@ -16,6 +16,7 @@ from boxwright.data import NORMAL, DetectionDataset, read_dataset
 from boxwright.errors import DataError, RecipeError
 from boxwright.models import build_detector
 from boxwright.models.memory import check_input
+from boxwright.own_code import folder_of, own_modules
 from boxwright.recipes import Recipe
 from boxwright.recipes.criterion import build_criterion
 from boxwright.training.reading import check_trainable
@@ -43,6 +44,12 @@ class Setting:
     def baseline(self) -> Recipe:
         """The first arm's recipe."""
         return self.recipes[self.arms[0].name]
+
+    @property
+    def code(self) -> tuple[tuple[str, str], ...]:
+        """The modules of own parts, which the processes of the runs import, each with the folder where it is found."""
+        modules = (module for recipe in self.recipes.values() for module in own_modules(recipe.to_dict()))
+        return tuple((module, folder_of(module)) for module in dict.fromkeys(modules))
 
     def run_folder(self, arm: Arm, seed: int) -> Path:
         """Where a run is kept."""
@@ -81,6 +88,8 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
     for key in {key for arm in arms for key in arm.settings} & _NOT_AN_ARMS.keys():
         raise RecipeError(f"{key} can't differ between arms: {_NOT_AN_ARMS[key]}")
     recipes = {arm.name: arm_recipe(base, arm) for arm in arms}
+    if any("__main__" in own_modules(recipe.to_dict()) for recipe in recipes.values()):
+        raise RecipeError("the runs are other processes, which can't import __main__: move your parts to a module")
     first = recipes[arms[0].name]
     common = first.reader_options | {"allow_links": options.allow_links}
     training = read_dataset(data, options.split, classes=first.classes or None, negatives=first.negatives, **common)

@@ -7,8 +7,9 @@ with grey. Boxes are float xyxy throughout: in pixels of the image before, of th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ _CROP_OVERLAPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # SSD (arXiv:1512.02325),
 
 
 Resize = Literal["squash", "pad", "shortest"]
+Own = Callable[[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64], np.random.Generator], Any]
+"""``(image, boxes, labels, rng) -> the same three``; boxes are xyxy in pixels of the image."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,33 @@ class Augmentation:
 
     kind: Literal["none", "light", "ssd"] = "light"
     flip: Literal["none", "horizontal", "both"] = "horizontal"
+    own: Own | None = None
+    """Somebody's own, before the rest, on the whole image."""
+
+    def apply_own(
+        self,
+        image: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        ignore: NDArray[np.bool_],
+        rng: np.random.Generator,
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
+        """Image (H, W, 3), boxes (n, 4), labels (n,) and ignore (n,) after one's own augmentation, if there is one.
+
+        It sees the label -1 for boxes that are ignored. Raises ValueError where it gives back something else.
+        """
+        if self.own is None:
+            return image, boxes, labels, ignore
+        found = self.own(image.copy(), boxes.copy(), np.where(ignore, -1, labels), rng)
+        if not isinstance(found, tuple) or len(found) != 3:
+            raise ValueError(f"Expected image, boxes and labels from {self.own} but got {type(found).__name__}")
+        image, boxes, labels = (np.ascontiguousarray(value) for value in found)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ValueError(f"Expected an image (H, W, 3) uint8 from {self.own} but got {image.dtype} {image.shape}")
+        boxes, labels = boxes.reshape(-1, 4).astype(np.float32), labels.astype(np.int64)
+        if labels.shape != (len(boxes),):
+            raise ValueError(f"Expected a label for each box from {self.own} but got {labels.shape}, {boxes.shape}")
+        return image, boxes, np.maximum(labels, 0), labels < 0
 
     def __call__(
         self, image: NDArray[np.uint8], boxes: NDArray[np.float32], size: InputSize, rng: np.random.Generator

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from boxwright._util.memory import out_of_memory
-from boxwright.choices import resolve_choice
+from boxwright.choices import is_own, required
 from boxwright.coding import BoxCoder
 from boxwright.errors import BoxwrightWarning, MissingWeights, RecipeError
 from boxwright.models.backbones import has_depthwise, replace_batch_norm
@@ -22,7 +22,7 @@ from boxwright.models.retinanet import build_retinanet
 from boxwright.models.ssd import build_ssd
 from boxwright.models.tiny import build_tiny
 from boxwright.models.unitbox import build_unitbox
-from boxwright.parts import class_loss_info
+from boxwright.parts import ClassKind, class_loss_info
 from boxwright.recipes import Recipe, get_recipe, list_recipes
 
 _BUILDERS: dict[str, Callable[[Recipe, int, BoxCoder, bool | str], Network]] = {
@@ -90,9 +90,9 @@ def _build_with_weights(recipe: Recipe, pretrained: bool | None) -> Detector:
 
 
 def _build(recipe: Recipe, pretrained: bool | str) -> Detector:
-    softmax = class_loss_info(_required(recipe, "class_loss")).kind == "softmax"
+    softmax = _activation(recipe) == "softmax"
     try:
-        coder: BoxCoder = _required(recipe, "coder")()
+        coder: BoxCoder = required("coder", recipe.coder)()
     except ValueError as error:  # an option out of range
         raise RecipeError(str(error)) from None
     build = _BUILDERS[recipe.detector]
@@ -103,8 +103,18 @@ def _build(recipe: Recipe, pretrained: bool | str) -> Detector:
     # depthwise ones slower
     memory_format = torch.channels_last if has_depthwise(network.net) else torch.contiguous_format
     kind = TwoStageDetector if recipe.detector == "faster-rcnn" else DenseDetector
+    if is_own("class_loss", recipe.class_loss):  # which prediction then need not import
+        recipe = recipe.replace(activation="softmax" if softmax else "sigmoid")
     return kind(network, coder, recipe, softmax=softmax).lay_out(memory_format)
 
 
-def _required(recipe: Recipe, kind: str) -> Any:
-    return resolve_choice(kind, getattr(recipe, kind))
+def _activation(recipe: Recipe) -> ClassKind:
+    """What makes scores of the logits; a recipe that says it needs no class loss, as a model of somebody's own."""
+    if is_own("class_loss", recipe.class_loss) and recipe.activation is not None:
+        return recipe.activation
+    kind = class_loss_info(required("class_loss", recipe.class_loss)).kind
+    if recipe.activation not in (None, kind):
+        raise RecipeError(
+            f"Expected activation={kind}, as class_loss={recipe.class_loss} declares, but got {recipe.activation}"
+        )
+    return kind

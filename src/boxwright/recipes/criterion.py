@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -10,10 +13,11 @@ from torch import Tensor
 
 from boxwright import losses
 from boxwright.anchors import AnchorSpec, make_anchors
-from boxwright.choices import parse_choice, resolve_choice
+from boxwright.choices import is_own, resolve_choice
 from boxwright.criterion import ClassWeights, DenseCriterion, TwoStageCriterion
 from boxwright.errors import RecipeError
 from boxwright.losses import ClassWeighting
+from boxwright.parts import matcher_info, part_info
 from boxwright.recipes.recipe import Recipe
 from boxwright.types import DenseOutputs, Targets
 
@@ -24,38 +28,34 @@ def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriter
     Raises RecipeError where its parts don't go together, or an option is out of range.
     """
     classes = len(recipe.classes)
-    criterion = _build_stage(recipe, classes, "", _class_weights(recipe, counts))
+    criterion = _build_stage(recipe, classes, "", counts)
+    if recipe.activation not in (None, criterion.class_info.kind):
+        raise RecipeError(
+            f"Expected activation={criterion.class_info.kind}, as class_loss={recipe.class_loss} declares, but got "
+            f"{recipe.activation}"
+        )
     if recipe.detector != "faster-rcnn":
         return criterion
-    if parse_choice("matcher", recipe.matcher)[0] != "iou":
+    if needs := matcher_info(criterion.matcher).needs:
         raise RecipeError(
-            f"the regions of faster-rcnn lie on no grid: its matcher can't be {recipe.matcher}: choose matcher=iou"
+            f"the regions of faster-rcnn have no {' and no '.join(needs)}, which the matcher {recipe.matcher} needs: "
+            "choose matcher=iou"
         )
     try:
-        return TwoStageCriterion(_build_stage(recipe, 1, "rpn_"), criterion)
+        return TwoStageCriterion(_build_stage(recipe, 1, "rpn_", None), criterion)
     except RecipeError as error:
         raise RecipeError(f"first stage (rpn_...): {error}") from None
 
 
-def _build_stage(
-    recipe: Recipe, classes: int, prefix: str, class_weights: ClassWeights | None = None
-) -> DenseCriterion:
+def _build_stage(recipe: Recipe, classes: int, prefix: str, counts: Tensor | None) -> DenseCriterion:
     """The criterion of the keys that start with ``prefix``, tried on one object."""
-    parts: dict[str, Any] = {
-        name: resolve_choice(name, getattr(recipe, prefix + name))
-        for name in ("matcher", "miner", "class_loss", "box_loss")
-    }
-    if parts["box_loss"].func is losses.mpdiou_loss:  # its unit is the input's size
-        parts["box_loss"] = partial(
-            parts["box_loss"], **{"image_size": recipe.image_size, **parts["box_loss"].keywords}
-        )
-    if parts["miner"] is not None and "nms_iou" in parts["miner"].keywords:
-        raise RecipeError("ohem's nms_iou needs boxes, which a recipe doesn't give: use it from Python")
+    texts = {role: getattr(recipe, prefix + role) for role in ("matcher", "miner", "class_loss", "box_loss", "coder")}
+    given = {"image_size": recipe.image_size, "class_counts": counts}
+    parts: dict[str, Any] = {role: _bound(resolve_choice(role, text), given) for role, text in texts.items()}
     try:
         criterion = DenseCriterion(
-            **parts,
-            class_weights=class_weights,
-            coder=resolve_choice("coder", getattr(recipe, f"{prefix}coder"))(),  # type: ignore[misc]
+            **{**parts, "coder": parts["coder"]()},
+            class_weights=None if prefix else _class_weights(recipe, counts),
             box_weight=getattr(recipe, f"{prefix}box_weight"),
             distribution_weight=recipe.distribution_weight,
             normalizer=getattr(recipe, f"{prefix}normalizer"),
@@ -65,7 +65,23 @@ def _build_stage(
         _try(criterion, classes)
     except ValueError as error:
         raise RecipeError(str(error)) from None
+    except Exception as error:
+        own = [text for role, text in texts.items() if is_own(role, text)]
+        if not own:
+            raise
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise RecipeError(
+            f"{' and '.join(own)}, tried on one object: {type(error).__name__}: {error} "
+            f"({Path(where.filename).name}, line {where.lineno})"
+        ) from error
     return criterion
+
+
+def _bound(part: Any, given: Mapping[str, Any]) -> Any:
+    """A part with what it declares to need and nothing has set."""
+    info = None if part is None else part_info(part)
+    missing = {need: given[need] for need in getattr(info, "needs", ()) if need in given}
+    return partial(part, **{**missing, **part.keywords}) if missing else part
 
 
 @torch.no_grad()

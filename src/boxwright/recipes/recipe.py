@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 import yaml
 
 from boxwright._util.writing import write_text
-from boxwright.choices import CHOICES, parse_choice
+from boxwright.catalog import PART_KEYS
+from boxwright.choices import is_own, name_choice, parse_choice, resolve_choice
 from boxwright.errors import RecipeError
 from boxwright.text import did_you_mean
 from boxwright.values import coerce, parse_range, shown
 
 if TYPE_CHECKING:
     from boxwright.data.images import PixelRule
-    from boxwright.data.transforms import InputSize
+    from boxwright.data.transforms import Augmentation, InputSize
 
 RPN_CHOICES = ("rpn_matcher", "rpn_coder", "rpn_miner", "rpn_class_loss", "rpn_box_loss")
 """Keys that name parts of the first of two stages, of the kinds that they are called after."""
@@ -96,6 +97,9 @@ class Recipe:
     coder: str = _key("distribution:bins=17", "how a box is encoded against its anchor")
     miner: str = _key("none", "which anchors' classification loss counts")
     class_loss: str = _key("quality_focal:beta=2", "classification loss")
+    activation: Literal["softmax", "sigmoid"] | None = _key(
+        None, "what makes scores of the network's outputs; null: what the class loss declares"
+    )
     box_loss: str = _key("giou", "box loss")
     box_weight: float | None = _key(2.0, "weight of the box loss; null: the loss's documented default")
     distribution_weight: float = _key(1.0, "weight of the distribution focal loss (distribution coder only)")
@@ -125,8 +129,11 @@ class Recipe:
     epochs: int = _key(60, "passes over the training images, where no --minutes are given")
     batch_size: int = _key(8, "images of a step, over all processes (of a part of a step, with accumulate)")
     accumulate: int = _key(1, "batches whose gradients make one step")
-    optimizer: Literal["adamw", "sgd"] = _key("adamw", "adamw | sgd (momentum .9)")
+    optimizer: str = _key("adamw", "adamw | sgd:momentum=0.9")
     lr: float = _key(4e-3, "peak learning rate, of backbone and head alike")
+    schedule: str = _key(
+        "cosine:final=0.01", "the learning rate after the warm-up: cosine | constant | steps:at=[0.67,0.89],factor=0.1"
+    )
     weight_decay: float = _key(0.02, "on weights of two and more dimensions alone")
     warmup: float = _key(0.06, "share of the training in which the learning rate rises linearly")
     clip: float = _key(10.0, "largest norm of the gradient; 0: any")
@@ -145,9 +152,7 @@ class Recipe:
     )
     ema: float = _key(0.99, "decay of the averaged weights, which are the ones evaluated and kept; 0: none")
     # The data
-    augment: Literal["none", "light", "ssd"] = _key(
-        "light", "none | light (zoom, aspect, light) | ssd (zoom-out, IoU crop, colour)"
-    )
+    augment: str = _key("light", "none | light (zoom, aspect, light) | ssd (zoom-out, IoU crop, colour)")
     flip: Literal["none", "horizontal", "both"] = _key("horizontal", "mirror images at random")
     sampling: str = _key("uniform", "how often an epoch shows an image: uniform | repeat_factor:threshold=0.001")
     negatives: str = _key("keep", "images without objects: keep | drop | ratio:0.1 of the images with objects")
@@ -182,12 +187,15 @@ class Recipe:
     vote: float = _key(0.05, "temperature of the vote of suppressed boxes on the one that stays; 0: no vote")
 
     def __post_init__(self) -> None:
+        parts = {name: name.removeprefix("rpn_") for name in (*PART_KEYS, *RPN_CHOICES, "backbone")}
         for name, kind in key_types().items():
-            object.__setattr__(self, name, coerce(name, getattr(self, name), kind))
-        for name in CHOICES:
-            parse_choice(name, getattr(self, name))
-        for name in RPN_CHOICES:
-            parse_choice(name.removeprefix("rpn_"), getattr(self, name))
+            value = getattr(self, name)
+            if name in parts and callable(value):
+                value = name_choice(parts[name], value)
+            object.__setattr__(self, name, coerce(name, value, kind))
+        for name, key in parts.items():
+            if name != "backbone" or is_own(key, self.backbone):  # else a model of timm's
+                parse_choice(key, getattr(self, name))
         self._check_ranges()
 
     def _check_ranges(self) -> None:
@@ -271,6 +279,14 @@ class Recipe:
         from boxwright.data.transforms import InputSize
 
         return InputSize(self.image_size, self.resize, self.max_size)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What training does to an image. Raises RecipeError for one's own whose module isn't imported."""
+        from boxwright.data.transforms import Augmentation
+
+        own = resolve_choice("augment", self.augment)
+        return Augmentation("none" if own else self.augment, self.flip, own)  # type: ignore[arg-type]
 
     @property
     def pixels(self) -> PixelRule:

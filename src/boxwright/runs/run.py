@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from boxwright._util.naming import file_stem
 from boxwright.errors import RecipeError
+from boxwright.own_code import import_code
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,11 +118,14 @@ class Run:
         return load(self.folder)
 
 
-def load(run_or_checkpoint: str | Path) -> Detector:
+def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] = ()) -> Detector:
     """The detector of a run folder, or of a model.safetensors or .ckpt beside its recipe.yaml, ready for ``predict``.
 
-    Raises RecipeError where either file is missing or damaged, or they don't belong together.
+    ``allow_code``: modules of people's own parts that the recipe names and prediction needs, a coder or a backbone; no
+    others are ever imported. Raises RecipeError where one is missing, where either file is missing or damaged, or they
+    don't belong together.
     """
+    import_code(allow_code)
     run, path = Run.of(run_or_checkpoint), Path(run_or_checkpoint)
     weights = run.model_file if path.is_dir() else path
     for needed in (run.recipe_file, weights):

@@ -63,9 +63,8 @@ class Batches:
             world=ranks.world,
             repeats=repeats_of(recipe, training, readable),
         )
-        augmentation = Augmentation(recipe.augment, recipe.flip)
         self.training: DataLoader[Any] = self._loader(
-            TrainingSet(cache, readable, recipe.input_size, augmentation, options.seed), self.places
+            TrainingSet(cache, readable, recipe.input_size, recipe.augmentation, options.seed), self.places
         )
         self.validation: DataLoader[Any] | None = None
         if validation is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from boxwright._util.yaml_files import format_yaml
+from boxwright.own_code import own_modules
 from boxwright.recipes import RECIPES, Recipe
 from boxwright.training.options import RunOptions
 
@@ -28,9 +29,10 @@ def train_command(data: Path, recipe: Recipe, options: RunOptions) -> str:
     return shlex.join(words + _flags(flags))
 
 
-def resume_command(data: Path, run: Path, options: Mapping[str, Any]) -> str:
-    """``boxwright train --resume`` with the options given."""
-    return shlex.join(["boxwright", "train", str(data), "--resume", str(run), *_flags(options)])
+def resume_command(data: Path, run: Path, recipe: Recipe, options: Mapping[str, Any]) -> str:
+    """``boxwright train --resume`` with the options given, and the code that the recipe needs allowed."""
+    code = [word for module in own_modules(recipe.to_dict()) for word in ("--allow-code", module)]
+    return shlex.join(["boxwright", "train", str(data), "--resume", str(run), *_flags(options), *code])
 
 
 def _flags(options: Mapping[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from boxwright.data import DetectionDataset
 from boxwright.errors import RecipeError
 from boxwright.models import build_detector
 from boxwright.models.memory import check_input
+from boxwright.own_code import import_code
 from boxwright.recipes import Recipe, get_recipe
 from boxwright.recipes.criterion import build_criterion
 from boxwright.runs import Run
@@ -66,6 +67,8 @@ class _Job:
     """From which; None for a new run, and one that was stopped before its first checkpoint."""
     callbacks: tuple[Callback, ...] = ()
     """The caller's own."""
+    criterion: nn.Module | None = None
+    """The caller's own; None: the recipe's."""
 
     def say(self, text: str) -> None:
         say(self.console, text)
@@ -80,6 +83,8 @@ def train(
     console: Console | None = None,
     initial: Mapping[str, Tensor] | None = None,
     callbacks: Sequence[Callback] = (),
+    criterion: nn.Module | None = None,
+    allow_code: Sequence[str] = (),
     **options: Any,
 ) -> Run:
     """Train a detector and keep it in a run folder.
@@ -89,12 +94,15 @@ def train(
     keys of the recipe. ``resume``: a run folder whose training goes on from its last checkpoint, or another checkpoint
     in it, with its own recipe and options; ``epochs`` (or ``minutes``, ``steps``) may be other ones. ``initial``:
     weights to begin with, by their names in the detector; those of another shape are left out. ``callbacks``:
-    Lightning's, beside boxwright's own.
+    Lightning's, beside boxwright's own. ``criterion``: takes the place of the recipe's, called with (anchors, outputs,
+    targets) and answering ``Losses``; of two stages it has ``select`` too. ``allow_code``: modules of your own parts
+    that the recipe names, to be imported; a part may also be given itself, as ``box_loss=my_loss``.
 
     The first Ctrl-C, or SIGTERM, ends the training after the step, keeps the best model so far, and raises
     KeyboardInterrupt. Raises DataError and RecipeError before anything is written, RecipeError where another process is
     at the run, WriteError where a file can't be written, BoxwrightError where a loss is not finite any more.
     """
+    import_code(allow_code)
     ranks = Ranks.of_environment()
     console = (console or Console()) if ranks.first else Console(quiet=True)
     with ExitStack() as held:
@@ -104,7 +112,7 @@ def train(
             job = _resumed_job(data, Path(resume), options, ranks, console, held)
         else:
             raise RecipeError("a resumed run has its recipe: name no other")
-        return _train(replace(job, callbacks=tuple(callbacks)), data, validation, initial, held)
+        return _train(replace(job, callbacks=tuple(callbacks), criterion=criterion), data, validation, initial, held)
 
 
 def _train(
@@ -132,7 +140,7 @@ def _train(
     job = replace(job, recipe=detector.recipe)
     begin_with(initial or {}, detector)
     counts = torch.from_numpy(np.bincount(training_set.labels, minlength=len(training_set.classes)))
-    criterion = build_criterion(job.recipe, counts)
+    criterion = job.criterion or build_criterion(job.recipe, counts)
     batches = Batches(training_set, validation_set, job.recipe, job.options, ranks, console)
     progress = _progress(job, batches)
     over = job.position is not None and not _goes_on(job, job.position, progress, batches)
@@ -197,7 +205,7 @@ def _resumed_job(
     recipe, run_options, checkpoint, position = reopen(resume, root, options)
     commands = recorded_commands(run)
     if commands and not isinstance(data, DetectionDataset):
-        commands += (resume_command(root, resume, options),)
+        commands += (resume_command(root, resume, recipe, options),)
     return _Job(run, recipe, run_options, ranks, console, commands, position, checkpoint)
 
 
@@ -256,6 +264,8 @@ def _is_kept(job: _Job) -> bool:
 def _begin(job: _Job, batches: Batches, source: Path | None) -> Record:
     """The run folder with its recipe.yaml and data.json."""
     training = describe_run(job.options, job.recipe, batches.images)
+    if job.criterion is not None:
+        training["criterion"] = f"{type(job.criterion).__module__}:{type(job.criterion).__qualname__}"
     if job.position is None:
         data = describe_data(
             batches.datasets, job.recipe, source, job.console, batches.facts, allow_links=job.options.allow_links

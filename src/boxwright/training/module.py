@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from boxwright.criterion import DenseCriterion, Losses, TwoStageCriterion
+from boxwright.choices import required
+from boxwright.criterion import Losses
 from boxwright.criterion.normalizers import least_divisor
 from boxwright.data.loading import Batch
 from boxwright.models import Detector
@@ -38,7 +39,7 @@ class TrainingModule(L.LightningModule):
     def __init__(
         self,
         detector: Detector,
-        criterion: DenseCriterion | TwoStageCriterion,
+        criterion: nn.Module,
         progress: Progress,
         seed: int = 0,
         rank: int = 0,
@@ -164,14 +165,10 @@ class TrainingModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         groups = parameter_groups(self.detector, self.recipe.weight_decay)
-        optimizer: torch.optim.Optimizer
-        fused = self.reads_late or None  # which knows found_inf; None: torch's own choice
-        if self.recipe.optimizer == "sgd":
-            optimizer = torch.optim.SGD(groups, lr=self.recipe.lr, momentum=0.9, fused=fused)
-        else:
-            optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr, fused=fused)
-        schedule = LambdaLR(optimizer, lambda _: lr_factor(self.progress.done, self.recipe.warmup))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        optimizer = required("optimizer", self.recipe.optimizer)(groups, lr=self.recipe.lr)
+        schedule = required("schedule", self.recipe.schedule)
+        factors = LambdaLR(optimizer, lambda _: lr_factor(self.progress.done, self.recipe.warmup, schedule))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factors, "interval": "step"}}
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

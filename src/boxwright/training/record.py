@@ -18,6 +18,7 @@ from boxwright.check import check_dataset
 from boxwright.check.images import ImageFacts
 from boxwright.data import DetectionDataset
 from boxwright.environment import environment
+from boxwright.own_code import describe_code
 from boxwright.recipes import Recipe
 from boxwright.text import plural
 from boxwright.training.options import RunOptions
@@ -81,6 +82,7 @@ def describe_run(options: RunOptions, recipe: Recipe, images: int) -> dict[str, 
         "images": images,
         "batch size": recipe.batch_size,
         "seed": options.seed,
+        **({"code": code} if (code := describe_code(recipe.to_dict())) else {}),
     }
 
 

@@ -79,7 +79,7 @@ def _position(run: Run, checkpoint: Path, data: Path, options: dict[str, Any]) -
 def _way_out(run: Run, data: Path, options: dict[str, Any]) -> str:
     """What to do about a checkpoint that can't be read."""
     if _is_whole(run.best_checkpoint):
-        command = resume_command(data, run.best_checkpoint, options)
+        command = resume_command(data, run.best_checkpoint, run.recipe, options)
         return f"{run.best_checkpoint.name} is whole, and goes on from the best epoch: {command}"
     if run.model_file.exists():
         return "there is no whole one left: start a new run, the model of this one stays"

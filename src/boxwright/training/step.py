@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Callable
 
-from boxwright.criterion import DenseCriterion, Losses, TwoStageCriterion
+from torch import Tensor, nn
+
+from boxwright.criterion import Losses
 from boxwright.models import Detector, TwoStageDetector
 from boxwright.types import DenseOutputs, Targets, TwoStageOutputs
 
 
 def supervise(
     detector: Detector,
-    criterion: DenseCriterion | TwoStageCriterion,
+    criterion: nn.Module,
     images: Tensor,
     targets: Targets,
     shown: Tensor | None = None,
@@ -22,7 +24,9 @@ def supervise(
     of these. Models never see the targets: of two stages, the criterion selects the regions that the second refines.
     """
     outputs = detector(detector.normalize(images, shown), shown)
-    if isinstance(criterion, TwoStageCriterion) and isinstance(detector, TwoStageDetector):
-        rois = criterion.select(outputs.proposals, targets)
+    if isinstance(detector, TwoStageDetector):
+        select: Callable[..., list[Tensor]] = criterion.select  # type: ignore[assignment]
+        rois = select(outputs.proposals, targets)
         outputs = outputs._replace(rois=rois, refined=detector.refine(outputs.features, rois))
-    return criterion(detector.anchors_of((images.shape[2], images.shape[3])), outputs, targets), outputs
+    losses: Losses = criterion(detector.anchors_of((images.shape[2], images.shape[3])), outputs, targets)
+    return losses, outputs

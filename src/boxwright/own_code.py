@@ -1,0 +1,68 @@
+"""Import the modules of people's own parts: those that the user names, and no others."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from boxwright.catalog import PART_KEYS
+from boxwright.choices import is_own, parse_choice
+from boxwright.errors import RecipeError
+
+
+def own_modules(values: Mapping[str, Any]) -> list[str]:
+    """The modules whose own parts a recipe's values name, each once."""
+    names = (parse_choice(role, text).name for _, role, text in _own_values(values))
+    return list(dict.fromkeys(name.partition(":")[0] for name in names))
+
+
+def folder_of(module: str) -> str:
+    """Where an imported module was found: the folder to put on the path of another process; "" for built-in ones."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return "" if file is None else str(Path(file).parents[module.count(".") + (Path(file).stem == "__init__")])
+
+
+def import_code(modules: Iterable[str], folder: str | None = None) -> None:
+    """Import modules that the user named, from a folder too: the current one, unless another is given.
+
+    Raises RecipeError where one is not there, or fails: its own error is named.
+    """
+    for module in modules:
+        if module in sys.modules:
+            continue
+        here = str(Path.cwd()) if folder is None else folder
+        if here not in sys.path:
+            sys.path.insert(0, here)
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise RecipeError(f"the module {module} can't be imported: {error}") from None
+            raise RecipeError(f"no module {module}: it is looked for in {here} and among the installed ones") from None
+        except Exception as error:
+            raise RecipeError(f"the module {module} can't be imported: {type(error).__name__}: {error}") from None
+
+
+def describe_code(values: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Key -> the own part that it names, its file and the file's SHA-256: what a run notes of it."""
+    described = {}
+    for key, role, text in _own_values(values):
+        name = parse_choice(role, text).name
+        source = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
+        described[key] = {"part": name}
+        if source is not None and Path(source).is_file():
+            digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()
+            described[key] |= {"file": Path(source).name, "sha256": digest}
+    return described
+
+
+def _own_values(values: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
+    """Key, what kind of part it names, and its text."""
+    for key, text in values.items():
+        role = key.removeprefix("rpn_")
+        if role in (*PART_KEYS, "backbone") and isinstance(text, str) and is_own(role, text):
+            yield key, role, text
