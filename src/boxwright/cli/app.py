@@ -35,6 +35,7 @@ from boxwright.cli.compare import compare
 from boxwright.cli.evaluate import evaluate
 from boxwright.cli.hardest import hardest
 from boxwright.cli.inspect import inspect
+from boxwright.cli.parts import parts
 from boxwright.cli.predict import predict
 from boxwright.cli.progress import bar
 from boxwright.cli.simulate import simulate
@@ -234,3 +235,4 @@ app.command()(compare)
 app.command()(inspect)
 app.command()(hardest)
 app.command()(simulate)
+app.command()(parts)

@@ -26,7 +26,7 @@ _STRAIGHT = 1e15
 @box_loss(space="deltas")
 @full_precision
 def l1_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
-    """d."""
+    """L1 loss: the absolute error, summed over the four deltas."""
     check_pairs(pred, target)
     return reduce_deltas(functional.l1_loss(pred, target, reduction="none"), target, reduction)
 
@@ -34,7 +34,7 @@ def l1_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tens
 @box_loss(space="deltas")
 @full_precision
 def l2_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
-    """d^2, without the factor 1/2."""
+    """L2 loss: the squared error without the factor 1/2, summed over the four deltas."""
     check_pairs(pred, target)
     half = functional.huber_loss(pred, target, reduction="none", delta=_STRAIGHT)
     return reduce_deltas(2 * half, target, reduction)

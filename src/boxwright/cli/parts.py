@@ -1,0 +1,135 @@
+"""``boxwright parts``: what a recipe can name."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from boxwright._util.printing import say
+from boxwright.cli.arguments import AllowCode
+from boxwright.errors import RecipeError
+from boxwright.text import did_you_mean
+
+_SENTENCE = re.compile(r"(?<!eq|ec)\. (?=[A-Z])")
+
+
+def parts(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A part, a kind of part, or your own module:function.")
+    ] = None,
+    allow_code: AllowCode = [],  # noqa: B006
+) -> None:
+    """List the parts that a recipe can name, by kind: options with their defaults, where they are, and a sentence."""
+    from boxwright.catalog import PART_KEYS, named_parts
+    from boxwright.choices import is_own
+
+    console = Console()
+    if name is None or name in PART_KEYS:
+        for key in PART_KEYS if name is None else [name]:
+            say(console, f"{key}:", "bold")
+            for each in named_parts(key):
+                say(console, f"  {_line(key, each)}")
+        return
+    keys = [key for key in PART_KEYS if name in named_parts(key)]
+    if not keys and is_own("class_loss", name):
+        keys = [_key_of_own(name)]
+    if not keys:
+        known = [each for key in PART_KEYS for each in (key, *named_parts(key))]
+        raise RecipeError(f"unknown part {name!r}{did_you_mean(name, known)}")
+    for key in keys:
+        for line in _description(key, name):
+            say(console, line)
+
+
+def _key_of_own(name: str) -> str:
+    """The recipe key that somebody's own part is declared for; its module is imported, since it was typed."""
+    import sys
+
+    from boxwright.own_code import import_code
+    from boxwright.parts import part_info
+
+    module, _, function = name.partition(":")
+    import_code([module])
+    info = part_info(vars(sys.modules[module]).get(function, ()))
+    if info is None:
+        raise RecipeError(f"{name} is no part: nothing declares it, see boxwright.parts")
+    return info.role
+
+
+def _line(key: str, name: str) -> str:
+    part, error = _resolved(key, name)
+    if error:
+        return f"{name:<18} {error}"
+    summary = "" if part is None else _summary(part)
+    return f"{name:<18} {', '.join(_options(key, name, part)):<48} {summary}".rstrip()
+
+
+def _description(key: str, name: str) -> Iterator[str]:
+    from boxwright.catalog import find_part
+
+    part, error = _resolved(key, name)
+    entry = find_part(key, name)[1]
+    yield f"{key}={name}"
+    if error:
+        yield error
+        return
+    yield f"in {entry.source if entry else name}" if part is not None else "part of boxwright"
+    if entry is not None and entry.package is not None:
+        yield f"of the package {entry.package}"
+    for option in _options(key, name, part):
+        yield f"  {option}"
+    if part is not None:
+        yield ""
+        yield from (inspect.getdoc(_function(part)) or "without a docstring").splitlines()
+
+
+def _resolved(key: str, name: str) -> tuple[Any, str]:
+    """The part, or why it can't be had: a package that is broken stops nothing."""
+    from boxwright.choices import resolve_choice
+
+    try:
+        return resolve_choice(key, name), ""
+    except RecipeError as error:
+        return None, f"broken: {error}"
+
+
+def _function(part: Any) -> Any:
+    """The function itself; of a constant with options, its value."""
+    return part.args[0] if part.args else part.func
+
+
+def _summary(part: Any) -> str:
+    """The first sentence of a part's docstring."""
+    function = _function(part)
+    doc = "" if part.args else inspect.getdoc(function) or ""
+    return _SENTENCE.split(doc.partition("\n\n")[0].replace("\n", " "), maxsplit=1)[0]
+
+
+def _options(key: str, name: str, part: Any) -> list[str]:
+    """``option=default`` of what a recipe can set."""
+    from boxwright.catalog import find_part
+
+    if part is None:
+        return []
+    entry, function = find_part(key, name)[1], _function(part)
+    if part.args:  # a constant, whose fields are the options
+        defaults = {option: getattr(function, option) for option in (entry.options if entry else None) or ()}
+    else:
+        defaults = {
+            option: parameter.default
+            for option, parameter in inspect.signature(function).parameters.items()
+            if parameter.default is not parameter.empty and (not entry or not entry.options or option in entry.options)
+        }
+        defaults = {} if entry is not None and entry.options == () else defaults
+    return [f"{option}={_shown(value)}" for option, value in defaults.items()]
+
+
+def _shown(value: Any) -> str:
+    from boxwright._util.yaml_files import format_yaml
+
+    return format_yaml(list(value) if isinstance(value, tuple) else value)
