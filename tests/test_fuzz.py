@@ -28,7 +28,7 @@ from boxwright.data import DetectionDataset, read_dataset
 from boxwright.errors import BoxwrightWarning, DataError, RecipeError
 from boxwright.evaluate import detection_metrics, read_results
 from boxwright.hardest.corrections import apply_corrections, read_corrections
-from boxwright.recipes import RECIPES, get_recipe, parse_settings
+from boxwright.recipes import get_recipe, list_recipes, parse_settings
 from boxwright.runs.record import read_record
 from dataset_builders import coco_content, voc_xml, write_picture
 from fuzzing import STRINGS, YAML, as_json, as_lines, as_xml, as_yaml, mutate, odd, to_bytes, tree
@@ -157,8 +157,8 @@ def check(rng: Random, root: Path) -> None:
 
 
 def read_recipe(rng: Random, root: Path) -> None:
-    name = rng.choice(sorted(RECIPES))
-    keys = rng.sample(sorted(RECIPES[name].to_dict().items()), 6)
+    name = rng.choice(list_recipes())
+    keys = rng.sample(sorted(get_recipe(name).to_dict().items()), 6)
     document = mutate(tree({"detector": name, **dict(keys), "classes": ["a", "b"]}), rng, YAML)
     file = root / "recipe.yaml"
     file.write_bytes(to_bytes(as_yaml(document), rng))
@@ -166,7 +166,7 @@ def read_recipe(rng: Random, root: Path) -> None:
 
 
 def read_settings(rng: Random, root: Path) -> None:
-    name, value = rng.choice(sorted(RECIPES["lite320"].to_dict().items()))
+    name, value = rng.choice(sorted(get_recipe("lite320").to_dict().items()))
     document = mutate(tree(value), rng, YAML)
     text = as_yaml(document).strip() if rng.random() < 0.8 else f"{value}{rng.choice(STRINGS)}"
     get_recipe("lite320", **parse_settings([f"{rng.choice((name, name, name, rng.choice(STRINGS)))}={text}"]))

@@ -15,7 +15,7 @@ from boxwright.coding import DistanceCoder
 from boxwright.demo_data import make_digits
 from boxwright.errors import RecipeError
 from boxwright.models import DenseDetector
-from boxwright.recipes import RECIPES, get_recipe
+from boxwright.recipes import get_recipe, list_recipes
 from boxwright.recipes.criterion import build_criterion
 from boxwright.types import DenseOutputs, Targets
 
@@ -217,7 +217,7 @@ def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) 
         small(**options)
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name != "unitbox"])
+@pytest.mark.parametrize("name", [name for name in list_recipes() if name != "unitbox"])
 def test_centreness_is_for_heads_that_have_it(name: str) -> None:
     with pytest.raises(RecipeError, match=f"centreness has no meaning for {name}"):
         get_recipe(name, centreness=True)

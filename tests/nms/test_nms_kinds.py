@@ -14,7 +14,7 @@ import boxwright as bw
 from boxwright.cli.app import app
 from boxwright.errors import RecipeError
 from boxwright.nms import NmsKind, batched_nms, cluster_soft_nms, soft_nms, suppress
-from boxwright.recipes import Recipe
+from boxwright.recipes import Recipe, get_recipe
 from boxwright.runs import Run
 from boxwright.types import DenseOutputs
 
@@ -64,7 +64,7 @@ def test_each_kind_is_its_function(agnostic):
 def test_a_recipe_has_every_kind_and_another_name_tells_them():
     assert get_args(get_type_hints(Recipe)["nms"]) == KINDS
     with pytest.raises(RecipeError, match=", ".join(KINDS)):
-        Recipe().replace(nms="hard")
+        get_recipe("lite320", nms="hard")
     with pytest.raises(ValueError, match=r"Expected an NMS kind out of .*'cluster_soft'.* but got 'hard'"):
         suppress(BOXES, SCORES, CLASSES, kind="hard")
 

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from boxwright.models.backbones import has_depthwise
-from boxwright.recipes import Recipe
+from boxwright.recipes import get_recipe
 from boxwright.training import precision
 from boxwright.training.precision import choose_precision
 
@@ -27,7 +27,7 @@ def test_choice(
     monkeypatch: pytest.MonkeyPatch, asked: str, flags: list[str], net: nn.Module, name: str, reason: str
 ) -> None:
     monkeypatch.setattr(precision, "environment", lambda: {"cpu_flags": flags})
-    chosen = choose_precision(Recipe(precision=asked), "cpu", net)  # type: ignore[arg-type]
+    chosen = choose_precision(get_recipe("lite320", precision=asked), "cpu", net)
     assert chosen.name == name
     assert reason in chosen.reason
     assert chosen.for_trainer == {"float32": "32-true", "bf16": "bf16-mixed"}[name]

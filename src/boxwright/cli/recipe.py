@@ -8,16 +8,17 @@ import yaml
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.recipes import FOREIGN_KEYS, RECIPES, Recipe
+from boxwright.recipes import Recipe, base_recipe, find_detector
 from boxwright.text import plural
 
 
 def render_recipe(recipe: Recipe, name: str, changed: set[str], console: Console) -> None:
     """Lines of YAML with the meaning as a comment, so that the output is a recipe file itself."""
     notes = recipe.notes()
-    base = RECIPES[recipe.detector].to_dict()
+    base = base_recipe(recipe.detector).to_dict()
+    foreign = find_detector(recipe.detector).foreign_keys
     for item in fields(recipe):
-        if item.name in FOREIGN_KEYS.get(recipe.detector, ()):
+        if item.name in foreign:
             continue
         value = recipe.to_dict()[item.name]
         text = yaml.safe_dump(value, default_flow_style=True).replace("\n...", "").strip()

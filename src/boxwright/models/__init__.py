@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -15,26 +15,10 @@ from boxwright.errors import BoxwrightWarning, MissingWeights, RecipeError
 from boxwright.models.backbones import has_depthwise, replace_batch_norm
 from boxwright.models.dense import DenseDetector
 from boxwright.models.detector import Detector, Network
-from boxwright.models.faster_rcnn import TwoStageDetector, build_faster_rcnn
-from boxwright.models.lite import build_lite
+from boxwright.models.faster_rcnn import TwoStageDetector
 from boxwright.models.memory import check_input
-from boxwright.models.retinanet import build_retinanet
-from boxwright.models.ssd import build_ssd
-from boxwright.models.tiny import build_tiny
-from boxwright.models.unitbox import build_unitbox
 from boxwright.parts import ClassKind, class_loss_info
-from boxwright.recipes import Recipe, get_recipe, list_recipes
-
-_BUILDERS: dict[str, Callable[[Recipe, int, BoxCoder, bool | str], Network]] = {
-    "faster-rcnn": build_faster_rcnn,
-    "lite320": build_lite,
-    "retinanet": build_retinanet,
-    "ssd300": build_ssd,
-    "ssd300-tf": build_ssd,
-    "ssd512": build_ssd,
-    "tiny-detector": build_tiny,
-    "unitbox": build_unitbox,
-}
+from boxwright.recipes import DetectorSpec, Recipe, find_detector, get_recipe, list_recipes
 
 __all__ = [
     "DenseDetector",
@@ -95,14 +79,14 @@ def _build(recipe: Recipe, pretrained: bool | str) -> Detector:
         coder: BoxCoder = required("coder", recipe.coder)()
     except ValueError as error:  # an option out of range
         raise RecipeError(str(error)) from None
-    build = _BUILDERS[recipe.detector]
-    network = build(recipe, len(recipe.classes) + softmax, coder, pretrained)
+    spec = find_detector(recipe.detector)
+    network = _build_network(spec, recipe, len(recipe.classes) + softmax, coder, pretrained)
     if recipe.norm_mode == "group":
         replace_batch_norm(network.net)
     # In float32 on processors the backward pass of plain convolutions is faster with contiguous channels, that of
     # depthwise ones slower
     memory_format = torch.channels_last if has_depthwise(network.net) else torch.contiguous_format
-    kind = TwoStageDetector if recipe.detector == "faster-rcnn" else DenseDetector
+    kind = TwoStageDetector if spec.two_stage else DenseDetector
     if is_own("class_loss", recipe.class_loss):  # which prediction then need not import
         recipe = recipe.replace(activation="softmax" if softmax else "sigmoid")
     return kind(network, coder, recipe, softmax=softmax).lay_out(memory_format)
@@ -118,3 +102,12 @@ def _activation(recipe: Recipe) -> ClassKind:
             f"Expected activation={kind}, as class_loss={recipe.class_loss} declares, but got {recipe.activation}"
         )
     return kind
+
+
+def _build_network(spec: DetectorSpec, *inputs: Any) -> Network:
+    if callable(spec.build):
+        built: Network = spec.build(*inputs)
+    else:
+        module, _, function = spec.build.partition(":")
+        built = getattr(import_module(module), function)(*inputs)
+    return built

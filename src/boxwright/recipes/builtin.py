@@ -1,110 +1,202 @@
-"""The recipes that are built in."""
+"""The detectors that are built in, each with its recipe.
+
+A recipe states what its paper says, over the blocks that several papers share, and takes from the defaults of
+``Recipe`` what no paper decides. Nothing here imports torch.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from boxwright.errors import RecipeError
+from boxwright.recipes.keys import RecipeKeys
+from boxwright.recipes.spec import DetectorSpec
+from boxwright.text import did_you_mean
+from boxwright.values import shown
 
-from boxwright.recipes.recipe import Recipe
+_CENTRENESS = ("centreness", "centreness_weights", "distances")
+_NOT_OF_SSD = ("strides", "width", "distribution_weight", *_CENTRENESS)
 
-_SSD = Recipe(
-    backbone="vgg16",
-    matcher="iou:positive=0.5,negative=0.5,force=bipartite",
-    coder="delta",
-    miner="hard_negatives:ratio=3",
-    class_loss="cross_entropy",
-    box_loss="smooth_l1",
-    box_weight=1.0,
-    normalizer="positives",
-    optimizer="sgd",
-    lr=1e-3,
-    weight_decay=5e-4,
-    freeze=0,
-    freeze_depthwise=0,
-    nms_threshold=0.45,
-    vote=0.0,
-)
-"""The supervision that SSD's recipes share (arXiv:1512.02325, section 2.2)."""
+_SSD: RecipeKeys = {
+    "backbone": "vgg16",
+    "matcher": "iou:positive=0.5,negative=0.5,force=bipartite",
+    "coder": "delta",
+    "miner": "hard_negatives:ratio=3",
+    "class_loss": "cross_entropy",
+    "box_loss": "smooth_l1",
+    "box_weight": 1.0,
+    "normalizer": "positives",
+    "epochs": 230,
+    "batch_size": 32,
+    "optimizer": "sgd",
+    "lr": 1e-3,
+    "weight_decay": 5e-4,
+    "nms_threshold": 0.45,
+}
+"""The supervision that SSD's recipes share (arXiv:1512.02325, section 2.2), and the training (section 3)."""
 
-_SSD300 = replace(
-    _SSD,
-    detector="ssd300",
-    image_size=300,
-    strides=(8, 16, 32, 64, 100, 300),
-    anchors="ssd300",
-    epochs=230,
-    batch_size=32,
-    augment="ssd",
-    candidates=400,
-    candidates_per="class",
-    max_detections=200,
-)
+_SSD300: RecipeKeys = {
+    **_SSD,
+    "image_size": 300,
+    "strides": (8, 16, 32, 64, 100, 300),
+    "anchors": "ssd300",
+    "augment": "ssd",
+    "candidates": 400,
+    "candidates_per": "class",
+    "max_detections": 200,
+}
 
-_PYRAMID = Recipe(
-    backbone="resnet50",
-    image_size=640,
-    strides=(8, 16, 32, 64, 128),
-    width=256,
-    class_loss="sigmoid_focal:alpha=0.25,gamma=2",
-    box_weight=1.0,
-    batch_size=16,
-    optimizer="sgd",
-    lr=0.01,
-    weight_decay=1e-4,
-    freeze_depthwise=0,
-    norm_mode="frozen",
-    augment="none",
-    vote=0.0,
-)
+_PYRAMID: RecipeKeys = {
+    "backbone": "resnet50",
+    "image_size": 640,
+    "strides": (8, 16, 32, 64, 128),
+    "width": 256,
+    "class_loss": "sigmoid_focal:alpha=0.25,gamma=2",
+    "box_weight": 1.0,
+    "epochs": 60,
+    "batch_size": 16,
+    "optimizer": "sgd",
+    "lr": 0.01,
+    "weight_decay": 1e-4,
+    "freeze": 2,
+    "norm_mode": "frozen",
+    "augment": "none",
+}
 """What RetinaNet and FCOS share (arXiv:1708.02002, section 4.1; arXiv:1904.01355, section 4)."""
 
-RECIPES = {
-    "lite320": Recipe(),
-    "faster-rcnn": replace(
-        _PYRAMID,
-        detector="faster-rcnn",
-        strides=(4, 8, 16, 32, 64),
-        anchors="rpn",
-        matcher="iou:positive=0.5,negative=0.5,force=null",
-        coder="delta",
-        miner="random_balanced:count=512,positive_fraction=0.25",
-        class_loss="cross_entropy",
-        box_loss="smooth_l1:beta=0.1111",
-        normalizer="samples",
-        lr=0.02,
-        nms_threshold=0.5,
-    ),
-    "retinanet": replace(
-        _PYRAMID,
-        detector="retinanet",
-        anchors="retinanet",
-        matcher="iou:positive=0.5,negative=0.4,force=ties",
-        coder="delta:weights=[1,1,1,1]",
-        box_loss="smooth_l1:beta=0.1",
-        normalizer="image",
-        nms_threshold=0.5,
-    ),
-    "ssd300": _SSD300,
-    "ssd300-tf": replace(
-        _SSD300,
-        detector="ssd300-tf",
-        anchors="ssd300_tf",
-        matcher="iou:positive=0.5,negative=0.5,force=null,strict=true",
-        miner="hard_negatives:ratio=3,scope=batch,cutoff=tf",
-        normalizer="batch",
-    ),
-    "ssd512": replace(
-        _SSD300, detector="ssd512", image_size=512, strides=(8, 16, 32, 64, 128, 256, 512), anchors="ssd512"
-    ),
-    "tiny-detector": replace(
-        _SSD, detector="tiny-detector", image_size=224, strides=(32,), anchors="tiny_441", epochs=230, batch_size=32
-    ),
-    "unitbox": replace(
-        _PYRAMID,
-        detector="unitbox",
-        matcher="points",
-        coder="distance:unit=0.5",
-        box_loss="iou:mode=log",
-        normalizer="positives",
-        nms_threshold=0.6,
-    ),
+_FASTER_RCNN = DetectorSpec(
+    "faster-rcnn",
+    build="boxwright.models.faster_rcnn:build_faster_rcnn",
+    recipe={
+        **_PYRAMID,
+        "strides": (4, 8, 16, 32, 64),
+        "anchors": "rpn",
+        "matcher": "iou:positive=0.5,negative=0.5,force=null",
+        "coder": "delta",
+        "miner": "random_balanced:count=512,positive_fraction=0.25",
+        "class_loss": "cross_entropy",
+        "box_loss": "smooth_l1:beta=0.1111",
+        "normalizer": "samples",
+        "lr": 0.02,
+        "nms_threshold": 0.5,
+    },
+    without=("strides", *_CENTRENESS),
+    two_stage=True,
+)
+
+_LITE320 = DetectorSpec(
+    "lite320",
+    build="boxwright.models.lite:build_lite",
+    recipe={
+        "backbone": "tf_efficientnet_lite0",
+        "image_size": 320,
+        "resize": "squash",
+        "strides": (8, 16, 32),
+        "width": 96,
+        "anchors": "squares:scale=4",
+        "matcher": "atss:top=9",
+        "coder": "distribution:bins=17",
+        "miner": "none",
+        "class_loss": "quality_focal:beta=2",
+        "box_loss": "giou",
+        "box_weight": 2.0,
+        "distribution_weight": 1.0,
+        "normalizer": "quality",
+        "epochs": 60,
+        "batch_size": 8,
+        "optimizer": "adamw",
+        "lr": 4e-3,
+        "weight_decay": 0.02,
+        "warmup": 0.06,
+        "clip": 10.0,
+        "freeze": 2,
+        "freeze_depthwise": 5,
+        "norm_mode": "train",
+        "ema": 0.99,
+        "augment": "light",
+        "flip": "horizontal",
+        "score": 0.3,
+        "nms": "iou",
+        "nms_threshold": 0.65,
+        "candidates": 1000,
+        "candidates_per": "image",
+        "max_detections": 100,
+        "vote": 0.05,
+    },
+    without=_CENTRENESS,
+)
+"""Our own: measured in docs/recipes.md."""
+
+_RETINANET = DetectorSpec(
+    "retinanet",
+    build="boxwright.models.retinanet:build_retinanet",
+    recipe={
+        **_PYRAMID,
+        "anchors": "retinanet",
+        "matcher": "iou:positive=0.5,negative=0.4,force=ties",
+        "coder": "delta:weights=[1,1,1,1]",
+        "box_loss": "smooth_l1:beta=0.1",
+        "normalizer": "image",
+        "nms_threshold": 0.5,
+    },
+    without=("strides", *_CENTRENESS),
+)
+
+_UNITBOX = DetectorSpec(
+    "unitbox",
+    build="boxwright.models.unitbox:build_unitbox",
+    recipe={
+        **_PYRAMID,
+        "anchors": "squares:scale=4",
+        "matcher": "points",
+        "coder": "distance:unit=0.5",
+        "box_loss": "iou:mode=log",
+        "normalizer": "positives",
+        "nms_threshold": 0.6,
+    },
+    without=("strides", "distribution_weight"),
+)
+
+_TINY_DETECTOR = DetectorSpec(
+    "tiny-detector",
+    build="boxwright.models.tiny:build_tiny",
+    recipe={**_SSD, "image_size": 224, "strides": (32,), "anchors": "tiny_441", "augment": "light"},
+    without=_NOT_OF_SSD,
+)
+
+
+def _ssd(name: str, recipe: RecipeKeys) -> DetectorSpec:
+    return DetectorSpec(name, build="boxwright.models.ssd:build_ssd", recipe=recipe, without=_NOT_OF_SSD)
+
+
+DETECTORS = {
+    spec.name: spec
+    for spec in (
+        _FASTER_RCNN,
+        _LITE320,
+        _RETINANET,
+        _ssd("ssd300", _SSD300),
+        _ssd(
+            "ssd300-tf",
+            {
+                **_SSD300,
+                "anchors": "ssd300_tf",
+                "matcher": "iou:positive=0.5,negative=0.5,force=null,strict=true",
+                "miner": "hard_negatives:ratio=3,scope=batch,cutoff=tf",
+                "normalizer": "batch",
+            },
+        ),
+        _ssd(
+            "ssd512",
+            {**_SSD300, "image_size": 512, "strides": (8, 16, 32, 64, 128, 256, 512), "anchors": "ssd512"},
+        ),
+        _TINY_DETECTOR,
+        _UNITBOX,
+    )
 }
+"""Every detector that is built in, by its name."""
+
+
+def find_detector(name: str) -> DetectorSpec:
+    """A detector by its name. Raises RecipeError for an unknown one."""
+    if name not in DETECTORS:
+        raise RecipeError(f"unknown detector {shown(name)}{did_you_mean(name, DETECTORS)}")
+    return DETECTORS[name]

@@ -18,6 +18,7 @@ from boxwright.criterion import ClassWeights, DenseCriterion, TwoStageCriterion
 from boxwright.errors import RecipeError
 from boxwright.losses import ClassWeighting
 from boxwright.parts import matcher_info, part_info
+from boxwright.recipes.builtin import find_detector
 from boxwright.recipes.recipe import Recipe
 from boxwright.types import DenseOutputs, Targets
 
@@ -34,12 +35,12 @@ def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriter
             f"Expected activation={criterion.class_info.kind}, as class_loss={recipe.class_loss} declares, but got "
             f"{recipe.activation}"
         )
-    if recipe.detector != "faster-rcnn":
+    if not find_detector(recipe.detector).two_stage:
         return criterion
     if needs := matcher_info(criterion.matcher).needs:
         raise RecipeError(
-            f"the regions of faster-rcnn have no {' and no '.join(needs)}, which the matcher {recipe.matcher} needs: "
-            "choose matcher=iou"
+            f"the regions of {recipe.detector} have no {' and no '.join(needs)}, which the matcher "
+            f"{recipe.matcher} needs: choose matcher=iou"
         )
     try:
         return TwoStageCriterion(_build_stage(recipe, 1, "rpn_", None), criterion)

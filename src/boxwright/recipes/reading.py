@@ -7,15 +7,15 @@ from typing import Any
 
 from boxwright._util.yaml_files import YamlError, parse_yaml
 from boxwright.errors import RecipeError
-from boxwright.recipes.builtin import RECIPES
-from boxwright.recipes.recipe import Recipe, key_types
+from boxwright.recipes.builtin import DETECTORS
+from boxwright.recipes.recipe import Recipe, base_recipe, key_types
 from boxwright.text import did_you_mean
 from boxwright.values import coerce, shown
 
 
 def list_recipes() -> list[str]:
     """Names of the built-in recipes."""
-    return sorted(RECIPES)
+    return sorted(DETECTORS)
 
 
 def get_recipe(name_or_path: str | Path, **options: Any) -> Recipe:
@@ -23,19 +23,19 @@ def get_recipe(name_or_path: str | Path, **options: Any) -> Recipe:
 
     A file starts from the built-in recipe that its ``detector`` names. Raises RecipeError.
     """
-    if str(name_or_path) in RECIPES:
-        return RECIPES[str(name_or_path)].replace(**options)
+    if str(name_or_path) in DETECTORS:
+        return base_recipe(str(name_or_path)).replace(**options)
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
-        raise RecipeError(f"unknown recipe {shown(str(name_or_path))}{did_you_mean(str(name_or_path), RECIPES)}")
+        raise RecipeError(f"unknown recipe {shown(str(name_or_path))}{did_you_mean(str(name_or_path), DETECTORS)}")
     values = read_yaml(path, "the recipe")
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: Expected recipe keys and values")
     base = values.get("detector", "lite320")
-    if not isinstance(base, str) or base not in RECIPES:
-        raise RecipeError(f"{path}: unknown detector {shown(base)}{did_you_mean(str(base), RECIPES)}")
+    if not isinstance(base, str) or base not in DETECTORS:
+        raise RecipeError(f"{path}: unknown detector {shown(base)}{did_you_mean(str(base), DETECTORS)}")
     try:
-        return RECIPES[base].replace(**{**values, **options})
+        return base_recipe(base).replace(**{**values, **options})
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import yaml
 
@@ -13,6 +13,20 @@ from boxwright._util.writing import write_text
 from boxwright.catalog import PART_KEYS
 from boxwright.choices import is_own, name_choice, parse_choice, resolve_choice
 from boxwright.errors import RecipeError
+from boxwright.recipes.builtin import find_detector
+from boxwright.recipes.keys import (
+    Activation,
+    CandidatesPer,
+    Counted,
+    Distances,
+    Exif,
+    Flip,
+    Normalizer,
+    NormMode,
+    PrecisionName,
+    Resize,
+    Suppression,
+)
 from boxwright.text import did_you_mean
 from boxwright.values import coerce, parse_range, shown
 
@@ -33,23 +47,6 @@ WEIGHTINGS = ("none", "inverse", "inverse_sqrt", "inverse_log", "effective")
 """Rules for ``class_weights``: those of ``losses.class_weights``, which isn't imported here for the sake of torch."""
 
 
-_TWO_STAGE = (
-    *("hidden", "box_per_class", "proposals", "training_proposals", "proposal_nms"),
-    *(*RPN_CHOICES, "rpn_box_weight", "rpn_normalizer"),
-)
-_OF_UNITBOX = ("centreness", "centreness_weights", "distances")
-_OF_SSD = ("strides", "width", "distribution_weight", *_OF_UNITBOX, *_TWO_STAGE)
-
-FOREIGN_KEYS = {
-    **dict.fromkeys(("ssd300", "ssd300-tf", "ssd512", "tiny-detector"), _OF_SSD),
-    "faster-rcnn": ("strides", *_OF_UNITBOX),
-    "lite320": (*_OF_UNITBOX, *_TWO_STAGE),
-    "retinanet": ("strides", *_OF_UNITBOX, *_TWO_STAGE),
-    "unitbox": ("strides", "distribution_weight", *_TWO_STAGE),
-}
-"""Keys that have no meaning for a detector: they can't be changed, and aren't shown."""
-
-
 @cache
 def key_types() -> dict[str, Any]:
     """Key -> the type of its value."""
@@ -60,17 +57,25 @@ def _key(default: Any, doc: str) -> Any:
     return field(default=default, metadata={"doc": doc})
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Every choice of a run. ``boxwright recipe show NAME`` prints the keys with their meaning."""
+def _stated(doc: str) -> Any:
+    """A key without a default: every detector's recipe says it."""
+    return field(metadata={"doc": doc})
 
-    detector: str = _key("lite320", "name of the recipe that these values started from")
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every choice of a run. ``boxwright recipe show NAME`` prints the keys with their meaning.
+
+    The defaults are what most papers share, and no detector's own: ``builtin.py`` says what each one changes.
+    """
+
+    detector: str = _stated("name of the recipe that these values started from")
     classes: tuple[str, ...] = _key((), "class names in label order; empty: all classes of the data set")
     # The network
-    backbone: str = _key("tf_efficientnet_lite0", "any timm model that gives feature maps")
+    backbone: str = _key("resnet50", "any timm model that gives feature maps")
     pretrained: bool | str = _key(True, "start the backbone from ImageNet weights, or from those in a file")
-    image_size: int = _key(320, "side of the network's square input, or its shorter side, pixels")
-    resize: Literal["squash", "pad", "shortest"] = _key(
+    image_size: int = _stated("side of the network's square input, or its shorter side, pixels")
+    resize: Resize = _key(
         "squash",
         "squash: stretch to the square; pad: keep the aspect, fill with grey; shortest: keep the aspect, the shorter "
         "side given",
@@ -79,12 +84,12 @@ class Recipe:
     antialias: bool = _key(True, "prediction's resize: antialiased; false: bilinear between the nearest pixels")
     mean: tuple[float, ...] | None = _key(None, "subtracted from the input in 0..1, by channel; null: the backbone's")
     std: tuple[float, ...] | None = _key(None, "divides the input then, by channel; null: the backbone's")
-    strides: tuple[int, ...] = _key((8, 16, 32), "strides of the feature maps that predict")
+    strides: tuple[int, ...] = _stated("strides of the feature maps that predict")
     width: int = _key(96, "channels of neck and head")
-    anchors: str = _key("squares:scale=4", "anchors of each cell")
+    anchors: str = _stated("anchors of each cell")
     centreness: bool = _key(False, "predict how central each anchor is in its object, a factor of its score (FCOS)")
     centreness_weights: bool = _key(True, "a positive's box loss counts by the centre-ness that it should have")
-    distances: Literal["exp", "relu"] = _key("exp", "distances to the sides are exponentials of outputs | cut at 0")
+    distances: Distances = _key("exp", "distances to the sides are exponentials of outputs | cut at 0")
     hidden: int = _key(1024, "width of the second stage's two layers")
     box_per_class: bool = _key(True, "the second stage has a box of its own for every class")
     proposals: int = _key(
@@ -93,25 +98,23 @@ class Recipe:
     training_proposals: int = _key(2000, "the same in training")
     proposal_nms: float = _key(0.7, "proposals that overlap more than this are suppressed")
     # The supervision
-    matcher: str = _key("atss:top=9", "which anchors answer for which target")
-    coder: str = _key("distribution:bins=17", "how a box is encoded against its anchor")
+    matcher: str = _key("iou", "which anchors answer for which target")
+    coder: str = _key("delta", "how a box is encoded against its anchor")
     miner: str = _key("none", "which anchors' classification loss counts")
-    class_loss: str = _key("quality_focal:beta=2", "classification loss")
-    activation: Literal["softmax", "sigmoid"] | None = _key(
+    class_loss: str = _key("cross_entropy", "classification loss")
+    activation: Activation | None = _key(
         None, "what makes scores of the network's outputs; null: what the class loss declares"
     )
-    box_loss: str = _key("giou", "box loss")
-    box_weight: float | None = _key(2.0, "weight of the box loss; null: the loss's documented default")
+    box_loss: str = _key("smooth_l1", "box loss")
+    box_weight: float | None = _key(1.0, "weight of the box loss; null: the loss's documented default")
     distribution_weight: float = _key(1.0, "weight of the distribution focal loss (distribution coder only)")
-    normalizer: Literal["positives", "quality", "image", "batch", "samples"] = _key(
-        "quality", "what the summed losses are divided by"
-    )
+    normalizer: Normalizer = _key("positives", "what the summed losses are divided by")
     class_weights: str = _key(
         "none",
         "weights of the positives in the classification loss: none | inverse | inverse_sqrt | inverse_log | effective, "
         "from each class's number of boxes | by name, as cat=1, dog=2.5",
     )
-    class_weights_over: Literal["data", "batch"] = _key("data", "whose boxes are counted: the data set's or a batch's")
+    class_weights_over: Counted = _key("data", "whose boxes are counted: the data set's or a batch's")
     background_weight: float | None = _key(
         1.0, "weight of all that isn't positive there; null: a third of the sum of the class weights"
     )
@@ -122,44 +125,42 @@ class Recipe:
     rpn_class_loss: str = _key("binary_cross_entropy", "loss of object or not")
     rpn_box_loss: str = _key("smooth_l1:beta=0.1111", "box loss of the proposals")
     rpn_box_weight: float | None = _key(1.0, "its weight; null: the loss's documented default")
-    rpn_normalizer: Literal["positives", "quality", "image", "batch", "samples"] = _key(
-        "samples", "what the summed losses are divided by"
-    )
+    rpn_normalizer: Normalizer = _key("samples", "what the summed losses are divided by")
     # The training
-    epochs: int = _key(60, "passes over the training images, where no --minutes are given")
-    batch_size: int = _key(8, "images of a step, over all processes (of a part of a step, with accumulate)")
+    epochs: int = _stated("passes over the training images, where no --minutes are given")
+    batch_size: int = _stated("images of a step, over all processes (of a part of a step, with accumulate)")
     accumulate: int = _key(1, "batches whose gradients make one step")
-    optimizer: str = _key("adamw", "adamw | sgd:momentum=0.9")
-    lr: float = _key(4e-3, "peak learning rate, of backbone and head alike")
+    optimizer: str = _key("sgd", "adamw | sgd:momentum=0.9")
+    lr: float = _stated("peak learning rate, of backbone and head alike")
     schedule: str = _key(
         "cosine:final=0.01", "the learning rate after the warm-up: cosine | constant | steps:at=[0.67,0.89],factor=0.1"
     )
-    weight_decay: float = _key(0.02, "on weights of two and more dimensions alone")
+    weight_decay: float = _key(1e-4, "on weights of two and more dimensions alone")
     warmup: float = _key(0.06, "share of the training in which the learning rate rises linearly")
     clip: float = _key(10.0, "largest norm of the gradient; 0: any")
-    precision: Literal["auto", "float32", "bf16"] = _key(
+    precision: PrecisionName = _key(
         "auto", "bf16: half the bits where it does no harm; auto: where the device is faster with it"
     )
     patience: int = _key(0, "epochs without a better validation AP after which the training ends; 0: never")
     freeze: int = _key(
-        2, "first stages of the backbone that stay as they are (0 is none; the stem goes with the first)"
+        0, "first stages of the backbone that stay as they are (0 is none; the stem goes with the first)"
     )
-    freeze_depthwise: int = _key(5, "depthwise kernels of this side or more stay as they are, for speed; 0: all learn")
-    norm_mode: Literal["train", "eval", "frozen", "group"] = _key(
+    freeze_depthwise: int = _key(0, "depthwise kernels of this side or more stay as they are, for speed; 0: all learn")
+    norm_mode: NormMode = _key(
         "train",
         "BatchNorm of the stages that train: statistics follow the data | stay as loaded | scale and shift stay too | "
         "group: GroupNorm instead, in neck and head too",
     )
     ema: float = _key(0.99, "decay of the averaged weights, which are the ones evaluated and kept; 0: none")
     # The data
-    augment: str = _key("light", "none | light (zoom, aspect, light) | ssd (zoom-out, IoU crop, colour)")
-    flip: Literal["none", "horizontal", "both"] = _key("horizontal", "mirror images at random")
+    augment: str = _key("none", "none | light (zoom, aspect, light) | ssd (zoom-out, IoU crop, colour)")
+    flip: Flip = _key("horizontal", "mirror images at random")
     sampling: str = _key("uniform", "how often an epoch shows an image: uniform | repeat_factor:threshold=0.001")
     negatives: str = _key("keep", "images without objects: keep | drop | ratio:0.1 of the images with objects")
     voc_one_based: bool | None = _key(
         None, "VOC corners are 1-based inclusive; null: what the files say of their origin"
     )
-    exif: Literal["apply", "ignore", "boxes"] | None = _key(
+    exif: Exif | None = _key(
         None,
         "apply: turn images as EXIF says, boxes were drawn on them so | ignore: turn nothing | boxes: boxes were drawn "
         "on the pixels as stored, turn them too; null: apply or boxes, by the annotated sizes",
@@ -172,19 +173,17 @@ class Recipe:
     max_pixels: int | None = _key(None, "images of more pixels are refused; null: Pillow's limit, 89,478,485")
     # The prediction
     score: float = _key(0.3, "lowest score that predict shows")
-    nms: Literal["iou", "diou", "soft_linear", "soft_gaussian", "cluster_iou", "cluster_soft"] = _key(
+    nms: Suppression = _key(
         "iou",
         "how lesser detections of a class are suppressed: iou | diou (by that overlap) | soft_linear | soft_gaussian "
         "(scores decay) | cluster_iou (iou in parallel) | cluster_soft (its score penalty)",
     )
     nms_agnostic: bool = _key(False, "detections are suppressed by those of other classes too")
     candidates: int = _key(1000, "best pairs of an anchor and a class that go into NMS")
-    candidates_per: Literal["image", "class", "map"] = _key(
-        "image", "so many of each image, or of each class or each feature map of it"
-    )
+    candidates_per: CandidatesPer = _key("image", "so many of each image, or of each class or each feature map of it")
     max_detections: int = _key(100, "detections of an image, at most")
-    nms_threshold: float = _key(0.65, "detections that overlap more than this are suppressed")
-    vote: float = _key(0.05, "temperature of the vote of suppressed boxes on the one that stays; 0: no vote")
+    nms_threshold: float = _key(0.5, "detections that overlap more than this are suppressed")
+    vote: float = _key(0.0, "temperature of the vote of suppressed boxes on the one that stays; 0: no vote")
 
     def __post_init__(self) -> None:
         parts = {name: name.removeprefix("rpn_") for name in (*PART_KEYS, *RPN_CHOICES, "backbone")}
@@ -193,6 +192,7 @@ class Recipe:
             if name in parts and callable(value):
                 value = name_choice(parts[name], value)
             object.__setattr__(self, name, coerce(name, value, kind))
+        find_detector(self.detector)
         for name, key in parts.items():
             if name != "backbone" or is_own(key, self.backbone):  # else a model of timm's
                 parse_choice(key, getattr(self, name))
@@ -242,10 +242,11 @@ class Recipe:
     def replace(self, **options: Any) -> Recipe:
         """The same recipe with other values. Raises RecipeError for a key that is none, or a value that can't be."""
         known = [item.name for item in fields(self)]
+        foreign = find_detector(self.detector).foreign_keys
         for name in options:
             if name not in known:
                 raise RecipeError(f"unknown recipe key {shown(name)}{did_you_mean(name, known)}")
-            if name in FOREIGN_KEYS.get(self.detector, ()):
+            if name in foreign:
                 self._check_unchanged(name, options[name])
         return replace(self, **options)
 
@@ -312,3 +313,20 @@ class Recipe:
     def save(self, path: Path) -> None:
         """Write recipe.yaml in one piece. Raises WriteError."""
         write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True))
+
+
+def base_recipe(detector: str) -> Recipe:
+    """The recipe of a detector as its paper, or its author, has it.
+
+    Raises RecipeError for an unknown detector, and for one whose recipe leaves out a key without a default or has one
+    that is none.
+    """
+    values: dict[str, Any] = {"detector": detector, **find_detector(detector).recipe}
+    for item in fields(Recipe):
+        if item.default is MISSING and item.name not in values:
+            raise RecipeError(f"the recipe of detector {shown(detector)} lacks {item.name}")
+    for name in values.keys() - key_types().keys():
+        raise RecipeError(
+            f"detector {shown(detector)}: unknown recipe key {shown(name)}{did_you_mean(name, key_types())}"
+        )
+    return Recipe(**values)

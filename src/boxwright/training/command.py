@@ -9,14 +9,14 @@ from typing import Any
 
 from boxwright._util.yaml_files import format_yaml
 from boxwright.own_code import own_modules
-from boxwright.recipes import RECIPES, Recipe
+from boxwright.recipes import Recipe, base_recipe
 from boxwright.training.options import RunOptions
 
 
 def train_command(data: Path, recipe: Recipe, options: RunOptions) -> str:
     """``boxwright train`` with all that differs from the defaults, and the seed. The run folder isn't named, so that
     the command makes another one."""
-    base = RECIPES[recipe.detector].to_dict()
+    base = base_recipe(recipe.detector).to_dict()
     changed = {name: value for name, value in recipe.to_dict().items() if value != base[name]}
     defaults = RunOptions().to_json()
     flags = {name: value for name, value in options.to_json().items() if value != defaults[name] or name == "seed"}

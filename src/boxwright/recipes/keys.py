@@ -1,0 +1,97 @@
+"""The keys of a recipe as type checkers know them, so that a misspelt one is found before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypedDict
+
+Part = str | Callable[..., Any]
+"""A part by its name, or itself."""
+
+Resize = Literal["squash", "pad", "shortest"]
+Distances = Literal["exp", "relu"]
+Normalizer = Literal["positives", "quality", "image", "batch", "samples"]
+Counted = Literal["data", "batch"]
+Activation = Literal["softmax", "sigmoid"]
+PrecisionName = Literal["auto", "float32", "bf16"]
+NormMode = Literal["train", "eval", "frozen", "group"]
+Flip = Literal["none", "horizontal", "both"]
+Exif = Literal["apply", "ignore", "boxes"]
+Suppression = Literal["iou", "diou", "soft_linear", "soft_gaussian", "cluster_iou", "cluster_soft"]
+CandidatesPer = Literal["image", "class", "map"]
+
+
+class RecipeKeys(TypedDict, total=False):
+    """Any of a recipe's keys. ``Recipe`` says what they mean; a test holds the two to each other."""
+
+    detector: str
+    classes: Sequence[str]
+    backbone: Part
+    pretrained: bool | str
+    image_size: int
+    resize: Resize
+    max_size: int
+    antialias: bool
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    strides: Sequence[int]
+    width: int
+    anchors: Part
+    centreness: bool
+    centreness_weights: bool
+    distances: Distances
+    hidden: int
+    box_per_class: bool
+    proposals: int
+    training_proposals: int
+    proposal_nms: float
+    matcher: Part
+    coder: Part
+    miner: Part
+    class_loss: Part
+    activation: Activation | None
+    box_loss: Part
+    box_weight: float | None
+    distribution_weight: float
+    normalizer: Normalizer
+    class_weights: str
+    class_weights_over: Counted
+    background_weight: float | None
+    rpn_matcher: Part
+    rpn_coder: Part
+    rpn_miner: Part
+    rpn_class_loss: Part
+    rpn_box_loss: Part
+    rpn_box_weight: float | None
+    rpn_normalizer: Normalizer
+    epochs: int
+    batch_size: int
+    accumulate: int
+    optimizer: Part
+    schedule: Part
+    lr: float
+    weight_decay: float
+    warmup: float
+    clip: float
+    precision: PrecisionName
+    patience: int
+    freeze: int
+    freeze_depthwise: int
+    norm_mode: NormMode
+    ema: float
+    augment: Part
+    flip: Flip
+    sampling: Part
+    negatives: str
+    voc_one_based: bool | None
+    exif: Exif | None
+    depth_range: str
+    max_pixels: int | None
+    score: float
+    nms: Suppression
+    nms_agnostic: bool
+    candidates: int
+    candidates_per: CandidatesPer
+    max_detections: int
+    nms_threshold: float
+    vote: float
