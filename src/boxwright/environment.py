@@ -6,9 +6,12 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from boxwright._version import __version__
+
+Device = Literal["auto", "cpu", "cuda"]
+"""What a run is asked to take; auto: the GPU where there is one."""
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy")
 

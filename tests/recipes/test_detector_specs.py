@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields, replace
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import pytest
 from torch import nn
@@ -16,7 +14,7 @@ from boxwright.models.detector import Network
 from boxwright.models.heads import starting_deltas, starting_logits
 from boxwright.models.lite import LiteNet, _one_a_cell
 from boxwright.models.vgg import make_backbone
-from boxwright.recipes import DetectorSpec, Recipe, RecipeKeys, find_detector, get_recipe, list_recipes
+from boxwright.recipes import DetectorSpec, Recipe, find_detector, get_recipe, list_recipes
 from boxwright.recipes.builtin import DETECTORS
 
 
@@ -91,21 +89,3 @@ def test_a_spec_whose_recipe_is_wrong_is_named(
 def test_an_unknown_detector_is_refused(name: str) -> None:
     with pytest.raises(RecipeError, match="unknown detector"):
         get_recipe("lite320", detector=name)
-
-
-def as_people_give_it(hint: Any) -> Any:
-    """A recipe's type with any sequence for a tuple."""
-    if get_origin(hint) is tuple:
-        return Sequence[get_args(hint)[0]]
-    if get_origin(hint) in (Union, UnionType):
-        return {as_people_give_it(arg) for arg in get_args(hint)}
-    return hint
-
-
-def test_the_keys_of_type_checkers_are_the_recipe_s() -> None:
-    typed, real = get_type_hints(RecipeKeys), get_type_hints(Recipe)
-    assert list(typed) == list(real)
-    assert {key: as_people_give_it(hint) for key, hint in typed.items()} == {
-        key: as_people_give_it(hint) for key, hint in real.items()
-    }
-    assert as_people_give_it(tuple[int, ...] | None) == {Sequence[int], NoneType}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from rich.console import Console
 
@@ -15,7 +15,7 @@ from boxwright._util.printing import say
 from boxwright._util.writing import write_json
 from boxwright.compare.arms import combine, list_arms, read_arms
 from boxwright.compare.files import NAMES, write_results
-from boxwright.compare.options import CompareOptions
+from boxwright.compare.options import CompareKeys, CompareOptions
 from boxwright.compare.results import METRICS, Arm, Comparison, RunResult
 from boxwright.errors import RecipeError
 from boxwright.own_code import import_code
@@ -37,7 +37,7 @@ def compare(
     recipe: str | Path | Recipe | None = None,
     console: Console | None = None,
     allow_code: Sequence[str] = (),
-    **options: Any,
+    **options: Unpack[CompareKeys],
 ) -> Comparison:
     """Train every arm with every seed, and tell which are better than the first, the baseline.
 

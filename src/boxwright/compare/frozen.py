@@ -59,7 +59,7 @@ def train_head(job: Job, dataset: DetectionDataset, initial: Mapping[str, Tensor
     finite any more.
     """
     assert job.features is not None
-    device = RunOptions(device=job.device).accelerator()  # type: ignore[arg-type]
+    device = RunOptions(device=job.device).accelerator()
     features, recipe = Features.open(job.features), job.recipe.replace(**dataset.pixels.to_dict())
     L.seed_everything(job.seed, verbose=False)
     detector = build_detector(recipe)

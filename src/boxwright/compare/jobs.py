@@ -8,6 +8,7 @@ from pathlib import Path
 from boxwright._util.own_files import read_own_json, typed
 from boxwright._util.writing import write_json
 from boxwright.compare.results import METRICS, RunResult
+from boxwright.environment import Device
 from boxwright.errors import RecipeError
 from boxwright.recipes import Recipe
 from boxwright.runs import Run
@@ -31,7 +32,7 @@ class Job:
     split: str = "train"
     val_split: str = "val"
     allow_links: bool = False
-    device: str = "auto"
+    device: Device = "auto"
     threads: int | None = None
     """None: as many as torch takes by itself."""
     workers: int = 0

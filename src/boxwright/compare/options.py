@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
+from boxwright.environment import Device
 from boxwright.errors import RecipeError
+from boxwright.recipes import RecipeKeys
 
 Executor = Literal["local", "ray"]
 Tier = Literal["full", "frozen"]
 BoxWeights = Literal["equal", "fixed"]
+
+
+class ComparisonKeys(TypedDict, total=False):
+    """Any of the fields of ``CompareOptions``, as people give them; a test holds the two to each other."""
+
+    seeds: int
+    minutes: float | None
+    steps: int | None
+    out: str | Path | None
+    executor: Executor
+    tier: Tier
+    box_weights: BoxWeights
+    test: bool
+    split: str
+    val_split: str
+    allow_links: bool
+    device: Device
+    threads: int | None
+    workers: int
+    command: str
+
+
+class CompareKeys(RecipeKeys, ComparisonKeys, total=False):
+    """The options of ``compare``: a comparison's and the recipe's."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +64,7 @@ class CompareOptions:
     val_split: str = "val"
     allow_links: bool = False
     """Whether to follow links, and paths of data.yaml, out of the data set's folder."""
-    device: str = "auto"
+    device: Device = "auto"
     threads: int | None = None
     """Of each run; None: all cores. A Ray task reserves as many CPUs."""
     workers: int = 0
@@ -46,7 +73,7 @@ class CompareOptions:
     """The command line that asks for this, for the report."""
 
     def __post_init__(self) -> None:
-        for name, known in (("executor", Executor), ("tier", Tier), ("box_weights", BoxWeights)):
+        for name, known in (("executor", Executor), ("tier", Tier), ("box_weights", BoxWeights), ("device", Device)):
             if getattr(self, name) not in get_args(known):
                 raise RecipeError(
                     f"Expected {name} to be one of {', '.join(get_args(known))} but got {getattr(self, name)!r}"
@@ -59,7 +86,7 @@ class CompareOptions:
             raise RecipeError("Expected minutes or steps but got both")
 
     @classmethod
-    def take(cls, options: dict[str, Any]) -> tuple[CompareOptions, dict[str, Any]]:
+    def take(cls, options: Mapping[str, Any]) -> tuple[CompareOptions, dict[str, Any]]:
         """Split keyword options into a comparison's and the recipe's."""
         known = {item.name for item in fields(cls)}
         own = {name: value for name, value in options.items() if name in known}

@@ -158,7 +158,7 @@ def _seconds_per_step(setting: Setting, sample: DetectionDataset) -> float:
     """Median over a few warm steps of the baseline; NaN where the runs' device isn't here and no minutes need it."""
     options, clock = setting.options, _StepTimes()
     try:
-        RunOptions(device=options.device).accelerator()  # type: ignore[arg-type]
+        RunOptions(device=options.device).accelerator()
     except RecipeError:
         if options.minutes is None:
             return nan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from importlib import import_module
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
@@ -18,7 +18,7 @@ from boxwright.models.detector import Detector, Network
 from boxwright.models.faster_rcnn import TwoStageDetector
 from boxwright.models.memory import check_input
 from boxwright.parts import ClassKind, class_loss_info
-from boxwright.recipes import DetectorSpec, Recipe, find_detector, get_recipe, list_recipes
+from boxwright.recipes import DetectorSpec, Recipe, RecipeKeys, find_detector, get_recipe, list_recipes
 
 __all__ = [
     "DenseDetector",
@@ -35,7 +35,7 @@ def list_detectors() -> list[str]:
     return list_recipes()
 
 
-def create_detector(name: str, num_classes: int, **options: Any) -> Detector:
+def create_detector(name: str, num_classes: int, **options: Unpack[RecipeKeys]) -> Detector:
     """A detector of ``num_classes`` foreground classes. Options are recipe keys; unknown ones raise RecipeError."""
     recipe = get_recipe(name, **options)
     if not recipe.classes:

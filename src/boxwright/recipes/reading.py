@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from boxwright._util.yaml_files import YamlError, parse_yaml
 from boxwright.errors import RecipeError
 from boxwright.recipes.builtin import DETECTORS
+from boxwright.recipes.keys import RecipeKeys
 from boxwright.recipes.recipe import Recipe, base_recipe, key_types
 from boxwright.text import did_you_mean
 from boxwright.values import coerce, shown
@@ -18,7 +19,7 @@ def list_recipes() -> list[str]:
     return sorted(DETECTORS)
 
 
-def get_recipe(name_or_path: str | Path, **options: Any) -> Recipe:
+def get_recipe(name_or_path: str | Path, **options: Unpack[RecipeKeys]) -> Recipe:
     """A built-in recipe by its name, or one from a YAML file, with ``options`` on top.
 
     A file starts from the built-in recipe that its ``detector`` names. Raises RecipeError.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, Unpack, get_type_hints
 
 import yaml
 
@@ -24,6 +24,7 @@ from boxwright.recipes.keys import (
     Normalizer,
     NormMode,
     PrecisionName,
+    RecipeKeys,
     Resize,
     Suppression,
 )
@@ -239,16 +240,17 @@ class Recipe:
         if self.resize != "shortest" and self.image_size % self.strides[-1]:
             raise RecipeError(f"Expected image_size to be a multiple of {self.strides[-1]} but got {self.image_size}")
 
-    def replace(self, **options: Any) -> Recipe:
+    def replace(self, **options: Unpack[RecipeKeys]) -> Recipe:
         """The same recipe with other values. Raises RecipeError for a key that is none, or a value that can't be."""
         known = [item.name for item in fields(self)]
         foreign = find_detector(self.detector).foreign_keys
-        for name in options:
+        values: dict[str, Any] = dict(options)
+        for name in values:
             if name not in known:
                 raise RecipeError(f"unknown recipe key {shown(name)}{did_you_mean(name, known)}")
             if name in foreign:
-                self._check_unchanged(name, options[name])
-        return replace(self, **options)
+                self._check_unchanged(name, values[name])
+        return replace(self, **values)
 
     def _check_unchanged(self, name: str, value: Any) -> None:
         """A recipe file holds all keys: those without meaning may stand there as they are."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import lightning as L
 import numpy as np
@@ -40,7 +40,7 @@ from boxwright.training.faults import faults_explained
 from boxwright.training.loggers import make_loggers
 from boxwright.training.module import TrainingModule
 from boxwright.training.nonfinite import NonFiniteError, explain
-from boxwright.training.options import RunOptions
+from boxwright.training.options import RunOptions, TrainKeys
 from boxwright.training.precision import Precision, choose_precision
 from boxwright.training.reading import read_data
 from boxwright.training.record import Record, describe_data, describe_origin, describe_outcome, describe_run
@@ -85,7 +85,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     criterion: nn.Module | None = None,
     allow_code: Sequence[str] = (),
-    **options: Any,
+    **options: Unpack[TrainKeys],
 ) -> Run:
     """Train a detector and keep it in a run folder.
 
@@ -174,7 +174,7 @@ def _train(
 def _new_job(
     data: str | Path | DetectionDataset,
     recipe: str | Path | Recipe | None,
-    options: dict[str, Any],
+    options: Mapping[str, Any],
     ranks: Ranks,
     console: Console,
 ) -> _Job:
@@ -193,7 +193,7 @@ def _new_job(
 def _resumed_job(
     data: str | Path | DetectionDataset,
     resume: Path,
-    options: dict[str, Any],
+    options: Mapping[str, Any],
     ranks: Ranks,
     console: Console,
     held: ExitStack,

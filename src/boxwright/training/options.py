@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from boxwright._util.own_files import typed
+from boxwright.environment import Device
 from boxwright.errors import RecipeError
+from boxwright.recipes import RecipeKeys
 
-Device = Literal["auto", "cpu", "cuda"]
 LoggerName = Literal["csv", "tensorboard", "wandb", "mlflow"]
+
+
+class RunKeys(TypedDict, total=False):
+    """Any of the fields of ``RunOptions``, as people give them; a test holds the two to each other."""
+
+    split: str
+    val_split: str | None
+    allow_links: bool
+    minutes: float | None
+    steps: int | None
+    seed: int
+    device: Device
+    workers: int
+    out: str | Path | None
+    logger: LoggerName
+    checkpoint_minutes: float
+
+
+class TrainKeys(RecipeKeys, RunKeys, total=False):
+    """The options of ``train``: a run's and the recipe's."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +77,7 @@ class RunOptions:
             raise RecipeError(f"Expected workers of at least 0 but got {self.workers}")
 
     @classmethod
-    def take(cls, options: dict[str, Any]) -> tuple[RunOptions, dict[str, Any]]:
+    def take(cls, options: Mapping[str, Any]) -> tuple[RunOptions, dict[str, Any]]:
         """Split keyword options into a run's and the recipe's."""
         known = {item.name for item in fields(cls)}
         own = {name: value for name, value in as_meant(options).items() if name in known}
@@ -84,9 +106,9 @@ class RunOptions:
         return typed(options, cls, path)
 
 
-def as_meant(options: dict[str, Any]) -> dict[str, Any]:
+def as_meant(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as people type them, with None where ``val_split`` says so in words."""
-    return {**options, "val_split": None} if options.get("val_split") == "none" else options
+    return {**options, "val_split": None} if options.get("val_split") == "none" else {**options}
 
 
 FREE_ON_RESUME = ("minutes", "steps", "device", "workers", "logger", "checkpoint_minutes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ class Reopened(NamedTuple):
     position: Position
 
 
-def reopen(run_or_checkpoint: Path, data: Path, options: dict[str, Any]) -> Reopened:
+def reopen(run_or_checkpoint: Path, data: Path, options: Mapping[str, Any]) -> Reopened:
     """A run's recipe and options, with ``options`` on top as far as they may change, and where it stands.
 
     Raises RecipeError for what is no run, or a damaged one, and for an option that can't change on the way.
@@ -44,7 +44,7 @@ def reopen(run_or_checkpoint: Path, data: Path, options: dict[str, Any]) -> Reop
     return Reopened(recipe, replace(stored, **changed, out=run.folder), checkpoint, position)
 
 
-def _check_options(run: Run, recipe: Recipe, stored: RunOptions, options: dict[str, Any]) -> None:
+def _check_options(run: Run, recipe: Recipe, stored: RunOptions, options: Mapping[str, Any]) -> None:
     own = {"epochs": recipe.epochs, **vars(stored)}
     for name, value in as_meant(options).items():
         if name not in ("epochs", *FREE_ON_RESUME) and own.get(name, recipe.to_dict().get(name)) != value:
@@ -69,14 +69,14 @@ def _checkpoint(run: Run, asked: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _position(run: Run, checkpoint: Path, data: Path, options: dict[str, Any]) -> Position:
+def _position(run: Run, checkpoint: Path, data: Path, options: Mapping[str, Any]) -> Position:
     try:
         return read_position(checkpoint)
     except RecipeError as error:
         raise RecipeError(f"{error}; {_way_out(run, data, options)}") from None
 
 
-def _way_out(run: Run, data: Path, options: dict[str, Any]) -> str:
+def _way_out(run: Run, data: Path, options: Mapping[str, Any]) -> str:
     """What to do about a checkpoint that can't be read."""
     if _is_whole(run.best_checkpoint):
         command = resume_command(data, run.best_checkpoint, run.recipe, options)
