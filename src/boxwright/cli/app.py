@@ -195,15 +195,22 @@ def list_all() -> None:
 
 
 @recipes_app.command("show")
-def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")], settings: Settings = []) -> None:  # noqa: B006
-    """Every key of a recipe with its value, where that came from, and what it means; and the network's size."""
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE")],
+    settings: Settings = [],  # noqa: B006
+    sizes: Annotated[
+        bool, typer.Option("--sizes", help="Also the network's parameters, multiply-adds and anchors; takes seconds.")
+    ] = False,
+) -> None:
+    """Print every key of a recipe with its value, where that came from, and what it means."""
     from boxwright.cli.recipe import render_recipe, render_size
     from boxwright.recipes import get_recipe, parse_settings
 
     options = parse_settings(settings)
     recipe, console = get_recipe(name, **options), Console()
     render_recipe(recipe, name, set(options), console)
-    render_size(recipe, console)
+    if sizes:
+        render_size(recipe, console)
 
 
 @import_app.command("torchvision")

@@ -14,13 +14,13 @@ from boxwright.text import plural
 
 def render_recipe(recipe: Recipe, name: str, changed: set[str], console: Console) -> None:
     """Lines of YAML with the meaning as a comment, so that the output is a recipe file itself."""
-    notes = recipe.notes()
+    notes, values = recipe.notes(), recipe.to_dict()
     base = base_recipe(recipe.detector).to_dict()
     foreign = find_detector(recipe.detector).foreign_keys
     for item in fields(recipe):
         if item.name in foreign:
             continue
-        value = recipe.to_dict()[item.name]
+        value = values[item.name]
         text = yaml.safe_dump(value, default_flow_style=True).replace("\n...", "").strip()
         origin = "--set" if item.name in changed else name if value != base[item.name] else recipe.detector
         say(console, f"{item.name}: {text:<{max(34 - len(item.name), 1)}}  # [{origin}] {notes[item.name]}")
