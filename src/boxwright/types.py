@@ -33,6 +33,14 @@ class Targets(NamedTuple):
         return Targets(*(field[row : row + 1] for field in self))
 
 
+class FeatureMap(NamedTuple):
+    """One output of a backbone."""
+
+    channels: int
+    stride: int
+    """Pixels of the input between two cells."""
+
+
 class Matches(NamedTuple):
     """Which target each anchor answers for. Index and state are separate: neither encodes the other."""
 

@@ -1,46 +1,39 @@
-"""Backbones: maps of any timm model, freezing, folding, weights that need no network."""
+"""Backbones of any kind, one's own too: what is frozen, what is folded, and what is refused."""
 
-from pathlib import Path
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
 
 import pytest
-import timm
 import torch
-from safetensors.torch import save_file
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import boxwright as bw
-from boxwright.errors import BoxwrightError, BoxwrightWarning, RecipeError
-from boxwright.models import weights
-from boxwright.models.backbones import Backbone, fold_batch_norm, probe_feature_maps
+from boxwright.errors import RecipeError
+from boxwright.models import backbones
+from boxwright.models.backbones import make_backbone
+from boxwright.models.layers import batch_norms, fold_batch_norm
+from boxwright.recipes import get_recipe
+from boxwright.recipes.criterion import build_criterion
+from boxwright.training.step import supervise
+from boxwright.types import FeatureMap, Targets
 
 
-def test_lite0_weights_fit_strictly_and_speak() -> None:
-    model = timm.create_model("tf_efficientnet_lite0").eval()
-    model.load_state_dict(weights.lite0_weights())
-    with torch.no_grad():
-        scores = model(torch.randn(1, 3, 224, 224)).softmax(-1)
-    assert scores.shape == (1, 1000)
-    assert scores.max() > 0.02  # an untrained net says 0.001 of every class
+def made(name: str, strides: Sequence[int], *, pretrained: bool = True, **keys: Any) -> Any:
+    recipe = get_recipe("lite320", backbone=name, **{"freeze": 0, "freeze_depthwise": 0, **keys})
+    return make_backbone(recipe, strides, pretrained)
 
 
-def test_altered_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    weights.lite0_weights.cache_clear()
-    monkeypatch.setattr(weights, "LITE0_SHA256", "0" * 64)
-    with pytest.raises(BoxwrightError, match="SHA-256"):
-        weights.lite0_weights()
-
-
-@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "mobilenetv3_small_050", "convnext_atto"])
-def test_any_backbone_gives_the_strides_asked_for(name: str) -> None:
-    backbone = Backbone(name, (8, 16, 32), pretrained=False, freeze=1)
-    outputs = backbone(torch.zeros(1, 3, 96, 64))
-    assert [tuple(o.shape) for o in outputs] == [(1, m.channels, 96 // m.stride, 64 // m.stride) for m in backbone.maps]
-    assert [m.stride for m in backbone.maps] == [8, 16, 32]
+def learning(backbone: nn.Module) -> set[str]:
+    return {name for name, weight in backbone.named_parameters() if weight.requires_grad}
 
 
 def test_frozen_stages_neither_learn_nor_follow_the_data() -> None:
     torch.manual_seed(0)
-    backbone = Backbone("tf_efficientnet_lite0", (8, 16, 32), freeze=2).train()
+    backbone = made("tf_efficientnet_lite0", (8, 16, 32), freeze=2).train()
     frozen = [backbone.body.conv_stem, backbone.body.blocks[0], backbone.body.blocks[1]]
     assert not any(p.requires_grad for module in frozen for p in module.parameters())
     assert not any(isinstance(m, _BatchNorm) for module in frozen for m in module.modules())
@@ -48,14 +41,12 @@ def test_frozen_stages_neither_learn_nor_follow_the_data() -> None:
     norms = [m for m in backbone.modules() if isinstance(m, _BatchNorm)]
     assert norms
     assert all(m.training for m in norms)
-    assert not any(m.training for m in Backbone("resnet18", (8,), pretrained=False, norm_mode="eval").modules()
-                   if isinstance(m, _BatchNorm))  # fmt: skip
 
 
 def test_folding_changes_no_output() -> None:
     images = torch.rand(2, 3, 64, 64)
-    plain = Backbone("tf_efficientnet_lite0", (8, 16, 32)).eval()
-    folded = Backbone("tf_efficientnet_lite0", (8, 16, 32), freeze=3).eval()
+    plain = made("tf_efficientnet_lite0", (8, 16, 32)).eval()
+    folded = made("tf_efficientnet_lite0", (8, 16, 32), freeze=3).eval()
     with torch.no_grad():
         before, after = plain(images), folded(images)
         for a, b in zip(before, after, strict=True):
@@ -66,95 +57,122 @@ def test_folding_changes_no_output() -> None:
 
 def test_structure_depends_on_the_recipe_alone() -> None:
     """A model that was saved from pretrained weights loads into one that was built without."""
-    trained = Backbone("tf_efficientnet_lite0", (8, 16), freeze=2)
-    empty = Backbone("tf_efficientnet_lite0", (8, 16), freeze=2, pretrained=False)
+    trained = made("tf_efficientnet_lite0", (8, 16), freeze=2)
+    empty = made("tf_efficientnet_lite0", (8, 16), freeze=2, pretrained=False)
     empty.load_state_dict(trained.state_dict())
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("resnet18x", {}, "unknown backbone 'resnet18x'; did you mean"),
-        ("resnet18", {"strides": (8, 64)}, "no map of stride 64: it has"),
-        ("resnet18", {"freeze": 9}, "freeze in 0..5"),
-        ("swin_tiny_patch4_window7_224", {}, "no feature maps"),
-    ],
-)
-def test_what_cannot_be_is_told(name: str, options: dict[str, object], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        Backbone(name, **{"strides": (8,), "pretrained": False, **options})  # type: ignore[arg-type]
-
-
-def test_probe_names_the_modules() -> None:
-    maps = probe_feature_maps("tf_efficientnet_lite0")
-    assert [(m.module, m.channels, m.stride) for m in maps] == [
-        ("blocks.0", 16, 2),
-        ("blocks.1", 24, 4),
-        ("blocks.2", 40, 8),
-        ("blocks.4", 112, 16),
-        ("blocks.6", 320, 32),
-    ]
-
-
 def test_large_depthwise_kernels_can_stay() -> None:
-    backbone = Backbone("tf_efficientnet_lite0", (8, 16, 32), pretrained=False, freeze_depthwise=5)
-    convolutions = [m for m in backbone.modules() if isinstance(m, torch.nn.Conv2d)]
+    backbone = made("tf_efficientnet_lite0", (8, 16, 32), pretrained=False, freeze_depthwise=5)
+    convolutions = [m for m in backbone.modules() if isinstance(m, nn.Conv2d)]
     frozen = [m for m in convolutions if not m.weight.requires_grad]
     assert len(frozen) == 9
     assert all(m.groups == m.in_channels and m.kernel_size == (5, 5) for m in frozen)
 
 
-@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv3_small_050", "resnet18", "convnext_atto"])
-def test_nothing_behind_the_last_map_is_kept(name: str) -> None:
-    """Every weight that could learn does: unused ones cost time, and processes that share gradients refuse them."""
-    backbone = Backbone(name, (8, 16), pretrained=False)
-    sum(x.square().sum() for x in backbone(torch.randn(2, 3, 64, 64))).backward()
-    unused = [name for name, weight in backbone.named_parameters() if weight.grad is None]
-    assert unused == []
+@pytest.mark.parametrize("name", ["vgg16", "tf_efficientnet_lite0", "resnet18", "convnext_atto"])
+def test_the_first_stages_are_frozen_one_by_one(name: str) -> None:
+    strides = (8, 16, 32)
+    stages = len(made(name, strides, pretrained=False).stages)
+    left = [learning(made(name, strides, pretrained=False, freeze=count)) for count in range(stages + 1)]
+    assert left[0] == {name for name, _ in made(name, strides, pretrained=False).named_parameters()}
+    assert all(after < before for before, after in pairwise(left))
+    with pytest.raises(RecipeError, match=rf"freeze in 0\.\.{stages} for this backbone but got 9"):
+        made(name, strides, pretrained=False, freeze=9)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_weights_from_a_file(tmp_path: Path, suffix: str) -> None:
-    """Of the whole model, as timm and torchvision publish them."""
+def test_behind_the_last_map_that_is_used_nothing_is_left_to_freeze() -> None:
+    stages = made("resnet18", (8,), pretrained=False).stages
+    assert [len(list(stage.parameters())) > 0 for stage in stages] == [True, True, True, False, False]
+    assert learning(made("resnet18", (8,), pretrained=False, freeze=5)) == set()
+
+
+class Own(nn.Module):
+    """Three stages of stride 4, 2 and 2, the maps of the last two."""
+
+    mean = (0.1, 0.2, 0.3)
+    std = (0.5, 0.5, 0.5)
+
+    def __init__(self, strides: Sequence[int]) -> None:
+        super().__init__()
+        self.maps = [FeatureMap(12, stride) for stride in strides]
+        self.parts = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(before, 12, 3, step, 1), nn.BatchNorm2d(12), nn.ReLU())
+            for before, step in ((3, 4), (12, 2), (12, 2))
+        )
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        return list(self.parts)
+
+    def load(self, pretrained: bool | str) -> None:
+        assert pretrained is True
+        nn.init.constant_(self.parts[0][0].weight, 0.5)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        fine = self.parts[1](self.parts[0](images))
+        return [fine, self.parts[2](fine)]
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    monkeypatch.setitem(backbones.BUILT_IN, "own", Own)
+    return Own
+
+
+@pytest.mark.parametrize("norm_mode", ["train", "eval", "frozen", "group"])
+def test_a_backbone_of_one_s_own_learns_what_the_recipe_lets_it(own: Any, norm_mode: str) -> None:
     torch.manual_seed(0)
-    state = timm.create_model("resnet18", pretrained=False).state_dict()
-    file = tmp_path / f"weights{suffix}"
-    torch.save(state, file) if suffix == ".pth" else save_file(state, file)
-    torch.manual_seed(1)
-    backbone = Backbone("resnet18", (8, 16), pretrained=str(file))
-    for name, value in backbone.body.state_dict().items():
-        assert torch.equal(value, state[name]), name
+    detector = bw.create_detector(
+        "lite320", 2, backbone="own", image_size=64, strides=[8, 16], freeze=1, norm_mode=norm_mode
+    ).train()
+    assert detector.get_buffer("_mean").flatten().tolist() == pytest.approx([25.5, 51.0, 76.5])
+    backbone = detector.net.backbone
+    first, *later = backbone.stages
+    assert (first[0].weight == 0.5).all()
+    assert not any(p.requires_grad for p in first.parameters())
+    assert not any(norm.training for norm in batch_norms(first))
+    norms = [norm for stage in later for norm in batch_norms(stage)]
+    assert len(norms) == {"group": 0}.get(norm_mode, 2)
+    assert all(norm.training == (norm_mode == "train") for norm in norms)
+    assert all(norm.weight.requires_grad == (norm_mode != "frozen") for norm in norms)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    targets = Targets(
+        torch.tensor([[[4.0, 4, 40, 40]], [[20.0, 10, 60, 50]]]),
+        torch.tensor([[0], [1]]),
+        torch.zeros(2, 1, dtype=torch.bool),
+    )
+    losses, _ = supervise(detector, build_criterion(detector.recipe), torch.rand(2, 3, 64, 64) * 255, targets)
+    losses.total.backward()
+    torch.optim.SGD([p for p in detector.parameters() if p.requires_grad], 0.1).step()
+    changed = {name for name, value in backbone.state_dict().items() if not torch.equal(value, before[name])}
+    assert "parts.2.0.weight" in changed
+    assert not any(name.startswith("parts.0.") for name in changed)
+    assert ("parts.1.1.running_mean" in changed) == (norm_mode == "train")
 
 
-def test_a_file_that_holds_no_such_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="no file of pretrained weights at"):
-        Backbone("resnet18", (8,), pretrained=str(tmp_path / "absent.pth"))
-    (tmp_path / "text.pth").write_text("text")
-    with pytest.raises(RecipeError, match=r"text\.pth holds no weights: Expected tensors by name"):
-        Backbone("resnet18", (8,), pretrained=str(tmp_path / "text.pth"))
-    torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "other.pth")
-    with pytest.raises(RecipeError, match="holds no weights of 'resnet18'"):
-        Backbone("resnet18", (8,), pretrained=str(tmp_path / "other.pth"))
-    state = timm.create_model("resnet18").state_dict()
-    del state["layer2.0.conv1.weight"]
-    torch.save(state, tmp_path / "part.pth")
-    with pytest.raises(RecipeError, match=r"it lacks layer2\.0\.conv1\.weight"):
-        Backbone("resnet18", (8,), pretrained=str(tmp_path / "part.pth"))
+def test_statistics_stay_after_a_prediction(own: Any) -> None:
+    detector = bw.create_detector("lite320", 2, backbone="own", image_size=64, strides=[8, 16], norm_mode="eval")
+    detector.predict(torch.zeros(3, 64, 64))
+    assert detector.training
+    assert not any(norm.training for norm in batch_norms(detector.net.backbone))
+    assert all(norm.training for norm in batch_norms(detector.net.head))
 
 
-def test_without_network_and_weights_all_is_learnt_from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
-    create = timm.create_model
-
-    def offline(name: str, pretrained: bool = False, **options: object) -> torch.nn.Module:
-        if pretrained:
-            raise OSError("no route to host\nand more lines")
-        return create(name, **options)
-
-    monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.warns(BoxwrightWarning, match="no route to host.*pretrained=FILE") as warned:
-        detector = bw.create_detector("retinanet", 2, backbone="resnet18", image_size=128, width=32)
-    assert "freeze=0" in str(warned[0].message)
-    assert "and more lines" not in str(warned[0].message)
-    recipe = detector.recipe
-    assert (recipe.pretrained, recipe.freeze, recipe.norm_mode) == (False, 0, "train")
-    assert all(p.requires_grad for p in detector.parameters())
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda strides: "text", "Expected backbone 'own' to be an nn.Module but got str"),
+        (lambda strides: nn.Identity(), "backbone 'own' has no 'maps'"),
+        (
+            lambda strides: Own((8, 32)),
+            r"'own' gives maps of strides \[8, 32\], the detector needs \[8, 16\]",
+        ),
+    ],
+)
+def test_what_is_no_backbone_is_refused(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any], message: str
+) -> None:
+    monkeypatch.setitem(backbones.BUILT_IN, "own", make)
+    with pytest.raises(RecipeError, match=message):
+        made("own", (8, 16))

@@ -5,7 +5,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 import boxwright as bw
-from boxwright.models.backbones import batch_norms, replace_batch_norm
+from boxwright.models.layers import batch_norms, replace_batch_norm
 
 
 def test_group_norm_replaces_what_learns_and_keeps_its_scale() -> None:

@@ -10,10 +10,10 @@ from torch import nn
 
 import boxwright as bw
 from boxwright.errors import RecipeError
+from boxwright.models.backbones import make_backbone
 from boxwright.models.detector import Network
 from boxwright.models.heads import starting_deltas, starting_logits
 from boxwright.models.lite import LiteNet, _one_a_cell
-from boxwright.models.vgg import make_backbone
 from boxwright.recipes import DetectorSpec, Recipe, find_detector, get_recipe, list_recipes
 from boxwright.recipes.builtin import DETECTORS
 

@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from boxwright.models.backbones import has_depthwise
+from boxwright.models.layers import has_depthwise
 from boxwright.recipes import get_recipe
 from boxwright.training import precision
 from boxwright.training.precision import choose_precision

@@ -12,15 +12,17 @@ from boxwright._util.memory import out_of_memory
 from boxwright.choices import is_own, required
 from boxwright.coding import BoxCoder
 from boxwright.errors import BoxwrightWarning, MissingWeights, RecipeError
-from boxwright.models.backbones import has_depthwise, replace_batch_norm
+from boxwright.models.backbones import Backbone
 from boxwright.models.dense import DenseDetector
 from boxwright.models.detector import Detector, Network
 from boxwright.models.faster_rcnn import TwoStageDetector
+from boxwright.models.layers import has_depthwise, replace_batch_norm
 from boxwright.models.memory import check_input
 from boxwright.parts import ClassKind, class_loss_info
 from boxwright.recipes import DetectorSpec, Recipe, RecipeKeys, find_detector, get_recipe, list_recipes
 
 __all__ = [
+    "Backbone",
     "DenseDetector",
     "Detector",
     "TwoStageDetector",

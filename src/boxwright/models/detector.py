@@ -22,7 +22,7 @@ from boxwright.coding import BoxCoder
 from boxwright.data.depth import to_eight_bits
 from boxwright.data.images import PLAIN, PixelRule, decode_image, from_pil
 from boxwright.data.transforms import Frame, resample
-from boxwright.models.backbones import fold_batch_norm
+from boxwright.models.layers import fold_batch_norm, keep_statistics
 from boxwright.nms import NmsKind
 from boxwright.recipes import Recipe
 from boxwright.types import Detections
@@ -71,6 +71,7 @@ class Detector(nn.Module, ABC):
         mean, std = recipe.mean or network.mean, recipe.std or network.std
         self.register_buffer("_mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.train()
 
     @abstractmethod
     def forward(self, images: Tensor, shown: Tensor | None = None) -> Any:
@@ -123,6 +124,14 @@ class Detector(nn.Module, ABC):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.anchors = self.anchors.to(self.device)
         self._other_anchors.clear()
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, except for BatchNorm of the backbone that keeps its statistics."""
+        super().train(mode)
+        backbone = getattr(self.net, "backbone", None)
+        if isinstance(backbone, nn.Module):
+            keep_statistics(backbone, self.recipe.norm_mode)
         return self
 
     def lay_out(self, memory_format: torch.memory_format) -> Self:

@@ -19,12 +19,11 @@ from boxwright.choices import parse_choice, resolve_choice
 from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
 from boxwright.models.anchoring import chosen_anchors
-from boxwright.models.backbones import Backbone
+from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.detector import Detector, Network
 from boxwright.models.fpn import FPN, TWO_STAGE_STRIDES
 from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits
 from boxwright.models.selection import best_of_maps, best_pairs, class_scores, keep_best, limits
-from boxwright.models.vgg import VGG16, make_backbone
 from boxwright.nms import NmsKind, batched_nms
 from boxwright.recipes import Recipe
 from boxwright.types import DenseOutputs, Detections, RoIOutputs, TwoStageOutputs
@@ -77,7 +76,7 @@ class RoIHead(nn.Module):
 class FasterRCNN(nn.Module):
     """Backbone, pyramid and both heads. ``forward`` is the first stage, ``refine`` the second."""
 
-    def __init__(self, backbone: VGG16 | Backbone, fpn: FPN, rpn: RPNHead, roi: RoIHead) -> None:
+    def __init__(self, backbone: Backbone, fpn: FPN, rpn: RPNHead, roi: RoIHead) -> None:
         super().__init__()
         self.backbone, self.fpn, self.rpn, self.roi = backbone, fpn, rpn, roi
 

@@ -14,10 +14,9 @@ from boxwright.anchors import AnchorSpec
 from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
 from boxwright.models.anchoring import chosen_anchors
-from boxwright.models.backbones import Backbone
+from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.detector import Network
 from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits
-from boxwright.models.vgg import VGG16, make_backbone
 from boxwright.recipes import Recipe
 
 
@@ -48,7 +47,7 @@ class LiteHead(nn.Module):
 class LiteNet(nn.Module):
     """Backbone and head: normalised images (B, 3, H, W) -> logits (B, A, K'), deltas (B, A, D)."""
 
-    def __init__(self, backbone: Backbone | VGG16, logits: Tensor, deltas: Tensor, width: int) -> None:
+    def __init__(self, backbone: Backbone, logits: Tensor, deltas: Tensor, width: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = LiteHead([m.channels for m in backbone.maps], logits, deltas, width)

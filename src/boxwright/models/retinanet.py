@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
 from boxwright.models.anchoring import chosen_anchors
-from boxwright.models.backbones import Backbone
+from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.detector import Network
 from boxwright.models.fpn import BACKBONE_STRIDES, FPN, PYRAMID_STRIDES
 from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits, tower
-from boxwright.models.vgg import VGG16, make_backbone
 from boxwright.recipes import Recipe
 
 
@@ -41,7 +40,7 @@ class RetinaHead(nn.Module):
 class RetinaNet(nn.Module):
     """Backbone, pyramid and head: normalised images (B, 3, H, W) -> logits (B, A, K'), deltas (B, A, D)."""
 
-    def __init__(self, backbone: VGG16 | Backbone, fpn: FPN, head: RetinaHead) -> None:
+    def __init__(self, backbone: Backbone, fpn: FPN, head: RetinaHead) -> None:
         super().__init__()
         self.backbone, self.fpn, self.head = backbone, fpn, head
 

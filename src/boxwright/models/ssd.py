@@ -10,7 +10,7 @@ conv7 see all of it. The L2 norm's scale starts at 20 here as in the paper, and 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
 from boxwright.models.anchoring import chosen_anchors
-from boxwright.models.backbones import Backbone
+from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.detector import Network
 from boxwright.models.heads import rows, starting_logits
-from boxwright.models.vgg import VGG16, make_backbone
+from boxwright.models.vgg import VGG16
 from boxwright.recipes import Recipe
 
 _WIDE = 1024  # channels of conv6 and conv7
@@ -74,9 +74,7 @@ class L2Norm(nn.Module):
 class SSDNet(nn.Module):
     """Backbone, further stages and predictors: images (B, 3, S, S) -> logits (B, A, K + 1), deltas (B, A, D)."""
 
-    def __init__(
-        self, backbone: VGG16 | Backbone, variant: _Variant, shapes: list[int], logits: Tensor, size: int
-    ) -> None:
+    def __init__(self, backbone: Backbone, variant: _Variant, shapes: list[int], logits: Tensor, size: int) -> None:
         """``shapes``: anchors a cell of each map; ``logits`` (K',) where they start; ``size`` of the deltas."""
         super().__init__()
         self.backbone = backbone
@@ -151,13 +149,13 @@ def build_ssd(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | 
     backbone = make_backbone(recipe, (8, 16), pretrained)
     logits = first_logits(columns, len(recipe.classes))
     net = SSDNet(backbone, variant, [len(level.shapes) for level in spec.levels], logits, coder.size)
-    if isinstance(backbone, Backbone):
-        _check_grids(backbone, recipe)
+    if not isinstance(backbone, VGG16):
+        _check_grids(cast(nn.Module, backbone), recipe)
     return Network(net, spec, backbone.mean, backbone.std)
 
 
 @torch.no_grad()
-def _check_grids(backbone: Backbone, recipe: Recipe) -> None:
+def _check_grids(backbone: nn.Module, recipe: Recipe) -> None:
     side, wanted = recipe.image_size, _VARIANTS[recipe.detector].grids
     grids = tuple(x.shape[-1] for x in backbone.eval()(torch.zeros(1, 3, side, side)))
     backbone.train()

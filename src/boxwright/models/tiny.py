@@ -12,17 +12,16 @@ from torch import Tensor, nn
 from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
 from boxwright.models.anchoring import chosen_anchors
-from boxwright.models.backbones import Backbone
+from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.detector import Network
 from boxwright.models.ssd import Predictors, first_logits
-from boxwright.models.vgg import VGG16, make_backbone
 from boxwright.recipes import Recipe
 
 
 class TinyNet(nn.Module):
     """Backbone and predictors: images (B, 3, H, W) -> logits (B, A, K + 1), deltas (B, A, 4)."""
 
-    def __init__(self, backbone: VGG16 | Backbone, shapes: int, logits: Tensor, size: int) -> None:
+    def __init__(self, backbone: Backbone, shapes: int, logits: Tensor, size: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.predictors = Predictors([backbone.maps[0].channels], [shapes], logits, size)

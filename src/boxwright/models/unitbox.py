@@ -10,7 +10,7 @@ where it should be learnt, as it is for UnitBox's and torchvision's ReLU, an opt
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,10 @@ from boxwright.anchors import AnchorSpec
 from boxwright.coding import MAX_LOG_SCALE, BoxCoder, DistanceCoder
 from boxwright.errors import RecipeError
 from boxwright.models.anchoring import chosen_anchors
+from boxwright.models.backbones import make_backbone
 from boxwright.models.detector import Network
 from boxwright.models.fpn import BACKBONE_STRIDES, FPN
 from boxwright.models.heads import output_layer, rows, starting_logits, tower
-from boxwright.models.vgg import make_backbone
 from boxwright.recipes import Recipe
 
 _GROUP = 8  # channels of each GroupNorm group (arXiv:1803.08494): at FCOS's width of 256 its 32 groups
@@ -88,7 +88,7 @@ def build_unitbox(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: boo
         kind=recipe.distances,
     )
     fpn = FPN([m.channels for m in backbone.maps], recipe.width)
-    net = nn.Sequential(OrderedDict(backbone=backbone, fpn=fpn, head=head))
+    net = nn.Sequential(OrderedDict(backbone=cast(nn.Module, backbone), fpn=fpn, head=head))
     return Network(net, spec, backbone.mean, backbone.std)
 
 

@@ -7,36 +7,33 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from boxwright.errors import RecipeError
-from boxwright.models.backbones import Backbone, FeatureMap, load_pretrained
-from boxwright.recipes import Recipe
+from boxwright.models.timm_backbone import load_pretrained
+from boxwright.types import FeatureMap
 
 # Convolutions of each block; the third pooling rounds up, so that 300 px make 38 and not 37 cells
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 _ROUNDS_UP = 2
 _MAPS = {
-    8: FeatureMap(3, "conv4_3", 512, 8),
-    16: FeatureMap(4, "conv5_3", 512, 16),
-    32: FeatureMap(5, "pool5", 512, 32),
+    8: FeatureMap(512, 8),  # conv4_3
+    16: FeatureMap(512, 16),  # conv5_3
+    32: FeatureMap(512, 32),  # pool5
 }
 
 
 class VGG16(nn.Module):
     """The maps of strides 8 (conv4_3), 16 (conv5_3) and 32 (after pool5), those asked for, finest first.
 
-    ``features`` is numbered as in torchvision and timm, whose ImageNet weights fit. ``freeze``: the first blocks get no
-    gradient. Raises RecipeError for other strides, more than 5 frozen blocks and a file of weights that can't be used,
-    MissingWeights where the published ones can't be fetched.
+    ``features`` is numbered as in torchvision and timm, whose ImageNet weights fit. Raises RecipeError for other
+    strides.
     """
 
     mean = (0.485, 0.456, 0.406)
     std = (0.229, 0.224, 0.225)
 
-    def __init__(self, strides: Sequence[int], *, pretrained: bool | str = True, freeze: int = 0) -> None:
+    def __init__(self, strides: Sequence[int]) -> None:
         super().__init__()
-        if not set(strides) <= _MAPS.keys() or not 0 <= freeze <= len(_BLOCKS):
-            raise RecipeError(
-                f"Expected strides of {list(_MAPS)} and freeze in 0..5 but got {list(strides)} and {freeze}"
-            )
+        if not set(strides) <= _MAPS.keys():
+            raise RecipeError(f"vgg16 has maps of strides {list(_MAPS)}: the detector needs {list(strides)}")
         self.maps = tuple(_MAPS[stride] for stride in strides)
         layers: list[nn.Module] = []
         self._ends = []  # where each block ends, before its pooling
@@ -48,9 +45,16 @@ class VGG16(nn.Module):
             self._ends.append(len(layers))
             layers.append(nn.MaxPool2d(2, ceil_mode=block == _ROUNDS_UP))
         self.features = nn.Sequential(*layers)
-        if pretrained:
-            load_pretrained(self, "vgg16", pretrained, features_only=False)
-        self.features[: self._ends[freeze - 1] if freeze else 0].requires_grad_(False)
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The five blocks, each with the pooling before it."""
+        starts = [0, *self._ends[:-1]]
+        return [self.features[start:end] for start, end in zip(starts, self._ends, strict=True)]
+
+    def load(self, pretrained: bool | str) -> None:
+        """Load the published weights, or those in a file."""
+        load_pretrained(self, "vgg16", pretrained, features_only=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised images -> one (B, 512, H / stride, W / stride) map per stride."""
@@ -62,17 +66,3 @@ class VGG16(nn.Module):
             maps.append(x)
             start = end
         return maps
-
-
-def make_backbone(recipe: Recipe, strides: Sequence[int], pretrained: bool | str) -> VGG16 | Backbone:
-    """The recipe's backbone, with the maps of these strides."""
-    if recipe.backbone == "vgg16":
-        return VGG16(strides, pretrained=pretrained, freeze=recipe.freeze)
-    return Backbone(
-        recipe.backbone,
-        strides,
-        pretrained=pretrained,
-        freeze=recipe.freeze,
-        freeze_depthwise=recipe.freeze_depthwise if recipe.pretrained else 0,
-        norm_mode=recipe.norm_mode,
-    )

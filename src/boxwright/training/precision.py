@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from boxwright.environment import environment
-from boxwright.models.backbones import has_depthwise
+from boxwright.models.layers import has_depthwise
 from boxwright.recipes import Recipe
 
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}

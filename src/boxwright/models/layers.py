@@ -1,0 +1,78 @@
+"""What is done to layers of any network: BatchNorm that stays, is folded or replaced; depthwise kernels that stay."""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from boxwright.recipes.keys import NormMode
+
+_MOST_GROUPS = 32  # GroupNorm (arXiv:1803.08494), section 4.1
+
+
+def batch_norms(module: nn.Module) -> list[_BatchNorm]:
+    """All BatchNorm layers, by type: those of several devices and timm's with an activation are among them."""
+    return [each for each in module.modules() if isinstance(each, _BatchNorm)]
+
+
+def replace_batch_norm(net: nn.Module) -> None:
+    """GroupNorm for each BatchNorm that learns, in place: for batches too small for statistics.
+
+    32 groups, or the most below that divide the channels (arXiv:1803.08494). Scale and shift stay, and so does the
+    activation inside timm's BatchNormAct2d.
+    """
+    for parent in list(net.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, _BatchNorm) and child.weight.requires_grad:
+                channels = child.num_features
+                groups = next(n for n in range(min(_MOST_GROUPS, channels), 0, -1) if channels % n == 0)
+                norm = nn.GroupNorm(groups, channels, eps=child.eps)
+                norm.weight, norm.bias = child.weight, child.bias
+                activation = getattr(child, "act", None)
+                setattr(parent, name, norm if activation is None else nn.Sequential(norm, activation))
+
+
+def has_depthwise(net: nn.Module) -> bool:
+    """Whether some convolution treats its channels one by one."""
+    return any(_is_depthwise(module) for module in net.modules())
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Fold each frozen BatchNorm that is defined right after a frozen convolution into it, in place.
+
+    Definition order need not be the order of use: see ``_folds_exactly``. The activation inside timm's
+    BatchNormAct2d stays.
+    """
+    for parent in list(module.modules()):
+        previous_name, previous = "", nn.Module()
+        for name, child in list(parent.named_children()):
+            frozen = not any(p.requires_grad for p in (*child.parameters(), *previous.parameters()))
+            if isinstance(child, _BatchNorm) and isinstance(previous, nn.Conv2d) and frozen:
+                setattr(parent, previous_name, fuse_conv_bn_eval(previous.eval(), child.eval()))
+                setattr(parent, name, getattr(child, "act", nn.Identity()))
+            previous_name, previous = name, child
+
+
+def keep_statistics(net: nn.Module, norm_mode: NormMode) -> None:
+    """Put BatchNorm that keeps its statistics into evaluation mode: with "eval" all, else what has stopped learning."""
+    for norm in batch_norms(net):
+        weights = list(norm.parameters())
+        if norm_mode == "eval" or (weights and not any(weight.requires_grad for weight in weights)):
+            norm.train(False)
+
+
+def freeze_depthwise(net: nn.Module, side: int) -> None:
+    """Stop depthwise kernels of this side or more from learning; 0: none.
+
+    On CPUs their gradient costs more than all else about them.
+    """
+    for module in net.modules():
+        if side and _is_depthwise(module) and max(module.kernel_size) >= side:
+            module.weight.requires_grad_(False)
+
+
+def _is_depthwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return isinstance(module, nn.Conv2d) and module.groups > 1 and module.groups == module.in_channels
