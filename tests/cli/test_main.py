@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.cli import app as commands
 from boxwright.cli import main
+from boxwright.cli import recipe as commands
 from boxwright.errors import BoxwrightWarning, DataError
 from command_line import Boxwright
 
@@ -128,7 +128,7 @@ def test_warnings_are_harmless_too(monkeypatch: pytest.MonkeyPatch, boxwright: B
     monkeypatch.setattr(commands, "say", warn)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        code, _, err = boxwright("--version")
+        code, _, err = boxwright("recipe", "list")
     assert code == 0
     assert "boxwright: warning: \\x1b[2Jours\\nforged\n" in err
     assert "UserWarning: \\x1b[2Janother's\n" in err

@@ -1,14 +1,51 @@
-"""How a check is shown."""
+"""``boxwright check``: what is wrong with a data set."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import typer
 from rich.console import Console
 
+from boxwright._util.ownership import GENERATOR, claim
 from boxwright._util.printing import say, say_table
-from boxwright.check.report import CheckReport, Finding
+from boxwright._util.writing import write_json
+from boxwright.cli.arguments import AllowLinks, Classes, Data, JsonFile, MaxPixels, Overwrite, Settings, data_options
+from boxwright.cli.progress import bar
 from boxwright.text import plural
 
+if TYPE_CHECKING:
+    from boxwright.check.report import CheckReport, Finding
+
 _SHOWN = {"error": 10, "warning": 3}  # findings of a kind on a terminal
+
+
+def check(
+    data: Data,
+    classes: Classes = None,
+    settings: Settings = [],  # noqa: B006
+    allow_links: AllowLinks = False,
+    max_pixels: MaxPixels = None,
+    json: JsonFile = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Look for everything that is wrong with a data set. Changes nothing.
+
+    Exit code 0: trainable; 1: there are errors; 2: not recognised or not there.
+    """
+    from boxwright.check import check_dataset
+    from boxwright.data.references import referred_files
+
+    console = Console()
+    options = data_options(settings, classes, max_pixels)
+    if json is not None:
+        claim(json, overwrite=overwrite, inputs=referred_files(data, allow_links=allow_links))
+    with bar("checking", console) as advance:
+        report = check_dataset(data, **options, allow_links=allow_links, progress=advance)
+    render_report(report, console)
+    if json is not None:
+        write_json(json, {"generator": GENERATOR, **report.to_json()})
+    raise typer.Exit(report.exit_code)
 
 
 def render_report(report: CheckReport, console: Console) -> None:

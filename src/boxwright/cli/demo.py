@@ -1,29 +1,46 @@
-"""The whole job on the built-in data set: make it, check, train, evaluate, predict, report."""
+"""``boxwright demo``: the whole job on the built-in data set: make it, check, train, evaluate, predict, report."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 
 from boxwright._util.ownership import mark_new_folder
 from boxwright._util.printing import say
-from boxwright.assess import Assessment, evaluate_run, predict_to_folder
-from boxwright.check import check_dataset
+from boxwright.cli.arguments import number
 from boxwright.cli.check import render_report
 from boxwright.cli.evaluate import render_metrics
-from boxwright.demo_data import make_digits
 from boxwright.errors import DataError
-from boxwright.training import train
+
+if TYPE_CHECKING:
+    from boxwright.assess import Assessment
 
 IMAGE_SIZE = 192
 PREDICTED = 12
 """Test images that are drawn into the run's predictions folder."""
 
 
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Where to write everything.")] = Path(
+        "boxwright-demo"
+    ),
+    minutes: Annotated[float, typer.Option(callback=number(0, above=True), help="Minutes of training steps.")] = 2.0,
+) -> None:
+    """The whole job on a built-in data set of handwritten digits: check, train, evaluate, predict. No network."""
+    run_demo(out, minutes=minutes, console=Console())
+
+
 def run_demo(folder: Path, *, minutes: float, console: Console) -> Assessment:
     """Everything under ``folder``: data/ and run/. Raises DataError where one of them is there."""
+    from boxwright.assess import evaluate_run, predict_to_folder
+    from boxwright.check import check_dataset
+    from boxwright.demo_data import make_digits
+    from boxwright.training import train
+
     for name in ("data", "run"):
         if (folder / name).exists():
             raise DataError(f"{folder} holds {name} already: remove it, or name another folder with --out")

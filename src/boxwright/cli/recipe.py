@@ -1,19 +1,53 @@
-"""The table that ``boxwright recipe show`` prints."""
+"""``boxwright recipe``: the built-in recipes, and every key of one."""
 
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated
 
-import yaml
+import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.recipes import Recipe, base_recipe, find_detector
+from boxwright.cli.arguments import Settings
 from boxwright.text import plural
+
+if TYPE_CHECKING:
+    from boxwright.recipes import Recipe
+
+
+def list_names() -> None:
+    """The names of the built-in recipes."""
+    from boxwright.recipes import list_recipes
+
+    console = Console()
+    for name in list_recipes():
+        say(console, name)
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE")],
+    settings: Settings = [],  # noqa: B006
+    sizes: Annotated[
+        bool, typer.Option("--sizes", help="Also the network's parameters, multiply-adds and anchors; takes seconds.")
+    ] = False,
+) -> None:
+    """Print every key of a recipe with its value, where that came from, and what it means."""
+    from boxwright.recipes import get_recipe, parse_settings
+
+    options = parse_settings(settings)
+    recipe, console = get_recipe(name, **options), Console()
+    render_recipe(recipe, name, set(options), console)
+    if sizes:
+        render_size(recipe, console)
 
 
 def render_recipe(recipe: Recipe, name: str, changed: set[str], console: Console) -> None:
     """Lines of YAML with the meaning as a comment, so that the output is a recipe file itself."""
+    import yaml
+
+    from boxwright.recipes import base_recipe, find_detector
+
     notes, values = recipe.notes(), recipe.to_dict()
     base = base_recipe(recipe.detector).to_dict()
     foreign = find_detector(recipe.detector).foreign_keys

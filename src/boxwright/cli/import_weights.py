@@ -1,0 +1,36 @@
+"""``boxwright import``: other libraries' weights as runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from boxwright._util.printing import say
+from boxwright.cli.arguments import Classes, Overwrite, data_options
+
+
+def import_torchvision(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="ssd300_vgg16, retinanet_resnet50_fpn, fcos_resnet50_fpn or fasterrcnn_resnet50_fpn."
+        ),
+    ],
+    weights: Annotated[
+        Path, typer.Argument(metavar="WEIGHTS.pth", help="A state_dict, as torchvision publishes them.")
+    ],
+    classes: Classes = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", file_okay=False, help="The run folder to make; default runs/NAME.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """A run folder from torchvision's weights, for predict and eval. A model of COCO's 91 ids gets COCO's names."""
+    from boxwright.importing import import_weights
+
+    names = data_options([], classes)["classes"] or ()
+    run = import_weights(name, weights, out or Path("runs") / name, names, overwrite=overwrite)
+    say(Console(), f"the model is in {run.model_file}")

@@ -1,0 +1,96 @@
+"""``boxwright train``: a detector in a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from boxwright.cli.arguments import (
+    MAX_SEED,
+    MAX_WORKERS,
+    AllowCode,
+    AllowLinks,
+    Classes,
+    Data,
+    MaxPixels,
+    Minutes,
+    Settings,
+    Steps,
+    check_settings,
+    number,
+    run_there,
+    typed_settings,
+)
+from boxwright.errors import RecipeError
+
+
+def train(
+    data: Data,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="A built-in recipe or a YAML file.", show_default="lite320")
+    ] = None,
+    settings: Settings = [],  # noqa: B006
+    classes: Classes = None,
+    allow_links: AllowLinks = False,
+    max_pixels: MaxPixels = None,
+    split: Annotated[str | None, typer.Option(help="Split to train on.", show_default="train")] = None,
+    val_split: Annotated[str | None, typer.Option(help="Split to validate on, or none.", show_default="val")] = None,
+    epochs: Annotated[int | None, typer.Option(callback=number(1, 10**6), help="Passes over the images.")] = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(callback=number(0, MAX_SEED), help="Of weights, order and augmentation.", show_default="0"),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            callback=number(0, MAX_WORKERS),
+            help="Processes that augment images; 0: none beside the training's.",
+            show_default="0",
+        ),
+    ] = None,
+    logger: Annotated[
+        str | None, typer.Option(help="csv, tensorboard, wandb or mlflow, beside metrics.csv.", show_default="csv")
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float | None,
+        typer.Option(callback=number(0), help="Minutes between checkpoints within an epoch.", show_default="10"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", file_okay=False, help="The run folder to make.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", callback=run_there, help="Go on with this run.")] = None,
+    allow_code: AllowCode = [],  # noqa: B006
+) -> None:
+    """Train a detector and keep it in a run folder. Ctrl-C stops it in order; --resume goes on."""
+    from boxwright.recipes import get_recipe
+
+    if sum(length is not None for length in (epochs, minutes, steps)) > 1:
+        raise RecipeError("Expected one of --epochs, --minutes and --steps but got several")
+    settings_given = typed_settings(settings)
+    flags = {
+        "split": split,
+        "val_split": val_split,
+        "minutes": minutes,
+        "steps": steps,
+        "seed": seed,
+        "device": device,
+        "workers": workers,
+        "logger": logger,
+        "checkpoint_minutes": checkpoint_minutes,
+        "allow_links": allow_links or None,
+        "out": out,
+    }
+    check_settings(settings_given, flags)
+    options: dict[str, Any] = {**settings_given, **{name: value for name, value in flags.items() if value is not None}}
+    options |= {} if epochs is None else {"epochs": epochs}
+    options |= {} if classes is None else {"classes": classes}
+    options |= {} if max_pixels is None else {"max_pixels": max_pixels}
+    if resume is None:  # before torch is imported: a misspelt key is told at once
+        get_recipe(recipe or "lite320", **{name: value for name, value in options.items() if name not in flags})
+
+    from boxwright.training import train as run_training
+
+    run_training(data, recipe, resume=resume, **options)
