@@ -128,10 +128,6 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 """Recipe -> key -> what the paper, or the code that is named, says."""
 
 DEPARTURES: dict[str, dict[str, Any]] = {
-    "ssd300": {},
-    "ssd512": {},
-    "ssd300-tf": {},
-    "tiny-detector": {},
     "retinanet": {
         "image_size": 600,  # of the shorter side; a square here, whatever the images
         "resize": "shortest",
@@ -153,7 +149,8 @@ def test_a_recipe_has_the_values_of_its_paper(name: str) -> None:
 
 
 def test_every_recipe_but_our_own_has_a_paper() -> None:
-    assert set(PUBLISHED) == set(DEPARTURES) == set(list_recipes()) - {"lite320"}
+    assert set(PUBLISHED) == set(list_recipes()) - {"lite320"}
+    assert set(DEPARTURES) <= set(PUBLISHED)
 
 
 @pytest.mark.parametrize("name", DEPARTURES)
@@ -182,7 +179,10 @@ def test_anchors_are_as_many_as_published(spec: AnchorSpec, side: int, count: in
 
 @pytest.mark.parametrize("name", list_recipes())
 def test_no_value_of_a_recipe_changes_by_the_way(name: str) -> None:
-    """All values are written out in resolved/, so that a default which is changed shows every recipe that takes it."""
+    """All values are written out in resolved/, so that a default which is changed shows every recipe that takes it.
+
+    Where a change is meant, ``get_recipe(name).save(path)`` writes them anew.
+    """
     expected = yaml.safe_load((SNAPSHOTS / f"{name}.yaml").read_text(encoding="utf-8"))
     assert get_recipe(name).to_dict() == expected
 
