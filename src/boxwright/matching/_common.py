@@ -55,10 +55,17 @@ def set_aside_ignored(
     """``state`` (B, A) with -1 for negatives under an ignored box: intersection / anchor area >= ``ignore_ioa``."""
     if ignore is None or not ignore.any():
         return state
+    covered = ignored_share(anchors, boxes, labels, ignore) >= ignore_ioa
+    return torch.where(covered & (state == 0), torch.full_like(state, -1), state)
+
+
+def ignored_share(anchors: Tensor, boxes: Tensor, labels: Tensor, ignore: Tensor) -> Tensor:
+    """(B, A) the largest share of each anchor's area that an ignored box covers; -1 in images without such a box."""
     ignored = ignore & (labels >= 0)
     # Ignored boxes are few: bring them to the front and drop the columns that no image needs.
     order = ignored.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(ignored.sum(1).max())]
     covers = boxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 4)).unsqueeze(2)  # (B, G', 1, 4)
-    covered = safe_ratio(intersection(covers, anchors), box_area(anchors)) >= ignore_ioa  # (B, G', A)
-    covered = (covered & ignored.gather(1, order).unsqueeze(-1)).any(1)
-    return torch.where(covered & (state == 0), torch.full_like(state, -1), state)
+    share = safe_ratio(intersection(covers, anchors), box_area(anchors))  # (B, G', A)
+    if not order.shape[1]:
+        return share.new_full((len(share), len(anchors)), -1.0)
+    return share.masked_fill_(~ignored.gather(1, order).unsqueeze(-1), -1.0).amax(1)

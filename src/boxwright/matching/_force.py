@@ -22,11 +22,13 @@ class Forced(NamedTuple):
 
 
 class Overlaps(Protocol):
-    """Overlaps of anchors (A, 4) with the real among the targets (B, G, 4): see ``BlockOverlaps``."""
+    """Overlaps of A anchors with the real among the targets (B, G): see ``BlockOverlaps``."""
 
-    anchors: Tensor
-    boxes: Tensor
     real: Tensor
+    floor: float
+
+    @property
+    def count(self) -> int: ...
 
     @property
     def of_anchors(self) -> Best: ...
@@ -40,6 +42,12 @@ class Overlaps(Protocol):
 
     def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best: ...
 
+    def between(self, image: Tensor, target: Tensor, anchor: Tensor) -> Tensor: ...
+
+    def usable(self, anchor: Tensor | slice) -> Tensor: ...
+
+    def distances(self, image: Tensor, target: Tensor) -> Tensor: ...
+
 
 def force_ties(overlaps: Overlaps) -> Forced:
     """Every anchor that reaches some target's best IoU keeps its own best target; a best IoU of 0 forces nothing."""
@@ -51,7 +59,8 @@ def force_last(overlaps: Overlaps) -> Forced:
     """Each target takes its best anchor, whatever the IoU; of several that want one anchor the last target wins."""
     image, target = overlaps.real.nonzero(as_tuple=True)
     anchor = overlaps.of_targets.partner[image, target]
-    wins = _winners(image, anchor, len(overlaps.anchors), torch.ones_like(target, dtype=torch.float32), -target)
+    wins = _winners(image, anchor, overlaps.count, torch.ones_like(target, dtype=torch.float32), -target)
+    wins &= overlaps.usable(anchor)  # without any overlap the best anchor is the first, whatever it is
     return Forced(image[wins], target[wins], anchor[wins])
 
 
@@ -63,7 +72,7 @@ def force_bipartite(overlaps: Overlaps) -> Forced:
     is one stable matching, the greedy one. Targets that no anchor which they overlap keeps take, by target index, the
     free one whose centre is nearest.
     """
-    total = len(overlaps.anchors)
+    total = overlaps.count
     asked = Best(*(side.clone() for side in overlaps.of_targets))
     while True:
         image, target = (asked.iou > 0).nonzero(as_tuple=True)
@@ -86,20 +95,18 @@ def _winners(image: Tensor, anchor: Tensor, total: int, iou: Tensor, rank: Tenso
 def _with_nearest(overlaps: Overlaps, remaining: Tensor, forced: Forced) -> Forced:
     """Give the remaining targets (B, G), in turn, the free anchor with the nearest centre.
 
-    The n-th remaining target of every image is served at once. Runs dry where there are more targets than anchors.
+    The n-th remaining target of every image is served at once. Runs dry where there are more targets than anchors, and
+    where distances are unknown.
     """
     if not remaining.any():
         return forced
-    centres = (overlaps.anchors[:, :2].double() + overlaps.anchors[:, 2:]) / 2  # float64 tells them apart from far
-    taken = torch.zeros(len(remaining), len(centres), dtype=torch.bool, device=remaining.device)
+    taken = torch.zeros(len(remaining), overlaps.count, dtype=torch.bool, device=remaining.device)
     taken[forced.image, forced.anchor] = True
     turn = torch.where(remaining, remaining.cumsum(1), 0)
     parts = [forced]
     for n in range(1, int(turn.max()) + 1):
         image, target = (turn == n).nonzero(as_tuple=True)
-        box = overlaps.boxes[image, target]
-        distance = ((centres - (box[:, None, :2] + box[:, None, 2:]) / 2) ** 2).sum(-1)
-        nearest = distance.nan_to_num_(torch.inf).masked_fill_(taken[image], torch.inf).min(dim=1)
+        nearest = overlaps.distances(image, target).masked_fill_(taken[image], torch.inf).min(dim=1)
         free = nearest.values < torch.inf
         parts.append(Forced(image[free], target[free], nearest.indices[free]))
         taken[parts[-1].image, parts[-1].anchor] = True

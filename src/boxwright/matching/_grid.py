@@ -17,7 +17,7 @@ from torch import Tensor
 from boxwright.anchors import Anchors, GridShapes
 from boxwright.boxes import paired_iou
 from boxwright.matching._cells import anchors_between
-from boxwright.matching._overlaps import Best, best_of, equal_in_rows, next_in_rows
+from boxwright.matching._overlaps import Best, BoxOverlaps, best_of, equal_in_rows, next_in_rows
 
 LEAST_IOU = 1e-3  # where a target's overlaps are lower, rounding decides: it is compared with every anchor
 _MARGIN = 1e-5  # of an IoU: a hundred times float32's rounding
@@ -41,15 +41,14 @@ class Pairs(NamedTuple):
         return Pairs(*map(torch.cat, zip(self, others, strict=True)))
 
 
-class GridOverlaps:
+class GridOverlaps(BoxOverlaps):
     """Overlaps of all anchors of an image with the real among the targets (B, G, 4), from ``floor`` on.
 
     ``forces``: whether the best anchors of each target are wanted too, however little they overlap.
     """
 
     def __init__(self, anchors: Anchors, boxes: Tensor, real: Tensor, floor: float, *, forces: bool) -> None:
-        self.anchors, self.boxes, self.real = anchors.boxes, boxes, real
-        self.floor = floor
+        super().__init__(anchors.boxes, boxes, real, floor)
         self._owner = real.flatten().nonzero().squeeze(1)  # (T,) place of each real target in B x G
         self._rows = boxes.reshape(-1, 4)[self._owner]
         self._bounds = _Bounds(anchors.grid_shapes, self._rows)

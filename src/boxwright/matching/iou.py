@@ -9,12 +9,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from boxwright._util.checks import AXES, check_labels, check_within
 from boxwright.anchors import Anchors
-from boxwright.boxes import paired_iou
 from boxwright.matching._common import prepare_anchors, prepare_targets, set_aside_ignored
 from boxwright.matching._force import Forced, Overlaps, force_bipartite, force_last, force_ties
 from boxwright.matching._grid import GridOverlaps
-from boxwright.matching._overlaps import BlockOverlaps
+from boxwright.matching._overlaps import BlockOverlaps, MatrixOverlaps
 from boxwright.parts import matcher
 from boxwright.types import Matches
 
@@ -61,29 +61,47 @@ def match_iou(
     otherwise (boxes alone, clipped corners, ``negative`` below .01) the IoU matrix is gone through block by block. Both
     give the same bits. Raises ValueError for thresholds out of order, an unknown rule, or shapes.
     """
-    if not 0 <= max(negative, 0) <= positive:
-        raise ValueError(f"Expected negative <= positive and positive >= 0 but got {negative} and {positive}")
-    if force is not None and force not in get_args(ForceRule):
-        raise ValueError(f"Expected force to be None or out of {get_args(ForceRule)} but got {force!r}")
+    _check_rule(positive, negative, force)
     boxes, real = prepare_targets(boxes, labels, ignore)
     reference = prepare_anchors(anchors)
     if real.shape[1] == 0 or len(reference) == 0:
-        none = torch.zeros(len(real), len(reference), dtype=torch.int64, device=boxes.device)
-        return Matches(none, none.to(torch.int8), none.float())
+        return _no_matches(len(real), len(reference), boxes.device)
     overlaps = _overlaps(anchors, reference, boxes, real, negative, forces=force is not None)
-    forced = _RULES[force](overlaps) if force else None
-    iou, gt_index = overlaps.of_anchors
-    reached = iou > positive if strict else iou >= positive
-    if positive <= 0:
-        reached &= real.any(1, keepdim=True) & reference.isfinite().all(-1)
-    state = reached.to(torch.int8) - ((iou >= negative) & ~reached).to(torch.int8)
-    if forced is not None:
-        image, target, anchor = forced
-        finite = reference[anchor].isfinite().all(-1)  # "last" forces the first anchor where there is no overlap
-        iou[image, anchor] = paired_iou(boxes[image, target], reference[anchor])
-        gt_index[image, anchor] = target * finite
-        state[image, anchor] = finite.to(torch.int8)
-    return Matches(gt_index, set_aside_ignored(state, reference, boxes, labels, ignore, ignore_ioa), iou.float())
+    gt_index, state, iou = _by_thresholds(overlaps, positive, strict, force)
+    return Matches(gt_index, set_aside_ignored(state, reference, boxes, labels, ignore, ignore_ioa), iou)
+
+
+@torch.no_grad()
+def match_quality(
+    quality: Tensor,
+    labels: Tensor,
+    *,
+    positive: float = 0.5,
+    negative: float = 0.5,
+    strict: bool = False,
+    force: ForceRule | None = "bipartite",
+) -> Matches:
+    """Match by the thresholds and rules of ``match_iou``, with a matrix of your own in place of the IoU.
+
+    quality (B, G, A): how well each anchor suits each target, at least 0; labels (B, G) int64, -1 for padding, and for
+    targets that are to be ignored. ``Matches.iou`` has the quality. With the IoU of all pairs as the quality the result
+    is that of ``match_iou``, but for one thing: nothing is known of places, so "bipartite" leaves a target without an
+    anchor where the quality of all free ones is 0.
+
+    Raises ValueError for thresholds out of order, an unknown rule, or shapes, and in eager calls on the CPU for a
+    quality that is negative, infinite or NaN.
+    """
+    _check_rule(positive, negative, force)
+    if quality.ndim != 3 or labels.shape != quality.shape[:2] or not quality.is_floating_point():
+        raise ValueError(
+            f"Expected quality (B, G, A) of floats and labels (B, G) but got {quality.dtype} {tuple(quality.shape)} "
+            f"and {tuple(labels.shape)}"
+        )
+    check_labels(labels, -1, None, " (-1 is padding)", AXES)
+    check_within(quality, 0, torch.finfo(quality.dtype).max, "quality", (*AXES, "anchor"))
+    if not quality.numel():
+        return _no_matches(len(quality), quality.shape[2], quality.device)
+    return _by_thresholds(MatrixOverlaps(quality.detach(), labels >= 0, negative), positive, strict, force)
 
 
 @torch.no_grad()
@@ -99,6 +117,34 @@ def best_anchors(
     if not real.any() or len(reference) == 0:
         return torch.full(real.shape, -1.0, device=boxes.device), torch.zeros_like(labels)
     return _overlaps(anchors, reference, boxes, real, 1.0, forces=True).of_targets
+
+
+def _check_rule(positive: float, negative: float, force: str | None) -> None:
+    if not 0 <= max(negative, 0) <= positive:
+        raise ValueError(f"Expected negative <= positive and positive >= 0 but got {negative} and {positive}")
+    if force is not None and force not in get_args(ForceRule):
+        raise ValueError(f"Expected force to be None or out of {get_args(ForceRule)} but got {force!r}")
+
+
+def _no_matches(images: int, anchors: int, device: torch.device) -> Matches:
+    none = torch.zeros(images, anchors, dtype=torch.int64, device=device)
+    return Matches(none, none.to(torch.int8), none.float())
+
+
+def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: ForceRule | None) -> Matches:
+    """Matches by thresholds, of which ``overlaps.floor`` is the negative one, and by force."""
+    forced = _RULES[force](overlaps) if force else None
+    iou, gt_index = overlaps.of_anchors
+    reached = iou > positive if strict else iou >= positive
+    if positive <= 0:
+        reached &= overlaps.real.any(1, keepdim=True) & overlaps.usable(slice(None))
+    state = reached.to(torch.int8) - ((iou >= overlaps.floor) & ~reached).to(torch.int8)
+    if forced is not None:
+        image, target, anchor = forced
+        iou[image, anchor] = overlaps.between(image, target, anchor)
+        gt_index[image, anchor] = target
+        state[image, anchor] = 1
+    return Matches(gt_index, state, iou.float())
 
 
 def _overlaps(
