@@ -103,6 +103,28 @@ def test_levels_tell_where_the_boxes_are():
     assert start == len(anchors)
 
 
+@pytest.mark.parametrize(("rounding", "grids"), [("ceil", [(4, 5), (2, 3)]), ("floor", [(3, 4), (1, 2)])])
+def test_cells_are_rounded_up_or_down(rounding, grids):
+    spec = dataclasses.replace(AnchorSpec.squares(strides=(8, 16)), rounding=rounding)
+    assert [level.grid for level in make_anchors(spec, (31, 39)).levels] == grids
+    even = make_anchors(dataclasses.replace(spec, levels=AnchorSpec.squares(strides=(300 / 38,)).levels), 300)
+    assert even.levels[0].grid == (38, 38)  # a stride that is rounded makes no cell more, and none less
+
+
+def test_grids_of_maps_that_are_given():
+    """A 3x3 convolution without padding loses a cell on each side; centres stay a stride apart."""
+    spec = AnchorSpec.squares(strides=(8, 16), scale=4.0)
+    anchors = make_anchors(spec, 64, grids=[(6, 7), (2, 5)])
+    assert [level.grid for level in anchors.levels] == [(6, 7), (2, 5)]
+    assert len(anchors) == 6 * 7 + 2 * 5
+    assert anchors.boxes[6 * 7 - 1].tolist() == [52 - 16, 44 - 16, 52 + 16, 44 + 16]
+    assert torch.equal(make_anchors(spec, 64, grids=[(8, 8), (4, 4)]).boxes, make_anchors(spec, 64).boxes)
+    maps = [torch.zeros(1, 3, 6, 7), torch.zeros(1, 3, 2, 5)]
+    assert torch.equal(make_anchors(spec, 64, [x.shape[-2:] for x in maps]).boxes, anchors.boxes)
+    fitted = make_anchors(dataclasses.replace(spec, fitted=True), 64, grids=[(6, 7), (2, 5)])
+    assert [level.pitch for level in fitted.levels] == [(10, 9), (32, 12)]
+
+
 def test_moves_to_a_device():
     anchors = make_anchors(AnchorSpec.squares(), 32).to("meta")
     assert anchors.boxes.device.type == anchors.levels[0].shapes.device.type == "meta"
@@ -119,6 +141,16 @@ def test_errors():
         AnchorSpec((), clip="boxes")
     with pytest.raises(ValueError, match=r"Expected an image size \(H, W\) of at least 1"):
         make_anchors(named.SSD300, (0, 300))
+    with pytest.raises(ValueError, match=r"Expected 6 grids of at least 1 row and column but got \[\(1, 1\)\]"):
+        make_anchors(named.SSD300, 300, grids=[(1, 1)])
+    with pytest.raises(ValueError, match="Expected 1 grids of at least 1 row"):
+        make_anchors(dataclasses.replace(AnchorSpec.squares((32,)), rounding="floor"), 31)
+    with pytest.raises(
+        ValueError, match=r"Expected at most a cell for every pixel but got a grid \(4, 9\) on \(8, 8\)"
+    ):
+        make_anchors(AnchorSpec((AnchorSpec.squares((1,)).levels), fitted=True), 8, grids=[(4, 9)])
+    with pytest.raises(ValueError, match="Expected rounding out of"):
+        dataclasses.replace(named.SSD300, rounding="round")
     with pytest.raises(ValueError, match="Expected one size more"):
         AnchorSpec.ssd((30, 60), (8, 16), ((2,), (2,)))
     with pytest.raises(ValueError, match="at least two levels"):

@@ -53,18 +53,19 @@ def test_equals_the_paper():
 
 
 @pytest.mark.parametrize(
-    "spec",
+    ("spec", "grids"),
     [
-        AnchorSpec.squares((8, 16, 32, 64, 128)),
-        RPN,
-        AnchorSpec.squares((100,), 1.0),
-        AnchorSpec.torchvision([[16], [40, 50]], (1, 2), (9, 32)),
+        (AnchorSpec.squares((8, 16, 32, 64, 128)), None),
+        (RPN, None),
+        (AnchorSpec.squares((100,), 1.0), None),
+        (AnchorSpec.torchvision([[16], [40, 50]], (1, 2), (9, 32)), None),
+        (AnchorSpec.squares((8, 16)), [(7, 30), (12, 2)]),
     ],
-    ids=["squares", "rpn", "small", "fitted"],
+    ids=["squares", "rpn", "small", "fitted", "given"],
 )
 @pytest.mark.parametrize("size", [(200, 70), (64, 300)])
-def test_equals_the_paper_on_other_grids(spec, size):
-    anchors = make_anchors(spec, size)
+def test_equals_the_paper_on_other_grids(spec, grids, size):
+    anchors = make_anchors(spec, size, grids)
     boxes, labels = random_targets(2, 9, torch.tensor([size[1], size[0]]), seed=1)
     ignore = torch.rand(labels.shape, generator=torch.Generator().manual_seed(2)) < 0.2
     for top in (1, 4, 9):

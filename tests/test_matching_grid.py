@@ -1,5 +1,6 @@
 """Looking only at the cells that can overlap gives what the whole matrix gives, to the last bit."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -27,6 +28,10 @@ GRIDS = {
     "squares": make_anchors(AnchorSpec.squares(), 320),
     "sizes": make_anchors(SSD_CLIPPED, 90),
     "fitted": make_anchors(AnchorSpec.torchvision([[32], [64, 90]], (0.5, 1), (16, 64)), (150, 250)),
+    "floor": make_anchors(dataclasses.replace(named.SSD512, rounding="floor"), (613, 515)),
+    "smaller maps": make_anchors(SSD_CLIPPED, 200, grids=[(23, 21), (3, 9)]),
+    "larger maps": make_anchors(AnchorSpec.squares(), 64, grids=[(20, 11), (9, 1), (1, 5)]),
+    "one cell": make_anchors(named.TINY_441, 224, grids=[(1, 1)]),
 }
 RULES = ["bipartite", "ties", "last", None]
 
@@ -80,6 +85,27 @@ def test_equals_the_whole_matrix(force, grid, kind, shape, thresholds, strict, s
         patch.setattr(iou_rules, "_LEAST_ELEMENTS", 0)
         sparse = match_iou(anchors, boxes, labels, **options)
     dense = match_iou(anchors.boxes, boxes, labels, **options)
+    assert all(torch.equal(a, b) for a, b in zip(sparse, dense, strict=True))
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    grids=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=2, max_size=2),
+    size=st.tuples(st.integers(20, 400), st.integers(20, 400)),
+    fitted=st.booleans(),
+    kind=st.sampled_from(KINDS),
+    force=st.sampled_from(RULES),
+    seed=st.integers(0, 10**6),
+)
+def test_equals_the_whole_matrix_on_any_grids(grids, size, fitted, kind, force, seed):
+    fitted = fitted and all(side >= cells for grid in grids for side, cells in zip(size, grid, strict=True))
+    anchors = make_anchors(dataclasses.replace(SSD_CLIPPED, clip=None, fitted=fitted), size, grids)
+    boxes = made_boxes(kind, anchors, 2, 6, seed)
+    labels = torch.where(has_area(boxes), 0, -1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(iou_rules, "_LEAST_ELEMENTS", 0)
+        sparse = match_iou(anchors, boxes, labels, force=force)
+    dense = match_iou(anchors.boxes, boxes, labels, force=force)
     assert all(torch.equal(a, b) for a, b in zip(sparse, dense, strict=True))
 
 

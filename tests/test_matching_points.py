@@ -11,6 +11,7 @@ from boxwright.boxes import box_area, box_iou
 from boxwright.matching import match_points
 
 FCOS = make_anchors(AnchorSpec.squares((8, 16, 32)), (96, 160))
+GIVEN = make_anchors(AnchorSpec.squares((8, 16, 32)), (96, 160), grids=[(11, 17), (9, 4), (1, 6)])
 
 
 def reference(anchors, boxes, labels, ignore, reach, radius):
@@ -40,22 +41,23 @@ boxes_of = st.tuples(numbers, numbers, sides, sides).map(lambda b: [b[0], b[1], 
 @settings(deadline=None, max_examples=40)
 @given(
     boxes=st.lists(boxes_of, min_size=1, max_size=6),
+    anchors=st.sampled_from([FCOS, GIVEN]),
     reach=st.sampled_from([2.0, 4.0, 8.0]),
     radius=st.sampled_from([None, 1.5]),
     seed=st.integers(0, 99),
 )
-def test_equals_the_rules_read_one_by_one(boxes, reach, radius, seed):
+def test_equals_the_rules_read_one_by_one(boxes, anchors, reach, radius, seed):
     generator = torch.Generator().manual_seed(seed)
     boxes = torch.tensor(boxes)
     labels = torch.where(has_area(boxes), torch.randint(-1, 3, (len(boxes),), generator=generator), -1)
     ignore = torch.rand(len(boxes), generator=generator) < 0.2
     matches = match_points(
-        FCOS, boxes[None], labels[None], ignore=ignore[None], ignore_ioa=2.0, reach=reach, radius=radius
+        anchors, boxes[None], labels[None], ignore=ignore[None], ignore_ioa=2.0, reach=reach, radius=radius
     )
-    gt_index, state = reference(FCOS, boxes, labels, ignore, reach, radius)
+    gt_index, state = reference(anchors, boxes, labels, ignore, reach, radius)
     assert matches.gt_index[0].tolist() == gt_index
     assert matches.state[0].tolist() == state
-    own = box_iou(boxes, FCOS.boxes)[gt_index, range(len(FCOS))] * torch.tensor(state)
+    own = box_iou(boxes, anchors.boxes)[gt_index, range(len(anchors))] * torch.tensor(state)
     assert torch.equal(matches.iou[0], own)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from boxwright.boxes import clip_boxes
 
 Clip = Literal["corners", "sizes"]
+Rounding = Literal["ceil", "floor"]
 Shape = tuple[float, float]
 
 
@@ -33,17 +34,21 @@ class LevelSpec:
 
 @dataclass(frozen=True)
 class AnchorSpec:
-    """The anchors of a detector, for any image size: a map has ceil(size / stride) cells along each side."""
+    """The anchors of a detector, for any image size."""
 
     levels: tuple[LevelSpec, ...]
     clip: Clip | None = None
     """"corners" cuts boxes to the image; "sizes" limits width and height to the image's and leaves centres alone."""
     fitted: bool = False
     """Cells are the image's side // their number apart, as in torchvision, and not a stride."""
+    rounding: Rounding = "ceil"
+    """A map has side / stride cells along each side of the image, rounded "ceil" up or "floor" down."""
 
     def __post_init__(self) -> None:
         if self.clip is not None and self.clip not in get_args(Clip):
             raise ValueError(f"Expected clip to be None or out of {get_args(Clip)} but got {self.clip!r}")
+        if self.rounding not in get_args(Rounding):
+            raise ValueError(f"Expected rounding out of {get_args(Rounding)} but got {self.rounding!r}")
 
     @classmethod
     def squares(cls, strides: Sequence[float] = (8, 16, 32), scale: float = 4.0) -> AnchorSpec:
@@ -249,22 +254,36 @@ class GridShapes:
         )
 
 
-def make_anchors(spec: AnchorSpec, image_size: int | tuple[int, int]) -> Anchors:
+def make_anchors(
+    spec: AnchorSpec, image_size: int | tuple[int, int], grids: Sequence[tuple[int, int]] | None = None
+) -> Anchors:
     """Lay the anchors of ``spec`` over an image of ``image_size`` (H, W), or over a square one.
 
-    Raises ValueError for a side below 1.
+    ``grids``: rows and columns of each level's map, where they are known and aren't side / stride by the spec's
+    rounding, such as those of maps that a convolution without padding has made smaller: ``[x.shape[-2:] for x in
+    maps]``. Cells stay a stride apart. Raises ValueError for a side below 1, a map without cells, and grids that aren't
+    as many as the levels, or have more cells than pixels where the spec is ``fitted``.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if min(size) < 1:
         raise ValueError(f"Expected an image size (H, W) of at least 1 but got {image_size}")
+    if grids is None:
+        grids = [
+            (_cells(size[0], level, spec.rounding), _cells(size[1], level, spec.rounding)) for level in spec.levels
+        ]
+    if len(grids) != len(spec.levels) or any(len(grid) != 2 or min(grid) < 1 for grid in grids):
+        raise ValueError(
+            f"Expected {len(spec.levels)} grids of at least 1 row and column but got {[*map(tuple, grids)]}"
+        )
     levels = []
-    for level in spec.levels:
+    for level, (rows, columns) in zip(spec.levels, grids, strict=True):
         shapes = torch.tensor(level.shapes, dtype=torch.float64)
         if spec.clip == "sizes":
             shapes = shapes.minimum(shapes.new_tensor([size[1], size[0]]))
-        grid = (_cells(size[0], level), _cells(size[1], level))
-        pitch = (size[0] // grid[0], size[1] // grid[1]) if spec.fitted else (level.stride, level.stride)
-        levels.append(AnchorLevel(grid, level.stride, pitch, shapes, level.offset))
+        pitch = (size[0] // rows, size[1] // columns) if spec.fitted else (level.stride, level.stride)
+        if min(pitch) <= 0:
+            raise ValueError(f"Expected at most a cell for every pixel but got a grid {rows, columns} on {size}")
+        levels.append(AnchorLevel((rows, columns), level.stride, pitch, shapes, level.offset))
     boxes = torch.cat([_level_boxes(level) for level in levels])
     if spec.clip == "corners":
         boxes = clip_boxes(boxes, size)
@@ -272,9 +291,10 @@ def make_anchors(spec: AnchorSpec, image_size: int | tuple[int, int]) -> Anchors
     return Anchors(boxes.float(), tuple(levels), regular=spec.clip != "corners")
 
 
-def _cells(side: int, level: LevelSpec) -> int:
+def _cells(side: int, level: LevelSpec, rounding: Rounding) -> int:
     # A stride such as 300 / 38 is rounded: without the margin 300 / (300 / 38) could make 39 cells.
-    return math.ceil(side / level.stride - 1e-9)
+    cells = side / level.stride
+    return math.ceil(cells - 1e-9) if rounding == "ceil" else math.floor(cells + 1e-9)
 
 
 def _level_boxes(level: AnchorLevel) -> Tensor:
