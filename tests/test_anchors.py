@@ -1,6 +1,7 @@
 """Golden rows: the anchors of ssd.pytorch (amd), torchvision, mmdet, torchcv, detectron2, SSD-Tensorflow (balancap)."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,51 @@ def test_from_bounds_gives_the_papers_linear_scales():
     assert boxes[-3, 2] - boxes[-3, 0] == pytest.approx(300 * (0.9 * 1.05) ** 0.5)
     sides = [level.shapes[0][0] / 300 for level in BOUNDS.levels]
     assert sides == pytest.approx([0.15, 0.30, 0.45, 0.60, 0.75, 0.90])
+
+
+SSD512_MAPS = {
+    "image_size": 512,
+    "strides": (8, 16, 32, 64, 128, 256, 512),
+    "ratios": ((2,), (2, 3), (2, 3), (2, 3), (2, 3), (2,), (2,)),
+}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "options", "spec"),
+    [
+        ((0.2, 0.9), {}, named.SSD300),
+        ((0.15, 0.9), {}, named.SSD300_COCO),
+        ((0.15, 0.9), {}, named.SSD300_TF),
+        ((0.15, 0.9), SSD512_MAPS, named.SSD512),
+    ],
+)
+def test_the_authors_rule_gives_their_boxes_from_bounds(bounds, options, spec):
+    assert AnchorSpec.from_bounds(*bounds, rule="authors", **options) == spec
+
+
+@pytest.mark.parametrize(
+    ("bounds", "options", "sizes"),
+    [
+        ((0.15, 0.9), {}, [21, 45, 99, 153, 207, 261, 315]),
+        ((0.2, 0.9), {}, [30, 60, 111, 162, 213, 264, 315]),
+        ((0.2, 0.95), {}, [30, 60, 114, 168, 222, 276, 330]),  # the paper's first version
+        ((0.1, 0.9), {"first": 0.04, **SSD512_MAPS}, [20.48, 51.2, 133.12, 215.04, 296.96, 378.88, 460.8, 542.72]),
+        ((0.15, 0.9), {"first": 0.075}, [22.5, 45, 99, 153, 207, 261, 315]),
+        # a step of floor(35 / 4) = 8 per cent stops short of the upper bound, 29 per cent is not cut to 28
+        ((0.29, 0.64), {}, [42, 87, 111, 135, 159, 183, 207]),
+    ],
+)
+def test_the_authors_rule_counts_in_whole_per_cent(bounds, options, sizes):
+    spec = AnchorSpec.from_bounds(*bounds, rule="authors", **options)
+    assert [level.shapes[0][0] for level in spec.levels] == sizes[:-1]
+    between = [level.shapes[1][0] for level in spec.levels]
+    assert between == pytest.approx([(a * b) ** 0.5 for a, b in itertools.pairwise(sizes)])
+
+
+def test_bounds_lie_on_the_maps_of_ssd300_by_default():
+    paper = AnchorSpec.from_bounds()
+    assert [level.stride for level in paper.levels] == [8, 16, 32, 64, 100, 300]
+    assert [level.shapes[0][0] for level in paper.levels] == pytest.approx([60, 102, 144, 186, 228, 270])
 
 
 def test_clipping():
@@ -153,8 +199,15 @@ def test_errors():
         dataclasses.replace(named.SSD300, rounding="round")
     with pytest.raises(ValueError, match="Expected one size more"):
         AnchorSpec.ssd((30, 60), (8, 16), ((2,), (2,)))
-    with pytest.raises(ValueError, match="at least two levels"):
+    with pytest.raises(ValueError, match="at least 2 levels"):
         AnchorSpec.from_bounds(0.2, 0.9, image_size=300, strides=(8,), ratios=((2,),))
+    with pytest.raises(ValueError, match="at least 3 levels"):
+        AnchorSpec.from_bounds(strides=(8, 16), ratios=((2,), (2,)), rule="authors")
+    with pytest.raises(ValueError, match="Expected bounds 0 < s_min <= s_max"):
+        AnchorSpec.from_bounds(0.9, 0.2)
+    for options in ({"rule": "author"}, {"first": 0.1}):
+        with pytest.raises(ValueError, match="Expected a rule out of"):
+            AnchorSpec.from_bounds(**options)
 
 
 def test_shapes_are_read_level_by_level():

@@ -19,7 +19,11 @@ from boxwright.boxes import clip_boxes
 
 Clip = Literal["corners", "sizes"]
 Rounding = Literal["ceil", "floor"]
+BoundsRule = Literal["paper", "authors"]
 Shape = tuple[float, float]
+
+_SSD300_STRIDES = (8, 16, 32, 64, 100, 300)
+_SSD300_RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 
 
 @dataclass(frozen=True)
@@ -103,22 +107,44 @@ class AnchorSpec:
     @classmethod
     def from_bounds(
         cls,
-        s_min: float,
-        s_max: float,
+        s_min: float = 0.2,
+        s_max: float = 0.9,
         *,
-        image_size: int,
-        strides: Sequence[float],
-        ratios: Sequence[Sequence[float]],
+        image_size: int = 300,
+        strides: Sequence[float] = _SSD300_STRIDES,
+        ratios: Sequence[Sequence[float]] = _SSD300_RATIOS,
         clip: Clip | None = None,
+        rule: BoundsRule = "paper",
+        first: float | None = None,
     ) -> AnchorSpec:
-        """SSD's boxes, sizes rising linearly from s_min to s_max as shares of ``image_size`` (arXiv 1512.02325, eq. 4).
+        """SSD's boxes, sizes rising from s_min to s_max as shares of ``image_size``. By default on SSD300's maps.
 
-        The line goes on one step for the last level's s'. Raises ValueError for fewer than two levels.
+        - "paper": a line from s_min on the first level to s_max on the last (arXiv 1512.02325, eq. 4), which goes on
+          one step for the last level's s'.
+        - "authors": as in their code (weiliu89/caffe, examples/ssd/ssd_pascal.py). The second level has s_min, each
+          further one floor((s_max - s_min) / (levels - 2)) more, all in whole per cent: .2 and .9 give ``SSD300``, .15
+          and .9 ``SSD300_COCO``.
+
+        ``first``: the first level's size as a share, under "authors" alone, where it stands by itself; None: half of
+        s_min in whole per cent, rounded down (their 10 % of 20, 7 % of 15; for SSD512 on COCO they have 4 % of 10).
+        Raises ValueError for another rule, bounds that fall or aren't above 0, and fewer than two levels, or three
+        under "authors".
         """
-        if len(strides) < 2:
-            raise ValueError(f"Expected at least two levels but got strides {tuple(strides)}")
-        step = (s_max - s_min) / (len(strides) - 1)
-        sizes = [image_size * (s_min + step * k) for k in range(len(strides) + 1)]
+        if rule not in get_args(BoundsRule) or (first is not None and rule != "authors"):
+            raise ValueError(f"Expected a rule out of {get_args(BoundsRule)}, 'authors' with first, but got {rule!r}")
+        least = 2 if rule == "paper" else 3
+        if len(strides) < least:
+            raise ValueError(f"Expected at least {least} levels but got strides {tuple(strides)}")
+        if not 0 < s_min <= s_max:
+            raise ValueError(f"Expected bounds 0 < s_min <= s_max but got {s_min} and {s_max}")
+        if rule == "paper":
+            step = (s_max - s_min) / (len(strides) - 1)
+            sizes = [image_size * (s_min + step * k) for k in range(len(strides) + 1)]
+        else:
+            low, high = round(100 * s_min), round(100 * s_max)
+            per_cent = (high - low) // (len(strides) - 2)
+            start = low // 2 if first is None else 100 * first
+            sizes = [image_size * share / 100 for share in (start, *(low + per_cent * k for k in range(len(strides))))]
         return cls.ssd(sizes, strides, ratios, clip)
 
     @classmethod
@@ -308,9 +334,6 @@ def _level_boxes(level: AnchorLevel) -> Tensor:
     half = level.shapes[None] / 2
     return torch.cat([centres - half, centres + half], dim=-1).reshape(-1, 4)
 
-
-_SSD300_STRIDES = (8, 16, 32, 64, 100, 300)
-_SSD300_RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 
 SSD300 = AnchorSpec.ssd((30, 60, 111, 162, 213, 264, 315), _SSD300_STRIDES, _SSD300_RATIOS)
 """8732 anchors at 300 x 300: the sizes that the authors of SSD use for Pascal VOC."""
