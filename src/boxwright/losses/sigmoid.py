@@ -88,7 +88,7 @@ def sigmoid_focal_loss(
 def quality_focal_loss(
     logits: Tensor, targets: Tensor, beta: float = 2.0, reduction: ElementReduction = "none"
 ) -> Tensor:
-    """Quality focal loss (GFL, arXiv 2006.04388, eq. 5): |t - p|^beta x binary cross entropy(p, t).
+    """Quality focal loss (GFL, arXiv 2006.04388, eq. 2): |t - p|^beta x binary cross entropy(p, t).
 
     Float targets hold each positive's IoU at its class and 0 elsewhere. The gradient flows through both factors.
     Raises ValueError for beta < 1, whose gradient is unbounded, and for other shapes.

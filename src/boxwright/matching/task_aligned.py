@@ -33,7 +33,7 @@ def match_task_aligned(
 
     boxes (B, G, 4) in the anchors' pixels, labels (B, G) with -1 for padding, scores (B, A, K) in 0..1 and predictions
     (B, A, 4) boxes of the network, ignore (B, G) bool. The ``top`` anchors of the highest score(label)^alpha x
-    IoU(predicted box)^beta (eq. 2; ties: the earlier anchor) are positive, among those whose centre is inside the
+    IoU(predicted box)^beta (section 3.2; ties: the earlier anchor) are positive, among those whose centre is inside the
     target and whose metric is above 0. An anchor of several targets answers for the one that its predicted box overlaps
     most (ties: the first). All else is negative, or -1 under an ignored box (intersection / anchor area >=
     ``ignore_ioa``). gt_index and iou, which is the anchor's own, are 0 where not positive.
