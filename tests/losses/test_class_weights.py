@@ -35,8 +35,38 @@ def test_golden_inverse_log():
     assert (weights[~occurs] == 1).all()
 
 
+def test_golden_raw_weights():
+    """As ESPNet's and ERFNet's code has them, absent classes at 1 / ln 1.1 included, and CVNets' with 0 for these."""
+    counts, golden = torch.from_numpy(GOLDEN["cw_counts"]), GOLDEN["cw_inv_log_1.10"]
+    weights = class_weights(counts, "inverse_log", normalize=False)
+    np.testing.assert_allclose(weights.numpy(), golden, rtol=1e-6)
+    assert weights[counts == 0].tolist() == pytest.approx([1 / np.log(1.1)])
+    cvnets = class_weights(counts, "inverse_log", normalize=False, absent=0)
+    np.testing.assert_allclose(cvnets.numpy(), golden * (counts > 0).numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "raw"),
+    [
+        ("inverse", [1.25, 0, 5]),
+        ("inverse_sqrt", [1.25**0.5, 0, 5**0.5]),
+        ("inverse_log", [1 / np.log(1.9), 1 / np.log(1.1), 1 / np.log(1.3)]),
+        ("effective", [0.001 / (1 - 0.999**800), 0, 0.001 / (1 - 0.999**200)]),
+    ],
+)
+def test_without_normalizing(scheme, raw):
+    counts = torch.tensor([800, 0, 200])
+    np.testing.assert_allclose(class_weights(counts, scheme, normalize=False).numpy(), raw, rtol=1e-5)
+    for normalize in (True, False):
+        given = class_weights(counts, scheme, normalize=normalize, absent=2.5)
+        assert given[1] == 2.5
+        assert torch.equal(given[[0, 2]], class_weights(counts, scheme, normalize=normalize)[[0, 2]])
+
+
 def test_no_boxes_no_weights():
     assert class_weights(torch.zeros(3), "inverse").tolist() == [1, 1, 1]
+    assert class_weights(torch.zeros(3), "inverse", normalize=False).tolist() == [0, 0, 0]
+    assert class_weights(torch.zeros(2), "inverse_log", normalize=False).tolist() == pytest.approx([10.49206] * 2)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +75,9 @@ def test_no_boxes_no_weights():
 def test_wrong_values(counts, scheme, beta):
     with pytest.raises(ValueError, match="Expected"):
         class_weights(torch.tensor(counts), scheme, beta=beta)
+
+
+@pytest.mark.parametrize("absent", [-1.0, float("inf"), float("nan")])
+def test_wrong_weights_of_absent_classes(absent):
+    with pytest.raises(ValueError, match="Expected a finite absent"):
+        class_weights(torch.tensor([1, 2]), "inverse", absent=absent)
