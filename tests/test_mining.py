@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from boxwright.boxes import box_iou
 from boxwright.losses import cross_entropy
-from boxwright.mining import hard_examples, hard_negatives, ohem, random_balanced
+from boxwright.mining import hard_examples, hard_negatives, hard_positives, ohem, random_balanced
 from boxwright.parts import miner_info
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "mining.npz")
@@ -130,6 +130,62 @@ def test_hard_examples_keeps_four_times_the_positives():
     assert hard_negatives(losses, state).sum(1).tolist() == [12, 20]
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    rows=st.integers(1, 20).flatmap(
+        lambda n: st.lists(
+            st.lists(
+                st.tuples(st.integers(0, 4), st.sampled_from([-1, 0, 0, 1, 1]), st.integers(0, 3)),
+                min_size=n,
+                max_size=n,
+            ),
+            min_size=1,
+            max_size=3,
+        )
+    ),
+    count=st.sampled_from([1, 2, 5, 100]),
+    keep=st.sampled_from(["hardest", "easiest"]),
+    ratio=st.sampled_from([None, 0.0, 1.0, 3.0]),
+)
+def test_hard_positives_are_chosen_target_by_target(rows, count, keep, ratio):
+    losses = torch.tensor([[float(loss) for loss, _, _ in row] for row in rows])
+    state = torch.tensor([[s for _, s, _ in row] for row in rows], dtype=torch.int8)
+    gt_index = torch.tensor([[g for _, _, g in row] for row in rows])
+    mask = hard_positives(losses, state, gt_index, count=count, keep=keep, ratio=ratio)
+    for image, row in enumerate(rows):
+        sign = -1 if keep == "hardest" else 1
+        kept = set()
+        for target in range(4):
+            own = sorted(
+                (a for a, (_, s, g) in enumerate(row) if s == 1 and g == target), key=lambda a: sign * row[a][0]
+            )
+            kept |= set(own[:count])
+        negatives = sorted((a for a, (_, s, _) in enumerate(row) if s == 0), key=lambda a: -row[a][0])
+        kept |= set(negatives if ratio is None else negatives[: int(ratio * len(kept))])
+        assert set(mask[image].nonzero().flatten().tolist()) == kept
+
+
+def test_hard_positives_lets_no_large_target_outweigh_a_small_one():
+    state = torch.tensor([[1, 1, 1, 1, 1, 1, 0, 0, 0, 0, -1]], dtype=torch.int8)
+    gt_index = torch.tensor([[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]])
+    losses = torch.tensor([[1.0, 5, 3, 4, 2, 0.1, 9, 8, 7, 6, 99]])
+    assert hard_positives(losses, state, gt_index, count=2, ratio=1).int().tolist() == [
+        [0, 1, 0, 1, 0, 1, 1, 1, 1, 0, 0]
+    ]
+    easiest = hard_positives(losses, state, gt_index, count=2, keep="easiest", ratio=None)
+    assert easiest.int().tolist() == [[1, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0]]
+
+
+def test_hard_positives_with_wrong_values():
+    losses, state, gt_index = torch.zeros(1, 2), torch.ones(1, 2), torch.zeros(1, 2, dtype=torch.int64)
+    for options in ({"count": 0}, {"keep": "best"}, {"ratio": -1.0}):
+        with pytest.raises(ValueError, match="Expected"):
+            hard_positives(losses, state, gt_index, **options)
+    for other in (gt_index[0], gt_index.int()):
+        with pytest.raises(ValueError, match=r"Expected gt_index int64 \(B, A\)"):
+            hard_positives(losses, state, other)
+
+
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (2, 0)])
 @pytest.mark.parametrize(
     "miner",
@@ -144,6 +200,7 @@ def test_hard_examples_keeps_four_times_the_positives():
         lambda losses, state: ohem(losses, state, boxes=torch.zeros(*state.shape, 4)),
         lambda losses, state: ohem(losses, state, boxes=torch.zeros(state.shape[1], 4)),
         lambda _, state: random_balanced(state),
+        lambda losses, state: hard_positives(losses, state, state.long()),
     ],
 )
 def test_nothing_to_mine(miner, shape):

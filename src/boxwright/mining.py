@@ -19,6 +19,7 @@ from boxwright.ranking import highest
 
 MiningScope = Literal["image", "batch"]
 Cutoff = Literal["count", "tf"]
+Keep = Literal["hardest", "easiest"]
 
 
 @miner()
@@ -84,6 +85,42 @@ def hard_examples(losses: Tensor, state: Tensor, *, count: int | None = None) ->
     return highest(losses, state >= 0, wanted)
 
 
+@miner(ranks_by="both", needs=("gt_index",))
+@torch.no_grad()
+def hard_positives(
+    losses: Tensor,
+    state: Tensor,
+    gt_index: Tensor,
+    *,
+    count: int = 3,
+    keep: Keep = "hardest",
+    ratio: float | None = 3.0,
+) -> Tensor:
+    """Of the anchors that answer for one target only the ``count`` hardest, or easiest, and then the hard negatives.
+
+    losses (B, A) of classification and box together, state (B, A) in {1, 0, -1}, gt_index (B, A) int64, which target
+    each positive answers for -> (B, A) bool. Every target that has anchors keeps one at least, and a large one counts
+    no more than a small one. Negatives are those of ``hard_negatives`` with ``ratio`` times the positives that are
+    kept; None: all. Ties go to the earlier anchor; ignored anchors are never taken. A positive that is dropped is to
+    lose its box loss too, and its place in the normaliser.
+
+    Raises ValueError for a count below 1, a negative ratio, another ``keep``, or shapes that differ.
+    """
+    _check(losses, state)
+    if gt_index.shape != state.shape or gt_index.dtype != torch.int64:
+        raise ValueError(f"Expected gt_index int64 (B, A) but got {gt_index.dtype} {tuple(gt_index.shape)}")
+    if count < 1 or keep not in get_args(Keep):
+        raise ValueError(f"Expected count >= 1 and keep out of {get_args(Keep)} but got {count} and {keep!r}")
+    image, anchor = (state == 1).nonzero(as_tuple=True)
+    rank = losses[image, anchor] if keep == "hardest" else -losses[image, anchor]
+    first = _first_of_groups(rank, image << 32 | gt_index[image, anchor], count)
+    kept = torch.zeros_like(state, dtype=torch.bool)
+    kept[image[first], anchor[first]] = True
+    if ratio is None:
+        return kept | (state == 0)
+    return hard_negatives(losses, torch.where((state == 1) & ~kept, -1, state), ratio=ratio)
+
+
 @miner()
 @torch.no_grad()
 def ohem(
@@ -123,6 +160,15 @@ def random_balanced(
     order = torch.rand(state.shape, generator=generator, device=state.device)
     positives = highest(order, state == 1, int(count * positive_fraction))
     return positives | highest(order, state == 0, count - positives.sum(1, keepdim=True))
+
+
+def _first_of_groups(values: Tensor, group: Tensor, count: int) -> Tensor:
+    """Indices of the ``count`` highest values (n,) of each group (n,) int64, the earlier of equal ones."""
+    order = values.argsort(descending=True, stable=True)
+    order = order[group[order].argsort(stable=True)]
+    group = group[order]  # sorted, and each by falling values
+    place = torch.arange(len(group), device=group.device)
+    return order[place - torch.searchsorted(group, group) < count]
 
 
 def _check(losses: Tensor, state: Tensor) -> None:

@@ -41,7 +41,7 @@ Info = TypeVar("Info", bound="PartInfo")
 ClassKind = Literal["softmax", "sigmoid"]
 BoxSpace = Literal["boxes", "deltas", "distribution"]
 Ranking = Literal["classification", "both", "nothing"]
-Need = Literal["scores", "predictions", "grid", "image_size", "class_counts"]
+Need = Literal["scores", "predictions", "grid", "gt_index", "image_size", "class_counts"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class MinerInfo(PartInfo):
     """What a miner declares, see ``miner``."""
 
     ranks_by: Ranking = "classification"
+    needs: tuple[Need, ...] = ()
 
 
 def declare(info: PartInfo) -> Callable[[F], F]:
@@ -146,17 +147,19 @@ def matcher(needs: Sequence[Need] = ()) -> Callable[[F], F]:
     return declare(MatcherInfo("matcher", _needs(needs, "scores", "predictions", "grid")))
 
 
-def miner(ranks_by: Ranking = "classification") -> Callable[[F], F]:
+def miner(ranks_by: Ranking = "classification", needs: Sequence[Need] = ()) -> Callable[[F], F]:
     """Declare a miner ``(losses (B, A), state (B, A)) -> mask (B, A)``.
 
     Args:
         ranks_by: the losses that it gets: "classification", "both" with the positives' box losses added, or "nothing":
             then it is called with the state alone.
+        needs: "gt_index": the keyword ``gt_index``, int64 (B, A), which target each positive answers for; not with
+            "nothing".
 
-    Raises ValueError for another ranking.
+    Raises ValueError for another ranking or need.
     """
     _check("ranking of a miner", ranks_by, get_args(Ranking))
-    return declare(MinerInfo("miner", ranks_by))
+    return declare(MinerInfo("miner", ranks_by, _needs(needs, *(() if ranks_by == "nothing" else ("gt_index",)))))
 
 
 def part_of(role: str) -> Callable[[F], F]:

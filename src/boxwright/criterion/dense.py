@@ -169,7 +169,7 @@ class DenseCriterion(nn.Module):
         if self.normalizer == "quality":
             box, distribution = box * quality, distribution * quality
         classification = self._class_losses(outputs.logits, matches.state, positives, quality)
-        counted = self._mine(classification, matches.state, positives, box + distribution)
+        counted = self._mine(classification, matches, positives, box + distribution)
         return AnchorLosses(matches, positives, quality, classification, box, distribution, counted)
 
     @torch.no_grad()
@@ -225,17 +225,18 @@ class DenseCriterion(nn.Module):
         losses = self.class_loss(logits.flatten(0, 1), target.flatten(0, 1), **options).view(state.shape)
         return losses if self.class_weights is None else self.class_weights(losses, positives, self.classes_of(logits))
 
-    def _mine(self, per_anchor: Tensor, state: Tensor, positives: Positives, box: Tensor) -> Tensor:
+    def _mine(self, per_anchor: Tensor, matches: Matches, positives: Positives, box: Tensor) -> Tensor:
         """(B, A) mask of the anchors whose losses count; ``box`` (P,) weighted."""
         if self.miner is None:
-            return state >= 0
-        ranks_by = miner_info(self.miner).ranks_by
-        if ranks_by == "nothing":
-            return self.miner(state)
+            return matches.state >= 0
+        info = miner_info(self.miner)
+        if info.ranks_by == "nothing":
+            return self.miner(matches.state)
         ranks = per_anchor.detach()
-        if ranks_by == "both":
+        if info.ranks_by == "both":
             ranks = ranks.index_put((positives.image, positives.anchor), box.detach(), accumulate=True)
-        return self.miner(ranks, state)
+        needed = {"gt_index": matches.gt_index} if "gt_index" in info.needs else {}
+        return self.miner(ranks, matches.state, **needed)
 
 
 def _check(normalizer: str, class_info: ClassLossInfo, box_info: BoxLossInfo, coder: BoxCoder) -> None:
