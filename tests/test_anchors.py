@@ -117,6 +117,16 @@ def test_the_authors_rule_counts_in_whole_per_cent(bounds, options, sizes):
     assert between == pytest.approx([(a * b) ** 0.5 for a, b in itertools.pairwise(sizes)])
 
 
+def test_the_first_version_of_ssd_has_7308_anchors():
+    """38² cells with three each, the other 495 with six."""
+    anchors = make_anchors(named.SSD300_V1, 300)
+    assert [level.count for level in anchors.levels] == [4332, 2166, 600, 150, 54, 6]
+    assert len(anchors) == 7308
+    sides = named.SSD300_V1.levels[0].shapes
+    root = 2**0.5
+    assert np.array(sides).tolist() == [[30, 30], [30 * root, 30 / root], [30 / root, 30 * root]]
+
+
 def test_bounds_lie_on_the_maps_of_ssd300_by_default():
     paper = AnchorSpec.from_bounds()
     assert [level.stride for level in paper.levels] == [8, 16, 32, 64, 100, 300]

@@ -335,6 +335,12 @@ def _level_boxes(level: AnchorLevel) -> Tensor:
     return torch.cat([centres - half, centres + half], dim=-1).reshape(-1, 4)
 
 
+def _without_second_square(spec: AnchorSpec) -> AnchorSpec:
+    """The same without the larger square on the first map."""
+    first, *others = spec.levels
+    return replace(spec, levels=(replace(first, shapes=(first.shapes[0], *first.shapes[2:])), *others))
+
+
 SSD300 = AnchorSpec.ssd((30, 60, 111, 162, 213, 264, 315), _SSD300_STRIDES, _SSD300_RATIOS)
 """8732 anchors at 300 x 300: the sizes that the authors of SSD use for Pascal VOC."""
 
@@ -350,6 +356,11 @@ SSD512 = AnchorSpec.ssd(
     ((2,), (2, 3), (2, 3), (2, 3), (2, 3), (2,), (2,)),
 )
 """24564 anchors at 512 x 512, Pascal VOC."""
+
+SSD300_V1 = _without_second_square(
+    AnchorSpec.from_bounds(0.2, 0.95, rule="authors", ratios=((2,), (2, 3), (2, 3), (2, 3), (2, 3), (2, 3)))
+)
+"""7308 anchors at 300 x 300: those of the paper's first version, three on each cell of the first map."""
 
 TINY_441 = AnchorSpec(
     (LevelSpec(32, tuple((224 * s * r, 224 * s / r) for s in (0.2, 0.4, 0.6) for r in (1, 2**0.5, 0.5**0.5))),)
