@@ -265,6 +265,22 @@ def test_a_dropped_positive_loses_its_box_loss_and_its_place_in_the_normaliser(a
     assert got.box.item() == pytest.approx(box / positives, rel=1e-6)
 
 
+def test_a_miner_that_asks_for_it_gets_which_target_each_anchor_answers_for(anchors: Anchors) -> None:
+    outputs, targets = some_outputs(anchors, CLASSES + 1, 4), some_targets()
+    plain = ssd_criterion(miner=None).per_anchor(anchors, outputs, targets)
+    miner = partial(mining.hard_positives, count=1, keep="easiest", ratio=None)
+    counted = ssd_criterion(miner=miner).per_anchor(anchors, outputs, targets).counted
+    image, anchor, both = plain.positives.image, plain.positives.anchor, plain.classification.clone()
+    both[image, anchor] += plain.box
+    target = plain.matches.gt_index[image, anchor]
+    assert len(target) > len(set(zip(image.tolist(), target.tolist(), strict=True)))  # some have several
+    for one in set(zip(image.tolist(), target.tolist(), strict=True)):
+        own = (image == one[0]) & (target == one[1])
+        easiest = anchor[own][both[image[own], anchor[own]].argmin()]
+        assert anchor[own & counted[image, anchor]].tolist() == [easiest.item()]
+    assert torch.equal(counted | (plain.matches.state == 1), plain.counted)
+
+
 @pytest.mark.parametrize("soft", [False, True])
 def test_class_weights_scale_the_positives_of_their_class(anchors: Anchors, soft: bool) -> None:
     plain = gfl_criterion() if soft else ssd_criterion(miner=None)
