@@ -61,6 +61,15 @@ def test_settings_become_the_key_s_type() -> None:
         ("matcher=" + "a" * 20_000, "Expected matcher of at most 10,000 characters"),
         ("class_weights=a=inf", "Expected class_weights of 'a' to be float"),
         ("class_weights=a=-1", "Expected class_weights of 'a' of at least 0"),
+        ("class_weights=inverse_lg", "unknown class_weights 'inverse_lg'; did you mean 'inverse_log'?"),
+        ("class_weights=inverse_lg:normalize=false", "unknown class_weights 'inverse_lg'; did you mean 'inverse_log'?"),
+        ("class_weights=inverse:normalise=false", "'inverse' has no option 'normalise'; did you mean 'normalize'?"),
+        ("class_weights=inverse:beta=0.9", "'inverse' has no option 'beta'; there are absent, normalize"),
+        ("class_weights=inverse:normalize=2", "Expected normalize of class_weights inverse to be bool"),
+        ("class_weights=inverse:absent=-1", "Expected beta in 0..1 and absent of at least 0"),
+        ("class_weights=effective:beta=1", "Expected beta in 0..1 and absent of at least 0"),
+        ("class_weights=inverse:absent=0,absent=1", "has absent twice"),
+        ("class_weights_over=samples", "Expected class_weights to be a scheme, and background_weight 1"),
     ],
 )
 def test_a_wrong_setting_is_told_by_name(setting: str, message: str) -> None:

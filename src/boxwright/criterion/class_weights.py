@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor, nn
 
@@ -10,30 +14,61 @@ from boxwright.criterion.results import Positives
 from boxwright.criterion.stats import histogram
 from boxwright.losses import ClassWeighting
 
+WeightRule = Callable[[Tensor], Tensor]
+"""Counts (C,) of C classes -> their weights (C,), as ``losses.class_weights`` with its options bound."""
+Counted = Literal["positives", "samples"]
+
 
 class ClassWeights(nn.Module):
     """Weigh the classification loss of each positive by its target's class, and of all else as background.
 
-    ``weights``: (K,) fixed ones; a scheme of ``losses.class_weights``, which computes them from the positives of each
-    batch; or None for 1. ``background`` is the weight of all that isn't positive; None: a third of the sum of the
-    class weights.
+    ``weights``: (K,) fixed ones; a rule, or a scheme of ``losses.class_weights``, which computes them from the counts
+    of each batch; or None for 1. What a rule counts:
+
+    - "positives": the positives of each class (K,). ``background`` is the weight of all that isn't positive; None: a
+      third of the sum of the class weights.
+    - "samples": all anchors that aren't ignored, before mining, with background as the last class (K + 1,), which has
+      the weight that the rule gives it.
+
+    Raises ValueError for another ``over``, and for "samples" without a rule or with another ``background`` than 1.
     """
 
-    def __init__(self, weights: Tensor | ClassWeighting | None, background: float | None = 1.0) -> None:
+    def __init__(
+        self,
+        weights: Tensor | ClassWeighting | WeightRule | None,
+        background: float | None = 1.0,
+        over: Counted = "positives",
+    ) -> None:
         super().__init__()
-        self.scheme: ClassWeighting | None = weights if isinstance(weights, str) else None
-        self.background = background
+        if isinstance(weights, str):
+            weights = partial(losses.class_weights, scheme=weights)
+        self.rule: WeightRule | None = None if isinstance(weights, Tensor) else weights
+        if over not in get_args(Counted):
+            raise ValueError(f"Expected over out of {get_args(Counted)} but got {over!r}")
+        if over == "samples" and (self.rule is None or background != 1):
+            raise ValueError(
+                "Expected weights by a scheme, and 1 as the background's own, with over='samples', where background is "
+                f"one of the classes, but got {weights!r} and {background}"
+            )
+        self.over, self.background = over, background
         self.fixed: Tensor | None
         self.register_buffer("fixed", weights if isinstance(weights, Tensor) else None, persistent=False)
 
-    def forward(self, per_anchor: Tensor, positives: Positives, classes: int) -> Tensor:
-        """Scale losses (B, A) anchor by anchor."""
-        if self.scheme is not None:
-            weights = losses.class_weights(histogram(positives.labels, classes), self.scheme)
-        else:
-            weights = per_anchor.new_ones(classes) if self.fixed is None else self.fixed
-        weights = weights.to(per_anchor.dtype)
-        background = weights.sum() / 3 if self.background is None else self.background
+    def forward(self, per_anchor: Tensor, state: Tensor, positives: Positives, classes: int) -> Tensor:
+        """Scale losses (B, A) anchor by anchor; state (B, A) of their matches."""
+        weights = self._weights(per_anchor, state, positives, classes).to(per_anchor.dtype)
+        background: Tensor | float | None = weights[-1] if self.over == "samples" else self.background
+        if background is None:
+            background = weights.sum() / 3
         spread = torch.ones_like(per_anchor) * background
         spread[positives.image, positives.anchor] = weights[positives.labels]
         return per_anchor * spread
+
+    def _weights(self, per_anchor: Tensor, state: Tensor, positives: Positives, classes: int) -> Tensor:
+        """(K,) the weights of the classes, or (K + 1,) with that of background."""
+        if self.rule is None:
+            return per_anchor.new_ones(classes) if self.fixed is None else self.fixed
+        counts = histogram(positives.labels, classes)
+        if self.over == "samples":
+            counts = torch.cat([counts, (state == 0).sum().unsqueeze(0)])
+        return self.rule(counts)

@@ -223,7 +223,10 @@ class DenseCriterion(nn.Module):
         if self.class_state is not None:
             options["state"] = self.class_state if self.training else self.class_state.clone()
         losses = self.class_loss(logits.flatten(0, 1), target.flatten(0, 1), **options).view(state.shape)
-        return losses if self.class_weights is None else self.class_weights(losses, positives, self.classes_of(logits))
+        if self.class_weights is None:
+            return losses
+        weighted: Tensor = self.class_weights(losses, state, positives, self.classes_of(logits))
+        return weighted
 
     def _mine(self, per_anchor: Tensor, matches: Matches, positives: Positives, box: Tensor) -> Tensor:
         """(B, A) mask of the anchors whose losses count; ``box`` (P,) weighted."""

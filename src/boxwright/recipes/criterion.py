@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,10 +15,11 @@ from boxwright import losses
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.choices import is_own, resolve_choice
 from boxwright.criterion import ClassWeights, DenseCriterion, TwoStageCriterion
+from boxwright.criterion.class_weights import Counted, WeightRule
 from boxwright.errors import RecipeError
-from boxwright.losses import ClassWeighting
 from boxwright.parts import matcher_info, part_info
 from boxwright.recipes.builtin import find_detector
+from boxwright.recipes.class_weights import scheme_of
 from boxwright.recipes.recipe import Recipe
 from boxwright.types import DenseOutputs, Targets
 
@@ -97,15 +98,15 @@ def _try(criterion: DenseCriterion, classes: int) -> None:
 
 
 def _class_weights(recipe: Recipe, counts: Tensor | None) -> ClassWeights | None:
-    weights: Tensor | ClassWeighting | None = None
     if named := recipe.weights_by_name():
-        weights = torch.tensor([named.get(name, 1.0) for name in recipe.classes])
-    elif recipe.class_weights != "none":
-        scheme = next(known for known in get_args(ClassWeighting) if known == recipe.class_weights)
-        if recipe.class_weights_over == "batch":
-            weights = scheme
-        elif counts is not None:
-            weights = losses.class_weights(counts, scheme)
-    if weights is None and recipe.background_weight == 1:
-        return None
-    return ClassWeights(weights, recipe.background_weight)
+        fixed = torch.tensor([named.get(name, 1.0) for name in recipe.classes])
+        return ClassWeights(fixed, recipe.background_weight)
+    if scheme := scheme_of(recipe.class_weights):
+        name, options = scheme
+        rule: WeightRule = partial(losses.class_weights, scheme=name, **options)  # type: ignore[arg-type]
+        if recipe.class_weights_over != "data":
+            over: Counted = "samples" if recipe.class_weights_over == "samples" else "positives"
+            return ClassWeights(rule, recipe.background_weight, over)
+        if counts is not None:
+            return ClassWeights(rule(counts), recipe.background_weight)
+    return None if recipe.background_weight == 1 else ClassWeights(None, recipe.background_weight)

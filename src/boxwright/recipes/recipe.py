@@ -14,6 +14,7 @@ from boxwright.catalog import PART_KEYS
 from boxwright.choices import is_own, name_choice, parse_choice, resolve_choice
 from boxwright.errors import RecipeError
 from boxwright.recipes.builtin import find_detector
+from boxwright.recipes.class_weights import SCHEMES, scheme_of
 from boxwright.recipes.keys import (
     Activation,
     CandidatesPer,
@@ -43,9 +44,6 @@ POSITIVE = (
     *("epochs", "batch_size", "accumulate", "lr", "candidates"),
 )
 """Keys whose values are above 0."""
-
-WEIGHTINGS = ("none", "inverse", "inverse_sqrt", "inverse_log", "effective")
-"""Rules for ``class_weights``: those of ``losses.class_weights``, which isn't imported here for the sake of torch."""
 
 
 @cache
@@ -113,9 +111,13 @@ class Recipe:
     class_weights: str = _key(
         "none",
         "weights of the positives in the classification loss: none | inverse | inverse_sqrt | inverse_log | effective, "
-        "from each class's number of boxes | by name, as cat=1, dog=2.5",
+        "from each class's number of boxes, with options as inverse_log:normalize=false,absent=0 | by name, as cat=1, "
+        "dog=2.5",
     )
-    class_weights_over: Counted = _key("data", "whose boxes are counted: the data set's or a batch's")
+    class_weights_over: Counted = _key(
+        "data",
+        "what is counted: the data set's boxes | a batch's positives | all anchors of a batch, background as a class",
+    )
     background_weight: float | None = _key(
         1.0, "weight of all that isn't positive there; null: a third of the sum of the class weights"
     )
@@ -227,9 +229,14 @@ class Recipe:
             raise RecipeError(f"Expected std above 0 but got {shown(self.std)}")
         if self.background_weight is not None and self.background_weight < 0:
             raise RecipeError(f"Expected background_weight of at least 0 but got {self.background_weight}")
-        if not self.weights_by_name() and self.class_weights not in WEIGHTINGS:
+        scheme = scheme_of(self.class_weights)
+        if not scheme and self.class_weights != "none" and not self.weights_by_name():
+            hint = did_you_mean(self.class_weights, ("none", *SCHEMES))
+            raise RecipeError(f"unknown class_weights {shown(self.class_weights)}{hint}")
+        if self.class_weights_over == "samples" and (not scheme or self.background_weight != 1):
             raise RecipeError(
-                f"unknown class_weights {shown(self.class_weights)}{did_you_mean(self.class_weights, WEIGHTINGS)}"
+                "Expected class_weights to be a scheme, and background_weight 1, with class_weights_over=samples: the "
+                f"scheme weighs background too, but got {shown(self.class_weights)} and {self.background_weight}"
             )
         if not self.antialias and self.resize == "pad":
             raise RecipeError("Expected antialias=true with resize=pad")
@@ -264,7 +271,7 @@ class Recipe:
 
     def weights_by_name(self) -> dict[str, float]:
         """``class_weights`` that are given by the classes' names; empty where a scheme is."""
-        if "=" not in self.class_weights:
+        if "=" not in self.class_weights or scheme_of(self.class_weights):
             return {}
         weights, known = {}, set(self.classes)
         for item in self.class_weights.split(","):
