@@ -24,7 +24,7 @@ from boxwright.training.checkpoints import LastCheckpoint
 from boxwright.types import DenseOutputs, Targets
 
 LITE = {"backbone": "tf_efficientnet_lite0"}
-NAMES = ["ssd300", "ssd300-tf", "ssd512", "tiny-detector"]
+NAMES = ["ssd300", "ssd300-pool", "ssd300-tf", "ssd512", "tiny-detector"]
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "ssd_tf.npz")
 SCENES = ["normal", "one_empty", "crowded", "ties_flat", "ties_quant", "big_logits", "all_empty"]
 
@@ -63,6 +63,7 @@ def stem_and_own(detector: DenseDetector) -> dict[str, nn.Parameter]:
         ("ssd300", 20, 26_285_486, 8732),  # 26.3 M in the literature
         ("ssd300", 90, 35_641_826, 8732),  # torchvision's ssd300_vgg16
         ("ssd300-tf", 20, 26_285_486, 8732),
+        ("ssd300-pool", 20, 26_072_697, 7308),
         ("ssd512", 20, 27_188_676, 24564),
     ],
 )
@@ -85,6 +86,30 @@ def test_ssd512_by_hand() -> None:
     maps = zip([512, 1024, 512, 256, 256, 256, 256], [4, 6, 6, 6, 6, 4, 4], strict=True)
     layers += [(9, channels, shapes * (21 + 4)) for channels, shapes in maps]
     assert sum(area * before * after + after for area, before, after in layers) + 512 == 27_188_676
+
+
+def test_ssd300_pool_by_hand() -> None:
+    """It lacks the last stage of ssd300, has a shape less on the cells of the first, two more on those of two."""
+    stage = (256 + 1) * 128 + (9 * 128 + 1) * 256
+    shapes = 25 * (-(9 * 512 + 1) + 2 * 2 * (9 * 256 + 1))
+    assert 26_285_486 - stage + shapes == 26_072_697
+
+
+@torch.no_grad()
+def test_the_last_map_of_ssd300_pool_is_the_mean_of_the_one_before(lite: Callable[[str], DenseDetector]) -> None:
+    net = lite("ssd300-pool").net
+    seen: list[Tensor] = []
+    handle = net.predictors.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[0]))
+    net(some_images(300, 2))
+    handle.remove()
+    assert [x.shape[-1] for x in seen] == [38, 19, 10, 5, 3, 1]
+    torch.testing.assert_close(seen[-1], seen[-2].mean((2, 3), keepdim=True))
+
+
+def test_anchors_from_bounds_in_a_recipe() -> None:
+    options = {**LITE, "anchors": "ssd_bounds:s_min=0.15,rule=authors"}
+    detector = bw.create_detector("ssd300-pool", 3, **options)
+    assert torch.equal(detector.anchors.boxes, bw.anchors.make_anchors(bw.anchors.SSD300_COCO, 300).boxes)
 
 
 @pytest.mark.parametrize("name", NAMES)

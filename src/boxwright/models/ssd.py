@@ -6,6 +6,8 @@ backbone stands in for VGG16's maps of strides 8 and 16.
 
 ``ssd300-tf`` is SSD300 with SSD-Tensorflow's dropout, after conv6 and between conv7 and the stages: the predictors on
 conv7 see all of it. The L2 norm's scale starts at 20 here as in the paper, and at 1 there.
+
+``ssd300-pool`` ends as the paper's first version does: conv8_2 halves 5 cells to 3, and their mean is the last map.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ class _Variant(NamedTuple):
     grids: tuple[int, int]
     stages: tuple[_Stage, ...]
     dropout: float = 0.0
+    pooled: bool = False
+    """The last map is the mean of the one before."""
 
 
 _FIRST = _Stage(256, 512, 3, 2, 1)
@@ -54,6 +58,7 @@ _TWO_TO_ONE = _Stage(128, 256, 4, 1, 1)
 _SSD300 = _Variant(300, (38, 19), (_FIRST, _HALF, _TWO_LESS, _TWO_LESS))
 _VARIANTS = {
     "ssd300": _SSD300,
+    "ssd300-pool": _SSD300._replace(stages=(_FIRST, _HALF, _HALF), pooled=True),
     "ssd300-tf": _SSD300._replace(dropout=0.5),
     "ssd512": _Variant(512, (64, 32), (_FIRST, _HALF, _HALF, _HALF, _TWO_TO_ONE)),
 }
@@ -90,6 +95,9 @@ class SSDNet(nn.Module):
         )
         widths = [_WIDE, *(stage.width for stage in variant.stages)]
         self.stages = nn.ModuleList(_make_stage(*pair) for pair in zip(widths, variant.stages, strict=False))
+        if variant.pooled:
+            self.stages.append(nn.AdaptiveAvgPool2d(1))
+            widths.append(widths[-1])
         self.predictors = Predictors([fine, *widths], shapes, logits, size)
         for module in (*self.wide, *self.stages.modules()):
             _initialize(module)

@@ -174,6 +174,7 @@ DETECTORS = {
         _LITE320,
         _RETINANET,
         _ssd("ssd300", _SSD300),
+        _ssd("ssd300-pool", {**_SSD300, "anchors": "ssd300_v1"}),
         _ssd(
             "ssd300-tf",
             {
