@@ -243,10 +243,13 @@ def scene(name: str, dtype: torch.dtype) -> tuple[Tensor, DenseOutputs, Targets]
 
 @pytest.mark.parametrize("name", SCENES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_supervision_of_ssd_tensorflow(name: str, dtype: torch.dtype, tolerance: float) -> None:
+@pytest.mark.parametrize("options", [{}, {"matcher": "ssd_tf"}, {"matcher": "ssd_tf:no_annotation=ignore"}])
+def test_supervision_of_ssd_tensorflow(
+    name: str, dtype: torch.dtype, tolerance: float, options: dict[str, str]
+) -> None:
     """From boxes to the sum, as its own functions give them on stand-ins for TensorFlow's operations."""
     anchors, outputs, targets = scene(name, dtype)
-    criterion = build_criterion(get_recipe("ssd300-tf", classes=list("abcd")))
+    criterion = build_criterion(get_recipe("ssd300-tf", classes=list("abcd"), **options))
     losses = criterion(anchors, outputs, targets)
     losses.total.backward()
     assert losses.classification.item() == pytest.approx(GOLDEN[f"{name}_tf_cls"].item(), rel=tolerance)
