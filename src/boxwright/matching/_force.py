@@ -26,9 +26,7 @@ class Overlaps(Protocol):
 
     real: Tensor
     floor: float
-
-    @property
-    def count(self) -> int: ...
+    count: int
 
     @property
     def of_anchors(self) -> Best: ...

@@ -37,12 +37,7 @@ class BoxOverlaps:
 
     def __init__(self, anchors: Tensor, boxes: Tensor, real: Tensor, floor: float) -> None:
         self.anchors, self.boxes, self.real = anchors, boxes, real
-        self.floor = floor
-
-    @property
-    def count(self) -> int:
-        """A."""
-        return len(self.anchors)
+        self.floor, self.count = floor, len(anchors)
 
     def between(self, image: Tensor, target: Tensor, anchor: Tensor) -> Tensor:
         """(n,) the overlap of each of these targets (n,) of these images (n,) with an anchor (n,)."""
@@ -125,13 +120,8 @@ class MatrixOverlaps:
     """
 
     def __init__(self, matrix: Tensor, real: Tensor, floor: float) -> None:
-        self.real, self.floor = real, floor
+        self.real, self.floor, self.count = real, floor, matrix.shape[2]
         self._matrix = matrix.masked_fill(~real.unsqueeze(-1), -1.0)
-
-    @property
-    def count(self) -> int:
-        """A."""
-        return self._matrix.shape[2]
 
     @cached_property
     def _best(self) -> Best:

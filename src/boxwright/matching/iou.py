@@ -64,8 +64,6 @@ def match_iou(
     _check_rule(positive, negative, force)
     boxes, real = prepare_targets(boxes, labels, ignore)
     reference = prepare_anchors(anchors)
-    if real.shape[1] == 0 or len(reference) == 0:
-        return _no_matches(len(real), len(reference), boxes.device)
     overlaps = _overlaps(anchors, reference, boxes, real, negative, forces=force is not None)
     gt_index, state, iou = _by_thresholds(overlaps, positive, strict, force)
     return Matches(gt_index, set_aside_ignored(state, reference, boxes, labels, ignore, ignore_ioa), iou)
@@ -99,8 +97,6 @@ def match_quality(
         )
     check_labels(labels, -1, None, " (-1 is padding)", AXES)
     check_within(quality, 0, torch.finfo(quality.dtype).max, "quality", (*AXES, "anchor"))
-    if not quality.numel():
-        return _no_matches(len(quality), quality.shape[2], quality.device)
     return _by_thresholds(MatrixOverlaps(quality.detach(), labels >= 0, negative), positive, strict, force)
 
 
@@ -126,13 +122,11 @@ def _check_rule(positive: float, negative: float, force: str | None) -> None:
         raise ValueError(f"Expected force to be None or out of {get_args(ForceRule)} but got {force!r}")
 
 
-def _no_matches(images: int, anchors: int, device: torch.device) -> Matches:
-    none = torch.zeros(images, anchors, dtype=torch.int64, device=device)
-    return Matches(none, none.to(torch.int8), none.float())
-
-
 def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: ForceRule | None) -> Matches:
     """Matches by thresholds, of which ``overlaps.floor`` is the negative one, and by force."""
+    if not overlaps.real.numel() or not overlaps.count:
+        none = torch.zeros(len(overlaps.real), overlaps.count, dtype=torch.int64, device=overlaps.real.device)
+        return Matches(none, none.to(torch.int8), none.float())
     forced = _RULES[force](overlaps) if force else None
     iou, gt_index = overlaps.of_anchors
     reached = iou > positive if strict else iou >= positive
@@ -157,5 +151,6 @@ def _overlaps(
 
 def _grid_pays(anchors: Anchors, boxes: Tensor, floor: float) -> bool:
     elements = boxes.shape[0] * boxes.shape[1] * len(anchors)
-    regular = anchors.regular and math.isfinite(anchors.grid_shapes.reach)
-    return regular and boxes.dtype == torch.float32 and floor >= _LEAST_FLOOR and elements >= _LEAST_ELEMENTS
+    if elements < max(_LEAST_ELEMENTS, 1) or floor < _LEAST_FLOOR or boxes.dtype != torch.float32:
+        return False
+    return anchors.regular and math.isfinite(anchors.grid_shapes.reach)
