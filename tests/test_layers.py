@@ -19,7 +19,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "data",
         "anchors coding matching mining losses nms",
         "criterion",
-        "choices recipes",
+        "catalog choices own_code recipes",
         "models adapters",
         "runs",
         "training evaluate check predict assess importing export compare inspect hardest simulate report demo",

@@ -61,6 +61,8 @@ PYRAMID = {
 PUBLISHED: dict[str, dict[str, Any]] = {
     "ssd300": {**SSD, "image_size": 300, "anchors": "ssd300"},
     "ssd512": {**SSD, "image_size": 512, "anchors": "ssd512"},
+    # The paper's first version (arXiv:1512.02325v1), whose last map is the mean of the one before
+    "ssd300-pool": {**SSD, "image_size": 300, "anchors": "ssd300_v1"},
     # SSD-Tensorflow's ssd_vgg_300: above the threshold alone, the hardest of the whole batch, divided by its images
     "ssd300-tf": {
         **SSD,
