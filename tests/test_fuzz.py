@@ -21,9 +21,9 @@ import pytest
 
 from boxwright._util.printing import printable
 from boxwright.check import check_dataset
-from boxwright.compare.arms import read_arms
-from boxwright.compare.jobs import read_result
-from boxwright.compare.results import METRICS, RunResult
+from boxwright.compare.plan.arms import read_arms
+from boxwright.compare.results.results import METRICS, RunResult
+from boxwright.compare.run.jobs import read_result
 from boxwright.data import DetectionDataset, read_dataset
 from boxwright.errors import BoxwrightWarning, DataError, RecipeError
 from boxwright.evaluate import detection_metrics, read_results

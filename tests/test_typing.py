@@ -14,7 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import pytest
 
 import boxwright
-from boxwright.compare.options import CompareOptions, ComparisonKeys
+from boxwright.compare.plan.options import CompareOptions, ComparisonKeys
 from boxwright.recipes import Recipe, RecipeKeys
 from boxwright.training.options import RunKeys, RunOptions
 

@@ -47,7 +47,7 @@ def test_ten_kills(tmp_path: Path) -> None:
     data, draw = make_digits(tmp_path / "digits", images={"train": 21, "val": 2}, size=64), random.Random(0)
     whole = bw.train(data, out=tmp_path / "whole", checkpoint_minutes=0, console=Console(quiet=True), **SETTINGS)
     run, context = Run(tmp_path / "run"), multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["boxwright.compare.running"])  # torch is imported once for all lives
+    context.set_forkserver_preload(["boxwright.compare.run.execute"])  # torch is imported once for all lives
     for _ in range(KILLS):
         heard, told = context.Pipe(duplex=False)
         process = context.Process(target=live, args=(data, run.folder, draw.randint(1, 26), told))

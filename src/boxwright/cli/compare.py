@@ -87,7 +87,7 @@ def compare(
     The same command goes on with a comparison that was stopped. Exit code 1: no run of the baseline has a result.
     """
     from boxwright.compare import compare as run_comparison
-    from boxwright.compare.arms import parse_vary
+    from boxwright.compare.plan.arms import parse_vary
     from boxwright.own_code import import_code, own_modules
 
     options: dict[str, Any] = {

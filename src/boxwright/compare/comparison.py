@@ -1,0 +1,217 @@
+"""Compare arms: plan, run, measure the differences, write the results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from rich.console import Console
+
+from boxwright._util.folders import taken_folder
+from boxwright._util.own_files import read_own_json, typed
+from boxwright._util.printing import say
+from boxwright._util.writing import write_json
+from boxwright.compare.plan.arms import combine, list_arms, read_arms
+from boxwright.compare.plan.options import CompareKeys, CompareOptions
+from boxwright.compare.results.files import NAMES, write_results
+from boxwright.compare.results.results import METRICS, Arm, Comparison, RunResult
+from boxwright.errors import RecipeError
+from boxwright.own_code import import_code
+from boxwright.recipes import Recipe, get_recipe
+from boxwright.text import plural
+
+if TYPE_CHECKING:
+    from boxwright.compare.plan.plan import Plan
+    from boxwright.compare.plan.study import Setting
+    from boxwright.compare.results.statistics import Difference
+    from boxwright.compare.run.jobs import Job
+
+
+def compare(
+    data: str | Path,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    arms: str | Path | Sequence[Mapping[str, Any]] | None = None,
+    recipe: str | Path | Recipe | None = None,
+    console: Console | None = None,
+    allow_code: Sequence[str] = (),
+    **options: Unpack[CompareKeys],
+) -> Comparison:
+    """Train every arm with every seed, and tell which are better than the first, the baseline.
+
+    ``vary``: recipe key -> values, of which every combination is an arm; or ``arms``: a list of recipe keys and values,
+    or a YAML file of one. ``recipe``: what they have in common (None: lite320). ``options``: fields of
+    ``CompareOptions`` and keys of the recipe. A value may be a part itself, a function of a module; ``allow_code``:
+    modules of your own parts that recipe and arms name, to be imported, here and in the runs' processes.
+
+    With a seed all arms share the initial weights (those of equal shapes), the order of the images and what
+    augmentation draws; all train for the same number of steps, and are measured with their last averaged weights on the
+    validation split. compare.json, compare.csv, compare.html and recommended.yaml are in the comparison's folder. Runs
+    that are finished are never run again: the same call goes on with a comparison that was stopped, by Ctrl-C
+    (KeyboardInterrupt) or otherwise. Runs are processes of their own: a script that calls this needs the usual
+    ``if __name__ == "__main__"``.
+
+    An arm whose parts don't go together is left out, with the reason in ``facts["left out"]``; where that is the first
+    one, the next is the baseline. An arm that fails later is recorded, and leaves the others alone; nothing is
+    recommended where no run of the baseline has a result. Raises DataError and RecipeError before anything is trained.
+    """
+    import_code(allow_code)
+    chosen, recipe_options = CompareOptions.take(options)
+    listed = _arms(vary, arms)
+    base = (recipe if isinstance(recipe, Recipe) else get_recipe(recipe or "lite320")).replace(**recipe_options)
+
+    from boxwright.compare.plan.study import set_out
+
+    console = console or Console()
+    setting = set_out(Path(data), listed, base, chosen, weight_given="box_weight" in recipe_options)
+    with taken_folder(setting.folder, "comparison", NAMES, "compare.lock"):
+        return _compare(setting, base.classes, console)
+
+
+def _compare(setting: Setting, classes: tuple[str, ...], console: Console) -> Comparison:
+    from boxwright.compare.plan.forecast import outlook
+    from boxwright.compare.plan.plan import jobs_of, make_plan
+
+    with console.status("timing the baseline, measuring gradients"):
+        plan = make_plan(setting)
+    jobs = jobs_of(setting, plan)
+    for line in outlook(setting, plan, jobs):
+        say(console, line)
+    results = _run(setting, jobs, console)
+    comparison = conclude(setting, plan, jobs, results)
+    recommended = comparison.facts["recommended"]
+    recipe = None if recommended is None else plan.recipe_of(setting, recommended).replace(classes=classes)
+    write_results(setting.folder, comparison, recipe)
+    return comparison
+
+
+def _arms(vary: Mapping[str, Sequence[Any]] | None, arms: str | Path | Sequence[Mapping[str, Any]] | None) -> list[Arm]:
+    if (vary is None) == (arms is None):
+        raise RecipeError("Expected either values to vary or a list of arms")
+    if vary is not None:
+        return combine(vary)
+    return read_arms(Path(arms)) if isinstance(arms, str | Path) else list_arms(arms or ())
+
+
+def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunResult]:
+    """The results of all jobs, in their order; those that are finished are read."""
+    from boxwright.compare.run.execute import training_images
+    from boxwright.compare.run.executors import run_locally, run_on_ray
+    from boxwright.compare.run.features import cache_features, is_cached
+    from boxwright.compare.run.progress import View
+
+    left = [job for job in jobs if not job.finished]
+    with View(jobs, console) as view:
+        for job in left:
+            if job.features is not None and not is_cached(job.features):
+                cache_features(job.recipe, training_images(job), job.features, view.features)
+        run = run_on_ray if setting.options.executor == "ray" else run_locally
+        try:
+            for result in run(left, view.watch):
+                view.finished(result)
+        except KeyboardInterrupt:
+            done = sum(job.finished for job in jobs)
+            view.say(f"stopped with {done} of {plural(len(jobs), 'run')} finished: the same command goes on")
+            raise
+    found = (job.result for job in jobs)
+    return [result for result in found if result is not None]
+
+
+def conclude(setting: Setting, plan: Plan, jobs: Sequence[Job], results: Sequence[RunResult]) -> Comparison:
+    """The differences to the baseline, the arm to recommend if there is one, and the facts."""
+    from boxwright.compare.plan.forecast import FROZEN_NOTE
+    from boxwright.compare.results.statistics import detectable_difference
+    from boxwright.environment import environment_line
+
+    differences = _differences(setting, jobs)
+    better = {name: found.mean for name, found in differences.items() if found.verdict == "better"}
+    baseline = setting.arms[0].name
+    measured = any(job.finished for job in jobs if job.arm == baseline)
+    recommended = max(better, key=better.__getitem__) if better else baseline if measured else None
+    options = setting.options
+    facts: dict[str, Any] = {
+        "steps": plan.steps,
+        "budget": _budget(setting, plan),
+        "seeds": list(range(options.seeds)),
+        "tier": options.tier,
+        "tier note": FROZEN_NOTE if options.tier == "frozen" else "",
+        "executor": options.executor,
+        "box weights": {"how": plan.weights_by, "values": plan.box_weights},
+        "data": {
+            "folder": str(setting.data),
+            "training images": len(setting.training),
+            "validation images": len(setting.validation),
+            "classes": list(setting.training.classes),
+        },
+        "detectable difference": detectable_difference(options.seeds, len(setting.validation), len(setting.arms) - 1),
+        "recommended": recommended,
+        "left out": dict(setting.left_out),
+        "folder": str(setting.folder),
+        "environment": environment_line(),
+        "command": options.command,
+    }
+    if options.test and recommended is not None:
+        facts["test"] = _test(setting, jobs, recommended)
+    title = f"{setting.baseline.detector} on {setting.data.name}"
+    return Comparison(title, setting.arms, results, differences, facts)
+
+
+def _budget(setting: Setting, plan: Plan) -> str:
+    steps, minutes = plural(plan.steps, "step"), setting.options.minutes
+    if minutes is None:
+        return steps
+    return f"{steps}, which the baseline makes in {minutes:g} min ({plan.seconds_per_step:.3g} s a step)"
+
+
+def _differences(setting: Setting, jobs: Sequence[Job]) -> dict[str, Difference]:
+    """Over the seeds that the baseline has results of, for the arms that have them too."""
+    from boxwright.compare.results.statistics import compare_arms
+    from boxwright.evaluate import MatchTable, detection_metrics, read_results
+
+    tables: dict[str, dict[int, MatchTable]] = {arm.name: {} for arm in setting.arms}
+    for job in jobs:
+        if job.finished:
+            found = read_results(job.detections_file, setting.validation)
+            metrics = detection_metrics(found, setting.validation, setting.validation.classes)
+            tables[job.arm][job.seed] = metrics.matches
+    first, *others = tables
+    seeds = sorted(tables[first])
+    complete = [name for name in others if tables[name].keys() >= set(seeds)]
+    if not seeds or not complete:
+        return {}
+    return compare_arms(
+        [tables[first][seed] for seed in seeds], {name: [tables[name][seed] for seed in seeds] for name in complete}
+    )
+
+
+def _test(setting: Setting, jobs: Sequence[Job], arm: str) -> dict[str, Any]:
+    """The test split's metrics of one arm, mean over its runs; measured once, and kept, for whatever arm it was."""
+    from boxwright.assess import evaluate_run
+
+    file = setting.folder / "test.json"
+    if file.exists():
+        return _kept_test(file)
+    found = [
+        evaluate_run(job.folder, setting.data, "test", allow_links=setting.options.allow_links).metrics.numbers
+        for job in jobs
+        if job.arm == arm and job.finished
+    ]
+    content = {"arm": arm, "runs": found, "mean": {name: fmean(run[name] for run in found) for name in METRICS}}
+    write_json(file, content)
+    return content
+
+
+class _Test(TypedDict):
+    arm: str
+    runs: list[dict[str, float]]
+    mean: dict[str, float]
+
+
+def _kept_test(file: Path) -> dict[str, Any]:
+    cure = ": remove it, and the test split is measured again"
+    kept = typed(read_own_json(file, cure), _Test, file, cure)
+    if not kept["mean"].keys() >= set(METRICS):
+        raise RecipeError(f"{file} is damaged: there are metrics missing{cure}")
+    return dict(kept)

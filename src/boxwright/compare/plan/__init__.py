@@ -1,0 +1,1 @@
+"""What a comparison is asked for, and what will be run for it."""

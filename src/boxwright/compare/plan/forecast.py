@@ -1,0 +1,59 @@
+"""What is said before the first run: how long it takes, what can be detected, and what was made equal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from boxwright.compare.plan.plan import Plan
+from boxwright.compare.plan.study import Setting
+from boxwright.compare.results.statistics import detectable_difference
+from boxwright.compare.run.jobs import Job
+from boxwright.text import plural
+
+FROZEN_NOTE = (
+    "The frozen tier is an approximation: the backbone keeps its pretrained weights. Confirm what it finds in the full "
+    "tier."
+)
+
+
+def outlook(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> list[str]:
+    """The lines, for the terminal."""
+    weights = [f"  {arm}: {weight:g}" for arm, weight in plan.box_weights.items()]
+    lines = [f"{arm} is left out: {why}" for arm, why in setting.left_out.items()]
+    lines += [f"the baseline is {setting.arms[0].name}"] if setting.left_out else []
+    lines += [_extent(setting, plan, jobs), _power(setting), plan.weights_by, *weights]
+    return [*lines, FROZEN_NOTE] if setting.options.tier == "frozen" else lines
+
+
+def _extent(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> str:
+    left = sum(not job.finished for job in jobs)
+    arms, seeds = plural(len(setting.arms), "arm"), plural(setting.options.seeds, "seed")
+    text = f"{arms} x {seeds} = {plural(len(jobs), 'run')} of {plural(plan.steps, 'step')}"
+    if left < len(jobs):
+        text += f", {len(jobs) - left} of them finished already"
+    seconds, before = plan.steps * plan.seconds_per_step, 0.0
+    if seconds != seconds:
+        return f"{text}; how long they take can't be told here"
+    text += f"; the baseline's takes about {_duration(seconds)}"
+    if plan.seconds_per_head_step is not None:
+        seconds, before = plan.steps * plan.seconds_per_head_step, plan.seconds_of_features
+        text += f" in the full tier, and {_duration(seconds)} in this one, after {_duration(before)} for the features"
+    return f"{text}; all that is left, one after the other: {_duration(seconds * left + before)} and the evaluations"
+
+
+def _power(setting: Setting) -> str:
+    seeds, images = setting.options.seeds, len(setting.validation)
+    if seeds == 1:
+        return "one seed: no difference can be told from the noise between seeds; two or more tell it"
+    least = detectable_difference(seeds, images, len(setting.arms) - 1)
+    return (
+        f"{seeds} seeds and {plural(images, 'validation image')} detect a difference in AP of about {least:.3f}, "
+        "if they vary as on the blood cells (docs/compare.md)"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

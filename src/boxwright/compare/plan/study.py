@@ -1,0 +1,132 @@
+"""What a comparison stands on: the data, the arms, and that each of them can be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from boxwright.compare.plan.arms import arm_recipe, folder_name
+from boxwright.compare.plan.options import CompareOptions
+from boxwright.compare.results.results import Arm
+from boxwright.compare.run.features import cache_name
+from boxwright.compare.run.frozen import check_freezable
+from boxwright.data import NORMAL, DetectionDataset, read_dataset
+from boxwright.errors import DataError, RecipeError
+from boxwright.models import build_detector
+from boxwright.models.memory import check_input
+from boxwright.own_code import folder_of, own_modules
+from boxwright.recipes import Recipe
+from boxwright.recipes.criterion import build_criterion
+from boxwright.training.reading import check_trainable
+from boxwright.training.record import fingerprint
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A comparison before anything is measured."""
+
+    data: Path
+    arms: Sequence[Arm]
+    recipes: dict[str, Recipe]
+    """By arm, with class names."""
+    options: CompareOptions
+    folder: Path
+    training: DetectionDataset
+    validation: DetectionDataset
+    weight_given: bool
+    """Whether the user set a box weight."""
+    left_out: Mapping[str, str]
+    """Arm -> why it can't be trained; it is none of ``arms``."""
+
+    @property
+    def baseline(self) -> Recipe:
+        """The first arm's recipe."""
+        return self.recipes[self.arms[0].name]
+
+    @property
+    def code(self) -> tuple[tuple[str, str], ...]:
+        """The modules of own parts, which the processes of the runs import, each with the folder where it is found."""
+        modules = (module for recipe in self.recipes.values() for module in own_modules(recipe.to_dict()))
+        return tuple((module, folder_of(module)) for module in dict.fromkeys(modules))
+
+    def run_folder(self, arm: Arm, seed: int) -> Path:
+        """Where a run is kept."""
+        return (self.folder / "runs" / f"{folder_name(arm)}-seed{seed}").resolve()
+
+    def features_folder(self, arm: Arm) -> Path:
+        """Where the frozen tier keeps the features of the arm's backbone."""
+        return (self.folder / "features" / cache_name(self.recipes[arm.name])).resolve()
+
+    def request(self) -> dict[str, Any]:
+        """What can't change when a comparison goes on."""
+        own = asdict(self.options)
+        kept = ("minutes", "steps", "tier", "box_weights", "split", "val_split")
+        return {
+            "arms": [asdict(arm) for arm in self.arms],
+            "recipe": self.baseline.to_dict(),
+            **{name: own[name] for name in kept},
+            "data": fingerprint([self.training, self.validation]),
+        }
+
+
+_NOT_AN_ARMS = {
+    "classes": "all arms are compared on the same classes",
+    "voc_one_based": "all arms are compared on the same boxes",
+    "exif": "all arms are compared on the same boxes",
+    "epochs": "all arms make the same number of steps",
+    "patience": "all arms make the same number of steps",
+}
+
+
+def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptions, *, weight_given: bool) -> Setting:
+    """Read the data, and leave out the arms whose parts don't go together; the first of the others is the baseline.
+
+    Raises DataError and RecipeError: for keys and values that no arm can have, and where fewer than two arms are left.
+    """
+    for key in {key for arm in arms for key in arm.settings} & _NOT_AN_ARMS.keys():
+        raise RecipeError(f"{key} can't differ between arms: {_NOT_AN_ARMS[key]}")
+    recipes = {arm.name: arm_recipe(base, arm) for arm in arms}
+    if any("__main__" in own_modules(recipe.to_dict()) for recipe in recipes.values()):
+        raise RecipeError("the runs are other processes, which can't import __main__: move your parts to a module")
+    first = recipes[arms[0].name]
+    common = first.reader_options | {"allow_links": options.allow_links}
+    training = read_dataset(data, options.split, classes=first.classes or None, negatives=first.negatives, **common)
+    common |= training.pixels.to_dict()
+    validation = read_dataset(data, options.val_split, classes=training.classes, **common)
+    if options.test:
+        read_dataset(data, "test", classes=training.classes, **common)  # before anything starts: it is there
+    check_trainable(training)
+    if not (validation.code == NORMAL).any():
+        raise DataError(
+            f"{data}: split {validation.split!r} has no box to compare the arms by: --val-split NAME takes another one"
+        )
+    # Without patience: the number of steps is fixed
+    recipes = {name: recipe.replace(classes=training.classes, patience=0) for name, recipe in recipes.items()}
+    left_out = _untrainable(recipes, options)
+    arms = [arm for arm in arms if arm.name not in left_out]
+    if len(arms) < 2:
+        reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+        raise RecipeError(f"{len(left_out)} of {len(recipes)} arms can't be trained, and two are needed: {reasons}")
+    arms = [replace(arm, baseline=arm is arms[0]) for arm in arms]
+    recipes = {arm.name: recipes[arm.name] for arm in arms}
+    folder = options.out or Path("compare") / data.resolve().name
+    weighted = weight_given or any("box_weight" in arm.settings for arm in arms)
+    return Setting(data.resolve(), arms, recipes, options, folder, training, validation, weighted, left_out)
+
+
+def _untrainable(recipes: Mapping[str, Recipe], options: CompareOptions) -> dict[str, str]:
+    """The arms whose parts don't go together, each with the reason."""
+    reasons = {}
+    for name, recipe in recipes.items():
+        try:
+            check_input(recipe, recipe.batch_size)
+            if options.tier == "frozen":
+                check_freezable(recipe)
+            else:
+                build_detector(recipe, pretrained=False)
+            build_criterion(recipe)
+        except RecipeError as error:
+            reasons[name] = str(error)
+    return reasons

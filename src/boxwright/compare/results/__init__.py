@@ -1,0 +1,1 @@
+"""What a comparison found: the numbers, their noise, and the files and page that say so."""

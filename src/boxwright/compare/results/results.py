@@ -1,0 +1,109 @@
+"""What a comparison knows: its arms, the result of each run, and the differences between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite, nan
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from boxwright.compare.results.statistics import Difference
+
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+"""The numbers of a run, in the order of the tables."""
+
+COSTS = ("seconds", "images_per_second", "peak_memory_mb")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the recipes that are compared."""
+
+    name: str
+    settings: Mapping[str, str]
+    """Recipe keys that this arm sets, and their values as text."""
+    baseline: bool = False
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One training of an arm, measured on the validation split."""
+
+    arm: str
+    seed: int
+    metrics: Mapping[str, float]
+    """``METRICS`` by name; NaN where there is no target of that size."""
+    per_class: Mapping[str, Mapping[str, float]]
+    """Class name -> number by name, as ``MetricsTable.per_class``."""
+    errors: Mapping[str, float]
+    """AP lost to each kind of error (TIDE); may be empty."""
+    seconds: float
+    """Of training steps, without validation and set-up."""
+    images_per_second: float
+    peak_memory_mb: float
+    """Of the run's process, or of its GPU where it trained on one."""
+    steps: int
+    failed: str = ""
+    """Why there is no result; the numbers are empty then."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that a comparison found."""
+
+    title: str
+    arms: Sequence[Arm]
+    runs: Sequence[RunResult]
+    differences: Mapping[str, Difference]
+    """Of AP, by the name of each arm but the baseline; arms without two comparable runs are missing."""
+    facts: Mapping[str, Any]
+    """Budget, steps, seeds, equalised weights, data, environment, command, recommended arm."""
+
+    @property
+    def baseline(self) -> Arm:
+        """The arm that the others are compared with."""
+        return next(arm for arm in self.arms if arm.baseline)
+
+    def of_arm(self, name: str) -> list[RunResult]:
+        """The runs of an arm that have a result, by seed."""
+        found = [run for run in self.runs if run.arm == name and not run.failed]
+        return sorted(found, key=lambda run: run.seed)
+
+    def spread(self, name: str, metric: str) -> tuple[float, float]:
+        """Mean and standard deviation of a metric over an arm's seeds; NaN for what isn't defined."""
+        values = [run.metrics[metric] for run in self.of_arm(name)]
+        return (fmean(values) if values else nan), (float(np.std(values, ddof=1)) if len(values) > 1 else nan)
+
+    def class_mean(self, name: str, label: str) -> float:
+        """Mean AP of a class over an arm's seeds."""
+        values = [run.per_class.get(label, {}).get("AP", nan) for run in self.of_arm(name)]
+        return fmean(values) if values else nan
+
+    def costs(self, name: str) -> dict[str, float]:
+        """Mean time, speed and memory of an arm's runs."""
+        runs = self.of_arm(name)
+        return {key: fmean(getattr(run, key) for run in runs) for key in COSTS} if runs else {}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, and mean and standard deviation of each arm's metrics."""
+        means = {
+            arm.name: {
+                metric: dict(zip(("mean", "sd"), self.spread(arm.name, metric), strict=True)) for metric in METRICS
+            }
+            for arm in self.arms
+        }
+        content: dict[str, Any] = plain({**asdict(self), "means": means})
+        return content
+
+
+def plain(value: Any) -> Any:
+    """The same with None for numbers that aren't finite, which JSON can't hold."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

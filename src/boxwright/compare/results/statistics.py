@@ -1,0 +1,231 @@
+"""Differences between arms, with their noise: other seeds would give other scores, and so would other images.
+
+The design is the one of reader studies in radiology, seeds in the place of readers and images in the place of cases:
+every arm is trained with every seed, and all are scored on the same images. With y the score of arm a and seed s,
+
+    y[a, s] = arm[a] + seed[s] + image noise[a] + residual[a, s],
+
+a difference to the baseline has the variance 2 v / S + c: v is the residual's (arm by seed, two-way analysis of
+variance), S the number of seeds, and c what image noise leaves in the difference: the covariance, over bootstrap draws
+of the images, of differences of different seeds. The part that seeds don't share is in v already and isn't counted
+twice. Source: Obuchowski & Rockette 1995, "Hypothesis testing of diagnostic accuracy for multiple readers and
+multiple tests".
+
+Resampling a few seeds would understate their noise (three seeds: by a third of the variance, and with tails that are
+too light), so that v comes with its degrees of freedom instead: the errors that a comparison could have made are drawn
+from the fiducial distribution of variances and means (Weerahandi 1993, "Generalized confidence intervals"), as in the
+Behrens-Fisher problem. The interval of each arm is as many standard errors wide as the worst arm's error is at the
+level asked for (Dunnett 1955, "A multiple comparison procedure for comparing several treatments with a control";
+Hothorn, Bretz & Westfall 2008): all intervals hold together, and an arm is better or worse where its own leaves out 0.
+
+v is pooled over the arms, for two or three seeds tell next to nothing of one arm's; an arm that is noisier than that is
+given its own. The level is kept where arms are about as noisy as the baseline.
+
+Shape shorthand: A arms beside the baseline, S seeds, R bootstrap draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan, sqrt
+from typing import Literal
+
+import numpy as np
+
+from boxwright.compare.results.bootstrap import Metric, bootstrap_scores, draw_images
+from boxwright.evaluate import MatchTable
+from boxwright.evaluate.columns import Floats
+
+Verdict = Literal["better", "worse", "no detectable difference"]
+
+ONE_SEED = "One seed: the noise between seeds isn't known, so that no difference can be told from it."
+_SIMULATIONS = 20_000
+_REFERENCE_IMAGES = 87  # those that `image_sd` of `detectable_difference` was measured on
+_IMAGE_NOISE_LEFT = 0.2  # sd of the image noise that a difference has with every seed / sd of a score's
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An arm's score minus the baseline's, mean over the seeds."""
+
+    mean: float
+    low: float
+    """Lower end of the simultaneous interval; NaN where there is one seed."""
+    high: float
+    level: float
+    """With which the intervals of all arms hold together."""
+    p: float
+    """Adjusted for the number of arms: how often the worst of all arms would err by as much; NaN with one seed."""
+    verdict: Verdict
+    seed_error: float
+    """Standard error of the mean from training, sqrt(2 v / S); NaN with one seed."""
+    image_error: float
+    """Standard error of the mean from the images, sqrt(c)."""
+    seeds: int
+    note: str = ""
+
+
+def compare_arms(
+    baseline: Sequence[MatchTable],
+    arms: Mapping[str, Sequence[MatchTable]],
+    *,
+    metric: Metric = "AP",
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, Difference]:
+    """Each arm's difference to the baseline.
+
+    Args:
+        baseline: (S,) match tables, one a seed.
+        arms: name -> (S,) tables on the same images; the i-th has the seed of the baseline's i-th.
+        metric: "AP", "AP50" or "AP75".
+        level: with which all intervals together hold their true differences.
+        draws: of images, in the bootstrap.
+        seed: of the draws.
+
+    Raises:
+        ValueError: no seed, arms with another number of seeds or images, or a score that isn't defined.
+    """
+    tables = [baseline, *arms.values()]
+    if not baseline or any(len(runs) != len(baseline) for runs in tables):
+        raise ValueError(f"Expected as many seeds in each arm, one or more, but got {[len(runs) for runs in tables]}")
+    sizes = {len(table.targets.image_rank) for runs in tables for table in runs}
+    if len(sizes) != 1:
+        raise ValueError(f"Expected tables of the same images but got some of {sorted(sizes)} images")
+    images = sizes.pop()
+    counts = np.vstack([np.ones((1, images), np.int64), draw_images(images, draws, seed=seed)])
+    scores = np.array([[bootstrap_scores(table, counts, metric) for table in runs] for runs in tables])
+    found = compare_scores(scores[..., 0], scores[..., 1:], images, level=level, seed=seed)
+    return dict(zip(arms, found, strict=True))
+
+
+def compare_scores(
+    scores: Floats, drawn: Floats, images: int, *, level: float = 0.95, seed: int = 0
+) -> list[Difference]:
+    """Each arm's difference to the baseline, from scores alone.
+
+    Args:
+        scores: (A + 1, S), the baseline's first.
+        drawn: (A + 1, S, R) the same on drawn images, the same draws for all; draws with a NaN are left out.
+        images: how many there are.
+
+    Raises:
+        ValueError: a score that isn't finite.
+    """
+    if not np.isfinite(scores).all():
+        raise ValueError("Expected finite scores but got some that aren't defined")
+    seeds = scores.shape[1]
+    mean = (scores[1:] - scores[:1]).mean(axis=1)
+    image = _image_covariance(drawn, images)
+    image_error = np.sqrt(np.diag(image))
+    if seeds == 1:
+        unknown: Verdict = "no detectable difference"
+        return [
+            Difference(float(at), nan, nan, level, nan, unknown, nan, float(error), 1, ONE_SEED)
+            for at, error in zip(mean, image_error, strict=True)
+        ]
+    pooled, own = _seed_variances(scores)
+    reference = _worst_errors(float(pooled), seeds, image, images, seed)
+    seed_error = np.sqrt(2 / seeds * np.maximum(pooled, own))
+    error = np.hypot(seed_error, image_error)
+    reach = np.quantile(reference, level) * error
+    p = (reference >= _ratio(np.abs(mean), error)[:, None]).mean(axis=1)
+    columns = np.column_stack([mean, mean - reach, mean + reach, p, seed_error, image_error])
+    return [
+        Difference(at, low, high, level, chance, _verdict(low, high), by_seed, by_image, seeds)
+        for at, low, high, chance, by_seed, by_image in columns.tolist()
+    ]
+
+
+def detectable_difference(
+    seeds: int,
+    images: int,
+    arms: int,
+    *,
+    seed_sd: float = 0.006,
+    image_sd: float = 0.012,
+    level: float = 0.95,
+    power: float = 0.8,
+) -> float:
+    """The true difference that `compare_arms` finds in `power` of all comparisons; infinite with one seed.
+
+    Args:
+        images: of the validation split.
+        arms: beside the baseline.
+        seed_sd: standard deviation of a score over seeds.
+        image_sd: that of a score over draws of 87 images; it falls with the root of their number. A fifth of it is
+            taken to be left in a difference, whatever the seed: all arms are scored on the same images. (On the blood
+            cells too little is left between box losses to be measured; what single runs have of it is in `seed_sd`.)
+
+    Raises:
+        ValueError: less than one seed or arm, or less than two images.
+    """
+    if seeds < 1 or arms < 1 or images < 2:
+        raise ValueError(f"Expected at least 1 seed, 1 arm and 2 images but got {seeds}, {arms} and {images}")
+    if seeds == 1:
+        return float("inf")
+    left = _IMAGE_NOISE_LEFT * image_sd * sqrt(_REFERENCE_IMAGES / images)
+    image = left**2 / 2 * (np.eye(arms) + 1)
+    critical = np.quantile(_worst_errors(seed_sd**2, seeds, image, images, seed=0), level)
+    random = np.random.default_rng(0)
+    scores = seed_sd * random.standard_normal((_SIMULATIONS, arms + 1, seeds))
+    pooled, own = _seed_variances(scores)
+    image_variance = left**2 * random.chisquare(images - 1, _SIMULATIONS) / (images - 1)
+    error = np.sqrt(2 / seeds * np.maximum(pooled, own[:, 0]) + image_variance)
+    by_chance = (scores[:, 1] - scores[:, 0]).mean(axis=1) + left * random.standard_normal(_SIMULATIONS)
+    return float(np.quantile(critical * error - by_chance, power))
+
+
+def _seed_variances(scores: Floats) -> tuple[Floats, Floats]:
+    """Variance of the residual of (..., A + 1, S) scores: pooled over all arms (...,), and each arm's own (..., A)."""
+    arms, seeds = scores.shape[-2:]
+    centred = scores - scores.mean(axis=-1, keepdims=True)
+    residual = centred - centred.mean(axis=-2, keepdims=True)
+    pooled = (residual**2).sum(axis=(-2, -1)) / ((arms - 1) * (seeds - 1))
+    own = (scores[..., 1:, :] - scores[..., :1, :]).var(axis=-1, ddof=1) / 2
+    return pooled, own
+
+
+def _image_covariance(drawn: Floats, images: int) -> Floats:
+    """(A, A) covariance, between arms, of the image noise in mean differences that different seeds share."""
+    drawn = drawn[..., np.isfinite(drawn).all(axis=(0, 1))]
+    seeds, draws = drawn.shape[1:]
+    if draws < 2 or images < 2:
+        raise ValueError(f"Expected at least 2 images and draws with targets but got {images} and {draws}")
+    away = drawn[1:] - drawn[:1]
+    away = away - away.mean(axis=-1, keepdims=True)
+    of_mean = np.einsum("ar,br->ab", away.mean(axis=1), away.mean(axis=1))
+    if seeds > 1:
+        same_seed = np.einsum("asr,bsr->ab", away, away) / seeds**2
+        of_mean = (of_mean - same_seed) * seeds / (seeds - 1)
+    values, vectors = np.linalg.eigh(of_mean / (draws - 1) * images / (images - 1))
+    covariance: Floats = (vectors * np.maximum(values, 0.0)) @ vectors.T  # an estimate may fall below 0
+    return covariance
+
+
+def _worst_errors(pooled: float, seeds: int, image: Floats, images: int, seed: int) -> Floats:
+    """(simulations,) errors that a comparison could have made, in standard errors: the worst arm's of each."""
+    random = np.random.default_rng(seed)
+    arms = len(image)
+    freedom = arms * (seeds - 1)
+    runs = random.standard_normal((_SIMULATIONS, arms + 1)) * sqrt(pooled / seeds)
+    runs *= np.sqrt(freedom / random.chisquare(freedom, (_SIMULATIONS, 1)))
+    values, vectors = np.linalg.eigh(image)
+    of_images = random.standard_normal((_SIMULATIONS, arms)) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    of_images *= np.sqrt((images - 1) / random.chisquare(images - 1, (_SIMULATIONS, 1)))
+    error = np.sqrt(2 * pooled / seeds + np.diag(image))
+    worst: Floats = _ratio(np.abs(runs[:, 1:] - runs[:, :1] + of_images), error).max(axis=1)
+    return worst
+
+
+def _ratio(values: Floats, errors: Floats) -> Floats:
+    """Values in standard errors: none where both are 0, infinitely many where the error alone is."""
+    return np.divide(values, errors, out=np.where(values > 0, np.inf, 0.0), where=errors > 0)
+
+
+def _verdict(low: float, high: float) -> Verdict:
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "no detectable difference"
