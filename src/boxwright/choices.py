@@ -184,8 +184,11 @@ def _named_part(key: str, name: str, entry: Entry) -> Any:
     return part
 
 
-def _own_part(key: str, name: str) -> Any:
-    """A function of a module that is imported already: nothing that a recipe says imports one."""
+def own_object(key: str, name: str) -> Any:
+    """What ``module:name`` names in a module that is imported already: nothing that a recipe says imports one.
+
+    Raises RecipeError where the module isn't imported, or has no such name.
+    """
     module, function = name.split(":")
     if module not in sys.modules:
         raise RecipeError(
@@ -196,8 +199,13 @@ def _own_part(key: str, name: str) -> Any:
     if function not in names:
         declared = [own for own, value in names.items() if callable(value) and part_info(value)]
         raise RecipeError(f"the module {module} has no {function}{did_you_mean(function, declared)}")
-    _check_declared(key, name, names[function])
     return names[function]
+
+
+def _own_part(key: str, name: str) -> Any:
+    part = own_object(key, name)
+    _check_declared(key, name, part)
+    return part
 
 
 def _check_declared(key: str, what: str, part: Any) -> None:

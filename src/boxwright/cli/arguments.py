@@ -113,13 +113,14 @@ AllowCode = Annotated[
 ]
 
 
-def typed_settings(settings: list[str]) -> dict[str, Any]:
-    """Values by key of what was typed behind ``--set``; the modules of own parts named there are imported."""
+def typed_settings(settings: list[str], recipe: str | None = None) -> dict[str, Any]:
+    """Values by key of what was typed behind ``--set``; the modules of own parts named there are imported, and that of
+    an own detector named as the ``recipe``."""
     from boxwright.own_code import import_code, own_modules
     from boxwright.recipes import parse_settings
 
     options = parse_settings(settings)
-    import_code(own_modules(options))
+    import_code(own_modules({"detector": recipe, **options}))
     return options
 
 

@@ -106,7 +106,7 @@ def compare(
         "workers": workers,
         "command": shlex.join(["boxwright", *sys.argv[1:]]),
     }
-    given = typed_settings(settings)
+    given = typed_settings(settings, recipe)
     check_settings(given, options)
     varied = parse_vary(vary) if vary else None
     for key, values in (varied or {}).items():

@@ -44,7 +44,7 @@ def inspect(
 
     if run is not None and (recipe is not None or settings):
         raise RecipeError("a run has its recipe: name no other, and set nothing")
-    chosen = get_recipe(recipe or "lite320", **typed_settings(settings))  # before torch is imported
+    chosen = get_recipe(recipe or "lite320", **typed_settings(settings, recipe))  # before torch is imported
 
     from boxwright.data import read_dataset
     from boxwright.data.references import referred_files

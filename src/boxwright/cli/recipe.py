@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import Settings
+from boxwright.cli.arguments import Settings, typed_settings
 from boxwright.text import plural
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def show(
     ] = False,
 ) -> None:
     """Print every key of a recipe with its value, where that came from, and what it means."""
-    from boxwright.recipes import get_recipe, parse_settings
+    from boxwright.recipes import get_recipe
 
-    options = parse_settings(settings)
+    options = typed_settings(settings, name)
     recipe, console = get_recipe(name, **options), Console()
     render_recipe(recipe, name, set(options), console)
     if sizes:

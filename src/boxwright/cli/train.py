@@ -69,7 +69,7 @@ def train(
 
     if sum(length is not None for length in (epochs, minutes, steps)) > 1:
         raise RecipeError("Expected one of --epochs, --minutes and --steps but got several")
-    settings_given = typed_settings(settings)
+    settings_given = typed_settings(settings, recipe)
     flags = {
         "split": split,
         "val_split": val_split,

@@ -12,7 +12,7 @@ from boxwright._util.memory import out_of_memory
 from boxwright.choices import is_own, required
 from boxwright.coding import BoxCoder
 from boxwright.errors import BoxwrightWarning, MissingWeights, RecipeError
-from boxwright.models.backbones import Backbone
+from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.dense import DenseDetector
 from boxwright.models.detector import Detector, Network
 from boxwright.models.faster_rcnn import TwoStageDetector
@@ -29,6 +29,7 @@ __all__ = [
     "build_detector",
     "create_detector",
     "list_detectors",
+    "make_backbone",
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
+from boxwright.choices import is_own, required
 from boxwright.errors import RecipeError
 from boxwright.models.layers import batch_norms, freeze_depthwise
 from boxwright.models.timm_backbone import TimmBackbone
@@ -51,12 +52,17 @@ def make_backbone(recipe: Recipe, strides: Sequence[int], pretrained: bool | str
 
     Raises RecipeError for a backbone that doesn't give them, or isn't one.
     """
-    make = BUILT_IN.get(recipe.backbone, partial(TimmBackbone, recipe.backbone))
-    backbone = _checked(make(strides), strides, recipe)
+    backbone = _checked(_maker(recipe.backbone)(strides), strides, recipe)
     if pretrained:
         backbone.load(pretrained)
     _freeze(backbone, recipe)
     return backbone
+
+
+def _maker(name: str) -> Callable[..., Any]:
+    if is_own("backbone", name):
+        return required("backbone", name)
+    return BUILT_IN.get(name, partial(TimmBackbone, name))
 
 
 def _checked(made: object, strides: Sequence[int], recipe: Recipe) -> Backbone:

@@ -6,6 +6,7 @@ A recipe states what its paper says, over the blocks that several papers share, 
 
 from __future__ import annotations
 
+from boxwright.choices import is_own, own_object
 from boxwright.errors import RecipeError
 from boxwright.recipes.keys import RecipeKeys
 from boxwright.recipes.spec import DetectorSpec
@@ -197,7 +198,15 @@ DETECTORS = {
 
 
 def find_detector(name: str) -> DetectorSpec:
-    """A detector by its name. Raises RecipeError for an unknown one."""
+    """A built-in detector by its name, or somebody's own as ``module:SPEC``.
+
+    Raises RecipeError for an unknown one, and for an own one whose module isn't imported or that is no DetectorSpec.
+    """
+    if is_own("detector", name):
+        spec = own_object("detector", name)
+        if not isinstance(spec, DetectorSpec):
+            raise RecipeError(f"Expected detector {name} to be a DetectorSpec but got {type(spec).__name__}")
+        return spec
     if name not in DETECTORS:
         raise RecipeError(f"unknown detector {shown(name)}{did_you_mean(name, DETECTORS)}")
     return DETECTORS[name]

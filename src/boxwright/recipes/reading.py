@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from boxwright._util.yaml_files import YamlError, parse_yaml
+from boxwright.choices import is_own
 from boxwright.errors import RecipeError
 from boxwright.recipes.builtin import DETECTORS
 from boxwright.recipes.keys import RecipeKeys
@@ -20,11 +21,11 @@ def list_recipes() -> list[str]:
 
 
 def get_recipe(name_or_path: str | Path, **options: Unpack[RecipeKeys]) -> Recipe:
-    """A built-in recipe by its name, or one from a YAML file, with ``options`` on top.
+    """A recipe with ``options`` on top: a built-in one by its name, an own detector's as ``module:SPEC``, or a file's.
 
     A file starts from the built-in recipe that its ``detector`` names. Raises RecipeError.
     """
-    if str(name_or_path) in DETECTORS:
+    if str(name_or_path) in DETECTORS or is_own("detector", str(name_or_path)):
         return base_recipe(str(name_or_path)).replace(**options)
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
@@ -33,7 +34,7 @@ def get_recipe(name_or_path: str | Path, **options: Unpack[RecipeKeys]) -> Recip
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: Expected recipe keys and values")
     base = values.get("detector", "lite320")
-    if not isinstance(base, str) or base not in DETECTORS:
+    if not isinstance(base, str):
         raise RecipeError(f"{path}: unknown detector {shown(base)}{did_you_mean(str(base), DETECTORS)}")
     try:
         return base_recipe(base).replace(**{**values, **options})

@@ -24,7 +24,7 @@ from boxwright.errors import RecipeError
 from boxwright.models import build_detector
 from boxwright.models.memory import check_input
 from boxwright.own_code import import_code
-from boxwright.recipes import Recipe, get_recipe
+from boxwright.recipes import Recipe, find_detector, get_recipe
 from boxwright.recipes.criterion import build_criterion
 from boxwright.runs import Run
 from boxwright.runs.folder import check_free, held_run, new_run
@@ -185,7 +185,7 @@ def _new_job(
     root = data.root if isinstance(data, DetectionDataset) else Path(data)
     if run_options.out is not None and ranks.first:
         check_free(Run(run_options.out))
-    run = Run(run_options.out or Path("runs") / f"{root.resolve().name}-{chosen.detector}")
+    run = Run(run_options.out or Path("runs") / f"{root.resolve().name}-{find_detector(chosen.detector).name}")
     commands = () if isinstance(data, DetectionDataset) else (train_command(root, chosen, run_options),)
     return _Job(run, chosen, run_options, ranks, console, commands)
 
