@@ -157,7 +157,7 @@ def test_where_the_stages_start() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"matcher": "atss"}, "lie on no grid"),
+        ({"matcher": "atss"}, "the regions of faster-rcnn have no grid, which the matcher atss needs"),
         ({"anchors": "retinanet"}, "its anchors can't be retinanet"),
         ({"rpn_matcher": "iou:positive=0.3,negative=0.7"}, r"first stage \(rpn_...\): Expected negative <= positive"),
         ({"rpn_miner": "hard_negative"}, "did you mean 'hard_negatives'"),

@@ -184,13 +184,15 @@ def _output(width: int, bias: Tensor, deviation: float) -> nn.Linear:
     return layer
 
 
-def _first_logits(columns: int, classes: int, miner: str) -> Tensor:
-    """(columns,) where an untrained stage starts: at 0 as published, since few are chosen to learn from; without a
+def _first_logits(num_outputs: int, classes: int, miner: str) -> Tensor:
+    """(num_outputs,) where an untrained stage starts: at 0 as published, since few are chosen to learn from; without a
     miner, where all count, at "nothing here"."""
-    return starting_logits(columns, classes) if parse_choice("miner", miner)[0] == "none" else torch.zeros(columns)
+    return (
+        starting_logits(num_outputs, classes) if parse_choice("miner", miner)[0] == "none" else torch.zeros(num_outputs)
+    )
 
 
-def build_faster_rcnn(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
+def build_faster_rcnn(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of other maps, and a backbone without maps of strides 4,
     8, 16 and 32."""
     spec = chosen_anchors(recipe)
@@ -209,5 +211,5 @@ def build_faster_rcnn(recipe: Recipe, columns: int, coder: BoxCoder, pretrained:
     )
     classes = len(recipe.classes)
     deltas = starting_deltas(coder).repeat(classes if recipe.box_per_class else 1)
-    roi = RoIHead(recipe.width, recipe.hidden, _first_logits(columns, classes, recipe.miner), deltas)
+    roi = RoIHead(recipe.width, recipe.hidden, _first_logits(num_outputs, classes, recipe.miner), deltas)
     return Network(FasterRCNN(backbone, fpn, rpn, roi), spec, backbone.mean, backbone.std)

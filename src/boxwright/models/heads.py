@@ -38,15 +38,15 @@ def output_layer(width: int, bias: Tensor, *, side: int) -> nn.Conv2d:
     return layer
 
 
-def starting_logits(columns: int, classes: int) -> Tensor:
-    """(columns,) what an untrained head should say: an object with probability 0.01.
+def starting_logits(num_outputs: int, classes: int) -> Tensor:
+    """(num_outputs,) what an untrained head should say: an object with probability 0.01.
 
-    A sigmoid head, of as many columns as ``classes``, says so of each class; with one more column, the background of a
+    A sigmoid head, of as many outputs as ``classes``, says so of each class; with one more output, the background of a
     softmax, all classes together get that much.
     """
     odds = _PRIOR_PROBABILITY / (1 - _PRIOR_PROBABILITY)
-    if columns == classes:
-        return torch.full((columns,), math.log(odds))
+    if num_outputs == classes:
+        return torch.full((num_outputs,), math.log(odds))
     return torch.tensor([0.0] * classes + [math.log(classes / odds)])
 
 

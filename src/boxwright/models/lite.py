@@ -30,7 +30,7 @@ class LiteHead(nn.Module):
         super().__init__()
         self.laterals = nn.ModuleList(_pointwise(c, width) for c in channels)
         self.merges = nn.ModuleList(_separable(width, width) for _ in channels[:-1])
-        self.columns, self.size = len(logits), len(deltas)
+        self.num_outputs, self.size = len(logits), len(deltas)
         self.logits = nn.ModuleList(_tower(width, logits) for _ in channels)
         self.deltas = nn.ModuleList(_tower(width, deltas) for _ in channels)
 
@@ -39,7 +39,7 @@ class LiteHead(nn.Module):
         for level in reversed(range(len(self.merges))):
             coarse = F.interpolate(pyramid[level + 1], size=pyramid[level].shape[-2:], mode="nearest")
             pyramid[level] = self.merges[level](pyramid[level] + coarse)
-        logits = [rows(tower(feature), self.columns) for tower, feature in zip(self.logits, pyramid, strict=True)]
+        logits = [rows(tower(feature), self.num_outputs) for tower, feature in zip(self.logits, pyramid, strict=True)]
         deltas = [rows(tower(feature), self.size) for tower, feature in zip(self.deltas, pyramid, strict=True)]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
@@ -75,11 +75,11 @@ def _tower(width: int, bias: Tensor) -> nn.Sequential:
     return nn.Sequential(_separable(width, width), output)
 
 
-def build_lite(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
+def build_lite(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of several shapes a cell."""
     spec = _one_a_cell(recipe)
     backbone = make_backbone(recipe, recipe.strides, pretrained)
-    logits = starting_logits(columns, len(recipe.classes))
+    logits = starting_logits(num_outputs, len(recipe.classes))
     net = LiteNet(backbone, logits, starting_deltas(coder), recipe.width)
     return Network(net, spec, backbone.mean, backbone.std)
 

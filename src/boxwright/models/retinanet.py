@@ -27,12 +27,12 @@ class RetinaHead(nn.Module):
 
     def __init__(self, width: int, shapes: int, logits: Tensor, deltas: Tensor) -> None:
         super().__init__()
-        self.columns, self.size = len(logits), len(deltas)
+        self.num_outputs, self.size = len(logits), len(deltas)
         self.logits = nn.Sequential(*tower(width), output_layer(width, logits.repeat(shapes), side=3))
         self.deltas = nn.Sequential(*tower(width), output_layer(width, deltas.repeat(shapes), side=3))
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        logits = [rows(self.logits(x), self.columns) for x in maps]
+        logits = [rows(self.logits(x), self.num_outputs) for x in maps]
         deltas = [rows(self.deltas(x), self.size) for x in maps]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
@@ -49,7 +49,7 @@ class RetinaNet(nn.Module):
         return logits, deltas
 
 
-def build_retinanet(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
+def build_retinanet(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of other maps or not as many on each, and a backbone
     without maps of strides 8, 16 and 32."""
     spec = chosen_anchors(recipe)
@@ -61,6 +61,6 @@ def build_retinanet(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: b
         )
     backbone = make_backbone(recipe, BACKBONE_STRIDES, pretrained)
     fpn = FPN([m.channels for m in backbone.maps], recipe.width)
-    logits = starting_logits(columns, len(recipe.classes))
+    logits = starting_logits(num_outputs, len(recipe.classes))
     head = RetinaHead(recipe.width, shapes.pop(), logits, starting_deltas(coder))
     return Network(RetinaNet(backbone, fpn, head), spec, backbone.mean, backbone.std)

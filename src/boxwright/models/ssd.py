@@ -121,9 +121,9 @@ class Predictors(nn.Module):
 
     def __init__(self, channels: list[int], shapes: list[int], logits: Tensor, size: int) -> None:
         super().__init__()
-        self.columns, self.size = len(logits), size
+        self.num_outputs, self.size = len(logits), size
         pairs = list(zip(channels, shapes, strict=True))
-        self.logits = nn.ModuleList(nn.Conv2d(c, n * self.columns, 3, padding=1) for c, n in pairs)
+        self.logits = nn.ModuleList(nn.Conv2d(c, n * self.num_outputs, 3, padding=1) for c, n in pairs)
         self.deltas = nn.ModuleList(nn.Conv2d(c, n * size, 3, padding=1) for c, n in pairs)
         for module in self.modules():
             _initialize(module)
@@ -131,18 +131,18 @@ class Predictors(nn.Module):
             layer.bias = nn.Parameter(logits.repeat(count))
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        logits = [rows(conv(x), self.columns) for conv, x in zip(self.logits, maps, strict=True)]
+        logits = [rows(conv(x), self.num_outputs) for conv, x in zip(self.logits, maps, strict=True)]
         deltas = [rows(conv(x), self.size) for conv, x in zip(self.deltas, maps, strict=True)]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
 
-def first_logits(columns: int, classes: int) -> Tensor:
-    """(columns,) where an untrained head starts: at 0 with a softmax, as the authors do, since mining chooses then;
+def first_logits(num_outputs: int, classes: int) -> Tensor:
+    """(num_outputs,) where an untrained head starts: at 0 with a softmax, as the authors do, since mining chooses then;
     with a sigmoid, which may learn from all anchors, at "nothing here"."""
-    return starting_logits(columns, classes) if columns == classes else torch.zeros(columns)
+    return starting_logits(num_outputs, classes) if num_outputs == classes else torch.zeros(num_outputs)
 
 
-def build_ssd(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
+def build_ssd(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for another input than the detector's, anchors of other maps,
     and a backbone whose maps don't have VGG16's cells."""
     variant = _VARIANTS[recipe.detector]
@@ -155,7 +155,7 @@ def build_ssd(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | 
     if recipe.resize == "shortest":
         raise RecipeError(f"{recipe.detector} has square input: resize can be squash or pad but not shortest")
     backbone = make_backbone(recipe, (8, 16), pretrained)
-    logits = first_logits(columns, len(recipe.classes))
+    logits = first_logits(num_outputs, len(recipe.classes))
     net = SSDNet(backbone, variant, [len(level.shapes) for level in spec.levels], logits, coder.size)
     if not isinstance(backbone, VGG16):
         _check_grids(cast(nn.Module, backbone), recipe)

@@ -31,12 +31,12 @@ class TinyNet(nn.Module):
         return logits, deltas
 
 
-def build_tiny(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
+def build_tiny(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of other maps."""
     spec = chosen_anchors(recipe)
     if [level.stride for level in spec.levels] != list(recipe.strides):
         raise RecipeError(f"tiny-detector has one map, of stride 32: its anchors can't be {recipe.anchors}")
     backbone = make_backbone(recipe, (32,), pretrained)
-    logits = first_logits(columns, len(recipe.classes))
+    logits = first_logits(num_outputs, len(recipe.classes))
     net = TinyNet(backbone, len(spec.levels[0].shapes), logits, coder.size)
     return Network(net, spec, backbone.mean, backbone.std)

@@ -39,7 +39,7 @@ class UnitBoxHead(nn.Module):
         self, width: int, logits: Tensor, distances: Tensor, *, centreness: bool, kind: Literal["exp", "relu"] = "exp"
     ) -> None:
         super().__init__()
-        self.columns = len(logits)
+        self.num_outputs = len(logits)
         self.kind = kind
         self.classes, self.sides = normed_tower(width), normed_tower(width)
         self.logits = output_layer(width, logits, side=3)
@@ -48,7 +48,7 @@ class UnitBoxHead(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, ...]:
         sides = [self.sides(x) for x in maps]
-        logits = torch.cat([rows(self.logits(self.classes(x)), self.columns) for x in maps], 1)
+        logits = torch.cat([rows(self.logits(self.classes(x)), self.num_outputs) for x in maps], 1)
         distances = torch.cat([rows(self.distances(x), 4) for x in sides], 1)
         outputs = logits, distances.clamp(max=MAX_LOG_SCALE).exp() if self.kind == "exp" else distances.relu()
         if self.centreness is None:
@@ -69,7 +69,7 @@ def normed_tower(width: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def build_unitbox(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: bool | str) -> Network:
+def build_unitbox(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of several shapes a cell, a coder of anything but
     distances in units of the anchors, a width that isn't a multiple of 8, and a backbone without maps of strides 8, 16
     and 32."""
@@ -82,7 +82,7 @@ def build_unitbox(recipe: Recipe, columns: int, coder: BoxCoder, pretrained: boo
     like_anchor = torch.full((4,), 0.5 / coder.unit)
     head = UnitBoxHead(
         recipe.width,
-        starting_logits(columns, len(recipe.classes)),
+        starting_logits(num_outputs, len(recipe.classes)),
         like_anchor,
         centreness=recipe.centreness,
         kind=recipe.distances,

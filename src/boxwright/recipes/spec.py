@@ -21,7 +21,7 @@ class DetectorSpec:
 
     name: str
     build: Callable[..., Any] | str
-    """(recipe, columns, coder, pretrained) -> ``models.detector.Network``; or where that function is, as
+    """(recipe, num_outputs, coder, pretrained) -> ``models.detector.Network``; or where that function is, as
     "package.module:function", so that the recipe can be read without importing torch."""
     recipe: RecipeKeys
     """What differs from the defaults of ``Recipe``; keys that have none there must be in it."""
