@@ -105,6 +105,7 @@ _LITE320 = DetectorSpec(
         "batch_size": 8,
         "optimizer": "adamw",
         "lr": 4e-3,
+        "schedule": "cosine:final=0.01",
         "weight_decay": 0.02,
         "warmup": 0.06,
         "clip": 10.0,
