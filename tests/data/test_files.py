@@ -94,6 +94,27 @@ def test_paths_of_another_machine(tmp_path: Path, path: str, found: str | None) 
 
 
 @pytest.mark.parametrize(
+    ("written", "there", "found"),
+    [
+        ("a.jpg", ("x/a.JPG",), "x/a.JPG"),
+        ("C:/x/a.jpeg", ("x/a.JPEG", "y/a.JPEG"), "x/a.JPEG"),
+        ("a.jpg", ("x/a.JPG", "y/a.jpg"), "y/a.jpg"),
+        ("a.jpg", ("x/a.JPG", "y/a.Jpg"), None),
+        ("a.jpg", ("x/A.jpg",), None),  # another picture, as far as anybody knows
+        ("caf\u00e9.jpg", ("x/cafe\u0301.jpg",), "x/cafe\u0301.jpg"),
+        ("cafe\u0301.jpg", ("x/caf\u00e9.JPG",), "x/caf\u00e9.JPG"),
+        ("https://host/x/a%201.jpg?token=7", ("x/a 1.jpg",), "x/a 1.jpg"),
+        ("https://host/y/a.jpg", ("x/a.jpg",), "x/a.jpg"),
+        ("a.jpg?token=7", ("x/a.jpg",), None),
+    ],
+)
+def test_other_spellings_of_a_path(tmp_path: Path, written: str, there: tuple[str, ...], found: str | None) -> None:
+    for name in there:
+        write_text(tmp_path / name, "x")
+    assert Tree(tmp_path).nearest(written) == found
+
+
+@pytest.mark.parametrize(
     ("home", "found"),
     [
         ("", True),

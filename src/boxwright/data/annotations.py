@@ -105,11 +105,11 @@ def place(table: Annotations, sizes: NDArray[np.int32]) -> Placed:
     limit = np.where(known, sizes[:, ::-1], np.inf).take(table.image, 0)
     low = np.where(known, 0.0, -np.inf).take(table.image, 0)
     with np.errstate(invalid="ignore", over="ignore"):
-        boxes = np.clip(xyxy, low, np.concatenate([limit, limit], 1)).astype(np.float32)
-        over = np.maximum(
-            np.fmax(low - xyxy[:, :2], xyxy[:, :2] - limit), np.fmax(low - xyxy[:, 2:], xyxy[:, 2:] - limit)
-        )
-        overhang = np.maximum(np.maximum(over[:, 0], over[:, 1]), 0.0)
+        inside = np.clip(xyxy, low, np.concatenate([limit, limit], 1))
+        boxes = inside.astype(np.float32)
+        over = np.abs(xyxy - inside)
+        over = np.maximum(over[:, :2], over[:, 2:])
+        overhang = np.maximum(over[:, 0], over[:, 1])
         gone = ~_all_of((xyxy[:, :2] < limit) & (xyxy[:, 2:] > low)) & known[:, 0].take(table.image)
         vanished = ~_all_of(boxes[:, 2:] > boxes[:, :2])
     fault[(fault == SOUND) & gone] = OUTSIDE
@@ -157,6 +157,16 @@ def erroneous_regions(
     return rows[kept], boxes[kept]
 
 
+def image_order(image: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of boxes image by image, and of each image's as they were; ``image`` (m,) is the row of each one's image.
+
+    As a stable argsort, which takes five times as long.
+    """
+    keys = image * len(image) + np.arange(len(image))
+    keys.sort()
+    return keys % max(len(image), 1)
+
+
 _IMAGE_COLUMNS = ("there", "sizes", "image_ids")
 _BOX_COLUMNS = ("number", "xyxy", "xywh", "labels", "code", "areas", "annotation_ids", "fault")
 
@@ -167,7 +177,7 @@ def select(table: Annotations, rows: NDArray[np.int64]) -> Annotations:
     place[rows] = np.arange(len(rows))
     image = place[table.image]
     boxes = np.flatnonzero(image >= 0)
-    boxes = boxes[np.argsort(image[boxes], kind="stable")]
+    boxes = boxes[image_order(image[boxes])]
     lists: dict[str, Any] = {key: [getattr(table, key)[row] for row in rows] for key in ("names", "paths", "files")}
     columns: dict[str, Any] = {key: getattr(table, key)[rows] for key in _IMAGE_COLUMNS}
     columns |= {key: getattr(table, key)[boxes] for key in _BOX_COLUMNS}

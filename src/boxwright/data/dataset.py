@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from boxwright.data.annotations import CROWD, DIFFICULT, NORMAL, Fault
 from boxwright.data.files import Strings
-from boxwright.data.images import PixelRule, decode_image
+from boxwright.data.images import PixelRule, decode_image, read_header
+from boxwright.errors import DataError
 from boxwright.text import plural
 
 __all__ = ["CROWD", "DIFFICULT", "NORMAL", "DetectionDataset", "LeftOut", "Target"]
@@ -159,8 +160,28 @@ class DetectionDataset:
         return self.root / self.paths[index]
 
     def decode(self, index: int) -> NDArray[np.uint8]:
-        """The image's pixels (H, W, 3). Raises DataError as :func:`boxwright.data.decode_image`."""
-        return decode_image(self.path(index), self.pixels)
+        """The image's pixels (H, W, 3).
+
+        Raises:
+            DataError: as :func:`boxwright.data.decode_image`, and as :meth:`check_frame`.
+        """
+        pixels = decode_image(self.path(index), self.pixels)
+        self.check_frame(index, pixels.shape[:2])
+        return pixels
+
+    def check_frame(self, index: int, size: tuple[int, ...]) -> None:
+        """Raise DataError where EXIF turned an image to ``size`` (H, W), and its annotated size is the stored one.
+
+        Reading looks at each image's header, but at those of a large data set only where it finds some that are turned:
+        of the one that it missed, nobody knows what its boxes were drawn on.
+        """
+        annotated = tuple(self.sizes[index].tolist())
+        if self.pixels.exif is not None or size == annotated or size != annotated[::-1]:
+            return
+        path = self.path(index)
+        if read_header(path, self.pixels.max_pixels).turned != 1:
+            text = "EXIF turns it, but its size is annotated as stored: --set exif=boxes where boxes were drawn on the"
+            raise DataError(f"{path}: {text} stored pixels, exif=apply where they were drawn on the upright picture")
 
     def target(self, index: int) -> Target:
         """Boxes, labels and codes of an image, as views."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -43,9 +44,20 @@ def is_image(name: str) -> bool:
     return not name.startswith(".") and posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
+def composed(name: str) -> str:
+    """A name with each accented letter as one character; macOS writes letter and accent apart."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
 def stem(name: str) -> str:
-    """The last part of a path without its extension."""
-    return posixpath.splitext(posixpath.basename(name))[0]
+    """The last part of a path without its extension, to be compared with others."""
+    return composed(posixpath.splitext(posixpath.basename(name))[0])
+
+
+def _folded(path: str) -> str:
+    """A path as it reads whatever the case of its extension and however its accents are written."""
+    front, suffix = posixpath.splitext(composed(path))
+    return front + suffix.lower()
 
 
 class Tree:
@@ -201,11 +213,12 @@ class Tree:
         """
         listing = self._listing(folder) or {}
         found: list[tuple[str, State]] = []
+        below = join(folder, "")
         for name in names:
-            path = name if is_absolute(name) else join(folder, name)
             if listing.get(name) == "file":
-                found.append((path, "there"))
+                found.append((below + name, "there"))
             else:
+                path = name if is_absolute(name) else join(folder, name)
                 state = self.state(path)
                 outside = state == "missing" and self.tidy(name) is None
                 found.append((self.tidy(path) or path, "outside" if outside else state))
@@ -223,27 +236,36 @@ class Tree:
     def nearest(self, path: str, home: str = "") -> str | None:
         """The file that a path of another machine means: by its longest end that is there, else by its name alone.
 
-        By its name only where it is that of one file below the folder. Paths may be quoted as in a URL. One that only
-        climbs (../x.jpg) means what lies outside. Where ``home``, the folder of the file that names the path, is
-        called as a split is, files in the folders of other splits aren't meant.
+        By its name only where it is that of one file below the folder. The case of the extension may differ, and how
+        accents are written. Paths may be quoted as in a URL. One that only climbs (../x.jpg) means what lies outside.
+        Where ``home``, the folder of the file that names the path, is called as a split is, files in the folders of
+        other splits aren't meant.
         """
-        climbs = ".." in path and len(parts_of(path)) < 2
-        found = (None if climbs else self._nearest(parts_of(name)) for name in spellings(path))
-        near = next(filter(None, found), None)
+        names = [name for name in spellings(path) if self._called(posixpath.basename(name))]
+        if not names or (".." in path and len(parts_of(path)) < 2):
+            return None
+        near = next(filter(None, (self._nearest(parts_of(name)) for name in names)), None)
         own, its = split_folders(home), split_folders(posixpath.dirname(near or ""))
         return None if own and its and not own & its else near
 
     def _nearest(self, parts: list[str]) -> str | None:
-        for start in range(len(parts)):
-            if self.is_there(parts[start:]) and not self.is_folder("/".join(parts[start:])):
-                return "/".join(parts[start:])
+        alike = self._called(parts[-1]) if parts else []
+        ends = ["/".join(parts[start:]) for start in range(len(parts))]
+        for start, end in enumerate(ends):
+            if self.is_there(parts[start:]) and not self.is_folder(end):
+                return end
+        by_end = ([path for path in alike if _folded(path) == _folded(end)] for end in ends)
+        by_name = [path for path in alike if posixpath.basename(path) == parts[-1]] or alike
+        return next((found[0] for found in (*by_end, by_name) if len(found) == 1), None)
+
+    def _called(self, name: str) -> list[str]:
+        """The files below the folder that are called so, but for the case of the extension."""
         if not self._by_name:
             names = defaultdict(list)
             for file in self.below():
-                names[posixpath.basename(file)].append(file)
+                names[_folded(posixpath.basename(file))].append(file)
             self._by_name = dict(names)
-        alike = self._by_name.get(parts[-1], []) if parts else []
-        return alike[0] if len(alike) == 1 else None
+        return self._by_name.get(_folded(name), [])
 
     def _walk(self, folder: str) -> Iterator[str]:
         waiting, seen = [folder], {os.path.realpath(self.root / folder)}
@@ -295,7 +317,7 @@ class Tree:
             if not self._inside(folder):
                 return None
             with os.scandir(self.root / folder) as scan:
-                listing = {entry.name: _kind(entry) for entry in scan}
+                listing = {e.name: "file" if e.is_file(follow_symlinks=False) else _kind(e) for e in scan}
         except (OSError, ValueError):  # no such folder; a name that no file system takes
             return {}
         if FOLDER_MARKER in listing and folder not in ("", "."):
@@ -305,18 +327,18 @@ class Tree:
 
 
 def _kind(entry: os.DirEntry[str]) -> Kind:
-    if entry.is_file(follow_symlinks=False):  # most are
-        return "file"
     if entry.is_symlink():
         return "link"
     return "folder" if entry.is_dir(follow_symlinks=False) else "special"
 
 
 def spellings(path: str) -> Iterator[str]:
-    """A path with slashes, and what it says where it is quoted as in a URL: %20, Label Studio's ?d=folder/x.jpg."""
+    """A path with slashes, and what it says where it is a URL: %20, Label Studio's ?d=folder/x.jpg, x.jpg?token=7."""
     path = path.strip().replace("\\", "/")
     yield path
     plain = unquote(path.rpartition("?d=")[2], errors="surrogateescape")
+    if "://" in plain:
+        plain = plain.partition("?")[0]
     if plain != path:
         yield plain
 
@@ -350,10 +372,13 @@ class Strings:
     @classmethod
     def pack(cls, strings: Iterable[str]) -> Strings:
         """From any strings; file names that aren't valid Unicode survive."""
-        encoded = [text.encode("utf-8", "surrogateescape") for text in strings]
-        offsets = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum([len(text) for text in encoded], out=offsets[1:])
-        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+        strings = list(strings)
+        whole = "".join(strings)
+        blob = whole.encode("utf-8", "surrogateescape")
+        each = strings if whole.isascii() else [text.encode("utf-8", "surrogateescape") for text in strings]
+        offsets = np.zeros(len(each) + 1, np.int64)
+        np.cumsum(list(map(len, each)), out=offsets[1:])
+        return cls(np.frombuffer(blob, np.uint8), offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -93,7 +93,7 @@ def _plugin_for(path: str | Path) -> _Plugin | None:
 
 _TURNING_KEYS = ("exif", "XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
 _TURNING_MARKERS = (0xE1, 0xFF)  # EXIF and XMP; a byte of filling, which isn't followed by a length
-_JPEG_START = 16384  # bytes, in which the first scan of most files without EXIF begins
+_JPEG_STARTS = (4096, 65536)  # bytes, in which the first scan of most files without EXIF begins, and of nearly all
 _TURNING_CHUNKS = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
 
@@ -108,22 +108,36 @@ def may_be_turned(image: ImageFile) -> bool:
         image.fp.seek(place)
 
 
-def is_plain_jpeg(path: str | Path) -> bool:
-    """Whether a file is sure to be a JPEG without EXIF and XMP, which say how an image is turned."""
+def is_plain_jpeg(path: str) -> bool:
+    """Whether a file is sure to be a JPEG without EXIF and XMP, which say how an image is turned, or empty."""
+    start = b""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # thousands of times: no file object
         try:
-            start = os.read(descriptor, _JPEG_START)
+            for most in _JPEG_STARTS:
+                start += os.read(descriptor, most)
+                if (plain := _pixels_follow(start)) is not None:
+                    return plain
         finally:
             os.close(descriptor)
     except OSError:
         return False
-    place = 2 if start[:2] == b"\xff\xd8" else len(start)
-    while place + 4 <= len(start) and start[place] == 0xFF and start[place + 1] not in _TURNING_MARKERS:
-        if start[place + 1] == 0xDA:  # from here on, pixels
+    return not start
+
+
+def _pixels_follow(start: bytes) -> bool | None:
+    """Whether a JPEG's pixels come without EXIF and XMP before them; None where so little of it doesn't tell."""
+    if start[:2] != b"\xff\xd8":
+        return False if start else None
+    place = 2
+    while place + 4 <= len(start):
+        kind = start[place + 1]
+        if start[place] != 0xFF or kind in _TURNING_MARKERS:
+            return False
+        if kind == 0xDA:  # from here on, pixels
             return True
-        place += 2 + int.from_bytes(start[place + 2 : place + 4])
-    return False
+        place += 2 + (start[place + 2] << 8) + start[place + 3]
+    return None
 
 
 def _has_late_chunk(file: IO[bytes]) -> bool:

@@ -26,7 +26,7 @@ from boxwright.errors import DataError
 
 MOST_HEADERS = 1000
 """Images of which each one's header is read."""
-SPREAD = 250
+SPREAD = 500
 """Of a larger data set so many first, evenly spread, and the others only where one of these is turned."""
 RANGE_IMAGES = 64
 """Training images that the data set's own range is taken from."""
@@ -69,7 +69,8 @@ def settle(reader: Reader, table: Annotations, asked: PixelRule, headers: Header
     """
     if headers is None and asked.exif == "apply" and asked.depth_range != "data":
         return Settled(asked, np.zeros(len(table.names), np.bool_))
-    headers = headers or read_headers(table.root, table.paths, table.there, asked.max_pixels)
+    every = asked.exif is not None  # else a data set refuses the image that was missed and is turned
+    headers = headers or read_headers(table.root, table.paths, table.there, asked.max_pixels, every)
     limits = data_range(reader, table, asked.max_pixels) if asked.depth_range == "data" and headers.deep.any() else None
     rule = replace(asked, depth_range=_as_text(limits)) if limits else asked
     exif, turned = _whose_boxes(table, headers, asked.exif)
@@ -81,11 +82,13 @@ def settle(reader: Reader, table: Annotations, asked: PixelRule, headers: Header
     return Settled(replace(rule, exif=exif), turned)
 
 
-def read_headers(root: Path, paths: Sequence[str], there: NDArray[np.bool_], max_pixels: int | None = None) -> Headers:
-    """Read the headers of images that are there and may be turned or deep."""
+def read_headers(
+    root: Path, paths: Sequence[str], there: NDArray[np.bool_], max_pixels: int | None = None, every: bool = False
+) -> Headers:
+    """Read the headers of images that are there and may be turned or deep; ``every``: of a large data set's, too."""
     found = Headers.unread(len(paths))
     rows = np.flatnonzero(there)
-    if len(rows) > MOST_HEADERS:
+    if len(rows) > MOST_HEADERS and not every:
         first = _spread(rows, SPREAD)
         _read_some(root, paths, first, found, max_pixels)
         if (found.orientation == 1).all():
@@ -98,23 +101,21 @@ def read_headers(root: Path, paths: Sequence[str], there: NDArray[np.bool_], max
 def _read_some(
     root: Path, paths: Sequence[str], rows: NDArray[np.int64], found: Headers, max_pixels: int | None
 ) -> None:
-    def read(chunk: list[int]) -> list[Header | None]:
-        return [_try_header(root / paths[row], max_pixels) for row in chunk]
+    def read(chunk: list[int]) -> None:
+        for row in chunk:
+            header = _try_header(f"{root}{os.sep}{paths[row]}", max_pixels)
+            if header is not None:
+                found.put(row, header)
 
     chunks = [rows[start : start + _CHUNK].tolist() for start in range(0, len(rows), _CHUNK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for chunk, headers in zip(chunks, pool.map(read, chunks), strict=True):
-            for row, header in zip(chunk, headers, strict=True):
-                if header is not None:
-                    found.put(row, header)
+        list(pool.map(read, chunks))
 
 
-def _try_header(path: Path, max_pixels: int | None) -> Header | None:
+def _try_header(path: str, max_pixels: int | None) -> Header | None:
     """What is worth knowing: of an image that can't be turned or deep, nothing."""
     try:
-        if is_plain_jpeg(path) or not path.stat().st_size:
-            return None
-        return read_header(path, max_pixels)
+        return None if is_plain_jpeg(path) else read_header(path, max_pixels)
     except (DataError, OSError):  # it is met again, and told, where it is decoded
         return None
 

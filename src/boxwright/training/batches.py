@@ -112,6 +112,7 @@ class Batches:
             self.facts[dataset.paths[index]] = facts
             if pixels is None:
                 raise DataError(f"{dataset.path(index)}: {facts.fault[1] if facts.fault else ''}")
+            dataset.check_frame(index, facts.size)
             return pixels
 
         return look

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+import unicodedata
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from boxwright.data import read_dataset
 from boxwright.data.layout import open_layout
 from boxwright.data.leftovers import leftovers
 from dataset_builders import Box, write_picture, write_text
@@ -63,3 +66,15 @@ def test_pictures_and_boxes(
         boxes = [(name, len(boxes)) for group in images.values() for name, boxes in group.items()]
         at_least = sum(count for name, count in boxes if name in there or not tool.startswith("yolo"))
         assert at_least <= len(table.labels) <= sum(count for _, count in boxes)  # YOLO's label files are named instead
+
+
+@pytest.mark.parametrize("tool", sorted({**WRITERS, **VARIANTS}))
+def test_pictures_whose_names_are_spelled_otherwise_in_the_annotations(tmp_path: Path, tool: str) -> None:
+    """In capitals, as cameras write the extension, and with accents apart, as macOS does."""
+    root = {**WRITERS, **VARIANTS}[tool](tmp_path, {"train": {"caf\u00e9.jpg": [BOX], "b.jpg": [BOX] * 2}}, CLASSES)
+    for path in list(root.rglob("*.jpg")):
+        path.rename(path.with_name(unicodedata.normalize("NFD", path.stem) + ".JPG"))
+    data = read_dataset(tmp_path, "train")
+    assert data.left_out.faults == ()
+    boxes = {data.path(row).name: len(data.target(row).boxes) for row in range(len(data))}
+    assert boxes == {"b.JPG": 2, "cafe\u0301.JPG": 1}

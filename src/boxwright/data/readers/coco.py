@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import chain, repeat
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -18,18 +17,17 @@ from boxwright._util.collecting import uncollected
 from boxwright._util.reading import as_utf8
 from boxwright.data.annotations import (
     BAD_LABEL,
-    CROWD,
-    DIFFICULT,
-    NORMAL,
     SOUND,
     Annotations,
     Builder,
     Fault,
     concatenate,
     geometry_faults,
+    image_order,
     select,
 )
 from boxwright.data.files import Tree, join, stem
+from boxwright.data.readers.coco_columns import areas_of, codes_of, ids_of, labels_of, owned_boxes
 from boxwright.data.readers.coco_images import CocoImages
 from boxwright.data.readers.coco_json import (
     KEYS,
@@ -218,19 +216,15 @@ class CocoReader(Reader):
         found = CocoImages(self.tree, file, folder, content.annotations)
         found.add(content.images, self._foreign(file))
         images = found.kept
-        boxes, number, image = _owned(content, found, file)
+        boxes, number, image = owned_boxes(content, found, file)
+        order = image_order(image)
         corners = chain.from_iterable(map(attrgetter("bbox"), boxes))
-        xywh = np.fromiter(corners, np.float64, 4 * len(boxes)).reshape(-1, 4)
-        labels, fault = _labels(boxes, content.categories, classes, found)
+        xywh = np.fromiter(corners, np.float64, 4 * len(boxes)).reshape(-1, 4).take(order, 0)
+        labels = labels_of(boxes, content.categories, classes, found)[order]
         with np.errstate(invalid="ignore", over="ignore"):
             xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)
-            products = xywh[:, 2] * xywh[:, 3]
-        shape_fault = geometry_faults(xywh[:, 2:], xyxy)
-        area = _areas(boxes)
-        difficult = _flags(boxes, "ignore") | _flags(boxes, "difficult")
-        code = np.where(_flags(boxes, "iscrowd"), CROWD, np.where(difficult, DIFFICULT, NORMAL)).astype(np.uint8)
-        ids = _ids(boxes)
-        order = np.argsort(image, kind="stable")
+        fault = geometry_faults(xywh[:, 2:], xyxy)
+        fault[(fault == SOUND) & (labels < 0)] = BAD_LABEL
         sides = (np.fromiter(map(attrgetter(side), images), np.float64, len(images)) for side in ("height", "width"))
         sizes = np.stack(list(sides), 1)
         return Annotations(
@@ -246,13 +240,13 @@ class CocoReader(Reader):
             image_ids=np.array([image.id for image in images], np.int64),
             image=image[order],
             number=number[order],
-            xyxy=xyxy.take(order, 0),
-            xywh=xywh.take(order, 0),
-            labels=labels[order],
-            code=code[order],
-            areas=np.where(np.isfinite(area), area, products)[order],
-            annotation_ids=ids[order],
-            fault=np.where(shape_fault == SOUND, fault, shape_fault)[order],
+            xyxy=xyxy,
+            xywh=xywh,
+            labels=labels,
+            code=codes_of(boxes)[order],
+            areas=areas_of(boxes, order, xywh),
+            annotation_ids=ids_of(boxes)[order],
+            fault=fault,
             faults=found.faults,
             notes=found.notes,
             accounted=found.accounted,
@@ -304,74 +298,6 @@ def _image_folders(file: str) -> list[str]:
     splits = dict.fromkeys([full, *without_years([full]).values(), *(["valid"] if canonical(full) == "val" else [])])
     below = [join(folder, split) for folder in ("images", ".") for split in splits]
     return [*below, *(join(split, "images") for split in splits), "images", "JPEGImages", parent, "."]
-
-
-def _owned(
-    content: CocoFile, found: CocoImages, file: str
-) -> tuple[list[CocoBox], NDArray[np.int64], NDArray[np.int64]]:
-    """The boxes whose image is in the table, with their places in the file and their images' rows."""
-    boxes = content.annotations
-    owners = map(attrgetter("image_id"), boxes)
-    image = np.fromiter(map(found.rows.get, owners, repeat(-1)), np.int64, len(boxes))
-    number = np.flatnonzero(image >= 0)
-    for row in np.flatnonzero(image < 0).tolist():
-        if boxes[row].image_id not in found.listed:
-            text = f"its image_id{_spelled(boxes[row].image_id)} is not among the images"
-            found.faults.append(Fault("orphan-label", file, row, text))
-    return boxes if len(number) == len(boxes) else [boxes[row] for row in number], number, image[number]
-
-
-def _areas(boxes: list[CocoBox]) -> NDArray[np.float64]:
-    """(m,) areas, NaN where there is none."""
-    try:
-        return np.fromiter(map(attrgetter("area"), boxes), np.float64, len(boxes))
-    except TypeError:
-        return np.array([np.nan if box.area is None else box.area for box in boxes], np.float64)
-
-
-def _flags(boxes: list[CocoBox], name: str) -> NDArray[np.bool_]:
-    """(m,) a flag, which few files set."""
-    flags = map(attrgetter(name), boxes)
-    return (
-        np.array(list(map(bool, flags)), np.bool_) if any(map(attrgetter(name), boxes)) else np.zeros(len(boxes), bool)
-    )
-
-
-def _ids(boxes: list[CocoBox]) -> NDArray[np.int64]:
-    """(m,) ids, 0 where there is none."""
-    try:
-        return np.fromiter(map(attrgetter("id"), boxes), np.int64, len(boxes))
-    except TypeError:
-        return np.array([box.id or 0 for box in boxes], np.int64)
-
-
-def _spelled(number: int | None) -> str:
-    return "" if number is None else f" {number}"
-
-
-def _labels(
-    boxes: list[CocoBox], categories: list[CocoCategory], classes: dict[str, int], found: CocoImages
-) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Label of each box by the name of its category, and the fault where it has none, or one of two."""
-    places = {name: label for label, name in enumerate(classes)}
-    names: dict[int, set[str]] = {}
-    for category in categories:
-        names.setdefault(category.id, set()).add(category.name)
-    by_id: dict[int | None, int] = {
-        number: places.get(next(iter(group)), -1) if len(group) == 1 else -1 for number, group in names.items()
-    }
-    for number, group in names.items():
-        if len(group) > 1:
-            text = f"category id {number} is that of {' and '.join(map(repr, sorted(group)))}: of which are its boxes?"
-            found.faults.append(Fault("category-id-twice", found.file, None, text))
-    for name, count in Counter(name for group in names.values() for name in group).items():
-        if count > 1:
-            ids = sorted(number for number, group in names.items() if name in group)
-            text = f"category {name!r} is listed as {' and '.join(map(str, ids))}: they are one class"
-            found.notes.append(Fault("listed-twice", found.file, None, text))
-    used = map(attrgetter("category_id"), boxes)
-    labels = np.fromiter(map(by_id.get, used, repeat(-1)), np.int64, len(boxes))
-    return labels, np.where(labels < 0, BAD_LABEL, SOUND).astype(np.uint8)
 
 
 def _own_ids(categories: list[CocoCategory], classes: dict[str, int]) -> NDArray[np.int64]:

@@ -25,6 +25,7 @@ class CocoImages:
         self.rows: dict[int | None, int] = {}
         """Row by id."""
         self.listed: set[int | None] = set()
+        self._named: set[str] = set()
         self.faults: list[Fault] = []
         self.notes: list[Fault] = []
         self.accounted: set[str] = set()
@@ -32,6 +33,7 @@ class CocoImages:
     def add(self, listed: list[CocoImage], foreign: set[str]) -> None:
         """Fill the table; ``foreign`` are the names of other splits."""
         located = self.tree.locate(self.folder, [image.file_name for image in listed])
+        self._named = {path for path, state in located if state == "there"}
         self.listed = {image.id for image in listed}
         shared = self._shared_ids(listed) if len(self.listed) < len(listed) else set()
         places: dict[str, int] = {}
@@ -81,7 +83,7 @@ class CocoImages:
     def _elsewhere(self, image: CocoImage, path: str, state: State, foreign: set[str]) -> tuple[str, State]:
         """Where an image lies that isn't where its name says: below, or in a folder of another machine."""
         found = self.tree.nearest(image.file_name)
-        if found is None or {canonical(part) for part in found.split("/")[:-1]} & foreign:
+        if found is None or found in self._named or {canonical(part) for part in found.split("/")[:-1]} & foreign:
             return path, state
         return found, self.tree.state(found)
 

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from mmap import mmap
+from operator import attrgetter
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -141,7 +142,7 @@ def load_coco(data: bytes | mmap) -> Loaded:
         data = as_utf8(data[:])
     try:
         content = msgspec.json.decode(data, type=CocoFile)
-        if not any(box.bbox is None for box in content.annotations):
+        if all(map(attrgetter("bbox"), content.annotations)):
             return _named(Loaded(content, [], []))
         masks = msgspec.json.decode(data, type=_MaskedFile).annotations
     except UNREADABLE:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from boxwright.data.files import State, Tree, join, stem
+from boxwright.data.files import State, Tree, composed, join, stem
 from boxwright.data.readers.listing import NAN, Box, Listing, ListingReader, class_name, corners, number_of, side_of
 from boxwright.data.readers.parsing import candidates, head_of, parse_json
 from boxwright.data.readers.pictures import find_picture
@@ -62,7 +62,7 @@ class LabelmeReader(ListingReader):
     def __init__(self, tree: Tree, files: Sequence[str]) -> None:
         self._beside: dict[str, list[str]] = defaultdict(list)
         for path in tree.images_below():
-            self._beside[posixpath.splitext(path)[0]].append(path)
+            self._beside[posixpath.splitext(composed(path))[0]].append(path)
         self._stems = {stem(path) for path in tree.images_below()}
         self._shapes: dict[str, list[str]] = {}
         super().__init__(tree, files)
@@ -116,7 +116,7 @@ class LabelmeReader(ListingReader):
 
     def images_of(self, file: str) -> list[str]:
         """The images beside a file that are called as it is."""
-        return self._beside.get(posixpath.splitext(file)[0], [])
+        return self._beside.get(posixpath.splitext(composed(file))[0], [])
 
     def _box(self, file: str, place: int, shape: LabelmeShape) -> Box | None:
         """The upright box around a shape; None, and a finding, for points and lines."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from boxwright.data.annotations import CROWD, NORMAL
-from boxwright.data.files import State, Tree, stem
+from boxwright.data.files import State, Tree, composed, stem
 from boxwright.data.readers.listing import Box, Listing, ListingReader, by_picture, class_name, number_of
 from boxwright.data.readers.parsing import candidates, columns_of, first_row, head_of, lacking, read_rows
 from boxwright.data.readers.pictures import find_picture
@@ -69,7 +69,7 @@ class OpenImagesReader(ListingReader):
 
     def locate(self, listing: Listing, file: str) -> tuple[str, State]:
         """The image that is called as the id; of several the one in the split's folder."""
-        found = self._by_stem.get(posixpath.basename(listing.picture), [])
+        found = self._by_stem.get(composed(posixpath.basename(listing.picture)), [])
         if not found:
             return find_picture(self.tree, f"{listing.picture}.jpg", posixpath.dirname(file))
         split = self._splits_of.get(file)

@@ -15,7 +15,7 @@ import numpy as np
 
 from boxwright._util.reading import NO_FILE
 from boxwright.data.annotations import DIFFICULT, NORMAL, Annotations, Builder, Fault
-from boxwright.data.files import Tree, is_image, join, stem
+from boxwright.data.files import Tree, composed, is_image, join, stem
 from boxwright.data.lists import readings, resolve
 from boxwright.data.readers.reader import Reader, ReaderOptions
 from boxwright.data.readers.voc_lists import find_lists
@@ -226,7 +226,7 @@ def _grouped_by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
 def _list_stem(name: str) -> str:
     """The last part of a listed name, without the suffix of an image or an annotation file."""
     base = posixpath.basename(name.replace("\\", "/"))
-    return stem(base) if is_image(base) or base.lower().endswith(".xml") else base
+    return stem(base) if is_image(base) or base.lower().endswith(".xml") else composed(base)
 
 
 def _listed(name: str, file: str, by_stem: dict[str, list[str]]) -> list[str] | None:

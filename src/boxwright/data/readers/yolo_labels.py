@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from boxwright.data.files import Tree, join, stem
+from boxwright.data.files import Tree, composed, join, stem
 
 IMAGE_FOLDERS = ("images", "jpegimages")
 _NAN = float("nan")
@@ -111,9 +111,9 @@ class LabelFiles:
         if names is None:
             grouped = defaultdict(list)
             for name in self.tree.files(folder, ".txt"):
-                grouped[name.lower()].append(name)
+                grouped[composed(name).lower()].append(name)
             names = self._names[folder] = dict(grouped)
-        alike = names.get(wanted.lower(), [])
+        alike = names.get(composed(wanted).lower(), [])
         exact = [name for name in alike if stem(name) == stem(wanted)]
         return sorted(exact, key=lambda name: name != wanted) or (alike if len(alike) == 1 else [])
 
