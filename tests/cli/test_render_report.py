@@ -55,6 +55,12 @@ def test_a_terminal_gets_a_table_and_a_few_of_each_kind() -> None:
     assert "and 27 more; --json FILE writes them all" in text
 
 
+def test_a_layout_is_called_as_in_the_documentation() -> None:
+    file = io.StringIO()
+    render_report(replace(REPORT, layout="imagefolder"), Console(file=file, force_terminal=True, color_system=None))
+    assert "Hugging Face ImageFolder data set: 31 images" in file.getvalue()
+
+
 def test_one_of_a_thing_is_singular() -> None:
     one = replace(REPORT, images=1, boxes=1, rounded=1, findings=sorted_findings(FAULTS[:1]))
     file = io.StringIO()

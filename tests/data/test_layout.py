@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from boxwright._util.ownership import mark_folder
 from boxwright.data.layout import NEAREST, READERS, open_layout
 from boxwright.errors import DataError
-from dataset_builders import write_picture, write_text
+from dataset_builders import write_coco, write_picture, write_text
+from layout_builders import write_yolo_config
 
 CASES: list[tuple[Callable[[Path], object], str]] = [
     (lambda root: None, "looked for *.xml in Annotations/ or beside the images (VOC), "),
@@ -25,6 +27,20 @@ CASES: list[tuple[Callable[[Path], object], str]] = [
     (
         lambda root: write_text(root / "a.xml", "<note/>"),
         "nearest is VOC: a.xml is called as an image, but its root isn't <annotation>",
+    ),
+    (
+        lambda root: write_text(
+            root / "annotations.xml", "<?xml version='1.0'?>\n<annotations>\n <version>1.1</version>"
+        ),
+        "nearest is VOC: annotations.xml is CVAT's own XML, which isn't read: export Pascal VOC, COCO or YOLO",
+    ),
+    (
+        lambda root: write_text(root / "via_project.json", '{"a.jpg12": {"regions": []}}'),
+        "via_project.json is none of *.xml in Annotations/ or beside the images (VOC), ",
+    ),
+    (
+        lambda root: [write_text(root / "label_2" / f"{n}.txt", "Car 0 0 1 2 3 40 50") for n in range(5)],
+        "label_2/0.txt, label_2/1.txt, label_2/2.txt are none of *.xml in Annotations/ ",
     ),
     (
         lambda root: write_text(root / "train.json", json.dumps({"images": [], "annotations": []})),
@@ -65,6 +81,23 @@ def test_what_is_nearest_and_what_is_missing(tmp_path: Path, write: Callable[[Pa
     with pytest.raises(DataError) as caught:
         open_layout(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path}: no data set found; {text}")
+
+
+def test_data_sets_in_folders_are_named(tmp_path: Path) -> None:
+    def message() -> str:
+        with pytest.raises(DataError) as caught:
+            open_layout(tmp_path)
+        return str(caught.value).removeprefix(f"{tmp_path}: ")
+
+    write_coco(tmp_path / "pets" / "dataset", {"train": {"a.jpg": [("ant", 1, 2, 30, 40)]}}, ["ant"])
+    write_text(tmp_path / "__MACOSX" / "pets" / "._data.yaml", "x")
+    assert message() == "no data set found, but there is a COCO data set in pets/dataset: give that folder"
+    write_yolo_config(tmp_path / "pets (1)", {"train": {"a.jpg": [("ant", 1, 2, 30, 40)]}}, ["ant"])
+    write_text(tmp_path / "pets (1)" / "broken" / "data.yaml", "a: [")
+    both = "a YOLO data set in pets (1) and a COCO data set in pets/dataset"
+    assert message() == f"no data set found, but there is {both}: give one of these folders"
+    mark_folder(tmp_path / "pets (1)", "run")
+    assert message().endswith("there is a COCO data set in pets/dataset: give that folder")
 
 
 def test_open_images_lacks_a_column(tmp_path: Path) -> None:

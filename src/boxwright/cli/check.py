@@ -54,8 +54,10 @@ def render_report(report: CheckReport, console: Console) -> None:
     On a terminal they are grouped by kind, and shortened; anywhere else each is one unwrapped line.
     """
     if console.is_terminal:
+        from boxwright.data.layout import title_of
+
         counts = f"{plural(report.images, 'image')}, {plural(report.boxes, 'box')}"
-        say(console, f"{report.layout.upper()} data set: {counts}", "bold")
+        say(console, f"{title_of(report.layout)} data set: {counts}", "bold")
         _render_table(report, console)
         _render_kinds(report, console)
     else:

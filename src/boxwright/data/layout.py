@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from boxwright._util.reading import escaped
-from boxwright.data.files import Tree
+from boxwright.data.files import Tree, join
+from boxwright.data.leftovers import may_annotate
 from boxwright.data.readers.coco import CocoReader
 from boxwright.data.readers.createml import CreateMLReader
 from boxwright.data.readers.imagefolder import ImageFolderReader
@@ -62,6 +65,14 @@ NEAREST: tuple[type[Reader], ...] = (
 )
 """Where a folder has none of the layouts, the first of these that knows some of it is named: files before folders."""
 
+_MOST_FOUND = 3  # files or folders that a message names
+_MOST_TRIED = 100  # folders in which a data set is looked for
+
+
+def title_of(layout: str) -> str:
+    """What a layout is called in messages."""
+    return next(reader.title for reader in READERS if reader.layout == layout)
+
 
 def open_layout(path: str | Path, options: ReaderOptions | None = None) -> Reader:
     """The reader for a folder.
@@ -91,14 +102,42 @@ def _detect(tree: Tree, options: ReaderOptions) -> Reader | None:
 
 
 def _nothing_found(tree: Tree) -> str:
-    """Say what was looked for, and what was met on the way."""
+    """Say where a data set is, or else what was looked for, and what was met on the way."""
+    if inside := list(islice(_data_sets_below(tree), _MOST_FOUND)):
+        them = "that folder" if len(inside) == 1 else "one of these folders"
+        return f"no data set found, but there is {' and '.join(inside)}: give {them}"
     near = ((reader, reader.nearly(tree)) for reader in NEAREST)
     nearest = next((f"nearest is {reader.title}: {text}" for reader, text in near if text), None)
     if nearest is None:
-        nearest = "looked for " + ", ".join(f"{reader.looks_for} ({reader.title})" for reader in READERS)
+        looked_for = ", ".join(f"{reader.looks_for} ({reader.title})" for reader in READERS)
+        others = [escaped(path) for path in tree.below() if may_annotate(path)][:_MOST_FOUND]
+        are = "is" if len(others) == 1 else "are"
+        nearest = f"{', '.join(others)} {are} none of {looked_for}" if others else f"looked for {looked_for}"
     links = [f"{escaped(link)} leads to {escaped(target)}" for link, target in sorted(tree.links.items())]
     allow = f"{'; '.join(links[:3])}, outside the folder: --allow-links follows it" if links else ""
     return "; ".join(filter(None, ["no data set found", *tree.remarks, allow, nearest]))
+
+
+def _data_sets_below(tree: Tree) -> Iterator[str]:
+    """Folders that would be data sets, each with its layout; what is inside of one isn't looked for."""
+    waiting = deque(_folders_in(tree, "."))
+    for _ in range(_MOST_TRIED):
+        if not waiting:
+            return
+        path = waiting.popleft()
+        try:
+            reader = _detect(Tree(tree.root / path), ReaderOptions())
+        except DataError:  # a data.yaml that can't be understood
+            continue
+        if reader:
+            yield f"a {reader.title} data set in {escaped(path)}"
+        else:
+            waiting.extend(_folders_in(tree, path))
+
+
+def _folders_in(tree: Tree, folder: str) -> list[str]:
+    names = (name for name, kind in sorted(tree.entries(folder).items()) if kind == "folder")
+    return [path for name in names if not name.startswith((".", "__")) and tree.entries(path := join(folder, name))]
 
 
 def available_splits(path: str | Path, *, allow_links: bool = False) -> tuple[str, ...]:

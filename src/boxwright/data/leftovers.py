@@ -62,9 +62,14 @@ def _behind_links(tree: Tree, paths: Iterable[str]) -> Iterable[str]:
             yield place[len(tree.root.as_posix()) + 1 :]
 
 
+def may_annotate(path: str) -> bool:
+    """Whether a file may hold boxes, classes or lists, by its name."""
+    name = posixpath.basename(path).lower()
+    return posixpath.splitext(name)[1] in _TELLING and not name.startswith(_PROSE)
+
+
 def _is_telling(tree: Tree, path: str) -> bool:
     """Whether a file may belong to a data set; a folder here is one behind a link, which may hold anything."""
-    name = posixpath.basename(path).lower()
-    if is_image(name) or (posixpath.splitext(name)[1] in _TELLING and not name.startswith(_PROSE)):
+    if is_image(posixpath.basename(path)) or may_annotate(path):
         return True
     return tree.state(path) == "outside" and (tree.root / path).is_dir()

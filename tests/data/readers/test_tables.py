@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from boxwright.check import check_dataset
 from boxwright.data import available_splits, read_dataset
 from boxwright.data.annotations import CROWD
 from boxwright.data.layout import open_layout
 from boxwright.errors import DataError
-from dataset_builders import write_picture, write_text
-from layout_builders import OPENIMAGES, TENSORFLOW, openimages_rows, tensorflow_rows
+from dataset_builders import HEIGHT, WIDTH, write_picture, write_text
+from layout_builders import OPENIMAGES, TENSORFLOW, openimages_rows, tensorflow_rows, write_openimages
 
 ANTS = [("ant", 10.0, 12.0, 40.0, 50.0), ("zebra", 2.0, 3.0, 20.0, 30.0)]
 HEADERLESS = "images/a.jpg,10,12,40,50,ant\nimages/a.jpg,2,3,20,30,zebra\n"
@@ -73,6 +74,15 @@ def test_open_images_names_and_groups(tmp_path: Path) -> None:
     assert data.code.tolist() == [0, CROWD]
     (tmp_path / "class-descriptions.csv").unlink()
     assert read_dataset(tmp_path).classes == ("/m/0a", "/m/0b")
+
+
+def test_open_images_of_more_pixels_are_read_where_they_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH - 1)
+    write_openimages(tmp_path, {"train": {"a.jpg": ANTS}})
+    with pytest.raises(DataError, match=r"refused, 80x60 pixels are more than 4799 \(max_pixels\)"):
+        read_dataset(tmp_path)
+    assert len(read_dataset(tmp_path, max_pixels=HEIGHT * WIDTH)) == 1
+    assert [f.kind for f in check_dataset(tmp_path, max_pixels=HEIGHT * WIDTH).findings] == []
 
 
 def test_open_images_as_fiftyone_exports_it(tmp_path: Path) -> None:

@@ -145,6 +145,19 @@ def test_label_file_of_an_image(image: str, labels: str) -> None:
     assert label_path(image) == labels
 
 
+def test_names_that_are_no_list_are_refused_and_none_come_from_elsewhere(tmp_path: Path) -> None:
+    write_picture(tmp_path / "images" / "a.jpg", 1)
+    write_text(tmp_path / "labels" / "a.txt", "0 .5 .5 .2 .2\n")
+    config = write_text(tmp_path / "data.yaml", "train: images\nnc: 2\nnames: dog, cat\n")
+    with pytest.raises(DataError, match=r"Expected a list of names as \[dog, cat\] but got 'dog, cat'"):
+        read_dataset(tmp_path)
+    config.write_text("train: images\nnc: 3\n")
+    assert read_dataset(tmp_path).classes == ("class_0", "class_1", "class_2")
+    assert "no-class-names" in {finding.kind for finding in check_dataset(tmp_path).findings}
+    write_text(tmp_path / "classes.txt", "dog\ncat\nrat\n")
+    assert read_dataset(tmp_path).classes == ("dog", "cat", "rat")
+
+
 def test_a_broken_yaml_is_one_line(tmp_path: Path) -> None:
     write_yolo(tmp_path, SPLITS, CLASSES, config="names: [a, b\ntrain: {")
     with pytest.raises(DataError, match=r"data\.yaml: YAML that can't be parsed") as error:

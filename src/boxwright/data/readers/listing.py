@@ -70,8 +70,9 @@ class ListingReader(Reader):
     named_by_split: ClassVar[bool] = True
     """Whether the name of a file may say its split: train_labels.csv."""
 
-    def __init__(self, tree: Tree, files: Sequence[str]) -> None:
+    def __init__(self, tree: Tree, files: Sequence[str], max_pixels: int | None = None) -> None:
         super().__init__(tree, ())
+        self._max_pixels = max_pixels
         self.files = tuple(files)
         self.sources.update(files)
         self._found = Builder()
@@ -184,7 +185,7 @@ class ListingReader(Reader):
         scale = (1, 1)
         if self.fractions and entry.there:
             try:
-                scale = entry.size = image_size(self.tree.root / path)
+                scale = entry.size = image_size(self.tree.root / path, max_pixels=self._max_pixels)
             except DataError as error:
                 kind = "refused" if isinstance(error, RefusedImageError) else "unreadable-image"
                 builder.leave_out(kind, path, str(error).partition(": ")[2])

@@ -37,14 +37,16 @@ class OpenImagesReader(ListingReader):
     form = "corners"
     fractions: ClassVar[bool] = True
 
-    def __init__(self, tree: Tree, files: Sequence[str], descriptions: Sequence[str] = ()) -> None:
+    def __init__(
+        self, tree: Tree, files: Sequence[str], descriptions: Sequence[str] = (), max_pixels: int | None = None
+    ) -> None:
         self._descriptions = frozenset(descriptions)
         self._names: dict[str, str] = {}
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         for path in tree.images_below():
             self._by_stem[stem(path)].append(path)
         self._homes = {path: split for split, paths in folder_splits(tree.images_below()).items() for path in paths}
-        super().__init__(tree, (*descriptions, *files))
+        super().__init__(tree, (*descriptions, *files), max_pixels)
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> OpenImagesReader | None:
@@ -52,7 +54,7 @@ class OpenImagesReader(ListingReader):
         firsts = {path: first_row(head_of(tree, path)) for path in candidates(tree, ".csv")}
         files = [path for path, row in firsts.items() if columns_of(row).keys() >= _COLUMNS]
         descriptions = [path for path, row in firsts.items() if _describes(path, row)]
-        return cls(tree, files, descriptions) if files else None
+        return cls(tree, files, descriptions, options.max_pixels) if files else None
 
     @classmethod
     def nearly(cls, tree: Tree) -> str | None:

@@ -7,6 +7,7 @@ includes the last, (xmin - 1, ymin - 1, xmax, ymax) here; labelling tools write 
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
@@ -17,6 +18,7 @@ from boxwright._util.reading import NO_FILE
 from boxwright.data.annotations import DIFFICULT, NORMAL, Annotations, Builder, Fault
 from boxwright.data.files import Tree, composed, is_image, join, stem
 from boxwright.data.lists import readings, resolve
+from boxwright.data.readers.parsing import head_of
 from boxwright.data.readers.reader import Reader, ReaderOptions
 from boxwright.data.readers.voc_lists import find_lists
 from boxwright.data.readers.voc_xml import RefusedXml, VocFile, parse_voc
@@ -72,6 +74,10 @@ class VocReader(Reader):
         files = [path for path in tree.below() if path.lower().endswith(".xml") and stem(path) in stems]
         if files:
             return f"{files[0]} is called as an image, but its root isn't <annotation>"
+        if cvat := next(
+            (path for path in tree.below() if path.lower().endswith(".xml") and _is_of_cvat(tree, path)), None
+        ):
+            return f"{cvat} is CVAT's own XML, which isn't read: export Pascal VOC, COCO or YOLO"
         folder = tree.folder(".", "annotations", "annots")
         return f"{folder}/ has no .xml" if folder and tree.folder(".", "jpegimages") else None
 
@@ -209,6 +215,10 @@ def _is_annotation(tree: Tree, path: str) -> bool:
         return parse_voc(tree.read(path)).tag == "annotation"
     except DataError:
         return False
+
+
+def _is_of_cvat(tree: Tree, path: str) -> bool:
+    return re.search(r"<annotations>\s*<version>", head_of(tree, path)) is not None
 
 
 def _home(path: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from boxwright.data.annotations import Annotations, Builder, Fault
 from boxwright.data.files import Tree
 from boxwright.data.images import RefusedImageError, image_size
 from boxwright.data.readers.reader import Reader, ReaderOptions
-from boxwright.data.readers.yolo_darknet import from_beside, from_darknet
+from boxwright.data.readers.yolo_darknet import from_beside, from_darknet, has_boxes
 from boxwright.data.readers.yolo_labels import (
     REMARKS,
     LabelFiles,
@@ -105,6 +105,8 @@ class YoloReader(Reader):
         labels = LabelFiles(tree)
         images = tree.images_below()
         texts = [file for path in images for file in labels.of(path)[:1]]
+        if any(has_boxes(tree, text) for text in texts[:1]):
+            return f"{texts[0]} has boxes, but isn't in labels/ or beside an image"
         if texts:
             line = next(iter(tree.read_lines(texts[0])), "")
             return f"{texts[0]} begins with {line[:80]!r}, where a class's number and four fractions are due"
@@ -213,13 +215,14 @@ class YoloReader(Reader):
             builder.note("class-ids-from-one", first, text)
 
     def _numbered(self, builder: Builder) -> dict[int, str]:
-        """class_0 ... for data that names no classes: as many as any label file of any split uses."""
+        """class_0 ... for data that names no classes: as many as any label file of any split uses, or as it says."""
         files = {file for group in self._layout.images.values() for path in group for file in self._labels.of(path)[:1]}
         used: set[int] = set()
         for file in files:
             with suppress(DataError):  # told where its image is added
                 used.update(line.label for line in self._read(file))
         most = max((label for label in used if label < MOST_CLASSES), default=-1)
+        most = max(most, self._layout.unnamed - 1)
         if files:
             text = "classes have numbers and no names: a classes.txt or a data.yaml with names tells them"
             builder.note("no-class-names", self._layout.config or posixpath.dirname(min(files)) or ".", text)

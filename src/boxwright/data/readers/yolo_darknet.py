@@ -50,7 +50,7 @@ def from_beside(tree: Tree) -> YoloLayout | None:
     labels = LabelFiles(tree)
     found = ((posixpath.dirname(path), file) for path in paths for file in labels.of(path)[:1])
     beside = [file for folder, file in found if posixpath.dirname(file) == folder]
-    if not any(_has_boxes(tree, file) for file in beside[:_PROBED]):
+    if not any(has_boxes(tree, file) for file in beside[:_PROBED]):
         return None
     layout = YoloLayout(images=folder_splits(paths))
     inside = {path for group in layout.images.values() for path in group}
@@ -78,7 +78,8 @@ def _find(tree: Tree, path: str) -> str | None:
     return tree.nearest(path)
 
 
-def _has_boxes(tree: Tree, file: str) -> bool:
+def has_boxes(tree: Tree, file: str) -> bool:
+    """Whether the first line of a file is a box."""
     try:
         lines = tree.read_lines(file)
     except DataError:

@@ -34,6 +34,8 @@ class YoloLayout:
     """File that says which images a split has, by split."""
     config: str | None = None
     """The YAML file, where there is one."""
+    unnamed: int = 0
+    """How many classes there are at least, where nothing names them."""
     lists: set[str] = field(default_factory=set)
     """Other files that were used: lists of images, obj.data, names of classes."""
 
@@ -42,7 +44,7 @@ def from_yaml(tree: Tree, config: str) -> YoloLayout:
     """Read data.yaml. Raises DataError where it can't be understood."""
     content = _parse(tree, config)
     base = _text(content.get("path")) or ""
-    layout = YoloLayout(_names(tree, config, content), config=config)
+    layout = YoloLayout(_names(tree, config, content), config=config, unnamed=_count(content))
     for key in _SPLIT_KEYS:
         value = content.get(key)
         entries = [text for entry in (value if isinstance(value, list) else [value]) if (text := _text(entry))]
@@ -60,12 +62,17 @@ def find_config(tree: Tree) -> str | None:
     usual = next((name for name in _CONFIGS if tree.state(name) == "there"), None)
     if usual:
         return usual
-    found = [name for suffix in (".yaml", ".yml") for name in tree.files(".", suffix) if _is_config(tree, name)]
+    found = _configs(tree, ".")
     layouts = [from_yaml(tree, name) for name in found]
     for name, layout in zip(found, layouts, strict=True):
         if (layout.names, layout.images) != (layouts[0].names, layouts[0].images):
             raise DataError(f"{tree.root}: {found[0]} and {name} differ: give one of them in place of the folder")
     return found[0] if found else None
+
+
+def _configs(tree: Tree, folder: str) -> list[str]:
+    paths = [join(folder, name) for suffix in (".yaml", ".yml") for name in tree.files(folder, suffix)]
+    return [path for path in paths if _is_config(tree, path)]
 
 
 def _is_config(tree: Tree, name: str) -> bool:
@@ -81,7 +88,8 @@ def from_folders(tree: Tree) -> YoloLayout:
     images = tree.folder(".", "images")
     paths = tree.images_below(images) if images else []
     if not paths:
-        inner = (tree.folder(name, "images") for name, kind in sorted(tree.entries(".").items()) if kind != "file")
+        folders = (name for name, kind in sorted(tree.entries(".").items()) if kind != "file")
+        inner = (tree.folder(name, "images") for name in folders if not _configs(tree, name))  # else its own data set
         paths = [path for folder in inner if folder for path in tree.images_below(folder)]
     splits = folder_splits(paths)
     if splits or not paths:
@@ -94,7 +102,8 @@ def class_list(tree: Tree, images: Iterable[str]) -> tuple[dict[int, str] | None
     labels = LabelFiles(tree)
     folders = {posixpath.dirname(path) for path in images}
     near = sorted({near for folder in folders for near in labels.folders(folder)})
-    places = [join(folder, name) for folder in dict.fromkeys([".", "labels", *near]) for name in CLASS_FILES]
+    above = sorted(set(map(posixpath.dirname, near)))
+    places = [join(folder, name) for folder in [".", "labels", *near, *above] for name in CLASS_FILES]
     there = [path for path in dict.fromkeys(places) if tree.state(path) == "there" and not tree.is_folder(path)]
     if not there:
         return None, []
@@ -123,8 +132,15 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value not in _NULLS else None
 
 
+def _count(content: dict[str, Any]) -> int:
+    """The number of classes, as data.yaml says it; 0 where it doesn't."""
+    count = _text(content.get("nc")) or ""
+    number = int(count) if count.isascii() and count.isdecimal() and len(count) < 10 else 0
+    return number if number < MOST_CLASSES else 0
+
+
 def _names(tree: Tree, config: str, content: dict[str, Any]) -> dict[int, str] | None:
-    names, count = content.get("names"), content.get("nc")
+    names = content.get("names")
     if isinstance(names, list):
         names = dict(enumerate(names))
     elif isinstance(names, dict):
@@ -134,8 +150,8 @@ def _names(tree: Tree, config: str, content: dict[str, Any]) -> dict[int, str] |
                     f"{tree.root / config}: Expected the numbers of classes as keys of names but got {key!r}"
                 )
         names = {int(key): name for key, name in names.items()}
-    elif isinstance(count, str) and count.isascii() and count.isdecimal() and len(count) < 10:
-        return {number: f"class_{number}" for number in range(int(count))} if int(count) < MOST_CLASSES else None
+    elif _text(names):
+        raise DataError(f"{tree.root / config}: Expected a list of names as [dog, cat] but got {names!r:.80}")
     else:
         return None
     for number, name in names.items():
