@@ -36,11 +36,19 @@ CASES: list[tuple[Callable[[Path], object], str]] = [
     ),
     (
         lambda root: write_text(root / "via_project.json", '{"a.jpg12": {"regions": []}}'),
-        "via_project.json is none of *.xml in Annotations/ or beside the images (VOC), ",
+        "via_project.json is of no kind that is read; looked for *.xml in Annotations/ or beside the images (VOC), ",
     ),
     (
         lambda root: [write_text(root / "label_2" / f"{n}.txt", "Car 0 0 1 2 3 40 50") for n in range(5)],
-        "label_2/0.txt, label_2/1.txt, label_2/2.txt are none of *.xml in Annotations/ ",
+        "label_2/0.txt, label_2/1.txt, label_2/2.txt are of no kind that is read; looked for *.xml in Annotations/ ",
+    ),
+    (
+        lambda root: [write_text(root / name, "x,y,label\n") for name in ("images/b.jpg", "boxes.csv")],
+        "boxes.csv is of no kind that is read; nearest is YOLO: images/ is there, but none of 2 images has a .txt in ",
+    ),
+    (
+        lambda root: [write_text(root / name, "<annotation>cat & dog") for name in ("a.xml", "b.xml")],
+        "nearest is VOC: a.xml is called as an image, but is XML that can't be parsed: not well-formed",
     ),
     (
         lambda root: write_text(root / "train.json", json.dumps({"images": [], "annotations": []})),

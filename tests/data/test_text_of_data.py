@@ -132,6 +132,13 @@ def test_xml_in_the_encoding_that_it_declares(tmp_path: Path, encoding: str, nam
     assert read_dataset(tmp_path).classes == (name,)
 
 
+def test_xml_that_declares_nothing_and_is_no_utf_8_is_of_windows(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": SOUND, "b": SOUND})
+    (tmp_path / "Annotations" / "a.xml").write_bytes(voc_xml("a.jpg", [("café", 1, 2, 30, 40)]).encode("cp1252"))
+    assert "café" in read_dataset(tmp_path).classes
+    assert not read_dataset(tmp_path).left_out.faults
+
+
 @pytest.mark.parametrize("declared", ["punycode", "unicode_escape", "rot13", "hex", "gb2312", "nonsense"])
 def test_xml_in_no_encoding_or_another(tmp_path: Path, declared: str) -> None:
     write_voc(tmp_path, {"a": SOUND, "b": SOUND})

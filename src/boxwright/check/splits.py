@@ -97,7 +97,7 @@ def empty_images(table: Annotations) -> list[Fault]:
 def any_file(table: Annotations) -> str:
     """The annotation file that many images share, the folder of those that are one an image."""
     first = table.files[0] if table.files else ""
-    return first if table.shared_files else posixpath.dirname(first)
+    return first if table.shared_files else posixpath.dirname(first) or "."
 
 
 def _file_with(table: Annotations, label: int) -> str:

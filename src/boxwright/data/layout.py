@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -109,13 +110,19 @@ def _nothing_found(tree: Tree) -> str:
     near = ((reader, reader.nearly(tree)) for reader in NEAREST)
     nearest = next((f"nearest is {reader.title}: {text}" for reader, text in near if text), None)
     if nearest is None:
-        looked_for = ", ".join(f"{reader.looks_for} ({reader.title})" for reader in READERS)
-        others = [escaped(path) for path in tree.below() if may_annotate(path)][:_MOST_FOUND]
-        are = "is" if len(others) == 1 else "are"
-        nearest = f"{', '.join(others)} {are} none of {looked_for}" if others else f"looked for {looked_for}"
+        nearest = "looked for " + ", ".join(f"{reader.looks_for} ({reader.title})" for reader in READERS)
     links = [f"{escaped(link)} leads to {escaped(target)}" for link, target in sorted(tree.links.items())]
     allow = f"{'; '.join(links[:3])}, outside the folder: --allow-links follows it" if links else ""
-    return "; ".join(filter(None, ["no data set found", *tree.remarks, allow, nearest]))
+    return "; ".join(filter(None, ["no data set found", *tree.remarks, allow, _unknown(tree, nearest), nearest]))
+
+
+def _unknown(tree: Tree, nearest: str) -> str:
+    """Name the first files that might be annotations, of another kind than those that the message names anyway."""
+    files = [path for path in tree.below() if may_annotate(path)]
+    known = {posixpath.splitext(path)[1] for path in files if path in nearest}
+    others = [escaped(path) for path in files if posixpath.splitext(path)[1] not in known][:_MOST_FOUND]
+    are = "is" if len(others) == 1 else "are"
+    return f"{', '.join(others)} {are} of no kind that is read" if others else ""
 
 
 def _data_sets_below(tree: Tree) -> Iterator[str]:

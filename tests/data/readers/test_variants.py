@@ -102,6 +102,11 @@ def test_class_files_that_differ_are_named(tmp_path: Path) -> None:
     assert [f.file for f in report.findings if f.kind == "unused-file"] == ["valid/classes.txt"]
 
 
+def test_what_concerns_a_flat_folder_as_a_whole_names_it(tmp_path: Path) -> None:
+    write_yolo_beside(tmp_path, {"": {"a.jpg": [("ant", 1, 2, 31, 42)]}}, CLASSES)
+    assert [(f.kind, f.file) for f in check_dataset(tmp_path).findings] == [("absent-class", ".")]
+
+
 def test_numbers_without_names(tmp_path: Path) -> None:
     write_yolo_folders(tmp_path, SPLITS, CLASSES)
     (tmp_path / "classes.txt").unlink()

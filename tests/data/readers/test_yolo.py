@@ -158,6 +158,18 @@ def test_names_that_are_no_list_are_refused_and_none_come_from_elsewhere(tmp_pat
     assert read_dataset(tmp_path).classes == ("dog", "cat", "rat")
 
 
+def test_two_classes_of_one_name_are_one(tmp_path: Path) -> None:
+    write_picture(tmp_path / "images" / "a.jpg", 1)
+    write_text(tmp_path / "labels" / "a.txt", "".join(f"{n} .5 .5 .2 .{n + 2}\n" for n in (0, 1, 2, 4, 3)))
+    write_text(tmp_path / "data.yaml", "train: images\nnames: {0: dog, 1: cat, 2: 'dog ', 4: rat}\n")
+    data = read_dataset(tmp_path)
+    assert data.classes == ("dog", "cat", "rat")
+    assert data.labels.tolist() == [0, 1, 0, 2]
+    assert [fault.kind for fault in data.left_out.faults] == ["label-out-of-range"]
+    twice = [(f.file, f.message) for f in check_dataset(tmp_path).findings if f.kind == "listed-twice"]
+    assert twice == [("data.yaml", "class 'dog' is listed as 0 and 2: they are one class")]
+
+
 def test_a_broken_yaml_is_one_line(tmp_path: Path) -> None:
     write_yolo(tmp_path, SPLITS, CLASSES, config="names: [a, b\ntrain: {")
     with pytest.raises(DataError, match=r"data\.yaml: YAML that can't be parsed") as error:

@@ -76,6 +76,8 @@ class CocoReader(Reader):
         """JSON file of each split; a single one that is no split has any key."""
         self.sources.update(files.values())
         self._folders: dict[str, str] = {}
+        self._boxes: dict[str, int] = {}
+        """Annotations of each file that was read."""
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> CocoReader | None:
@@ -131,6 +133,7 @@ class CocoReader(Reader):
             except DataError as error:
                 faults.append(Fault("unreadable-annotation", path, None, f"JSON that can't be read: {error}"))
                 continue
+            self._boxes[path] = len(loaded[path].annotations)
             faults += [Fault("bad-number", path, None, text) for text in broken]
             notes += [Fault(kind, path, None, text) for kind, text in odd]
         classes = self._classes(loaded)
@@ -149,10 +152,9 @@ class CocoReader(Reader):
     def examine(self) -> list[Fault]:
         """Keys that a JSON object has twice, which costs a look at the whole file."""
         faults = []
-        for path in self.files.values():
+        for path, boxes in self._boxes.items():
             try:
-                data = self.tree.read(path)
-                keys = repeated_keys(data, load_coco(data).content)
+                keys = repeated_keys(self.tree.read(path), boxes)
             except DataError:
                 continue
             text = "the key {!r} stands twice in an object: what the first said isn't read"

@@ -153,10 +153,13 @@ def load_coco(data: bytes | mmap) -> Loaded:
     return _named(Loaded(content, [], _about_masks(len(bare))))
 
 
-def repeated_keys(data: bytes, content: CocoFile) -> list[str]:
-    """Keys that stand twice in one object, of which JSON keeps the last: what the first said isn't read."""
+def repeated_keys(data: bytes, boxes: int) -> list[str]:
+    """Keys that stand twice in one object, of which JSON keeps the last: what the first said isn't read.
+
+    ``boxes`` is the number of annotations.
+    """
     data = as_utf8(data)
-    most = dict.fromkeys(KEYS, 1) | dict.fromkeys(("bbox", "image_id", "category_id"), len(content.annotations))
+    most = dict.fromkeys(KEYS, 1) | dict.fromkeys(("bbox", "image_id", "category_id"), boxes)
     if all(data.count(b'"%b"' % key.encode()) <= count for key, count in most.items()):
         return []
     twice: set[str] = set()

@@ -73,7 +73,7 @@ class VocReader(Reader):
         stems = {stem(path) for path in tree.images_below()}
         files = [path for path in tree.below() if path.lower().endswith(".xml") and stem(path) in stems]
         if files:
-            return f"{files[0]} is called as an image, but its root isn't <annotation>"
+            return f"{files[0]} is called as an image, but {_why_not(tree, files[0])}"
         if cvat := next(
             (path for path in tree.below() if path.lower().endswith(".xml") and _is_of_cvat(tree, path)), None
         ):
@@ -215,6 +215,14 @@ def _is_annotation(tree: Tree, path: str) -> bool:
         return parse_voc(tree.read(path)).tag == "annotation"
     except DataError:
         return False
+
+
+def _why_not(tree: Tree, path: str) -> str:
+    try:
+        parse_voc(tree.read(path))
+    except DataError as error:
+        return f"is {error}"
+    return "its root isn't <annotation>"
 
 
 def _is_of_cvat(tree: Tree, path: str) -> bool:

@@ -73,13 +73,22 @@ def _decoded(data: bytes) -> bytes | str:
         return as_utf8(data).decode()
     declared = _DECLARED.match(data)
     if declared is None:
-        return data
+        return _guessed(data)
     name = codecs.lookup(declared[1].decode()).name.replace("-", "_")
     if name in [known.replace("-", "_") for known in _OF_EXPAT]:
         return data
     if not _TEXTUAL.match(name):
         raise LookupError(f"unknown encoding {declared[1].decode()}")
     return data.decode(_WIDER.get(name, name))
+
+
+def _guessed(data: bytes) -> bytes | str:
+    """UTF-8, which is due where nothing is declared, or else Windows-1252."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+    return data
 
 
 def _objects(node: Any) -> Iterator[VocObject]:

@@ -125,13 +125,20 @@ class YoloReader(Reader):
         paths = sorted({path for group in images.values() for path in group})
         builder = Builder(faults=list(self._layout.faults))
         names = self._layout.names if self._layout.names is not None else self._numbered(builder)
-        labels = {number: label for label, number in enumerate(sorted(names))}
+        classes = tuple(dict.fromkeys(names[number] for number in sorted(names)))
+        places = {name: label for label, name in enumerate(classes)}
+        labels = {number: places[name] for number, name in names.items()}
         used: dict[str, str] = {}
         for path in paths:
             self._add(path, labels, used, builder)
         self._remark(used, builder)
         self._remark_numbers(names, builder)
-        table = builder.build(self.tree.root, self.layout, tuple(names[number] for number in sorted(names)))
+        for name in classes if len(classes) < len(names) else ():
+            numbers = [str(number) for number in sorted(names) if names[number] == name]
+            if len(numbers) > 1:
+                text = f"class {name!r} is listed as {' and '.join(numbers)}: they are one class"
+                builder.note("listed-twice", self._layout.config or paths[0], text)
+        table = builder.build(self.tree.root, self.layout, classes)
         table.fractions = True
         rows = {path: row for row, path in enumerate(table.paths)}
         table.splits = {
