@@ -213,7 +213,7 @@ def as_eight_bits(image: Image.Image) -> NDArray[np.uint8]:
     """(H, W, 3) RGB of an image of 8 bits or fewer; its orientation stays."""
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA")  # a palette's transparent entries go with it
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # which copies what is RGB already
 
 
 def deep_values(path: str | Path, max_pixels: int | None = None) -> NDArray[Any]:
