@@ -132,11 +132,21 @@ def test_xml_in_the_encoding_that_it_declares(tmp_path: Path, encoding: str, nam
     assert read_dataset(tmp_path).classes == (name,)
 
 
-def test_xml_that_declares_nothing_and_is_no_utf_8_is_of_windows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("declared", ["", '<?xml version="1.0" encoding="UTF-8"?>'])
+def test_xml_that_is_no_utf_8_and_does_not_say_so(tmp_path: Path, declared: str) -> None:
     write_voc(tmp_path, {"a": SOUND, "b": SOUND})
-    (tmp_path / "Annotations" / "a.xml").write_bytes(voc_xml("a.jpg", [("café", 1, 2, 30, 40)]).encode("cp1252"))
-    assert "café" in read_dataset(tmp_path).classes
-    assert not read_dataset(tmp_path).left_out.faults
+    text = declared + voc_xml("a.jpg", [("汽车", 1, 2, 30, 40)])
+    (tmp_path / "Annotations" / "a.xml").write_bytes(text.encode("gbk"))
+    (fault,) = read_dataset(tmp_path).left_out.faults
+    assert fault.message == "XML that can't be parsed: it is no UTF-8, and declares no other encoding"
+
+
+def test_xml_that_says_utf_16_and_is_utf_8(tmp_path: Path) -> None:
+    """As programs write it that make the text first and the file then."""
+    write_voc(tmp_path, {"a": SOUND})
+    text = '<?xml version="1.0" encoding="utf-16"?>' + voc_xml("a.jpg", [("café", 1, 2, 30, 40)])
+    (tmp_path / "Annotations" / "a.xml").write_text(text, encoding="utf-8")
+    assert read_dataset(tmp_path).classes == ("café",)
 
 
 @pytest.mark.parametrize("declared", ["punycode", "unicode_escape", "rot13", "hex", "gb2312", "nonsense"])

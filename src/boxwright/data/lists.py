@@ -18,8 +18,10 @@ def is_flagged(line: str) -> bool:
 
 
 def readings(line: str) -> Iterator[str]:
-    """Names that a line may mean: all of it, without the flag behind it, its first column."""
+    """Names that a line may mean: all of it, without quotes, without the flag behind it, its first column."""
     yield line
+    if len(line) > 2 and line[0] in "\"'" and line[-1] == line[0]:
+        yield line[1:-1]
     if flagged := _FLAGGED.fullmatch(line):
         yield flagged[1]
     for separator in _SEPARATORS:

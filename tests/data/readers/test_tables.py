@@ -76,6 +76,7 @@ def test_open_images_names_and_groups(tmp_path: Path) -> None:
     assert read_dataset(tmp_path).classes == ("/m/0a", "/m/0b")
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_open_images_of_more_pixels_are_read_where_they_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH - 1)
     write_openimages(tmp_path, {"train": {"a.jpg": ANTS}})

@@ -271,6 +271,7 @@ MANY = {name: [ONE] for name in ("a", "b", "photo 1", "photo 0", "c", "d")}
         ("a\nb\nphoto 1\n", "photo 0\nc\nd\n"),
         ("a  1\nb -1\nphoto 1 1\n", "photo 0  0\nc 1\nd -1\n"),
         ("photo 1\nphoto 0\n", "c 1\nd 0\n"),
+        ('"photo 1"\n"a"\n', "'JPEGImages/photo 0.jpg'\nc\n"),
         ("a.jpg\nb.jpg\nphoto 1.jpg\n", "JPEGImages/photo 0.jpg\nc.xml\n./JPEGImages/d.jpg\n"),
         ("JPEGImages/a.jpg Annotations/a.xml\nb.jpg\tb.xml\n", "c.jpg,c.xml\nd.jpg;d.xml\n/x/photo 1.jpg\n"),
         ("a\r\nb\r\n\r\nphoto 1", "c\n  d  \nphoto 0"),

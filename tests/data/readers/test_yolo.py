@@ -239,6 +239,15 @@ def test_places_and_spellings_of_labels(tmp_path: Path, image: str, label: str) 
     assert {finding.kind for finding in report.findings} == {"absent-class"}
 
 
+@pytest.mark.parametrize("name", ["Classes.txt", "labels/CLASSES.TXT", "Obj.Names"])
+def test_class_files_in_any_case(tmp_path: Path, name: str) -> None:
+    write_picture(tmp_path / "Images" / "a.JPG", 1)
+    write_text(tmp_path / "labels" / "a.TXT", "1 .5 .5 .2 .2\n")
+    write_text(tmp_path / name, "dog\ncat\n")
+    assert read_dataset(tmp_path).classes == ("dog", "cat")
+    assert {finding.kind for finding in check_dataset(tmp_path).findings} == {"absent-class"}
+
+
 def test_labels_from_two_sources(tmp_path: Path) -> None:
     """Those of labels/ count; what else is an image's is named, with what is told in its place."""
     write_yolo(tmp_path, SPLITS, CLASSES, above=False, config=CONFIG + "train: images/train\n")

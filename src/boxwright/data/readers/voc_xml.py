@@ -15,7 +15,7 @@ from boxwright.errors import DataError
 
 _ORIGINAL = re.compile(r"\bVOC\s?(19|20)\d\d\b")
 _DECLARED = re.compile(rb"\s*<\?xml[^>]*?\bencoding\s*=\s*[\"']([A-Za-z0-9._:-]+)[\"']")
-_OF_EXPAT = ("utf-8", "ascii", "iso8859-1", "utf-16", "utf-16-le", "utf-16-be")
+_OF_EXPAT = ("utf_8", "ascii", "iso8859_1")
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950"}
 """Codecs that hold all of another, and the characters besides that programs write under its name."""
 _TEXTUAL = re.compile(r"gb|big5|shift_jis|euc|cp\d|iso|koi8|mac|hz|johab|tis|utf_(16|32)")
@@ -57,7 +57,8 @@ def parse_voc(data: bytes) -> VocFile:
     except DefusedXmlException as error:
         raise RefusedXml(f"XML that declares entities: {type(error).__name__}") from None
     except (SyntaxError, ValueError, LookupError) as error:  # a bad encoding is one of the latter two
-        raise DataError(f"XML that can't be parsed: {error}") from None
+        why = "it is no UTF-8, and declares no other encoding" if _is_no_utf8(data) else error
+        raise DataError(f"XML that can't be parsed: {why}") from None
     return VocFile(
         root.tag,
         _text(root, "filename").strip(),
@@ -67,28 +68,30 @@ def parse_voc(data: bytes) -> VocFile:
     )
 
 
+def _is_no_utf8(data: bytes) -> bool:
+    declared = _DECLARED.match(data)
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return declared is None or declared[1].lower() == b"utf-8"
+    return False
+
+
 def _decoded(data: bytes) -> bytes | str:
     """Text for the parser: expat itself knows UTF-8, UTF-16 and Latin-1 alone."""
     if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b"\0" in data[:4]:
         return as_utf8(data).decode()
     declared = _DECLARED.match(data)
     if declared is None:
-        return _guessed(data)
+        return data
     name = codecs.lookup(declared[1].decode()).name.replace("-", "_")
-    if name in [known.replace("-", "_") for known in _OF_EXPAT]:
+    if name.startswith("utf_16"):  # as .NET declares it: of a file that is, this couldn't be read
+        return data.decode()
+    if name in _OF_EXPAT:
         return data
     if not _TEXTUAL.match(name):
         raise LookupError(f"unknown encoding {declared[1].decode()}")
     return data.decode(_WIDER.get(name, name))
-
-
-def _guessed(data: bytes) -> bytes | str:
-    """UTF-8, which is due where nothing is declared, or else Windows-1252."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")
-    return data
 
 
 def _objects(node: Any) -> Iterator[VocObject]:

@@ -152,7 +152,7 @@ class YoloReader(Reader):
         """A label file whose image isn't there is an orphan."""
         folder, name = posixpath.split(path)
         among_labels = "labels" in folder.lower().split("/") or folder in map(posixpath.dirname, self._lines)
-        if name.lower().endswith(".txt") and name not in CLASS_FILES and among_labels:
+        if name.lower().endswith(".txt") and name.lower() not in CLASS_FILES and among_labels:
             return Fault("orphan-label", path, None, "has no image in any split")
         return super().leftover(path)
 

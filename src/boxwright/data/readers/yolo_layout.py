@@ -103,12 +103,18 @@ def class_list(tree: Tree, images: Iterable[str]) -> tuple[dict[int, str] | None
     folders = {posixpath.dirname(path) for path in images}
     near = sorted({near for folder in folders for near in labels.folders(folder)})
     above = sorted(set(map(posixpath.dirname, near)))
-    places = [join(folder, name) for folder in [".", "labels", *near, *above] for name in CLASS_FILES]
-    there = [path for path in dict.fromkeys(places) if tree.state(path) == "there" and not tree.is_folder(path)]
+    places = dict.fromkeys([".", "labels", *near, *above])
+    found = [path for folder in places for path in _class_files(tree, folder)]
+    there = [path for path in found if tree.state(path) == "there" and not tree.is_folder(path)]
     if not there:
         return None, []
     names = numbered_lines(tree, there[0])
     return names, [path for path in there if numbered_lines(tree, path) == names]
+
+
+def _class_files(tree: Tree, folder: str) -> list[str]:
+    names = {name.lower(): name for name in sorted(tree.entries(folder), reverse=True)}
+    return [join(folder, names[name]) for name in CLASS_FILES if name in names]
 
 
 def numbered_lines(tree: Tree, path: str) -> dict[int, str]:
