@@ -172,6 +172,7 @@ CASES = [
     ("zero-area", voc, with_boxes(("dog", 10, 10, 10, 30)), B, 2, ""),
     ("inverted-box", voc, with_boxes(("dog", 30, 10, 10, 30)), B, 2, ""),
     ("outside-box", voc, with_boxes(("dog", 81, 10, 99, 30)), B, 2, ""),
+    ("outside-box", voc, with_boxes(("dog", 80, 10, 99, 30)), B, 2, ""),
     ("bad-number", voc, with_boxes(extra=NAN), B, 2, ""),
     ("bad-number", voc, with_boxes(extra=WORDS), B, 2, ""),
     ("bad-number", voc, with_boxes(extra=BARE), B, 2, ""),
