@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,19 @@ def test_a_picture_of_two_files_has_the_first_ones_boxes_and_both_splits(tmp_pat
         ("val.csv", "images/train/a.jpg has its boxes in train.csv already; these (1) are left out")
     ]
     assert sum(f.kind == "image-in-two-splits" for f in report.findings) == 1  # said once of all
+
+
+@pytest.mark.parametrize("layout", ["tensorflow", "retinanet", "labelme"])
+def test_a_copy_of_a_file_is_named_once(tmp_path: Path, layout: str) -> None:
+    WRITERS[layout](tmp_path, {"": TRAIN}, CLASSES)
+    for file in [*tmp_path.glob("*.csv"), *tmp_path.glob("*.json")]:
+        (tmp_path / "again").mkdir(exist_ok=True)
+        (tmp_path / "again" / f"{file.stem} (1){file.suffix}").write_bytes(file.read_bytes())
+    report = check_dataset(tmp_path)
+    twice = [f for f in report.findings if f.kind == "listed-twice"]
+    assert (report.images, report.boxes) == (2, 3)
+    assert len(twice) == (2 if layout == "labelme" else 1)
+    assert all(re.fullmatch(r"repeats .*: the same boxes \(\d\) are left out", f.message) for f in twice)
 
 
 def test_a_picture_that_one_file_lists_twice_has_all_its_boxes(tmp_path: Path) -> None:
