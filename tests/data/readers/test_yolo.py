@@ -248,6 +248,21 @@ def test_class_files_in_any_case(tmp_path: Path, name: str) -> None:
     assert {finding.kind for finding in check_dataset(tmp_path).findings} == {"absent-class"}
 
 
+@pytest.mark.parametrize(("folder", "read"), [("train", True), ("pets", False)])
+def test_a_folder_with_a_configuration_of_its_own_is_a_data_set(tmp_path: Path, folder: str, read: bool) -> None:
+    """Read from above, it would lose the names of its classes; splits with a copy each are none."""
+    write_picture(tmp_path / folder / "images" / "a.jpg", 1)
+    write_text(tmp_path / folder / "labels" / "a.txt", "0 .5 .5 .2 .2\n")
+    write_text(tmp_path / folder / "data.yaml", "train: images\nnames: [dog]\n")
+    assert read_dataset(tmp_path / folder).classes == ("dog",)
+    if read:
+        assert read_dataset(tmp_path).classes == ("class_0",)
+        assert "unused-file" in {finding.kind for finding in check_dataset(tmp_path).findings}
+    else:
+        with pytest.raises(DataError, match="there is a YOLO data set in pets: give that folder"):
+            read_dataset(tmp_path)
+
+
 def test_labels_from_two_sources(tmp_path: Path) -> None:
     """Those of labels/ count; what else is an image's is named, with what is told in its place."""
     write_yolo(tmp_path, SPLITS, CLASSES, above=False, config=CONFIG + "train: images/train\n")

@@ -89,7 +89,7 @@ def from_folders(tree: Tree) -> YoloLayout:
     paths = tree.images_below(images) if images else []
     if not paths:
         folders = (name for name, kind in sorted(tree.entries(".").items()) if kind != "file")
-        inner = (tree.folder(name, "images") for name in folders if not _configs(tree, name))  # else its own data set
+        inner = (tree.folder(name, "images") for name in folders if is_split_name(name) or not _configs(tree, name))
         paths = [path for folder in inner if folder for path in tree.images_below(folder)]
     splits = folder_splits(paths)
     if splits or not paths:
