@@ -54,7 +54,7 @@ class TrainingModule(L.LightningModule):
         """Detections of the validation that runs, in pixels of the images, by place in the data set."""
         self._divisor: float | Tensor = 0.0
         self._batch: Batch | None = None
-        self._flags = LateFlags()
+        self._flags: LateFlags[tuple[Batch, int]] = LateFlags()
 
     @property
     def reads_late(self) -> bool:
@@ -76,7 +76,7 @@ class TrainingModule(L.LightningModule):
         losses, outputs = self._losses(batch)
         if self.reads_late:
             self._read_flags()
-            self._flags.note(losses.total.isfinite(), batch, self.global_step)
+            self._flags.note(losses.total.isfinite(), (batch, self.global_step))
         else:
             check_losses(self, batch, outputs, losses, self.global_step)
         self._log(losses, "")
@@ -124,7 +124,7 @@ class TrainingModule(L.LightningModule):
         """Limit the gradient's norm. Raises NonFiniteError where it has none."""
         norm = torch.nn.utils.get_total_norm(self._gradients())
         if self._batch is not None and self.reads_late:
-            self._flags.note(norm.isfinite(), self._batch, self.global_step)
+            self._flags.note(norm.isfinite(), (self._batch, self.global_step))
             self.trainer.optimizers[0].found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         elif self._batch is not None and not norm.isfinite():
             raise NonFiniteError(self._batch, [f"gradient (norm {norm.item()})"], [], self.global_step)

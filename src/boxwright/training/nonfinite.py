@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from boxwright.training.module import TrainingModule
 
 _SHOWN = 5
+T = TypeVar("T")
 
 
 class NonFiniteError(Exception):
@@ -35,32 +36,32 @@ class NonFiniteError(Exception):
         self.batch, self.terms, self.rows, self.step = batch, terms, rows, step
 
 
-class LateFlags:
+class LateFlags(Generic[T]):
     """Whether losses and gradients were finite, read when the device is busy with the next batch: it never waits.
 
     The optimiser leaves out a step whose gradient is not finite (``found_inf``), so that the weights are as they were.
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Tensor, torch.cuda.Event | None, Batch, int]] = deque()
+        self._waiting: deque[tuple[Tensor, torch.cuda.Event | None, T]] = deque()
 
-    def note(self, fine: Tensor, batch: Batch, step: int) -> None:
-        """Send a flag (bool) of a batch on its way to the host."""
+    def note(self, fine: Tensor, of: T) -> None:
+        """Send a flag (bool) on its way to the host, and keep what it is ``of``."""
         sent = None
         host = fine.detach().to("cpu", non_blocking=True)
         if fine.is_cuda:
             sent = torch.cuda.Event()  # type: ignore[no-untyped-call]
             sent.record()
-        self._waiting.append((host, sent, batch, step))
+        self._waiting.append((host, sent, of))
 
-    def read(self) -> tuple[Batch, int] | None:
-        """The first batch whose flag is False, with its step; all flags are read."""
+    def read(self) -> T | None:
+        """What the first flag that is False is of; None where there is none. The flags are read and forgotten."""
         while self._waiting:
-            host, sent, batch, step = self._waiting.popleft()
+            host, sent, of = self._waiting.popleft()
             if sent is not None:
                 sent.synchronize()
             if not host:
-                return batch, step
+                return of
         return None
 
 

@@ -1,7 +1,10 @@
 """The frozen tier: features once, heads on them, and what it refuses."""
 
+import itertools
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +21,7 @@ from boxwright.data.cache import ImageCache
 from boxwright.data.loading import Batch, TrainingSet, collate
 from boxwright.data.sampling import Showing, encode
 from boxwright.data.transforms import Augmentation, InputSize
-from boxwright.errors import DataError, RecipeError
+from boxwright.errors import BoxwrightError, DataError, RecipeError
 from boxwright.models import build_detector
 from boxwright.recipes import get_recipe
 from boxwright.recipes.criterion import build_criterion
@@ -118,6 +121,28 @@ def test_other_detectors(data: Path, tmp_path: Path, name: str, options: dict[st
     cache_features(arm, dataset, tmp_path / "features")
     one = job(data, tmp_path / "run", arm, steps=2, features=tmp_path / "features")
     assert not frozen.train_head(one, dataset, {}, lambda _: None).load().training
+
+
+@pytest.mark.parametrize("spoilt", [1, 3])
+def test_a_loss_that_is_not_finite_is_told_a_step_later(
+    data: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: int
+) -> None:
+    """So that the device never waits; that of the last step is told too."""
+    build, losses, beats = frozen.build_criterion, itertools.count(), []
+
+    def build_spoilt(*arguments: Any) -> torch.nn.Module:
+        criterion = build(*arguments)
+        criterion.register_forward_hook(
+            lambda _, __, found: found._replace(total=found.total * (math.nan if next(losses) == spoilt else 1))
+        )
+        return criterion
+
+    monkeypatch.setattr(frozen, "build_criterion", build_spoilt)
+    one = job(data, tmp_path / "run", recipe(), steps=4, features=cache)
+    with pytest.raises(BoxwrightError, match=f"the loss is not finite any more after {spoilt} steps"):
+        frozen.train_head(one, read_dataset(data, "train"), {}, beats.append)
+    assert beats == list(range(1, spoilt + 2))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

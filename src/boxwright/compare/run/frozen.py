@@ -33,6 +33,7 @@ from boxwright.training.batches import repeats_of
 from boxwright.training.callbacks import averaged
 from boxwright.training.engine import begin_with
 from boxwright.training.module import TrainingModule
+from boxwright.training.nonfinite import LateFlags
 from boxwright.training.record import describe_outcome, describe_run
 from boxwright.training.schedule import Progress
 
@@ -108,7 +109,9 @@ def _optimise(
     batches: Iterator[list[int]],
     beat: Callable[[int], None],
 ) -> None:
+    """Train until the steps are done. Each loss is looked at when the next one is there: the device never waits."""
     setup, recipe, progress = module.configure_optimizers(), module.recipe, module.progress
+    flags: LateFlags[int] = LateFlags()
     optimizer, schedule = setup["optimizer"], setup["lr_scheduler"]["scheduler"]
     weights = [p for group in optimizer.param_groups for p in group["params"]]
     step = 0
@@ -116,8 +119,8 @@ def _optimise(
         torch.manual_seed(module.seeds[0] * 2**32 + step)  # dropout's draws are the same for all arms
         maps, targets = features.batch(next(batches), module.detector)
         losses = module.criterion(module.detector.anchors, module.detector(maps), targets)
-        if not losses.total.isfinite():
-            raise BoxwrightError(f"the loss is not finite any more after {step} steps")
+        _check(flags)
+        flags.note(losses.total.isfinite(), step)
         optimizer.zero_grad()
         losses.total.backward()
         if recipe.clip:
@@ -128,6 +131,12 @@ def _optimise(
         progress.mark(step, progress.elapsed)
         schedule.step()
         beat(step)
+    _check(flags)
+
+
+def _check(flags: LateFlags[int]) -> None:
+    if (step := flags.read()) is not None:
+        raise BoxwrightError(f"the loss is not finite any more after {step} steps")
 
 
 def _keys(job: Job, dataset: DetectionDataset, features: Features) -> Iterator[list[int]]:
