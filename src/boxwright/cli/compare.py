@@ -88,6 +88,7 @@ def compare(
     """
     from boxwright.compare import compare as run_comparison
     from boxwright.compare.plan.arms import parse_vary
+    from boxwright.data.layout import check_splits
     from boxwright.own_code import import_code, own_modules
 
     options: dict[str, Any] = {
@@ -108,6 +109,7 @@ def compare(
     }
     given = typed_settings(settings, recipe)
     check_settings(given, options)
+    check_splits(data, "train", val_split, allow_links=allow_links)  # before torch is imported
     varied = parse_vary(vary) if vary else None
     for key, values in (varied or {}).items():
         for value in values:

@@ -62,6 +62,7 @@ def evaluate(
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
     """COCO and VOC metrics of a run, or of anybody's COCO results file."""
+    from boxwright.data.layout import check_splits
     from boxwright.data.references import referred_files
 
     console = Console()
@@ -69,6 +70,7 @@ def evaluate(
     is_file = source.suffix == ".json" and not source.is_dir()
     if is_file and (nms is not None or nms_agnostic is not None):
         raise RecipeError("--nms is for runs: the detections of a file are evaluated as they are")
+    check_splits(data, split, allow_links=allow_links)  # before torch is imported
     outputs = [path for path in (json, save_detections, save_targets) if path]
     _claim(outputs, source, referred_files(data, allow_links=allow_links), is_file, overwrite)
     if is_file:

@@ -72,6 +72,10 @@ def hardest(
     if reading.pop("classes"):
         raise RecipeError("a run has its classes: --set takes voc_one_based, exif, depth_range and max_pixels")
 
+    from boxwright.data.layout import check_splits
+
+    check_splits(data, split, allow_links=allow_links)  # before torch is imported
+
     from boxwright.hardest.review import review_labels
 
     with bar("detecting", console) as advance:

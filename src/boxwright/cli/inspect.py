@@ -47,8 +47,11 @@ def inspect(
     chosen = get_recipe(recipe or "lite320", **typed_settings(settings, recipe))  # before torch is imported
 
     from boxwright.data import read_dataset
+    from boxwright.data.layout import check_splits
     from boxwright.data.references import referred_files
     from boxwright.runs import Run
+
+    check_splits(data, split, allow_links=allow_links)
 
     page = out or (Run.of(run).folder if run else Path()) / "inspect.html"
     read = [*(Run.of(run).files if run else ()), *([Path(recipe)] if recipe else ())]

@@ -65,6 +65,7 @@ def train(
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
     """Train a detector and keep it in a run folder. Ctrl-C stops it in order; --resume goes on."""
+    from boxwright.data.layout import check_splits
     from boxwright.recipes import get_recipe
 
     if sum(length is not None for length in (epochs, minutes, steps)) > 1:
@@ -88,8 +89,10 @@ def train(
     options |= {} if epochs is None else {"epochs": epochs}
     options |= {} if classes is None else {"classes": classes}
     options |= {} if max_pixels is None else {"max_pixels": max_pixels}
-    if resume is None:  # before torch is imported: a misspelt key is told at once
+    if resume is None:  # before torch is imported: a misspelt key is told at once, and so is a split
         get_recipe(recipe or "lite320", **{name: value for name, value in options.items() if name not in flags})
+    named = [name for name in (split, val_split) if name not in (None, "val", "none")]
+    check_splits(data, *named, allow_links=allow_links)
 
     from boxwright.training import train as run_training
 

@@ -22,7 +22,7 @@ from boxwright.data.readers.retinanet import RetinanetReader
 from boxwright.data.readers.tensorflow import TensorflowReader
 from boxwright.data.readers.voc import VocReader
 from boxwright.data.readers.yolo import YoloReader
-from boxwright.data.splits import HASHED
+from boxwright.data.splits import HASHED, find_split
 from boxwright.errors import DataError
 
 READERS: tuple[type[Reader], ...] = (
@@ -155,3 +155,10 @@ def available_splits(path: str | Path, *, allow_links: bool = False) -> tuple[st
     """
     splits = open_layout(path, ReaderOptions(allow_links=allow_links)).splits
     return (*(name for name in HASHED if name in splits), *(s for s in splits if s not in HASHED)) if splits else HASHED
+
+
+def check_splits(path: str | Path, *splits: str, allow_links: bool = False) -> None:
+    """Raise DataError where a folder holds none of the layouts, or hasn't all of these splits."""
+    available = available_splits(path, allow_links=allow_links)
+    for split in splits:
+        find_split(available, split, Path(path))
