@@ -1,4 +1,4 @@
-"""How a command ends that a test runs in its own process (the fixture is in ``cli/conftest.py``)."""
+"""How a command ends that a test runs in its own process (the fixture is in ``conftest.py``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Puts this folder on the path, for what several tests share; the same examples at every run; torch left as found."""
+"""Puts this folder on the path, for what several tests share; the same examples at every run; torch left as found; the
+command line within a test's own process."""
 
 import sys
 from collections.abc import Iterator
@@ -6,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 from hypothesis import settings
+
+from boxwright.cli import main
+from command_line import Boxwright, Outcome
 
 settings.register_profile("same", derandomize=True, deadline=None, database=None)
 settings.load_profile("same")
@@ -25,3 +29,16 @@ def fresh_compiler() -> Iterator[None]:
     yield
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
+
+
+@pytest.fixture
+def boxwright(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Boxwright:
+    """Run ``boxwright`` with these arguments."""
+
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["boxwright", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return Outcome(stop.value.code or 0, *capsys.readouterr())
+
+    return run

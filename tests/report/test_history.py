@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.errors import BoxwrightWarning
 from boxwright.report.history import read_history
 
 
@@ -50,6 +51,13 @@ def test_without_step_rows_are_counted(tmp_path: Path) -> None:
 def test_missing_and_empty_files(tmp_path: Path) -> None:
     assert read_history(tmp_path / "none.csv") == ({}, {}, {})
     assert read_history(log(tmp_path, "")) == ({}, {}, {})
+
+
+@pytest.mark.parametrize("content", [b"step,loss\n1,0.\xe9", "step,loss\n1,0.5".encode("utf-16"), b"a" * 200_000])
+def test_a_damaged_file_is_a_warning(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "metrics.csv").write_bytes(content)
+    with pytest.warns(BoxwrightWarning, match=r"metrics\.csv is damaged: the report has no curves of it"):
+        assert read_history(tmp_path / "metrics.csv") == ({}, {}, {})
 
 
 def test_shares_of_the_supervision(tmp_path: Path) -> None:

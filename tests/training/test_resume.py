@@ -239,8 +239,10 @@ def test_a_damaged_last_checkpoint_names_the_best_and_the_command_that_goes_on(
         main()
     assert not ended.value.code
     assert_same_end(run, whole)
-    for path in (run.last_checkpoint, run.best_checkpoint):
-        path.write_bytes(b"damaged")
+    run.best_checkpoint.write_bytes(b"damaged")
+    with pytest.raises(RecipeError, match=rf"last\.ckpt is whole, and goes on where .*--resume {run.last_checkpoint}$"):
+        bw.train(digits, resume=run.best_checkpoint, console=Console(quiet=True))
+    run.last_checkpoint.write_bytes(b"damaged")
     with pytest.raises(RecipeError, match="no whole one left: start a new run, the model of this one stays"):
         bw.train(digits, resume=run.folder, console=Console(quiet=True))
     run.model_file.unlink()

@@ -60,6 +60,8 @@ def test_a_pipe_is_written_straight_and_never_replaced(tmp_path: Path) -> None:
     write_text(pipe, "through")
     assert os.read(reader, 100) == b"through"
     os.close(reader)
+    with pytest.raises(WriteError, match="pipe: it is a pipe that nobody reads"):
+        write_text(pipe, "to nobody")
     assert os.listdir(tmp_path) == ["pipe"]
     with pytest.raises(WriteError, match="it is no regular file"), written_aside(pipe):
         pass

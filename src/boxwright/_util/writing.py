@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from boxwright.errors import WriteError
 
@@ -75,13 +75,27 @@ def is_stream(path: Path) -> bool:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file in one piece; into a pipe or a character device, straight. Raises WriteError."""
+    """Write a file in one piece; into a pipe or a character device, straight.
+
+    Raises WriteError, for a pipe that nobody reads too: nothing is waited for.
+    """
     if is_stream(path):
-        with write_errors(path):
-            path.write_bytes(content)
+        with write_errors(path), _open_stream(path) as file:
+            file.write(content)
         return
     with written_aside(path) as partial:
         partial.write_bytes(content)
+
+
+def _open_stream(path: Path) -> BinaryIO:
+    try:
+        number = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise WriteError(f"can't write {path}: it is a pipe that nobody reads") from None
+        raise
+    os.set_blocking(number, True)
+    return open(number, "wb")
 
 
 def write_text(path: Path, text: str) -> None:

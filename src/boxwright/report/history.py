@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
+import warnings
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
+
+from boxwright.errors import BoxwrightWarning
 
 Series = tuple[list[float], list[float]]
 
@@ -31,26 +34,33 @@ def read_history(path: Path) -> History:
 
     A column's kind is told by its name, or the part of it after a ``/`` or ``_``: AP, AP50 and AP75 are scores; cls,
     box, dfl and whatever has "loss" in it are losses; hard_positives and positive_share are shares; the rest is left
-    out. A file that isn't there, or is empty, gives an empty history; cells that are no finite numbers are skipped.
+    out. A file that isn't there, or is empty, gives an empty history, and so does one that is no table, with a warning;
+    cells that are no finite numbers are skipped.
     """
     history = History({}, {}, {})
-    if not path.is_file():
-        return history
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file)):
-            step = _number(row.get("step"), float(number))
-            epoch = _number(row.get("epoch"), step)
-            for name, cell in row.items():
-                value = _number(cell, None) if isinstance(name, str) else None
-                if value is None or step is None or epoch is None:
-                    continue
-                if _SCORE.search(name):
-                    _append(history.scores, name, epoch, value)
-                elif _SHARE.search(name):
-                    _append(history.shares, name, step, value)
-                elif _LOSS.search(name):
-                    _append(history.losses, name, step, value)
+    for number, row in enumerate(_rows(path) if path.is_file() else ()):
+        step = _number(row.get("step"), float(number))
+        epoch = _number(row.get("epoch"), step)
+        for name, cell in row.items():
+            value = _number(cell, None) if isinstance(name, str) else None
+            if value is None or step is None or epoch is None:
+                continue
+            if _SCORE.search(name):
+                _append(history.scores, name, epoch, value)
+            elif _SHARE.search(name):
+                _append(history.shares, name, step, value)
+            elif _LOSS.search(name):
+                _append(history.losses, name, step, value)
     return history
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error):
+        warnings.warn(f"{path} is damaged: the report has no curves of it", BoxwrightWarning, stacklevel=3)
+        return []
 
 
 def _append(series: dict[str, Series], name: str, x: float, y: float) -> None:

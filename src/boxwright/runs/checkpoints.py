@@ -35,6 +35,8 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     Raises:
         RecipeError: for a file that is damaged (one flipped bit is enough), is no checkpoint, or has Python objects.
     """
+    if path.exists() and not path.is_file():  # nor a pipe, which would be waited for
+        raise _refusal(path, "it is no file")
     try:
         if not _is_whole(path):
             raise ValueError

@@ -78,9 +78,10 @@ def _position(run: Run, checkpoint: Path, data: Path, options: Mapping[str, Any]
 
 def _way_out(run: Run, data: Path, options: Mapping[str, Any]) -> str:
     """What to do about a checkpoint that can't be read."""
-    if _is_whole(run.best_checkpoint):
-        command = resume_command(data, run.best_checkpoint, run.recipe, options)
-        return f"{run.best_checkpoint.name} is whole, and goes on from the best epoch: {command}"
+    for path, where in ((run.best_checkpoint, "from the best epoch"), (run.last_checkpoint, "where the run stopped")):
+        if _is_whole(path):
+            command = resume_command(data, path, run.recipe, options)
+            return f"{path.name} is whole, and goes on {where}: {command}"
     if run.model_file.exists():
         return "there is no whole one left: start a new run, the model of this one stays"
     damaged = [path.name for path in (run.last_checkpoint, run.best_checkpoint) if path.exists()]

@@ -3,7 +3,7 @@
 import copy
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ from boxwright.compare.run.features import Features, cache_features
 from boxwright.compare.run.jobs import Job, write_result
 from boxwright.data import read_dataset
 from boxwright.errors import RecipeError, WriteError
+from command_line import Boxwright
 from comparison_builders import TINY, digits, fake, job, recipe
+from damages import DAMAGES, is_one_line, within
 
 VARY = {"lr": [0.001, 0.002]}
 
@@ -101,7 +103,7 @@ def damaged(content: Any, *place: Any, value: Any) -> Any:
     return content
 
 
-DAMAGES: list[Callable[[Any], bytes]] = [
+CONTENTS: list[Callable[[Any], bytes]] = [
     lambda _: b"",
     lambda content: json.dumps(content).encode()[:-9],
     lambda content: json.dumps(content).encode("utf-16"),
@@ -119,7 +121,7 @@ OF_RESULT = ["arm", "seed", "metrics", "per_class", "errors", "seconds", "images
 def test_a_damaged_plan_is_one_line(made: Path, data: Path) -> None:
     file = made / "plan.json"
     whole = json.loads(file.read_text())
-    contents = [damage(whole) for damage in DAMAGES]
+    contents = [damage(whole) for damage in CONTENTS]
     contents += [json.dumps(damaged(whole, *place, value=[{}])).encode() for place in OF_PLAN]
     contents += [json.dumps(damaged(whole, "plan", "steps", value=0)).encode()]
     for content in contents:
@@ -138,7 +140,7 @@ def test_a_damaged_plan_is_one_line(made: Path, data: Path) -> None:
 def test_a_damaged_result_is_one_line_and_never_run_over(made: Path, data: Path, ran: list[Job]) -> None:
     file = ran[0].result_file
     whole = json.loads(file.read_text())
-    contents = [damage(whole) for damage in DAMAGES]
+    contents = [damage(whole) for damage in CONTENTS]
     contents += [json.dumps(damaged(whole, key, value=[[]])).encode() for key in OF_RESULT]
     contents += [json.dumps(damaged(whole, "metrics", value={"AP": 0.5})).encode()]
     contents += [json.dumps(damaged(whole, "per_class", "1", value={})).encode()]
@@ -158,6 +160,53 @@ def test_a_damaged_result_is_one_line_and_never_run_over(made: Path, data: Path,
     file.mkdir()
     with pytest.raises(RecipeError, match=r"can't read .*result\.json: it is no file: remove it"):
         again(data, made)
+
+
+@pytest.mark.parametrize(
+    ("name", "damages", "read"),
+    [
+        ("plan.json", DAMAGES, set()),
+        ("RUN/result.json", DAMAGES, set()),
+        ("RUN/predictions/val.json", DAMAGES, {"list"}),  # nothing was found
+        ("test.json", ["garbage", "UTF-16", "folder", "pipe"], set()),
+        ("compare.json", ["garbage", "folder", "pipe"], {"garbage"}),  # it is written again
+        ("RUN/last.ckpt", ["pipe"], {"pipe"}),  # nothing goes on from a finished run
+    ],
+)
+def test_a_damaged_file_of_a_comparison(
+    made: Path,
+    data: Path,
+    ran: list[Job],
+    boxwright: Boxwright,
+    name: str,
+    damages: Collection[str],
+    read: set[str],
+) -> None:
+    (made / "test.json").write_text(json.dumps({"arm": ran[0].arm, "runs": [], "mean": dict.fromkeys(METRICS, 0.5)}))
+    settings = [f"--set={key}={value}" for key, value in TINY.items()]
+    options = ["--vary", "lr=0.001,0.002", "--seeds=1", "--steps=8", "--test", "--out", made]
+    path = made / name.replace("RUN", str(ran[0].folder))
+    whole = path.read_bytes() if path.exists() else b"1, 2"
+    found = set()
+    for damage in damages:
+        remove(path)
+        DAMAGES[damage](path, whole)
+        with within(60):
+            outcome = boxwright("compare", data, *options, *settings)
+        if outcome.code == 0:
+            found.add(damage)
+        else:
+            assert outcome.code == 2, (damage, outcome)
+            assert is_one_line(outcome, path.name), (damage, outcome.err)
+    assert found == read
+    assert len(ran) == 2
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
 
 
 def test_a_class_that_another_run_does_not_have_is_a_dash(made: Path, data: Path, ran: list[Job]) -> None:
