@@ -19,7 +19,14 @@ from boxwright.runs import Run
 
 pytestmark = pytest.mark.slow
 
-SETTINGS: dict[str, Any] = {"image_size": 64, "width": 32, "batch_size": 4, "epochs": 3, "freeze": 4}
+SETTINGS: dict[str, Any] = {
+    "image_size": 64,
+    "width": 16,
+    "batch_size": 4,
+    "epochs": 3,
+    "freeze": 4,
+    "optimizer": "sgd",
+}
 KILLS = 10
 
 
