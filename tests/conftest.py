@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from boxwright.cli import main
 from command_line import Boxwright, Outcome
 
 settings.register_profile("same", derandomize=True, deadline=None, database=None)
+settings.register_profile("unshrunk", settings.get_profile("same"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("same")
 
 

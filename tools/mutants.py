@@ -1,4 +1,4 @@
-"""Change the code in many ways, one at a time, in a copy: each time one of the tests named for it must fail.
+"""Change the code in many ways, one at a time in each of two copies: one of the tests named for it must fail.
 
     python tools/mutants.py [WORD ...]      all mutations of mutations.txt, or those whose file or text holds a word
 
@@ -7,18 +7,23 @@ Exit code 1: a mutation survived, its text is no longer in the source, or tests 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("src", "tests", "pyproject.toml", "README.md", "docs", "examples", "tools")
 LONGEST = 600  # seconds; a mutant that runs for ever is noticed too
+AT_ONCE = 2
+CONTEXT = multiprocessing.get_context("forkserver")  # which imports once what takes seconds
+CONTEXT.set_forkserver_preload(["hypothesis", "lightning", "pytest", "sklearn.datasets", "timm", "torchvision"])
 
 
 class Mutation(NamedTuple):
@@ -45,24 +50,33 @@ def read_mutations() -> list[Mutation]:
 
 def main(words: list[str]) -> int:
     chosen = [row for row in read_mutations() if not words or any(word in row.file + row.before for word in words)]
-    survived = []
-    with tempfile.TemporaryDirectory(prefix="boxwright-mutants-") as folder:
-        copy = copy_tree(Path(folder))
-        if not tests_pass(sorted({test for row in chosen for test in row.tests}), copy):
+    tests = sorted({test for row in chosen for test in row.tests})
+    killed, free = 0, SimpleQueue[Path]()
+
+    def tried(row: Mutation) -> tuple[str, float]:
+        copy, started = free.get(), time.monotonic()
+        try:
+            return try_mutation(row, copy), time.monotonic() - started
+        finally:
+            free.put(copy)
+
+    with tempfile.TemporaryDirectory(prefix="boxwright-mutants-") as folder, ThreadPoolExecutor(AT_ONCE) as pool:
+        copies = [copy_tree(Path(folder) / str(number)) for number in range(AT_ONCE)]
+        shares = [tests[number::AT_ONCE] for number in range(AT_ONCE)]
+        if not all(pool.map(passes, filter(None, shares), copies)):
             raise SystemExit("the tests fail without any mutation")
-        for number, row in enumerate(chosen, 1):
-            started = time.monotonic()
-            what = try_mutation(row, copy)
-            seconds = time.monotonic() - started
+        for copy in copies:
+            free.put(copy)
+        for number, (row, (what, seconds)) in enumerate(zip(chosen, pool.map(tried, chosen), strict=True), 1):
             place = f"{row.file}: {row.before.strip()[:70]}"
             print(f"{number}/{len(chosen)} {what:<8} {seconds:5.0f} s  {place}", flush=True)
-            if what != "killed":
-                survived.append(row)
-    print(f"{len(chosen) - len(survived)} of {len(chosen)} killed")
-    return 1 if survived else 0
+            killed += what == "killed"
+    print(f"{killed} of {len(chosen)} killed")
+    return 0 if killed == len(chosen) else 1
 
 
 def copy_tree(folder: Path) -> Path:
+    folder.mkdir()
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -79,21 +93,39 @@ def try_mutation(row: Mutation, copy: Path) -> str:
         return "lost"
     file.write_text(source.replace(row.before, row.after), encoding="utf-8")
     try:
-        return "survived" if tests_pass(row.tests, copy) else "killed"
+        return "survived" if passes(row.tests, copy, LONGEST) else "killed"
     finally:
         file.write_text(source, encoding="utf-8")
 
 
-def tests_pass(tests: list[str], copy: Path) -> bool:
-    command = [sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=LONGEST)
-    except subprocess.TimeoutExpired:
+def passes(tests: list[str], copy: Path, longest: float | None = None) -> bool:
+    log = copy / "log"
+    process = CONTEXT.Process(target=run_tests, args=(tests, copy, log))
+    process.start()
+    process.join(longest)
+    if process.is_alive():
+        process.kill()
+        process.join()
         return False
-    if done.returncode not in (0, 1):  # no such test, or a mutant that isn't Python
-        raise SystemExit(f"pytest {' '.join(tests)}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.returncode == 0
+    if process.exitcode not in (0, 1):  # no such test, or a mutant that isn't Python
+        raise SystemExit(f"pytest {' '.join(tests)}:\n{log.read_text(encoding='utf-8')[-4000:]}")
+    return process.exitcode == 0
+
+
+def run_tests(tests: list[str], copy: Path, log: Path) -> None:
+    """What a process does, in which nothing of boxwright has been imported."""
+    import pytest
+    import torch
+
+    with log.open("w", encoding="utf-8") as output:
+        for stream in (1, 2):
+            os.dup2(output.fileno(), stream)
+    os.chdir(copy)
+    torch.set_num_threads(1)
+    sys.path[:0] = [str(copy / "src")]
+    os.environ["PYTHONPATH"] = str(copy / "src")  # of the processes that tests start
+    sys.dont_write_bytecode = True
+    sys.exit(pytest.main(["-xq", "-p", "no:cacheprovider", "--hypothesis-profile=unshrunk", *tests]))
 
 
 if __name__ == "__main__":

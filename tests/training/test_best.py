@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from rich.console import Console
@@ -15,7 +16,7 @@ import boxwright as bw
 from boxwright.demo_data import make_digits
 from boxwright.runs import Run
 from boxwright.training import callbacks
-from boxwright.training.best import EarlyStoppingOnAP, which_is_the_model
+from boxwright.training.best import BestCheckpoint, EarlyStoppingOnAP, which_is_the_model
 
 NAN = float("nan")
 SETTINGS: dict[str, Any] = {"image_size": 64, "width": 32, "batch_size": 4, "freeze": 4}
@@ -41,6 +42,13 @@ def test_patience_counts_epochs_with_ap_alone() -> None:
         patience.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
         stopped.append(trainer.should_stop)
     assert stopped == [False] * 8 + [True]
+
+
+def test_an_epoch_without_ap_is_not_the_best_even_as_the_first(tmp_path: Path) -> None:
+    best, trainer = BestCheckpoint(tmp_path / "best.ckpt"), L.Trainer(logger=False, accelerator="cpu")
+    assert [best.check_monitor_top_k(trainer, ap) for ap in (torch.tensor(NAN), None, torch.tensor(0.0))] == [
+        *(False, False, True),
+    ]
 
 
 @pytest.fixture(scope="module")

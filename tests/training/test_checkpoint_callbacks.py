@@ -79,6 +79,14 @@ def test_position(tmp_path: Path) -> None:
     assert (found.elapsed, found.waited) == (2.5, 4)
 
 
+def test_position_at_the_end_of_an_epoch(tmp_path: Path) -> None:
+    """Its batches are still counted there, and none of the next one is done."""
+    ended = content()
+    ended["loops"]["fit_loop"]["epoch_progress"]["current"] = {"ready": 2, "completed": 1, "started": 2, "processed": 2}
+    write_checkpoint(tmp_path / "x.ckpt", ended)
+    assert read_position(tmp_path / "x.ckpt") == Position(2, 0, 8)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"global_step": "8"}, {"callbacks": {}}, {"callbacks": {"Clock": {"elapsed": "x"}}}, {"loops": []}, {"loops": {}}],

@@ -11,6 +11,7 @@ def test_learning_rate_rises_then_falls_along_half_a_cosine() -> None:
     assert lr_factor(0.0, 0.1, cosine) == 0.001
     assert lr_factor(0.05, 0.1, cosine) == pytest.approx(0.5)
     assert lr_factor(0.1, 0.1, cosine) == pytest.approx(1.0)
+    assert lr_factor(0.325, 0.1, cosine) == pytest.approx(0.01 + 0.99 * 0.8535534)
     assert lr_factor(0.55, 0.1, cosine) == pytest.approx(0.505)
     assert lr_factor(1.0, 0.1, cosine) == pytest.approx(0.01)
     assert lr_factor(0.0, 0.0, cosine) == pytest.approx(1.0)
