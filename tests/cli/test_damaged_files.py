@@ -1,6 +1,7 @@
 """What boxwright wrote, damaged, and given to every command that reads it: one line and exit code 2, or it is read."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from boxwright.demo_data import make_digits
 from boxwright.runs import Run
 from command_line import Boxwright
 from damages import DAMAGES, is_one_line, within
+from dataset_builders import write_coco, write_text, write_voc, write_yolo
 
 COMMANDS = {
     "eval": "eval RUN DATA",
@@ -76,3 +78,66 @@ def test_a_damaged_file_of_a_run(
             assert outcome.code == 2, (damage, outcome)
             assert is_one_line(outcome, name), (damage, outcome.err)
     assert read == STILL_READ.get((name, command), set())
+
+
+OTHERS = {
+    "found.json": (
+        '[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]',
+        "eval FILE DATA",
+        {"UTF-16", "list"},
+    ),
+    "corrections.json": ('{"split": "train", "corrections": []}', "hardest DATA --apply FILE", set()),
+    "recipe.yaml": ("detector: lite320\nlr: 0.001\n", "recipe show FILE", {"UTF-16"}),
+    "own.yaml": ("detector: lite320\nlr: 0.001\n", "inspect DATA --recipe FILE --images 0 --out RUN", {"UTF-16"}),
+    "arms.yaml": ("[{lr: 0.001}, [lr, 3]]\n", "compare DATA --arms FILE", set()),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_damaged_file_that_a_command_is_given(data: Path, tmp_path: Path, boxwright: Boxwright, name: str) -> None:
+    content, command, readable = OTHERS[name]
+    read = set()
+    for damage, spoil in DAMAGES.items():
+        path = tmp_path / damage / name
+        path.parent.mkdir()
+        spoil(path, content.encode())
+        words = command.replace("FILE", str(path)).replace("DATA", str(data)).replace("RUN", str(tmp_path / "run"))
+        with within(60):
+            outcome = boxwright(*words.split())
+        if outcome.code == 0:
+            read.add(damage)
+        else:
+            assert outcome.code == 2, (damage, outcome)
+            assert is_one_line(outcome, name), (damage, outcome.err)
+    assert read == readable
+
+
+BOXES = [("cat", 1.0, 2.0, 30.0, 40.0)]
+CONFIG = "train: train.txt\nval: images/val\nnames: [cat]\n"
+
+
+def write_data(root: Path, layout: str) -> Path:
+    """A data set whose splits stand in files of their own, as far as the layout has such."""
+    if layout == "voc":
+        return write_voc(root, {"a": BOXES, "b": BOXES}, {"train": ["a"], "val": ["b"]})
+    splits = {"train": {"a.jpg": BOXES}, "val": {"b.jpg": BOXES}}
+    if layout == "coco":
+        return write_coco(root, splits, ["cat"])
+    write_text(root / "train.txt", "./images/train/a.jpg\n")
+    return write_yolo(root, splits, ["cat"], above=False, config=CONFIG)
+
+
+@pytest.mark.parametrize("layout", ["voc", "coco", "yolo"])
+def test_a_damaged_file_of_a_data_set(tmp_path: Path, boxwright: Boxwright, layout: str) -> None:
+    """Is a finding, or the data set is refused in one line."""
+    whole = write_data(tmp_path / "whole", layout)
+    for file in [path.relative_to(whole) for path in whole.rglob("*") if path.is_file()]:
+        for damage, spoil in DAMAGES.items():
+            folder = tmp_path / f"{damage} {file.name}"
+            shutil.copytree(whole, folder)
+            (folder / file).unlink()
+            spoil(folder / file, (whole / file).read_bytes())
+            with within(60):
+                outcome = boxwright("check", folder)
+            assert outcome.code in (0, 1, 2), (file, damage, outcome)
+            assert outcome.code < 2 or is_one_line(outcome, ""), (file, damage, outcome.err)

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from boxwright._util.ownership import GENERATOR, claim
+from boxwright._util.reading import read_regular
 from boxwright._util.writing import write_json
 from boxwright.data import DetectionDataset, read_dataset
 from boxwright.data.references import referred_files
@@ -141,7 +142,7 @@ def check_untouched(path: Path) -> None:
 def read_corrections(path: Path) -> Corrections:
     """Raises DataError where the file can't be read or is no correction list."""
     try:
-        return msgspec.convert(json.loads(path.read_bytes()), type=Corrections)
+        return msgspec.convert(json.loads(read_regular(path)), type=Corrections)
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:

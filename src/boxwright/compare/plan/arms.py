@@ -54,7 +54,10 @@ def read_arms(path: Path) -> list[Arm]:
     rows = read_yaml(path, "the arms of")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise RecipeError(f"{path}: Expected a list of arms, each of recipe keys and values")
-    return list_arms(rows)
+    try:
+        return list_arms(rows)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
 
 
 def list_arms(rows: Sequence[Mapping[str, Any]]) -> list[Arm]:
