@@ -62,7 +62,7 @@ def main(words: list[str]) -> int:
 
     with tempfile.TemporaryDirectory(prefix="boxwright-mutants-") as folder, ThreadPoolExecutor(AT_ONCE) as pool:
         copies = [copy_tree(Path(folder) / str(number)) for number in range(AT_ONCE)]
-        shares = [tests[number::AT_ONCE] for number in range(AT_ONCE)]
+        shares = [[test for test in tests if ("::" in test) == named] for named in (False, True)]
         if not all(pool.map(passes, filter(None, shares), copies)):
             raise SystemExit("the tests fail without any mutation")
         for copy in copies:
@@ -125,7 +125,8 @@ def run_tests(tests: list[str], copy: Path, log: Path) -> None:
     sys.path[:0] = [str(copy / "src")]
     os.environ["PYTHONPATH"] = str(copy / "src")  # of the processes that tests start
     sys.dont_write_bytecode = True
-    sys.exit(pytest.main(["-xq", "-p", "no:cacheprovider", "--hypothesis-profile=unshrunk", *tests]))
+    chosen = tests if "::" in tests[0] else ["-m", "not slow", *tests]
+    sys.exit(pytest.main(["-xq", "-p", "no:cacheprovider", "--hypothesis-profile=unshrunk", *chosen]))
 
 
 if __name__ == "__main__":
