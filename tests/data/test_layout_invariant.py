@@ -24,7 +24,7 @@ from boxwright.data.readers.reader import Reader
 from boxwright.errors import DataError
 
 COUNT = int(os.environ.get("BOXWRIGHT_LAYOUTS", "120"))
-_LEFT_OUT = re.compile(r"; its (\d+) box|\((\d+)\) are left out")
+_LEFT_OUT = re.compile(r"; its (\d+) box|\((\d+)\) are left out|the same boxes \((\d+)\)")
 
 
 @settings(max_examples=COUNT, deadline=None, derandomize=COUNT < 1000, suppress_health_check=[HealthCheck.too_slow])
@@ -64,7 +64,7 @@ def _check_boxes(made: Made, reader: Reader, table: Annotations, report: CheckRe
         if finding.box is not None:
             places[finding.file].add(finding.box)
         elif count := re.search(_LEFT_OUT, finding.message):
-            left_out[finding.file] += int(count[1] or count[2])
+            left_out[finding.file] += int(count[1] or count[2] or count[3])
     for file, written in made.boxes.items():
         if file in table.files or file not in named:
             assert places[file] <= set(range(written))

@@ -197,7 +197,8 @@ def test_a_picture_of_two_files_has_the_first_ones_boxes_and_both_splits(tmp_pat
     report = check_dataset(tmp_path)
     assert (report.images, report.boxes) == (2, 3)
     assert [(f.file, f.message) for f in report.findings if f.kind == "listed-twice"] == [
-        ("val.csv", "images/train/a.jpg has its boxes in train.csv already; these (1) are left out")
+        ("val.csv", "has the same boxes (1) as train.csv: they are read once"),
+        ("val.csv", "images/train/a.jpg has its boxes in train.csv already; these (1) are left out"),
     ]
     assert sum(f.kind == "image-in-two-splits" for f in report.findings) == 1  # said once of all
 
@@ -212,7 +213,7 @@ def test_a_copy_of_a_file_is_named_once(tmp_path: Path, layout: str) -> None:
     twice = [f for f in report.findings if f.kind == "listed-twice"]
     assert (report.images, report.boxes) == (2, 3)
     assert len(twice) == (2 if layout == "labelme" else 1)
-    assert all(re.fullmatch(r"repeats .*: the same boxes \(\d\) are left out", f.message) for f in twice)
+    assert all(re.fullmatch(r"has the same boxes \(\d\) as .*: they are read once", f.message) for f in twice)
 
 
 def test_a_picture_that_one_file_lists_twice_has_all_its_boxes(tmp_path: Path) -> None:

@@ -80,11 +80,11 @@ class ListingReader(Reader):
         self._entries: dict[str, Entry] = {}
         self._splits_of = self._file_splits()
         self._copies: Counter[tuple[str, str]] = Counter()
-        """Boxes of a file that another one, of the same split, has as well."""
+        """Boxes of a file that another one has as well."""
         for file in self.files:
             self._add_file(file)
         for (file, first), count in self._copies.items():
-            self._found.note("listed-twice", file, f"repeats {first}: the same boxes ({count}) are left out")
+            self._found.note("listed-twice", file, f"has the same boxes ({count}) as {first}: they are read once")
         self._split_by_folders()
         self._split_files = {split: entry.file for entry in self._entries.values() for split in entry.splits}
         self.splits = tuple(self._split_files)
@@ -180,12 +180,11 @@ class ListingReader(Reader):
             first.boxes += entry.boxes
             self._found.note("listed-twice", entry.file, f"{listing.picture} is listed twice; it has the boxes of both")
             return
-        is_copy = set(entry.splits) <= set(first.splits)
         first.splits = tuple(dict.fromkeys((*first.splits, *entry.splits)))
         if [box for _, box in first.boxes] != [box for _, box in entry.boxes]:
             text = f"{listing.picture} has its boxes in {first.file} already; these ({len(entry.boxes)}) are left out"
             self._found.leave_out("listed-twice", entry.file, text)
-        elif is_copy:
+        else:
             self._copies[entry.file, first.file] += len(entry.boxes)
 
     def _place(self, path: str, entry: Entry, labels: dict[str, int], builder: Builder) -> bool:
