@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from boxwright.anchors import RETINANET, RPN, SSD300, SSD300_TF, SSD512, TINY_441, AnchorSpec, make_anchors
+from boxwright.anchors import RETINANET, RPN, SSD300, SSD300_TF, SSD300_V1, SSD512, TINY_441, AnchorSpec, make_anchors
 from boxwright.recipes import get_recipe, list_recipes
 
 SNAPSHOTS = Path(__file__).parent / "resolved"
@@ -167,6 +167,8 @@ def test_departures_from_a_paper_are_departures(name: str) -> None:
         # 4 x 38² + 6 x (19² + 10² + 5²) + 4 x (3² + 1), section 3 of SSD; ssd300-tf has its grids
         (SSD300, 300, 8732),
         (SSD300_TF, 300, 8732),
+        # 3 x 38² + 6 x (19² + 10² + 5² + 3² + 1), SSD's first version
+        (SSD300_V1, 300, 7308),
         # 4 x 64² + 6 x (32² + 16² + 8² + 4²) + 4 x (2² + 1), section 3.3
         (SSD512, 512, 24564),
         (TINY_441, 224, 9 * 7**2),
