@@ -43,7 +43,7 @@ def test_the_page_shows_what_is_there(own: ModuleType) -> None:
     page = (ROOT / "docs" / "own-parts.md").read_text(encoding="utf-8")
     shown = re.findall(r"@bw\.(\w+)[^\n]*\n(?:def|class) (\w+)", page)
     roles = {"augmentation": "augment"}
-    assert len(shown) == 8
+    assert len(shown) == 9
     for decorator, name in shown:
         info = part_info(getattr(own, name))
         assert info is not None

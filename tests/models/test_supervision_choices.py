@@ -65,7 +65,7 @@ def test_trains(options):
         ({"class_weights": "invers"}, "did you mean 'inverse'"),
         ({"class_weights": "a=-1"}, "at least 0"),
         ({"miner": "hard_negatives:cutoff=tf"}, "with scope 'batch'"),
-        ({"miner": "ohem:nms_iou=0.5"}, "needs boxes"),
+        ({"miner": "ohem:nms_iou=0.5"}, "miner 'ohem' has no option 'nms_iou'"),
         ({"matcher": "iou:positive=0.3,negative=0.5"}, "Expected negative <= positive"),
         ({"box_loss": "focal_eiou:gamma=-1"}, "gamma >= 0"),
         ({"background_weight": -1}, "background_weight of at least 0"),
