@@ -68,8 +68,8 @@ class RecipeKeys(TypedDict, total=False):
     batch_size: int
     accumulate: int
     optimizer: Part
-    schedule: Part
     lr: float
+    schedule: Part
     weight_decay: float
     warmup: float
     clip: float
