@@ -198,13 +198,13 @@ def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) 
 @pytest.mark.parametrize(
     ("text", "options"),
     [
-        ("delta:weights=[10,10,5,5]", {"weights": ["10", "10", "5", "5"]}),
-        ("delta: weights=[ 1, 2 ,3,4 ] ", {"weights": ["1", "2", "3", "4"]}),
-        ("delta:a=1,weights=[1.5,2],b=x,c=[3]", {"a": "1", "weights": ["1.5", "2"], "b": "x", "c": ["3"]}),
+        ("mine:Coder:weights=[10,10,5,5]", {"weights": ["10", "10", "5", "5"]}),
+        ("mine:Coder: weights=[ 1, 2 ,3,4 ] ", {"weights": ["1", "2", "3", "4"]}),
+        ("mine:Coder:a=1,weights=[1.5,2],b=x,c=[3]", {"a": "1", "weights": ["1.5", "2"], "b": "x", "c": ["3"]}),
     ],
 )
 def test_an_option_takes_a_list(text: str, options: dict[str, object]) -> None:
-    assert parse_choice("coder", text) == ("delta", options)
+    assert parse_choice("coder", text) == ("mine:Coder", options)
 
 
 def test_the_published_coder_does_not_scale(tmp_path: Path) -> None:
