@@ -76,6 +76,8 @@ def test_hidden_boxes_go_and_their_labels_with_them() -> None:
     assert kept.tolist() == [1]
     np.testing.assert_array_equal(clipped, [[0, 0, 20, 20]])
     assert keep_visible(boxes, (SIZE, SIZE), drop_hidden=False)[1].tolist() == [0, 1, 2]
+    a_quarter_and_a_third = np.array([[-75, 0, 25, 50], [-65, 0, 35, 50]], np.float32)
+    assert keep_visible(a_quarter_and_a_third, (SIZE, SIZE))[1].tolist() == [1]
 
 
 numbers = st.floats(-1e6, 1e6, width=32) | st.sampled_from([float("nan"), float("inf"), 0.0])

@@ -110,6 +110,14 @@ def test_keep_best(rows, count):
     np.testing.assert_array_equal(kept.xywh[:, 0] / 4, sorted(expected))
 
 
+def test_keep_best_as_results_files_are():
+    """The hundred best of an image, from score 0.001."""
+    score = np.append(np.linspace(0.9, 0.1, 102), [0.001, 0.0009])
+    image = np.append(np.zeros(102, np.int64), [1, 1])
+    kept = keep_best(DetectionColumns(image, np.zeros(104, np.int64), score, np.ones((104, 4))))
+    np.testing.assert_array_equal(kept.score, score[[*range(100), 102]])
+
+
 def test_rank_in_runs():
     np.testing.assert_array_equal(rank_in_runs(np.array([7, 7, 7, 2, 2, 9])), [0, 1, 2, 0, 1, 0])
     assert len(rank_in_runs(np.zeros(0, np.int64))) == 0
