@@ -44,12 +44,12 @@ def test_a_path_that_is_not_there_needs_no_torch(command: str, message: str) -> 
     [
         ("train DATA --split nope", "no split 'nope'; there are test, train, val"),
         ("train DATA --val-split tset", "no split 'tset'; did you mean 'test'?"),
-        ("train OTHER", "no data set found; looked for"),
+        ("train OTHER", "no data set found; "),
         ("eval RUN DATA --split nope", "no split 'nope'; there are test, train, val"),
         ("compare DATA --vary lr=1,2 --val-split nope", "no split 'nope'; there are test, train, val"),
         ("inspect DATA --split nope", "no split 'nope'; there are test, train, val"),
         ("hardest DATA --run RUN --split nope", "no split 'nope'; there are test, train, val"),
-        ("hardest OTHER --run RUN", "no data set found; looked for"),
+        ("hardest OTHER --run RUN", "no data set found; "),
     ],
 )
 def test_a_split_that_is_not_there_needs_no_torch(tmp_path: Path, command: str, message: str) -> None:
