@@ -4,7 +4,7 @@
 
 Made JPEGs of 640 x 480 with six boxes each become network inputs of 300 x 300. The peer is what torchvision's detection
 references do for SSD: RandomPhotometricDistort, RandomZoomOut, RandomIoUCrop, RandomHorizontalFlip on PIL images, then
-the tensor in 0..1, and the resize and normalisation of its model's transform. (Its colour distortion knows hue and
+the tensor in 0..1, and the resize and normalization of its model's transform. (Its colour distortion knows hue and
 saturation, ours brightness, contrast and channel gains.) Each is timed from files ("decoded at
 each use") and from images that are decoded already ("in memory": for the peer as PIL images), rounds taking turns.
 """
@@ -70,7 +70,7 @@ def peer(image: Image.Image, boxes: np.ndarray) -> None:
 
 
 def ours(image: np.ndarray, boxes: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> None:
-    """Normalisation included, which boxwright does for the whole batch."""
+    """Normalization included, which boxwright does for the whole batch."""
     shown, _, _ = augmentation(image, boxes, InputSize(SIDE), rng)
     (torch.from_numpy(shown).permute(2, 0, 1).float() - 127.5) / 127.5
 

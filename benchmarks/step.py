@@ -7,8 +7,8 @@
 - alike: the same with nothing frozen in ours and channels_last memory in the peer.
 - ssd300: against torchvision's ssd300_vgg16, batches of 2, in float32, and in bf16 where the processor has it.
 
-A step of ours: normalise, forward, match, losses, backward, clip, the recipe's optimiser, averaged weights. The peer's:
-its transform (normalisation; the images are of network size already), forward with losses, backward, SGD. Ends with the
+A step of ours: normalize, forward, match, losses, backward, clip, the recipe's optimiser, averaged weights. The peer's:
+its transform (normalization; the images are of network size already), forward with losses, backward, SGD. Ends with the
 parts of a lite320 step.
 """
 
@@ -162,7 +162,7 @@ def parts(rounds: int) -> None:
     for _ in range(rounds + 1):
         start = now = time.perf_counter()
         x = detector.normalize(images)
-        now = clock("normalise", now)
+        now = clock("normalize", now)
         maps = detector.net.backbone(x)
         now = clock("backbone forward", now)
         outputs = bw.types.DenseOutputs(*detector.net.head(maps))

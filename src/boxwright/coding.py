@@ -144,7 +144,7 @@ class DistributionCoder:
         return torch.arange(self.bins, dtype=like.dtype, device=like.device)
 
 
-def centreness(anchors: Tensor, boxes: Tensor) -> Tensor:
+def centerness(anchors: Tensor, boxes: Tensor) -> Tensor:
     """How central the anchors' centres are in boxes (..., 4): (...,) in 0..1 (FCOS, arXiv 1904.01355, eq. 3).
 
     sqrt(min(l, r) / max(l, r) x min(t, b) / max(t, b)): 1 in the middle, 0 on the edge, outside of the box, and for a

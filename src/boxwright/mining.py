@@ -76,7 +76,7 @@ def hard_examples(losses: Tensor, state: Tensor, *, count: int | None = None) ->
     losses (B, A) of classification and box together, state (B, A) in {1, 0, -1} -> (B, A) bool with at most ``count``
     anchors an image; None: four times its positives, as many as ``hard_negatives`` keeps. Ties go to the earlier
     anchor; ignored anchors are never taken. A positive that is dropped is to lose its box loss too, and its place in
-    the normaliser. Raises ValueError for a count below 1, or shapes that differ.
+    the normalizer. Raises ValueError for a count below 1, or shapes that differ.
     """
     _check(losses, state)
     if count is not None and count < 1:
@@ -102,7 +102,7 @@ def hard_positives(
     each positive answers for -> (B, A) bool. Every target that has anchors keeps one at least, and a large one counts
     no more than a small one. Negatives are those of ``hard_negatives`` with ``ratio`` times the positives that are
     kept; None: all. Ties go to the earlier anchor; ignored anchors are never taken. A positive that is dropped is to
-    lose its box loss too, and its place in the normaliser.
+    lose its box loss too, and its place in the normalizer.
 
     Raises ValueError for a count below 1, a negative ratio, another ``keep``, or shapes that differ.
     """

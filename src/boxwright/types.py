@@ -59,7 +59,7 @@ class DenseOutputs(NamedTuple):
     """(B, A, K') with K' = K for sigmoid heads, K + 1 for softmax heads (background last)."""
     deltas: Tensor
     """(B, A, D): boxes encoded against their anchors; D is 4, or 4 x bins for distributions."""
-    centreness: Tensor | None = None
+    centerness: Tensor | None = None
     """(B, A) logits of how central each anchor is in its object; None for heads that don't say."""
 
     def of_image(self, row: int) -> DenseOutputs:

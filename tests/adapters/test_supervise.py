@@ -242,8 +242,8 @@ def test_strides_of_fcos_are_the_sides_of_its_anchors() -> None:
     assert [level.stride for level in seen] == [8, 16, 32, 64]
 
 
-def test_centreness_outside_a_target_is_finite() -> None:
-    """Other matchers than by points may take an anchor whose centre is outside: its centre-ness is 0."""
+def test_centerness_outside_a_target_is_finite() -> None:
+    """Other matchers than by points may take an anchor whose centre is outside: its centerness is 0."""
     model = make("fcos").train()
     criterion = rules("fcos")["criterion"]
     criterion.matcher = partial(matching.match_iou, force="bipartite")

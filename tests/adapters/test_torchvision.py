@@ -132,7 +132,7 @@ def test_outputs_and_losses(pair: Pair) -> None:
     close(ours.anchors_of(pair.size).boxes, anchors[0])
 
     if pair.name.startswith("fcos"):
-        close(outputs.centreness, head["bbox_ctrness"][..., 0])
+        close(outputs.centerness, head["bbox_ctrness"][..., 0])
         wanted = theirs.compute_loss(targets, head, anchors, [len(level) for level in levels(ours, pair.size)])
     elif pair.name.startswith("ssd"):
         matched = [theirs.proposal_matcher(bw.boxes.box_iou(t["boxes"], anchors[0])) for t in targets]

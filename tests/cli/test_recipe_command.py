@@ -34,7 +34,7 @@ def test_every_key_that_has_a_meaning_is_shown(boxwright: Boxwright, tmp_path: P
     assert code == 0
     assert get_recipe(tmp_path / "shown.yaml") == get_recipe(name)
     assert ("rpn_matcher:" in out) == (name == "faster-rcnn")
-    assert ("centreness:" in out) == (name == "unitbox")
+    assert ("centerness:" in out) == (name == "unitbox")
 
 
 def test_sizes_are_printed_on_request(boxwright: Boxwright) -> None:

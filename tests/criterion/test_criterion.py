@@ -241,7 +241,7 @@ def test_two_ranks_give_the_gradient_of_one_process(anchors: Anchors, normalizer
         torch.testing.assert_close(torch.from_numpy(ours), theirs, rtol=1e-6, atol=1e-9)
 
 
-def test_a_dropped_positive_loses_its_box_loss_and_its_place_in_the_normaliser(anchors: Anchors) -> None:
+def test_a_dropped_positive_loses_its_box_loss_and_its_place_in_the_normalizer(anchors: Anchors) -> None:
     targets, outputs = some_targets(), some_outputs(anchors, CLASSES + 1, 4)
     plain = ssd_criterion(miner=None)
     matches = plain.matcher(anchors, targets.boxes, targets.labels, ignore=targets.ignore)

@@ -1,4 +1,4 @@
-"""Centre-ness: the formula, what the criterion teaches, and how it weights the boxes."""
+"""Centerness: the formula, what the criterion teaches, and how it weights the boxes."""
 
 import math
 import multiprocessing
@@ -15,7 +15,7 @@ from torchvision.models.detection.fcos import FCOSHead
 
 from boxwright import losses, matching, mining
 from boxwright.anchors import Anchors, AnchorSpec, make_anchors
-from boxwright.coding import DistanceCoder, centreness
+from boxwright.coding import DistanceCoder, centerness
 from boxwright.criterion import DenseCriterion
 from boxwright.types import DenseOutputs, Targets
 
@@ -63,8 +63,8 @@ def test_central_points_are_worth_more() -> None:
     box = torch.tensor([0.0, 0.0, 40.0, 20.0])
     points = {(20, 10): 1.0, (10, 10): math.sqrt(1 / 3), (30, 5): 1 / 3, (0, 10): 0.0, (-5, 10): 0.0, (-5, -5): 0.0}
     anchors = torch.tensor([[x - 3.0, y - 3.0, x + 3.0, y + 3.0] for x, y in points])
-    torch.testing.assert_close(centreness(anchors, box), torch.tensor(list(points.values())))
-    assert centreness(anchors, torch.tensor([10.0, 10, 10, 10])).tolist() == [0.0] * 6  # a box that is a point
+    torch.testing.assert_close(centerness(anchors, box), torch.tensor(list(points.values())))
+    assert centerness(anchors, torch.tensor([10.0, 10, 10, 10])).tolist() == [0.0] * 6  # a box that is a point
 
 
 coordinates = st.floats(-300, 300, width=32)
@@ -79,7 +79,7 @@ def test_equals_the_formula_read_aloud(point: tuple[float, float], corner: tuple
     (x, y), (x1, y1) = point, corner
     box = torch.tensor([x1, y1, x1 + size[0], y1 + 2 * size[0]], dtype=torch.float64)
     anchor = torch.tensor([x - 8, y - 4, x + 8, y + 4], dtype=torch.float64)
-    got = centreness(anchor, box).item()
+    got = centerness(anchor, box).item()
     left, top, right, bottom = x - box[0].item(), y - box[1].item(), box[2].item() - x, box[3].item() - y
     inside = min(left, top, right, bottom) > 0
     wanted = math.sqrt(min(left, right) / max(left, right) * min(top, bottom) / max(top, bottom)) if inside else 0.0
@@ -99,7 +99,7 @@ def test_equals_a_loop_over_the_positives() -> None:
         x, y, side = (anchor[0] + anchor[2]) / 2, (anchor[1] + anchor[3]) / 2, anchor[2] - anchor[0]
         left, top, right, bottom = x - target[0], y - target[1], target[2] - x, target[3] - y
         wanted = math.sqrt(min(left, right) / max(left, right) * min(top, bottom) / max(top, bottom))
-        p = outputs.centreness[image, a].sigmoid().item()
+        p = outputs.centerness[image, a].sigmoid().item()
         central -= wanted * math.log(p) + (1 - wanted) * math.log(1 - p)
         l, t, r, b = (side * d for d in outputs.deltas[image, a].tolist())  # noqa: E741
         shared = (min(l, left) + min(r, right)) * (min(t, top) + min(b, bottom))  # both boxes hold the point
@@ -136,7 +136,7 @@ def test_torchvision_s_losses() -> None:
         {
             "cls_logits": outputs.logits,
             "bbox_regression": outputs.deltas,
-            "bbox_ctrness": outputs.centreness[..., None],
+            "bbox_ctrness": outputs.centerness[..., None],
         },
         [ANCHORS.boxes] * 3,
         assigned,
@@ -151,7 +151,7 @@ def test_torchvision_s_losses() -> None:
 
 def test_only_positives_are_taught() -> None:
     outputs = some_outputs()
-    gradient = torch.autograd.grad(some_criterion()(ANCHORS, outputs, TARGETS).total, outputs.centreness)[0]
+    gradient = torch.autograd.grad(some_criterion()(ANCHORS, outputs, TARGETS).total, outputs.centerness)[0]
     positive = matched(outputs)
     assert (gradient[positive] != 0).all()
     assert (gradient[~positive] == 0).all()
@@ -190,7 +190,7 @@ def test_a_dropped_positive_loses_it_too() -> None:
     outputs = some_outputs()
     criterion = some_criterion(miner=partial(mining.hard_examples, count=3))
     got = criterion(ANCHORS, outputs, TARGETS)
-    gradient = torch.autograd.grad(got.total, outputs.centreness)[0]
+    gradient = torch.autograd.grad(got.total, outputs.centerness)[0]
     assert 0 < (gradient != 0).sum() == got.divisor < got.positives
 
 
@@ -220,7 +220,7 @@ def test_gradients() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision(dtype: torch.dtype) -> None:
     outputs = some_outputs()
-    large = outputs.centreness.detach().clone()
+    large = outputs.centerness.detach().clone()
     large[:, ::2] *= torch.finfo(dtype).max / 8
     half = DenseOutputs(*(v.detach().to(dtype).requires_grad_() for v in (*outputs[:2], large)))
     raised = DenseOutputs(*(value.detach().float() for value in half))

@@ -266,10 +266,10 @@ def test_moving_or_mirroring_both_boxes_changes_no_loss(loss):
     torch.testing.assert_close(many, loss(pred, target).reshape(2, 3))
 
 
-NOT_NORMALISED = [case for case in [*ON_BOXES, *ON_DELTAS] if "focal_eiou" not in case.id]
+NOT_NORMALIZED = [case for case in [*ON_BOXES, *ON_DELTAS] if "focal_eiou" not in case.id]
 
 
-@pytest.mark.parametrize("loss", NOT_NORMALISED)
+@pytest.mark.parametrize("loss", NOT_NORMALIZED)
 def test_mean_is_the_mean(loss):
     pred, target = random_pairs()
     torch.testing.assert_close(loss(pred, target, reduction="mean"), loss(pred, target).mean())

@@ -15,7 +15,7 @@ LITE = {"backbone": "tf_efficientnet_lite0", "norm_mode": "train", "freeze": 2}
 SMALL = {
     "lite320": {"image_size": 128, "width": 32},
     "retinanet": {"image_size": 128, "width": 32},
-    "unitbox": {"image_size": 128, "width": 32, "centreness": True},
+    "unitbox": {"image_size": 128, "width": 32, "centerness": True},
     "faster-rcnn": {"image_size": 128, "width": 32, "hidden": 64, "proposals": 50, "training_proposals": 100},
     "ssd300": {},
     "tiny-detector": {},

@@ -125,7 +125,7 @@ def test_learns_pictures_by_heart(name: str, images: DetectionDataset) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("pretrained", "steps", "fall"), [(True, 40, 3), (False, 14, 1.5)])
 def test_ssd300_on_vgg16_learns_a_picture(pretrained: bool, steps: int, fall: float, images: DetectionDataset) -> None:
-    """VGG16 has no normalisation: what is not pretrained starts slowly, and the loss stays at 1 / 1.3 without it."""
+    """VGG16 has no normalization: what is not pretrained starts slowly, and the loss stays at 1 / 1.3 without it."""
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "can't get pretrained weights", BoxwrightWarning)

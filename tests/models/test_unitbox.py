@@ -41,24 +41,24 @@ def some_images(size: int = 128) -> Tensor:
 # --- the network
 
 
-@pytest.mark.parametrize("centreness", [False, True])
+@pytest.mark.parametrize("centerness", [False, True])
 @pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet18", "vgg16"])
 @torch.no_grad()
-def test_one_row_for_every_anchor_whatever_the_backbone(backbone: str, centreness: bool) -> None:
-    detector = small(backbone=backbone, centreness=centreness).eval()
+def test_one_row_for_every_anchor_whatever_the_backbone(backbone: str, centerness: bool) -> None:
+    detector = small(backbone=backbone, centerness=centerness).eval()
     outputs = detector(torch.zeros(2, 3, 128, 128))
     assert len(detector.anchors) == ANCHORS
     assert outputs.logits.shape == (2, ANCHORS, 3)
     assert outputs.deltas.shape == (2, ANCHORS, 4)
-    assert outputs.centreness.shape == (2, ANCHORS) if centreness else outputs.centreness is None
+    assert outputs.centerness.shape == (2, ANCHORS) if centerness else outputs.centerness is None
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("level", range(5))
-@pytest.mark.parametrize("branch", ["logits", "deltas", "centreness"])
+@pytest.mark.parametrize("branch", ["logits", "deltas", "centerness"])
 def test_a_cell_predicts_for_its_own_anchor(level: int, branch: str) -> None:
     """With layers that hand on what they get, a mark on a map arrives at the anchor that lies there."""
-    detector = small(centreness=True, coder="distance:unit=0.5")
+    detector = small(centerness=True, coder="distance:unit=0.5")
     head = detector.net.head
     for module in (head.classes, head.sides):
         for place, layer in enumerate(module):
@@ -72,7 +72,7 @@ def test_a_cell_predicts_for_its_own_anchor(level: int, branch: str) -> None:
     maps = [torch.zeros(1, 32, *each.grid) for each in detector.anchors.levels]
     maps[level][0, 0, row, column] = 2.0
     outputs = DenseOutputs(*head(maps))
-    values = {"logits": outputs.logits, "deltas": outputs.deltas.log(), "centreness": outputs.centreness[..., None]}
+    values = {"logits": outputs.logits, "deltas": outputs.deltas.log(), "centerness": outputs.centerness[..., None]}
     found = values[branch][0].sum(1)
     assert found.max().item() == pytest.approx(2.0)
     assert found.count_nonzero() == 1
@@ -84,10 +84,10 @@ def test_a_cell_predicts_for_its_own_anchor(level: int, branch: str) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("unit", [0.5, 0.1])
 def test_an_untrained_detector_says_nothing_and_its_anchors(unit: float) -> None:
-    detector = small(5, coder=f"distance:unit={unit}", centreness=True).eval()
+    detector = small(5, coder=f"distance:unit={unit}", centerness=True).eval()
     outputs = detector(some_images())
     assert outputs.logits.sigmoid().mean().item() == pytest.approx(0.01, rel=0.2)
-    assert outputs.centreness.sigmoid().mean().item() == pytest.approx(0.5, rel=0.2)
+    assert outputs.centerness.sigmoid().mean().item() == pytest.approx(0.5, rel=0.2)
     boxes = detector.coder.decode(detector.anchors.boxes, outputs.deltas)
     iou = bw.boxes.paired_iou(boxes, detector.anchors.boxes.expand_as(boxes))
     assert iou.mean() > 0.7
@@ -105,12 +105,12 @@ def test_whatever_the_features_the_boxes_have_an_area() -> None:
     torch.testing.assert_close(deltas, torch.full_like(deltas, 1000 / 16))
 
 
-@pytest.mark.parametrize("centreness", [False, True])
-def test_gradient_reaches_all_that_learns(centreness: bool) -> None:
-    detector = small(centreness=centreness).train()
+@pytest.mark.parametrize("centerness", [False, True])
+def test_gradient_reaches_all_that_learns(centerness: bool) -> None:
+    detector = small(centerness=centerness).train()
     losses = build_criterion(detector.recipe)(detector.anchors, detector(some_images()), TARGETS)
     losses.total.backward()
-    assert ("centerness" in losses.terms) == centreness
+    assert ("centerness" in losses.terms) == centerness
     for name, parameter in detector.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -118,7 +118,7 @@ def test_gradient_reaches_all_that_learns(centreness: bool) -> None:
 
 
 def test_images_without_objects() -> None:
-    detector = small(centreness=True).train()
+    detector = small(centerness=True).train()
     nothing = Targets(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.int64), torch.zeros(2, 0, dtype=torch.bool))
     losses = build_criterion(detector.recipe)(detector.anchors, detector(some_images()), nothing)
     losses.total.backward()
@@ -140,7 +140,7 @@ def test_images_without_objects() -> None:
     ids=lambda options: " ".join(options.values()),
 )
 def test_other_supervision_trains_it_too(options: dict[str, str]) -> None:
-    detector = small(centreness=True, **options).train()
+    detector = small(centerness=True, **options).train()
     criterion = build_criterion(detector.recipe)
     losses = criterion(detector.anchors, detector(some_images()), TARGETS)
     losses.total.backward()
@@ -170,8 +170,8 @@ def test_a_coder_in_units_of_the_anchor() -> None:
 
 
 @pytest.mark.parametrize("central", [None, -1.0, 4.0])
-def test_a_score_is_the_geometric_mean_with_centreness(central: float | None) -> None:
-    detector = small(centreness=central is not None)
+def test_a_score_is_the_geometric_mean_with_centerness(central: float | None) -> None:
+    detector = small(centerness=central is not None)
     target = torch.tensor([20.0, 30, 60, 70])
     logits = torch.full((1, ANCHORS, 3), -20.0)
     logits[0, 50, 2] = 1.0
@@ -186,7 +186,7 @@ def test_a_score_is_the_geometric_mean_with_centreness(central: float | None) ->
 
 
 def test_the_central_one_of_equals_stays() -> None:
-    detector = small(centreness=True)
+    detector = small(centerness=True)
     logits = torch.full((1, ANCHORS, 3), -20.0)
     logits[0, 50:53, 1] = 2.0
     central = torch.zeros(1, ANCHORS)
@@ -206,7 +206,7 @@ def test_the_central_one_of_equals_stays() -> None:
         ({"coder": "distance:units=1"}, "did you mean 'unit'"),
         ({"strides": [8, 16, 32]}, "strides has no meaning for unitbox"),
         ({"distribution_weight": 0.25}, "distribution_weight has no meaning for unitbox"),
-        ({"centreness": "perhaps"}, "centreness"),
+        ({"centerness": "perhaps"}, "centerness"),
         ({"image_size": 320}, "multiple of 128"),
         ({"width": 36}, "width to be a multiple of 8 for unitbox but got 36"),
         ({"backbone": "vit_tiny_patch16_224"}, "vit_tiny_patch16_224"),
@@ -218,15 +218,15 @@ def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) 
 
 
 @pytest.mark.parametrize("name", [name for name in list_recipes() if name != "unitbox"])
-def test_centreness_is_for_heads_that_have_it(name: str) -> None:
-    with pytest.raises(RecipeError, match=f"centreness has no meaning for {name}"):
-        get_recipe(name, centreness=True)
-    assert get_recipe(name, centreness=False).centreness is False
+def test_centerness_is_for_heads_that_have_it(name: str) -> None:
+    with pytest.raises(RecipeError, match=f"centerness has no meaning for {name}"):
+        get_recipe(name, centerness=True)
+    assert get_recipe(name, centerness=False).centerness is False
 
 
 def test_published_size() -> None:
     detector = bw.create_detector(
-        "unitbox", 91, image_size=128, centreness=True, pretrained=False, freeze=0, norm_mode="train"
+        "unitbox", 91, image_size=128, centerness=True, pretrained=False, freeze=0, norm_mode="train"
     )
     norms = sum(p.numel() for m in detector.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters())
     # 32.3 M in torchvision's table, where the backbone's norms are constants
@@ -237,9 +237,9 @@ def test_published_size() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("centreness", [False, True])
-def test_compiled_gives_the_same(centreness: bool) -> None:
-    net = small(centreness=centreness).net.eval()
+@pytest.mark.parametrize("centerness", [False, True])
+def test_compiled_gives_the_same(centerness: bool) -> None:
+    net = small(centerness=centerness).net.eval()
     compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
     with torch.no_grad():
         for ours, theirs in zip(compiled(some_images()), net(some_images()), strict=True):
@@ -247,15 +247,15 @@ def test_compiled_gives_the_same(centreness: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("centreness", [False, True])
-def test_trains_on_digits_without_a_warning(tmp_path: Path, centreness: bool) -> None:
+@pytest.mark.parametrize("centerness", [False, True])
+def test_trains_on_digits_without_a_warning(tmp_path: Path, centerness: bool) -> None:
     digits = make_digits(tmp_path / "digits", images={"train": 8, "val": 2}, size=128)
-    options = {**SMALL, "batch_size": 4, "epochs": 2, "centreness": centreness}
+    options = {**SMALL, "batch_size": 4, "epochs": 2, "centerness": centerness}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run = bw.train(digits, "unitbox", out=tmp_path / "run", console=Console(quiet=True), **options)
     detector = run.load()
-    assert detector.recipe.centreness == centreness
+    assert detector.recipe.centerness == centerness
     assert detector.predict(np.zeros((50, 70, 3), np.uint8), score=0.0)[0].boxes.isfinite().all()
 
 
@@ -276,11 +276,11 @@ def coloured_boxes() -> tuple[Tensor, Targets]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("centreness", [False, True])
-def test_learns_eight_images_by_heart(centreness: bool) -> None:
+@pytest.mark.parametrize("centerness", [False, True])
+def test_learns_eight_images_by_heart(centerness: bool) -> None:
     images, targets = coloured_boxes()
     torch.manual_seed(0)
-    detector = bw.create_detector("unitbox", 2, **{**SMALL, "width": 64, "centreness": centreness}).train()
+    detector = bw.create_detector("unitbox", 2, **{**SMALL, "width": 64, "centerness": centerness}).train()
     criterion, images = build_criterion(detector.recipe), detector.normalize(images)
     learning = [p for p in detector.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=1e-3, weight_decay=0.0)

@@ -15,7 +15,7 @@ import boxwright as bw
 from boxwright import losses, matching, mining
 from boxwright._util import checks
 from boxwright.anchors import AnchorSpec, make_anchors
-from boxwright.coding import DeltaCoder, DistanceCoder, DistributionCoder, centreness
+from boxwright.coding import DeltaCoder, DistanceCoder, DistributionCoder, centerness
 from boxwright.criterion import TwoStageCriterion, roi_losses, select_rois
 from boxwright.parts import part_info
 from boxwright.types import DenseOutputs, Matches, RoIOutputs, Targets, TwoStageOutputs
@@ -117,8 +117,8 @@ def test_unsound_boxes_are_not_encoded(coder: Any, box: list[float], wanted: str
         coder.encode(anchors, torch.zeros(2, 3))
 
 
-def test_centreness_of_a_box_without_area_is_zero() -> None:
-    assert centreness(torch.tensor([BOX]), torch.tensor([[3.0, 5.0, 3.0, 5.0]])).item() == 0
+def test_centerness_of_a_box_without_area_is_zero() -> None:
+    assert centerness(torch.tensor([BOX]), torch.tensor([[3.0, 5.0, 3.0, 5.0]])).item() == 0
 
 
 STATES = torch.tensor([[1, 0, -1, 0]])

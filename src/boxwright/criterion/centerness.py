@@ -7,7 +7,7 @@ from torch import Tensor
 
 from boxwright import losses
 from boxwright.boxes import safe_ratio
-from boxwright.coding import centreness
+from boxwright.coding import centerness
 from boxwright.criterion.normalizers import mean_over_ranks
 from boxwright.criterion.results import Positives
 
@@ -17,7 +17,7 @@ def centerness_terms(logits: Tensor, positives: Positives, kept: Tensor) -> tupl
 
     The weights are the centerness that each positive should have, with mean 1 over the ``kept`` (P,) of all ranks.
     """
-    wanted = centreness(positives.anchors, positives.targets).to(kept.dtype)
+    wanted = centerness(positives.anchors, positives.targets).to(kept.dtype)
     total, count = mean_over_ranks(torch.stack([(wanted * kept).sum(), kept.sum()])).unbind()
     said = logits[positives.image, positives.anchor].unsqueeze(-1)
     entropy = losses.binary_cross_entropy(said, wanted.unsqueeze(-1), reduction="rows")

@@ -127,8 +127,8 @@ class DenseCriterion(nn.Module):
         per_positive = {"box": parts.box}
         if isinstance(self.coder, DistributionCoder):
             per_positive["distribution"] = parts.distribution
-        if outputs.centreness is not None:
-            weights, per_positive["centerness"] = centerness_terms(outputs.centreness, positives, kept)
+        if outputs.centerness is not None:
+            weights, per_positive["centerness"] = centerness_terms(outputs.centerness, positives, kept)
             if self.centerness_weights:
                 per_positive["box"] = parts.box * weights
 

@@ -59,7 +59,7 @@ class Example:
     hardest_left: float = -float("inf")
     """The highest background loss of a negative that isn't among them; -inf where there is none."""
     total: float = 0.0
-    """The image's loss, normalised as for a batch of it alone."""
+    """The image's loss, normalized as for a batch of it alone."""
 
 
 class Examiner:

@@ -45,7 +45,7 @@ class Roles(NamedTuple):
 
 
 class AnchorCosts(NamedTuple):
-    """Losses (A,), weighted and not normalised, and scores."""
+    """Losses (A,), weighted and not normalized, and scores."""
 
     background: Tensor
     """Classification loss as a negative."""
@@ -108,7 +108,7 @@ class Trained(NamedTuple):
 
     @torch.no_grad()
     def total(self, seen: Seen) -> float:
-        """The image's loss, normalised as for a batch of it alone."""
+        """The image's loss, normalized as for a batch of it alone."""
         return float(self.criterion(self.detector.anchors, seen.outputs, seen.targets).total)
 
     @torch.no_grad()

@@ -40,7 +40,7 @@ class Backbone(Protocol):
         """Load the published weights, or with a file those in it; MissingWeights where there are none to be had."""
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalised images -> one (B, C, H / stride, W / stride) for each of ``maps``."""
+        """(B, 3, H, W) normalized images -> one (B, C, H / stride, W / stride) for each of ``maps``."""
 
 
 BUILT_IN: dict[str, Callable[..., Any]] = {"vgg16": VGG16}

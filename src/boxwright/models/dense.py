@@ -11,14 +11,14 @@ from boxwright.types import DenseOutputs, Detections
 
 
 class DenseDetector(Detector):
-    """``net`` gives logits (B, A, K'), deltas (B, A, D), and centre-ness (B, A) where it says so.
+    """``net`` gives logits (B, A, K'), deltas (B, A, D), and centerness (B, A) where it says so.
 
-    With centre-ness a score is the geometric mean of it and the class's: the order is that of FCOS's product
+    With centerness a score is the geometric mean of it and the class's: the order is that of FCOS's product
     (arXiv:1904.01355, section 3.3), the scale that of a score alone.
     """
 
     def forward(self, images: Tensor, shown: Tensor | None = None) -> DenseOutputs:
-        """Normalised input (B, 3, H, W) -> logits (B, A, K or K + 1), deltas (B, A, D), centreness (B, A) or None.
+        """Normalized input (B, 3, H, W) -> logits (B, A, K or K + 1), deltas (B, A, D), centerness (B, A) or None.
 
         What is ``shown`` makes no difference.
         """
@@ -30,8 +30,8 @@ class DenseDetector(Detector):
         anchors = self.anchors_of(size)
         maps = [level.count for level in anchors.levels]
         scores = class_scores(outputs.logits, self.softmax)
-        if outputs.centreness is not None:
-            scores = (scores * outputs.centreness.float().sigmoid().unsqueeze(-1)).sqrt()
+        if outputs.centerness is not None:
+            scores = (scores * outputs.centerness.float().sigmoid().unsqueeze(-1)).sqrt()
         found = []
         for image, limit in enumerate(limits(shown, size, len(scores))):
             best, anchor, labels = best_pairs(scores[image], score, self.recipe, maps)

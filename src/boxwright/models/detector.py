@@ -75,7 +75,7 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor, shown: Tensor | None = None) -> Any:
-        """Normalised input (B, 3, H, W) -> raw outputs.
+        """Normalized input (B, 3, H, W) -> raw outputs.
 
         ``shown``: the first (B, 2) rows and columns are the image, what lies beyond is padding; None: all is.
         """

@@ -123,7 +123,7 @@ class TwoStageDetector(Detector):
         self.rpn_coder: BoxCoder = resolve_choice("coder", recipe.rpn_coder)()  # type: ignore[misc]
 
     def forward(self, images: Tensor, shown: Tensor | None = None) -> TwoStageOutputs:
-        """Normalised input (B, 3, H, W) -> the first stage's outputs, the features, and the proposals of each image,
+        """Normalized input (B, 3, H, W) -> the first stage's outputs, the features, and the proposals of each image,
         within what is ``shown``."""
         logits, deltas, features = self.net(images)
         outputs = DenseOutputs(logits, deltas)

@@ -1,6 +1,6 @@
 """The network of the default recipe: a light top-down pyramid and unshared heads on pretrained feature maps.
 
-Pyramid after FPN (arXiv:1612.03144) with depthwise separable blocks; one prediction a cell, without a centre-ness
+Pyramid after FPN (arXiv:1612.03144) with depthwise separable blocks; one prediction a cell, without a centerness
 branch, after Generalized Focal Loss (arXiv:2006.04388).
 """
 
@@ -45,7 +45,7 @@ class LiteHead(nn.Module):
 
 
 class LiteNet(nn.Module):
-    """Backbone and head: normalised images (B, 3, H, W) -> logits (B, A, K'), deltas (B, A, D)."""
+    """Backbone and head: normalized images (B, 3, H, W) -> logits (B, A, K'), deltas (B, A, D)."""
 
     def __init__(self, backbone: Backbone, logits: Tensor, deltas: Tensor, width: int) -> None:
         super().__init__()

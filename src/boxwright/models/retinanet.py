@@ -38,7 +38,7 @@ class RetinaHead(nn.Module):
 
 
 class RetinaNet(nn.Module):
-    """Backbone, pyramid and head: normalised images (B, 3, H, W) -> logits (B, A, K'), deltas (B, A, D)."""
+    """Backbone, pyramid and head: normalized images (B, 3, H, W) -> logits (B, A, K'), deltas (B, A, D)."""
 
     def __init__(self, backbone: Backbone, fpn: FPN, head: RetinaHead) -> None:
         super().__init__()

@@ -73,7 +73,7 @@ class TimmBackbone(nn.Module):
         load_pretrained(self.body, self._name, pretrained)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalised images -> one (B, C, H / stride, W / stride) map per stride."""
+        """(B, 3, H, W) normalized images -> one (B, C, H / stride, W / stride) map per stride."""
         return list(self.body(images))
 
     def fold_frozen(self) -> None:

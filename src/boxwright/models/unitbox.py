@@ -2,7 +2,7 @@
 
 The distances are penalised together, by -ln IoU. The network is that of FCOS (Tian et al. 2019, arXiv:1904.01355,
 section 3 and figure 2), which does the same on a feature pyramid: two towers with the same weights on every map, and
-centre-ness beside the distances where the recipe asks for it. UnitBox itself has one map, of VGG16. The distances are
+centerness beside the distances where the recipe asks for it. UnitBox itself has one map, of VGG16. The distances are
 exponentials, as in the FCOS paper but without a factor for each map, which is in the coder's unit: the IoU is never 0
 where it should be learnt, as it is for UnitBox's and torchvision's ReLU, an option, that gives a box without a side.
 """
@@ -29,14 +29,14 @@ _GROUP = 8  # channels of each GroupNorm group (arXiv:1803.08494): at FCOS's wid
 
 
 class UnitBoxHead(nn.Module):
-    """Maps (B, width, H, W) -> logits (B, A, K'), distances (B, A, 4) and, if asked for, centre-ness (B, A).
+    """Maps (B, width, H, W) -> logits (B, A, K'), distances (B, A, 4) and, if asked for, centerness (B, A).
 
     Cells are in level-row-column order. ``logits`` (K',) and ``distances`` (4,): where the outputs start. A distance is
     an exponential of at most 1000 / 16, without gradient beyond, or what a ReLU leaves.
     """
 
     def __init__(
-        self, width: int, logits: Tensor, distances: Tensor, *, centreness: bool, kind: Literal["exp", "relu"] = "exp"
+        self, width: int, logits: Tensor, distances: Tensor, *, centerness: bool, kind: Literal["exp", "relu"] = "exp"
     ) -> None:
         super().__init__()
         self.num_outputs = len(logits)
@@ -44,16 +44,16 @@ class UnitBoxHead(nn.Module):
         self.classes, self.sides = normed_tower(width), normed_tower(width)
         self.logits = output_layer(width, logits, side=3)
         self.distances = output_layer(width, distances.log() if kind == "exp" else distances, side=3)
-        self.centreness = output_layer(width, torch.zeros(1), side=3) if centreness else None
+        self.centerness = output_layer(width, torch.zeros(1), side=3) if centerness else None
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, ...]:
         sides = [self.sides(x) for x in maps]
         logits = torch.cat([rows(self.logits(self.classes(x)), self.num_outputs) for x in maps], 1)
         distances = torch.cat([rows(self.distances(x), 4) for x in sides], 1)
         outputs = logits, distances.clamp(max=MAX_LOG_SCALE).exp() if self.kind == "exp" else distances.relu()
-        if self.centreness is None:
+        if self.centerness is None:
             return outputs
-        return *outputs, torch.cat([self.centreness(x).flatten(1) for x in sides], 1)
+        return *outputs, torch.cat([self.centerness(x).flatten(1) for x in sides], 1)
 
 
 def normed_tower(width: int) -> nn.Sequential:
@@ -84,7 +84,7 @@ def build_unitbox(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained:
         recipe.width,
         starting_logits(num_outputs, len(recipe.classes)),
         like_anchor,
-        centreness=recipe.centreness,
+        centerness=recipe.centerness,
         kind=recipe.distances,
     )
     fpn = FPN([m.channels for m in backbone.maps], recipe.width)

@@ -57,7 +57,7 @@ class VGG16(nn.Module):
         load_pretrained(self, "vgg16", pretrained, features_only=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalised images -> one (B, 512, H / stride, W / stride) map per stride."""
+        """(B, 3, H, W) normalized images -> one (B, 512, H / stride, W / stride) map per stride."""
         cuts = {8: self._ends[3], 16: self._ends[4], 32: len(self.features)}
         maps, start, x = [], 0, images
         for feature_map in self.maps:

@@ -13,8 +13,8 @@ from boxwright.recipes.spec import DetectorSpec
 from boxwright.text import did_you_mean
 from boxwright.values import shown
 
-_CENTRENESS = ("centreness", "centreness_weights", "distances")
-_NOT_OF_SSD = ("strides", "width", "distribution_weight", *_CENTRENESS)
+_CENTERNESS = ("centerness", "centerness_weights", "distances")
+_NOT_OF_SSD = ("strides", "width", "distribution_weight", *_CENTERNESS)
 
 _SSD: RecipeKeys = {
     "backbone": "vgg16",
@@ -79,7 +79,7 @@ _FASTER_RCNN = DetectorSpec(
         "lr": 0.02,
         "nms_threshold": 0.5,
     },
-    without=("strides", *_CENTRENESS),
+    without=("strides", *_CENTERNESS),
     two_stage=True,
 )
 
@@ -123,7 +123,7 @@ _LITE320 = DetectorSpec(
         "max_detections": 100,
         "vote": 0.05,
     },
-    without=_CENTRENESS,
+    without=_CENTERNESS,
 )
 """Our own: measured in docs/recipes.md."""
 
@@ -139,7 +139,7 @@ _RETINANET = DetectorSpec(
         "normalizer": "image",
         "nms_threshold": 0.5,
     },
-    without=("strides", *_CENTRENESS),
+    without=("strides", *_CENTERNESS),
 )
 
 _UNITBOX = DetectorSpec(

@@ -61,7 +61,7 @@ def _build_stage(recipe: Recipe, classes: int, prefix: str, counts: Tensor | Non
             box_weight=getattr(recipe, f"{prefix}box_weight"),
             distribution_weight=recipe.distribution_weight,
             normalizer=getattr(recipe, f"{prefix}normalizer"),
-            centerness_weights=recipe.centreness_weights,
+            centerness_weights=recipe.centerness_weights,
             num_classes=classes,
         )
         _try(criterion, classes)

@@ -37,8 +37,8 @@ class RecipeKeys(TypedDict, total=False):
     strides: Sequence[int]
     width: int
     anchors: Part
-    centreness: bool
-    centreness_weights: bool
+    centerness: bool
+    centerness_weights: bool
     distances: Distances
     hidden: int
     box_per_class: bool

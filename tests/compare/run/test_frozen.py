@@ -49,7 +49,7 @@ def cache(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_features_are_those_of_the_backbone(data: Path, cache: Path) -> None:
-    """Of a view by hand: augment, normalise, forward; and its targets."""
+    """Of a view by hand: augment, normalize, forward; and its targets."""
     features, dataset = Features.open(cache), read_dataset(data, "train")
     assert features.images == 15
     assert 3 not in features.readable

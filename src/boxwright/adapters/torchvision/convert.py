@@ -47,7 +47,7 @@ _FCOS: dict[str, Rename] = _PYRAMID | {
     r"head\.regression_head\.conv\.(.*)": lambda m: f"head.sides.{m[1]}",
     r"head\.classification_head\.cls_logits\.(.*)": lambda m: f"head.logits.{m[1]}",
     r"head\.regression_head\.bbox_reg\.(.*)": lambda m: f"head.distances.{m[1]}",
-    r"head\.regression_head\.bbox_ctrness\.(.*)": lambda m: f"head.centreness.{m[1]}",
+    r"head\.regression_head\.bbox_ctrness\.(.*)": lambda m: f"head.centerness.{m[1]}",
 }
 _FASTER_RCNN: dict[str, Rename] = _PYRAMID | {
     r"rpn\.head\.conv\.0\.0\.(.*)": lambda m: f"rpn.shared.0.{m[1]}",
@@ -80,7 +80,7 @@ def convert(model: nn.Module) -> Detector:
     ``retinanet_resnet50_fpn`` as ``retinanet``, ``fcos_resnet50_fpn`` as ``unitbox``, ``fasterrcnn_resnet50_fpn`` as
     ``faster-rcnn``.
 
-    Resize without antialias, padding, normalisation, anchors, thresholds, candidates and the number of detections are
+    Resize without antialias, padding, normalization, anchors, thresholds, candidates and the number of detections are
     kept, and its supervision stands in the recipe. Label i becomes i - 1: its 0 is the background, or in RetinaNet and
     FCOS a column that no target has, which is dropped. Where torchvision's mining runs out of negatives it counts
     positives twice, and ours doesn't; its constant BatchNorms become such whose statistics would follow the data.
@@ -181,8 +181,8 @@ def _fcos_recipe(model: FCOS) -> dict[str, Any]:
         "coder": "distance:unit=1",
         "box_loss": "giou",
         "distances": "relu",
-        "centreness": True,
-        "centreness_weights": False,
+        "centerness": True,
+        "centerness_weights": False,
     }
 
 

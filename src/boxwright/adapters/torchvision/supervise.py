@@ -40,7 +40,7 @@ def supervise(model: nn.Module, criterion: DenseCriterion | None, roi: DenseCrit
 
     torchvision's conventions hold: SSD and the RoI head have a softmax with labels from 1, since its 0 is background;
     RetinaNet and FCOS have a sigmoid for each column, its label being the column. A box whose target says ``iscrowd``
-    is ignored. FCOS's centre-ness is learnt as torchvision does, on the criterion's positives. The RoI head chooses
+    is ignored. FCOS's centerness is learnt as torchvision does, on the criterion's positives. The RoI head chooses
     among the proposals and the true boxes: a miner that asks for no losses does so before features are pooled, others
     after all went through the head; RoIs are matched and mined image by image.
 
