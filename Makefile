@@ -10,12 +10,14 @@
 #   PYTHON=/path/to/python3.12       the Python to build .venv with (default: the first one that is new enough)
 #   PIP_ARGS="--extra-index-url ..." more arguments for pip, for a CPU build of torch say: see README.md
 #   VENV=.venv                       where the environment lies
+#   JOBS=2                           how many processes run the tests, of 3 GB each
 #   UV_ARGS="--torch-backend=cpu"    more arguments for `uv pip install`
 
 VENV ?= .venv
 PYTHON ?=
 PIP_ARGS ?=
 UV_ARGS ?=
+JOBS ?= 2
 export PYTHON PIP_ARGS
 
 OTHER = .venv-$(notdir $(PYTHON))
@@ -31,7 +33,7 @@ demo:
 
 test:
 	@sh tools/setup-venv "$(VENV)" test
-	"$(VENV)/bin/python" -m pytest
+	OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest -n $(JOBS) --dist loadfile
 
 lint:
 	@sh tools/setup-venv "$(VENV)" dev

@@ -190,7 +190,7 @@ def check_two_stages(pair: Pair, ours: TwoStageDetector) -> None:
     got = criterion(
         ours.anchors_of(size), outputs._replace(rois=rois, refined=RoIOutputs(*refined)), padded(pair.targets)
     )
-    for ours_, theirs_ in ((got.proposals.classification, wanted[0]), (got.proposals.box, wanted[1])):
+    for ours_, theirs_ in ((got.terms["proposals classification"], wanted[0]), (got.terms["proposals box"], wanted[1])):
         torch.testing.assert_close(ours_, theirs_, rtol=1e-5, atol=1e-4)
     for ours_, theirs_ in ((got.classification, class_loss), (got.box, box_loss)):
         torch.testing.assert_close(ours_, theirs_, rtol=1e-5, atol=1e-4)

@@ -13,7 +13,7 @@ import boxwright as bw
 from boxwright.criterion import DenseCriterion, Positives
 from boxwright.demo_data import make_digits
 from boxwright.errors import BoxwrightError, RecipeError
-from boxwright.training import callbacks, replay
+from boxwright.training import callbacks, optimizers, replay
 from boxwright.training.callbacks import supervision_warnings
 from boxwright.training.module import TrainingModule
 
@@ -41,12 +41,15 @@ def test_a_loss_that_is_no_number_names_its_images_and_replays(
     """At once, or as on a GPU a step later, when the next batch is on its way: the weights are as they were."""
     measure, calls, bad = DenseCriterion._box_losses, [], []
 
-    def with_one_bad_target(self: DenseCriterion, positives: Positives, decoded: Tensor | None) -> Tensor:
+    def with_one_bad_target(
+        self: DenseCriterion, positives: Positives, decoded: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         calls.extend([len(positives.labels)] if self.training else [])  # and not when its options are tried
         if self.training and len(calls) == 2:
             bad.append(positives.targets[0, 0].item())
         hit = torch.isin(positives.targets[:, 0], torch.tensor(bad))
-        return torch.where(hit, torch.inf, measure(self, positives, decoded))
+        box, distribution = measure(self, positives, decoded)
+        return torch.where(hit, torch.inf, box), distribution
 
     monkeypatch.setattr(TrainingModule, "reads_late", late)
     monkeypatch.setattr(DenseCriterion, "_box_losses", with_one_bad_target)
@@ -71,6 +74,7 @@ def test_a_gradient_that_is_no_number_stops_too(
 ) -> None:
     share = TrainingModule._share_of_step
     monkeypatch.setattr(TrainingModule, "reads_late", late)
+    monkeypatch.setattr(optimizers, "_fused", lambda groups: late or None)
     monkeypatch.setattr(TrainingModule, "_share_of_step", lambda self, losses: share(self, losses) * float("inf"))
     options = {**SETTINGS, "optimizer": optimizer, "lr": 1e-3}
     with pytest.raises(BoxwrightError, match=text) as caught:

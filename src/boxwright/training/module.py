@@ -125,7 +125,8 @@ class TrainingModule(L.LightningModule):
         norm = torch.nn.utils.get_total_norm(self._gradients())
         if self._batch is not None and self.reads_late:
             self._flags.note(norm.isfinite(), (self._batch, self.global_step))
-            self.trainer.optimizers[0].found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+            if optimizer.param_groups[0].get("fused"):  # which then leaves out the step
+                self.trainer.optimizers[0].found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         elif self._batch is not None and not norm.isfinite():
             raise NonFiniteError(self._batch, [f"gradient (norm {norm.item()})"], [], self.global_step)
         self.log("grad_norm", norm)
