@@ -76,11 +76,12 @@ class TrainingSet(Dataset[Sample]):
         index, image = self._read(showing.place)
         boxes, labels, ignore = self.cache.dataset.supervised(index)
         rng = np.random.default_rng((self.seed, showing.epoch, showing.copy, index))
-        try:
-            image, boxes, labels, ignore = self.augmentation.apply_own(image, boxes, labels, ignore, rng)
-        except Exception as error:
-            name = self.cache.dataset.name(index)
-            raise DataError(f"{name}: the augmentation failed: {type(error).__name__}: {error}") from error
+        if self.augmentation.own is not None:
+            try:
+                image, boxes, labels, ignore = self.augmentation.apply_own(image, boxes, labels, ignore, rng)
+            except Exception as error:
+                name = self.cache.dataset.name(index)
+                raise DataError(f"{name}: the augmentation failed: {type(error).__name__}: {error}") from error
         shown, moved, kept = self.augmentation(image, boxes, self.size, rng)
         return Sample(shown, moved, labels[kept], ignore[kept], index, (image.shape[0], image.shape[1]))
 

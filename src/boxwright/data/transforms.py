@@ -144,12 +144,11 @@ class Augmentation:
         ignore: NDArray[np.bool_],
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
-        """Image (H, W, 3), boxes (n, 4), labels (n,) and ignore (n,) after one's own augmentation, if there is one.
+        """Image (H, W, 3), boxes (n, 4), labels (n,) and ignore (n,) after one's own augmentation.
 
         It sees the label -1 for boxes that are ignored. Raises ValueError where it gives back something else.
         """
-        if self.own is None:
-            return image, boxes, labels, ignore
+        assert self.own is not None
         found = self.own(image.copy(), boxes.copy(), np.where(ignore, -1, labels), rng)
         if not isinstance(found, tuple) or len(found) != 3:
             raise ValueError(f"Expected image, boxes and labels from {self.own} but got {type(found).__name__}")
