@@ -44,7 +44,7 @@ lint:
 test-floor:
 	uv venv --clear --python 3.11 .venv-floor
 	uv pip install --python .venv-floor --resolution lowest-direct $(UV_ARGS) -e ".[test]"
-	.venv-floor/bin/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 .venv-floor/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
 test-python:
 	@sh tools/setup-venv "$(OTHER)" demo
