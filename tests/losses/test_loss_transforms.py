@@ -105,8 +105,14 @@ def test_compile_without_a_graph_break(loss: Any, pred: Tensor, target: Tensor) 
 @compiling_every_loss
 def test_export(loss: Any, pred: Tensor, target: Tensor) -> None:
     class Supervised(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for name, value in loss.keywords.items():
+                if isinstance(value, Tensor):  # older exporters take buffers alone
+                    self.register_buffer(name, value)
+
         def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-            result: Tensor = loss(pred, target)
+            result: Tensor = loss.func(pred, target, **{**loss.keywords, **dict(self.named_buffers())})
             return result
 
     exported = torch.export.export(Supervised(), (pred, target)).module()
