@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import torch
 
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.criterion import DenseCriterion
+from boxwright.own_code import import_code
 from boxwright.parts import part_info
 from boxwright.types import DenseOutputs, Targets
 
@@ -29,14 +29,11 @@ TARGETS = Targets(
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("own_examples", ROOT / "examples" / "own_parts.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", list(sys.path))
+        import_code(["own_parts"], str(ROOT / "examples"))
+        yield sys.modules["own_parts"]
+        del sys.modules["own_parts"]
 
 
 def test_the_page_shows_what_is_there(own: ModuleType) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+import boxwright as bw
 from boxwright import losses, matching, mining, parts
+from boxwright.catalog import PART_KEYS
 from boxwright.coding import DeltaCoder
 from boxwright.parts import BoxLossInfo, ClassLossInfo, MatcherInfo, MinerInfo, PartInfo, part_info
 
@@ -69,6 +71,11 @@ def test_what_declares_nothing() -> None:
         parts.class_loss_info(corner_loss)
     with pytest.raises(ValueError, match=r"declared by @bw.miner\(\) but got a part declared as matcher"):
         parts.miner_info(matching.match_iou)
+
+
+def test_messages_name_decorators_that_there_are() -> None:
+    assert all(hasattr(bw, text.removeprefix("@bw.").partition("(")[0]) for text in parts.DECORATORS.values())
+    assert {*parts.DECORATORS} == {*PART_KEYS, "backbone"}
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ _MODULES = (
 )
 _NAMES = {
     "DenseCriterion": "criterion",
+    "anchor_spec": "parts",
     "augmentation": "parts",
     "backbone": "parts",
     "box_loss": "parts",
@@ -40,6 +41,7 @@ _NAMES = {
     "miner": "parts",
     "optimizer": "parts",
     "part_info": "parts",
+    "sampling": "parts",
     "schedule": "parts",
     "DenseOutputs": "types",
     "Detections": "types",
@@ -81,6 +83,7 @@ if TYPE_CHECKING:  # type checkers see the names themselves, and so the ones tha
     from boxwright.data import read_dataset as read_dataset
     from boxwright.models import create_detector as create_detector
     from boxwright.models import list_detectors as list_detectors
+    from boxwright.parts import anchor_spec as anchor_spec
     from boxwright.parts import augmentation as augmentation
     from boxwright.parts import backbone as backbone
     from boxwright.parts import box_loss as box_loss
@@ -90,6 +93,7 @@ if TYPE_CHECKING:  # type checkers see the names themselves, and so the ones tha
     from boxwright.parts import miner as miner
     from boxwright.parts import optimizer as optimizer
     from boxwright.parts import part_info as part_info
+    from boxwright.parts import sampling as sampling
     from boxwright.parts import schedule as schedule
     from boxwright.recipes import DetectorSpec as DetectorSpec
     from boxwright.recipes import Recipe as Recipe

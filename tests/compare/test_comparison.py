@@ -24,15 +24,10 @@ from boxwright.compare.run import executors
 from boxwright.compare.run.jobs import Job
 from boxwright.errors import BoxwrightError, DataError, RecipeError
 from boxwright.recipes import get_recipe
-from comparison_builders import DIGITS, TINY, digits, fake
+from comparison_builders import DIGITS, TINY, fake
 from dataset_builders import write_voc
 
 VARY = {"box_loss": ["giou", "ciou", "iou:mode=log"]}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return digits(tmp_path_factory.mktemp("data") / "digits")
 
 
 @pytest.fixture

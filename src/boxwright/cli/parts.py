@@ -116,17 +116,14 @@ def _options(key: str, name: str, part: Any) -> list[str]:
 
     if part is None:
         return []
-    entry, function = find_part(key, name)[1], _function(part)
+    function, entry = _function(part), find_part(key, name)[1]
     if part.args:  # a constant, whose fields are the options
-        defaults = {option: getattr(function, option) for option in (entry.options if entry else None) or ()}
+        defaults = vars(function)
     else:
-        defaults = {
-            option: parameter.default
-            for option, parameter in inspect.signature(function).parameters.items()
-            if parameter.default is not parameter.empty and (not entry or not entry.options or option in entry.options)
-        }
-        defaults = {} if entry is not None and entry.options == () else defaults
-    return [f"{option}={_shown(value)}" for option, value in defaults.items()]
+        parameters = inspect.signature(function).parameters.values()
+        defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+    options = defaults if entry is None or entry.options is None else entry.options
+    return [f"{option}={_shown(defaults[option])}" for option in options]
 
 
 def _shown(value: Any) -> str:

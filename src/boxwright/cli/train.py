@@ -89,7 +89,7 @@ def train(
     options |= {} if epochs is None else {"epochs": epochs}
     options |= {} if classes is None else {"classes": classes}
     options |= {} if max_pixels is None else {"max_pixels": max_pixels}
-    if resume is None:  # before torch is imported: a misspelt key is told at once, and so is a split
+    if resume is None:  # before torch is imported, which takes seconds: misspelled keys and splits fail here
         get_recipe(recipe or "lite320", **{name: value for name, value in options.items() if name not in flags})
     named = [name for name in (split, val_split) if name not in (None, "val", "none")]
     check_splits(data, *named, allow_links=allow_links)

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from boxwright.data.cache import ImageCache
 from boxwright.data.sampling import decode
-from boxwright.data.transforms import FILL, Augmentation, InputSize
+from boxwright.data.transforms import FILL, Augmentation, InputSize, apply_own
 from boxwright.errors import DataError
 from boxwright.types import Targets
 
@@ -76,9 +76,10 @@ class TrainingSet(Dataset[Sample]):
         index, image = self._read(showing.place)
         boxes, labels, ignore = self.cache.dataset.supervised(index)
         rng = np.random.default_rng((self.seed, showing.epoch, showing.copy, index))
-        if self.augmentation.own is not None:
+        own = self.augmentation.own
+        if own is not None:
             try:
-                image, boxes, labels, ignore = self.augmentation.apply_own(image, boxes, labels, ignore, rng)
+                image, boxes, labels, ignore = apply_own(own, image, boxes, labels, ignore, rng)
             except Exception as error:
                 name = self.cache.dataset.name(index)
                 raise DataError(f"{name}: the augmentation failed: {type(error).__name__}: {error}") from error

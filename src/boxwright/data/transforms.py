@@ -136,30 +136,6 @@ class Augmentation:
     own: Own | None = None
     """Somebody's own, before the rest, on the whole image."""
 
-    def apply_own(
-        self,
-        image: NDArray[np.uint8],
-        boxes: NDArray[np.float32],
-        labels: NDArray[np.int64],
-        ignore: NDArray[np.bool_],
-        rng: np.random.Generator,
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
-        """Image (H, W, 3), boxes (n, 4), labels (n,) and ignore (n,) after one's own augmentation.
-
-        It sees the label -1 for boxes that are ignored. Raises ValueError where it gives back something else.
-        """
-        assert self.own is not None
-        found = self.own(image.copy(), boxes.copy(), np.where(ignore, -1, labels), rng)
-        if not isinstance(found, tuple) or len(found) != 3:
-            raise ValueError(f"Expected image, boxes and labels from {self.own} but got {type(found).__name__}")
-        image, boxes, labels = (np.ascontiguousarray(value) for value in found)
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise ValueError(f"Expected an image (H, W, 3) uint8 from {self.own} but got {image.dtype} {image.shape}")
-        boxes, labels = boxes.reshape(-1, 4).astype(np.float32), labels.astype(np.int64)
-        if labels.shape != (len(boxes),):
-            raise ValueError(f"Expected a label for each box from {self.own} but got {labels.shape}, {boxes.shape}")
-        return image, boxes, np.maximum(labels, 0), labels < 0
-
     def __call__(
         self, image: NDArray[np.uint8], boxes: NDArray[np.float32], size: InputSize, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
@@ -183,6 +159,30 @@ class Augmentation:
         mirror_x = self.flip != "none" and rng.random() < 0.5
         mirror_y = self.flip == "both" and rng.random() < 0.5
         return Frame(*window, whole.size, mirror_x, mirror_y)
+
+
+def apply_own(
+    own: Own,
+    image: NDArray[np.uint8],
+    boxes: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    ignore: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
+    """Run somebody's own augmentation on an image (H, W, 3), boxes (n, 4), labels (n,) and ignore (n,).
+
+    It sees the label -1 for boxes that are ignored. Raises ValueError where it gives back something else.
+    """
+    found = own(image.copy(), boxes.copy(), np.where(ignore, -1, labels), rng)
+    if not isinstance(found, tuple) or len(found) != 3:
+        raise ValueError(f"Expected image, boxes and labels from {own} but got {type(found).__name__}")
+    image, boxes, labels = (np.ascontiguousarray(value) for value in found)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"Expected an image (H, W, 3) uint8 from {own} but got {image.dtype} {image.shape}")
+    boxes, labels = boxes.reshape(-1, 4).astype(np.float32), labels.astype(np.int64)
+    if labels.shape != (len(boxes),):
+        raise ValueError(f"Expected a label for each box from {own} but got {labels.shape}, {boxes.shape}")
+    return image, boxes, np.maximum(labels, 0), labels < 0
 
 
 Window = tuple[float, float, float, float]

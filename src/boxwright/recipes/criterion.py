@@ -88,7 +88,7 @@ def _bound(part: Any, given: Mapping[str, Any]) -> Any:
 
 @torch.no_grad()
 def _try(criterion: DenseCriterion, classes: int) -> None:
-    """One object on one anchor: options that are out of range are told now, and not at the first step."""
+    """Try the criterion on one object, so that options out of range fail before the training starts."""
     anchors = make_anchors(AnchorSpec.squares((8,), 1.0), 8)
     columns = classes + (criterion.class_info.kind == "softmax")
     outputs = DenseOutputs(torch.zeros(1, 1, columns), torch.zeros(1, 1, criterion.coder.size))

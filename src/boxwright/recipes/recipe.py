@@ -183,7 +183,7 @@ class Recipe:
     )
     nms_agnostic: bool = _key(False, "detections are suppressed by those of other classes too")
     candidates: int = _key(1000, "best pairs of an anchor and a class that go into NMS")
-    candidates_per: CandidatesPer = _key("image", "so many of each image, or of each class or each feature map of it")
+    candidates_per: CandidatesPer = _key("image", "the limit is for an image, or for each class or feature map of it")
     max_detections: int = _key(100, "detections of an image, at most")
     nms_threshold: float = _key(0.5, "detections that overlap more than this are suppressed")
     vote: float = _key(0.0, "temperature of the vote of suppressed boxes on the one that stays; 0: no vote")

@@ -140,7 +140,7 @@ def _train(
     job = replace(job, recipe=detector.recipe)
     begin_with(initial or {}, detector)
     counts = torch.from_numpy(np.bincount(training_set.labels, minlength=len(training_set.classes)))
-    criterion = job.criterion or build_criterion(job.recipe, counts)
+    criterion = build_criterion(job.recipe, counts) if job.criterion is None else job.criterion
     batches = Batches(training_set, validation_set, job.recipe, job.options, ranks, console)
     progress = _progress(job, batches)
     over = job.position is not None and not _goes_on(job, job.position, progress, batches)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from boxwright.parts import part_of
+from boxwright.parts import schedule
 
 
 class Progress:
@@ -50,26 +50,27 @@ class Progress:
         self._elapsed, self._since = self.elapsed, None
 
 
-def lr_factor(done: float, warmup: float, schedule: Callable[[float], float]) -> float:
-    """Share of the peak learning rate: a linear rise over the first ``warmup`` of the training, then the schedule."""
+def lr_factor(done: float, warmup: float, after: Callable[[float], float]) -> float:
+    """Share of the peak learning rate: a linear rise over the first ``warmup`` of the training, then the schedule
+    ``after`` it."""
     if done < warmup:
         return max(done / warmup, 0.001)
-    return schedule(min((done - warmup) / max(1 - warmup, 1e-9), 1.0))
+    return after(min((done - warmup) / max(1 - warmup, 1e-9), 1.0))
 
 
-@part_of("schedule")
+@schedule
 def cosine(done: float, final: float = 0.01) -> float:
     """Fall from 1 to ``final`` as half a cosine (SGDR, arXiv:1608.03983, eq. 5, one cycle)."""
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-@part_of("schedule")
+@schedule
 def constant(done: float) -> float:
     """Stay at the peak."""
     return 1.0
 
 
-@part_of("schedule")
+@schedule
 def steps(done: float, at: Sequence[float] = (0.67, 0.89), factor: float = 0.1) -> float:
     """Fall by ``factor`` at each of these shares of the training, as SSD and Faster R-CNN do."""
     return float(factor ** sum(done >= share for share in at))

@@ -26,15 +26,10 @@ from boxwright.compare.run.jobs import Job, write_result
 from boxwright.data import read_dataset
 from boxwright.errors import RecipeError, WriteError
 from command_line import Boxwright
-from comparison_builders import TINY, digits, fake, job, recipe
+from comparison_builders import TINY, fake, job, recipe
 from damages import DAMAGES, is_one_line, within
 
 VARY = {"lr": [0.001, 0.002]}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return digits(tmp_path_factory.mktemp("data") / "digits")
 
 
 @pytest.fixture

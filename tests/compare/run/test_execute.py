@@ -19,14 +19,9 @@ from boxwright.compare.run.jobs import Job, failed, read_result, write_result
 from boxwright.data import read_dataset
 from boxwright.errors import RecipeError
 from boxwright.models import build_detector
-from comparison_builders import digits, job, recipe
+from comparison_builders import job, recipe
 
 QUIET = Console(quiet=True)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return digits(tmp_path_factory.mktemp("data") / "digits")
 
 
 class Watcher(Callback):

@@ -16,14 +16,9 @@ from boxwright.compare.run import executors
 from boxwright.compare.run.executors import run_locally, run_on_ray
 from boxwright.compare.run.jobs import Job
 from boxwright.errors import RecipeError
-from comparison_builders import digits, job, recipe
+from comparison_builders import job, recipe
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return digits(tmp_path_factory.mktemp("data") / "digits")
 
 
 def jobs(data: Path, out: Path) -> list[Job]:
