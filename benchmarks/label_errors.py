@@ -29,8 +29,8 @@ from boxwright.evaluate import DetectionColumns, to_detections
 from boxwright.hardest import Suspects, rank_labels
 from boxwright.hardest.folds import fold_runs, predict_out_of_fold, split_folds
 from boxwright.models.dense import DenseDetector
-from boxwright.predict import predict_dataset
 from boxwright.recipes.criterion import build_criterion
+from boxwright.runs.predict import predict_dataset
 
 KINDS = ("missing", "wrong-class", "shifted", "duplicate")
 TOP = (0.05, 0.1, 0.2)

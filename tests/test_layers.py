@@ -17,12 +17,13 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "_version errors text values parts _util environment drawing demo_data",
         "types boxes ranking",
         "data",
+        "evaluate check report",
         "anchors coding matching mining losses nms",
         "criterion",
         "catalog choices own_code recipes",
         "models adapters",
         "runs",
-        "training evaluate check predict assess importing export compare inspect hardest simulate report demo",
+        "training export compare inspect hardest simulate demo",
         "cli __main__",
     )
 )

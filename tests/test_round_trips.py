@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 import boxwright as bw
-from boxwright import assess, demo_data, predict
+from boxwright import demo_data
 from boxwright.data import DetectionDataset
 from boxwright.evaluate import detection_metrics, read_results, save_results, save_targets
 from boxwright.hardest.corrections import Correction, Corrections, correct
+from boxwright.runs import assess, predict
 from dataset_builders import Box, coco_content, exif_with, picture, voc_object, voc_xml, write_picture, write_text
 from layout_builders import VARIANTS, WRITERS
 from tiny_runs import keep_tiny_run

@@ -327,7 +327,7 @@ def test_the_test_split_is_measured_once_with_the_recommended_arm(
         asked.append(folder.name)
         return SimpleNamespace(metrics=SimpleNamespace(numbers=dict.fromkeys(METRICS, 0.25)))
 
-    monkeypatch.setattr("boxwright.assess.evaluate_run", evaluate)
+    monkeypatch.setattr("boxwright.runs.assess.evaluate_run", evaluate)
     comparison, _ = run(data, tmp_path)
     assert "test" not in comparison.facts
     comparison, _ = run(data, tmp_path, test=True)

@@ -16,9 +16,9 @@ from run_builders import malicious, untrained
 import boxwright as bw
 from boxwright.cli import main
 from boxwright.errors import BoxwrightError, RecipeError, WriteError
-from boxwright.importing import import_weights
 from boxwright.models import weights
 from boxwright.runs.checkpoints import read_checkpoint, write_checkpoint
+from boxwright.runs.importing import import_weights
 from boxwright.training import replay
 from boxwright.training.checkpoints import AtomicCheckpoints, read_position
 

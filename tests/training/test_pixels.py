@@ -13,11 +13,11 @@ from PIL import Image
 from rich.console import Console
 
 import boxwright as bw
-from boxwright.assess import evaluate_run, predict_to_folder
 from boxwright.data import pictures
 from boxwright.hardest.review import review_labels
-from boxwright.predict import predict_dataset
 from boxwright.recipes import get_recipe
+from boxwright.runs.assess import evaluate_run, predict_to_folder
+from boxwright.runs.predict import predict_dataset
 from boxwright.training.batches import Batches
 from boxwright.training.distributed import Ranks
 from boxwright.training.options import RunOptions

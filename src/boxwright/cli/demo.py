@@ -17,7 +17,7 @@ from boxwright.cli.evaluate import render_metrics
 from boxwright.errors import DataError
 
 if TYPE_CHECKING:
-    from boxwright.assess import Assessment
+    from boxwright.runs.assess import Assessment
 
 IMAGE_SIZE = 192
 PREDICTED = 12
@@ -36,9 +36,9 @@ def demo(
 
 def run_demo(folder: Path, *, minutes: float, console: Console) -> Assessment:
     """Everything under ``folder``: data/ and run/. Raises DataError where one of them is there."""
-    from boxwright.assess import evaluate_run, predict_to_folder
     from boxwright.check import check_dataset
     from boxwright.demo_data import make_digits
+    from boxwright.runs.assess import evaluate_run, predict_to_folder
     from boxwright.training import train
 
     for name in ("data", "run"):

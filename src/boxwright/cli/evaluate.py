@@ -120,7 +120,7 @@ def _evaluate_run(
     source: Path, data: Path, split: str, options: dict[str, Any], console: Console
 ) -> tuple[Any, Any, Any]:
     """Metrics, data set and detections of a run, which gets its report."""
-    from boxwright.assess import evaluate_run
+    from boxwright.runs.assess import evaluate_run
 
     with bar("evaluating", console) as advance:
         assessment = evaluate_run(source, data, split, advance=advance, **options)

@@ -29,7 +29,7 @@ def import_torchvision(
     overwrite: Overwrite = False,
 ) -> None:
     """A run folder from torchvision's weights, for predict and eval. A model of COCO's 91 ids gets COCO's names."""
-    from boxwright.importing import import_weights
+    from boxwright.runs.importing import import_weights
 
     names = data_options([], classes)["classes"] or ()
     run = import_weights(name, weights, out or Path("runs") / name, names, overwrite=overwrite)

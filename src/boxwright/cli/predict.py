@@ -34,12 +34,12 @@ def predict(
 
     Exit code 1 where not one of the images could be read.
     """
-    from boxwright.predict import find_images
+    from boxwright.runs.predict import find_images
 
     files = find_images(sources)
 
-    from boxwright.assess import predict_to_folder
     from boxwright.runs import Run
+    from boxwright.runs.assess import predict_to_folder
 
     console = Console()
     folder = out or Run.of(run).predictions

@@ -188,7 +188,7 @@ def _differences(setting: Setting, jobs: Sequence[Job]) -> dict[str, Difference]
 
 def _test(setting: Setting, jobs: Sequence[Job], arm: str) -> dict[str, Any]:
     """The test split's metrics of one arm, mean over its runs; measured once, and kept, for whatever arm it was."""
-    from boxwright.assess import evaluate_run
+    from boxwright.runs.assess import evaluate_run
 
     file = setting.folder / "test.json"
     if file.exists():

@@ -14,8 +14,8 @@ from boxwright.data import DetectionDataset
 from boxwright.data.splits import hashed_fraction, identical_files
 from boxwright.errors import RecipeError
 from boxwright.evaluate import DetectionColumns, read_results, save_results
-from boxwright.predict import predict_dataset
 from boxwright.runs import Run
+from boxwright.runs.predict import predict_dataset
 from boxwright.training import train
 from boxwright.training.record import fingerprint
 

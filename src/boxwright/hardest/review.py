@@ -22,8 +22,8 @@ from boxwright.hardest.folds import predict_out_of_fold
 from boxwright.hardest.page import write_page
 from boxwright.hardest.ranking import KINDS, Suspects, rank_labels
 from boxwright.models.detector import Detector
-from boxwright.predict import predict_dataset
 from boxwright.runs import Run, load
+from boxwright.runs.predict import predict_dataset
 
 SHOWN = 200
 """Suspects on the page and in the list."""

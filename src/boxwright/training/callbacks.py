@@ -18,7 +18,7 @@ from torch import Tensor
 from boxwright._util.printing import say
 from boxwright.data.dataset import DetectionDataset
 from boxwright.evaluate import detection_metrics
-from boxwright.predict import no_detections
+from boxwright.runs.predict import no_detections
 from boxwright.training.best import which_is_the_model
 from boxwright.training.module import TrainingModule
 from boxwright.training.schedule import Progress

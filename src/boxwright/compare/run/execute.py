@@ -20,7 +20,6 @@ from torch import Tensor
 from boxwright._util.locking import locked
 from boxwright._util.ownership import FOLDER_MARKER, mark_folder
 from boxwright._util.writing import write_errors, write_text
-from boxwright.assess import evaluate_run
 from boxwright.compare.results.results import METRICS, RunResult
 from boxwright.compare.run.frozen import train_head
 from boxwright.compare.run.jobs import Job, failed, write_result
@@ -31,6 +30,7 @@ from boxwright.models import build_detector
 from boxwright.own_code import import_code
 from boxwright.recipes import Recipe
 from boxwright.runs import Run
+from boxwright.runs.assess import evaluate_run
 from boxwright.training import train
 from boxwright.training.checkpoints import read_position
 

@@ -33,10 +33,10 @@ from boxwright.evaluate import (
     save_results,
 )
 from boxwright.models.detector import Detector
-from boxwright.predict import predict_dataset, predict_files
 from boxwright.recipes import Recipe
 from boxwright.report import ErrorRow, Picture, ReportData, write_report
 from boxwright.runs import Run, load
+from boxwright.runs.predict import predict_dataset, predict_files
 from boxwright.text import plural
 from boxwright.types import Detections
 

@@ -10,10 +10,10 @@ import torch
 from torchvision.models import detection
 
 import boxwright as bw
-from boxwright import importing
 from boxwright.cli.app import app
 from boxwright.errors import RecipeError, WriteError
-from boxwright.importing import MODELS, import_weights
+from boxwright.runs import importing
+from boxwright.runs.importing import MODELS, import_weights
 
 
 def file_of(tmp_path: Path, columns: int, name: str = "ssd300_vgg16") -> tuple[torch.nn.Module, Path]:

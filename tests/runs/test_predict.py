@@ -8,7 +8,7 @@ from PIL import Image
 
 from boxwright._util.ownership import MADE_BY, mark_folder
 from boxwright.errors import BoxwrightWarning, DataError
-from boxwright.predict import find_images
+from boxwright.runs.predict import find_images
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from boxwright._util.ownership import is_marked
-from boxwright.assess import _by_image, _errors, _note, evaluate_run, predict_to_folder
 from boxwright.errors import RecipeError
 from boxwright.evaluate import ERROR_TYPES, detection_metrics, error_types
 from boxwright.runs import Run
+from boxwright.runs.assess import _by_image, _errors, _note, evaluate_run, predict_to_folder
 from dataset_builders import write_picture
 from tiny_runs import keep_tiny_run
 
