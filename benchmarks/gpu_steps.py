@@ -106,15 +106,11 @@ def step_of(detector: Detector, batch: int, device: torch.device, precision: tor
     criterion = build_criterion(recipe).to(device)
     optimizer = torch.optim.SGD(parameter_groups(detector, 5e-4), lr=1e-6, momentum=0.9)
     images, targets = made_batch(batch, recipe.image_size, device, len(recipe.classes))
-
     network = _network(detector, criterion, images, targets)
 
     def step(network_alone: bool = False) -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-            if network_alone:
-                loss = _sum(network())
-            else:
-                loss = supervise(detector, criterion, images, targets)[0].total
+            loss = _sum(network()) if network_alone else supervise(detector, criterion, images, targets)[0].total
         optimizer.zero_grad()
         loss.backward()  # type: ignore[union-attr]
         nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
