@@ -32,7 +32,7 @@ def environment() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": model,
         "cpu_flags": flags,
-        "cores": _cores(),
+        "cores": usable_cores(),
         "commit": git_commit(Path(__file__).parents[2]),
     }
 
@@ -80,11 +80,14 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def usable_cores(limit: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Count the cores that this process may use: its affinity, and the whole cores of its control group's ``limit``."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = map(int, limit.read_text().split())
+    except (OSError, ValueError):  # no such file, or "max"
+        return cores
+    return max(min(cores, quota // period), 1)
 
 
 def _processor(cpuinfo: Path) -> tuple[str, list[str]]:

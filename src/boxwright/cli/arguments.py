@@ -27,6 +27,13 @@ def number(low: float, high: float = math.inf, *, above: bool = False) -> Callab
     return check
 
 
+def check_workers(text: str | None) -> str | None:
+    """Raise BadParameter unless it is auto or a number of processes."""
+    if text is None or text == "auto" or (text.isdecimal() and len(text) < 5 and int(text) <= MAX_WORKERS):
+        return text
+    raise typer.BadParameter(f"Expected auto or 0 to {MAX_WORKERS} but got {text}")
+
+
 def run_there(path: Path | None) -> Path | None:
     """Raise RecipeError where there is no run, before the command imports what takes seconds."""
     if path is not None and not path.exists():

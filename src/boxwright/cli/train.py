@@ -9,7 +9,6 @@ import typer
 
 from boxwright.cli.arguments import (
     MAX_SEED,
-    MAX_WORKERS,
     AllowCode,
     AllowLinks,
     Classes,
@@ -19,6 +18,7 @@ from boxwright.cli.arguments import (
     Settings,
     Steps,
     check_settings,
+    check_workers,
     number,
     run_there,
     typed_settings,
@@ -46,11 +46,12 @@ def train(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     workers: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            callback=number(0, MAX_WORKERS),
-            help="Processes that augment images; 0: none beside the training's.",
-            show_default="0",
+            metavar="auto|N",
+            callback=check_workers,
+            help="Processes that augment images; 0: none beside the training's; auto: by the cores that are spare.",
+            show_default="auto",
         ),
     ] = None,
     logger: Annotated[
@@ -78,7 +79,7 @@ def train(
         "steps": steps,
         "seed": seed,
         "device": device,
-        "workers": workers,
+        "workers": workers if workers in (None, "auto") else int(workers),
         "logger": logger,
         "checkpoint_minutes": checkpoint_minutes,
         "allow_links": allow_links or None,

@@ -45,6 +45,16 @@ class Batch(NamedTuple):
     shown: Tensor | None = None
     """(B, 2) int64 rows and columns of the inputs that show something, where some are padded on the right and below."""
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that the batch holds, the targets' too."""
+        return [field for field in (*self.targets, *self) if isinstance(field, Tensor)]
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy the batch to a device; from pinned memory without waiting for the copy."""
+        moved = (None if field is None else field.to(device, non_blocking=True) for field in self)
+        return Batch(*moved)  # type: ignore[arg-type]
+
 
 class TrainingSet(Dataset[Sample]):
     """The readable images of a data set as network inputs.

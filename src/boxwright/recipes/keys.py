@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 Part = str | Callable[..., Any]
 """A part by its name, or itself."""
 
+BatchSize = Literal["auto"] | int
 Resize = Literal["squash", "pad", "shortest"]
 Distances = Literal["exp", "relu"]
 Normalizer = Literal["positives", "quality", "image", "batch", "samples"]
@@ -65,7 +66,7 @@ class RecipeKeys(TypedDict, total=False):
     rpn_box_weight: float | None
     rpn_normalizer: Normalizer
     epochs: int
-    batch_size: int
+    batch_size: BatchSize
     accumulate: int
     optimizer: Part
     lr: float

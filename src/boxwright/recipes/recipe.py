@@ -17,6 +17,7 @@ from boxwright.recipes.builtin import find_detector
 from boxwright.recipes.class_weights import SCHEMES, scheme_of
 from boxwright.recipes.keys import (
     Activation,
+    BatchSize,
     CandidatesPer,
     Counted,
     Distances,
@@ -131,7 +132,10 @@ class Recipe:
     rpn_normalizer: Normalizer = _key("samples", "what the summed losses are divided by")
     # The training
     epochs: int = _stated("passes over the training images, where no --minutes are given")
-    batch_size: int = _stated("images of a step, over all processes (of a part of a step, with accumulate)")
+    batch_size: BatchSize = _stated(
+        "images of a step, over all processes (of a part of a step, with accumulate); auto: as many as fit the device, "
+        "and lr follows"
+    )
     accumulate: int = _key(1, "batches whose gradients make one step")
     optimizer: str = _key("sgd", "adamw | sgd:momentum=0.9")
     lr: float = _stated("peak learning rate, of backbone and head alike")
@@ -203,7 +207,7 @@ class Recipe:
 
     def _check_ranges(self) -> None:
         for name in POSITIVE:
-            if not getattr(self, name) > 0:
+            if getattr(self, name) != "auto" and not getattr(self, name) > 0:
                 raise RecipeError(f"Expected {name} above 0 but got {getattr(self, name)}")
         for name in ("vote", "freeze", "freeze_depthwise", "weight_decay", "clip", "patience"):
             if getattr(self, name) < 0:
@@ -282,6 +286,13 @@ class Recipe:
             if weights[name] < 0:
                 raise RecipeError(f"Expected class_weights of {shown(name)} of at least 0 but got {text}")
         return weights
+
+    @property
+    def images_a_batch(self) -> int:
+        """``batch_size`` as a number. Raises RecipeError where it is auto, which training alone turns into one."""
+        if self.batch_size == "auto":
+            raise RecipeError("batch_size=auto is for training: here, set a number with --set batch_size=N")
+        return int(self.batch_size)
 
     @property
     def input_size(self) -> InputSize:

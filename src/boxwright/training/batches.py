@@ -20,6 +20,7 @@ from boxwright.data.cache import ImageCache, free_memory
 from boxwright.data.loading import TrainingSet
 from boxwright.data.sampling import EpochPlaces, ValidationPlaces
 from boxwright.data.transforms import Augmentation
+from boxwright.environment import usable_cores
 from boxwright.errors import DataError
 from boxwright.recipes import Recipe
 from boxwright.text import plural
@@ -27,7 +28,8 @@ from boxwright.training.distributed import Ranks
 from boxwright.training.options import RunOptions
 from boxwright.training.reading import check_trainable
 from boxwright.training.record import CHECKED_IMAGES
-from boxwright.training.workers import CollateInWorker, check_shared_memory, shared_by_batches, start_worker
+from boxwright.training.worker_count import choose_workers
+from boxwright.training.workers import AHEAD, CollateInWorker, check_shared_memory, shared_by_batches, start_worker
 
 
 class Batches:
@@ -47,9 +49,11 @@ class Batches:
         """What decoding told of the images, by their path; the check of the data set need not decode them again."""
         self.datasets = [training] if validation is None else [training, validation]
         self._recipe, self._options, self._ranks, self._console = recipe, options, ranks, console
-        most = min(recipe.batch_size // ranks.world, len(training))
-        self._for_batches = shared_by_batches(recipe, options.workers, most)
-        check_shared_memory(self._for_batches, options.workers)
+        self._pinned = options.accelerator() == "cuda"
+        self.workers = options.workers if options.workers != "auto" else self._choose_workers(training)
+        most = min(recipe.images_a_batch // ranks.world, len(training))
+        self._for_batches = shared_by_batches(recipe, self.workers, most)
+        check_shared_memory(self._for_batches, self.workers)
         cache, readable = self._decode(training)
         if not readable:
             raise DataError(f"{training.root}: none of the {len(training)} training images can be decoded")
@@ -58,7 +62,7 @@ class Batches:
         self.places = EpochPlaces(
             len(readable),
             options.seed,
-            batch_size=recipe.batch_size,
+            batch_size=recipe.images_a_batch,
             rank=ranks.rank,
             world=ranks.world,
             repeats=repeats_of(recipe, training, readable),
@@ -70,27 +74,38 @@ class Batches:
         if validation is not None:
             cache, readable = self._decode(validation)
             fixed = TrainingSet(cache, readable, recipe.input_size, Augmentation("none", "none"))
-            self.validation = self._loader(fixed, ValidationPlaces(len(readable), ranks.rank, ranks.world))
+            places = ValidationPlaces(len(readable), ranks.rank, ranks.world)
+            self.validation = self._loader(fixed, places)
 
     @property
     def steps_an_epoch(self) -> int:
         """Optimiser steps."""
         return -(-len(self.training) // self._recipe.accumulate)
 
+    def _choose_workers(self, training: DetectionDataset) -> int:
+        workers = choose_workers(training, self._recipe, self._options, self._ranks)
+        if workers or self._pinned:
+            say(self._console, f"workers=auto is {workers} here, of {plural(usable_cores(), 'core')}")
+        return workers
+
     def _loader(self, images: TrainingSet, places: EpochPlaces | ValidationPlaces) -> DataLoader[Any]:
-        workers = self._options.workers
+        batch_size = self._recipe.images_a_batch // self._ranks.world
+        batches = -(-len(places) // batch_size)
+        workers = min(self.workers, -(-batches // AHEAD))  # more would find no batch to prepare
         return DataLoader(
             images,
-            batch_size=self._recipe.batch_size // self._ranks.world,
+            batch_size=batch_size,
             sampler=places,
             collate_fn=CollateInWorker(self._recipe.input_size.multiple),
             num_workers=workers,
+            prefetch_factor=AHEAD if workers else None,
             persistent_workers=workers > 0,
+            pin_memory=self._pinned,
             worker_init_fn=start_worker,
         )
 
     def _decode(self, dataset: DetectionDataset) -> tuple[ImageCache, list[int]]:
-        shared = self._options.workers > 0
+        shared = self.workers > 0
         cache = ImageCache(dataset, max(free_memory(shared) - self._for_batches, 0) // 2, shared=shared)
         console = self._console
         with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:

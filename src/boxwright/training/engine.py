@@ -263,7 +263,7 @@ def _is_kept(job: _Job) -> bool:
 
 def _begin(job: _Job, batches: Batches, source: Path | None) -> Record:
     """The run folder with its recipe.yaml and data.json."""
-    training = describe_run(job.options, job.recipe, batches.images)
+    training = describe_run(job.options, job.recipe, batches.images, batches.workers)
     if job.criterion is not None:
         training["criterion"] = f"{type(job.criterion).__module__}:{type(job.criterion).__qualname__}"
     if job.position is None:
@@ -288,7 +288,7 @@ def _fit(
     job: _Job, batches: Batches, module: TrainingModule, loggers: list[Logger], accelerator: str, precision: Precision
 ) -> KeyboardInterrupt | None:
     """Train; what to raise where the user stopped it."""
-    with _quiet(), CtrlC(job.say) as ctrl_c, faults_explained(job.run, job.recipe, job.options.workers):
+    with _quiet(), CtrlC(job.say) as ctrl_c, faults_explained(job.run, job.recipe, batches.workers):
         last = LastCheckpoint(job.run.last_checkpoint, job.options.checkpoint_minutes, ctrl_c)
         trainer = L.Trainer(
             accelerator="gpu" if accelerator == "cuda" else "cpu",

@@ -72,7 +72,7 @@ def _device(text: str) -> str:
 def _cure(recipe: Recipe) -> str:
     """Which input was too large, and what makes it smaller."""
     height, width = largest_input(recipe)
-    halved = recipe.batch_size // 2
+    halved = recipe.images_a_batch // 2
     parts = f"--set batch_size={halved} --set accumulate={2 * recipe.accumulate}, or a " if halved else "a "
     return (
         f"a batch of {recipe.batch_size} images of {height} x {width} pixels was too large: {parts}smaller image_size"

@@ -20,6 +20,7 @@ from boxwright.training.nonfinite import LateFlags, NonFiniteError, check_losses
 from boxwright.training.schedule import Progress, lr_factor
 from boxwright.training.step import supervise
 from boxwright.training.targets import check_targets
+from boxwright.training.transfer import copy_to
 from boxwright.types import DenseOutputs, Detections, TwoStageOutputs
 
 _SHORT = {
@@ -65,6 +66,10 @@ class TrainingModule(L.LightningModule):
         """Raise TargetsError for what can't be learnt."""
         check_targets(batch, len(self.recipe.classes), validation=self.trainer.validating)
         return batch
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Lightning's own copies tensors without waiting, but not what has a ``to`` of its own, as targets have."""
+        return copy_to(batch, device)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """What the step draws (dropout) depends on seed, rank, epoch and batch alone: a resumed run draws the same."""

@@ -14,6 +14,7 @@ from boxwright.errors import RecipeError
 from boxwright.recipes import RecipeKeys
 
 LoggerName = Literal["csv", "tensorboard", "wandb", "mlflow"]
+Workers = int | Literal["auto"]
 
 
 class RunKeys(TypedDict, total=False):
@@ -26,7 +27,7 @@ class RunKeys(TypedDict, total=False):
     steps: int | None
     seed: int
     device: Device
-    workers: int
+    workers: Workers
     out: str | Path | None
     logger: LoggerName
     checkpoint_minutes: float
@@ -51,8 +52,8 @@ class RunOptions:
     """Optimiser steps, instead of the recipe's epochs."""
     seed: int = 0
     device: Device = "auto"
-    workers: int = 0
-    """Processes that augment; 0: the training process itself."""
+    workers: Workers = "auto"
+    """Processes that augment; 0: the training process itself; auto: by spare cores, where the set is large enough."""
     out: Path | None = None
     """The run folder; None: runs/<data set>-<recipe>, numbered."""
     logger: LoggerName = "csv"
@@ -73,8 +74,8 @@ class RunOptions:
             raise RecipeError(f"Expected logger to be one of {', '.join(get_args(LoggerName))} but got {self.logger!r}")
         if not 0 <= self.checkpoint_minutes < math.inf:
             raise RecipeError(f"Expected checkpoint_minutes of at least 0 but got {self.checkpoint_minutes}")
-        if self.workers < 0:
-            raise RecipeError(f"Expected workers of at least 0 but got {self.workers}")
+        if self.workers != "auto" and (isinstance(self.workers, str) or self.workers < 0):
+            raise RecipeError(f"Expected workers to be auto or at least 0 but got {self.workers!r}")
 
     @classmethod
     def take(cls, options: Mapping[str, Any]) -> tuple[RunOptions, dict[str, Any]]:

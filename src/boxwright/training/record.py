@@ -74,14 +74,15 @@ def describe_data(
     return {**report.to_json(), "layout": report.layout, "classes": counts}
 
 
-def describe_run(options: RunOptions, recipe: Recipe, images: int) -> dict[str, Any]:
+def describe_run(options: RunOptions, recipe: Recipe, images: int, workers: int) -> dict[str, Any]:
     """What is known before the first step."""
     return {
         "split": options.split,
         "validation": options.val_split or "none",
         "images": images,
-        "batch size": recipe.batch_size,
+        "batch size": recipe.images_a_batch,
         "seed": options.seed,
+        "workers": workers,
         **({"code": code} if (code := describe_code(recipe.to_dict())) else {}),
     }
 
@@ -106,7 +107,7 @@ def fingerprint(datasets: Sequence[DetectionDataset]) -> str:
 
 def describe_outcome(steps: int, progress: Progress, recipe: Recipe, device: str, precision: str) -> dict[str, Any]:
     """What is known after the last step."""
-    images = steps * recipe.batch_size * recipe.accumulate
+    images = steps * recipe.images_a_batch * recipe.accumulate
     return {
         "steps": steps,
         "minutes of steps": round(progress.elapsed / 60, 2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 from collections.abc import Iterable
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from boxwright.data.loading import Batch, Sample, collate
@@ -19,7 +19,8 @@ from boxwright.recipes import Recipe
 from boxwright.training.faults import MORE_SHARED
 
 SHARED = Path("/dev/shm")
-_AHEAD = 2  # batches that each worker prepares, DataLoader's own default
+AHEAD = 2
+"""Batches that each worker prepares before they are asked for."""
 _SLACK = 2**20  # bytes for targets, queues and semaphores
 
 
@@ -49,9 +50,8 @@ class CollateInWorker:
     def __call__(self, samples: Iterable[Sample]) -> Batch:
         batch = collate(samples, self.multiple)
         if get_worker_info() is not None:
-            for tensor in (*batch.targets, *batch):
-                if isinstance(tensor, Tensor):
-                    tensor.share_memory_()  # type: ignore[no-untyped-call]
+            for tensor in batch.tensors:
+                tensor.share_memory_()  # type: ignore[no-untyped-call]
         return batch
 
 
@@ -60,15 +60,18 @@ def shared_by_batches(recipe: Recipe, workers: int, batch_size: int) -> int:
     if not workers:
         return 0
     height, width = largest_input(recipe)
-    return (workers * _AHEAD + 2) * batch_size * height * width * 3 + workers * _SLACK
+    return (workers * AHEAD + 2) * batch_size * height * width * 3 + workers * _SLACK
+
+
+def free_shared_memory() -> float:
+    """Bytes that are free of what processes share; infinite where the system doesn't set it apart."""
+    return shutil.disk_usage(SHARED).free if SHARED.is_dir() else math.inf
 
 
 def check_shared_memory(needed: int, workers: int) -> None:
     """Raise RecipeError where the system has less shared memory than the workers need."""
-    if not workers or not SHARED.is_dir():
-        return
-    free = shutil.disk_usage(SHARED).free
-    if free < needed:
+    free = free_shared_memory()
+    if workers and free < needed:
         raise RecipeError(
             f"{workers} workers need {needed / 2**20:.0f} MB of shared memory, of which {SHARED} has "
             f"{free / 2**20:.1f} MB: {MORE_SHARED}"

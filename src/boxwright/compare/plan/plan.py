@@ -71,7 +71,7 @@ def make_plan(setting: Setting) -> Plan:
     if file.exists():
         return _kept_plan(file, request)
     sample = _sample(setting)
-    batches = Batches(sample, None, setting.baseline, RunOptions(), Ranks(), Console(quiet=True))
+    batches = Batches(sample, None, setting.baseline, RunOptions(workers=0), Ranks(), Console(quiet=True))
     weights, by = _box_weights(setting, batches)
     seconds = _seconds_per_step(setting, sample)
     steps = setting.options.steps or setting.baseline.epochs * _steps_an_epoch(setting)
@@ -100,7 +100,7 @@ def _kept_plan(file: Path, request: dict[str, Any]) -> Plan:
 def _sample(setting: Setting) -> DetectionDataset:
     """Images for a few steps, from all over the training split: a large one would take minutes to decode."""
     recipe, images = setting.baseline, len(setting.training)
-    most = (_WARM_UP + _TIMED) * recipe.batch_size * recipe.accumulate
+    most = (_WARM_UP + _TIMED) * recipe.images_a_batch * recipe.accumulate
     return setting.training.subset(np.unique(np.linspace(0, images - 1, min(most, images)).round().astype(np.int64)))
 
 
@@ -108,8 +108,8 @@ def _steps_an_epoch(setting: Setting) -> int:
     """Of the baseline, as far as all images can be read."""
     recipe, images = setting.baseline, setting.training
     repeats = repeats_of(recipe, images, list(range(len(images))))
-    places = EpochPlaces(len(images), 0, batch_size=recipe.batch_size, repeats=repeats)
-    return -(-len(places) // (recipe.batch_size * recipe.accumulate))
+    places = EpochPlaces(len(images), 0, batch_size=recipe.images_a_batch, repeats=repeats)
+    return -(-len(places) // (recipe.images_a_batch * recipe.accumulate))
 
 
 def _box_weights(setting: Setting, batches: Batches) -> tuple[dict[str, float], str]:

@@ -166,7 +166,7 @@ def _measure(job: Job, run: Run) -> RunResult:
     record = run.record["training"]
     memory = peak_memory_mb(record["device"])
     metrics = evaluate_run(run.folder, job.data, job.val_split, allow_links=job.allow_links).metrics
-    images = record["steps"] * job.recipe.batch_size * job.recipe.accumulate
+    images = record["steps"] * job.recipe.images_a_batch * job.recipe.accumulate
     return RunResult(
         arm=job.arm,
         seed=job.seed,

@@ -141,7 +141,7 @@ def _check(flags: LateFlags[int]) -> None:
 
 def _keys(job: Job, dataset: DetectionDataset, features: Features) -> Iterator[list[int]]:
     """Batches in the order of a training; a step's batches, where it accumulates several, are one."""
-    size = job.recipe.batch_size * job.recipe.accumulate
+    size = job.recipe.images_a_batch * job.recipe.accumulate
     repeats = repeats_of(job.recipe, dataset, features.readable)
     places = EpochPlaces(features.images, job.seed, batch_size=size, repeats=repeats)
     while True:

@@ -1,0 +1,75 @@
+"""How many processes augment, where the user leaves that open. Results don't depend on it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from time import process_time
+
+import numpy as np
+import torch
+
+from boxwright.data import DetectionDataset
+from boxwright.data.cache import ImageCache
+from boxwright.data.loading import TrainingSet
+from boxwright.environment import usable_cores
+from boxwright.recipes import Recipe
+from boxwright.training.distributed import Ranks
+from boxwright.training.options import RunOptions
+from boxwright.training.workers import free_shared_memory, shared_by_batches
+
+_MOST = {"cuda": 16, "cpu": 2}
+"""By device. 3.5 ms an image of 320 pixels, measured: 16 make 4,500 a second, and 2 more than processors train on."""
+_SAMPLED = 8  # images that are augmented to learn what it costs
+_START = {"fork": 0.1}  # processor seconds to start a worker, measured and rounded up
+_START_ANEW = 6.0  # where it is no fork: torch is imported again
+_SHARE = 0.1  # of the augmenting: the most that starting the workers may cost
+
+
+def choose_workers(dataset: DetectionDataset, recipe: Recipe, options: RunOptions, ranks: Ranks) -> int:
+    """Choose the number of workers: as many as there are spare cores, as far as starting them pays.
+
+    0 where the set is so small, or the training so short, that starting one costs more than a tenth of all augmenting;
+    fewer where their batches would take more than half of the free shared memory.
+    """
+    accelerator = options.accelerator()
+    batches = -(-len(dataset) // recipe.images_a_batch)
+    most = min(_MOST[accelerator], spare_cores(accelerator, usable_cores() // ranks.on_machine), batches)
+    if most < 1:
+        return 0
+    seconds = _seconds_of_augmenting(dataset, recipe, options) / ranks.world
+    most = min(most, worth_starting(seconds, multiprocessing.get_start_method()))
+    images = min(recipe.images_a_batch // ranks.world, len(dataset))
+    free = free_shared_memory() / 2 / ranks.on_machine  # the other half is for the decoded images
+    return next((count for count in range(most, 0, -1) if shared_by_batches(recipe, count, images) <= free), 0)
+
+
+def spare_cores(accelerator: str, cores: int) -> int:
+    """Count the cores that a training leaves to workers.
+
+    On a GPU all but the one that launches its kernels. On a CPU those beyond twice the threads of the arithmetic, as
+    two of what counts as cores may be one that two threads share.
+    """
+    return max(cores - (1 if accelerator == "cuda" else 2 * torch.get_num_threads()), 0)
+
+
+def worth_starting(seconds: float, method: str) -> int:
+    """Count the workers that may be started for so many processor seconds of augmenting."""
+    return int(_SHARE * seconds / _START.get(method, _START_ANEW))
+
+
+def _seconds_of_augmenting(dataset: DetectionDataset, recipe: Recipe, options: RunOptions) -> float:
+    """Processor seconds of the whole training's augmentation, from those of a few images; at most its minutes."""
+    rows = np.unique(np.linspace(0, len(dataset) - 1, min(_SAMPLED, len(dataset))).astype(np.int64))
+    cache = ImageCache(dataset.subset(rows))
+    faults = cache.fill()
+    readable = [row for row in range(len(rows)) if row not in faults]
+    images = TrainingSet(cache, readable, recipe.input_size, recipe.augmentation, options.seed)
+    began = process_time()
+    for place in range(len(readable)):
+        images[place]
+    each = (process_time() - began) / max(len(readable), 1)
+    if options.minutes is not None:
+        return 60 * options.minutes
+    if options.steps is not None:
+        return each * options.steps * recipe.images_a_batch * recipe.accumulate
+    return each * recipe.epochs * len(dataset)
