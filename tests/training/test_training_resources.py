@@ -25,7 +25,10 @@ from boxwright.training.workers import check_shared_memory, shared_by_batches, s
 
 RECIPE = get_recipe("lite320", batch_size=6, accumulate=2)
 FROM_WORKER = "Caught {0} in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File x\n{1}"
-PIECES = "--set batch_size=3 --set accumulate=4, or a smaller image_size"
+PIECES = (
+    "--set batch_size=3 --set accumulate=4 makes the same steps, --set batch_size=auto takes what fits, a smaller "
+    "image_size or --set precision=bf16 needs less"
+)
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from boxwright.errors import RecipeError
 
@@ -31,9 +34,31 @@ class Ranks:
         """Whether this process speaks and writes for all."""
         return self.rank == 0
 
-    def check(self, batch_size: int) -> None:
-        """Raise RecipeError unless the batch can be shared out evenly."""
-        if batch_size % self.world:
+    def device(self, accelerator: str) -> torch.device:
+        """The device of this process: the GPU of its number on this machine."""
+        return torch.device("cuda", self.rank % self.on_machine) if accelerator == "cuda" else torch.device("cpu")
+
+    def least(self, number: int, accelerator: str) -> int:
+        """The least of the numbers that all processes give.
+
+        It begins the process group that the trainer finds there then. Until it begins, processes can do different
+        things; from there on they take part in each other's sums.
+        """
+        if self.world == 1:
+            return number
+        device = self.device(accelerator)
+        if accelerator == "cuda":
+            torch.cuda.set_device(device)
+        if not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("nccl" if accelerator == "cuda" else "gloo")
+            atexit.register(torch.distributed.destroy_process_group)
+        numbers = torch.tensor(number, device=device)
+        torch.distributed.all_reduce(numbers, torch.distributed.ReduceOp.MIN)
+        return int(numbers)
+
+    def check(self, batch_size: int | Literal["auto"]) -> None:
+        """Raise RecipeError unless the batch can be shared out evenly; auto is in any case."""
+        if batch_size != "auto" and batch_size % self.world:
             raise RecipeError(
                 f"Expected batch_size to be a multiple of the {self.world} processes but got {batch_size}"
             )

@@ -30,6 +30,7 @@ from boxwright.runs import Run
 from boxwright.runs.folder import check_free, held_run, new_run
 from boxwright.text import plural
 from boxwright.training.allocator import keep_large_blocks
+from boxwright.training.batch_size import settle_batch_size
 from boxwright.training.batches import Batches
 from boxwright.training.best import BestCheckpoint, EarlyStoppingOnAP
 from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, FirstEpoch, ProgressLine, Validation
@@ -124,14 +125,18 @@ def _train(
 ) -> Run:
     ranks, console = job.ranks, job.console
     accelerator = job.options.accelerator()
-    check_input(job.recipe, job.recipe.batch_size // ranks.world)
+    check_input(job.recipe, 1 if job.recipe.batch_size == "auto" else job.recipe.batch_size // ranks.world)
     keep_large_blocks()
     training_set, validation_set = read_data(data, validation, job.recipe, job.options, console)
+    asked = job.recipe
     job = replace(job, recipe=job.recipe.replace(classes=training_set.classes, **training_set.pixels.to_dict()))
     if job.position is not None:
         check_same_data(job.run, [s for s in (training_set, validation_set) if s is not None])
     if job.recipe.patience and validation_set is None:
         raise RecipeError("patience needs a validation split: without one nothing tells when to stop")
+    counts = torch.from_numpy(np.bincount(training_set.labels, minlength=len(training_set.classes)))
+    if asked.batch_size == "auto":
+        job = _settled(job, asked, training_set, counts, data)
     if job.position is None and ranks.first:
         job = replace(job, run=held.enter_context(new_run(job.options.out, job.run.folder.name)))
     loggers = make_loggers(job.options.logger, job.run, job.position.step if job.position and ranks.first else 0)
@@ -139,7 +144,6 @@ def _train(
     detector = build_detector(job.recipe, pretrained=None if job.checkpoint is None else False)
     job = replace(job, recipe=detector.recipe)
     begin_with(initial or {}, detector)
-    counts = torch.from_numpy(np.bincount(training_set.labels, minlength=len(training_set.classes)))
     criterion = build_criterion(job.recipe, counts) if job.criterion is None else job.criterion
     batches = Batches(training_set, validation_set, job.recipe, job.options, ranks, console)
     progress = _progress(job, batches)
@@ -207,6 +211,20 @@ def _resumed_job(
     if commands and not isinstance(data, DetectionDataset):
         commands += (resume_command(root, resume, recipe, options),)
     return _Job(run, recipe, run_options, ranks, console, commands, position, checkpoint)
+
+
+def _settled(
+    job: _Job, asked: Recipe, dataset: DetectionDataset, counts: Tensor, data: str | Path | DetectionDataset
+) -> _Job:
+    """Find the number for batch_size=auto and the learning rate for it; the run's command has both."""
+    criterion = build_criterion(job.recipe, counts) if job.criterion is None else job.criterion
+    recipe = settle_batch_size(job.recipe, dataset, criterion, job.options.accelerator(), job.ranks)
+    job.say(f"batch_size=auto is {recipe.batch_size} here: lr {asked.lr:g} becomes {recipe.lr:g}")
+    commands = job.commands
+    if not isinstance(data, DetectionDataset):
+        same = asked.replace(batch_size=recipe.batch_size, lr=recipe.lr)
+        commands = (train_command(Path(data), same, job.options),)
+    return replace(job, recipe=recipe, commands=commands)
 
 
 def _progress(job: _Job, batches: Batches) -> Progress:

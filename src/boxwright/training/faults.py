@@ -73,7 +73,10 @@ def _cure(recipe: Recipe) -> str:
     """Which input was too large, and what makes it smaller."""
     height, width = largest_input(recipe)
     halved = recipe.images_a_batch // 2
-    parts = f"--set batch_size={halved} --set accumulate={2 * recipe.accumulate}, or a " if halved else "a "
+    same = f"--set batch_size={halved} --set accumulate={2 * recipe.accumulate} makes the same steps, "
+    parts = same + "--set batch_size=auto takes what fits, " if halved else ""
+    half = "" if recipe.precision == "bf16" else " or --set precision=bf16"
     return (
-        f"a batch of {recipe.batch_size} images of {height} x {width} pixels was too large: {parts}smaller image_size"
+        f"a batch of {recipe.batch_size} images of {height} x {width} pixels was too large: {parts}"
+        f"a smaller image_size{half} needs less"
     )

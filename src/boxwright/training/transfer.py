@@ -27,4 +27,4 @@ def copy_to(batch: Batch, device: torch.device) -> Batch:
 
 @cache
 def _copy_stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

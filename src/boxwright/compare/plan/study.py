@@ -17,7 +17,7 @@ from boxwright.errors import DataError, RecipeError
 from boxwright.models import build_detector
 from boxwright.models.memory import check_input
 from boxwright.own_code import folder_of, own_modules
-from boxwright.recipes import Recipe
+from boxwright.recipes import Recipe, base_recipe
 from boxwright.recipes.criterion import build_criterion
 from boxwright.training.reading import check_trainable
 from boxwright.training.record import fingerprint
@@ -88,6 +88,9 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
     for key in {key for arm in arms for key in arm.settings} & _NOT_AN_ARMS.keys():
         raise RecipeError(f"{key} can't differ between arms: {_NOT_AN_ARMS[key]}")
     recipes = {arm.name: arm_recipe(base, arm) for arm in arms}
+    if any(recipe.batch_size == "auto" for recipe in recipes.values()):
+        usual = base_recipe(recipes[arms[0].name].detector).batch_size
+        raise RecipeError(f"arms are compared at a batch size that is given: --set batch_size={usual} is the recipe's")
     if any("__main__" in own_modules(recipe.to_dict()) for recipe in recipes.values()):
         raise RecipeError("the runs are other processes, which can't import __main__: move your parts to a module")
     first = recipes[arms[0].name]
@@ -121,7 +124,7 @@ def _untrainable(recipes: Mapping[str, Recipe], options: CompareOptions) -> dict
     reasons = {}
     for name, recipe in recipes.items():
         try:
-            check_input(recipe, recipe.batch_size)
+            check_input(recipe, recipe.images_a_batch)
             if options.tier == "frozen":
                 check_freezable(recipe)
             else:

@@ -78,7 +78,7 @@ def train_head(job: Job, dataset: DetectionDataset, initial: Mapping[str, Tensor
     detector.net.backbone = backbone
     run = Run(job.folder)
     run.keep(detector.cpu())
-    asked = describe_run(RunOptions(split=job.split, val_split=None, seed=job.seed), recipe, features.images)
+    asked = describe_run(RunOptions(split=job.split, val_split=None, seed=job.seed), recipe, features.images, workers=0)
     training: dict[str, Any] = {**asked, "tier": "frozen", "views": features.views}
     training |= describe_outcome(job.steps, progress, recipe, device, "float32")
     content = {"data": {}, "training": training, "environment": environment()}
