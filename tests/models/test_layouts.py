@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import boxwright as bw
 from boxwright.errors import RecipeError
 from boxwright.models import Detector
 from boxwright.recipes.criterion import build_criterion
 from boxwright.training.step import supervise
-from boxwright.types import Targets
+from boxwright.types import Targets, TwoStageOutputs
 
 LITE = {"backbone": "tf_efficientnet_lite0", "norm_mode": "train", "freeze": 2}
 SMALL = {
@@ -62,6 +63,53 @@ def test_images_of_any_size(name: str, resize: str) -> None:
         assert (found.boxes >= 0).all()
         assert (found.boxes[:, [0, 2]] <= width).all()
         assert (found.boxes[:, [1, 3]] <= height).all()
+
+
+PYRAMIDS = ["lite320", "retinanet", "unitbox", "faster-rcnn"]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("side", [300, 333, 416, 800])
+@pytest.mark.parametrize("name", PYRAMIDS)
+def test_an_anchor_for_every_cell_whatever_the_side(name: str, side: int) -> None:
+    """Maps and anchors both round up; a cell that is cut off has its anchors' centre in the cell."""
+    detector = make(name, image_size=side).eval()
+    outputs = detector(torch.zeros(1, 3, side, side))
+    dense = outputs.rpn if isinstance(outputs, TwoStageOutputs) else outputs
+    assert dense.deltas.shape[1] == len(detector.anchors) == len(detector.anchors.boxes)
+    levels = detector.anchors.levels
+    centers = (detector.anchors.boxes[:, :2] + detector.anchors.boxes[:, 2:]) / 2
+    for level, center in zip(levels, centers.split([level.count for level in levels]), strict=True):
+        assert side <= level.grid[0] * level.stride < side + level.stride
+        assert (center < level.grid[0] * level.stride).all()
+        assert center.max() >= side - level.stride  # a fitting cell at the far sides too
+
+
+def test_a_network_of_other_cells_than_the_anchors_is_refused() -> None:
+    detector = make("lite320")
+    net = detector.net
+    detector.net = nn.Identity()
+    detector.net.forward = lambda images: [rows[:, 1:] for rows in net(images)]
+    message = "lite320 to give a row for each of the 336 anchors of an input of 128 x 128 pixels but got 335"
+    with pytest.raises(RecipeError, match=message):
+        detector(torch.zeros(1, 3, 128, 128))
+
+
+@pytest.mark.parametrize("resize", ["squash", "pad"])
+@pytest.mark.parametrize("name", PYRAMIDS)
+def test_an_odd_side_is_learnt_from_and_predicted_on(name: str, resize: str) -> None:
+    detector = make(name, image_size=77, resize=resize).train()
+    boxes = torch.tensor([[[50.0, 50, 77, 77]], [[3, 3, 31, 44]]])  # the first in the cells that are cut off
+    targets = Targets(boxes, torch.tensor([[0], [2]]), torch.zeros(2, 1, dtype=torch.bool))
+    images = 255 * torch.rand(2, 3, 77, 77, generator=torch.Generator().manual_seed(1))
+    losses, _ = supervise(detector, build_criterion(detector.recipe), images, targets)
+    losses.total.backward()
+    assert losses.stats.positives >= 2
+    assert all(p.grad is None or p.grad.isfinite().all() for p in detector.parameters())
+    found = detector.predict(np.full((50, 120, 3), 90, np.uint8), score=0.0)[0].boxes
+    assert len(found)
+    assert (found >= 0).all()
+    assert (found <= torch.tensor([120, 50, 120, 50])).all()
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from boxwright.types import DenseOutputs, Targets
 SMALL = {"backbone": "tf_efficientnet_lite0", "image_size": 128, "width": 32}
 SCRATCH = {**SMALL, "pretrained": False, "freeze": 0, "norm_mode": "train"}
 ANCHORS = 9 * (16**2 + 8**2 + 4**2 + 2**2 + 1)
+TORCHVISION_ANCHORS = "torchvision:sizes=[[32],[64],[128],[256],[512]],strides=[8,16,32,64,128]"
 SOFTMAX_FOCAL = ["class_loss=softmax_focal", "class_weights=inverse_sqrt"]
 MINED = ["class_loss=cross_entropy", "miner=hard_negatives:ratio=3", "normalizer=positives"]
 
@@ -182,7 +183,8 @@ def test_squares_of_atss_take_the_place_of_nine_anchors() -> None:
         ({"anchors": "rpn"}, "maps of strides .* anchors can't be rpn"),
         ({"anchors": "squares"}, "anchors can't be squares"),
         ({"strides": [8, 16, 32]}, "strides has no meaning for retinanet"),
-        ({"image_size": 320}, "multiple of 128"),
+        ({"image_size": 333, "backbone": "vgg16"}, "multiple of 32 with backbone 'vgg16', .* but got 333"),
+        ({"image_size": 300, "anchors": TORCHVISION_ANCHORS}, "multiple of 32 with anchors 'torchvision.* but got 300"),
         ({"norm_mode": "frozen"}, "norm_mode train or group with pretrained=false but got frozen"),
         ({"backbone": "resnet51"}, "unknown backbone"),
         ({"backbone": "vit_tiny_patch16_224"}, "vit_tiny_patch16_224"),

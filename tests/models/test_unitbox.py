@@ -207,7 +207,7 @@ def test_the_central_one_of_equals_stays() -> None:
         ({"strides": [8, 16, 32]}, "strides has no meaning for unitbox"),
         ({"distribution_weight": 0.25}, "distribution_weight has no meaning for unitbox"),
         ({"centerness": "perhaps"}, "centerness"),
-        ({"image_size": 320}, "multiple of 128"),
+        ({"image_size": 333, "backbone": "vgg16"}, "multiple of 32 with backbone 'vgg16', .* but got 333"),
         ({"width": 36}, "width to be a multiple of 8 for unitbox but got 36"),
         ({"backbone": "vit_tiny_patch16_224"}, "vit_tiny_patch16_224"),
     ],

@@ -39,7 +39,7 @@ def test_settings_become_the_key_s_type() -> None:
         ("flip=sideways", "Expected flip to be one of none, horizontal, both"),
         ("matcher=atts", "unknown matcher 'atts'; did you mean 'atss'"),
         ("matcher=atss:9", "Expected matcher as name:option=value"),
-        ("image_size=300", "multiple of 32"),
+        ("image_size=0", "Expected image_size above 0"),
         ("strides=[16, 8]", "Expected strides to rise"),
         ("ema=1.5", "Expected ema in 0..1"),
         ("pretrained=false", "freeze=0 with pretrained=false"),

@@ -18,7 +18,8 @@ from PIL import Image
 FILL = 114
 """Grey level of what lies outside the image."""
 
-_BATCH_MULTIPLE = 32  # as in torchvision
+BATCH_MULTIPLE = 32
+"""What the sides of batches of unlike images are padded to multiples of, as in torchvision."""
 _MIN_VISIBLE = 0.3  # a box keeps its place while this share of its area is in the frame
 _MIN_SIDE = 2.0  # pixels of the input; less can't be learnt
 _CROP_OVERLAPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # SSD (arXiv:1512.02325), section 2.2; None: the whole image
@@ -44,7 +45,7 @@ class InputSize:
     @property
     def multiple(self) -> int:
         """What the sides of a batch are multiples of, with padding to the right and below."""
-        return _BATCH_MULTIPLE if self.resize == "shortest" else 1
+        return BATCH_MULTIPLE if self.resize == "shortest" else 1
 
     def whole(self, height: int, width: int) -> Frame:
         """The frame that shows all of an image of this size."""

@@ -6,14 +6,23 @@ from typing import Any
 
 from boxwright.anchors import AnchorSpec
 from boxwright.choices import resolve_choice
+from boxwright.data.transforms import BATCH_MULTIPLE
 from boxwright.errors import RecipeError
 from boxwright.recipes import Recipe
 
 
 def chosen_anchors(recipe: Recipe, **options: Any) -> AnchorSpec:
-    """The recipe's anchors, with further options. Raises RecipeError where an option's value can't be."""
+    """The recipe's anchors, with further options.
+
+    Raises RecipeError where an option's value can't be, and for torchvision's anchors where its padding is lacking.
+    """
     try:
         spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)(**options)  # type: ignore[misc]
     except ValueError as error:
         raise RecipeError(f"anchors {recipe.anchors!r}: {error}") from None
+    if spec.fitted and recipe.resize != "shortest" and recipe.image_size % BATCH_MULTIPLE:
+        raise RecipeError(
+            f"Expected image_size to be a multiple of {BATCH_MULTIPLE} with anchors {recipe.anchors!r}, whose cells lie "
+            f"apart as torchvision's padding makes them, but got {recipe.image_size}"
+        )
     return spec

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 from boxwright.choices import is_own, required
@@ -40,7 +42,7 @@ class Backbone(Protocol):
         """Load the published weights, or with a file those in it; MissingWeights where there are none to be had."""
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalized images -> one (B, C, H / stride, W / stride) for each of ``maps``."""
+        """(B, 3, H, W) normalized images -> one (B, C, H / stride, W / stride), rounded up, for each of ``maps``."""
 
 
 BUILT_IN: dict[str, Callable[..., Any]] = {"vgg16": VGG16}
@@ -50,9 +52,10 @@ BUILT_IN: dict[str, Callable[..., Any]] = {"vgg16": VGG16}
 def make_backbone(recipe: Recipe, strides: Sequence[int], pretrained: bool | str) -> Backbone:
     """Make the recipe's backbone with the maps of these strides; what the recipe freezes doesn't learn.
 
-    Raises RecipeError for a backbone that doesn't give them, or isn't one.
+    Raises RecipeError for a backbone that doesn't give them, or not at the recipe's image_size, or isn't one.
     """
     backbone = _checked(_maker(recipe.backbone)(strides), strides, recipe)
+    _check_cells(backbone, recipe)
     if pretrained:
         backbone.load(pretrained)
     _freeze(backbone, recipe)
@@ -79,6 +82,25 @@ def _checked(made: object, strides: Sequence[int], recipe: Recipe) -> Backbone:
     if not 0 <= recipe.freeze <= stages:
         raise RecipeError(f"Expected freeze in 0..{stages} for this backbone but got {recipe.freeze}")
     return backbone
+
+
+@torch.no_grad()
+def _check_cells(backbone: Backbone, recipe: Recipe) -> None:
+    """Raise RecipeError where a side that the strides don't divide makes maps of other cells than anchors have, which
+    are rounded up."""
+    strides = [each.stride for each in backbone.maps]
+    rest = recipe.image_size % strides[-1]
+    if not rest or recipe.resize == "shortest":  # whose batches are padded
+        return
+    net, side = cast(nn.Module, backbone), 2 * strides[-1] + rest  # rounded as the input's is, and small
+    mode = net.training
+    grids = [x.shape[-1] for x in net.eval()(torch.zeros(1, 3, side, side))]
+    net.train(mode)
+    if grids != [math.ceil(side / stride) for stride in strides]:
+        raise RecipeError(
+            f"Expected image_size to be a multiple of {strides[-1]} with backbone {recipe.backbone!r}, whose maps have "
+            f"fewer cells at others, but got {recipe.image_size}"
+        )
 
 
 def _freeze(backbone: Backbone, recipe: Recipe) -> None:

@@ -12,7 +12,7 @@ conv7 see all of it. The L2 norm's scale starts at 20 here as in the paper, and 
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,6 @@ from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.detector import Network
 from boxwright.models.heads import rows, starting_logits
-from boxwright.models.vgg import VGG16
 from boxwright.recipes import Recipe
 
 _WIDE = 1024  # channels of conv6 and conv7
@@ -41,10 +40,9 @@ class _Stage(NamedTuple):
 
 
 class _Variant(NamedTuple):
-    """A published network: input side, cells a side of the backbone's two maps, and the stages that follow."""
+    """A published network: its input's side, and the stages that follow the backbone's two maps."""
 
     side: int
-    grids: tuple[int, int]
     stages: tuple[_Stage, ...]
     dropout: float = 0.0
     pooled: bool = False
@@ -55,12 +53,12 @@ _FIRST = _Stage(256, 512, 3, 2, 1)
 _HALF = _Stage(128, 256, 3, 2, 1)
 _TWO_LESS = _Stage(128, 256, 3, 1, 0)  # cells a side
 _TWO_TO_ONE = _Stage(128, 256, 4, 1, 1)
-_SSD300 = _Variant(300, (38, 19), (_FIRST, _HALF, _TWO_LESS, _TWO_LESS))
+_SSD300 = _Variant(300, (_FIRST, _HALF, _TWO_LESS, _TWO_LESS))
 _VARIANTS = {
     "ssd300": _SSD300,
     "ssd300-pool": _SSD300._replace(stages=(_FIRST, _HALF, _HALF), pooled=True),
     "ssd300-tf": _SSD300._replace(dropout=0.5),
-    "ssd512": _Variant(512, (64, 32), (_FIRST, _HALF, _HALF, _HALF, _TWO_TO_ONE)),
+    "ssd512": _Variant(512, (_FIRST, _HALF, _HALF, _HALF, _TWO_TO_ONE)),
 }
 
 
@@ -144,7 +142,7 @@ def first_logits(num_outputs: int, classes: int) -> Tensor:
 
 def build_ssd(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for another input than the detector's, anchors of other maps,
-    and a backbone whose maps don't have VGG16's cells."""
+    and a backbone without VGG16's maps."""
     variant = _VARIANTS[recipe.detector]
     spec = chosen_anchors(recipe)
     if recipe.image_size != variant.side or [level.stride for level in spec.levels] != list(recipe.strides):
@@ -157,21 +155,7 @@ def build_ssd(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: boo
     backbone = make_backbone(recipe, (8, 16), pretrained)
     logits = first_logits(num_outputs, len(recipe.classes))
     net = SSDNet(backbone, variant, [len(level.shapes) for level in spec.levels], logits, coder.size)
-    if not isinstance(backbone, VGG16):
-        _check_grids(cast(nn.Module, backbone), recipe)
     return Network(net, spec, backbone.mean, backbone.std)
-
-
-@torch.no_grad()
-def _check_grids(backbone: nn.Module, recipe: Recipe) -> None:
-    side, wanted = recipe.image_size, _VARIANTS[recipe.detector].grids
-    grids = tuple(x.shape[-1] for x in backbone.eval()(torch.zeros(1, 3, side, side)))
-    backbone.train()
-    if grids != wanted:
-        raise RecipeError(
-            f"backbone {recipe.backbone!r} gives maps of {list(grids)} cells at {side} px, "
-            f"{recipe.detector} needs {list(wanted)}"
-        )
 
 
 def _make_stage(channels: int, stage: _Stage) -> nn.Sequential:

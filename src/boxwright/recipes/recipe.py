@@ -248,8 +248,6 @@ class Recipe:
             raise RecipeError(f"Expected strides to rise but got {shown(list(self.strides))}")
         if self.max_size < self.image_size and self.resize == "shortest":
             raise RecipeError(f"Expected max_size of at least image_size, {self.image_size}, but got {self.max_size}")
-        if self.resize != "shortest" and self.image_size % self.strides[-1]:
-            raise RecipeError(f"Expected image_size to be a multiple of {self.strides[-1]} but got {self.image_size}")
 
     def replace(self, **options: Unpack[RecipeKeys]) -> Recipe:
         """The same recipe with other values. Raises RecipeError for a key that is none, or a value that can't be."""
