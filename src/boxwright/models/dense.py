@@ -28,7 +28,7 @@ class DenseDetector(Detector):
         if rows != anchors:
             raise RecipeError(
                 f"Expected {self.recipe.detector} to give a row for each of the {anchors} anchors of an input of "
-                f"{images.shape[2]} x {images.shape[3]} pixels but got {rows}: maps have side / stride cells, rounded up"
+                f"{images.shape[2]} x {images.shape[3]} pixels but got {rows}: sides / strides are rounded up"
             )
         return outputs
 
