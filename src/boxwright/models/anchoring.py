@@ -22,7 +22,7 @@ def chosen_anchors(recipe: Recipe, **options: Any) -> AnchorSpec:
         raise RecipeError(f"anchors {recipe.anchors!r}: {error}") from None
     if spec.fitted and recipe.resize != "shortest" and recipe.image_size % BATCH_MULTIPLE:
         raise RecipeError(
-            f"Expected image_size to be a multiple of {BATCH_MULTIPLE} with anchors {recipe.anchors!r}, whose cells are "
-            f"spaced for torchvision's padding, but got {recipe.image_size}"
+            f"Expected image_size to be a multiple of {BATCH_MULTIPLE} with anchors {recipe.anchors!r}, whose cells "
+            f"are spaced for torchvision's padding, but got {recipe.image_size}"
         )
     return spec
