@@ -105,8 +105,8 @@ def pool(features: list[Tensor], rois: Sequence[Tensor]) -> Tensor:
     for place, stride in enumerate(TWO_STAGE_STRIDES[: len(features)]):
         (own,) = (level == place).nonzero(as_tuple=True)
         regions = torch.cat([image[own], boxes[own]], 1)
-        aligned = roi_align(features[place].float(), regions, _POOLED, 1 / stride, _SAMPLES)
-        pooled = pooled.index_copy(0, own, aligned)
+        # Unlike index_copy, which would keep each map's share of the features for the backward pass
+        pooled[own] = roi_align(features[place].float(), regions, _POOLED, 1 / stride, _SAMPLES)
     return pooled
 
 
