@@ -36,7 +36,8 @@ def best_pairs(scores: Tensor, least: float, recipe: Recipe, maps: Sequence[int]
     else:
         parts = maps if recipe.candidates_per == "map" else [len(scores)]
         best, flat = best_of_maps(scores, recipe.candidates, parts)
-    best, flat = best[best > least], flat[best > least]
+    above = (best > least).nonzero().squeeze(1)
+    best, flat = best[above], flat[above]
     return best, flat // columns, flat % columns
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from boxwright.boxes import centre_penalty, paired_iou
+from boxwright._util.devices import is_asynchronous
+from boxwright.boxes import at_least_float32, centre_penalty, paired_iou
 
 NmsOverlap = Literal["iou", "diou"]
 
 # Rows compared at a time: enough to make calls cheap, few enough to skip most columns.
 _ROWS = 128
+# On a device: elements of a block of the matrix, whose temporaries are 4 bytes each, and of a part of it, 1 byte each,
+# after which is waited for the pairs found.
+_BLOCK = 1 << 23
+_PART = 1 << 28
 # Thresholds of the search are lower by this, far more than what rounding can take off an overlap.
 _SLACK = 1e-4
 
@@ -28,15 +33,40 @@ def check_candidates(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) 
         )
 
 
-def sound_candidates(boxes: Tensor, scores: Tensor) -> Tensor:
-    """Indices (m,) of the boxes (n, 4) that are finite and whose score isn't NaN."""
-    return (boxes.isfinite().all(1) & ~scores.isnan()).nonzero().squeeze(1)
+def is_sound(boxes: Tensor, scores: Tensor) -> Tensor:
+    """(n,) bool: the boxes (n, 4) that are finite and whose score isn't NaN."""
+    return boxes.isfinite().all(1) & ~scores.isnan()
 
 
-def by_falling_score(boxes: Tensor, scores: Tensor) -> Tensor:
-    """Indices (m,) of the sound candidates by falling score; of equal ones the lower index first."""
-    sound = sound_candidates(boxes, scores)
-    return sound[scores[sound].argsort(descending=True, stable=True)]
+class Candidates(NamedTuple):
+    """Candidates in at least float32. On a device those that are not sound are still there, as NaN throughout."""
+
+    index: Tensor
+    """(m,) which of those given."""
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+def sound_candidates(boxes: Tensor, scores: Tensor, labels: Tensor, agnostic: bool) -> Candidates:
+    """The sound ones of candidates (n, 4), (n,), (n,), all of one label if ``agnostic``."""
+    sound = is_sound(boxes, scores)
+    boxes, scores = at_least_float32(boxes), at_least_float32(scores)
+    if agnostic:
+        labels = torch.zeros_like(labels)
+    if is_asynchronous(boxes):  # to count them would be to wait
+        index = torch.arange(len(boxes), device=boxes.device)
+        return Candidates(
+            index, boxes.masked_fill(~sound.unsqueeze(1), torch.nan), scores.masked_fill(~sound, torch.nan), labels
+        )
+    index = sound.nonzero().squeeze(1)
+    return Candidates(index, boxes.index_select(0, index), scores.index_select(0, index), labels.index_select(0, index))
+
+
+def by_falling_score(candidates: Candidates) -> Candidates:
+    """The candidates by falling score; of equal ones the lower index first."""
+    order = candidates.scores.argsort(descending=True, stable=True)
+    return Candidates(*(values.index_select(0, order) for values in candidates))
 
 
 def check_overlap(kind: str, beta: float) -> None:
@@ -58,8 +88,11 @@ def close_pairs(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Te
     the lower index first.
 
     Such boxes share more than ``least`` of the longer side in x and in y. In order of class and left edge, those that
-    may do so in x stand right behind a box; rows are then compared in y with no more columns than they reach.
+    may do so in x stand right behind a box; rows are then compared in y with no more columns than they reach. On a
+    device all boxes are compared, and what is NaN is close to nothing.
     """
+    if is_asynchronous(boxes):
+        return _close_pairs_of_all(boxes, labels, least)
     order, ends = _sweep(boxes, labels, least - _SLACK)
     vertical = _intervals(boxes.index_select(0, order), 1, least)
     place = torch.arange(len(boxes), device=boxes.device)
@@ -72,6 +105,27 @@ def close_pairs(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Te
         found.append(close.triu(diagonal=1).nonzero() + start)
     a, b = (order.index_select(0, places) for places in torch.cat(found).unbind(1))
     return torch.minimum(a, b), torch.maximum(a, b)
+
+
+def _close_pairs_of_all(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Tensor]:
+    """``close_pairs`` over the matrix of all boxes (n, 4): waits once, and once more for each 2^28 elements of it."""
+    count = len(boxes)
+    horizontal, vertical = _intervals(boxes, 0, least), _intervals(boxes, 1, least)
+    place = torch.arange(count, device=boxes.device)
+    rows, rows_of_part = (max(limit // max(count, 1), 1) for limit in (_BLOCK, _PART))
+    found = [place.new_zeros(2, 0)]
+    for first in range(0, count, rows_of_part):
+        last = min(first + rows_of_part, count)
+        close = torch.empty(last - first, count, dtype=torch.bool, device=boxes.device)
+        for start in range(first, last, rows):
+            block = slice(start, min(start + rows, last))
+            shared = _share(horizontal[:, block], horizontal) & _share(vertical[:, block], vertical)
+            shared &= (labels[block, None] == labels) & (place[block, None] < place)
+            close[block.start - first : block.stop - first] = shared
+        a, b = close.nonzero().unbind(1)
+        found.append(torch.stack([a + first, b]))
+    better, worse = torch.cat(found, dim=1)
+    return better, worse
 
 
 def crossing_pairs(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from boxwright.boxes import at_least_float32
+from boxwright._util.devices import is_asynchronous, on_cpu
 from boxwright.nms._candidates import (
     NmsOverlap,
     by_falling_score,
@@ -16,6 +16,7 @@ from boxwright.nms._candidates import (
     close_pairs,
     crossing_pairs,
     overlap,
+    sound_candidates,
 )
 
 # The best of many boxes, which are settled before the others are looked at.
@@ -41,24 +42,23 @@ def cluster_nms(
     """
     check_overlap(kind, beta)
     check_candidates(boxes, scores, labels, iou)
-    order = by_falling_score(boxes, scores)
-    boxes, labels = at_least_float32(boxes.index_select(0, order)), labels.index_select(0, order)
-    if agnostic:
-        labels = torch.zeros_like(labels)
+    index, boxes, scores, labels = by_falling_score(sound_candidates(boxes, scores, labels, agnostic))
 
     def suppresses(a: Tensor, b: Tensor) -> Tensor:
         return overlap(a, b, kind, beta) > iou
 
+    if is_asynchronous(boxes):
+        return index[_settle_on_device(boxes, labels, iou, suppresses)]
     if len(boxes) <= 4 * _HEAD:
-        return order[_settle(boxes, labels, iou, suppresses)]
+        return index[_settle(boxes, labels, iou, suppresses)]
     head = _settle(boxes[:_HEAD], labels[:_HEAD], iou, suppresses)
     first, second = crossing_pairs(boxes[head], labels[head], boxes[_HEAD:], labels[_HEAD:], iou)
     first, second = head[first], second + _HEAD
-    left = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    left = torch.ones(len(boxes), dtype=torch.bool)
     left[:_HEAD] = False
     left[second[suppresses(boxes.index_select(0, first), boxes.index_select(0, second))]] = False
     tail = left.nonzero().squeeze(1)
-    return order[torch.cat([head, tail[_settle(boxes[tail], labels[tail], iou, suppresses)]])]
+    return index[torch.cat([head, tail[_settle(boxes[tail], labels[tail], iou, suppresses)]])]
 
 
 @torch.no_grad()
@@ -81,18 +81,17 @@ def cluster_soft_nms(
     check_candidates(boxes, scores, labels, iou)
     if not sigma > 0:
         raise ValueError(f"Expected a sigma above 0 but got {sigma}")
-    order = by_falling_score(boxes, scores)
-    boxes, labels = at_least_float32(boxes[order]), labels[order]
-    better, worse = close_pairs(boxes, torch.zeros_like(labels) if agnostic else labels, 0.0)
+    index, boxes, scores, labels = by_falling_score(sound_candidates(boxes, scores, labels, agnostic))
+    better, worse = close_pairs(boxes, labels, 0.0)
     overlaps = overlap(boxes[better], boxes[worse])
+    scores, better, worse, overlaps = on_cpu(scores, better, worse, overlaps)
     suppresses = overlaps > iou
-    kept = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-    kept[_fixed_point(better[suppresses], worse[suppresses], len(boxes))] = True
-    penalty = torch.zeros_like(boxes[:, 0]).index_add(0, worse, torch.where(kept[better], overlaps**2 / sigma, 0))
-    rescored = at_least_float32(scores[order]) * torch.exp(-penalty)
-    rescored, again = rescored.sort(descending=True, stable=True)
+    kept = torch.zeros(len(scores), dtype=torch.bool)
+    kept[_fixed_point(better[suppresses], worse[suppresses], len(scores))] = True
+    penalty = torch.zeros_like(scores).index_add(0, worse, torch.where(kept[better], overlaps**2 / sigma, 0))
+    rescored, again = (scores * torch.exp(-penalty)).sort(descending=True, stable=True)
     stays = rescored > least_score
-    return order[again[stays]], rescored[stays]
+    return index[again[stays].to(index.device, non_blocking=True)], rescored[stays].to(index.device, non_blocking=True)
 
 
 def _settle(boxes: Tensor, labels: Tensor, iou: float, suppresses: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -102,9 +101,21 @@ def _settle(boxes: Tensor, labels: Tensor, iou: float, suppresses: Callable[[Ten
     return _fixed_point(better.index_select(0, pairs), worse.index_select(0, pairs), len(boxes))
 
 
+def _settle_on_device(
+    boxes: Tensor, labels: Tensor, iou: float, suppresses: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """``_settle`` with two waits: for the pairs, and for what they do. The chain of suppressions, of any length, is
+    followed on the CPU."""
+    better, worse = close_pairs(boxes, labels, iou)
+    found = on_cpu(boxes[:, 0].isnan(), better, worse, suppresses(boxes[better], boxes[worse]))
+    dropped, better, worse, pairs = found
+    kept = _fixed_point(better[pairs], worse[pairs], len(boxes))
+    return kept[~dropped[kept]].to(boxes.device, non_blocking=True)
+
+
 def _fixed_point(better: Tensor, worse: Tensor, count: int) -> Tensor:
     """Places (m,) that stay out of ``count`` by falling score, where ``better`` (p,) suppress ``worse`` (p,)."""
-    keep = torch.ones(count, dtype=torch.bool, device=better.device)
+    keep = torch.ones(count, dtype=torch.bool)
     while True:
         updated = torch.ones_like(keep)
         updated[worse[keep.index_select(0, better)]] = False

@@ -6,10 +6,9 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from boxwright.boxes import at_least_float32
+from boxwright._util.devices import on_cpu
 from boxwright.nms._candidates import check_candidates, close_pairs, overlap, sound_candidates
 
 SoftMethod = Literal["linear", "gaussian"]
@@ -42,28 +41,23 @@ def soft_nms(
     if not least_score >= 0:
         raise ValueError(f"Expected a least score of at least 0 but got {least_score}")
     check_candidates(boxes, scores, labels, iou)
-    sound = sound_candidates(boxes, scores)
-    boxes, scores, labels = at_least_float32(boxes[sound]), at_least_float32(scores[sound]), labels[sound]
-    first, second = close_pairs(
-        boxes, torch.zeros_like(labels) if agnostic else labels, iou if method == "linear" else 0.0
-    )
+    index, boxes, scores, labels = sound_candidates(boxes, scores, labels, agnostic)
+    first, second = close_pairs(boxes, labels, iou if method == "linear" else 0.0)
     overlaps = overlap(boxes[first], boxes[second])
     decay = torch.where(overlaps > iou, 1 - overlaps, 1) if method == "linear" else torch.exp(-(overlaps**2) / sigma)
-    kept, decayed = _pick(scores, torch.cat([first, second]), torch.cat([second, first]), decay.repeat(2), least_score)
-    return sound[torch.from_numpy(kept).to(scores.device)], torch.from_numpy(decayed).to(scores)
+    kept, decayed = _pick(*on_cpu(scores, first, second, decay), least_score)
+    return index[kept.to(index.device, non_blocking=True)], decayed.to(index.device, non_blocking=True)
 
 
-def _pick(
-    scores: Tensor, of: Tensor, other: Tensor, decay: Tensor, least_score: float
-) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Boxes by falling decayed score, and these scores, where taking ``of`` (p,) multiplies that of ``other`` (p,).
+def _pick(scores: Tensor, first: Tensor, second: Tensor, decay: Tensor, least_score: float) -> tuple[Tensor, Tensor]:
+    """Boxes by falling decayed score, and these scores, where taking one of a pair (p,), (p,) multiplies the other's.
 
     One box after another, so on the CPU, in calls as cheap as there are.
     """
-    of, order = of.sort()
-    starts = torch.searchsorted(of, torch.arange(len(scores) + 1, device=of.device)).tolist()
-    others, decays = other[order].cpu().numpy(), decay[order].cpu().numpy()
-    left = scores.detach().cpu().numpy().copy()
+    of, order = torch.cat([first, second]).sort()
+    starts = torch.searchsorted(of, torch.arange(len(scores) + 1)).tolist()
+    others, decays = torch.cat([second, first])[order].numpy(), decay.repeat(2)[order].numpy()
+    left = scores.masked_fill(scores.isnan(), 0).numpy()
     kept, decayed = [], []
     for _ in range(len(left)):
         best = int(left.argmax())
@@ -75,4 +69,4 @@ def _pick(
         row = slice(starts[best], starts[best + 1])
         left[others[row]] *= decays[row]
         left[best] = 0  # taken: it stays at 0 through every decay
-    return np.asarray(kept, np.int64), np.asarray(decayed, left.dtype)
+    return torch.tensor(kept, dtype=torch.int64), torch.from_numpy(np.asarray(decayed, left.dtype))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from boxwright.boxes import at_least_float32, box_iou
-from boxwright.nms._candidates import sound_candidates
+from boxwright.nms._candidates import is_sound
 
 
 def vote_boxes(
@@ -22,10 +22,10 @@ def vote_boxes(
     if not temperature > 0:
         raise ValueError(f"Expected a temperature above 0 but got {temperature}")
     kept, boxes = at_least_float32(kept), at_least_float32(boxes)
-    sound = sound_candidates(boxes, scores)
-    boxes, scores, labels = boxes[sound], scores[sound], labels[sound]
+    sound = is_sound(boxes, scores)
+    boxes = boxes.masked_fill(~sound.unsqueeze(1), 0)
     iou = box_iou(kept, boxes)
-    counts = (kept_labels[:, None] == labels) & (iou > 0)
+    counts = (kept_labels[:, None] == labels) & (iou > 0) & sound
     weights = torch.where(counts, torch.exp(-((1 - iou) ** 2) / temperature) * scores, 0)
     total = weights.sum(1, keepdim=True)
     return torch.where(total > 0, weights @ boxes / total.clamp(min=1e-12), kept)
