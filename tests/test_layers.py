@@ -29,7 +29,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 )
 # Stricter than the rows: these import from boxwright nothing but what stands here.
 ONLY: dict[str, frozenset[str]] = {
-    "data": frozenset({"boxes", "types", "errors", "_util", "text", "values", "_version"}),
+    "data": frozenset({"boxes", "types", "errors", "_util", "text", "values", "parts", "_version"}),
     "anchors": frozenset({"boxes", "types", "errors", "_util", "text"}),
     "losses": frozenset({"boxes", "types", "errors", "_util", "text", "parts"}),
     "mining": frozenset({"nms", "ranking", "types", "errors", "_util", "text", "parts"}),

@@ -41,12 +41,14 @@ _NAMES = {
     "miner": "parts",
     "optimizer": "parts",
     "part_info": "parts",
+    "reader": "parts",
     "sampling": "parts",
     "schedule": "parts",
     "DenseOutputs": "types",
     "Detections": "types",
     "DetectionDataset": "data",
     "DetectorSpec": "recipes",
+    "LabelledImage": "data",
     "Matches": "types",
     "Recipe": "recipes",
     "Targets": "types",
@@ -80,6 +82,7 @@ if TYPE_CHECKING:  # type checkers see the names themselves, and so the ones tha
     from boxwright import types as types
     from boxwright.criterion import DenseCriterion as DenseCriterion
     from boxwright.data import DetectionDataset as DetectionDataset
+    from boxwright.data import LabelledImage as LabelledImage
     from boxwright.data import read_dataset as read_dataset
     from boxwright.models import create_detector as create_detector
     from boxwright.models import list_detectors as list_detectors
@@ -93,6 +96,7 @@ if TYPE_CHECKING:  # type checkers see the names themselves, and so the ones tha
     from boxwright.parts import miner as miner
     from boxwright.parts import optimizer as optimizer
     from boxwright.parts import part_info as part_info
+    from boxwright.parts import reader as reader
     from boxwright.parts import sampling as sampling
     from boxwright.parts import schedule as schedule
     from boxwright.recipes import DetectorSpec as DetectorSpec

@@ -101,6 +101,18 @@ _BUILT_IN: dict[str, dict[str, str | None]] = {
     },
     "augment": {"none": None, "light": None, "ssd": None},
     "sampling": {"uniform": None, "repeat_factor": "data.sampling:repeat_factors(threshold)"},
+    "reader": {
+        "auto": None,
+        "voc": "data.readers.voc:VocReader()",
+        "coco": "data.readers.coco:CocoReader()",
+        "yolo": "data.readers.yolo:YoloReader()",
+        "labelme": "data.readers.labelme:LabelmeReader()",
+        "imagefolder": "data.readers.imagefolder:ImageFolderReader()",
+        "createml": "data.readers.createml:CreateMLReader()",
+        "tensorflow": "data.readers.tensorflow:TensorflowReader()",
+        "openimages": "data.readers.openimages:OpenImagesReader()",
+        "retinanet": "data.readers.retinanet:RetinanetReader()",
+    },
     "optimizer": {"adamw": "training.optimizers:adamw(betas)", "sgd": "training.optimizers:sgd(momentum, nesterov)"},
     "schedule": {
         "cosine": "training.schedule:cosine(final)",

@@ -32,6 +32,7 @@ DECORATORS = {
     "schedule": "@bw.schedule",
     "sampling": "@bw.sampling",
     "anchors": "@bw.anchor_spec",
+    "reader": "@bw.reader()",
 }
 """What declares a part for a recipe key."""
 
@@ -41,6 +42,7 @@ Info = TypeVar("Info", bound="PartInfo")
 ClassKind = Literal["softmax", "sigmoid"]
 BoxSpace = Literal["boxes", "deltas", "distribution"]
 Ranking = Literal["classification", "both", "nothing"]
+BoxForm = Literal["corners", "size", "center"]
 Need = Literal["scores", "predictions", "grid", "gt_index", "image_size", "class_counts"]
 
 
@@ -85,6 +87,15 @@ class MinerInfo(PartInfo):
 
     ranks_by: Ranking = "classification"
     needs: tuple[Need, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReaderInfo(PartInfo):
+    """What a reader declares, see ``reader``."""
+
+    form: BoxForm = "corners"
+    fractions: bool = False
+    classes: tuple[str, ...] = ()
 
 
 def declare(info: PartInfo) -> Callable[[F], F]:
@@ -162,6 +173,21 @@ def miner(ranks_by: Ranking = "classification", needs: Sequence[Need] = ()) -> C
     return declare(MinerInfo("miner", ranks_by, _needs(needs, *(() if ranks_by == "nothing" else ("gt_index",)))))
 
 
+def reader(form: BoxForm = "corners", fractions: bool = False, classes: Sequence[str] = ()) -> Callable[[F], F]:
+    """Declare a reader ``(root) -> iterable of LabelledImage, or of tuples like it``, of data in a form of its own.
+
+    Args:
+        form: what the four numbers of a box are: "corners" (left, top, right, bottom), "size" (left, top, width,
+            height) or "center" (its x and y, width, height).
+        fractions: whether they are fractions of the image, not pixels.
+        classes: all classes, in label order; a label that is none of them is a finding. Empty: the labels that occur.
+
+    Raises ValueError for another form.
+    """
+    _check("form of a reader's boxes", form, get_args(BoxForm))
+    return declare(ReaderInfo("reader", form, fractions, tuple(classes)))
+
+
 def part_of(role: str) -> Callable[[F], F]:
     """Declare a part that says nothing more of itself than the recipe key ``role`` that it is for."""
     return declare(PartInfo(role))
@@ -209,6 +235,11 @@ def matcher_info(part: Callable[..., Any]) -> MatcherInfo:
 def miner_info(part: Callable[..., Any]) -> MinerInfo:
     """What a miner has declared; nothing: that it ranks by classification. Raises ValueError for another kind."""
     return MinerInfo("miner") if part_info(part) is None else _declared(part, MinerInfo, "miner")
+
+
+def reader_info(part: Callable[..., Any]) -> ReaderInfo:
+    """What a reader has declared; nothing: corners in pixels. Raises ValueError for another kind of part."""
+    return ReaderInfo("reader") if part_info(part) is None else _declared(part, ReaderInfo, "reader")
 
 
 def _declared(part: Callable[..., Any], kind: type[Info], role: str) -> Info:

@@ -95,7 +95,7 @@ def test_boxes_are_named_as_the_check_names_them(tmp_path: Path) -> None:
 
 
 def test_the_list_round_trips(wrong: bw.DetectionDataset, tmp_path: Path) -> None:
-    listed = list_corrections(rank_labels(detections(), wrong), wrong, voc_one_based=True)
+    listed = list_corrections(rank_labels(detections(), wrong), wrong, bw.get_recipe("lite320", voc_one_based=True))
     listed.write(tmp_path / "list.json")
     assert read_corrections(tmp_path / "list.json") == listed
     first = json.loads((tmp_path / "list.json").read_text())["corrections"][0]

@@ -27,7 +27,7 @@ from boxwright.data.images import PixelRule
 from boxwright.data.layout import open_layout
 from boxwright.data.leftovers import leftovers
 from boxwright.data.pictures import settle
-from boxwright.data.readers.reader import ReaderOptions
+from boxwright.data.readers.reader import ReaderOptions, ReaderPart
 from boxwright.data.reading import ROUNDING, choose_classes
 from boxwright.data.upright import Exif
 
@@ -41,6 +41,7 @@ def check_dataset(
     exif: Exif | None = None,
     depth_range: str = "data",
     max_pixels: int | None = None,
+    reader: ReaderPart | None = None,
     known: Mapping[str, ImageFacts] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
@@ -48,37 +49,37 @@ def check_dataset(
 
     Args:
         classes: look at the boxes of these alone.
-        voc_one_based, allow_links, exif, depth_range, max_pixels: as in :func:`boxwright.read_dataset`.
+        voc_one_based, allow_links, exif, depth_range, max_pixels, reader: as in :func:`boxwright.read_dataset`.
         known: facts of images that were decoded already, by their path relative to the data set.
         progress: called with (images done, images in all).
 
     Raises:
         DataError: where there is no data set that can be recognised.
     """
-    reader = open_layout(path, ReaderOptions(voc_one_based, allow_links, max_pixels=max_pixels))
-    table = reader.read(())
+    source = open_layout(path, ReaderOptions(voc_one_based, allow_links, max_pixels=max_pixels, reader=reader))
+    table = source.read(())
     if classes is not None:
         table = _of_classes(table, classes, Path(path))
     annotated = np.zeros_like(table.sizes) if table.fractions else table.sizes.copy()
     asked = PixelRule(exif, depth_range, max_pixels)
     facts = look_at_all(table, asked, known or {}, progress)
-    settled = settle(reader, table, asked, headers_of(facts))
+    settled = settle(source, table, asked, headers_of(facts))
     sizes = _decoded_sizes(table, facts)
     placed = place(table, sizes)
     counts = count_splits(table, placed)
     faults = [
         *table.faults,
         *table.notes,
-        *leftovers(reader, table),
-        *reader.examine(),
+        *leftovers(source, table),
+        *source.examine(),
         *image_faults(table, annotated, settled, facts),
         *box_faults(table, placed, sizes),
-        *form_hints(table, sizes, reader),
+        *form_hints(table, sizes, source),
         *copied_images(table, facts, members_of(base_splits(table.splits))),
-        *shared_images(table, reader),
-        *class_faults(table, reader, counts),
+        *shared_images(table, source),
+        *class_faults(table, source, counts),
         *empty_images(table),
-        *training_faults(table, placed, facts, reader),
+        *training_faults(table, placed, facts, source),
     ]
     rounded = int(((placed.overhang > 0) & (placed.overhang <= ROUNDING)).sum())
     return CheckReport(

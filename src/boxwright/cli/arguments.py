@@ -120,13 +120,26 @@ AllowCode = Annotated[
 ]
 
 
-def typed_settings(settings: list[str], recipe: str | None = None) -> dict[str, Any]:
-    """Values by key of what was typed behind ``--set``; the modules of own parts named there are imported, and that of
-    an own detector named as the ``recipe``."""
+Reader = Annotated[
+    str | None,
+    typer.Option(
+        "--reader",
+        metavar="NAME|MODULE:FUNCTION",
+        help="What reads DATA: a layout, or a function of your own; default: whichever layout it is.",
+    ),
+]
+
+
+def typed_settings(settings: list[str], recipe: str | None = None, reader: str | None = None) -> dict[str, Any]:
+    """Values by key of what was typed behind ``--set``, and ``--reader``.
+
+    The modules of own parts named there are imported, and that of an own detector named as the ``recipe``.
+    """
     from boxwright.own_code import import_code, own_modules
     from boxwright.recipes import parse_settings
 
     options = parse_settings(settings)
+    options |= {} if reader is None else {"reader": reader}
     import_code(own_modules({"detector": recipe, **options}))
     return options
 
@@ -138,12 +151,14 @@ def check_settings(settings: Mapping[str, Any], flags: Iterable[str]) -> None:
         raise RecipeError(f"{reserved[0]} is no recipe key: use --{reserved[0].replace('_', '-')}")
 
 
-def data_options(settings: list[str], classes: str | None, max_pixels: int | None = None) -> dict[str, Any]:
-    """The keys that reading a data set knows."""
-    from boxwright.recipes import get_recipe, parse_settings
+def data_options(
+    settings: list[str], classes: str | None, max_pixels: int | None = None, reader: str | None = None
+) -> dict[str, Any]:
+    """The keys that reading a data set knows; ``reader`` is the function itself, None for whichever layout it is."""
+    from boxwright.recipes import get_recipe
 
-    options = parse_settings(settings)
-    known = ("classes", "voc_one_based", "exif", "depth_range", "max_pixels")
+    options = typed_settings(settings, reader=reader)
+    known = ("classes", "reader", "voc_one_based", "exif", "depth_range", "max_pixels")
     foreign = sorted(options.keys() - set(known))
     if foreign:
         raise RecipeError(f"{foreign[0]!r} has no meaning here: --set takes {', '.join(known[:-1])} and {known[-1]}")
@@ -151,4 +166,5 @@ def data_options(settings: list[str], classes: str | None, max_pixels: int | Non
     options |= {} if max_pixels is None else {"max_pixels": max_pixels}
     recipe = get_recipe("lite320", **options)
     given = {key: value for key, value in recipe.pixels.to_dict().items() if key in options}
-    return {"classes": recipe.classes or None, "voc_one_based": recipe.voc_one_based, **given}
+    reading = {key: recipe.reader_options[key] for key in ("reader", "voc_one_based")}
+    return {"classes": recipe.classes or None, **reading, **given}

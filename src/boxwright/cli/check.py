@@ -10,7 +10,18 @@ from rich.console import Console
 from boxwright._util.ownership import GENERATOR, claim
 from boxwright._util.printing import say, say_table
 from boxwright._util.writing import write_json
-from boxwright.cli.arguments import AllowLinks, Classes, Data, JsonFile, MaxPixels, Overwrite, Settings, data_options
+from boxwright.cli.arguments import (
+    AllowCode,
+    AllowLinks,
+    Classes,
+    Data,
+    JsonFile,
+    MaxPixels,
+    Overwrite,
+    Reader,
+    Settings,
+    data_options,
+)
 from boxwright.cli.progress import bar
 from boxwright.text import plural
 
@@ -22,12 +33,14 @@ _SHOWN = {"error": 10, "warning": 3}  # findings of a kind on a terminal
 
 def check(
     data: Data,
+    reader: Reader = None,
     classes: Classes = None,
     settings: Settings = [],  # noqa: B006
     allow_links: AllowLinks = False,
     max_pixels: MaxPixels = None,
     json: JsonFile = None,
     overwrite: Overwrite = False,
+    allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
     """Look for everything that is wrong with a data set. Changes nothing.
 
@@ -37,9 +50,9 @@ def check(
     from boxwright.data.references import referred_files
 
     console = Console()
-    options = data_options(settings, classes, max_pixels)
+    options = data_options(settings, classes, max_pixels, reader)
     if json is not None:
-        claim(json, overwrite=overwrite, inputs=referred_files(data, allow_links=allow_links))
+        claim(json, overwrite=overwrite, inputs=referred_files(data, allow_links=allow_links, reader=options["reader"]))
     with bar("checking", console) as advance:
         report = check_dataset(data, **options, allow_links=allow_links, progress=advance)
     render_report(report, console)

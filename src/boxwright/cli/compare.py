@@ -17,6 +17,7 @@ from boxwright.cli.arguments import (
     AllowCode,
     AllowLinks,
     Data,
+    Reader,
     Steps,
     check_settings,
     number,
@@ -32,6 +33,7 @@ _WHOLE, _SIZES = ("AP", "AP50", "AP75"), ("APs", "APm", "APl")
 
 def compare(
     data: Data,
+    reader: Reader = None,
     vary: Annotated[
         list[str],
         typer.Option(
@@ -90,6 +92,7 @@ def compare(
     from boxwright.compare.plan.arms import parse_vary
     from boxwright.data.layout import check_splits
     from boxwright.own_code import import_code, own_modules
+    from boxwright.recipes import get_recipe
 
     options: dict[str, Any] = {
         "seeds": seeds,
@@ -107,9 +110,10 @@ def compare(
         "workers": workers,
         "command": shlex.join(["boxwright", *sys.argv[1:]]),
     }
-    given = typed_settings(settings, recipe)
+    given = typed_settings(settings, recipe, reader)
     check_settings(given, options)
-    check_splits(data, "train", val_split, allow_links=allow_links)  # before torch is imported
+    common = get_recipe(recipe or "lite320", **given).reader_options
+    check_splits(data, "train", val_split, allow_links=allow_links, reader=common["reader"])  # before torch is imported
     varied = parse_vary(vary) if vary else None
     for key, values in (varied or {}).items():
         for value in values:

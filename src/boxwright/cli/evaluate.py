@@ -23,6 +23,7 @@ from boxwright.cli.arguments import (
     MaxPixels,
     NmsOption,
     Overwrite,
+    Reader,
     Settings,
     data_options,
     run_there,
@@ -43,6 +44,7 @@ def evaluate(
         Path, typer.Argument(metavar="RUN|DETECTIONS.json", callback=run_there, help="A run, or a COCO results file.")
     ],
     data: Data,
+    reader: Reader = None,
     split: Annotated[str, typer.Option(help="Split to evaluate on.")] = "test",
     classes: Classes = None,
     settings: Settings = [],  # noqa: B006
@@ -64,15 +66,19 @@ def evaluate(
     """COCO and VOC metrics of a run, or of anybody's COCO results file."""
     from boxwright.data.layout import check_splits
     from boxwright.data.references import referred_files
+    from boxwright.runs import Run
 
     console = Console()
-    options = data_options(settings, classes, max_pixels) | {"allow_links": allow_links}
+    options = data_options(settings, classes, max_pixels, reader) | {"allow_links": allow_links}
     is_file = source.suffix == ".json" and not source.is_dir()
     if is_file and (nms is not None or nms_agnostic is not None):
         raise RecipeError("--nms is for runs: the detections of a file are evaluated as they are")
-    check_splits(data, split, allow_links=allow_links)  # before torch is imported
+    if options["reader"] is None and not is_file:
+        options["reader"] = Run.of(source).recipe.reader_options["reader"]
+    finding = {"allow_links": allow_links, "reader": options["reader"]}
+    check_splits(data, split, **finding)  # before torch is imported
     outputs = [path for path in (json, save_detections, save_targets) if path]
-    _claim(outputs, source, referred_files(data, allow_links=allow_links), is_file, overwrite)
+    _claim(outputs, source, referred_files(data, **finding), is_file, overwrite)
     if is_file:
         table, dataset, kept = _evaluate_file(source, data, split, options)
     else:

@@ -9,7 +9,18 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import AllowCode, AllowLinks, Data, Overwrite, Settings, data_options, number, run_there
+from boxwright.cli.arguments import (
+    AllowCode,
+    AllowLinks,
+    Data,
+    Overwrite,
+    Reader,
+    Settings,
+    data_options,
+    number,
+    run_there,
+    typed_settings,
+)
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 from boxwright.text import plural
@@ -22,6 +33,7 @@ _LINES = 10
 
 def hardest(
     data: Data,
+    reader: Reader = None,
     run: Annotated[
         Path | None, typer.Option(metavar="RUN", callback=run_there, help="Whose detections speak against the labels.")
     ] = None,
@@ -60,6 +72,7 @@ def hardest(
     if apply is not None:
         from boxwright.hardest.corrections import correct
 
+        typed_settings([], None, reader)  # imports it: the list says which it is
         target = out or apply.with_name(f"{apply.stem}-applied.json")
         done = correct(data, apply, target, allow_links=allow_links, overwrite=overwrite)
         changed = plural(done.changed, "box")
@@ -68,13 +81,16 @@ def hardest(
     if run is None:
         raise RecipeError("Expected --run RUN, whose detections speak against the labels, or --apply FILE")
 
-    reading = data_options(settings, None)
+    reading = data_options(settings, None, None, reader)
     if reading.pop("classes"):
-        raise RecipeError("a run has its classes: --set takes voc_one_based, exif, depth_range and max_pixels")
+        raise RecipeError("a run has its classes: --set takes reader, voc_one_based, exif, depth_range and max_pixels")
 
     from boxwright.data.layout import check_splits
+    from boxwright.runs import Run
 
-    check_splits(data, split, allow_links=allow_links)  # before torch is imported
+    if reading["reader"] is None:
+        reading["reader"] = Run.of(run).recipe.reader_options["reader"]
+    check_splits(data, split, allow_links=allow_links, reader=reading["reader"])  # before torch is imported
 
     from boxwright.hardest.review import review_labels
 

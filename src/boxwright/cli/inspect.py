@@ -11,7 +11,17 @@ from rich.console import Console
 
 from boxwright._util.ownership import claim
 from boxwright._util.printing import printable, say
-from boxwright.cli.arguments import AllowCode, AllowLinks, Data, Overwrite, Settings, number, run_there, typed_settings
+from boxwright.cli.arguments import (
+    AllowCode,
+    AllowLinks,
+    Data,
+    Overwrite,
+    Reader,
+    Settings,
+    number,
+    run_there,
+    typed_settings,
+)
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
 
 def inspect(
     data: Data,
+    reader: Reader = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="A built-in recipe or a YAML file.", show_default="lite320")
     ] = None,
@@ -44,24 +55,25 @@ def inspect(
 
     if run is not None and (recipe is not None or settings):
         raise RecipeError("a run has its recipe: name no other, and set nothing")
-    chosen = get_recipe(recipe or "lite320", **typed_settings(settings, recipe))  # before torch is imported
+    chosen = get_recipe(recipe or "lite320", **typed_settings(settings, recipe, reader))  # before torch is imported
 
     from boxwright.data import read_dataset
     from boxwright.data.layout import check_splits
     from boxwright.data.references import referred_files
     from boxwright.runs import Run
 
-    check_splits(data, split, allow_links=allow_links)
+    if run is not None:
+        chosen = Run.of(run).recipe.replace(**typed_settings([], None, reader))
+    options = chosen.reader_options | {"allow_links": allow_links}
+    finding = {key: options[key] for key in ("allow_links", "reader")}
+    check_splits(data, split, **finding)
 
     page = out or (Run.of(run).folder if run else Path()) / "inspect.html"
     read = [*(Run.of(run).files if run else ()), *([Path(recipe)] if recipe else ())]
-    claim(page, overwrite=overwrite, inputs=chain(read, referred_files(data, allow_links=allow_links)))
+    claim(page, overwrite=overwrite, inputs=chain(read, referred_files(data, **finding)))
 
     from boxwright.inspect import inspect_supervision, write_page
 
-    if run is not None:
-        chosen = Run.of(run).recipe
-    options = chosen.reader_options | {"allow_links": allow_links}
     dataset = read_dataset(data, split, classes=chosen.classes or None, **options)
     console = Console()
     with bar("inspecting", console) as advance:

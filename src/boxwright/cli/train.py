@@ -15,6 +15,7 @@ from boxwright.cli.arguments import (
     Data,
     MaxPixels,
     Minutes,
+    Reader,
     Settings,
     Steps,
     check_settings,
@@ -28,6 +29,7 @@ from boxwright.errors import RecipeError
 
 def train(
     data: Data,
+    reader: Reader = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="A built-in recipe or a YAML file.", show_default="lite320")
     ] = None,
@@ -68,10 +70,11 @@ def train(
     """Train a detector and keep it in a run folder. Ctrl-C stops it in order; --resume goes on."""
     from boxwright.data.layout import check_splits
     from boxwright.recipes import get_recipe
+    from boxwright.runs import Run
 
     if sum(length is not None for length in (epochs, minutes, steps)) > 1:
         raise RecipeError("Expected one of --epochs, --minutes and --steps but got several")
-    settings_given = typed_settings(settings, recipe)
+    settings_given = typed_settings(settings, recipe, reader)
     flags = {
         "split": split,
         "val_split": val_split,
@@ -90,10 +93,14 @@ def train(
     options |= {} if epochs is None else {"epochs": epochs}
     options |= {} if classes is None else {"classes": classes}
     options |= {} if max_pixels is None else {"max_pixels": max_pixels}
-    if resume is None:  # before torch is imported, which takes seconds: misspelled keys and splits fail here
-        get_recipe(recipe or "lite320", **{name: value for name, value in options.items() if name not in flags})
+    # before torch is imported, which takes seconds: misspelled keys and splits fail here
+    if resume is None:
+        own = {name: value for name, value in options.items() if name not in flags}
+        chosen = get_recipe(recipe or "lite320", **own)
+    else:
+        chosen = Run.of(resume).recipe
     named = [name for name in (split, val_split) if name not in (None, "val", "none")]
-    check_splits(data, *named, allow_links=allow_links)
+    check_splits(data, *named, allow_links=allow_links, reader=chosen.reader_options["reader"])
 
     from boxwright.training import train as run_training
 

@@ -3,6 +3,7 @@
 from boxwright.data.dataset import CROWD, DIFFICULT, NORMAL, DetectionDataset, LeftOut, Target
 from boxwright.data.images import decode_image, image_size
 from boxwright.data.layout import available_splits
+from boxwright.data.readers.own import LabelledImage
 from boxwright.data.reading import read_dataset
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "DIFFICULT",
     "NORMAL",
     "DetectionDataset",
+    "LabelledImage",
     "LeftOut",
     "Target",
     "available_splits",

@@ -6,6 +6,7 @@ import posixpath
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from boxwright.data.readers.createml import CreateMLReader
 from boxwright.data.readers.imagefolder import ImageFolderReader
 from boxwright.data.readers.labelme import LabelmeReader
 from boxwright.data.readers.openimages import OpenImagesReader
-from boxwright.data.readers.reader import Reader, ReaderOptions
+from boxwright.data.readers.own import OwnReader
+from boxwright.data.readers.reader import Reader, ReaderOptions, ReaderPart
 from boxwright.data.readers.retinanet import RetinanetReader
 from boxwright.data.readers.tensorflow import TensorflowReader
 from boxwright.data.readers.voc import VocReader
@@ -71,8 +73,8 @@ _MOST_TRIED = 100  # folders in which a data set is looked for
 
 
 def title_of(layout: str) -> str:
-    """What a layout is called in messages."""
-    return next(reader.title for reader in READERS if reader.layout == layout)
+    """What a layout is called in messages; a reader of somebody's own by its name."""
+    return next((reader.title for reader in READERS if reader.layout == layout), layout)
 
 
 def open_layout(path: str | Path, options: ReaderOptions | None = None) -> Reader:
@@ -91,19 +93,34 @@ def open_layout(path: str | Path, options: ReaderOptions | None = None) -> Reade
     tree = Tree(root, options.allow_links)
     if not tree.entries("."):
         raise DataError(f"{path}: the folder is empty")
+    if options.reader is not None and chosen_layout(options.reader) is None:
+        return OwnReader(tree, options)
     reader = _detect(tree, options) or _detect(Tree(root, options.allow_links, own=True), options)
     if reader is None:
-        raise DataError(f"{path}: {_nothing_found(tree)}")
+        raise DataError(f"{path}: {_nothing_found(tree, options)}")
     return reader
 
 
 def _detect(tree: Tree, options: ReaderOptions) -> Reader | None:
+    layout = chosen_layout(options.reader)
     detectors = (YoloReader.detect_config,) if options.config else DETECTORS
+    if layout is not None:
+        detectors = tuple(detect for detect in detectors if getattr(detect, "__self__", None) is layout)
     return next(filter(None, (detect(tree, options) for detect in detectors)), None)
 
 
-def _nothing_found(tree: Tree) -> str:
+def chosen_layout(reader: ReaderPart | None) -> type[Reader] | None:
+    """The one built-in reader that is asked for; None: whichever knows the folder, or a function of somebody's own."""
+    while isinstance(reader, partial):
+        reader = reader.func
+    return reader if isinstance(reader, type) and issubclass(reader, Reader) else None
+
+
+def _nothing_found(tree: Tree, options: ReaderOptions) -> str:
     """Say where a data set is, or else what was looked for, and what was met on the way."""
+    if (layout := chosen_layout(options.reader)) is not None:
+        found = layout.nearly(tree) or f"looked for {layout.looks_for}"
+        return f"no {layout.title} data set found: {found}"
     if inside := list(islice(_data_sets_below(tree), _MOST_FOUND)):
         them = "that folder" if len(inside) == 1 else "one of these folders"
         return f"no data set found, but there is {' and '.join(inside)}: give {them}"
@@ -147,18 +164,20 @@ def _folders_in(tree: Tree, folder: str) -> list[str]:
     return [path for name in names if not name.startswith((".", "__")) and tree.entries(path := join(folder, name))]
 
 
-def available_splits(path: str | Path, *, allow_links: bool = False) -> tuple[str, ...]:
+def available_splits(
+    path: str | Path, *, allow_links: bool = False, reader: ReaderPart | None = None
+) -> tuple[str, ...]:
     """Names that ``split`` may have; train, val and test where boxwright makes them.
 
     Raises:
         DataError: as :func:`boxwright.read_dataset`.
     """
-    splits = open_layout(path, ReaderOptions(allow_links=allow_links)).splits
+    splits = open_layout(path, ReaderOptions(allow_links=allow_links, reader=reader)).splits
     return (*(name for name in HASHED if name in splits), *(s for s in splits if s not in HASHED)) if splits else HASHED
 
 
-def check_splits(path: str | Path, *splits: str, allow_links: bool = False) -> None:
+def check_splits(path: str | Path, *splits: str, allow_links: bool = False, reader: ReaderPart | None = None) -> None:
     """Raise DataError where a folder holds none of the layouts, or hasn't all of these splits."""
-    available = available_splits(path, allow_links=allow_links)
+    available = available_splits(path, allow_links=allow_links, reader=reader)
     for split in splits:
         find_split(available, split, Path(path))

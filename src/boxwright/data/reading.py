@@ -27,7 +27,7 @@ from boxwright.data.files import Strings
 from boxwright.data.images import PixelRule, image_size
 from boxwright.data.layout import open_layout
 from boxwright.data.pictures import settle
-from boxwright.data.readers.reader import Reader, ReaderOptions
+from boxwright.data.readers.reader import Reader, ReaderOptions, ReaderPart
 from boxwright.data.splits import HASHED, find_split, hashed_fraction, hashed_splits
 from boxwright.data.upright import Exif
 from boxwright.errors import DataError
@@ -56,6 +56,7 @@ def read_dataset(
     exif: Exif | None = None,
     depth_range: str = "data",
     max_pixels: int | None = None,
+    reader: ReaderPart | None = None,
 ) -> DetectionDataset:
     """Reads a data set in whichever layout it is; docs/data.md lists them.
 
@@ -75,20 +76,21 @@ def read_dataset(
         depth_range: what becomes 0 to 255 of pixels of more than 8 bits: "data", the range of the training images;
             "image", each image's own; or "LOW,HIGH".
         max_pixels: images of more are refused; None: of more than Pillow's limit, 89,478,485.
+        reader: a function of your own that reads the folder, see docs/own-parts.md.
 
     Raises:
-        DataError: where the folder, the split or a class is not there, or no image is left.
+        DataError: where the folder, the split or a class is not there, no image is left, or ``reader`` fails.
     """
     share = _negative_share(negatives)
-    reader = open_layout(path, ReaderOptions(voc_one_based, allow_links, max_pixels=max_pixels))
-    name = None if split is None else find_split(reader.splits or HASHED, split, Path(path))
-    table = _read(reader, name)
+    source = open_layout(path, ReaderOptions(voc_one_based, allow_links, max_pixels=max_pixels, reader=reader))
+    name = None if split is None else find_split(source.splits or HASHED, split, Path(path))
+    table = _read(source, name)
     if not table.names:
-        raise _no_images(path, name, reader, table)
+        raise _no_images(path, name, source, table)
     faults = list(table.faults)
     if table.there.any():
         table = _without_missing(table, faults)
-    rule, turned = settle(reader, table, PixelRule(exif, depth_range, max_pixels))
+    rule, turned = settle(source, table, PixelRule(exif, depth_range, max_pixels))
     placed = _place_truly(table, rule)
     bad = np.flatnonzero(placed.fault != SOUND).tolist()
     faults += [box_fault(table, row, int(placed.fault[row])) for row in bad]
@@ -102,7 +104,7 @@ def read_dataset(
         int(((placed.overhang > 0) & (placed.overhang <= ROUNDING)).sum()),
         int((placed.overhang > ROUNDING).sum()),
         len(table.names) - len(lost) - len(images),
-        tuple(sorted(reader.tree.links.items())) if allow_links else (),
+        tuple(sorted(source.tree.links.items())) if allow_links else (),
         int(turned.sum()),
     )
     dataset = _pack(table, placed, name, names, labels, kept, rule, left_out)

@@ -15,11 +15,13 @@ import numpy as np
 from boxwright._util.ownership import GENERATOR, claim
 from boxwright._util.reading import read_regular
 from boxwright._util.writing import write_json
+from boxwright.choices import resolve_choice
 from boxwright.data import DetectionDataset, read_dataset
 from boxwright.data.references import referred_files
 from boxwright.errors import DataError, WriteError
 from boxwright.evaluate.columns import Bools, Ints
 from boxwright.hardest.ranking import DUPLICATE, KINDS, MISSING, SHIFTED, WRONG_CLASS, Suspects
+from boxwright.recipes import Recipe
 from boxwright.text import did_you_mean
 
 
@@ -51,6 +53,7 @@ class Corrections(msgspec.Struct, kw_only=True):
     generator: str = GENERATOR
     split: str | None
     classes: list[str]
+    reader: str = "auto"
     voc_one_based: bool | None = None
     exif: Literal["apply", "ignore", "boxes"] | None = None
     corrections: list[Correction]
@@ -73,14 +76,16 @@ class Corrected:
     removed: int
 
 
-def list_corrections(suspects: Suspects, dataset: DetectionDataset, voc_one_based: bool | None = None) -> Corrections:
-    """The suspects of ``rank_labels`` as a list, in their order; nothing is accepted yet."""
+def list_corrections(suspects: Suspects, dataset: DetectionDataset, recipe: Recipe | None = None) -> Corrections:
+    """The suspects of ``rank_labels`` as a list, in their order; ``recipe`` says how the data was read. Nothing is
+    accepted yet."""
     reasons = describe(suspects, dataset.classes)
     rows = range(len(suspects))
     return Corrections(
         split=dataset.split,
         classes=list(dataset.classes),
-        voc_one_based=voc_one_based,
+        reader="auto" if recipe is None else recipe.reader,
+        voc_one_based=None if recipe is None else recipe.voc_one_based,
         exif=dataset.pixels.exif,
         corrections=[_correction(suspects, row, dataset, reason) for row, reason in zip(rows, reasons, strict=True)],
     )
@@ -155,15 +160,19 @@ def correct(
     """Write the split that the list is about, with what was accepted carried out, as a new COCO file.
 
     Nothing of the data set is changed. Boxes that reading left out are not in the new file, and masks are not either.
-    Raises DataError where the list doesn't fit the data; WriteError where ``out`` is there already, unless it is to
-    ``overwrite`` it, and in any case where it is the list or a file of the data set.
+    Raises DataError where the list doesn't fit the data; RecipeError for a reader whose module isn't imported;
+    WriteError where ``out`` is there already, unless it is to ``overwrite`` it, and in any case where it is the list or
+    a file of the data set.
     """
     if out.exists() and not overwrite:  # even boxwright's own: people may have worked on it
         raise WriteError(f"{out} is there already: name another file with --out, or add --overwrite")
-    claim(out, overwrite=overwrite, inputs=chain([corrections], referred_files(data, allow_links=allow_links)))
     asked = read_corrections(corrections)
+    reader = resolve_choice("reader", asked.reader)
+    referred = referred_files(data, allow_links=allow_links, reader=reader)
+    claim(out, overwrite=overwrite, inputs=chain([corrections], referred))
     options: dict[str, Any] = {"voc_one_based": asked.voc_one_based, "exif": asked.exif, "depth_range": "image"}
-    dataset = read_dataset(data, asked.split, classes=asked.classes, allow_links=allow_links, **options)
+    options |= {"allow_links": allow_links, "reader": reader}
+    dataset = read_dataset(data, asked.split, classes=asked.classes, **options)
     result = apply_corrections(asked.corrections, dataset)
     write_json(out, result.dataset.coco_json(), indent=None)  # unsigned: it is data, which readers are to take
     return result

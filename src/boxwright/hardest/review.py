@@ -77,24 +77,20 @@ def review_labels(
     listing = page.with_suffix(".json")
     if listing == page:
         raise WriteError(f"Expected a page, {page.stem}.html say, but got {page}: the list beside it has that name")
-    claim(
-        page,
-        listing,
-        overwrite=overwrite,
-        inputs=chain(Run.of(run).files, referred_files(data, allow_links=allow_links)),
-    )
+    given = {key: value for key, value in (reading or {}).items() if value is not None}
+    recipe = Run.of(run).recipe.replace(**given)
+    options = recipe.reader_options | {"allow_links": allow_links}
+    read = referred_files(data, allow_links=allow_links, reader=options["reader"])
+    claim(page, listing, overwrite=overwrite, inputs=chain(Run.of(run).files, read))
     if not overwrite:
         check_untouched(listing)
     detector = load(run)
-    given = {key: value for key, value in (reading or {}).items() if value is not None}
-    recipe = detector.recipe.replace(**given)
-    options = recipe.reader_options | {"allow_links": allow_links}
     dataset = read_dataset(data, split, classes=recipe.classes, **options)
     if not dataset.has_images:
         raise DataError(f"{dataset.root}: there is none of the images that split {dataset.split!r} names")
     found, faults = _detect(detector, run, dataset, folds, console or Console(quiet=True), advance)
     suspects = rank_labels(found, dataset)
-    listed = list_corrections(suspects.take(slice(shown)), dataset, recipe.voc_one_based)
+    listed = list_corrections(suspects.take(slice(shown)), dataset, recipe)
     listed.write(listing, overwrite=overwrite)
     origin = f"{folds} detectors, each on images it was not trained on" if folds else f"run {Run.of(run).folder.name}"
     top = suspects.take(slice(shown))

@@ -84,6 +84,7 @@ class RecipeKeys(TypedDict, total=False):
     flip: Flip
     sampling: Part
     negatives: str
+    reader: Part
     voc_one_based: bool | None
     exif: Exif | None
     depth_range: str

@@ -164,6 +164,7 @@ class Recipe:
     flip: Flip = _key("horizontal", "mirror images at random")
     sampling: str = _key("uniform", "how often an epoch shows an image: uniform | repeat_factor:threshold=0.001")
     negatives: str = _key("keep", "images without objects: keep | drop | ratio:0.1 of the images with objects")
+    reader: str = _key("auto", "what reads the data: auto (by its files) | a layout | a function of your own")
     voc_one_based: bool | None = _key(
         None, "VOC corners are 1-based inclusive; null: what the files say of their origin"
     )
@@ -316,8 +317,12 @@ class Recipe:
 
     @property
     def reader_options(self) -> dict[str, Any]:
-        """How a data set is read, whichever of its splits and classes."""
-        return {"voc_one_based": self.voc_one_based, **self.pixels.to_dict()}
+        """How a data set is read, whichever of its splits and classes.
+
+        Raises RecipeError for a reader of somebody's own whose module isn't imported.
+        """
+        reader = resolve_choice("reader", self.reader)
+        return {"reader": reader, "voc_one_based": self.voc_one_based, **self.pixels.to_dict()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in recipe.yaml."""

@@ -34,6 +34,7 @@ from boxwright.evaluate import (
 )
 from boxwright.models.detector import Detector
 from boxwright.recipes import Recipe
+from boxwright.recipes.keys import Part
 from boxwright.report import ErrorRow, Picture, ReportData, write_report
 from boxwright.runs import Run, load
 from boxwright.runs.predict import predict_dataset, predict_files
@@ -82,6 +83,7 @@ def evaluate_run(
     exif: Exif | None = None,
     depth_range: str | None = None,
     max_pixels: int | None = None,
+    reader: Part | None = None,
     allow_links: bool = False,
     nms: str | None = None,
     nms_agnostic: bool | None = None,
@@ -96,17 +98,18 @@ def evaluate_run(
     folder = Run.of(run)
     record = folder.record
     reading = {"voc_one_based": voc_one_based, "exif": exif, "depth_range": depth_range, "max_pixels": max_pixels}
-    detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, **reading)
+    detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, reader=reader, **reading)
     recipe = detector.recipe
     options = recipe.reader_options | {"allow_links": allow_links}
     dataset = read_dataset(data, split, classes=classes or recipe.classes, **options)
+    read = referred_files(data, allow_links=allow_links, reader=options["reader"])
     page, results = folder.report_file(dataset.split), folder.results_file(dataset.split)
-    claim(page, results, overwrite=overwrite, inputs=chain(folder.files, referred_files(data, allow_links=allow_links)))
+    claim(page, results, overwrite=overwrite, inputs=chain(folder.files, read))
     total = len(dataset)
     found, faults = predict_dataset(detector, dataset, advance=lambda done: advance(done, total))
     kept = save_results(results, found, dataset, overwrite=overwrite)
     metrics = detection_metrics(kept, dataset, dataset.classes)
-    record = _with_command(record, _eval_command(folder, dataset, split, nms, nms_agnostic))
+    record = _with_command(record, _eval_command(folder, dataset, recipe.reader, split, nms, nms_agnostic))
     content = _report(folder, recipe, dataset, found, metrics, record)
     write_report(page, content, overwrite=overwrite)
     return Assessment(dataset, found, faults, metrics, page)
@@ -204,9 +207,10 @@ def _count(found: Detections, classes: Sequence[str]) -> str:
 
 
 def _eval_command(
-    run: Run, dataset: DetectionDataset, split: str | None, nms: str | None, nms_agnostic: bool | None
+    run: Run, dataset: DetectionDataset, reader: str, split: str | None, nms: str | None, nms_agnostic: bool | None
 ) -> str:
     words = ["boxwright", "eval", str(run.folder), str(dataset.root)]
+    words += [] if reader == "auto" else ["--reader", reader]
     words += [] if split is None else ["--split", split]
     words += [] if nms is None else ["--nms", nms]
     words += [] if nms_agnostic is None else ["--nms-agnostic" if nms_agnostic else "--nms-per-class"]

@@ -92,7 +92,9 @@ def _read_splits(
         raise DataError(f"nothing-to-train: {error}") from None
     if options.val_split is None:
         return training, None
-    if options.val_split == "val" and "val" not in available_splits(data, allow_links=options.allow_links):
+    if options.val_split == "val" and "val" not in available_splits(
+        data, allow_links=options.allow_links, reader=reading["reader"]
+    ):
         say(console, f"no val split in {data}: the last weights will be the model")
         return training, None
     settled = reading | training.pixels.to_dict()

@@ -73,6 +73,7 @@ class Setting:
 
 _NOT_AN_ARMS = {
     "classes": "all arms are compared on the same classes",
+    "reader": "all arms are compared on the same boxes",
     "voc_one_based": "all arms are compared on the same boxes",
     "exif": "all arms are compared on the same boxes",
     "epochs": "all arms make the same number of steps",

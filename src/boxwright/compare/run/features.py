@@ -48,6 +48,7 @@ _CACHE_KEYS = (
     "augment",
     "flip",
     "negatives",
+    "reader",
     "voc_one_based",
     "exif",
     "depth_range",

@@ -7,7 +7,7 @@ and annotations (labelImg, Roboflow's <split>/_annotations.createml.json); of an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 from boxwright.data.files import Tree
 from boxwright.data.readers.listing import Box, Listing, ListingReader, class_name, number_of, sized
@@ -21,9 +21,9 @@ _ANNOTATIONS = ("annotations", "annotation")
 class CreateMLReader(ListingReader):
     """Reads Create ML's lists of images."""
 
-    layout: ClassVar[str] = "createml"
-    title: ClassVar[str] = "Create ML"
-    looks_for: ClassVar[str] = "_annotations.createml.json or a JSON list of image and annotations"
+    layout = "createml"
+    title = "Create ML"
+    looks_for = "_annotations.createml.json or a JSON list of image and annotations"
     written_by = (
         (
             "Create ML, labelImg",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
-from typing import Any, ClassVar
+from typing import Any
 
 from boxwright._util.reading import as_text
 from boxwright.data.files import Tree
@@ -24,9 +24,9 @@ _CLASSES = ("categories", "category", "labels", "label", "classes", "class", "ca
 class ImageFolderReader(ListingReader):
     """Reads the boxes of metadata.jsonl and metadata.csv."""
 
-    layout: ClassVar[str] = "imagefolder"
-    title: ClassVar[str] = "Hugging Face ImageFolder"
-    looks_for: ClassVar[str] = "metadata.jsonl or metadata.csv with file_name and objects"
+    layout = "imagefolder"
+    title = "Hugging Face ImageFolder"
+    looks_for = "metadata.jsonl or metadata.csv with file_name and objects"
     written_by = (
         (
             "Hugging Face datasets",
@@ -34,7 +34,7 @@ class ImageFolderReader(ListingReader):
         ),
     )
     form = "size"
-    named_by_split: ClassVar[bool] = False
+    named_by_split = False
 
     def __init__(self, tree: Tree, files: Sequence[str]) -> None:
         self._numbers: set[int] = set()

@@ -10,7 +10,7 @@ import math
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -50,14 +50,14 @@ class LabelmeFile(msgspec.Struct, rename="camel"):
 class LabelmeReader(ListingReader):
     """Reads labelme's files: the boxes around their shapes."""
 
-    layout: ClassVar[str] = "labelme"
-    title: ClassVar[str] = "labelme"
-    looks_for: ClassVar[str] = "<image>.json with shapes"
+    layout = "labelme"
+    title = "labelme"
+    looks_for = "<image>.json with shapes"
     written_by = (("labelme, AnyLabeling, X-AnyLabeling", "a `.json` beside each image, or in a folder of its own"),)
     form = "corners"
-    unlisted: ClassVar[str] = "has no JSON file"
-    named_by_split: ClassVar[bool] = False
-    shared_files: ClassVar[bool] = False
+    unlisted = "has no JSON file"
+    named_by_split = False
+    shared_files = False
 
     def __init__(self, tree: Tree, files: Sequence[str]) -> None:
         self._beside: dict[str, list[str]] = defaultdict(list)

@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -65,10 +65,10 @@ class Entry:
 class ListingReader(Reader):
     """Reads files that list pictures with their boxes."""
 
-    unlisted: ClassVar[str] = "is listed in no annotation file"
-    shared_files: ClassVar[bool] = True
+    unlisted = "is listed in no annotation file"
+    shared_files = True
     """Whether a file lists many pictures."""
-    named_by_split: ClassVar[bool] = True
+    named_by_split = True
     """Whether the name of a file may say its split: train_labels.csv."""
 
     def __init__(self, tree: Tree, files: Sequence[str], max_pixels: int | None = None) -> None:
@@ -81,8 +81,7 @@ class ListingReader(Reader):
         self._splits_of = self._file_splits()
         self._copies: Counter[tuple[str, str]] = Counter()
         """Boxes of a file that another one has as well."""
-        for file in self.files:
-            self._add_file(file)
+        self._add_all()
         for (file, first), count in self._copies.items():
             self._found.note("listed-twice", file, f"has the same boxes ({count}) as {first}: they are read once")
         self._split_by_folders()
@@ -149,6 +148,10 @@ class ListingReader(Reader):
         if without and len(without) < len(self._entries):
             for path in without:
                 self._found.note("no-split", path, "is in no split, while other pictures are")
+
+    def _add_all(self) -> None:
+        for file in self.files:
+            self._add_file(file)
 
     def _add_file(self, file: str) -> None:
         try:

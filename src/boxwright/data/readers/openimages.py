@@ -10,7 +10,6 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar
 
 from boxwright.data.annotations import CROWD, NORMAL
 from boxwright.data.files import State, Tree, composed, stem
@@ -27,15 +26,15 @@ _COLUMNS = {"imageid", "labelname", *_SIDES}
 class OpenImagesReader(ListingReader):
     """Reads Open Images' tables of boxes; groups of objects are crowds."""
 
-    layout: ClassVar[str] = "openimages"
-    title: ClassVar[str] = "Open Images"
-    looks_for: ClassVar[str] = "a CSV file with ImageID, LabelName, XMin, XMax, YMin, YMax"
+    layout = "openimages"
+    title = "Open Images"
+    looks_for = "a CSV file with ImageID, LabelName, XMin, XMax, YMin, YMax"
     written_by = (
         ("Open Images, CVAT", "`<split>-annotations-bbox.csv`, `class-descriptions*.csv`, images called as their ids"),
         ("FiftyOne", "`<split>/labels/detections.csv`, `<split>/metadata/classes.csv`, `<split>/data/`"),
     )
     form = "corners"
-    fractions: ClassVar[bool] = True
+    fractions = True
 
     def __init__(
         self, tree: Tree, files: Sequence[str], descriptions: Sequence[str] = (), max_pixels: int | None = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 from boxwright.data.annotations import Annotations, Fault
 from boxwright.data.files import Tree, is_image
+from boxwright.parts import BoxForm
 
 
 @dataclass(frozen=True)
@@ -23,24 +24,30 @@ class ReaderOptions:
     """The YAML file of YOLO's kind that is meant, by its name in the folder; None for the one that is found."""
     max_pixels: int | None = None
     """Images of more are refused; None: of more than Pillow's limit."""
+    reader: ReaderPart | None = None
+    """What reads the folder: somebody's own function, or the reader of one layout; None: whichever knows it."""
+
+
+ReaderPart = Callable[..., "Iterable[Any] | Reader"]
+"""A reader of somebody's own, ``root -> images``, or one of the classes below, options bound or not."""
 
 
 class Reader(ABC):
     """Reads one layout: a subclass in a file of its own."""
 
-    layout: ClassVar[str]
+    layout: str
     """The layout's name."""
-    title: ClassVar[str]
+    title: str
     """What it is called in messages and in the documentation."""
-    looks_for: ClassVar[str]
+    looks_for: str
     """The files that it is known by, in one line."""
     written_by: ClassVar[tuple[tuple[str, str], ...]]
     """Tools that write it, and what then lies in the folder."""
-    form: ClassVar[Literal["corners", "size", "center"]]
+    form: BoxForm
     """What the numbers of a box are: two corners; the upper left one, width and height; or centre, width and height."""
-    fractions: ClassVar[bool] = False
+    fractions: bool = False
     """Whether they are fractions of the image, not pixels."""
-    unlisted: ClassVar[str]
+    unlisted: str
     """What is said of an image that lies in the data set's folder and isn't read."""
 
     def __init__(self, tree: Tree, splits: tuple[str, ...]) -> None:

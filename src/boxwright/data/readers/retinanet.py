@@ -8,7 +8,6 @@ table is class_name,id from 0.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar
 
 from boxwright.data.files import Tree, is_image
 from boxwright.data.readers.listing import Box, Listing, ListingReader, by_picture, class_name, corners, number_of
@@ -19,9 +18,9 @@ from boxwright.data.readers.reader import ReaderOptions
 class RetinanetReader(ListingReader):
     """Reads tables of paths, corners and classes."""
 
-    layout: ClassVar[str] = "retinanet"
-    title: ClassVar[str] = "keras-retinanet CSV"
-    looks_for: ClassVar[str] = "a CSV file with path,x1,y1,x2,y2,class and no header"
+    layout = "retinanet"
+    title = "keras-retinanet CSV"
+    looks_for = "a CSV file with path,x1,y1,x2,y2,class and no header"
     written_by = (("keras-retinanet, pytorch-retinanet", "`<split>.csv` without a header, `classes.csv`"),)
     form = "corners"
 

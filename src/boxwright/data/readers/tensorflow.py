@@ -8,7 +8,6 @@ Roboflow's "Tensorflow Object Detection" export (roboflow.com/formats/tensorflow
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
 
 from boxwright.data.files import Tree
 from boxwright.data.readers.listing import (
@@ -31,9 +30,9 @@ _COLUMNS = {"filename", "class", *_CORNERS}
 class TensorflowReader(ListingReader):
     """Reads tables with filename, class and corners."""
 
-    layout: ClassVar[str] = "tensorflow"
-    title: ClassVar[str] = "TensorFlow CSV"
-    looks_for: ClassVar[str] = "a CSV file with filename, class, xmin, ymin, xmax, ymax"
+    layout = "tensorflow"
+    title = "TensorFlow CSV"
+    looks_for = "a CSV file with filename, class, xmin, ymin, xmax, ymax"
     written_by = (
         (
             "xml_to_csv.py of the Object Detection API",

@@ -10,7 +10,6 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -36,16 +35,16 @@ _SHAPES = {
 class VocReader(Reader):
     """Reads XML files beside their images or in folders of their own, and the lists of ImageSets/."""
 
-    layout: ClassVar[str] = "voc"
-    title: ClassVar[str] = "VOC"
-    looks_for: ClassVar[str] = "*.xml in Annotations/ or beside the images"
+    layout = "voc"
+    title = "VOC"
+    looks_for = "*.xml in Annotations/ or beside the images"
     written_by = (
         ("Pascal VOC, CVAT", "`Annotations/*.xml`, `JPEGImages/` or `images/`, `ImageSets/Main/<split>.txt`"),
         ("VOCdevkit", "`VOC2007/`, `VOC2012/` ..., each as above"),
         ('labelImg, Roboflow "Pascal VOC"', "an `.xml` beside each image"),
     )
     form = "corners"
-    unlisted: ClassVar[str] = "has no annotation file"
+    unlisted = "has no annotation file"
 
     def __init__(self, tree: Tree, files: list[str], one_based: bool | None) -> None:
         self._files = files

@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import ClassVar
 
 import numpy as np
 
@@ -38,9 +37,9 @@ from boxwright.errors import DataError
 class YoloReader(Reader):
     """Reads data.yaml, or images/ + labels/ with the split as a folder above or below."""
 
-    layout: ClassVar[str] = "yolo"
-    title: ClassVar[str] = "YOLO"
-    looks_for: ClassVar[str] = "data.yaml, obj.data, or *.txt in labels/ or beside the images"
+    layout = "yolo"
+    title = "YOLO"
+    looks_for = "data.yaml, obj.data, or *.txt in labels/ or beside the images"
     written_by = (
         (
             "Ultralytics, Roboflow YOLOv5 to v12",
@@ -53,7 +52,7 @@ class YoloReader(Reader):
     )
     form = "center"
     fractions = True
-    unlisted: ClassVar[str] = "is in no split"
+    unlisted = "is in no split"
 
     def __init__(self, tree: Tree, layout: YoloLayout, max_pixels: int | None) -> None:
         super().__init__(tree, tuple(name for name in layout.images if name))
