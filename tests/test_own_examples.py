@@ -48,6 +48,14 @@ def test_the_page_shows_what_is_there(own: ModuleType) -> None:
         assert info.role == roles.get(decorator, decorator)
 
 
+def test_the_page_shows_the_whole_reader() -> None:
+    source = (
+        (ROOT / "examples" / "own_reader.py").read_text(encoding="utf-8").partition("import boxwright as bw\n\n\n")[2]
+    )
+    assert source.startswith("@bw.reader")
+    assert source in (ROOT / "docs" / "own-parts.md").read_text(encoding="utf-8")
+
+
 def test_wing_loss_is_continuous_and_zero_for_equal_boxes(own: ModuleType) -> None:
     target = torch.tensor([[0.0, 0, 10, 20]])
     assert own.wing_loss(target, target).item() == 0

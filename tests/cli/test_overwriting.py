@@ -42,7 +42,7 @@ def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     test = bw.read_dataset("data", "test")
     save_results("found.json", [{"boxes": [[5, 5, 35, 30]], "scores": [0.9], "labels": [0]}] * 3, test)
-    (tmp_path / "mine.json").write_text('{"notes": "of years"}')
+    (tmp_path / "mine.json").write_text('{"notes": "of years", "split": "train", "classes": [], "corrections": []}')
     (tmp_path / "mine.html").write_text("<html>my page</html>")
     return tmp_path
 

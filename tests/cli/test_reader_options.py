@@ -50,7 +50,7 @@ def test_check_says_what_becomes_of_turned_images(sideways: Path, setting: tuple
         ("exif=turn", "Expected exif to be one of apply, ignore, boxes but got 'turn'"),
         ("depth_range=1", "Expected depth_range to be data, image or LOW,HIGH (0,4095) but got '1'"),
         ("depth_range=[0, 9]", "Expected depth_range to be str"),
-        ("lr=1", "--set takes classes, voc_one_based, exif, depth_range and max_pixels"),
+        ("lr=1", "--set takes classes, reader, voc_one_based, exif, depth_range and max_pixels"),
     ],
 )
 def test_a_wrong_value_is_one_line(sideways: Path, setting: str, message: str) -> None:

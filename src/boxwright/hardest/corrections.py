@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -166,10 +165,10 @@ def correct(
     """
     if out.exists() and not overwrite:  # even boxwright's own: people may have worked on it
         raise WriteError(f"{out} is there already: name another file with --out, or add --overwrite")
+    claim(out, overwrite=overwrite, inputs=[corrections])
     asked = read_corrections(corrections)
     reader = resolve_choice("reader", asked.reader)
-    referred = referred_files(data, allow_links=allow_links, reader=reader)
-    claim(out, overwrite=overwrite, inputs=chain([corrections], referred))
+    claim(out, overwrite=overwrite, inputs=referred_files(data, allow_links=allow_links, reader=reader))
     options: dict[str, Any] = {"voc_one_based": asked.voc_one_based, "exif": asked.exif, "depth_range": "image"}
     options |= {"allow_links": allow_links, "reader": reader}
     dataset = read_dataset(data, asked.split, classes=asked.classes, **options)
