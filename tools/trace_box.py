@@ -31,7 +31,7 @@ PACKAGE = Path(bw.__file__).parent
 SIGHTLESS = ("data/cache.py", "data/images.py", "data/sampling.py", "models/", "recipes/", "choices.py", "values.py")
 """What sees no box, but for the step itself."""
 STEP = "training/step.py"
-PIXELS = {"resample", "vary_light", "multiple", "input_size", "whole"}
+PIXELS = {"resample", "covered", "empty", "light_table", "show", "multiple", "input_size", "whole"}
 HELPERS = ("_util/", "boxes.py", "anchors.py", "parts.py", "ranking.py", "types.py", "nms/")
 QUESTIONS = {"classes_of", "least_divisor", "mean_over_ranks", "histogram", "size", "distances"}
 

@@ -92,9 +92,9 @@ def test_the_way_on_is_named_where_there_is_a_checkpoint(tmp_path: Path) -> None
 def test_too_little_shared_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "SHARED", tmp_path)
     usage = namedtuple("usage", "free")
-    needed = shared_by_batches(RECIPE, 2, 6)
+    needed = shared_by_batches(320 * 320, 2, 6)
     assert needed == 6 * 6 * 320 * 320 * 3 + 2 * 2**20
-    assert shared_by_batches(RECIPE, 0, 6) == 0
+    assert shared_by_batches(320 * 320, 0, 6) == 0
     monkeypatch.setattr(workers.shutil, "disk_usage", lambda _: usage(64 * 1024))
     with pytest.raises(RecipeError, match=r"2 workers need 13 MB .* has 0.1 MB: --workers 0 .*--shm-size"):
         check_shared_memory(needed, 2)

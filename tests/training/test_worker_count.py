@@ -71,7 +71,7 @@ def test_a_set_that_is_augmented_at_once_gets_no_worker(
 def test_little_shared_memory_leaves_fewer(
     dataset: DetectionDataset, gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needed = [workers.shared_by_batches(RECIPE, count, 2) for count in range(7)]
+    needed = [workers.shared_by_batches(64 * 64, count, 2) for count in range(7)]
     for free, count in ((2 * needed[6], 6), (2 * needed[6] - 2, 5), (2 * needed[1], 1), (2 * needed[1] - 2, 0), (0, 0)):
         monkeypatch.setattr(worker_count, "free_shared_memory", lambda free=free: free)
         assert choose(dataset) == count
@@ -87,9 +87,9 @@ def test_what_augmenting_costs_is_measured(dataset: DetectionDataset, monkeypatc
     ticks = iter([0.0, 0.8] * 3)
     monkeypatch.setattr(worker_count, "process_time", lambda: next(ticks))
     seconds = worker_count._seconds_of_augmenting  # 8 images in 0.8 s: 0.1 s each
-    assert seconds(dataset, RECIPE, AUTO) == pytest.approx(0.1 * 12 * 10)
-    assert seconds(dataset, RECIPE, replace(AUTO, steps=7)) == pytest.approx(0.1 * 7 * 2)
-    assert seconds(dataset, RECIPE, replace(AUTO, minutes=3.0)) == 180
+    assert seconds(dataset, RECIPE, AUTO, False) == pytest.approx(0.1 * 12 * 10)
+    assert seconds(dataset, RECIPE, replace(AUTO, steps=7), False) == pytest.approx(0.1 * 7 * 2)
+    assert seconds(dataset, RECIPE, replace(AUTO, minutes=3.0), False) == 180
 
 
 def test_cores_are_those_of_affinity_and_control_group(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 
 from boxwright.data.cache import ImageCache
 from boxwright.data.sampling import decode
-from boxwright.data.transforms import FILL, Augmentation, InputSize, apply_own
+from boxwright.data.transforms import FILL, Augmentation, InputSize, apply_own, show
+from boxwright.data.windows import Window, Windows, cut_window, resample_windows, stack_windows
 from boxwright.errors import DataError
 from boxwright.types import Targets
 
@@ -22,7 +23,7 @@ class Sample(NamedTuple):
     """One network input with its targets, in numpy."""
 
     image: NDArray[np.uint8]
-    """(H, W, 3) RGB."""
+    """(H, W, 3) RGB, or the source pixels (h, w, 3) that it is yet to be made of."""
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
@@ -30,13 +31,15 @@ class Sample(NamedTuple):
     """Place of the image in the data set."""
     size: tuple[int, int]
     """(H, W) of the image that the input shows."""
+    window: Window | None = None
+    """How the input is to be made; None: ``image`` is the input."""
 
 
 class Batch(NamedTuple):
     """What a step gets."""
 
     images: Tensor
-    """(B, 3, H, W) uint8 RGB, channels last in memory."""
+    """(B, 3, H, W) uint8 RGB, channels last in memory, or the source pixels that they are yet to be made of."""
     targets: Targets
     indices: Tensor
     """(B,) int64 places of the images in the data set."""
@@ -44,11 +47,19 @@ class Batch(NamedTuple):
     """(B, 2) int64 (H, W) of the images that the inputs show."""
     shown: Tensor | None = None
     """(B, 2) int64 rows and columns of the inputs that show something, where some are padded on the right and below."""
+    windows: Windows | None = None
+    """How the inputs are to be made; None: ``images`` are the inputs."""
+
+    def resampled(self) -> Batch:
+        """The batch whose images are the inputs, made where they are."""
+        if self.windows is None:
+            return self
+        return self._replace(images=resample_windows(self.images, self.windows, self.shown), windows=None)
 
     @property
     def tensors(self) -> list[Tensor]:
         """All that the batch holds, the targets' too."""
-        return [field for field in (*self.targets, *self) if isinstance(field, Tensor)]
+        return [field for field in (*self, *self.targets, *(self.windows or ())) if isinstance(field, Tensor)]
 
     def to(self, device: torch.device) -> Batch:
         """Copy the batch to a device; from pinned memory without waiting for the copy."""
@@ -61,7 +72,7 @@ class TrainingSet(Dataset[Sample]):
 
     It is indexed by the keys of ``data.sampling``, and what augmentation draws depends on ``seed``, epoch, repetition
     and image alone, so the number of workers doesn't matter. In place of an image that can't be read comes the next
-    one that can.
+    one that can. ``windows``: the pixels are cut out, and resampled once the batch is on its device.
     """
 
     def __init__(
@@ -71,12 +82,15 @@ class TrainingSet(Dataset[Sample]):
         size: InputSize,
         augmentation: Augmentation,
         seed: int = 0,
+        *,
+        windows: bool = False,
     ) -> None:
         self.cache = cache
         self.indices = list(indices)
         self.size = size
         self.augmentation = augmentation
         self.seed = seed
+        self.windows = windows
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -93,8 +107,10 @@ class TrainingSet(Dataset[Sample]):
             except Exception as error:
                 name = self.cache.dataset.name(index)
                 raise DataError(f"{name}: the augmentation failed: {type(error).__name__}: {error}") from error
-        shown, moved, kept = self.augmentation(image, boxes, self.size, rng)
-        return Sample(shown, moved, labels[kept], ignore[kept], index, (image.shape[0], image.shape[1]))
+        size = (image.shape[0], image.shape[1])
+        drawn, moved, kept = self.augmentation.draw(size, boxes, self.size, rng)
+        pixels, window = cut_window(image, drawn) if self.windows else (show(image, drawn), None)
+        return Sample(pixels, moved, labels[kept], ignore[kept], index, size, window)
 
     def _read(self, place: int) -> tuple[int, NDArray[np.uint8]]:
         for step in range(len(self.indices)):
@@ -112,22 +128,40 @@ def collate(samples: Iterable[Sample], multiple: int = 1) -> Batch:
     Smaller images are padded on the right and below to the largest, whose sides are rounded up to a ``multiple``.
     """
     samples = list(samples)
-    images, shown = _stack([sample.image for sample in samples], multiple)
+    windows = [sample.window for sample in samples if sample.window is not None]
+    images, shown = _stack([sample.image for sample in samples], 1 if windows else multiple)
+    if windows:
+        size, shown = _padded([(len(window.rows), len(window.columns)) for window in windows], multiple)
     targets = pad_targets([(sample.boxes, sample.labels, sample.ignore) for sample in samples])
-    indices = torch.tensor([sample.place for sample in samples])
-    return Batch(images, targets, indices, torch.tensor([sample.size for sample in samples]), shown)
+    return Batch(
+        images,
+        targets,
+        torch.tensor([sample.place for sample in samples]),
+        torch.tensor([sample.size for sample in samples]),
+        shown,
+        stack_windows(windows, [sample.image.shape for sample in samples], size) if windows else None,
+    )
+
+
+def _padded(sides: list[tuple[int, ...]], multiple: int) -> tuple[tuple[int, int], Tensor | None]:
+    """The size (H, W) that holds images of these sides, and the rows and columns (B, 2) that show something.
+
+    None unless some image is smaller.
+    """
+    shown = np.array(sides)
+    rows, columns = (-(-shown.max(0) // multiple) * multiple).tolist()
+    return (rows, columns), None if (shown == (rows, columns)).all() else torch.from_numpy(shown)
 
 
 def _stack(images: list[NDArray[np.uint8]], multiple: int) -> tuple[Tensor, Tensor | None]:
     """(B, 3, H, W), and the rows and columns (B, 2) that show something unless all do."""
-    shown = np.array([image.shape[:2] for image in images])
-    size = -(-shown.max(0) // multiple) * multiple
-    if (shown == size).all():
+    size, shown = _padded([image.shape[:2] for image in images], multiple)
+    if shown is None:
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), None
     stacked = np.full((len(images), *size, 3), FILL, np.uint8)
     for row, image in enumerate(images):
         stacked[row, : image.shape[0], : image.shape[1]] = image
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2), torch.from_numpy(shown)
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2), shown
 
 
 def pad_targets(images: Sequence[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]]) -> Targets:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,24 +92,52 @@ class Frame:
         return np.tile(scale, 2), np.tile(np.array([self.x0, self.y0], np.float64), 2)
 
 
-def resample(image: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
-    """The image (H, W, 3) as its frame shows it, (*size, 3): one antialiased bilinear resize."""
-    height, width = image.shape[:2]
+class Covered(NamedTuple):
+    """The pixels of an input, not yet mirrored, whose centre lies in the image, and what of the image they show."""
+
+    columns: tuple[int, int]
+    """First and last + 1."""
+    rows: tuple[int, int]
+    source: tuple[float, float, float, float]
+    """x0, y0, x1, y1 in pixels of the image."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether the input shows nothing of the image."""
+        return self.columns[1] <= self.columns[0] or self.rows[1] <= self.rows[0]
+
+
+def covered(frame: Frame, size: tuple[int, ...]) -> Covered:
+    """What of an image of ``size`` (H, W) a frame shows, and where in the input."""
+    height, width = size
     rows, columns = frame.size
     step_x, step_y = (frame.x1 - frame.x0) / columns, (frame.y1 - frame.y0) / rows
     # Whole pixels of the input that lie in the image; the source rectangle follows them, so nothing shifts
-    left, right = _covered(frame.x0, step_x, width, columns)
-    top, bottom = _covered(frame.y0, step_y, height, rows)
-    out = np.full((rows, columns, 3), FILL, np.uint8)
-    if right > left and bottom > top:
-        source = (
-            max(frame.x0 + left * step_x, 0.0),
-            max(frame.y0 + top * step_y, 0.0),
-            min(frame.x0 + right * step_x, float(width)),
-            min(frame.y0 + bottom * step_y, float(height)),
-        )
-        shown = Image.fromarray(image).resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=source)
-        out[top:bottom, left:right] = np.asarray(shown)
+    left, right = _inside(frame.x0, step_x, width, columns)
+    top, bottom = _inside(frame.y0, step_y, height, rows)
+    source = (
+        max(frame.x0 + left * step_x, 0.0),
+        max(frame.y0 + top * step_y, 0.0),
+        min(frame.x0 + right * step_x, float(width)),
+        min(frame.y0 + bottom * step_y, float(height)),
+    )
+    return Covered((left, right), (top, bottom), source)
+
+
+def _inside(origin: float, step: float, length: int, size: int) -> tuple[int, int]:
+    """First and last + 1 of the input's pixels whose centre lies in an image side of ``length`` pixels."""
+    first = math.ceil(-origin / step - 0.5)
+    last = math.ceil((length - origin) / step - 0.5)
+    return min(max(first, 0), size), min(max(last, 0), size)
+
+
+def resample(image: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
+    """The image (H, W, 3) as its frame shows it, (*size, 3): one antialiased bilinear resize."""
+    (left, right), (top, bottom), source = shown = covered(frame, image.shape[:2])
+    out = np.full((*frame.size, 3), FILL, np.uint8)
+    if not shown.empty:
+        resized = Image.fromarray(image).resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=source)
+        out[top:bottom, left:right] = np.asarray(resized)
     if frame.mirror_x:
         out = out[:, ::-1]
     if frame.mirror_y:
@@ -117,11 +145,12 @@ def resample(image: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
     return np.ascontiguousarray(out)
 
 
-def _covered(origin: float, step: float, length: int, size: int) -> tuple[int, int]:
-    """First and last + 1 of the input's pixels whose centre lies in an image side of ``length`` pixels."""
-    first = math.ceil(-origin / step - 0.5)
-    last = math.ceil((length - origin) / step - 0.5)
-    return min(max(first, 0), size), min(max(last, 0), size)
+class Drawn(NamedTuple):
+    """What an augmentation makes of an image."""
+
+    frame: Frame
+    light: NDArray[np.uint8] | None
+    """(256, 3) level of each level of each channel; None: as they are."""
 
 
 @dataclass(frozen=True)
@@ -141,12 +170,17 @@ class Augmentation:
         self, image: NDArray[np.uint8], boxes: NDArray[np.float32], size: InputSize, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
         """Image (H, W, 3), boxes (n, 4) -> input of that size, its boxes (m, 4), and which m stayed."""
-        frame = self._frame(image.shape[:2], boxes, size, rng)
-        shown = resample(image, frame)
-        if self.kind != "none":
-            shown = vary_light(shown, rng, strong=self.kind == "ssd")
+        drawn, moved, kept = self.draw(image.shape[:2], boxes, size, rng)
+        return show(image, drawn), moved, kept
+
+    def draw(
+        self, shape: tuple[int, ...], boxes: NDArray[np.float32], size: InputSize, rng: np.random.Generator
+    ) -> tuple[Drawn, NDArray[np.float32], NDArray[np.int64]]:
+        """What becomes of an image of ``shape`` (H, W), without its pixels; its boxes (m, 4), and which stay."""
+        frame = self._frame(shape, boxes, size, rng)
+        light = None if self.kind == "none" else light_table(rng, strong=self.kind == "ssd")
         moved, kept = keep_visible(frame.to_input(boxes), frame.size, drop_hidden=self.kind != "none")
-        return shown, moved, kept
+        return Drawn(frame, light), moved, kept
 
     def _frame(
         self, shape: tuple[int, ...], boxes: NDArray[np.float32], size: InputSize, rng: np.random.Generator
@@ -238,17 +272,24 @@ def _overlaps(crop: NDArray[np.float64], boxes: NDArray[np.float32]) -> NDArray[
     return np.asarray(shared / np.maximum(union, 1e-9))
 
 
-def vary_light(image: NDArray[np.uint8], rng: np.random.Generator, *, strong: bool = False) -> NDArray[np.uint8]:
-    """Brightness, contrast and channel gains as one look-up table, applied with probability .7."""
+def show(image: NDArray[np.uint8], drawn: Drawn) -> NDArray[np.uint8]:
+    """The image (H, W, 3) as it was drawn, (*frame.size, 3)."""
+    shown = resample(image, drawn.frame)
+    if drawn.light is None:
+        return shown
+    return np.stack([drawn.light[shown[..., channel], channel] for channel in range(3)], axis=-1)
+
+
+def light_table(rng: np.random.Generator, *, strong: bool = False) -> NDArray[np.uint8] | None:
+    """Draws brightness, contrast and channel gains as one look-up table (256, 3), with probability .7."""
     if rng.random() >= 0.7:
-        return image
+        return None
     reach = 0.5 if strong else 0.2
     brightness, contrast = rng.uniform(1 - reach, 1 + reach, 2)
     gains = rng.uniform(1 - reach / 3, 1 + reach / 3, 3)
     levels = np.arange(256, dtype=np.float32)[:, None]
     table = ((levels * brightness - 128) * contrast + 128) * gains.astype(np.float32)
-    table = np.clip(table + 0.5, 0, 255).astype(np.uint8)
-    return np.stack([table[image[..., channel], channel] for channel in range(3)], axis=-1)
+    return np.clip(table + 0.5, 0, 255).astype(np.uint8)
 
 
 def keep_visible(

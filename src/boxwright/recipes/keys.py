@@ -17,6 +17,7 @@ Activation = Literal["softmax", "sigmoid"]
 PrecisionName = Literal["auto", "float32", "bf16"]
 NormMode = Literal["train", "eval", "frozen", "group"]
 Flip = Literal["none", "horizontal", "both"]
+AugmentOn = Literal["auto", "cpu", "device"]
 Exif = Literal["apply", "ignore", "boxes"]
 Suppression = Literal["iou", "diou", "soft_linear", "soft_gaussian", "cluster_iou", "cluster_soft"]
 CandidatesPer = Literal["image", "class", "map"]
@@ -82,6 +83,7 @@ class RecipeKeys(TypedDict, total=False):
     ema: float
     augment: Part
     flip: Flip
+    augment_on: AugmentOn
     sampling: Part
     negatives: str
     reader: Part

@@ -17,6 +17,7 @@ from boxwright.recipes.builtin import find_detector
 from boxwright.recipes.class_weights import SCHEMES, scheme_of
 from boxwright.recipes.keys import (
     Activation,
+    AugmentOn,
     BatchSize,
     CandidatesPer,
     Counted,
@@ -162,6 +163,11 @@ class Recipe:
     # The data
     augment: str = _key("none", "none | light (zoom, aspect, light) | ssd (zoom-out, IoU crop, colour)")
     flip: Flip = _key("horizontal", "mirror images at random")
+    augment_on: AugmentOn = _key(
+        "auto",
+        "cpu | device: workers cut out what an input shows, and the device that trains resamples it; auto: device on a "
+        "GPU, unless augment is your own",
+    )
     sampling: str = _key("uniform", "how often an epoch shows an image: uniform | repeat_factor:threshold=0.001")
     negatives: str = _key("keep", "images without objects: keep | drop | ratio:0.1 of the images with objects")
     reader: str = _key("auto", "what reads the data: auto (by its files) | a layout | a function of your own")
@@ -242,6 +248,11 @@ class Recipe:
             raise RecipeError(
                 "Expected class_weights to be a scheme, and background_weight 1, with class_weights_over=samples: the "
                 f"scheme weighs background too, but got {shown(self.class_weights)} and {self.background_weight}"
+            )
+        if self.augment_on == "device" and self.augment not in ("none", "light", "ssd"):
+            raise RecipeError(
+                f"Expected augment_on to be auto or cpu with an augmentation of your own, {shown(self.augment)}: it "
+                "runs on the CPU"
             )
         if not self.antialias and self.resize == "pad":
             raise RecipeError("Expected antialias=true with resize=pad")

@@ -29,7 +29,14 @@ from boxwright.training.options import RunOptions
 from boxwright.training.reading import check_trainable
 from boxwright.training.record import CHECKED_IMAGES
 from boxwright.training.worker_count import choose_workers
-from boxwright.training.workers import AHEAD, CollateInWorker, check_shared_memory, shared_by_batches, start_worker
+from boxwright.training.workers import (
+    AHEAD,
+    CollateInWorker,
+    check_shared_memory,
+    pixels_a_sample,
+    shared_by_batches,
+    start_worker,
+)
 
 
 class Batches:
@@ -50,9 +57,12 @@ class Batches:
         self.datasets = [training] if validation is None else [training, validation]
         self._recipe, self._options, self._ranks, self._console = recipe, options, ranks, console
         self._pinned = options.accelerator() == "cuda"
+        self._windows = augments_on_device(recipe, options)
         self.workers = options.workers if options.workers != "auto" else self._choose_workers(training)
         most = min(recipe.images_a_batch // ranks.world, len(training))
-        self._for_batches = shared_by_batches(recipe, self.workers, most)
+        self._for_batches = shared_by_batches(
+            pixels_a_sample(training.sizes, recipe, self._windows), self.workers, most
+        )
         check_shared_memory(self._for_batches, self.workers)
         cache, readable = self._decode(training)
         if not readable:
@@ -68,11 +78,13 @@ class Batches:
             repeats=repeats_of(recipe, training, readable),
         )
         self.training: DataLoader[Any] = self._loader(
-            TrainingSet(cache, readable, recipe.input_size, recipe.augmentation, options.seed), self.places
+            TrainingSet(cache, readable, recipe.input_size, recipe.augmentation, options.seed, windows=self._windows),
+            self.places,
         )
         self.validation: DataLoader[Any] | None = None
         if validation is not None:
             cache, readable = self._decode(validation)
+            # On the CPU, as prediction does it: what is validated is what will be predicted
             fixed = TrainingSet(cache, readable, recipe.input_size, Augmentation("none", "none"))
             places = ValidationPlaces(len(readable), ranks.rank, ranks.world)
             self.validation = self._loader(fixed, places)
@@ -83,7 +95,7 @@ class Batches:
         return -(-len(self.training) // self._recipe.accumulate)
 
     def _choose_workers(self, training: DetectionDataset) -> int:
-        workers = choose_workers(training, self._recipe, self._options, self._ranks)
+        workers = choose_workers(training, self._recipe, self._options, self._ranks, windows=self._windows)
         if workers or self._pinned:
             say(self._console, f"workers=auto is {workers} here, of {plural(usable_cores(), 'core')}")
         return workers
@@ -131,6 +143,13 @@ class Batches:
             return pixels
 
         return look
+
+
+def augments_on_device(recipe: Recipe, options: RunOptions) -> bool:
+    """Whether the training's inputs are resampled on its device."""
+    if recipe.augment_on == "auto":
+        return options.accelerator() != "cpu" and recipe.augmentation.own is None
+    return recipe.augment_on == "device"
 
 
 def repeats_of(recipe: Recipe, dataset: DetectionDataset, readable: list[int]) -> NDArray[np.float64] | None:

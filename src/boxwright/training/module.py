@@ -71,6 +71,10 @@ class TrainingModule(L.LightningModule):
         """Lightning's own copies tensors without waiting, but not what has a ``to`` of its own, as targets have."""
         return copy_to(batch, device)
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Make the inputs on the device, where it is its work."""
+        return batch.resampled()
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """What the step draws (dropout) depends on seed, rank, epoch and batch alone: a resumed run draws the same."""
         words = np.random.SeedSequence((*self.seeds, self.current_epoch, batch_idx)).generate_state(2)

@@ -15,7 +15,7 @@ from boxwright.environment import usable_cores
 from boxwright.recipes import Recipe
 from boxwright.training.distributed import Ranks
 from boxwright.training.options import RunOptions
-from boxwright.training.workers import free_shared_memory, shared_by_batches
+from boxwright.training.workers import free_shared_memory, pixels_a_sample, shared_by_batches
 
 _MOST = {"cuda": 16, "cpu": 2}
 """By device. 3.5 ms an image of 320 pixels, measured: 16 make 4,500 a second, and 2 more than processors train on."""
@@ -25,7 +25,9 @@ _START_ANEW = 6.0  # where it is no fork: torch is imported again
 _SHARE = 0.1  # of the augmenting: the most that starting the workers may cost
 
 
-def choose_workers(dataset: DetectionDataset, recipe: Recipe, options: RunOptions, ranks: Ranks) -> int:
+def choose_workers(
+    dataset: DetectionDataset, recipe: Recipe, options: RunOptions, ranks: Ranks, *, windows: bool = False
+) -> int:
     """Choose the number of workers: as many as there are spare cores, as far as starting them pays.
 
     0 where the set is so small, or the training so short, that starting one costs more than a tenth of all augmenting;
@@ -36,11 +38,12 @@ def choose_workers(dataset: DetectionDataset, recipe: Recipe, options: RunOption
     most = min(_MOST[accelerator], spare_cores(accelerator, usable_cores() // ranks.on_machine), batches)
     if most < 1:
         return 0
-    seconds = _seconds_of_augmenting(dataset, recipe, options) / ranks.world
+    seconds = _seconds_of_augmenting(dataset, recipe, options, windows) / ranks.world
     most = min(most, worth_starting(seconds, multiprocessing.get_start_method()))
     images = min(recipe.images_a_batch // ranks.world, len(dataset))
     free = free_shared_memory() / 2 / ranks.on_machine  # the other half is for the decoded images
-    return next((count for count in range(most, 0, -1) if shared_by_batches(recipe, count, images) <= free), 0)
+    pixels = pixels_a_sample(dataset.sizes, recipe, windows)
+    return next((count for count in range(most, 0, -1) if shared_by_batches(pixels, count, images) <= free), 0)
 
 
 def spare_cores(accelerator: str, cores: int) -> int:
@@ -57,13 +60,13 @@ def worth_starting(seconds: float, method: str) -> int:
     return int(_SHARE * seconds / _START.get(method, _START_ANEW))
 
 
-def _seconds_of_augmenting(dataset: DetectionDataset, recipe: Recipe, options: RunOptions) -> float:
+def _seconds_of_augmenting(dataset: DetectionDataset, recipe: Recipe, options: RunOptions, windows: bool) -> float:
     """Processor seconds of the whole training's augmentation, from those of a few images; at most its minutes."""
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(_SAMPLED, len(dataset))).astype(np.int64))
     cache = ImageCache(dataset.subset(rows))
     faults = cache.fill()
     readable = [row for row in range(len(rows)) if row not in faults]
-    images = TrainingSet(cache, readable, recipe.input_size, recipe.augmentation, options.seed)
+    images = TrainingSet(cache, readable, recipe.input_size, recipe.augmentation, options.seed, windows=windows)
     began = process_time()
     for place in range(len(readable)):
         images[place]

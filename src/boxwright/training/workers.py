@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
 from boxwright.data.loading import Batch, Sample, collate
+from boxwright.data.windows import largest_window
 from boxwright.errors import RecipeError
 from boxwright.models.memory import largest_input
 from boxwright.recipes import Recipe
@@ -21,6 +24,7 @@ from boxwright.training.faults import MORE_SHARED
 SHARED = Path("/dev/shm")
 AHEAD = 2
 """Batches that each worker prepares before they are asked for."""
+_UNKNOWN_SIDE = 2**20  # pixels, more than any window has
 _SLACK = 2**20  # bytes for targets, queues and semaphores
 
 
@@ -55,12 +59,22 @@ class CollateInWorker:
         return batch
 
 
-def shared_by_batches(recipe: Recipe, workers: int, batch_size: int) -> int:
-    """Bytes of shared memory that the batches of a training need at a time."""
+def shared_by_batches(pixels: int, workers: int, batch_size: int) -> int:
+    """Bytes of shared memory that batches of images of so many pixels need at a time."""
     if not workers:
         return 0
-    height, width = largest_input(recipe)
-    return (workers * AHEAD + 2) * batch_size * height * width * 3 + workers * _SLACK
+    return (workers * AHEAD + 2) * batch_size * pixels * 3 + workers * _SLACK
+
+
+def pixels_a_sample(sizes: NDArray[np.int32], recipe: Recipe, windows: bool) -> int:
+    """The most pixels that are handed over for one of the images of these sizes (n, 2), of which 0 is not known.
+
+    ``windows``: what an input is to be made of, instead of the input.
+    """
+    if not windows:
+        return math.prod(largest_input(recipe))
+    known = np.unique(np.where(sizes.all(1, keepdims=True), sizes, _UNKNOWN_SIDE), axis=0)
+    return max(largest_window((height, width), recipe.input_size) for height, width in known.tolist())
 
 
 def free_shared_memory() -> float:
