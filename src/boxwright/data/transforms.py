@@ -176,7 +176,7 @@ class Augmentation:
     def draw(
         self, shape: tuple[int, ...], boxes: NDArray[np.float32], size: InputSize, rng: np.random.Generator
     ) -> tuple[Drawn, NDArray[np.float32], NDArray[np.int64]]:
-        """What becomes of an image of ``shape`` (H, W), without its pixels; its boxes (m, 4), and which stay."""
+        """What becomes of an image of ``shape`` (H, W) before its pixels are needed; boxes (m, 4), and which stay."""
         frame = self._frame(shape, boxes, size, rng)
         light = None if self.kind == "none" else light_table(rng, strong=self.kind == "ssd")
         moved, kept = keep_visible(frame.to_input(boxes), frame.size, drop_hidden=self.kind != "none")
@@ -289,7 +289,8 @@ def light_table(rng: np.random.Generator, *, strong: bool = False) -> NDArray[np
     gains = rng.uniform(1 - reach / 3, 1 + reach / 3, 3)
     levels = np.arange(256, dtype=np.float32)[:, None]
     table = ((levels * brightness - 128) * contrast + 128) * gains.astype(np.float32)
-    return np.clip(table + 0.5, 0, 255).astype(np.uint8)
+    levels_after: NDArray[np.uint8] = np.clip(table + 0.5, 0, 255).astype(np.uint8)
+    return levels_after
 
 
 def keep_visible(
