@@ -103,7 +103,7 @@ def test_auto_is_resolved_where_the_batches_are_made(
     dataset: DetectionDataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def batches(count: int, options: RunOptions) -> Batches:
-        monkeypatch.setattr("boxwright.training.batches.choose_workers", lambda *_: count)
+        monkeypatch.setattr("boxwright.training.batches.choose_workers", lambda *_, **__: count)
         return Batches(dataset, dataset.subset([0, 1, 2]), RECIPE, options, Ranks(), Console())
 
     two = batches(2, AUTO)
@@ -128,7 +128,7 @@ def test_a_training_ends_the_same_whatever_is_chosen(
     settings: Any = {"image_size": 64, "width": 16, "batch_size": 4, "epochs": 2, "freeze": 4, "pretrained": True}
     runs = []
     for count in (0, 2):
-        monkeypatch.setattr("boxwright.training.batches.choose_workers", lambda *_, count=count: count)
+        monkeypatch.setattr("boxwright.training.batches.choose_workers", lambda *_, count=count, **__: count)
         run = bw.train(
             dataset,
             validation=dataset.subset([0, 5]),
@@ -173,14 +173,3 @@ def test_a_batch_travels_whole_and_without_waiting(monkeypatch: pytest.MonkeyPat
     without = copy_to(batch()._replace(shown=None), torch.device("meta"))
     assert without.shown is None
     assert len(without.tensors) == 6
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_pinned_batch_reaches_the_gpu() -> None:
-    from torch.utils.data._utils.pin_memory import pin_memory
-
-    pinned = pin_memory(batch())
-    assert all(tensor.is_pinned() for tensor in pinned.tensors)
-    moved = copy_to(pinned, torch.device("cuda", 0))
-    for there, here in zip(moved.tensors, pinned.tensors, strict=True):
-        assert torch.equal(there.cpu(), here)
