@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import boxwright as bw
 from boxwright.errors import RecipeError
 from boxwright.models import Detector
 from boxwright.recipes.criterion import build_criterion
 from boxwright.training.step import supervise
-from boxwright.types import Targets, TwoStageOutputs
+from boxwright.types import DenseOutputs, Targets, TwoStageOutputs
 
 LITE = {"backbone": "tf_efficientnet_lite0", "norm_mode": "train", "freeze": 2}
 SMALL = {
@@ -28,24 +28,59 @@ def make(name: str, **options: object) -> Detector:
     return bw.create_detector(name, 3, **{**LITE, **SMALL[name], **options})
 
 
+def some_batch(side: int) -> tuple[Tensor, Targets]:
+    images = 255 * torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+    boxes = torch.tensor([[[0.1, 0.1, 0.6, 0.7], [0.5, 0.2, 0.9, 0.5]], [[0.2, 0.3, 0.8, 0.9], [0, 0, 0, 0]]]) * side
+    return images, Targets(boxes, torch.tensor([[0, 2], [1, -1]]), torch.zeros(2, 2, dtype=torch.bool))
+
+
+def total_in(detector: Detector, dtype: torch.dtype, channels_last: bool = False) -> Tensor:
+    """The loss of ``some_batch`` in float32 or mixed with a half type."""
+    detector.lay_out(torch.channels_last if channels_last else torch.contiguous_format)
+    torch.manual_seed(0)  # of the regions that are drawn
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        batch = some_batch(detector.recipe.image_size)
+        return supervise(detector, build_criterion(detector.recipe), *batch)[0].total
+
+
 @pytest.mark.parametrize("name", list(SMALL))
 def test_half_the_bits_and_channels_last(name: str) -> None:
     """The losses are those of float32 but for bfloat16's three digits, and the gradients finite."""
     detector = make(name).train()
-    criterion, side = build_criterion(detector.recipe), detector.recipe.image_size
-    images = 255 * torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(1))
-    boxes = torch.tensor([[[0.1, 0.1, 0.6, 0.7], [0.5, 0.2, 0.9, 0.5]], [[0.2, 0.3, 0.8, 0.9], [0, 0, 0, 0]]]) * side
-    targets = Targets(boxes, torch.tensor([[0, 2], [1, -1]]), torch.zeros(2, 2, dtype=torch.bool))
-    torch.manual_seed(0)  # of the regions that are drawn
-    plain, _ = supervise(detector, criterion, images, targets)
-    detector.lay_out(torch.channels_last)
-    torch.manual_seed(0)
-    with torch.autocast("cpu", torch.bfloat16):
-        half, _ = supervise(detector, criterion, images, targets)
-    half.total.backward()
-    assert half.total.item() == pytest.approx(plain.total.item(), rel=0.05)
+    plain, half = total_in(detector, torch.float32), total_in(detector, torch.bfloat16, channels_last=True)
+    half.backward()
+    assert half.item() == pytest.approx(plain.item(), rel=0.05)
     for parameter in detector.parameters():
         assert parameter.grad is None or parameter.grad.isfinite().all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", list(SMALL))
+def test_fp16_tells_the_loss_of_float32(name: str) -> None:
+    """But for its four digits."""
+    detector = make(name).train()
+    plain, half = total_in(detector, torch.float32), total_in(detector, torch.float16)
+    assert half.item() == pytest.approx(plain.item(), rel=0.005)
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "faster-rcnn"])
+def test_losses_are_finite_for_all_that_fp16_can_say(name: str) -> None:
+    """Whatever the logits and deltas, autocast or not: a loss is computed in float32, and so is what leads to it."""
+    detector = make(name)
+    size, classes = detector.recipe.image_size, 3 + detector.softmax
+    _, targets = some_batch(size)
+    for extreme in (-65504.0, -300.0, 0.0, 6e-8, 300.0, 65504.0):
+        logits = torch.full((2, len(detector.anchors), classes), extreme, dtype=torch.float16, requires_grad=True)
+        deltas = torch.full((2, len(detector.anchors), detector.coder.size), extreme, dtype=torch.float16)
+        centerness = torch.full((2, len(detector.anchors)), extreme, dtype=torch.float16)
+        outputs = DenseOutputs(logits, deltas.requires_grad_(), centerness if detector.recipe.centerness else None)
+        with torch.autocast("cpu", torch.float16):
+            losses = build_criterion(detector.recipe)(detector.anchors, outputs, targets)
+        losses.total.backward()
+        assert losses.total.dtype == torch.float32
+        assert losses.total.isfinite()
+        assert logits.grad.isfinite().all()
+        assert deltas.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("name", list(SMALL))
@@ -90,9 +125,9 @@ def test_a_network_of_other_cells_than_the_anchors_is_refused() -> None:
     net = detector.net
     detector.net = nn.Identity()
     detector.net.forward = lambda images: [rows[:, 1:] for rows in net(images)]
-    message = "lite320 to give a row for each of the 336 anchors of an input of 128 x 128 pixels but got 335"
+    message = "lite320 to give a row for each of 336 anchors at 128 x 128 pixels but got 335"
     with pytest.raises(RecipeError, match=message):
-        detector(torch.zeros(1, 3, 128, 128))
+        supervise(detector, build_criterion(detector.recipe), *some_batch(128))
 
 
 @pytest.mark.parametrize("resize", ["squash", "pad"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from boxwright.errors import RecipeError
 from boxwright.models.detector import Detector
 from boxwright.models.selection import best_pairs, class_scores, keep_best, limits
 from boxwright.nms import NmsKind
@@ -21,16 +20,9 @@ class DenseDetector(Detector):
     def forward(self, images: Tensor, shown: Tensor | None = None) -> DenseOutputs:
         """Normalized input (B, 3, H, W) -> logits (B, A, K or K + 1), deltas (B, A, D), centerness (B, A) or None.
 
-        What is ``shown`` makes no difference. Raises RecipeError for a network with more or fewer rows than anchors.
+        What is ``shown`` makes no difference.
         """
-        outputs = DenseOutputs(*self.net(images))
-        rows, anchors = outputs.logits.shape[1], len(self.anchors_of((images.shape[2], images.shape[3])))
-        if rows != anchors:
-            raise RecipeError(
-                f"Expected {self.recipe.detector} to give a row for each of the {anchors} anchors of an input of "
-                f"{images.shape[2]} x {images.shape[3]} pixels but got {rows}: sides / strides are rounded up"
-            )
-        return outputs
+        return DenseOutputs(*self.net(images))
 
     def _detect(
         self, outputs: DenseOutputs, size: tuple[int, int], shown: Tensor | None, score: float, nms: NmsKind | None

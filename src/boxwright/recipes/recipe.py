@@ -147,7 +147,9 @@ class Recipe:
     warmup: float = _key(0.06, "share of the training in which the learning rate rises linearly")
     clip: float = _key(10.0, "largest norm of the gradient; 0: any")
     precision: PrecisionName = _key(
-        "auto", "bf16: half the bits where it does no harm; auto: where the device is faster with it"
+        "auto",
+        "half the bits where it does no harm: bf16 | fp16 (of GPUs, the loss scaled) | float32: none; auto: what the "
+        "device is faster with",
     )
     patience: int = _key(0, "epochs without a better validation AP after which the training ends; 0: never")
     freeze: int = _key(

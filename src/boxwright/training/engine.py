@@ -157,7 +157,7 @@ def _train(
     record = _begin(job, batches, source) if ranks.first else None
     precision = choose_precision(job.recipe, accelerator, detector.net)
     job.say(f"{precision.name} on {accelerator}: {precision.reason}")
-    if accelerator == "cuda" or precision.name == "bf16":
+    if accelerator != "cpu" or precision.name == "bf16":
         detector.lay_out(torch.channels_last)
     stopped = None if over else _fit(job, batches, module, loggers, accelerator, precision)
     if record is not None:
@@ -310,7 +310,6 @@ def _fit(
         last = LastCheckpoint(job.run.last_checkpoint, job.options.checkpoint_minutes, ctrl_c)
         trainer = L.Trainer(
             accelerator="gpu" if accelerator == "cuda" else "cpu",
-            precision=precision.for_trainer,
             max_epochs=-1 if job.options.minutes or job.options.steps else job.recipe.epochs,
             accumulate_grad_batches=job.recipe.accumulate,
             callbacks=_callbacks(job, batches, module.progress, last),
@@ -320,7 +319,7 @@ def _fit(
             enable_model_summary=False,
             enable_progress_bar=job.console.is_terminal,
             use_distributed_sampler=False,
-            plugins=[AtomicCheckpoints()],
+            plugins=[AtomicCheckpoints(), precision.plugin(accelerator)],
             default_root_dir=job.run.folder,
             **job.ranks.trainer_options(),
         )

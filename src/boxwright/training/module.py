@@ -33,6 +33,9 @@ _SHORT = {
 }
 """Columns of metrics.csv for the terms of a loss; others have the term's name."""
 
+_LEAST_SCALE = 2.0**-10
+"""Of fp16's losses, which starts at 2^16 and is halved where a gradient overflows."""
+
 
 class TrainingModule(L.LightningModule):
     """One forward gives the losses in training, and losses and detections in validation."""
@@ -61,6 +64,11 @@ class TrainingModule(L.LightningModule):
     def reads_late(self) -> bool:
         """Whether a step's numbers are looked at a step later, for the sake of the device."""
         return self.device.type == "cuda"
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """What keeps gradients within fp16's range."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Raise TargetsError for what can't be learnt."""
@@ -109,7 +117,11 @@ class TrainingModule(L.LightningModule):
         raise NonFiniteError(batch, ["loss or gradient"], [], step)
 
     def on_train_epoch_end(self) -> None:
+        """Raise NonFiniteError for a loss of the last step, and for gradients that overflow in fp16 at any scale."""
         self._read_flags()
+        if self._batch is not None and self.scaler is not None and self.scaler.get_scale() < _LEAST_SCALE:
+            terms = [f"gradients in fp16, even with the loss scaled by {self.scaler.get_scale():g}"]
+            raise NonFiniteError(self._batch, terms, [], self.global_step)
 
     def _share_of_step(self, losses: Losses) -> Tensor:
         """The loss to differentiate: with accumulation the sum, which is divided once the step's batches are done."""
@@ -130,14 +142,15 @@ class TrainingModule(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Limit the gradient's norm. Raises NonFiniteError where it has none."""
+        """Limit the gradient's norm. Raises NonFiniteError where it has none and no scaler leaves out the step."""
         norm = torch.nn.utils.get_total_norm(self._gradients())
-        if self._batch is not None and self.reads_late:
-            self._flags.note(norm.isfinite(), (self._batch, self.global_step))
+        batch = self._batch if self.scaler is None else None
+        if batch is not None and self.reads_late:
+            self._flags.note(norm.isfinite(), (batch, self.global_step))
             if optimizer.param_groups[0].get("fused"):  # which then leaves out the step
                 self.trainer.optimizers[0].found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
-        elif self._batch is not None and not norm.isfinite():
-            raise NonFiniteError(self._batch, [f"gradient (norm {norm.item()})"], [], self.global_step)
+        elif batch is not None and not norm.isfinite():
+            raise NonFiniteError(batch, [f"gradient (norm {norm.item()})"], [], self.global_step)
         self.log("grad_norm", norm)
         if self.recipe.clip:
             torch.nn.utils.clip_grads_with_norm_(self.parameters(), self.recipe.clip, norm)

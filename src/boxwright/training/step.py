@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from boxwright.criterion import Losses
+from boxwright.errors import RecipeError
 from boxwright.models import Detector, TwoStageDetector
 from boxwright.types import DenseOutputs, Targets, TwoStageOutputs
 
@@ -22,11 +23,19 @@ def supervise(
 
     ``images`` (B, 3, H, W) in 0..255, of which the ``shown`` (B, 2) rows and columns show something; targets in pixels
     of these. Models never see the targets: of two stages, the criterion selects the regions that the second refines.
+    Raises RecipeError for a network that gives more or fewer rows than there are anchors.
     """
+    anchors = detector.anchors_of((images.shape[2], images.shape[3]))
     outputs = detector(detector.normalize(images, shown), shown)
+    rows = (outputs.rpn if isinstance(outputs, TwoStageOutputs) else outputs).logits.shape[1]
+    if rows != len(anchors):
+        raise RecipeError(
+            f"Expected {detector.recipe.detector} to give a row for each of {len(anchors)} anchors at "
+            f"{images.shape[2]} x {images.shape[3]} pixels but got {rows}: maps have side / stride cells, rounded up"
+        )
     if isinstance(detector, TwoStageDetector):
         select: Callable[..., list[Tensor]] = criterion.select  # type: ignore[assignment]
         rois = select(outputs.proposals, targets)
         outputs = outputs._replace(rois=rois, refined=detector.refine(outputs.features, rois))
-    losses: Losses = criterion(detector.anchors_of((images.shape[2], images.shape[3])), outputs, targets)
+    losses: Losses = criterion(anchors, outputs, targets)
     return losses, outputs
