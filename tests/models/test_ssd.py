@@ -128,7 +128,8 @@ def test_maps_have_the_cells_of_their_anchors(lite: Callable[[str], DenseDetecto
 def test_norm_scales_each_cell_to_twenty() -> None:
     x = torch.rand(2, 5, 3, 3)
     torch.testing.assert_close(L2Norm(5)(x), 20 * x / (x**2).sum(1, keepdim=True).sqrt())
-    assert L2Norm(5)(torch.zeros(1, 5, 1, 1)).isfinite().all()
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        assert L2Norm(5)(torch.zeros(1, 5, 1, 1, dtype=dtype)).isfinite().all()
 
 
 @torch.no_grad()

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
@@ -27,6 +26,7 @@ from boxwright.models.heads import rows, starting_logits
 from boxwright.recipes import Recipe
 
 _WIDE = 1024  # channels of conv6 and conv7
+_SHORTEST = 1e-12  # length that a cell's features are divided by
 
 
 class _Stage(NamedTuple):
@@ -70,8 +70,9 @@ class L2Norm(nn.Module):
         self.weight = nn.Parameter(torch.full((channels,), 20.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same."""
-        return F.normalize(x) * self.weight.view(1, -1, 1, 1)
+        """(B, C, H, W) -> the same, in float32, since what keeps a cell of zeros finite is 0 in fp16."""
+        length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+        return x / length.clamp(min=_SHORTEST) * self.weight.view(1, -1, 1, 1)
 
 
 class SSDNet(nn.Module):
