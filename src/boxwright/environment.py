@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from boxwright._version import __version__
 
-Device = Literal["auto", "cpu", "cuda"]
-"""What a run is asked to take; auto: the GPU where there is one."""
+Device = Literal["auto", "cpu", "cuda", "xpu", "mps"]
+"""What a run is asked to take; auto: the GPU where there is one that can."""
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy")
 

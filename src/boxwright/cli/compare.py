@@ -74,7 +74,7 @@ def compare(
     test: Annotated[bool, typer.Option("--test", help="Measure the recommended arm on the test split, once.")] = False,
     val_split: Annotated[str, typer.Option(help="Split that the arms are compared on.")] = "val",
     allow_links: AllowLinks = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or xpu.")] = "auto",
     threads: Annotated[
         int | None,
         typer.Option(callback=number(1, 4096), help="Processor threads of each run.", show_default="all cores"),

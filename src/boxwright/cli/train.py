@@ -46,7 +46,7 @@ def train(
         int | None,
         typer.Option(callback=number(0, MAX_SEED), help="Of weights, order and augmentation.", show_default="0"),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or xpu.", show_default="auto")] = None,
     workers: Annotated[
         str | None,
         typer.Option(

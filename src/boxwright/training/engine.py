@@ -29,6 +29,7 @@ from boxwright.recipes.criterion import build_criterion
 from boxwright.runs import Run
 from boxwright.runs.folder import check_free, held_run, new_run
 from boxwright.text import plural
+from boxwright.training.accelerators import device_options
 from boxwright.training.allocator import keep_large_blocks
 from boxwright.training.batch_size import settle_batch_size
 from boxwright.training.batches import Batches
@@ -309,7 +310,6 @@ def _fit(
     with _quiet(), CtrlC(job.say) as ctrl_c, faults_explained(job.run, job.recipe, batches.workers):
         last = LastCheckpoint(job.run.last_checkpoint, job.options.checkpoint_minutes, ctrl_c)
         trainer = L.Trainer(
-            accelerator="gpu" if accelerator == "cuda" else "cpu",
             max_epochs=-1 if job.options.minutes or job.options.steps else job.recipe.epochs,
             accumulate_grad_batches=job.recipe.accumulate,
             callbacks=_callbacks(job, batches, module.progress, last),
@@ -321,7 +321,7 @@ def _fit(
             use_distributed_sampler=False,
             plugins=[AtomicCheckpoints(), precision.plugin(accelerator)],
             default_root_dir=job.run.folder,
-            **job.ranks.trainer_options(),
+            **device_options(accelerator, job.ranks),
         )
         try:
             trainer.fit(module, batches.training, batches.validation, ckpt_path=job.checkpoint)

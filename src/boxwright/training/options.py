@@ -86,13 +86,17 @@ class RunOptions:
             own["out"] = Path(own["out"])
         return cls(**own), {name: value for name, value in options.items() if name not in known}
 
-    def accelerator(self) -> Literal["cpu", "cuda"]:
-        """The device to use. Raises RecipeError where CUDA is asked for and there is none."""
+    def accelerator(self) -> Literal["cpu", "cuda", "xpu"]:
+        """The kind of device to use. Raises RecipeError for one that isn't here, and for Apple's GPU."""
         import torch
 
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise RecipeError("device cuda is not available here")
-        return "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
+        if self.device == "mps":
+            raise RecipeError("device mps has no float64, in which matching and NMS compare boxes: take device=cpu")
+        current = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        here: Any = current.type if current is not None and current.type in ("cuda", "xpu") else "cpu"
+        if self.device not in ("auto", "cpu", here):
+            raise RecipeError(f"device {self.device} is not available here")
+        return "cpu" if self.device == "cpu" else here
 
     def to_json(self) -> dict[str, Any]:
         """All but the folder, as ``RunOptions(**...)`` takes them."""

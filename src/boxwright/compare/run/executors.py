@@ -65,7 +65,7 @@ def run_on_ray(jobs: Sequence[Job], watch: Watch) -> Iterator[RunResult]:
     # A worker for each run: peak memory is the process's
     task = ray.remote(max_calls=1)(execute)
     waiting = {
-        task.options(num_cpus=job.threads or 1, num_gpus=int(job.device == "cuda"), name=job.folder.name).remote(
+        task.options(num_cpus=job.threads or 1, num_gpus=int(job.device != "cpu"), name=job.folder.name).remote(
             job
         ): job
         for job in jobs
