@@ -192,6 +192,18 @@ def test_a_crowd_equals_plain_loops(nms, kind, classes, threshold):
     assert nms(boxes, scores, labels, threshold, kind).tolist() == expected
 
 
+@pytest.mark.parametrize("classes", [3, 60])
+def test_many_boxes_of_many_classes_equal_plain_loops(classes):
+    """Above a thousand boxes the classes are looked at one after another."""
+    generator = torch.Generator().manual_seed(classes)
+    corners = torch.rand(1200, 2, generator=generator) * 150 - 75
+    boxes = torch.cat([corners, corners + 20 + 30 * torch.rand(1200, 2, generator=generator)], dim=1)
+    scores = torch.randint(100, (1200,), generator=generator) / 100  # many are equal
+    labels = torch.randint(-1, classes, (1200,), generator=generator)
+    expected = greedy(boxes.double(), scores.tolist(), labels.tolist(), 0.4, "iou")
+    assert batched_nms(boxes, scores, labels, 0.4).tolist() == expected
+
+
 edges = st.one_of(st.integers(-6, 6).map(float), st.floats(-1e6, 1e6, width=32), st.sampled_from([1e7, 1e7 + 1, -1e15]))
 sides = st.one_of(st.integers(-2, 6).map(float), st.floats(0, 1e3, width=32))
 any_boxes = st.lists(st.tuples(edges, edges, sides, sides, st.integers(-1, 2)), max_size=30)
