@@ -131,13 +131,28 @@ def test_indices_equal_dense_targets(loss, reduction):
 
 @pytest.mark.parametrize("rows", [1, 5, 7, 36])
 @pytest.mark.parametrize("reduction", ["none", "rows", "sum"])
-def test_blocks_do_not_change_focal_loss(monkeypatch, rows, reduction):
+@pytest.mark.parametrize("soft", [False, True])
+def test_blocks_do_not_change_focal_losses(monkeypatch, rows, reduction, soft):
     targets = LABELS.clone()
     targets[[4, 30]] = -1
     loss = partial(losses.sigmoid_focal_loss, alpha=GOLDEN["class_alpha"].clamp(max=1), reduction=reduction)
+    if soft:
+        targets, loss = GOLDEN["soft_target"], partial(losses.quality_focal_loss, beta=1.5, reduction=reduction)
     whole = value_and_gradient(loss, GOLDEN["logits"], targets)
     monkeypatch.setattr(_focal, "_BLOCK", rows * 8 + 3)
     torch.testing.assert_close(value_and_gradient(loss, GOLDEN["logits"], targets), whole, rtol=1e-12, atol=0)
+
+
+def test_focal_without_counting_rows_is_the_same(monkeypatch):
+    """On a device nothing is counted, and no block is cut."""
+    targets = LABELS.clone()
+    targets[[4, 30]] = -1
+    for reduction in ("none", "rows"):
+        loss = partial(losses.sigmoid_focal_loss, alpha=GOLDEN["class_alpha"].clamp(max=1), reduction=reduction)
+        near = value_and_gradient(loss, GOLDEN["logits"], targets)
+        with monkeypatch.context() as patched:
+            patched.setattr(_focal, "is_asynchronous", lambda _: True)
+            torch.testing.assert_close(value_and_gradient(loss, GOLDEN["logits"], targets), near, rtol=1e-12, atol=0)
 
 
 def test_focal_sum_of_many_is_accurate():
@@ -148,17 +163,49 @@ def test_focal_sum_of_many_is_accurate():
     )
 
 
-def test_focal_graph_can_be_walked_twice_but_not_differentiated_twice():
-    logits, targets = torch.randn(6, 3, requires_grad=True), torch.tensor([0, 1, 2, 3, -1, 0])
-    value = losses.sigmoid_focal_loss(logits, targets, reduction="rows")
-    weight = torch.randn(6)
+SOFT = torch.rand(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+FEW = torch.tensor([0, 1, 2, 3, -1, 0])
+with_slopes = pytest.mark.parametrize(
+    ("loss", "targets"),
+    [
+        (losses.sigmoid_focal_loss, FEW),
+        (losses.quality_focal_loss, FEW),
+        (losses.quality_focal_loss, SOFT),
+        (partial(losses.quality_focal_loss, beta=1.5), SOFT),
+    ],
+    ids=str,
+)
+
+
+@with_slopes
+def test_a_graph_can_be_walked_twice(loss, targets):
+    logits = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    value = loss(logits, targets, reduction="rows")
+    weight = torch.randn(6, dtype=torch.float64)
     (first,) = torch.autograd.grad(value, logits, weight, retain_graph=True)
     kept = first.clone()
     (second,) = torch.autograd.grad(value, logits, 2 * weight)
     torch.testing.assert_close(first, kept, rtol=0, atol=0)
     torch.testing.assert_close(second, 2 * kept)
-    with pytest.raises(RuntimeError, match="to be differentiated once"):
-        torch.autograd.grad(losses.sigmoid_focal_loss(logits, targets).sum(), logits, create_graph=True)
+
+
+@with_slopes
+@pytest.mark.parametrize("reduction", ["none", "rows", "sum", "mean"])
+def test_a_gradient_can_be_differentiated(loss, targets, reduction):
+    logits = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: loss(x, targets, reduction=reduction), logits)
+    (slope,) = torch.autograd.grad(loss(logits, targets).sum(), logits)
+    (again,) = torch.autograd.grad(loss(logits, targets).sum(), logits, create_graph=True)
+    torch.testing.assert_close(again, slope, rtol=1e-9, atol=1e-12)
+
+
+def test_soft_targets_of_quality_focal_loss_get_their_gradient():
+    """As they are in the criterion, constant, they get none; asked for, it is the derivative."""
+    logits = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    soft = SOFT.clone().requires_grad_()
+    assert torch.autograd.gradcheck(losses.quality_focal_loss, (logits, soft))
+    one = value_and_gradient(losses.quality_focal_loss, logits.detach(), soft)
+    torch.testing.assert_close(one, value_and_gradient(losses.quality_focal_loss, logits.detach(), SOFT))
 
 
 def test_balanced_alpha_counts_the_elements_of_the_call():

@@ -1,86 +1,121 @@
-"""Sigmoid focal loss on class indices as one autograd function: no one-hot targets, few temporaries.
+"""Focal losses of sigmoids as one autograd function: no one-hot targets, few temporaries.
 
 With f(x) = sigmoid(x)^gamma softplus(x), a negative costs f(x) and a positive f(-x), each times its weight. The slope
-f'(x) = sigmoid(x)^(gamma + 1) + gamma (1 - sigmoid(x)) f(x) is written along with the value.
+f'(x) = sigmoid(x)^(gamma + 1) + gamma (1 - sigmoid(x)) f(x) is written along with the value. For a soft target t,
+with e = sigmoid(x) - t and h = softplus(x) - t x, it is |e|^beta h, and its slope
+sign(e) |e|^(beta - 1) (beta sigmoid(x) (1 - sigmoid(x)) h + e^2).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from boxwright._util.devices import is_asynchronous
+
 # Elements of a block: temporaries stay within a processor's cache. A GPU wants few, large kernels.
 _BLOCK = 1 << 17
-_BLOCK_ON_DEVICE = 1 << 24
 
 # From here on softplus(x) is x: even float64 knows no difference.
 _LINEAR = 40.0
 
 
-class SigmoidFocal(torch.autograd.Function):
-    """Losses (N, K), or their sums (N,) if ``rows``, of logits (N, K) and targets int64 (N,); weights are () or (K,).
+class WithSlope(torch.autograd.Function):
+    """Losses (N, K), or their sums (N,), of logits (N, K): ``evaluate`` gives them and their slopes (N, K).
 
     The gradient is computed in the forward pass and handed out by the first backward pass, scaled in place: a loss
-    costs one tensor of the logits' size. A second pass through a kept graph computes it again. Raises RuntimeError for
-    a gradient that is itself to be differentiated.
+    costs one tensor of the logits' size. A second pass through a kept graph computes it again. A gradient that is
+    itself to be differentiated is that of ``expression``, the same losses as torch differentiates them.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, targets: Tensor, positive: Tensor, negative: Tensor, gamma: float, rows: bool
+        ctx: Any,
+        logits: Tensor,
+        evaluate: Callable[[Tensor], tuple[Tensor, Tensor]],
+        expression: Callable[[Tensor], Tensor],
     ) -> Tensor:
-        value, slope = _evaluate(logits, targets, positive, negative, gamma, rows)
-        ctx.save_for_backward(logits, targets, positive, negative)
-        ctx.gamma, ctx.rows, ctx.slope = gamma, rows, slope if ctx.needs_input_grad[0] else None
+        value, slope = evaluate(logits)
+        ctx.save_for_backward(logits)
+        ctx.evaluate, ctx.expression = evaluate, expression
+        ctx.slope = slope if ctx.needs_input_grad[0] else None
         return value
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (logits,) = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph
-            raise RuntimeError(
-                "Expected sigmoid_focal_loss on class indices to be differentiated once but got create_graph=True: "
-                "pass the targets as float (N, K)"
-            )
+            (slope,) = torch.autograd.grad(ctx.expression(logits), logits, grad, create_graph=True)
+            return slope, None, None
         slope, ctx.slope = ctx.slope, None
         if slope is None:
-            logits, targets, positive, negative = ctx.saved_tensors
-            _, slope = _evaluate(logits, targets, positive, negative, ctx.gamma, ctx.rows)
-        return slope.mul_(grad.unsqueeze(-1) if ctx.rows else grad), None, None, None, None, None
+            _, slope = ctx.evaluate(logits)
+        return slope.mul_(grad if grad.ndim == slope.ndim else grad.unsqueeze(-1)), None, None
 
 
-def _evaluate(
+def sigmoid_focal(
     logits: Tensor, targets: Tensor, positive: Tensor, negative: Tensor, gamma: float, rows: bool
 ) -> tuple[Tensor, Tensor]:
-    """Values (N,) or (N, K), and slopes (N, K)."""
+    """Values (N, K), or their sums (N,) if ``rows``, and slopes (N, K) for int64 targets (N,); weights () or (K,)."""
+
+    def block(part: slice, slope: Tensor) -> Tensor:
+        return _focal_block(logits[part], targets[part], positive, negative, gamma, slope)
+
+    value, slope = _by_blocks(logits, block, rows)
+    ignored = targets < 0
+    if is_asynchronous(logits):
+        return value.masked_fill_(ignored if rows else ignored.unsqueeze(1), 0), slope.masked_fill_(
+            ignored.unsqueeze(1), 0
+        )
+    few = ignored.nonzero().squeeze(1)
+    return value.index_fill_(0, few, 0), slope.index_fill_(0, few, 0)
+
+
+def quality_focal(logits: Tensor, targets: Tensor, beta: float, rows: bool) -> tuple[Tensor, Tensor]:
+    """Values (N, K), or their sums (N,) if ``rows``, and slopes (N, K) for targets (N, K) in 0..1."""
+
+    def block(part: slice, slope: Tensor) -> Tensor:
+        return _quality_block(logits[part], targets[part], beta, slope)
+
+    return _by_blocks(logits, block, rows)
+
+
+def _by_blocks(logits: Tensor, block: Callable[[slice, Tensor], Tensor], rows: bool) -> tuple[Tensor, Tensor]:
+    """Values and slopes of all, where ``block`` gives the values of some rows and writes their slopes."""
     value = logits.new_empty(logits.shape[:1] if rows else logits.shape)
     slope = logits.new_empty(logits.shape)
-    limit = _BLOCK if logits.device.type == "cpu" else _BLOCK_ON_DEVICE
-    step = max(limit // logits.shape[1], 1)
-    for start in range(0, len(logits), step):
-        block = slice(start, start + step)
-        elements = _block(logits[block], targets[block], positive, negative, gamma, slope[block])
+    count, columns = logits.shape
+    step = max(count if is_asynchronous(logits) else _BLOCK // columns, 1)
+    for start in range(0, count, step):
+        part = slice(start, start + step)
+        elements = block(part, slope[part])
         if rows:
-            torch.sum(elements, 1, out=value[block])
+            torch.sum(elements, 1, out=value[part])
         else:
-            value[block] = elements
-    ignored = (targets < 0).nonzero().squeeze(1)
-    return value.index_fill_(0, ignored, 0), slope.index_fill_(0, ignored, 0)
+            value[part] = elements
+    return value, slope
 
 
-def _block(logits: Tensor, targets: Tensor, positive: Tensor, negative: Tensor, gamma: float, slope: Tensor) -> Tensor:
+def _focal_block(
+    logits: Tensor, targets: Tensor, positive: Tensor, negative: Tensor, gamma: float, slope: Tensor
+) -> Tensor:
     """Values (n, K) of some rows; their slopes are written to ``slope``."""
     value = _focal(logits, negative, gamma, slope)
-    row = ((targets >= 0) & (targets < logits.shape[1])).nonzero().squeeze(1)
+    columns = logits.shape[1]
+    found = (targets >= 0) & (targets < columns)
+    # All rows where counting those of positives would wait: those of others are written as they are.
+    row = torch.arange(len(found), device=found.device) if is_asynchronous(found) else found.nonzero().squeeze(1)
     if len(row):
-        column = targets[row]
+        column = targets[row].clamp(0, columns - 1)
         at = -logits[row, column]
-        weight = positive.expand(logits.shape[1])[column]
         falling = torch.empty_like(at)
-        value[row, column] = _focal(at, weight, gamma, falling)
-        slope[row, column] = -falling
+        rising = _focal(at, positive.expand(columns)[column], gamma, falling)
+        value[row, column] = torch.where(found[row], rising, value[row, column])
+        slope[row, column] = torch.where(found[row], -falling, slope[row, column])
     return value
 
 
@@ -92,3 +127,14 @@ def _focal(x: Tensor, weight: Tensor, gamma: float, slope: Tensor) -> Tensor:
     torch.mul(factor, p, out=slope)
     slope.addcmul_(p.neg_().add_(1), value, value=gamma)
     return value
+
+
+def _quality_block(x: Tensor, target: Tensor, beta: float, slope: Tensor) -> Tensor:
+    """Values (n, K) of some rows; their slopes are written to ``slope``."""
+    p = x.sigmoid()
+    error = p - target
+    value = functional.softplus(x, threshold=_LINEAR).addcmul_(x, target, value=-1)
+    steep = error if beta == 2 else error.abs().pow_(beta - 1).mul_(error.sgn())
+    p.addcmul_(p, p, value=-1).mul_(value)
+    torch.mul(error, error, out=slope).add_(p, alpha=beta).mul_(steep)
+    return value.mul_(steep).mul_(error)

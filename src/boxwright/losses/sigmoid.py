@@ -6,6 +6,8 @@ The reduction "rows" sums over the classes, (N,). Leading dimensions are free.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from boxwright._util.checks import check_labels, check_within, is_eager
-from boxwright.losses._focal import SigmoidFocal
+from boxwright.losses._focal import WithSlope, quality_focal, sigmoid_focal
 from boxwright.losses._reduction import (
     ElementReduction,
     full_precision,
@@ -60,27 +62,16 @@ def sigmoid_focal_loss(
     ``alpha`` weighs positives and 1 - alpha negatives: a number, a tensor (K,) with one for each class, None for no
     weights, or "batch" for the share of negatives among this call's elements (so that a call without positives costs
     nothing). With gamma = 0 and alpha = None it is binary cross entropy. On class indices memory is that of one
-    gradient, which cannot be differentiated again (RuntimeError); ``alpha`` gets no gradient there.
+    gradient, and ``alpha`` gets none.
     Raises ValueError for alpha outside 0..1, gamma < 0, labels outside -1..K, or other shapes.
     """
     if gamma < 0:
         raise ValueError(f"Expected gamma >= 0 but got {gamma}")
     _check(logits, targets)
     positive, negative = _focal_weights(alpha, logits, targets)
-    if targets.is_floating_point() or not is_eager(logits):  # a compiler fuses it, a transform must see through it
-        targets, counted = _dense(logits, targets)
-        p = logits.sigmoid()
-        cross_entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-        distance = targets * (1 - p) + (1 - targets) * p
-        weight = (targets * positive + (1 - targets) * negative) * counted
-        return reduce_elements(weight * power(distance, gamma) * cross_entropy, reduction)
-    by_row = reduction != "none"
-    flat = logits.reshape(-1, logits.shape[-1])
-    loss: Tensor = SigmoidFocal.apply(flat, targets.flatten(), positive, negative, gamma, by_row)
-    loss = loss.reshape(targets.shape if by_row else logits.shape)
-    if reduction == "rows":
-        return loss
-    return loss.sum() / max(logits.numel(), 1) if reduction == "mean" else reduce(loss, reduction)
+    evaluate = partial(sigmoid_focal, targets=targets.flatten(), positive=positive, negative=negative, gamma=gamma)
+    expression = partial(_focal_expression, positive=positive, negative=negative, gamma=gamma)
+    return _focal_loss(logits, targets, None if targets.is_floating_point() else evaluate, expression, reduction)
 
 
 @class_loss(kind="sigmoid", soft_targets=True)
@@ -91,14 +82,19 @@ def quality_focal_loss(
     """Quality focal loss (GFL, arXiv 2006.04388, eq. 2): |t - p|^beta x binary cross entropy(p, t).
 
     Float targets hold each positive's IoU at its class and 0 elsewhere. The gradient flows through both factors.
-    Raises ValueError for beta < 1, whose gradient is unbounded, and for other shapes.
+    Memory is that of one gradient. Raises ValueError for beta < 1, whose gradient is unbounded, and for other shapes.
     """
     if beta < 1:
         raise ValueError(f"Expected beta >= 1 but got {beta}")
-    targets, counted = _dense_targets(logits, targets)
-    distance = (targets - logits.sigmoid()).abs()
-    loss = distance.pow(beta) * functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    return reduce_elements(loss * counted, reduction)
+    _check(logits, targets)
+    expression = partial(_quality_expression, beta=beta)
+    if targets.is_floating_point():
+        evaluate = partial(quality_focal, targets=targets.reshape(-1, logits.shape[-1]), beta=beta)
+        constant = targets.dtype == logits.dtype and not targets.requires_grad
+        return _focal_loss(logits, targets, evaluate if constant else None, expression, reduction)
+    one = logits.new_ones(())
+    evaluate = partial(sigmoid_focal, targets=targets.flatten(), positive=one, negative=one, gamma=beta)
+    return _focal_loss(logits, targets, evaluate, expression, reduction)
 
 
 @class_loss(kind="sigmoid", soft_targets=True)
@@ -160,6 +156,47 @@ def ghm_loss(
     return reduce_elements(loss * weight[place] * counted, reduction)
 
 
+def _focal_loss(
+    logits: Tensor,
+    targets: Tensor,
+    evaluate: Callable[..., tuple[Tensor, Tensor]] | None,
+    expression: Callable[[Tensor, Tensor], Tensor],
+    reduction: ElementReduction,
+) -> Tensor:
+    """The reduced losses of logits (..., K): by ``evaluate``, which gives their slopes too, where it can be used, else
+    as ``expression`` has them, which a compiler fuses and a transform sees through."""
+    if evaluate is None or not is_eager(logits):
+        return reduce_elements(expression(logits, targets), reduction)
+    by_row = reduction != "none"
+    rows = targets.shape[: logits.ndim - 1]
+
+    def plain(flat: Tensor) -> Tensor:
+        loss = expression(flat.reshape(logits.shape), targets)
+        return loss.sum(-1).flatten() if by_row else loss.reshape(flat.shape)
+
+    loss: Tensor = WithSlope.apply(logits.reshape(-1, logits.shape[-1]), partial(evaluate, rows=by_row), plain)
+    loss = loss.reshape(rows if by_row else logits.shape)
+    if reduction == "rows":
+        return loss
+    return loss.sum() / max(logits.numel(), 1) if reduction == "mean" else reduce(loss, reduction)
+
+
+def _focal_expression(logits: Tensor, targets: Tensor, positive: Tensor, negative: Tensor, gamma: float) -> Tensor:
+    targets, counted = _dense(logits, targets)
+    p = logits.sigmoid()
+    cross_entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    distance = targets * (1 - p) + (1 - targets) * p
+    weight = (targets * positive + (1 - targets) * negative) * counted
+    return weight * power(distance, gamma) * cross_entropy
+
+
+def _quality_expression(logits: Tensor, targets: Tensor, beta: float) -> Tensor:
+    targets, counted = _dense(logits, targets)
+    distance = (targets - logits.sigmoid()).abs()
+    loss = distance.pow(beta) * functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return loss * counted
+
+
 def _focal_weights(
     alpha: float | Tensor | Literal["batch"] | None, logits: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -173,15 +210,18 @@ def _focal_weights(
     known = alpha.shape in ((), logits.shape[-1:]) if isinstance(alpha, Tensor) else 0 <= alpha <= 1
     if not known:
         raise ValueError(f"Expected alpha in 0..1, a number or (K,), but got {alpha}")
-    weight = torch.as_tensor(alpha, dtype=logits.dtype, device=logits.device)
-    check_within(weight, 0, 1, "alpha")
+    if isinstance(alpha, Tensor):
+        weight = alpha.to(logits)
+        check_within(weight, 0, 1, "alpha")
+    else:
+        weight = logits.new_full((), alpha)
     return weight, 1 - weight
 
 
 def _balance(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Shares of negatives and of positives among the elements that count, ()."""
     if targets.is_floating_point():
-        elements, positives = logits.new_tensor(targets.numel()), (targets > 0).sum()
+        elements, positives = logits.new_full((), targets.numel()), (targets > 0).sum()
     else:
         elements = (targets >= 0).sum() * logits.shape[-1]
         positives = ((targets >= 0) & (targets < logits.shape[-1])).sum()
