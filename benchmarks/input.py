@@ -24,6 +24,7 @@ from torchvision import tv_tensors
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.transforms import v2
 
+from boxwright.data.decoded import Decoded
 from boxwright.data.images import decode_image
 from boxwright.data.transforms import Augmentation, InputSize
 
@@ -71,7 +72,7 @@ def peer(image: Image.Image, boxes: np.ndarray) -> None:
 
 def ours(image: np.ndarray, boxes: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> None:
     """Normalization included, which boxwright does for the whole batch."""
-    shown, _, _ = augmentation(image, boxes, InputSize(SIDE), rng)
+    shown, _, _ = augmentation(Decoded.whole(image), boxes, InputSize(SIDE), rng)
     (torch.from_numpy(shown).permute(2, 0, 1).float() - 127.5) / 127.5
 
 

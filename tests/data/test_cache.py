@@ -33,7 +33,7 @@ def test_cache_keeps_what_fits_and_names_what_is_unreadable(digits: Path, tmp_pa
     assert broken.name in faults[2]
     assert len(cache) == 2
     assert done[-1] == 6
-    assert cache.read(5).shape == (64, 64, 3)  # not kept, decoded again
+    assert cache.read(5).pixels.shape == (64, 64, 3)  # not kept, decoded again
     # A fault that wasn't met before the training does not end it
     late = TrainingSet(ImageCache(dataset), range(6), InputSize(32), Augmentation("none", "none"))
     assert [late[place].place for place in range(6)] == [0, 1, 3, 3, 4, 5]
@@ -57,7 +57,7 @@ def test_what_is_read_is_what_was_decoded(
     assert cache.fill() == {}
     assert len(cache) == 6
     for index in range(6):
-        np.testing.assert_array_equal(cache.read(index), decode_image(dataset.path(index)))
+        np.testing.assert_array_equal(cache.read(index).pixels, decode_image(dataset.path(index)))
 
 
 def test_workers_get_a_handle_and_no_copy(digits: Path) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from boxwright.data.decoded import Decoded
 from boxwright.data.transforms import FILL, Augmentation, Frame, InputSize, Resize, keep_visible, resample
 
 SIZE = 64
@@ -31,7 +32,10 @@ def test_boxes_follow_the_pixels(kind: str, resize: Resize, seed: int) -> None:
     box = (40, 30, 90, 70)
     augmentation = Augmentation(kind, "both" if kind == "light" else "none")  # type: ignore[arg-type]
     image, boxes, kept = augmentation(
-        marked_image(120, 160, box), np.array([box], np.float32), InputSize(128, resize), np.random.default_rng(seed)
+        Decoded.whole(marked_image(120, 160, box)),
+        np.array([box], np.float32),
+        InputSize(128, resize),
+        np.random.default_rng(seed),
     )
     assert kept.tolist() == [0]
     np.testing.assert_allclose(boxes[0], bright_box(image), atol=1.6)
@@ -54,20 +58,22 @@ def test_frame_maps_there_and_back() -> None:
 
 def test_mirroring_is_exact() -> None:
     image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
-    mirrored = resample(image, Frame(0, 0, SIZE, SIZE, (SIZE, SIZE), mirror_x=True))
+    mirrored = resample(Decoded.whole(image), Frame(0, 0, SIZE, SIZE, (SIZE, SIZE), mirror_x=True))
     np.testing.assert_array_equal(mirrored, image[:, ::-1])
     boxes = Frame(0, 0, SIZE, SIZE, (SIZE, SIZE), mirror_x=True).to_input(np.array([[1, 2, 10, 20]], np.float32))
     np.testing.assert_array_equal(boxes, [[SIZE - 10, 2, SIZE - 1, 20]])
 
 
 def test_outside_of_the_image_is_grey() -> None:
-    out = resample(np.zeros((SIZE, SIZE, 3), np.uint8), Frame(-SIZE, 0, SIZE, SIZE, (SIZE, SIZE)))
+    out = resample(Decoded.whole(np.zeros((SIZE, SIZE, 3), np.uint8)), Frame(-SIZE, 0, SIZE, SIZE, (SIZE, SIZE)))
     assert (out[:, : SIZE // 2] == FILL).all()
     assert (out[:, SIZE // 2 :] == 0).all()
 
 
 def test_a_frame_wholly_outside_is_all_grey() -> None:
-    assert (resample(np.zeros((8, 8, 3), np.uint8), Frame(100, 100, 120, 120, (SIZE, SIZE))) == FILL).all()
+    assert (
+        resample(Decoded.whole(np.zeros((8, 8, 3), np.uint8)), Frame(100, 100, 120, 120, (SIZE, SIZE))) == FILL
+    ).all()
 
 
 def test_hidden_boxes_go_and_their_labels_with_them() -> None:
@@ -91,7 +97,7 @@ numbers = st.floats(-1e6, 1e6, width=32) | st.sampled_from([float("nan"), float(
     shape=st.sampled_from([(1, 1), (3, 200), (50, 40)]),
 )
 def test_odd_boxes_never_raise(boxes: list[tuple[float, ...]], kind: str, seed: int, shape: tuple[int, int]) -> None:
-    image = np.zeros((*shape, 3), np.uint8)
+    image = Decoded.whole(np.zeros((*shape, 3), np.uint8))
     array = np.array(boxes, np.float32).reshape(-1, 4)
     shown, moved, kept = Augmentation(kind, "both")(image, array, InputSize(32), np.random.default_rng(seed))  # type: ignore[arg-type]
     assert shown.shape == (32, 32, 3)
@@ -103,7 +109,7 @@ def test_odd_boxes_never_raise(boxes: list[tuple[float, ...]], kind: str, seed: 
 
 def test_ssd_crops_keep_a_box_and_zoom_out_shrinks() -> None:
     box = np.array([[40, 30, 90, 70]], np.float32)
-    image = marked_image(120, 160, (40, 30, 90, 70))
+    image = Decoded.whole(marked_image(120, 160, (40, 30, 90, 70)))
     areas = []
     for seed in range(60):
         _, moved, kept = Augmentation("ssd", "none")(image, box, InputSize(SIZE), np.random.default_rng(seed))

@@ -17,10 +17,22 @@ from torch.utils.data import DataLoader
 from boxwright.data import read_dataset
 from boxwright.data import windows as module
 from boxwright.data.cache import ImageCache
+from boxwright.data.decoded import Decoded
 from boxwright.data.loading import Sample, TrainingSet, collate
 from boxwright.data.sampling import EpochPlaces
-from boxwright.data.transforms import FILL, Augmentation, Drawn, Frame, InputSize, Resize, covered, light_table, show
-from boxwright.data.windows import GAP, cut_window, largest_window
+from boxwright.data.transforms import (
+    FILL,
+    GAP,
+    Augmentation,
+    Drawn,
+    Frame,
+    InputSize,
+    Resize,
+    covered,
+    light_table,
+    show,
+)
+from boxwright.data.windows import cut_window, largest_window
 from boxwright.demo_data import make_digits
 
 BILINEAR = Image.Resampling.BILINEAR
@@ -37,14 +49,14 @@ def photo(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
 
 def both(image: NDArray[np.uint8], drawn: Drawn) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The input (H, W, 3) as the CPU makes it, and as the device does."""
-    pixels, window = cut_window(image, drawn)
+    pixels, window = cut_window(Decoded.whole(image), drawn)
     sample = Sample(
         pixels, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool), 0, (1, 1), window=window
     )
     batch = collate([sample]).resampled()
     assert batch.images.dtype == torch.uint8
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
-    return show(image, drawn).astype(np.int64), batch.images[0].permute(1, 2, 0).numpy().astype(np.int64)
+    return show(Decoded.whole(image), drawn).astype(np.int64), batch.images[0].permute(1, 2, 0).numpy().astype(np.int64)
 
 
 def rows_first(image: NDArray[np.uint8], drawn: Drawn) -> NDArray[np.int64]:
@@ -102,7 +114,7 @@ def test_any_frame_gives_the_same_input(
     if max(width / size[1], height / size[0]) < 2 * GAP:
         np.testing.assert_array_equal(theirs, rows_first(photo(*shape, seed), Drawn(frame, light)))
         assert abs(ours - theirs).max() <= 6
-    shown = show(np.zeros((*shape, 3), np.uint8), Drawn(frame, None)) != FILL
+    shown = show(Decoded.whole(np.zeros((*shape, 3), np.uint8)), Drawn(frame, None)) != FILL
     flat = both(np.zeros((*shape, 3), np.uint8), Drawn(frame, None))[1] != FILL
     np.testing.assert_array_equal(shown, flat)  # the same pixels lie outside of the image
 
@@ -113,7 +125,7 @@ def test_a_large_window_is_reduced_first_and_hardly_differs(step: float) -> None
     size = (round(700 / step), round(900 / step))
     for frame in (Frame(0, 0, 900, 700, size, mirror_x=True), Frame(33.3, -50, 888, 640, size)):
         drawn = Drawn(frame, None)
-        pixels, _ = cut_window(image, drawn)
+        pixels, _ = cut_window(Decoded.whole(image), drawn)
         assert max(pixels.shape[0] / size[0], pixels.shape[1] / size[1]) < 2 * GAP
         ours, theirs = both(image, drawn)
         inside = ours != FILL
@@ -134,7 +146,7 @@ def test_no_window_is_larger_than_was_said(
 ) -> None:
     size = InputSize(side, resize, 2 * side)
     drawn, _, _ = Augmentation(kind).draw(shape, np.zeros((0, 4), np.float32), size, np.random.default_rng(seed))
-    pixels, _ = cut_window(np.zeros((*shape, 3), np.uint8), drawn)
+    pixels, _ = cut_window(Decoded.whole(np.zeros((*shape, 3), np.uint8)), drawn)
     assert pixels.shape[0] * pixels.shape[1] <= largest_window(shape, size)
 
 
@@ -191,7 +203,7 @@ def test_smaller_inputs_are_padded_with_grey(tmp_path: Path) -> None:
         drawn, _, _ = Augmentation("light").draw(
             shape, np.zeros((0, 4), np.float32), size, np.random.default_rng(place)
         )
-        pixels, window = cut_window(photo(*shape), drawn)
+        pixels, window = cut_window(Decoded.whole(photo(*shape)), drawn)
         empty = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool)
         samples.append(Sample(pixels, *empty, place, shape, window))
     batch = collate(samples, 32).resampled()

@@ -12,6 +12,7 @@ from browser import CHROMIUM, _in_chromium, run_script
 from inspect_builders import SSD_LIKE, small_recipe
 
 from boxwright.data import DetectionDataset
+from boxwright.data.decoded import Decoded
 from boxwright.data.images import decode_image
 from boxwright.data.loading import collate
 from boxwright.inspect import Suggestion, examine, examples
@@ -114,7 +115,7 @@ def test_mining_is_that_of_hard_negatives_or_says_that_it_is_not(
     examiner = Examiner(dataset, inspection.recipe, inspection.supervision, trained)
     exact = inexact = 0
     for example, by_threshold in zip(inspection.examples, answers, strict=True):
-        sample = examiner._sample(example.place, decode_image(dataset.path(example.place)))
+        sample = examiner._sample(example.place, Decoded.whole(decode_image(dataset.path(example.place))))
         targets = collate([sample]).targets
         background = trained.costs(trained.see(sample), examiner._roles(targets)).background
         for (high, low), by_ratio in zip(THRESHOLDS, by_threshold, strict=True):

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 import boxwright as bw
+from boxwright.data import decode_image
 from boxwright.errors import DataError, RecipeError
 from boxwright.models import DenseDetector
 from boxwright.models.detector import as_rgb
@@ -130,7 +131,7 @@ def test_arrays_are_read_as_their_files(kind: str, tmp_path: Path) -> None:
     """Whatever the order of the axes, and as floats too."""
     array = SAME_AS_THE_FILE[kind]
     Image.fromarray(array).save(tmp_path / "a.png")
-    expected = as_rgb(tmp_path / "a.png")
+    expected = decode_image(tmp_path / "a.png")
     assert expected.shape == (40, 60, 3)
     channels = array if array.ndim == 3 else array[..., None]
     torch_order = torch.from_numpy(np.ascontiguousarray(np.moveaxis(channels, -1, 0)))

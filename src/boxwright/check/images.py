@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from boxwright.data.annotations import Annotations, Fault
+from boxwright.data.decoded import Decoded, Reduction
 from boxwright.data.depth import Range
 from boxwright.data.endings import stops_early
 from boxwright.data.images import Header, PixelRule, RefusedImageError, open_image, to_rgb
@@ -51,20 +52,20 @@ class ImageFacts:
     """Kind and message."""
 
 
-def look_at(path: Path, rule: PixelRule) -> tuple[ImageFacts, NDArray[np.uint8] | None]:
-    """Decodes one image in full: what there is to know of it, and its pixels (H, W, 3) unless there is a fault."""
+def look_at(path: Path, rule: PixelRule, reduction: Reduction | None = None) -> tuple[ImageFacts, Decoded | None]:
+    """Decodes one image, as small as ``reduction`` has it: what there is to know of it, and itself but for a fault."""
     try:
         with open_image(path, rule.max_pixels) as image:
-            picture = to_rgb(image, path, rule)
+            picture = to_rgb(image, path, rule, reduction)
             data = path.read_bytes()
             animated = _is_animated(image)
-            early = stops_early(data, image, picture.pixels)
+            early = stops_early(data, image, picture.image.pixels)
     except RefusedImageError as error:
         return ImageFacts(fault=("refused", _without_path(error, path))), None
     except DataError as error:
         return ImageFacts(fault=("unreadable-image", _without_path(error, path))), None
-    height, width = picture.pixels.shape[:2]
-    small = Image.fromarray(picture.pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).convert("L")
+    height, width = picture.image.size
+    small = Image.fromarray(picture.image.pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).convert("L")
     facts = ImageFacts(
         size=(height, width),
         stored=(width, height) if rule.upright and orientation(picture.written) >= 5 else (height, width),
@@ -76,7 +77,7 @@ def look_at(path: Path, rule: PixelRule) -> tuple[ImageFacts, NDArray[np.uint8] 
         digest=blake2b(data, digest_size=16).digest(),
         thumbnail=np.asarray(small),
     )
-    return facts, picture.pixels
+    return facts, picture.image
 
 
 def _is_animated(image: Image.Image) -> bool:

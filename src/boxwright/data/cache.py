@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from boxwright.data.dataset import DetectionDataset
+from boxwright.data.decoded import Decoded, Reduction
 from boxwright.errors import DataError
 
 _BLOCK = 64 * 2**20  # bytes of memory taken at a time
@@ -27,39 +28,53 @@ class ImageCache:
     """Decoded images in memory, as many as ``limit`` bytes hold; the others are decoded at each use.
 
     None: half of the memory that is free. ``shared``: in shared memory, of which worker processes, forked or spawned,
-    get a handle and no copy; never more than the system has of it.
+    get a handle and no copy; never more than the system has of it. ``reduction``: how small they are decoded; None: in
+    full.
     """
 
-    def __init__(self, dataset: DetectionDataset, limit: int | None = None, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        limit: int | None = None,
+        *,
+        shared: bool = False,
+        reduction: Reduction | None = None,
+    ) -> None:
         self.dataset = dataset
+        self.reduction = reduction
         self.limit = free_memory(shared) // 2 if limit is None else limit
         self.shared = shared
         self._blocks: list[Tensor] = []
         self._used = 0  # bytes of the last block
-        self._where = np.full((len(dataset), 4), -1, np.int64)  # block, first byte, height, width
+        self._where = np.full((len(dataset), 2), -1, np.int64)  # block, first byte
+        self._shapes = np.zeros((len(dataset), 7), np.int32)  # h, w, and the fields of Decoded after the pixels
 
     def __len__(self) -> int:
         return int((self._where[:, 0] >= 0).sum())
 
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """The image (H, W, 3). Raises DataError where the file can't be decoded."""
-        block, start, height, width = self._where[index].tolist()
+    def read(self, index: int) -> Decoded:
+        """The image. Raises DataError where the file can't be decoded."""
+        block, start = self._where[index].tolist()
         if block < 0:
-            return self.dataset.decode(index)
-        pixels: NDArray[np.uint8] = self._blocks[block][start : start + height * width * 3].numpy()
-        return pixels.reshape(height, width, 3)
+            return self._decode(index)
+        h, w, height, width, factor, above, left = self._shapes[index].tolist()
+        pixels: NDArray[np.uint8] = self._blocks[block][start : start + h * w * 3].numpy()
+        return Decoded(pixels.reshape(h, w, 3), (height, width), factor, (above, left))
+
+    def _decode(self, index: int) -> Decoded:
+        return self.dataset.decode_reduced(index, self.reduction)
 
     def fill(
         self,
         advance: Callable[[int], None] = lambda done: None,
-        decode: Callable[[int], NDArray[np.uint8]] | None = None,
+        decode: Callable[[int], Decoded] | None = None,
     ) -> dict[int, str]:
         """Decode images on all cores until the memory is full. Returns the faults by image, instead of raising.
 
-        ``decode``: instead of the data set's, by one who wants to see the images on their way.
+        ``decode``: as this cache would, but by one who wants to see the images on their way.
         """
         faults, full = {}, False
-        attempt = partial(_try, decode or self.dataset.decode)
+        attempt = partial(_try, decode or self._decode)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for chunk in self._chunks():
                 for index, result in zip(chunk, pool.map(attempt, chunk), strict=True):
@@ -82,23 +97,25 @@ class ImageCache:
             size += 3 * pixels
         yield range(start, len(self.dataset))
 
-    def _keep(self, index: int, image: NDArray[np.uint8]) -> bool:
+    def _keep(self, index: int, image: Decoded) -> bool:
         """Whether there was room for the image."""
-        if not self._blocks or self._used + image.nbytes > len(self._blocks[-1]):
+        pixels = image.pixels
+        if not self._blocks or self._used + pixels.nbytes > len(self._blocks[-1]):
             left = self.limit - sum(map(len, self._blocks))
-            size = max(min(_BLOCK, left), image.nbytes)
+            size = max(min(_BLOCK, left), pixels.nbytes)
             if size > left:
                 return False
             block = torch.empty(size, dtype=torch.uint8)
             self._blocks.append(block.share_memory_() if self.shared else block)  # type: ignore[no-untyped-call]
             self._used = 0
-        self._blocks[-1][self._used : self._used + image.nbytes] = torch.from_numpy(image).flatten()
-        self._where[index] = (len(self._blocks) - 1, self._used, *image.shape[:2])
-        self._used += image.nbytes
+        self._blocks[-1][self._used : self._used + pixels.nbytes] = torch.from_numpy(pixels).flatten()
+        self._where[index] = (len(self._blocks) - 1, self._used)
+        self._shapes[index] = (*pixels.shape[:2], *image.size, image.factor, *image.before)
+        self._used += pixels.nbytes
         return True
 
 
-def _try(decode: Callable[[int], NDArray[np.uint8]], index: int) -> NDArray[np.uint8] | str:
+def _try(decode: Callable[[int], Decoded], index: int) -> Decoded | str:
     try:
         return decode(index)
     except DataError as error:

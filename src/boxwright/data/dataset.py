@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from boxwright.data.annotations import CROWD, DIFFICULT, NORMAL, Fault
+from boxwright.data.decoded import Decoded, Reduction
 from boxwright.data.files import Strings
-from boxwright.data.images import PixelRule, decode_image, read_header
+from boxwright.data.images import PixelRule, decode_reduced, read_header
 from boxwright.errors import DataError
 from boxwright.text import plural
 
@@ -165,9 +166,13 @@ class DetectionDataset:
         Raises:
             DataError: as :func:`boxwright.data.decode_image`, and as :meth:`check_frame`.
         """
-        pixels = decode_image(self.path(index), self.pixels)
-        self.check_frame(index, pixels.shape[:2])
-        return pixels
+        return self.decode_reduced(index, None).pixels
+
+    def decode_reduced(self, index: int, reduction: Reduction | None) -> Decoded:
+        """Decode the image as small as ``reduction`` has it; None: in full. Raises DataError as :meth:`decode`."""
+        image = decode_reduced(self.path(index), self.pixels, reduction)
+        self.check_frame(index, image.size)
+        return image
 
     def check_frame(self, index: int, size: tuple[int, ...]) -> None:
         """Raise DataError where EXIF turned an image to ``size`` (H, W), and its annotated size is the stored one.

@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from boxwright._util.reading import NO_FILE
 from boxwright.data import depth
+from boxwright.data.decoded import Decoded, Reduction
 from boxwright.data.endings import missing_end
 from boxwright.data.formats import may_be_turned, open_with_plugins
-from boxwright.data.upright import Exif, orientation, turn, turn_back, written_orientation
+from boxwright.data.upright import Exif, orientation, turn, turn_back, turn_boxes, written_orientation
 from boxwright.errors import DataError, RecipeError
 from boxwright.values import coerce, parse_range
 
@@ -88,8 +90,7 @@ class Header(NamedTuple):
 class Picture(NamedTuple):
     """A decoded file."""
 
-    pixels: NDArray[np.uint8]
-    """(H, W, 3) RGB."""
+    image: Decoded
     mode: str
     """Pillow's name of the pixel format in the file; of more than 8 bits for colours: RGB;16."""
     written: Any
@@ -174,12 +175,21 @@ def decode_image(path: str | Path, rule: PixelRule = PLAIN) -> NDArray[np.uint8]
     Raises:
         DataError: naming the file, where it is missing, no image, truncated, or refused as a decompression bomb.
     """
+    return decode_reduced(path, rule, None).pixels
+
+
+def decode_reduced(path: str | Path, rule: PixelRule, reduction: Reduction | None) -> Decoded:
+    """Decode an image file as :func:`decode_image` does, but as small as ``reduction`` has it; None: in full.
+
+    JPEGs are decoded at that scale, which takes a part of the time; of other formats whole pixels are averaged.
+    Raises DataError as that one.
+    """
     with open_image(path, rule.max_pixels) as image:
-        return to_rgb(image, path, rule).pixels
+        return to_rgb(image, path, rule, reduction).image
 
 
-def to_rgb(image: ImageFile, path: str | Path, rule: PixelRule = PLAIN) -> Picture:
-    """Decodes an opened file as :func:`decode_image` does.
+def to_rgb(image: ImageFile, path: str | Path, rule: PixelRule = PLAIN, reduction: Reduction | None = None) -> Picture:
+    """Decodes an opened file as :func:`decode_reduced` does.
 
     Raises:
         DataError: as that one.
@@ -189,6 +199,7 @@ def to_rgb(image: ImageFile, path: str | Path, rule: PixelRule = PLAIN) -> Pictu
             raise OSError(f"its last {lost} bytes are zeros: it was not copied to its end")
         by_pillow = image.format == "TIFF"  # which turns the pixels, and then forgets the tag
         written = written_orientation(image) if by_pillow else 1
+        draft = None if reduction is None else _draft(image, rule, reduction)
         deep, mode = _deep_pixels(image, path, rule.max_pixels), image.mode
         if deep is None:
             pixels = as_eight_bits(image)
@@ -199,7 +210,48 @@ def to_rgb(image: ImageFile, path: str | Path, rule: PixelRule = PLAIN) -> Pictu
         turned = orientation(written)
         if turned != 1 and by_pillow != rule.upright:
             pixels = turn(pixels, turned) if rule.upright else turn_back(pixels, turned)
-        return Picture(pixels, mode, written, None if deep is None else depth.extent(deep))
+        made = _reduced(pixels, reduction) if draft is None else _drafted(pixels, draft)
+        return Picture(made, mode, written, None if deep is None else depth.extent(deep))
+
+
+class _Draft(NamedTuple):
+    """A JPEG that is decoded at a scale of its own."""
+
+    size: tuple[int, int]
+    """(H, W) as stored, in full."""
+    turned: int
+    factor: int
+
+
+def _draft(image: ImageFile, rule: PixelRule, reduction: Reduction) -> _Draft | None:
+    """Have a JPEG that was opened decoded smaller; None where it isn't to be, and for other formats."""
+    if not isinstance(image, JpegImageFile):
+        return None
+    size = height, width = image.height, image.width
+    turned = orientation(written_orientation(image)) if rule.upright else 1
+    factor = reduction(width, height) if turned >= 5 else reduction(height, width)
+    if factor == 1 or image.draft(None, (width // factor, height // factor)) is None:
+        return None
+    return _Draft(size, turned, factor)
+
+
+def _drafted(pixels: NDArray[np.uint8], draft: _Draft) -> Decoded:
+    """The upright pixels of a draft, whose last row and column, as stored, may reach beyond the image."""
+    (height, width), turned, factor = draft
+    rows, columns = pixels.shape[:2] if turned < 5 else pixels.shape[1::-1]
+    reached = np.array([[rows * factor, columns * factor]])
+    box = turn_boxes(np.array([[0.0, 0.0, width, height]]), np.array([turned]), reached)[0]
+    left, above, right, below = box.astype(int).tolist()
+    return Decoded(pixels, (below - above, right - left), factor, (above, left))
+
+
+def _reduced(pixels: NDArray[np.uint8], reduction: Reduction | None) -> Decoded:
+    """Pixels (H, W, 3), averaged as far as they are to be."""
+    whole = Decoded.whole(pixels)
+    factor = 1 if reduction is None else reduction(*whole.size)
+    if factor == 1:
+        return whole
+    return Decoded(np.asarray(Image.fromarray(pixels).reduce(factor)), whole.size, factor)
 
 
 def from_pil(image: Image.Image, rule: PixelRule) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from boxwright.data.cache import ImageCache
+from boxwright.data.decoded import Decoded
 from boxwright.data.sampling import decode
 from boxwright.data.transforms import FILL, Augmentation, InputSize, apply_own, show
 from boxwright.data.windows import Window, Windows, cut_window, resample_windows, stack_windows
@@ -103,16 +104,16 @@ class TrainingSet(Dataset[Sample]):
         own = self.augmentation.own
         if own is not None:
             try:
-                image, boxes, labels, ignore = apply_own(own, image, boxes, labels, ignore, rng)
+                pixels, boxes, labels, ignore = apply_own(own, image.pixels, boxes, labels, ignore, rng)
             except Exception as error:
                 name = self.cache.dataset.name(index)
                 raise DataError(f"{name}: the augmentation failed: {type(error).__name__}: {error}") from error
-        size = (image.shape[0], image.shape[1])
-        drawn, moved, kept = self.augmentation.draw(size, boxes, self.size, rng)
+            image = Decoded.whole(pixels)
+        drawn, moved, kept = self.augmentation.draw(image.size, boxes, self.size, rng)
         pixels, window = cut_window(image, drawn) if self.windows else (show(image, drawn), None)
-        return Sample(pixels, moved, labels[kept], ignore[kept], index, size, window)
+        return Sample(pixels, moved, labels[kept], ignore[kept], index, image.size, window)
 
-    def _read(self, place: int) -> tuple[int, NDArray[np.uint8]]:
+    def _read(self, place: int) -> tuple[int, Decoded]:
         for step in range(len(self.indices)):
             index = self.indices[(place + step) % len(self.indices)]
             try:

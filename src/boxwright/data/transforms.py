@@ -15,15 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from boxwright.data.decoded import Decoded
+
 FILL = 114
 """Grey level of what lies outside the image."""
+GAP = 2
+"""Before the resample pixels are averaged in blocks only so far that it still has so many times as many a side as the
+input: its filter then hides the blocks (Pillow's ``reducing_gap``)."""
 
 BATCH_MULTIPLE = 32
 """What the sides of batches of unlike images are padded to multiples of, as in torchvision."""
 _MIN_VISIBLE = 0.3  # a box keeps its place while this share of its area is in the frame
 _MIN_SIDE = 2.0  # pixels of the input; less can't be learnt
 _CROP_OVERLAPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # SSD (arXiv:1512.02325), section 2.2; None: the whole image
-
+_SMALLEST_CROP = 0.3  # of the image's side; section 2.2 has .1 of its area
+_CLOSEST = 1.6
+_ASPECT = 0.2
 
 Resize = Literal["squash", "pad", "shortest"]
 Own = Callable[[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64], np.random.Generator], Any]
@@ -57,6 +64,13 @@ class InputSize:
         side = max(height, width)
         x0, y0 = (width - side) / 2, (height - side) / 2
         return Frame(x0, y0, x0 + side, y0 + side, (self.side, self.side))
+
+    def reduction(self, height: int, width: int, zoom: float = GAP) -> int:
+        """The most of 1, 2, 4 and 8 that leaves an image of this size ``zoom`` times the pixels a side of its input."""
+        whole = self.whole(height, width)
+        rows, columns = whole.size
+        spare = min((whole.x1 - whole.x0) / columns, (whole.y1 - whole.y0) / rows) / zoom
+        return max((factor for factor in (2, 4, 8) if factor <= spare), default=1)
 
 
 @dataclass(frozen=True)
@@ -131,12 +145,13 @@ def _inside(origin: float, step: float, length: int, size: int) -> tuple[int, in
     return min(max(first, 0), size), min(max(last, 0), size)
 
 
-def resample(image: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
-    """The image (H, W, 3) as its frame shows it, (*size, 3): one antialiased bilinear resize."""
-    (left, right), (top, bottom), source = shown = covered(frame, image.shape[:2])
+def resample(image: Decoded, frame: Frame) -> NDArray[np.uint8]:
+    """The image as its frame shows it, (*frame.size, 3): one antialiased bilinear resize."""
+    (left, right), (top, bottom), source = shown = covered(frame, image.size)
     out = np.full((*frame.size, 3), FILL, np.uint8)
     if not shown.empty:
-        resized = Image.fromarray(image).resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=source)
+        pixels, box = Image.fromarray(image.pixels), image.place(source)
+        resized = pixels.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=box)
         out[top:bottom, left:right] = np.asarray(resized)
     if frame.mirror_x:
         out = out[:, ::-1]
@@ -166,11 +181,16 @@ class Augmentation:
     own: Own | None = None
     """Somebody's own, before the rest, on the whole image."""
 
+    @property
+    def closest(self) -> float:
+        """How many times larger a side than in the whole image an input may show things."""
+        return {"none": 1.0, "light": _CLOSEST * math.exp(_ASPECT / 2), "ssd": 1 / _SMALLEST_CROP}[self.kind]
+
     def __call__(
-        self, image: NDArray[np.uint8], boxes: NDArray[np.float32], size: InputSize, rng: np.random.Generator
+        self, image: Decoded, boxes: NDArray[np.float32], size: InputSize, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
-        """Image (H, W, 3), boxes (n, 4) -> input of that size, its boxes (m, 4), and which m stayed."""
-        drawn, moved, kept = self.draw(image.shape[:2], boxes, size, rng)
+        """Image, boxes (n, 4) -> input of that size (H, W, 3), its boxes (m, 4), and which m stayed."""
+        drawn, moved, kept = self.draw(image.size, boxes, size, rng)
         return show(image, drawn), moved, kept
 
     def draw(
@@ -226,8 +246,8 @@ Window = tuple[float, float, float, float]
 def _zoom(window: Window, rng: np.random.Generator) -> Window:
     """A window of 1 / 1.6 to 1 / .55 times the size and slightly another aspect, somewhere over the first."""
     x0, y0, x1, y1 = window
-    zoom = math.exp(rng.uniform(math.log(0.55), math.log(1.6)))
-    aspect = math.exp(rng.uniform(-0.2, 0.2))
+    zoom = math.exp(rng.uniform(math.log(0.55), math.log(_CLOSEST)))
+    aspect = math.exp(rng.uniform(-_ASPECT, _ASPECT))
     width, height = (x1 - x0) / zoom * math.sqrt(aspect), (y1 - y0) / zoom / math.sqrt(aspect)
     left = x0 + rng.uniform() * (x1 - x0 - width)
     top = y0 + rng.uniform() * (y1 - y0 - height)
@@ -251,7 +271,7 @@ def _iou_crop(window: Window, boxes: NDArray[np.float32], rng: np.random.Generat
     if least is None or len(boxes) == 0:
         return window
     for _ in range(50):
-        width, height = (x1 - x0) * rng.uniform(0.3, 1), (y1 - y0) * rng.uniform(0.3, 1)
+        width, height = (x1 - x0) * rng.uniform(_SMALLEST_CROP, 1), (y1 - y0) * rng.uniform(_SMALLEST_CROP, 1)
         if not 0.5 <= width / height * (y1 - y0) / (x1 - x0) <= 2:
             continue
         left = x0 + rng.uniform() * (x1 - x0 - width)
@@ -272,8 +292,8 @@ def _overlaps(crop: NDArray[np.float64], boxes: NDArray[np.float32]) -> NDArray[
     return np.asarray(shared / np.maximum(union, 1e-9))
 
 
-def show(image: NDArray[np.uint8], drawn: Drawn) -> NDArray[np.uint8]:
-    """The image (H, W, 3) as it was drawn, (*frame.size, 3)."""
+def show(image: Decoded, drawn: Drawn) -> NDArray[np.uint8]:
+    """The image as it was drawn, (*frame.size, 3)."""
     shown = resample(image, drawn.frame)
     if drawn.light is None:
         return shown

@@ -18,13 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from boxwright.data.transforms import FILL, Drawn, InputSize, covered
+from boxwright.data.decoded import Decoded
+from boxwright.data.transforms import FILL, GAP, Drawn, InputSize, covered
 
-GAP = 2
-"""An input that takes at least twice as many pixels a side is made of means of as many whole pixels as leave so many
-(Pillow's ``reducing_gap``): a window has fewer than ``2 * GAP`` times the input's sides."""
-
-_TAPS = 4 * GAP + 1  # pixels that a filter of a half width below 2 * GAP reaches
+_TAPS = 4 * GAP + 1  # pixels that a filter reaches: a window has fewer than 2 * GAP times the input's sides
 _DIGIT = 2**11
 _OUTSIDE = -1e9  # a centre that no pixel is near to
 _AT_ONCE = 2**28  # bytes of windows in float32 that are resampled at a time
@@ -66,26 +63,26 @@ class _Side(NamedTuple):
     """One side of a window."""
 
     start: int
-    """First pixel of the image."""
+    """First pixel of the decoded image."""
     stop: int
     """Last + 1."""
     factor: int
-    """Pixels of the image that become one of the window."""
+    """Of its pixels, how many become one of the window."""
     centres: NDArray[np.float64]
     scale: float
 
 
-def cut_window(image: NDArray[np.uint8], drawn: Drawn) -> tuple[NDArray[np.uint8], Window]:
-    """Cut from the image (H, W, 3) what its input needs, the filter's support included, (h, w, 3)."""
+def cut_window(image: Decoded, drawn: Drawn) -> tuple[NDArray[np.uint8], Window]:
+    """Cut from an image what its input needs, the filter's support included, (h, w, 3)."""
     frame, light = drawn
-    shown = covered(frame, image.shape[:2])
+    shown = covered(frame, image.size)
     if shown.empty:
         rows, columns = (np.full(side, _OUTSIDE) for side in frame.size)
         return np.full((1, 1, 3), FILL, np.uint8), Window(rows, columns, (1.0, 1.0), light)
-    x0, y0, x1, y1 = shown.source
-    y = _side(shown.rows, (y0, y1), image.shape[0], frame.size[0])
-    x = _side(shown.columns, (x0, x1), image.shape[1], frame.size[1])
-    pixels = image[y.start : y.stop, x.start : x.stop]
+    x0, y0, x1, y1 = image.place(shown.source)
+    y = _side(shown.rows, (y0, y1), image.pixels.shape[0], frame.size[0])
+    x = _side(shown.columns, (x0, x1), image.pixels.shape[1], frame.size[1])
+    pixels = image.pixels[y.start : y.stop, x.start : x.stop]
     if (x.factor, y.factor) != (1, 1):
         pixels = np.asarray(Image.fromarray(pixels).reduce((x.factor, y.factor)))
     rows = y.centres[::-1] if frame.mirror_y else y.centres

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from boxwright.data import DetectionDataset
+from boxwright.data.decoded import Decoded
 from boxwright.data.loading import Sample, collate
 from boxwright.data.transforms import Augmentation, InputSize, resample
 from boxwright.errors import DataError
@@ -92,7 +93,7 @@ class Examiner:
         shown = []
         for place in places:
             try:
-                shown.append(self._show(place, self.dataset.decode(place)))
+                shown.append(self._show(place, self._decode(place)))
             except DataError:
                 continue
         return shown
@@ -100,18 +101,21 @@ class Examiner:
     def _loss(self, place: int, trained: Trained) -> float:
         """-inf for an image that can't be decoded."""
         try:
-            return trained.total(trained.see(self._sample(place, self.dataset.decode(place))))
+            return trained.total(trained.see(self._sample(place, self._decode(place))))
         except DataError:
             return -np.inf
 
-    def _sample(self, place: int, image: NDArray[np.uint8]) -> Sample:
+    def _decode(self, place: int) -> Decoded:
+        return self.dataset.decode_reduced(place, self.recipe.reduction())
+
+    def _sample(self, place: int, image: Decoded) -> Sample:
         """The network's input, as in validation."""
         boxes, labels, ignore = self.dataset.supervised(place)
         view = Augmentation("none", "none")
         shown, moved, kept = view(image, boxes, self.recipe.input_size, np.random.default_rng(0))
-        return Sample(shown, moved, labels[kept], ignore[kept], place, (image.shape[0], image.shape[1]))
+        return Sample(shown, moved, labels[kept], ignore[kept], place, image.size)
 
-    def _show(self, place: int, image: NDArray[np.uint8]) -> Example:
+    def _show(self, place: int, image: Decoded) -> Example:
         sample = self._sample(place, image)
         targets = collate([sample]).targets
         roles = self._roles(targets)
@@ -169,10 +173,10 @@ class Examiner:
         )
 
 
-def _picture(image: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.uint8]:
+def _picture(image: Decoded, recipe: Recipe) -> NDArray[np.uint8]:
     """At most 640 px a side: with its own aspect, or padded as the input is."""
     if recipe.resize == "pad":
-        return resample(image, InputSize(_MOST_PIXELS, "pad").whole(*image.shape[:2]))
-    picture = Image.fromarray(image)
+        return resample(image, InputSize(_MOST_PIXELS, "pad").whole(*image.size))
+    picture = Image.fromarray(image.pixels)
     picture.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
     return np.asarray(picture)

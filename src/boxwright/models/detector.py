@@ -19,8 +19,9 @@ from boxwright._util.memory import out_of_memory
 from boxwright.anchors import Anchors, AnchorSpec, make_anchors
 from boxwright.boxes import clip_boxes
 from boxwright.coding import BoxCoder
+from boxwright.data.decoded import Decoded
 from boxwright.data.depth import to_eight_bits
-from boxwright.data.images import PLAIN, PixelRule, decode_image, from_pil
+from boxwright.data.images import PLAIN, PixelRule, decode_reduced, from_pil
 from boxwright.data.transforms import Frame, resample
 from boxwright.models.layers import fold_batch_norm, keep_statistics
 from boxwright.nms import NmsKind
@@ -163,23 +164,27 @@ class Detector(nn.Module, ABC):
         was_training = self.training
         self.eval()
         try:
-            pixels = self.recipe.pixels
-            return [self._predict_within_memory(as_rgb(image, pixels), score, nms) for image in _each(images)]
+            return [self._predict_within_memory(self._decoded(image), score, nms) for image in _each(images)]
         finally:
             self.train(was_training)
 
-    def _predict_within_memory(self, image: NDArray[Any], score: float | None, nms: NmsKind | None) -> Detections:
-        height, width = image.shape[:2]
+    def _decoded(self, image: ImageLike) -> Decoded:
+        if isinstance(image, str | Path):
+            return decode_reduced(image, self.recipe.pixels, self.recipe.reduction())
+        return Decoded.whole(as_rgb(image, self.recipe.pixels))
+
+    def _predict_within_memory(self, image: Decoded, score: float | None, nms: NmsKind | None) -> Detections:
+        height, width = image.size
         with out_of_memory(f"an image of {height} x {width} pixels", "a model of a smaller image_size takes less"):
             return self._predict_one(image, score, nms)
 
-    def _predict_one(self, image: NDArray[Any], score: float | None, nms: NmsKind | None) -> Detections:
-        height, width = image.shape[:2]
-        frame = self.recipe.input_size.whole(height, width)
+    def _predict_one(self, image: Decoded, score: float | None, nms: NmsKind | None) -> Detections:
+        frame = self.recipe.input_size.whole(*image.size)
         if self.recipe.antialias:
-            batch = torch.from_numpy(resample(np.round(image).astype(np.uint8), frame)).permute(2, 0, 1)[None]
+            levels = image._replace(pixels=np.round(image.pixels).astype(np.uint8))
+            batch = torch.from_numpy(resample(levels, frame)).permute(2, 0, 1)[None]
         else:
-            exact = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+            exact = torch.from_numpy(image.pixels).permute(2, 0, 1)[None].float()
             batch = F.interpolate(exact, size=frame.size, mode="bilinear", align_corners=False)
         multiple = self.recipe.input_size.multiple
         below, right = (-side % multiple for side in frame.size)
@@ -189,7 +194,7 @@ class Detector(nn.Module, ABC):
         least = self.recipe.score if score is None else score
         size = (inputs.shape[2], inputs.shape[3])
         found = self.detect(outputs, size=size, shown=shown, score=least, nms=nms)[0]
-        return to_image(found, frame, (height, width))
+        return to_image(found, frame, image.size)
 
     def for_inference(self) -> Self:
         """A copy whose BatchNorm is folded into its convolutions: the same detections, sooner."""
@@ -213,13 +218,11 @@ def _each(images: Any) -> Sequence[ImageLike]:
 
 
 def as_rgb(image: ImageLike, rule: PixelRule = PLAIN) -> NDArray[Any]:
-    """Any image that ``predict`` takes, as (H, W, 3) uint8, or float32 in 0..255 where it has floats.
+    """Any image in memory that ``predict`` takes, as (H, W, 3) uint8, or float32 in 0..255 where it has floats.
 
     Arrays are read as files of such pixels are: gray becomes RGB, alpha is dropped, and 16 bits are scaled to 8 by the
-    range of ``rule``. Raises DataError for a file, ValueError for other shapes, types and values.
+    range of ``rule``. Raises ValueError for other shapes, types and values.
     """
-    if isinstance(image, str | Path):
-        return decode_image(Path(image), rule)
     pixels = from_pil(image, rule) if isinstance(image, Image.Image) else _channels_last(image)
     if pixels.size == 0:
         raise ValueError(f"Expected an image with pixels but got {pixels.shape[0]} rows and {pixels.shape[1]} columns")

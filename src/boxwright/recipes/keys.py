@@ -18,6 +18,7 @@ PrecisionName = Literal["auto", "float32", "bf16", "fp16"]
 NormMode = Literal["train", "eval", "frozen", "group"]
 Flip = Literal["none", "horizontal", "both"]
 AugmentOn = Literal["auto", "cpu", "device"]
+Decode = Literal["full", "scaled"]
 Exif = Literal["apply", "ignore", "boxes"]
 Suppression = Literal["iou", "diou", "soft_linear", "soft_gaussian", "cluster_iou", "cluster_soft"]
 CandidatesPer = Literal["image", "class", "map"]
@@ -91,6 +92,7 @@ class RecipeKeys(TypedDict, total=False):
     exif: Exif | None
     depth_range: str
     max_pixels: int | None
+    decode: Decode
     score: float
     nms: Suppression
     nms_agnostic: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, get_type_hints
 
@@ -21,6 +21,7 @@ from boxwright.recipes.keys import (
     BatchSize,
     CandidatesPer,
     Counted,
+    Decode,
     Distances,
     Exif,
     Flip,
@@ -35,6 +36,7 @@ from boxwright.text import did_you_mean
 from boxwright.values import coerce, parse_range, shown
 
 if TYPE_CHECKING:
+    from boxwright.data.decoded import Reduction
     from boxwright.data.images import PixelRule
     from boxwright.data.transforms import Augmentation, InputSize
 
@@ -187,6 +189,11 @@ class Recipe:
         "in) | image (each image's own) | LOW,HIGH",
     )
     max_pixels: int | None = _key(None, "images of more pixels are refused; null: Pillow's limit, 89,478,485")
+    decode: Decode = _key(
+        "full",
+        "scaled: image files far larger than the input are decoded at 1/2, 1/4 or 1/8 of their size, which is sooner "
+        "done and takes less memory",
+    )
     # The prediction
     score: float = _key(0.3, "lowest score that predict shows")
     nms: Suppression = _key(
@@ -258,6 +265,8 @@ class Recipe:
             )
         if not self.antialias and self.resize == "pad":
             raise RecipeError("Expected antialias=true with resize=pad")
+        if not self.antialias and self.decode == "scaled":
+            raise RecipeError("Expected antialias=true with decode=scaled")
         if not self.strides or any(s < 1 for s in self.strides) or list(self.strides) != sorted(set(self.strides)):
             raise RecipeError(f"Expected strides to rise but got {shown(list(self.strides))}")
         if self.max_size < self.image_size and self.resize == "shortest":
@@ -327,6 +336,14 @@ class Recipe:
         from boxwright.data.images import PixelRule
 
         return PixelRule(self.exif, self.depth_range, self.max_pixels)
+
+    def reduction(self, *, training: bool = False) -> Reduction | None:
+        """How small an image may be decoded that is shown as a whole, or in training; None: in full."""
+        from boxwright.data.transforms import GAP
+
+        if self.decode == "full" or (training and self.augmentation.own):
+            return None
+        return partial(self.input_size.reduction, zoom=max(GAP, self.augmentation.closest if training else 1.0))
 
     @property
     def reader_options(self) -> dict[str, Any]:

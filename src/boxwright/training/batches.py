@@ -17,6 +17,7 @@ from boxwright.check.images import ImageFacts, look_at
 from boxwright.choices import resolve_choice
 from boxwright.data import DetectionDataset
 from boxwright.data.cache import ImageCache, free_memory
+from boxwright.data.decoded import Decoded, Reduction
 from boxwright.data.loading import TrainingSet
 from boxwright.data.sampling import EpochPlaces, ValidationPlaces
 from boxwright.data.transforms import Augmentation
@@ -60,11 +61,10 @@ class Batches:
         self._windows = augments_on_device(recipe, options)
         self.workers = options.workers if options.workers != "auto" else self._choose_workers(training)
         most = min(recipe.images_a_batch // ranks.world, len(training))
-        self._for_batches = shared_by_batches(
-            pixels_a_sample(training.sizes, recipe, self._windows), self.workers, most
-        )
+        pixels = pixels_a_sample(training.sizes, recipe, self._windows)
+        self._for_batches = shared_by_batches(pixels, self.workers, most)
         check_shared_memory(self._for_batches, self.workers)
-        cache, readable = self._decode(training)
+        cache, readable = self._decode(training, recipe.reduction(training=True))
         if not readable:
             raise DataError(f"{training.root}: none of the {len(training)} training images can be decoded")
         check_trainable(training, readable)
@@ -83,7 +83,7 @@ class Batches:
         )
         self.validation: DataLoader[Any] | None = None
         if validation is not None:
-            cache, readable = self._decode(validation)
+            cache, readable = self._decode(validation, recipe.reduction())
             # On the CPU, as prediction does it: what is validated is what will be predicted
             fixed = TrainingSet(cache, readable, recipe.input_size, Augmentation("none", "none"))
             places = ValidationPlaces(len(readable), ranks.rank, ranks.world)
@@ -116,31 +116,32 @@ class Batches:
             worker_init_fn=start_worker,
         )
 
-    def _decode(self, dataset: DetectionDataset) -> tuple[ImageCache, list[int]]:
+    def _decode(self, dataset: DetectionDataset, reduction: Reduction | None) -> tuple[ImageCache, list[int]]:
         shared = self.workers > 0
-        cache = ImageCache(dataset, max(free_memory(shared) - self._for_batches, 0) // 2, shared=shared)
+        limit = max(free_memory(shared) - self._for_batches, 0) // 2
+        cache = ImageCache(dataset, limit, shared=shared, reduction=reduction)
         console = self._console
         with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(escape(printable(f"decoding {dataset.split or 'images'}")), total=len(dataset))
-            faults = cache.fill(lambda done: bar.update(task, completed=done), self._eye_on(dataset))
+            faults = cache.fill(lambda done: bar.update(task, completed=done), self._eye_on(dataset, reduction))
         self.unreadable.update({dataset.name(index): fault for index, fault in faults.items()})
         if faults:
             first = next(iter(faults.values()))
             say(console, f"left out {plural(len(faults), 'image')} that can't be decoded, the first: {first}")
         return cache, [index for index in range(len(dataset)) if index not in faults]
 
-    def _eye_on(self, dataset: DetectionDataset) -> Callable[[int], NDArray[np.uint8]] | None:
+    def _eye_on(self, dataset: DetectionDataset, reduction: Reduction | None) -> Callable[[int], Decoded] | None:
         """What decodes an image and keeps the facts; None where there is no check that would want them."""
         if not self._ranks.first or sum(map(len, self.datasets)) > CHECKED_IMAGES:
             return None
 
-        def look(index: int) -> NDArray[np.uint8]:
-            facts, pixels = look_at(dataset.path(index), dataset.pixels)
+        def look(index: int) -> Decoded:
+            facts, image = look_at(dataset.path(index), dataset.pixels, reduction)
             self.facts[dataset.paths[index]] = facts
-            if pixels is None:
+            if image is None:
                 raise DataError(f"{dataset.path(index)}: {facts.fault[1] if facts.fault else ''}")
             dataset.check_frame(index, facts.size)
-            return pixels
+            return image
 
         return look
 

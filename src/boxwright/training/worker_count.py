@@ -63,7 +63,7 @@ def worth_starting(seconds: float, method: str) -> int:
 def _seconds_of_augmenting(dataset: DetectionDataset, recipe: Recipe, options: RunOptions, windows: bool) -> float:
     """Processor seconds of the whole training's augmentation, from those of a few images; at most its minutes."""
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(_SAMPLED, len(dataset))).astype(np.int64))
-    cache = ImageCache(dataset.subset(rows))
+    cache = ImageCache(dataset.subset(rows), reduction=recipe.reduction(training=True))
     faults = cache.fill()
     readable = [row for row in range(len(rows)) if row not in faults]
     images = TrainingSet(cache, readable, recipe.input_size, recipe.augmentation, options.seed, windows=windows)

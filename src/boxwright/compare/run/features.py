@@ -53,6 +53,7 @@ _CACHE_KEYS = (
     "exif",
     "depth_range",
     "max_pixels",
+    "decode",
 )
 """What the features depend on, of all that a recipe says."""
 
@@ -136,7 +137,7 @@ def cache_features(
     """
     if is_cached(folder):
         return
-    began, cache = monotonic(), ImageCache(dataset)
+    began, cache = monotonic(), ImageCache(dataset, reduction=recipe.reduction(training=True))
     faults = cache.fill()
     readable = [index for index in range(len(dataset)) if index not in faults]
     if not readable:
