@@ -157,8 +157,8 @@ def test_a_crowd_of_equal_objects_takes_as_many_anchors():
 def test_where_it_is_used(anchors, options, sparse, monkeypatch):
     used = []
     monkeypatch.setattr(iou_rules, "GridOverlaps", lambda *a, **k: used.append(1) or GridOverlaps(*a, **k))
-    boxes = made_boxes("any", GRIDS["ssd300"], 1, 8, seed=0)
-    match_iou(anchors, boxes, torch.zeros(1, 8, dtype=torch.int64), **options)
+    boxes = made_boxes("any", GRIDS["ssd300"], 2, 8, seed=0)
+    match_iou(anchors, boxes, torch.zeros(2, 8, dtype=torch.int64), **options)
     assert bool(used) == sparse
 
 

@@ -113,7 +113,7 @@ def test_block_size_changes_no_bit(force, scene):
     whole = match_iou(GRID, boxes, labels, ignore=ignore, force=force, positive=0.4, negative=0.0)
     for elements in (1, 50, 333):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_overlaps, "BLOCK_ELEMENTS", elements)
+            patch.setitem(_overlaps.BLOCK_ELEMENTS, "cpu", elements)
             blocks = match_iou(GRID, boxes, labels, ignore=ignore, force=force, positive=0.4, negative=0.0)
         assert all(torch.equal(a, b) for a, b in zip(whole, blocks, strict=True))
 

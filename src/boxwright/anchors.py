@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from boxwright.boxes import clip_boxes
+from boxwright.boxes import Corners, clip_boxes
 
 Clip = Literal["corners", "sizes"]
 Rounding = Literal["ceil", "floor"]
@@ -228,6 +228,11 @@ class Anchors:
     def grid_shapes(self) -> GridShapes:
         """The levels as one table, which matching goes by."""
         return GridShapes.of(self)
+
+    @cached_property
+    def corners(self) -> Corners:
+        """The boxes as overlaps are computed from them."""
+        return Corners.of(self.boxes)
 
     def to(self, device: torch.device | str) -> Anchors:
         """The same anchors on another device."""

@@ -8,10 +8,11 @@ counts as 1e18, without gradient. A box of NaN overlaps nothing.
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+from torch.nn.functional import threshold
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
 OverlapKind = Literal["iou", "giou", "diou", "ciou"]
@@ -181,6 +182,64 @@ def distance_ratio(distance: Tensor, enclosing: Tensor) -> Tensor:
     It is 1 at most but for boxes turned inside out, whose centre may lie anywhere.
     """
     return safe_ratio(distance, torch.maximum(enclosing, distance.detach() / 4))
+
+
+class Corners(NamedTuple):
+    """A boxes that many others are compared with, coordinate by coordinate, as a processor reads them soonest.
+
+    What isn't finite is a point here and has no area, so that it overlaps nothing.
+    """
+
+    boxes: Tensor
+    """(A, 4) in at least float32, NaN throughout where not finite."""
+    x1: Tensor
+    """(A,), as are the others."""
+    y1: Tensor
+    x2: Tensor
+    y2: Tensor
+    area: Tensor
+
+    @classmethod
+    def of(cls, boxes: Tensor) -> Corners:
+        """Those of boxes (A, 4)."""
+        boxes = at_least_float32(boxes)
+        planes = boxes.t().contiguous()
+        finite = (planes - planes == 0).all(0)
+        x1, y1, x2, y2 = torch.where(finite, planes, 0.0).unbind()
+        return cls(torch.where(finite.unsqueeze(-1), boxes, torch.nan), x1, y1, x2, y2, _area(x1, y1, x2, y2))
+
+    def part(self, start: int, stop: int) -> Corners:
+        """The boxes from ``start`` on, up to ``stop``."""
+        return Corners(*(column[start:stop] for column in self))
+
+    def usable(self, place: Tensor | slice) -> Tensor:
+        """(...) bool: which of these boxes (...) are finite."""
+        x1 = self.boxes[place, 0]
+        return x1 == x1
+
+    def shared(self, others: Tensor) -> Tensor:
+        """Area (..., A) that other boxes (..., 4) share with these; ``intersection`` to the last bit."""
+        return self._shared(*others.unsqueeze(-2).unbind(-1))
+
+    def iou(self, others: Tensor) -> Tensor:
+        """IoU (..., A) of other boxes (..., 4) with these, without gradient; ``box_iou`` to the last bit."""
+        corners = others.unsqueeze(-2).unbind(-1)  # (..., 1) each
+        shared = self._shared(*corners)
+        return quotient_(shared, (_area(*corners) + self.area).sub_(shared))
+
+    def _shared(self, x1: Tensor, y1: Tensor, x2: Tensor, y2: Tensor) -> Tensor:
+        width = torch.minimum(x2, self.x2).sub_(torch.maximum(x1, self.x1)).clamp_(0, _LARGEST)
+        height = torch.minimum(y2, self.y2).sub_(torch.maximum(y1, self.y1)).clamp_(0, _LARGEST)
+        return width.mul_(height)
+
+
+def _area(x1: Tensor, y1: Tensor, x2: Tensor, y2: Tensor) -> Tensor:
+    return (x2 - x1).clamp_(0, _LARGEST).mul_((y2 - y1).clamp_(0, _LARGEST))
+
+
+def quotient_(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """``safe_ratio`` for numbers without gradient, written over both: x / inf is 0, and nothing is masked."""
+    return numerator.div_(threshold(denominator, _VANISHING, math.inf, inplace=True))
 
 
 def _iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

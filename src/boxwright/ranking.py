@@ -11,8 +11,12 @@ def highest(values: Tensor, eligible: Tensor, count: Tensor | int) -> Tensor:
 
     values (B, A) float, eligible (B, A) bool, count int or (B, 1). Ties go to the earlier column on every device.
     """
-    wanted = torch.as_tensor(count, device=values.device).expand(len(values), 1).clamp(max=values.shape[1])
-    most = int(wanted.max()) if wanted.numel() else 0
+    if isinstance(count, int):  # known without waiting for a device
+        most = min(count, values.shape[1])
+        wanted = torch.full((len(values), 1), most, device=values.device)
+    else:
+        wanted = count.expand(len(values), 1).clamp(max=values.shape[1])
+        most = int(wanted.max()) if wanted.numel() else 0
     if most == 0:
         return torch.zeros_like(eligible)
     ranked = values.masked_fill(~eligible, -torch.inf)

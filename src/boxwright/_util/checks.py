@@ -33,9 +33,24 @@ def is_eager(values: Tensor) -> bool:
     )
 
 
+def is_near(values: Tensor) -> bool:
+    """Whether values can be looked at, at no cost but their own."""
+    return values.device.type == "cpu" and is_eager(values)
+
+
 def is_visible(values: Tensor) -> bool:
-    """Whether values are to be looked at: they can be, at no cost but their own, and weren't yet."""
-    return is_eager(values) and values.device.type == "cpu" and not _SETTLED.get()
+    """Whether values are to be looked at: they can be, and weren't yet."""
+    return not _SETTLED.get() and is_near(values)
+
+
+def none_near(mask: Tensor) -> bool:
+    """Whether a mask (...) is known to hold nowhere: never where knowing it would wait for a device."""
+    return is_near(mask) and not mask.any()
+
+
+def all_near(mask: Tensor) -> bool:
+    """Whether a mask (...) is known to hold everywhere: never where knowing it would wait for a device."""
+    return is_near(mask) and bool(mask.all())
 
 
 @contextmanager
@@ -110,9 +125,10 @@ def check_boxes(boxes: Tensor) -> None:
         raise _unsound(boxes, (~has_area(boxes)).nonzero()[0].tolist())
 
 
-def check_targets(boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes: int | None = None) -> None:
+def check_targets(boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes: int | None = None) -> bool:
     """Raise ValueError unless boxes (B, G, 4), int64 labels (B, G) and ignore bool (B, G) are targets of a batch.
 
+    Returns whether their values were looked at, now or before, so that they are known to be.
     Labels are -1 for padding, else in 0..``classes`` - 1. Boxes with a label are finite and, if not ignored, have an
     area; what padding holds doesn't matter.
     """
@@ -122,17 +138,21 @@ def check_targets(boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes:
         )
     if ignore is not None and (ignore.shape != labels.shape or ignore.dtype != torch.bool):
         raise ValueError(f"Expected ignore bool {tuple(labels.shape)} but got {ignore.dtype} {tuple(ignore.shape)}")
-    check_labels(labels, -1, None if classes is None else classes - 1, " (-1 is padding)", AXES)
-    if not boxes.numel() or not is_visible(boxes):
-        return
+    if labels.dtype != torch.int64 or not boxes.numel() or not is_visible(boxes):
+        check_labels(labels, -1, None if classes is None else classes - 1, " (-1 is padding)", AXES)
+        return _SETTLED.get()
     # NumPy's calls cost less than torch's, and targets are few.
     corners = boxes.detach().to(torch.float32 if boxes.dtype == torch.bfloat16 else boxes.dtype).numpy()
-    real = labels.numpy() >= 0
+    classes_of = labels.numpy()
+    if classes_of.min() < -1 or (classes is not None and classes_of.max() >= classes):
+        check_labels(labels, -1, None if classes is None else classes - 1, " (-1 is padding)", AXES)
+    real = classes_of >= 0
     counted = real if ignore is None else real & ~ignore.numpy()
     finite = np.isfinite(corners).all(-1)
     bad = (real & ~finite) | (counted & ~(corners[..., 2:] > corners[..., :2]).all(-1))
     if bad.any():
         raise _unsound(boxes, np.argwhere(bad)[0].tolist(), AXES)
+    return True
 
 
 class _Outside(NamedTuple):

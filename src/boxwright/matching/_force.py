@@ -1,111 +1,105 @@
-"""Rules that give a target an anchor which its IoU alone would not earn.
-
-Each returns ``Forced``: which anchors, of which image, answer for which target. No anchor is in it twice.
-"""
+"""Rules that give a target an anchor which its IoU alone would not earn."""
 
 from __future__ import annotations
-
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from boxwright.matching._overlaps import Best, best_of
+from boxwright._util.checks import is_near, none_near
+from boxwright.matching._overlaps import Best, DenseOverlaps, Overlaps, best_of
 
 
-class Forced(NamedTuple):
-    """n anchors that are positive by rule; all (n,) int64."""
+def force_last(overlaps: Overlaps) -> tuple[Best, Tensor]:
+    """Each target takes its best anchor, whatever the IoU; of several that want one anchor the last target wins.
 
-    image: Tensor
-    target: Tensor
-    anchor: Tensor
-
-
-class Overlaps(Protocol):
-    """Overlaps of A anchors with the real among the targets (B, G): see ``BlockOverlaps``."""
-
-    real: Tensor
-    floor: float
-    count: int
-
-    @property
-    def of_anchors(self) -> Best: ...
-
-    @property
-    def of_targets(self) -> Best: ...
-
-    def reached(self) -> tuple[Tensor, Tensor]: ...
-
-    def targets_of(self, image: Tensor, anchor: Tensor) -> Tensor: ...
-
-    def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best: ...
-
-    def between(self, image: Tensor, target: Tensor, anchor: Tensor) -> Tensor: ...
-
-    def usable(self, anchor: Tensor | slice) -> Tensor: ...
-
-    def distances(self, image: Tensor, target: Tensor) -> Tensor: ...
+    An anchor for each target (B, G), and which of them hold, as for ``force_bipartite``.
+    """
+    best, real = overlaps.of_targets, overlaps.real
+    # without any overlap the best anchor is the first, whatever it is
+    return best, real & ~_wanted_later(best.partner, real) & overlaps.usable(best.partner)
 
 
-def force_ties(overlaps: Overlaps) -> Forced:
-    """Every anchor that reaches some target's best IoU keeps its own best target; a best IoU of 0 forces nothing."""
-    image, anchor = overlaps.reached()
-    return Forced(image, overlaps.targets_of(image, anchor), anchor)
-
-
-def force_last(overlaps: Overlaps) -> Forced:
-    """Each target takes its best anchor, whatever the IoU; of several that want one anchor the last target wins."""
-    image, target = overlaps.real.nonzero(as_tuple=True)
-    anchor = overlaps.of_targets.partner[image, target]
-    wins = _winners(image, anchor, overlaps.count, torch.ones_like(target, dtype=torch.float32), -target)
-    wins &= overlaps.usable(anchor)  # without any overlap the best anchor is the first, whatever it is
-    return Forced(image[wins], target[wins], anchor[wins])
-
-
-def force_bipartite(overlaps: Overlaps) -> Forced:
+def force_bipartite(overlaps: Overlaps) -> tuple[Best, Tensor]:
     """Greedy one-to-one matching: pairs by falling IoU, then target index, then anchor index.
+
+    Targets that no anchor which they overlap is left for take, by target index, the free one whose centre is nearest.
+    An anchor for each target (B, G) with their IoU, and (B, G) bool, which of these hold.
+    """
+    if isinstance(overlaps, DenseOverlaps) and not is_near(overlaps.real):
+        found = _greedy(overlaps)
+    else:
+        found = _deferred(overlaps)
+    return _with_nearest(overlaps, found)
+
+
+def _deferred(overlaps: Overlaps) -> Best:
+    """(B, G) the greedy pairs, IoU 0 and below where a target has none; looks at values between its rounds.
 
     Found by deferred acceptance (Gale & Shapley 1962): each target asks for its best anchor, each anchor keeps the best
     of those that ask, and who is turned down asks for its next best. As one order ranks all pairs for both sides, there
-    is one stable matching, the greedy one. Targets that no anchor which they overlap keeps take, by target index, the
-    free one whose centre is nearest.
+    is one stable matching, the greedy one.
     """
-    total = overlaps.count
-    asked = Best(*(side.clone() for side in overlaps.of_targets))
+    asked = overlaps.of_targets
+    if asked.iou.shape[1] == 1 or not _wanted_later(asked.partner, asked.iou > 0).any():
+        return asked
+    asked = Best(*(side.clone() for side in asked))
     while True:
         image, target = (asked.iou > 0).nonzero(as_tuple=True)
         iou, anchor = asked.iou[image, target], asked.partner[image, target]
-        loses = ~_winners(image, anchor, total, iou, target)
+        _, contest = torch.unique(image * overlaps.count + anchor, return_inverse=True)
+        loses = best_of(contest, iou, target, len(contest)).partner[contest] != target
         if not loses.any():
-            break
+            return asked
         image, target = image[loses], target[loses]
         found = overlaps.next_anchors(image, target, Best(iou[loses], anchor[loses]))
         asked.iou[image, target], asked.partner[image, target] = found
-    return _with_nearest(overlaps, overlaps.real & (asked.iou <= 0), Forced(image, target, anchor))
 
 
-def _winners(image: Tensor, anchor: Tensor, total: int, iou: Tensor, rank: Tensor) -> Tensor:
-    """(n,) bool: who gets the anchor that it asks for: the highest IoU above 0, then the lowest rank."""
-    _, contest = torch.unique(image * total + anchor, return_inverse=True)
-    return best_of(contest, iou, rank, len(contest)).partner[contest] == rank
+def _greedy(overlaps: DenseOverlaps) -> Best:
+    """The same pair by pair, one of every image in each of G rounds, without a look at any value.
 
-
-def _with_nearest(overlaps: Overlaps, remaining: Tensor, forced: Forced) -> Forced:
-    """Give the remaining targets (B, G), in turn, the free anchor with the nearest centre.
-
-    The n-th remaining target of every image is served at once. Runs dry where there are more targets than anchors, and
-    where distances are unknown.
+    A target gets one of its G best anchors, as the others take fewer.
     """
-    if not remaining.any():
-        return forced
-    taken = torch.zeros(len(remaining), overlaps.count, dtype=torch.bool, device=remaining.device)
-    taken[forced.image, forced.anchor] = True
-    turn = torch.where(remaining, remaining.cumsum(1), 0)
-    parts = [forced]
-    for n in range(1, int(turn.max()) + 1):
-        image, target = (turn == n).nonzero(as_tuple=True)
-        nearest = overlaps.distances(image, target).masked_fill_(taken[image], torch.inf).min(dim=1)
-        free = nearest.values < torch.inf
-        parts.append(Forced(image[free], target[free], nearest.indices[free]))
-        taken[parts[-1].image, parts[-1].anchor] = True
-    return Forced(*map(torch.cat, zip(*parts, strict=True)))
+    images, targets = overlaps.real.shape
+    iou, anchor = overlaps.top_anchors(targets)  # (B, G, k)
+    owner = torch.arange(targets, device=iou.device).view(1, -1, 1)
+    found = Best(torch.zeros_like(iou[..., 0]), torch.zeros_like(anchor[..., 0]))
+    for _ in range(targets):
+        value, place = iou.flatten(1).max(1, keepdim=True)  # (B, 1), the first of equal ones
+        target, taken = place // iou.shape[2], anchor.flatten(1).gather(1, place)
+        found.iou.scatter_reduce_(1, target, value, "amax")
+        found.partner.scatter_reduce_(1, target, taken.masked_fill(value <= 0, 0), "amax")
+        iou = iou.masked_fill((owner == target.unsqueeze(2)) | (anchor == taken.unsqueeze(2)), -1.0)
+    return found
+
+
+def _wanted_later(anchor: Tensor, wants: Tensor) -> Tensor:
+    """(B, G) bool: whether a later target that ``wants`` (B, G) has the same anchor (B, G), as this one does."""
+    same = (anchor.unsqueeze(2) == anchor.unsqueeze(1)) & wants.unsqueeze(1) & wants.unsqueeze(2)
+    return same.triu(1).any(2)
+
+
+def _with_nearest(overlaps: Overlaps, found: Best) -> tuple[Best, Tensor]:
+    """Give the remaining targets, in turn, the free anchor with the nearest centre.
+
+    Runs dry where there are more targets than anchors, and where distances are unknown.
+    """
+    held = found.iou > 0
+    remaining = overlaps.real > held
+    if none_near(remaining):
+        return found, held
+    anchor = found.partner.where(held, 0)
+    taken = torch.zeros(len(held), overlaps.count, dtype=torch.uint8, device=held.device)
+    taken.scatter_reduce_(1, anchor, held.to(torch.uint8), "amax")
+    for target in range(held.shape[1]):
+        if none_near(remaining[:, target]):
+            continue
+        distance = overlaps.distances(target)
+        if distance is None:
+            break
+        nearest = distance.masked_fill_(taken > 0, torch.inf).min(dim=1, keepdim=True)
+        free = remaining[:, target, None] & (nearest.values < torch.inf)  # (B, 1)
+        taken.scatter_reduce_(1, nearest.indices, free.to(torch.uint8), "amax")
+        anchor[:, target] = torch.where(free, nearest.indices, anchor[:, target, None])[:, 0]
+        held[:, target] |= free[:, 0]
+    return Best(found.iou, anchor), held

@@ -3,7 +3,7 @@
 On a grid, the area that a target shares with an anchor of one shape falls with the distance of their centres along x
 and along y. So the cells where a shape may reach a given IoU with a target lie in a rectangle that a few sums tell, and
 the cost grows with the targets and not with anchors x targets. What is looked at is computed by the same operations as
-in ``BlockOverlaps``, and the bounds leave room for rounding, so that the results are the same to the last bit.
+in ``BoxOverlaps``, and the bounds leave room for rounding, so that the results are the same to the last bit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from boxwright.anchors import Anchors, GridShapes
 from boxwright.boxes import paired_iou
 from boxwright.matching._cells import anchors_between
-from boxwright.matching._overlaps import Best, BoxOverlaps, best_of, equal_in_rows, next_in_rows
+from boxwright.matching._overlaps import Best, Overlaps, best_of, centre_distances, equal_in_rows, next_in_rows
 
 LEAST_IOU = 1e-3  # where a target's overlaps are lower, rounding decides: it is compared with every anchor
 _MARGIN = 1e-5  # of an IoU: a hundred times float32's rounding
@@ -41,20 +41,21 @@ class Pairs(NamedTuple):
         return Pairs(*map(torch.cat, zip(self, others, strict=True)))
 
 
-class GridOverlaps(BoxOverlaps):
+class GridOverlaps(Overlaps):
     """Overlaps of all anchors of an image with the real among the targets (B, G, 4), from ``floor`` on.
 
     ``forces``: whether the best anchors of each target are wanted too, however little they overlap.
     """
 
     def __init__(self, anchors: Anchors, boxes: Tensor, real: Tensor, floor: float, *, forces: bool) -> None:
-        super().__init__(anchors.boxes, boxes, real, floor)
+        super().__init__(real, len(anchors), floor)
+        self.anchors, self.boxes = anchors.corners, boxes
         self._owner = real.flatten().nonzero().squeeze(1)  # (T,) place of each real target in B x G
         self._rows = boxes.reshape(-1, 4)[self._owner]
         self._bounds = _Bounds(anchors.grid_shapes, self._rows)
         self._nearest = torch.full_like(self._rows[:, 0], floor)  # (T,) an IoU that the best anchor has at least
         if forces:
-            self._nearest = paired_iou(self._rows.unsqueeze(1), self.anchors[self._bounds.nearest()]).amax(1)
+            self._nearest = paired_iou(self._rows.unsqueeze(1), self.anchors.boxes[self._bounds.nearest()]).amax(1)
         every = torch.arange(len(self._rows), device=boxes.device)
         least = torch.where(self._nearest < LEAST_IOU, floor, self._nearest.clamp(max=floor))
         self._pairs = self._look_at(every, least)
@@ -64,7 +65,7 @@ class GridOverlaps(BoxOverlaps):
     @cached_property
     def of_anchors(self) -> Best:
         """(B, A) each anchor's best target where it reaches ``floor``, else 0 and 0."""
-        (images, targets), total = self.real.shape, len(self.anchors)
+        (images, targets), total = self.real.shape, self.count
         row, anchor, iou = self._pairs.where(self._pairs.iou >= self.floor)
         owner = self._owner[row]
         image = owner // targets
@@ -85,26 +86,20 @@ class GridOverlaps(BoxOverlaps):
         iou.view(-1)[self._owner], index.view(-1)[self._owner] = found
         return Best(iou, index)
 
-    def reached(self) -> tuple[Tensor, Tensor]:
-        """(n,) images and anchors: all that reach some target's best IoU, if that is above 0."""
+    def tied(self) -> tuple[Tensor, Best]:
         best = self.of_targets.iou.view(-1)[self._owner]
         row, anchor, _ = self._pairs.where((self._pairs.iou == best[self._pairs.row]) & (self._pairs.iou > 0))
         lost = self._lost[best[self._lost] > 0]
         if len(lost):
             lost_row, lost_anchor = equal_in_rows(self.anchors, self._rows[lost], best[lost])
             row, anchor = torch.cat([row, lost[lost_row]]), torch.cat([anchor, lost_anchor])
-        place = torch.unique(self._owner[row] // self.real.shape[1] * len(self.anchors) + anchor)
-        return place // len(self.anchors), place % len(self.anchors)
-
-    def targets_of(self, image: Tensor, anchor: Tensor) -> Tensor:
-        """(n,) the best target of these anchors (n,) of these images (n,)."""
-        known, index = self.of_anchors
-        targets = index[image, anchor]
-        below = (known[image, anchor] < self.floor).nonzero().squeeze(1)
-        image, anchor = image[below], anchor[below]
-        iou = paired_iou(self.boxes[image], self.anchors[anchor].unsqueeze(1))
-        targets[below] = iou.masked_fill_(~self.real[image], -1.0).argmax(1)
-        return targets
+        tied = torch.zeros_like(self.of_anchors.partner, dtype=torch.bool)
+        tied[self._owner[row] // self.real.shape[1], anchor] = True
+        known = Best(*(side.clone() for side in self.of_anchors))
+        image, anchor = (tied & (known.iou < self.floor)).nonzero(as_tuple=True)
+        iou = paired_iou(self.boxes[image], self.anchors.boxes[anchor].unsqueeze(1))
+        known.iou[image, anchor], known.partner[image, anchor] = iou.masked_fill_(~self.real[image], -1.0).max(1)
+        return tied, known
 
     def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best:
         """(n,) for each of these targets (n,) its best anchor that comes after ``before`` by falling IoU and index."""
@@ -124,6 +119,12 @@ class GridOverlaps(BoxOverlaps):
             found.iou[far], found.partner[far] = rest
         return found
 
+    def usable(self, anchor: Tensor | slice) -> Tensor:
+        return self.anchors.usable(anchor)
+
+    def distances(self, target: int) -> Tensor:
+        return centre_distances(self.anchors.boxes, self.boxes[:, target])
+
     @cached_property
     def _lost(self) -> Tensor:
         """(L,) rows of the targets that are compared with every anchor."""
@@ -141,7 +142,7 @@ class GridOverlaps(BoxOverlaps):
         """All pairs of these rows (n,) that reach IoU ``least`` (n,), and some others."""
         place, anchor = self._bounds.cells(row, least * (1 - _MARGIN))
         row = row.index_select(0, place)
-        boxes, anchors = self._rows.index_select(0, row), self.anchors.index_select(0, anchor)
+        boxes, anchors = self._rows.index_select(0, row), self.anchors.boxes.index_select(0, anchor)
         return Pairs(row, anchor, paired_iou(boxes, anchors))
 
 

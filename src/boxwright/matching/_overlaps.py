@@ -1,7 +1,11 @@
-"""Overlaps between anchors and targets: from their boxes, block by block, or from a matrix that is at hand."""
+"""Overlaps between anchors and targets: from their boxes, block by block, or from a matrix that is at hand.
+
+No shape here depends on values, so that nothing waits for a device.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
@@ -9,10 +13,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from boxwright.boxes import box_iou, paired_iou
+from boxwright._util.checks import all_near
+from boxwright.boxes import Corners
+from boxwright.ranking import highest
 
-# Elements of the matrix that are held at a time: 1 MB of float32, which stays in a core's cache.
-BLOCK_ELEMENTS = 1 << 18
+# Elements of the matrix that are held at a time, by the device that holds them: 1 MB of float32 stays in a core's cache.
+BLOCK_ELEMENTS = {"cpu": 1 << 18}
+DEVICE_BLOCK_ELEMENTS = 1 << 26
+
+
+def block_size(rows: int, device: torch.device) -> int:
+    """How many columns of ``rows`` rows are held at a time."""
+    return max(1, BLOCK_ELEMENTS.get(device.type, DEVICE_BLOCK_ELEMENTS) // max(rows, 1))
 
 
 class Best(NamedTuple):
@@ -27,153 +39,180 @@ class Best(NamedTuple):
 def best_of(place: Tensor, iou: Tensor, index: Tensor, count: int) -> Best:
     """(count,) the best of the candidates (n,) for each place (n,): the highest IoU above 0, then the lowest index."""
     best = iou.new_zeros(count).scatter_reduce_(0, place, iou, "amax")
-    leads = ((iou == best[place]) & (iou > 0)).nonzero().squeeze(1)
-    lowest = index.new_zeros(count).scatter_reduce_(0, place[leads], index[leads], "amin", include_self=False)
-    return Best(best, lowest)
+    last = torch.iinfo(torch.int64).max
+    leads = torch.where((iou == best[place]) & (iou > 0), index, last)
+    lowest = index.new_full((count,), last).scatter_reduce_(0, place, leads, "amin")
+    return Best(best, lowest.masked_fill_(best <= 0, 0))
 
 
-class BoxOverlaps:
-    """What overlaps of anchors (A, 4) with the real among the targets (B, G, 4) share, however they are found."""
+def best_rows(matrix: Tensor) -> Best:
+    """(B, A) the highest of each column of (B, G, A), and the first row that has it."""
+    if matrix.shape[1] == 1:
+        return Best(matrix[:, 0], torch.zeros_like(matrix[:, 0], dtype=torch.int64))
+    if matrix.device.type != "cpu" or matrix.numel() < 1 << 13 or matrix.dtype not in (torch.float32, torch.float64):
+        return Best(*matrix.max(dim=1))
+    # A quarter of the time of max there, which goes one by one: 0 where a row has the highest, else -1, less its place.
+    highest_of = matrix.amax(1)
+    places = torch.arange(matrix.shape[1], dtype=matrix.dtype).unsqueeze(-1)
+    ranks = (matrix - highest_of.unsqueeze(1)).sign_().mul_(len(places)).sub_(places)
+    return Best(highest_of, -ranks.amax(1).long())
 
-    def __init__(self, anchors: Tensor, boxes: Tensor, real: Tensor, floor: float) -> None:
-        self.anchors, self.boxes, self.real = anchors, boxes, real
-        self.floor, self.count = floor, len(anchors)
 
-    def between(self, image: Tensor, target: Tensor, anchor: Tensor) -> Tensor:
-        """(n,) the overlap of each of these targets (n,) of these images (n,) with an anchor (n,)."""
-        return paired_iou(self.boxes[image, target], self.anchors[anchor])
+class Overlaps(ABC):
+    """Overlaps of A anchors with the real among the targets (B, G), from ``floor`` on."""
+
+    def __init__(self, real: Tensor, count: int, floor: float) -> None:
+        self.real, self.count, self.floor = real, count, floor
+
+    @property
+    @abstractmethod
+    def of_anchors(self) -> Best:
+        """(B, A) each anchor's best target where it reaches ``floor``; elsewhere that, or 0 and 0."""
+
+    @property
+    @abstractmethod
+    def of_targets(self) -> Best:
+        """(B, G) each target's best anchor; IoU -1 for those that aren't real."""
+
+    @abstractmethod
+    def tied(self) -> tuple[Tensor, Best]:
+        """(B, A) bool: which anchors reach some target's best IoU, if that is above 0; ``of_anchors``, with theirs."""
+
+    @abstractmethod
+    def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best:
+        """(n,) for each of these targets (n,) its best anchor that comes after ``before`` by falling IoU and index."""
 
     def usable(self, anchor: Tensor | slice) -> Tensor:
-        """(n,) bool: which of these anchors (n,) are finite, so that they can be matched at all."""
-        return self.anchors[anchor].isfinite().all(-1)
+        """(...) bool: which of these anchors (...) are finite, so that they can be matched at all."""
+        return torch.ones(self.count, dtype=torch.bool, device=self.real.device)[anchor]
 
-    def distances(self, image: Tensor, target: Tensor) -> Tensor:
-        """(n, A) squared distances from the centres of these targets (n,) to the anchors'; infinite if not finite."""
-        centres = (self.anchors[:, :2].double() + self.anchors[:, 2:]) / 2  # float64 tells them apart from far
-        box = self.boxes[image, target]
-        distance = ((centres - (box[:, None, :2] + box[:, None, 2:]) / 2) ** 2).sum(-1)
-        return distance.nan_to_num_(torch.inf)
+    def distances(self, target: int) -> Tensor | None:
+        """(B, A) squared distances from this target's centre to the anchors', infinite for those that aren't finite.
+
+        None where no places are known.
+        """
+        return None
 
 
-class BlockOverlaps(BoxOverlaps):
-    """Overlaps of any anchors (A, 4) with the real among the targets (B, G, 4), from ``floor`` on, by dense blocks.
+class DenseOverlaps(Overlaps):
+    """Overlaps of which every block is at hand."""
 
-    The whole (B, G, A) matrix is never held. Every element is computed by the same operations whatever the block, so
-    results don't depend on the block size.
-    """
+    @abstractmethod
+    def blocks(self) -> Iterator[tuple[int, Tensor]]:
+        """Overlaps (B, G, S) of the anchors from each start on; -1 for targets that are not real."""
 
     @property
     def of_anchors(self) -> Best:
-        """(B, A) each anchor's best target where it reaches ``floor``, else 0 and 0."""
-        best = self._best[0]
-        known = (best.iou >= self.floor) & (best.iou >= 0)
-        return Best(torch.where(known, best.iou, 0), torch.where(known, best.partner, 0))
+        return self._best[0]
 
     @property
     def of_targets(self) -> Best:
-        """(B, G) each target's best anchor; IoU -1 for those that aren't real."""
         return self._best[1]
 
     @cached_property
     def _best(self) -> tuple[Best, Best]:
-        anchor_iou, anchor_target = [], []
-        target_iou = torch.full(self.real.shape, -1.0, dtype=self.boxes.dtype, device=self.boxes.device)
-        target_anchor = torch.zeros(self.real.shape, dtype=torch.int64, device=self.boxes.device)
-        for start, iou in self._blocks():
-            best = iou.max(dim=1)
-            anchor_iou.append(best.values)
-            anchor_target.append(best.indices)
+        anchors, targets = [], []
+        for start, iou in self.blocks():
+            anchors.append(best_rows(iou))
             value, index = iou.max(dim=2)
-            better = value > target_iou  # strictly: an equal one further on has a higher index
-            target_iou = torch.where(better, value, target_iou)
-            target_anchor = torch.where(better, start + index, target_anchor)
-        return Best(torch.cat(anchor_iou, 1), torch.cat(anchor_target, 1)), Best(target_iou, target_anchor)
+            if targets:
+                better = value > targets[0]  # strictly: an equal one further on has a higher index
+                value, index = torch.where(better, value, targets[0]), torch.where(better, start + index, targets[1])
+            targets = [value, index]
+        of_anchors = (
+            anchors[0] if len(anchors) == 1 else Best(*(torch.cat(part, 1) for part in zip(*anchors, strict=True)))
+        )
+        return of_anchors, Best(*targets)
 
-    def reached(self) -> tuple[Tensor, Tensor]:
-        """(n,) images and anchors: all that reach some target's best IoU, if that is above 0."""
+    def tied(self) -> tuple[Tensor, Best]:
         best = self.of_targets.iou
         reachable = torch.where(best > 0, best, torch.inf).unsqueeze(-1)
-        reached = torch.cat([(iou == reachable).any(1) for _, iou in self._blocks()], dim=1)
-        image, anchor = reached.nonzero(as_tuple=True)
-        return image, anchor
+        return torch.cat([(iou == reachable).any(1) for _, iou in self.blocks()], dim=1), self.of_anchors
 
-    def targets_of(self, image: Tensor, anchor: Tensor) -> Tensor:
-        """(n,) the best target of these anchors (n,) of these images (n,)."""
-        return self._best[0].partner[image, anchor]
+    def top_anchors(self, count: int) -> Best:
+        """(B, G, k) the ``count`` best anchors of each target, by rising index; IoU -1 where it overlaps fewer."""
+        kept: Best | None = None
+        for start, iou in self.blocks():
+            index = torch.arange(start, start + iou.shape[2], device=iou.device).expand(iou.shape)
+            if kept is not None:
+                iou, index = torch.cat([kept.iou, iou], 2), torch.cat([kept.partner, index], 2)
+            length = iou.shape[2]
+            chosen = highest(iou.flatten(0, 1), iou.flatten(0, 1) > 0, count).view(iou.shape)
+            place = chosen * torch.arange(length, 0, -1, device=iou.device)  # the earlier, the higher; else 0
+            place = length - place.topk(min(count, length), dim=2).values
+            none = place == length
+            place = place.masked_fill(none, 0)
+            kept = Best(iou.gather(2, place).masked_fill(none, -1.0), index.gather(2, place))
+        assert kept is not None
+        return kept
 
-    def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best:
-        """(n,) for each of these targets (n,) its best anchor that comes after ``before`` by falling IoU and index."""
-        return next_in_rows(self.anchors, self.boxes[image, target], before)
 
-    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
-        """IoU (B, G, S) of anchors from each start on; -1 for targets that are not real."""
-        size = max(1, BLOCK_ELEMENTS // max(self.real.numel(), 1))
-        for start in range(0, len(self.anchors), size):
-            iou = box_iou(self.boxes, self.anchors[start : start + size])
-            yield start, iou.masked_fill_(~self.real.unsqueeze(-1), -1.0)
+class BoxOverlaps(DenseOverlaps):
+    """Overlaps of anchors (A, 4) with targets (B, G, 4).
 
-
-class MatrixOverlaps:
-    """Overlaps that are given as a matrix (B, G, A) of numbers of at least 0, from ``floor`` on.
-
-    Nothing is known of places: all distances are infinite.
+    Every element is computed by the same operations whatever the block, so results don't depend on the block size.
     """
 
-    def __init__(self, matrix: Tensor, real: Tensor, floor: float) -> None:
-        self.real, self.floor, self.count = real, floor, matrix.shape[2]
-        self._matrix = matrix.masked_fill(~real.unsqueeze(-1), -1.0)
+    def __init__(self, anchors: Corners, boxes: Tensor, real: Tensor, floor: float) -> None:
+        super().__init__(real, len(anchors.boxes), floor)
+        self.anchors, self.boxes = anchors, boxes
+
+    def blocks(self) -> Iterator[tuple[int, Tensor]]:
+        size = block_size(self.real.numel(), self.real.device)
+        if size >= self.count:
+            yield 0, self._whole
+            return
+        for start in range(0, self.count, size):
+            yield start, self._masked(self.anchors.part(start, start + size))
 
     @cached_property
-    def _best(self) -> Best:
-        return Best(*self._matrix.max(dim=1))
+    def _whole(self) -> Tensor:
+        return self._masked(self.anchors)
 
-    @property
-    def of_anchors(self) -> Best:
-        """(B, A) each anchor's best target where it reaches ``floor``, else 0 and 0."""
-        known = (self._best.iou >= self.floor) & (self._best.iou >= 0)
-        return Best(torch.where(known, self._best.iou, 0), torch.where(known, self._best.partner, 0))
-
-    @cached_property
-    def of_targets(self) -> Best:
-        """(B, G) each target's best anchor; -1 for those that aren't real."""
-        return Best(*self._matrix.max(dim=2))
-
-    def reached(self) -> tuple[Tensor, Tensor]:
-        """(n,) images and anchors: all that reach some target's best overlap, if that is above 0."""
-        best = self.of_targets.iou.unsqueeze(-1)
-        image, anchor = ((self._matrix == best) & (best > 0)).any(1).nonzero(as_tuple=True)
-        return image, anchor
-
-    def targets_of(self, image: Tensor, anchor: Tensor) -> Tensor:
-        """(n,) the best target of these anchors (n,) of these images (n,)."""
-        return self._best.partner[image, anchor]
+    def _masked(self, anchors: Corners) -> Tensor:
+        # A point, which overlaps nothing by 0, less 1: masks are slow on the CPU
+        if all_near(self.real):
+            return anchors.iou(self.boxes)
+        real = self.real.unsqueeze(-1)
+        return anchors.iou(self.boxes * real).sub_((~real).to(self.boxes.dtype))
 
     def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best:
-        """(n,) for each of these targets (n,) its best anchor that comes after ``before`` by overlap and index."""
-        return _best_after(self._matrix[image, target], before)
-
-    def between(self, image: Tensor, target: Tensor, anchor: Tensor) -> Tensor:
-        """(n,) the overlap of each of these targets (n,) of these images (n,) with an anchor (n,)."""
-        return self._matrix[image, target, anchor]
+        return next_in_rows(self.anchors, self.boxes[image, target], before)
 
     def usable(self, anchor: Tensor | slice) -> Tensor:
-        """(n,) bool: all of these anchors (n,)."""
-        return torch.ones_like(self._matrix[0, 0, anchor], dtype=torch.bool)
+        return self.anchors.usable(anchor)
 
-    def distances(self, image: Tensor, target: Tensor) -> Tensor:
-        """(n, A) infinite."""
-        return torch.full_like(self._matrix[image, target], torch.inf)
+    def distances(self, target: int) -> Tensor:
+        return centre_distances(self.anchors.boxes, self.boxes[:, target])
 
 
-def next_in_rows(anchors: Tensor, boxes: Tensor, before: Best) -> Best:
+class MatrixOverlaps(DenseOverlaps):
+    """Overlaps that are given as a matrix (B, G, A) of numbers of at least 0. Nothing is known of places."""
+
+    def __init__(self, matrix: Tensor, real: Tensor, floor: float) -> None:
+        super().__init__(real, matrix.shape[2], floor)
+        self._matrix = matrix.masked_fill(~real.unsqueeze(-1), -1.0)
+
+    def blocks(self) -> Iterator[tuple[int, Tensor]]:
+        yield 0, self._matrix
+
+    def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best:
+        return _best_after(self._matrix[image, target], before)
+
+
+def centre_distances(anchors: Tensor, boxes: Tensor) -> Tensor:
+    """(n, A) squared distances from the centres of boxes (n, 4) to those of anchors (A, 4); infinite if not finite."""
+    centres = (anchors[:, :2].double() + anchors[:, 2:]) / 2  # float64 tells them apart from far
+    distance = ((centres - (boxes[:, None, :2] + boxes[:, None, 2:]) / 2) ** 2).sum(-1)
+    return distance.nan_to_num_(torch.inf)
+
+
+def next_in_rows(anchors: Corners, boxes: Tensor, before: Best) -> Best:
     """(n,) the best of the anchors (A, 4) for each box (n, 4) among those after ``before``; IoU -1 where none is."""
-    iou, index = torch.full_like(before.iou, -1.0), torch.zeros_like(before.partner)
-    size = max(1, BLOCK_ELEMENTS // len(anchors))
-    for start in range(0, len(boxes), size):
-        rows = slice(start, start + size)
-        found = box_iou(boxes[rows], anchors)
-        iou[rows], index[rows] = _best_after(found, Best(before.iou[rows], before.partner[rows]))
-    return Best(iou, index)
+    found = []
+    for rows in torch.arange(len(boxes), device=boxes.device).split(block_size(len(anchors.boxes), boxes.device)):
+        found.append(_best_after(anchors.iou(boxes[rows]), Best(before.iou[rows], before.partner[rows])))
+    return Best(*map(torch.cat, zip(*found, strict=True)))
 
 
 def _best_after(overlaps: Tensor, before: Best) -> Best:
@@ -184,13 +223,13 @@ def _best_after(overlaps: Tensor, before: Best) -> Best:
     return Best(*overlaps.max(dim=1))
 
 
-def equal_in_rows(anchors: Tensor, boxes: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:
+def equal_in_rows(anchors: Corners, boxes: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:
     """(P,) rows and anchors of all pairs of a box (n, 4) and an anchor (A, 4) whose IoU is exactly the box's (n,)."""
-    size = max(1, BLOCK_ELEMENTS // len(anchors))
+    size = block_size(len(anchors.boxes), boxes.device)
     found = [boxes.new_zeros(0, 2, dtype=torch.int64)]
     for start in range(0, len(boxes), size):
         rows = slice(start, start + size)
-        pairs = (box_iou(boxes[rows], anchors) == iou[rows].unsqueeze(1)).nonzero()
+        pairs = (anchors.iou(boxes[rows]) == iou[rows].unsqueeze(1)).nonzero()
         found.append(pairs + pairs.new_tensor([start, 0]))
     row, anchor = torch.cat(found).unbind(1)
     return row, anchor

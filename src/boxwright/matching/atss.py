@@ -44,11 +44,11 @@ def match_atss(
         none = torch.zeros(images, total, dtype=torch.int64, device=boxes.device)
         return Matches(none, none.to(torch.int8), none.float())
     candidates = _candidates(anchors, boxes, top)  # (B, G, C)
-    iou, positive = _select(reference[candidates], boxes)
-    positive &= real.unsqueeze(-1)
-    image, target, candidate = positive.nonzero(as_tuple=True)
-    place = image * total + candidates[image, target, candidate]
-    best = best_of(place, iou[image, target, candidate], target, images * total)
+    iou, positive = _select(reference.boxes[candidates], boxes)
+    iou = iou * (positive & real.unsqueeze(-1))
+    place = torch.arange(images, device=boxes.device).view(-1, 1, 1) * total + candidates
+    target = torch.arange(labels.shape[1], device=boxes.device).view(1, -1, 1).expand(place.shape)
+    best = best_of(place.flatten(), iou.flatten(), target.flatten(), images * total)
     overlap, gt_index = best.iou.view(images, total), best.partner.view(images, total)
     state = set_aside_ignored((overlap > 0).to(torch.int8), reference, boxes, labels, ignore, ignore_ioa)
     return Matches(gt_index, state, overlap.float())

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from boxwright._util.checks import AXES, check_labels, check_within
+from boxwright._util.checks import AXES, check_labels, check_within, all_near, is_near
 from boxwright.anchors import Anchors
+from boxwright.boxes import Corners
 from boxwright.matching._common import prepare_anchors, prepare_targets, set_aside_ignored
-from boxwright.matching._force import Forced, Overlaps, force_bipartite, force_last, force_ties
+from boxwright.matching._force import force_bipartite, force_last
 from boxwright.matching._grid import GridOverlaps
-from boxwright.matching._overlaps import BlockOverlaps, MatrixOverlaps
+from boxwright.matching._overlaps import Best, BoxOverlaps, MatrixOverlaps, Overlaps
 from boxwright.parts import matcher
 from boxwright.types import Matches
 
 ForceRule = Literal["bipartite", "ties", "last"]
-_RULES: dict[str, Callable[[Overlaps], Forced]] = {"bipartite": force_bipartite, "ties": force_ties, "last": force_last}
 
 _LEAST_FLOOR = 0.01  # with a lower one nearly every anchor that overlaps would be looked at
-_LEAST_ELEMENTS = 1 << 14  # anchors x targets below which the whole matrix is sooner done
+_LEAST_ELEMENTS = 1 << 17  # anchors x targets below which the whole matrix is sooner done
+_FORCE = {"bipartite": force_bipartite, "last": force_last}
 
 
 @matcher()
@@ -110,7 +111,7 @@ def best_anchors(
     """
     boxes, real = prepare_targets(boxes, labels, ignore)
     reference = prepare_anchors(anchors)
-    if not real.any() or len(reference) == 0:
+    if not real.numel() or not len(reference.boxes):
         return torch.full(real.shape, -1.0, device=boxes.device), torch.zeros_like(labels)
     return _overlaps(anchors, reference, boxes, real, 1.0, forces=True).of_targets
 
@@ -124,33 +125,52 @@ def _check_rule(positive: float, negative: float, force: str | None) -> None:
 
 def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: ForceRule | None) -> Matches:
     """Matches by thresholds, of which ``overlaps.floor`` is the negative one, and by force."""
-    if not overlaps.real.numel() or not overlaps.count:
-        none = torch.zeros(len(overlaps.real), overlaps.count, dtype=torch.int64, device=overlaps.real.device)
+    real, count, floor = overlaps.real, overlaps.count, overlaps.floor
+    if not real.numel() or not count:
+        none = torch.zeros(len(real), count, dtype=torch.int64, device=real.device)
         return Matches(none, none.to(torch.int8), none.float())
-    forced = _RULES[force](overlaps) if force else None
-    iou, gt_index = overlaps.of_anchors
+    forced = _FORCE[force](overlaps) if force in _FORCE else None
+    tied, (iou, gt_index) = overlaps.tied() if force == "ties" else (None, overlaps.of_anchors)
+    known = iou >= max(floor, 0)
+    if tied is not None:
+        known |= tied
+    # Written over, as nothing asks for them again: memory that is new costs more than what is computed
+    iou, gt_index = iou.clamp_(min=0).mul_(known), gt_index.mul_(known)
     reached = iou > positive if strict else iou >= positive
     if positive <= 0:
-        reached &= overlaps.real.any(1, keepdim=True) & overlaps.usable(slice(None))
-    state = reached.to(torch.int8) - ((iou >= overlaps.floor) & ~reached).to(torch.int8)
-    if forced is not None:
-        image, target, anchor = forced
-        iou[image, anchor] = overlaps.between(image, target, anchor)
-        gt_index[image, anchor] = target
-        state[image, anchor] = 1
-    return Matches(gt_index, state, iou.float())
+        reached &= real.any(1, keepdim=True) & overlaps.usable(slice(None))
+    if tied is not None:
+        reached |= tied
+    state = reached.to(torch.int8)
+    if strict or floor < positive or floor <= 0:
+        state -= ((iou >= floor) & ~reached).to(torch.int8)
+    matches = Matches(gt_index, state, iou.float())
+    return _with_forced(matches, *forced) if forced else matches
+
+
+def _with_forced(matches: Matches, pairs: Best, held: Tensor) -> Matches:
+    """Matches where the anchors that the targets (B, G) have by force, where that ``held``, are positive."""
+    target = torch.arange(held.shape[1], device=held.device).expand(held.shape)
+    values = (target, held.to(torch.int8), pairs.iou.clamp(min=0).float())
+    if all_near(held):
+        return Matches(*(old.scatter_(1, pairs.partner, new) for old, new in zip(matches, values, strict=True)))
+    count = matches.state.shape[1]
+    place = torch.where(held, pairs.partner, count)  # a column more, for those that don't
+    return Matches(
+        *(pad(old, (0, 1)).scatter_(1, place, new)[:, :count] for old, new in zip(matches, values, strict=True))
+    )
 
 
 def _overlaps(
-    anchors: Anchors | Tensor, reference: Tensor, boxes: Tensor, real: Tensor, floor: float, *, forces: bool
+    anchors: Anchors | Tensor, reference: Corners, boxes: Tensor, real: Tensor, floor: float, *, forces: bool
 ) -> Overlaps:
     if isinstance(anchors, Anchors) and _grid_pays(anchors, boxes, floor):
         return GridOverlaps(anchors, boxes, real, floor, forces=forces)
-    return BlockOverlaps(reference, boxes, real, floor)
+    return BoxOverlaps(reference, boxes, real, floor)
 
 
 def _grid_pays(anchors: Anchors, boxes: Tensor, floor: float) -> bool:
     elements = boxes.shape[0] * boxes.shape[1] * len(anchors)
-    if elements < max(_LEAST_ELEMENTS, 1) or floor < _LEAST_FLOOR or boxes.dtype != torch.float32:
+    if elements < max(_LEAST_ELEMENTS, 1) or floor < _LEAST_FLOOR or boxes.dtype != torch.float32 or not is_near(boxes):
         return False
     return anchors.regular and math.isfinite(anchors.grid_shapes.reach)

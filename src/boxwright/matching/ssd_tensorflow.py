@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from boxwright._util.checks import none_near
 from boxwright.anchors import Anchors
 from boxwright.matching._common import ignored_share, prepare_anchors
 from boxwright.matching.iou import match_iou
@@ -45,7 +46,7 @@ def match_ssd_tf(
     options = {"positive": threshold, "negative": threshold, "strict": True, "force": None}
     gt_index, _, iou = match_iou(anchors, boxes, labels, ignore=ignore, ignore_ioa=torch.inf, **options)  # type: ignore[arg-type]
     state = (iou > threshold).to(torch.int8)
-    if no_annotation == "ignore" and ignore is not None and ignore.any():
+    if no_annotation == "ignore" and ignore is not None and ignore.numel() and not none_near(ignore):
         covered = ignored_share(prepare_anchors(anchors), boxes, labels, ignore) > ignore_ioa
         state = torch.where(covered, -1, state)
     return Matches(gt_index, state, iou)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from boxwright._util.checks import is_near
 from boxwright.anchors import Anchors
-from boxwright.boxes import at_least_float32, box_iou
+from boxwright.boxes import at_least_float32, box_iou, paired_iou
+from boxwright.matching._cells import anchors_inside
 from boxwright.matching._common import matches_by_rule, prepare_anchors, prepare_targets
-from boxwright.matching._overlaps import BLOCK_ELEMENTS, best_of
+from boxwright.matching._overlaps import Best, best_of, block_size
 from boxwright.parts import matcher
 from boxwright.ranking import highest
 from boxwright.types import Matches
@@ -42,7 +46,7 @@ def match_task_aligned(
     powers.
     """
     reference = prepare_anchors(anchors)
-    images, total = len(labels), len(reference)
+    images, total = len(labels), len(reference.boxes)
     if scores.shape[:2] != (images, total) or scores.ndim != 3 or predictions.shape != (images, total, 4):
         raise ValueError(
             f"Expected scores ({images}, {total}, K) and predictions ({images}, {total}, 4) but got "
@@ -51,21 +55,88 @@ def match_task_aligned(
     if top < 1 or alpha < 0 or beta < 0:
         raise ValueError(f"Expected top >= 1 and powers of at least 0 but got {top}, {alpha} and {beta}")
     boxes, real = prepare_targets(boxes, labels, ignore, scores.shape[2])
-    predictions = at_least_float32(predictions)
+    predicted = _Predicted(anchors, reference.boxes, at_least_float32(predictions), scores, (top, alpha, beta))
+    best = (_sparse if is_near(boxes) else _dense)(predicted, boxes, labels, real)
+    return matches_by_rule(best.iou > 0, best.partner, reference, (boxes, labels, ignore), ignore_ioa)
+
+
+class _Predicted(NamedTuple):
+    anchors: Anchors | Tensor
+    reference: Tensor
+    """(A, 4)"""
+    boxes: Tensor
+    """(B, A, 4)"""
+    scores: Tensor
+    """(B, A, K)"""
+    options: tuple[int, float, float]
+    """top, alpha and beta."""
+
+    def metric(self, score: Tensor, iou: Tensor) -> Tensor:
+        """score^alpha x IoU^beta."""
+        _, alpha, beta = self.options
+        return score.to(iou.dtype).pow(alpha) * iou.pow(beta)
+
+
+def _sparse(predicted: _Predicted, boxes: Tensor, labels: Tensor, real: Tensor) -> Best:
+    """(B, A) each anchor's target, from the pairs with the centre inside alone."""
+    total = len(predicted.reference)
     image, target = real.nonzero(as_tuple=True)
-    centres = (reference[:, :2] + reference[:, 2:]) / 2
-    found = []
-    size = max(1, BLOCK_ELEMENTS // max(total, 1))
+    found = [(image[:0], predicted.boxes.new_zeros(0), target[:0])]
+    size = block_size(total, boxes.device)
     for start in range(0, len(image), size):
         i, t = image[start : start + size], target[start : start + size]
-        box = boxes[i, t].unsqueeze(1)
-        iou = box_iou(box, predictions[i]).squeeze(1)
-        metric = scores[i, :, labels[i, t]].to(iou.dtype).pow(alpha) * iou.pow(beta)
-        inside = ((centres > box[..., :2]) & (centres < box[..., 2:])).all(-1)
-        row, anchor = highest(metric, inside & (metric > 0), top).nonzero(as_tuple=True)
-        found.append((i[row] * total + anchor, iou[row, anchor], t[row]))
-    empty = (image[:0], boxes.new_zeros(0), target[:0])
-    place, iou, target = (torch.cat(parts) for parts in zip(empty, *found, strict=True))
-    best = best_of(place, iou, target, images * total)
-    positive, gt_index = (best.iou > 0).view(images, total), best.partner.view(images, total)
-    return matches_by_rule(positive, gt_index, reference, (boxes, labels, ignore), ignore_ioa)
+        row, anchor = _inside(predicted, boxes[i, t])
+        iou = paired_iou(boxes[i, t][row], predicted.boxes[i[row], anchor])
+        metric = predicted.metric(predicted.scores[i[row], anchor, labels[i, t][row]], iou)
+        count = torch.bincount(row, minlength=len(i))
+        place = torch.arange(len(row)) - (count.cumsum(0) - count)[row]  # of the pair among its target's
+        table = metric.new_zeros(len(i), int(count.max()))
+        table[row, place] = metric
+        kept = highest(table, table > 0, predicted.options[0])[row, place].nonzero().squeeze(1)
+        row, anchor = row[kept], anchor[kept]
+        found.append((i[row] * total + anchor, iou[kept], t[row]))
+    place, iou, target = (torch.cat(parts) for parts in zip(*found, strict=True))
+    best = best_of(place, iou, target, len(real) * total)
+    return Best(*(side.view(len(real), total) for side in best))
+
+
+def _inside(predicted: _Predicted, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """(P,) rows of the boxes (T, 4) and anchors of all pairs with the centre inside, by row and then anchor."""
+    anchors, reference = predicted.anchors, predicted.reference
+    if isinstance(anchors, Anchors) and anchors.regular:
+        shapes = anchors.grid_shapes
+        every = torch.ones(len(boxes), len(shapes.first), dtype=torch.bool).nonzero(as_tuple=True)
+        row, _, anchor = anchors_inside(*every, boxes, shapes)
+        place = (row * len(reference) + anchor).sort().values
+        row = place // len(reference)
+        anchor = place - row * len(reference)
+        kept = _is_inside(reference[anchor], boxes[row]).nonzero().squeeze(1)
+        return row[kept], anchor[kept]
+    row, anchor = _is_inside(reference, boxes.unsqueeze(1)).nonzero(as_tuple=True)
+    return row, anchor
+
+
+def _is_inside(anchors: Tensor, boxes: Tensor) -> Tensor:
+    """(...) bool: whether the centres of anchors (..., 4) lie inside of boxes (..., 4)."""
+    x, y = ((anchors[..., axis] + anchors[..., axis + 2]) / 2 for axis in (0, 1))
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return torch.minimum(torch.minimum(x - x1, x2 - x), torch.minimum(y - y1, y2 - y)) > 0
+
+
+def _dense(predicted: _Predicted, boxes: Tensor, labels: Tensor, real: Tensor) -> Best:
+    """The same from every pair, without a look at any value; for devices that would have to be waited for."""
+    images, total = predicted.boxes.shape[:2]
+    best = Best(predicted.boxes.new_zeros(images, total), labels.new_zeros(images, total))
+    planes = predicted.scores.transpose(1, 2)  # (B, K, A)
+    size = block_size(images * total, boxes.device)
+    for start in range(0, labels.shape[1] if total else 0, size):
+        part = slice(start, start + size)
+        box, label = boxes[:, part], labels[:, part].clamp(min=0).unsqueeze(-1)
+        iou = box_iou(box, predicted.boxes)  # (B, g, A)
+        metric = predicted.metric(planes.gather(1, label.expand(iou.shape)), iou)
+        able = _is_inside(predicted.reference, box.unsqueeze(2)) & (metric > 0) & real[:, part].unsqueeze(-1)
+        chosen = highest(metric.flatten(0, 1), able.flatten(0, 1), predicted.options[0]).view(iou.shape)
+        value, target = (iou * chosen).max(dim=1)
+        better = value > best.iou  # strictly: an equal one further on has a higher index
+        best = Best(torch.where(better, value, best.iou), torch.where(better, start + target, best.partner))
+    return best
