@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from boxwright.data.layout import READERS
+from boxwright.parts import ReaderInfo, reader_info
 
 ROOT = Path(__file__).parents[1]
 BOXES = {"corners": "two corners", "size": "corner and size", "center": "centre and size"}
@@ -18,7 +19,7 @@ def table(*rows: Iterable[str]) -> str:
 
 def test_the_page_lists_every_layout() -> None:
     rows = [
-        (reader.title if place == 0 else "", tools, files, _box(reader.form, reader.fractions) if place == 0 else "")
+        (reader.title if place == 0 else "", tools, files, _box(reader_info(reader)) if place == 0 else "")
         for reader in READERS
         for place, (tools, files) in enumerate(reader.written_by)
     ]
@@ -32,5 +33,5 @@ def test_the_readme_lists_every_layout() -> None:
     assert expected in (ROOT / "README.md").read_text(encoding="utf-8"), expected
 
 
-def _box(form: str, fractions: bool) -> str:
-    return f"{BOXES[form]}, {'fractions' if fractions else 'pixels'}"
+def _box(info: ReaderInfo) -> str:
+    return f"{BOXES[info.form]}, {'fractions' if info.fractions else 'pixels'}"

@@ -1,14 +1,20 @@
 """The parts that can be named in a recipe: boxwright's own, with their options, and those of installed packages.
 
-Nothing here imports torch or a part, so that the command line can check a recipe at once.
+A part of boxwright has its declaration and nothing else: it is read from the source, without importing torch or the
+part, so that the command line can check a recipe at once.
 """
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import NamedTuple
+
+from boxwright.parts import DECORATORS
 
 
 class Entry(NamedTuple):
@@ -27,108 +33,85 @@ class Entry(NamedTuple):
         return f"{self.module}:{self.attribute}"
 
 
-def _own(text: str) -> Entry:
-    """``"losses:ciou_loss(variant, gradient)"`` as an entry."""
-    found = re.fullmatch(r"([\w.]+):([\w.]+)\((.*)\)", text)
-    assert found is not None
-    return Entry(f"boxwright.{found[1]}", found[2], tuple(re.findall(r"\w+", found[3])))
-
-
-# recipe key -> name -> where the part is, with its options; None: the key's value has no part of its own
-_BUILT_IN: dict[str, dict[str, str | None]] = {
-    "anchors": {
-        "squares": "anchors:AnchorSpec.squares(strides, scale)",
-        "shapes": "anchors:AnchorSpec.shapes(strides, levels)",
-        "ssd300": "anchors:SSD300(clip, fitted, rounding)",
-        "ssd300_v1": "anchors:SSD300_V1(clip, fitted, rounding)",
-        "ssd300_coco": "anchors:SSD300_COCO(clip, fitted, rounding)",
-        "ssd300_tf": "anchors:SSD300_TF(clip, fitted, rounding)",
-        "ssd512": "anchors:SSD512(clip, fitted, rounding)",
-        "ssd_bounds": "anchors:AnchorSpec.from_bounds(s_min, s_max, image_size, strides, ratios, clip, rule, first)",
-        "tiny_441": "anchors:TINY_441(clip, fitted, rounding)",
-        "retinanet": "anchors:RETINANET(clip, fitted, rounding)",
-        "rpn": "anchors:RPN(clip, fitted, rounding)",
-        "torchvision": "anchors:AnchorSpec.torchvision(sizes, ratios, strides)",
-    },
-    "matcher": {
-        "atss": "matching:match_atss(top, ignore_ioa)",
-        "iou": "matching:match_iou(positive, negative, strict, force, ignore_ioa)",
-        "points": "matching:match_points(reach, radius, ignore_ioa)",
-        "ssd_tf": "matching:match_ssd_tf(threshold, no_annotation, ignore_ioa)",
-        "task_aligned": "matching:match_task_aligned(top, alpha, beta, ignore_ioa)",
-    },
-    "coder": {
-        "delta": "coding:DeltaCoder(weights)",
-        "distance": "coding:DistanceCoder(unit)",
-        "distribution": "coding:DistributionCoder(bins, step)",
-    },
-    "miner": {
-        "none": None,
-        "hard_negatives": "mining:hard_negatives(ratio, scope, min_negatives, cutoff)",
-        "hard_examples": "mining:hard_examples(count)",
-        "hard_positives": "mining:hard_positives(count, keep, ratio)",
-        "ohem": "mining:ohem(count)",
-        "random_balanced": "mining:random_balanced(count, positive_fraction)",
-    },
-    "class_loss": {
-        "cross_entropy": "losses:cross_entropy(label_smoothing)",
-        "softmax_focal": "losses:softmax_focal_loss(gamma)",
-        "poly": "losses:poly_loss(epsilon)",
-        "seesaw": "losses:seesaw_loss(p, q)",
-        "binary_cross_entropy": "losses:binary_cross_entropy(label_smoothing)",
-        "sigmoid_focal": "losses:sigmoid_focal_loss(alpha, gamma)",
-        "quality_focal": "losses:quality_focal_loss(beta)",
-        "varifocal": "losses:varifocal_loss(alpha, gamma)",
-        "ghm": "losses:ghm_loss(bins, momentum)",
-    },
-    "box_loss": {
-        "smooth_l1": "losses:smooth_l1_loss(beta)",
-        "l1": "losses:l1_loss()",
-        "l2": "losses:l2_loss()",
-        "balanced_l1": "losses:balanced_l1_loss(alpha, gamma, beta)",
-        "focal_l1": "losses:focal_l1_loss(beta)",
-        "iou": "losses:iou_loss(mode)",
-        "giou": "losses:giou_loss()",
-        "diou": "losses:diou_loss()",
-        "ciou": "losses:ciou_loss(variant, gradient)",
-        "eiou": "losses:eiou_loss()",
-        "focal_eiou": "losses:focal_eiou_loss(gamma, detach)",
-        "siou": "losses:siou_loss(theta)",
-        "alpha_iou": "losses:alpha_iou_loss(alpha, kind)",
-        "wiou": "losses:wiou_loss()",
-        "mpdiou": "losses:mpdiou_loss(image_size)",
-        "inner_iou": "losses:inner_iou_loss(ratio, kind)",
-    },
-    "augment": {"none": None, "light": None, "ssd": None},
-    "sampling": {"uniform": None, "repeat_factor": "data.sampling:repeat_factors(threshold)"},
-    "reader": {
-        "auto": None,
-        "voc": "data.readers.voc:VocReader()",
-        "coco": "data.readers.coco:CocoReader()",
-        "yolo": "data.readers.yolo:YoloReader()",
-        "labelme": "data.readers.labelme:LabelmeReader()",
-        "imagefolder": "data.readers.imagefolder:ImageFolderReader()",
-        "createml": "data.readers.createml:CreateMLReader()",
-        "tensorflow": "data.readers.tensorflow:TensorflowReader()",
-        "openimages": "data.readers.openimages:OpenImagesReader()",
-        "retinanet": "data.readers.retinanet:RetinanetReader()",
-    },
-    "optimizer": {"adamw": "training.optimizers:adamw(betas)", "sgd": "training.optimizers:sgd(momentum, nesterov)"},
-    "schedule": {
-        "cosine": "training.schedule:cosine(final)",
-        "constant": "training.schedule:constant()",
-        "steps": "training.schedule:steps(at, factor)",
-    },
+_SOURCES = {
+    "anchors": "recipes/anchors.py",
+    "matcher": "matching",
+    "coder": "coding.py",
+    "miner": "mining.py",
+    "class_loss": "losses",
+    "box_loss": "losses",
+    "augment": None,
+    "sampling": "data/sampling.py",
+    "reader": "data/readers",
+    "optimizer": "training/optimizers.py",
+    "schedule": "training/schedule.py",
 }
+"""Recipe key -> the file, or the folder of files, whose functions and classes with its decorator are its parts."""
+_WITHOUT_PART = {"miner": ("none",), "augment": ("none", "light", "ssd"), "sampling": ("uniform",), "reader": ("auto",)}
+"""Names that stand for no part: the value of the key says all."""
+_AFFIX = re.compile("^match_|_loss$|Coder$|Reader$")
+"""What a part's name in a recipe leaves out: match_atss is atss, giou_loss is giou, DeltaCoder is delta."""
+_NO_OPTIONS = frozenset({"reduction", "nms_iou"})
+_NO_VALUES = frozenset({"Tensor", "torch.Generator", "None"})
+"""What a recipe can't write down; an option that takes nothing else is none."""
 
-PART_KEYS = tuple(_BUILT_IN)
+PART_KEYS = tuple(_SOURCES)
 """The recipe keys whose values name parts."""
 
 
 @cache
 def built_in(key: str) -> dict[str, Entry | None]:
     """The parts of boxwright that have a name for a recipe key; None: the name stands for no part."""
-    return {name: _own(text) if text else None for name, text in _BUILT_IN.get(key, {}).items()}
+    named: dict[str, Entry | None] = dict.fromkeys(_WITHOUT_PART.get(key, ()))
+    source = _SOURCES.get(key)
+    if source is None:
+        return named
+    root = Path(__file__).parent
+    place = root / source
+    for path in [place] if place.is_file() else sorted(place.glob("[!_]*.py")):
+        module = ".".join(("boxwright", *path.relative_to(root).with_suffix("").parts))
+        for part in _declared(path, key):
+            named[_AFFIX.sub("", part.name).lower()] = Entry(module, part.name, tuple(_options(part)))
+    return named
+
+
+def _declared(path: Path, key: str) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    """The functions and classes of a file that are declared for a key."""
+    decorator = DECORATORS[key].removeprefix("@bw.").partition("(")[0]
+    if not re.search(rf"^@{decorator}\b", _text(path), re.MULTILINE):  # parsing takes longer
+        return
+    for node in _syntax(path):
+        for each in node.decorator_list:
+            words = ast.unparse(each)
+            if re.match(rf"{decorator}\b", words) and "'distribution'" not in words:  # which criteria add by themselves
+                yield node
+
+
+@cache
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def _syntax(path: Path) -> tuple[ast.FunctionDef | ast.ClassDef, ...]:
+    nodes = ast.parse(_text(path)).body
+    return tuple(node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef))
+
+
+def _options(part: ast.FunctionDef | ast.ClassDef) -> Iterator[str]:
+    """Parameters with a default, fields of a dataclass with one, that a recipe can give."""
+    if isinstance(part, ast.ClassDef):
+        fields = (field for field in part.body if isinstance(field, ast.AnnAssign) and field.value is not None)
+        optional = [(ast.unparse(field.target), field.annotation) for field in fields]
+        optional = [(name, kind) for name, kind in optional if not ast.unparse(kind).startswith("ClassVar")]
+    else:
+        plain, named = part.args.args, part.args.kwonlyargs
+        found = plain[len(plain) - len(part.args.defaults) :]
+        found += [each for each, default in zip(named, part.args.kw_defaults, strict=True) if default is not None]
+        optional = [(each.arg, each.annotation or ast.Constant(None)) for each in found]
+    for name, kind in optional:
+        if name not in _NO_OPTIONS and not _NO_VALUES.issuperset(ast.unparse(kind).split(" | ")):
+            yield name
 
 
 @cache

@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import MISSING, fields, replace
 from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple, get_type_hints
@@ -130,13 +129,8 @@ def resolve_choice(key: str, text: str) -> Callable[..., Any] | None:
     if has_name and entry is None:
         return None
     part = _own_part(key, name) if entry is None else _named_part(key, name, entry)
-    if not callable(part):  # a constant: its fields that have defaults are the options
-        hints = get_type_hints(type(part))
-        known = tuple(field.name for field in fields(part) if field.default is not MISSING)
-        part = partial(replace, part)
-    else:
-        hints = _type_hints(part.__init__ if inspect.isclass(part) else part)
-        known = tuple(p.name for p in inspect.signature(part).parameters.values() if p.default is not p.empty)
+    hints = _type_hints(part.__init__ if inspect.isclass(part) else part)
+    known = tuple(p.name for p in inspect.signature(part).parameters.values() if p.default is not p.empty)
     _check_options(key, name, options, known)
     bound = {
         option: coerce(f"{option} of {key} {name}", value, hints[option]) if option in hints else _guess(value)

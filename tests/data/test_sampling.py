@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boxwright.data import DetectionDataset
-from boxwright.data.sampling import EpochPlaces, Showing, ValidationPlaces, decode, encode, repeat_factors
+from boxwright.data.sampling import EpochPlaces, Showing, ValidationPlaces, decode, encode, repeat_factor
 
 
 @given(st.integers(0, 10**6), st.integers(0, 4000), st.integers(0, 499))
@@ -98,10 +98,10 @@ class FourImages:
 
 def test_repeat_factors_follow_the_rarest_class() -> None:
     dataset = cast(DetectionDataset, FourImages())
-    np.testing.assert_allclose(repeat_factors(dataset, 0.5), [1, np.sqrt(0.5 / 0.25), 1, 1])
-    np.testing.assert_allclose(repeat_factors(dataset, 0.2), 1)
+    np.testing.assert_allclose(repeat_factor(dataset, 0.5), [1, np.sqrt(0.5 / 0.25), 1, 1])
+    np.testing.assert_allclose(repeat_factor(dataset, 0.2), 1)
     with pytest.raises(ValueError, match=r"0\.\.1"):
-        repeat_factors(dataset, 2.0)
+        repeat_factor(dataset, 2.0)
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 3, "world": 2}, {"batch_size": 1, "repeats": np.array([1.0, 0.5])}])

@@ -1,7 +1,7 @@
 """Recipes: every wrong key and value is told by name, and a file says what the code says."""
 
 import os
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -11,6 +11,7 @@ import pytest
 from boxwright.catalog import PART_KEYS, built_in
 from boxwright.choices import resolve_choice
 from boxwright.errors import RecipeError
+from boxwright.parts import part_info
 from boxwright.recipes import Recipe, get_recipe, parse_settings
 
 
@@ -197,10 +198,8 @@ def test_the_options_of_the_catalog_are_those_of_the_functions() -> None:
             if entry is None or key == "reader":  # what a layout leaves open are keys of a recipe
                 continue
             part = resolve_choice(key, name)
-            if getattr(part.func, "__name__", "") == "replace":
-                known = {item.name for item in fields(part.args[0]) if item.default is not MISSING}
-            else:
-                known = {p.name for p in signature(part.func).parameters.values() if p.default is not p.empty}
+            assert part_info(part).role == key
+            known = {p.name for p in signature(part.func).parameters.values() if p.default is not p.empty}
             alpha = {"alpha"} if name == "softmax_focal" else set()  # (K,), a tensor
             assert set(entry.options) == known - NO_OPTIONS - alpha, name
 

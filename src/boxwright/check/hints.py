@@ -43,11 +43,11 @@ def form_hints(table: Annotations, sizes: NDArray[np.int32], reader: Reader) -> 
         return []
     limits = sizes[table.image[known]][:, [1, 0, 1, 0]].astype(np.float64)
     pixels = table.xyxy[known]
-    largest = np.abs(pixels / limits if reader.fractions else pixels).max(1)
-    if reader.fractions and (count := int((largest > _LARGE).sum())) * 2 > total:
+    largest = np.abs(pixels / limits if reader.info.fractions else pixels).max(1)
+    if reader.info.fractions and (count := int((largest > _LARGE).sum())) * 2 > total:
         text = f"numbers above 1 in {count} of {total} boxes: pixels? {reader.title} has fractions of the image"
         return [Fault("wrong-unit", any_file(table), None, text)]
-    if not reader.fractions and (count := int((largest <= 1).sum())) * 2 > total:
+    if not reader.info.fractions and (count := int((largest <= 1).sum())) * 2 > total:
         text = f"no number above 1 in {count} of {total} boxes: fractions of the image? {reader.title} has pixels"
         return [Fault("wrong-unit", any_file(table), None, text)]
     return _other_form(table, pixels, limits, reader)
@@ -56,7 +56,7 @@ def form_hints(table: Annotations, sizes: NDArray[np.int32], reader: Reader) -> 
 def _other_form(table: Annotations, pixels: Numbers, limits: Numbers, reader: Reader) -> list[Fault]:
     """The finding that most boxes aren't in their image as they are read, and are if read in another form."""
     bad = ~_fits(pixels, limits)
-    due, numbers, _ = _FORMS[reader.form]
+    due, numbers, _ = _FORMS[reader.info.form]
     written = numbers(pixels)
     fitting = {form: int((bad & _fits(back(written), limits)).sum()) for form, (_, _, back) in _FORMS.items()}
     best = max(fitting, key=lambda form: fitting[form])

@@ -85,7 +85,7 @@ def _description(key: str, name: str) -> Iterator[str]:
         yield f"  {option}"
     if part is not None:
         yield ""
-        yield from (inspect.getdoc(_function(part)) or "without a docstring").splitlines()
+        yield from (inspect.getdoc(part.func) or "without a docstring").splitlines()
 
 
 def _resolved(key: str, name: str) -> tuple[Any, str]:
@@ -98,15 +98,9 @@ def _resolved(key: str, name: str) -> tuple[Any, str]:
         return None, f"broken: {error}"
 
 
-def _function(part: Any) -> Any:
-    """The function itself; of a constant with options, its value."""
-    return part.args[0] if part.args else part.func
-
-
 def _summary(part: Any) -> str:
     """The first sentence of a part's docstring."""
-    function = _function(part)
-    doc = "" if part.args else inspect.getdoc(function) or ""
+    doc = inspect.getdoc(part.func) or ""
     return _SENTENCE.split(doc.partition("\n\n")[0].replace("\n", " "), maxsplit=1)[0]
 
 
@@ -116,12 +110,9 @@ def _options(key: str, name: str, part: Any) -> list[str]:
 
     if part is None:
         return []
-    function, entry = _function(part), find_part(key, name)[1]
-    if part.args:  # a constant, whose fields are the options
-        defaults = vars(function)
-    else:
-        parameters = inspect.signature(function).parameters.values()
-        defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+    entry = find_part(key, name)[1]
+    parameters = inspect.signature(part.func).parameters.values()
+    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
     options = defaults if entry is None or entry.options is None else entry.options
     return [f"{option}={_shown(defaults[option])}" for option in options]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from boxwright.data.dataset import DetectionDataset
+from boxwright.parts import sampling
 
 _COPIES = 1 << 12  # repetitions of an image in an epoch that a key can tell apart
 
@@ -124,7 +125,8 @@ class ValidationPlaces(Sampler[int]):
         return iter(self.places)
 
 
-def repeat_factors(dataset: DetectionDataset, threshold: float = 0.001) -> NDArray[np.float64]:
+@sampling
+def repeat_factor(dataset: DetectionDataset, threshold: float = 0.001) -> NDArray[np.float64]:
     """(n,) how often an epoch should show each image: more than once where it holds a class that few images have.
 
     r(c) = max(1, sqrt(threshold / f(c))) with f(c) the share of images that hold class c; an image has the highest of

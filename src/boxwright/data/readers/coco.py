@@ -48,6 +48,7 @@ from boxwright.data.readers.parsing import parse_json
 from boxwright.data.readers.reader import Reader, ReaderOptions
 from boxwright.data.splits import canonical, is_split_name, without_years
 from boxwright.errors import DataError
+from boxwright.parts import reader
 
 _ROBOFLOW = "_annotations.coco.json"
 _ENDS = 2**20  # bytes of a large file that tell what it is
@@ -55,6 +56,7 @@ _IN_SPLIT = (_ROBOFLOW, "labels.json", "annotations.json", "instances.json")
 """Names of files in the folder of a split; Roboflow's in any folder, FiftyOne's and others' where it is called so."""
 
 
+@reader(form="size")
 class CocoReader(Reader):
     """Reads one JSON file for each split."""
 
@@ -67,7 +69,6 @@ class CocoReader(Reader):
         ("FiftyOne", "`<split>/labels.json`, `<split>/data/`"),
         ("Label Studio, X-AnyLabeling, labelme2coco", "one `.json` of any name, `images/`"),
     )
-    form = "size"
     unlisted = "is listed in no annotation file"
 
     def __init__(self, tree: Tree, files: dict[str, str], named: bool) -> None:

@@ -13,11 +13,13 @@ from boxwright.data.files import Tree
 from boxwright.data.readers.listing import Box, Listing, ListingReader, class_name, number_of, sized
 from boxwright.data.readers.parsing import candidates, first_entry, head_of, parse_json
 from boxwright.data.readers.reader import ReaderOptions
+from boxwright.parts import reader
 
 _IMAGE = ("image", "imagefilename")
 _ANNOTATIONS = ("annotations", "annotation")
 
 
+@reader(form="center")
 class CreateMLReader(ListingReader):
     """Reads Create ML's lists of images."""
 
@@ -31,7 +33,6 @@ class CreateMLReader(ListingReader):
         ),
         ('Roboflow "CreateML JSON"', "`<split>/_annotations.createml.json` beside the images"),
     )
-    form = "center"
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> CreateMLReader | None:

@@ -16,11 +16,13 @@ from boxwright.data.readers.listing import NAN, Box, Listing, ListingReader, cla
 from boxwright.data.readers.parsing import candidates, columns_of, first_row, head_of, parse_json, read_rows
 from boxwright.data.readers.reader import ReaderOptions
 from boxwright.errors import DataError
+from boxwright.parts import reader
 
 _BOXES = ("bbox", "bboxes", "boxes")
 _CLASSES = ("categories", "category", "labels", "label", "classes", "class", "category_id", "class_id")
 
 
+@reader(form="size")
 class ImageFolderReader(ListingReader):
     """Reads the boxes of metadata.jsonl and metadata.csv."""
 
@@ -33,7 +35,6 @@ class ImageFolderReader(ListingReader):
             "`metadata.jsonl` or `.csv` with `file_name` and `objects` beside the images",
         ),
     )
-    form = "size"
     named_by_split = False
 
     def __init__(self, tree: Tree, files: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from boxwright.data.readers.parsing import candidates, head_of, parse_json
 from boxwright.data.readers.pictures import find_picture
 from boxwright.data.readers.reader import ReaderOptions
 from boxwright.errors import DataError
+from boxwright.parts import reader
 
 _UPRIGHT = ("rectangle", "mask")  # a mask's points are the corners of its box
 _REMARKS = {
@@ -47,6 +48,7 @@ class LabelmeFile(msgspec.Struct, rename="camel"):
     image_width: Any = None
 
 
+@reader()
 class LabelmeReader(ListingReader):
     """Reads labelme's files: the boxes around their shapes."""
 
@@ -54,7 +56,6 @@ class LabelmeReader(ListingReader):
     title = "labelme"
     looks_for = "<image>.json with shapes"
     written_by = (("labelme, AnyLabeling, X-AnyLabeling", "a `.json` beside each image, or in a folder of its own"),)
-    form = "corners"
     unlisted = "has no JSON file"
     named_by_split = False
     shared_files = False

@@ -126,7 +126,7 @@ class ListingReader(Reader):
                 for split in wanted:
                     rows[split].append(len(builder.names) - 1)
         table = builder.build(self.tree.root, self.layout, names)
-        table.shared_files, table.fractions = self.shared_files, self.fractions
+        table.shared_files, table.fractions = self.shared_files, self.info.fractions
         table.splits = {split: np.array(found, np.int64) for split, found in rows.items()}
         return table
 
@@ -193,7 +193,7 @@ class ListingReader(Reader):
     def _place(self, path: str, entry: Entry, labels: dict[str, int], builder: Builder) -> bool:
         """Add a picture and its boxes to the table; False where its size is needed and can't be read."""
         scale = (1, 1)
-        if self.fractions and entry.there:
+        if self.info.fractions and entry.there:
             try:
                 scale = entry.size = image_size(self.tree.root / path, max_pixels=self._max_pixels)
             except DataError as error:

@@ -18,11 +18,13 @@ from boxwright.data.readers.parsing import candidates, columns_of, first_row, he
 from boxwright.data.readers.pictures import find_picture
 from boxwright.data.readers.reader import ReaderOptions
 from boxwright.data.splits import folder_splits
+from boxwright.parts import reader
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _COLUMNS = {"imageid", "labelname", *_SIDES}
 
 
+@reader(fractions=True)
 class OpenImagesReader(ListingReader):
     """Reads Open Images' tables of boxes; groups of objects are crowds."""
 
@@ -33,8 +35,6 @@ class OpenImagesReader(ListingReader):
         ("Open Images, CVAT", "`<split>-annotations-bbox.csv`, `class-descriptions*.csv`, images called as their ids"),
         ("FiftyOne", "`<split>/labels/detections.csv`, `<split>/metadata/classes.csv`, `<split>/data/`"),
     )
-    form = "corners"
-    fractions = True
 
     def __init__(
         self, tree: Tree, files: Sequence[str], descriptions: Sequence[str] = (), max_pixels: int | None = None

@@ -19,7 +19,7 @@ from boxwright.data.readers.pictures import find_picture
 from boxwright.data.readers.reader import ReaderOptions
 from boxwright.data.splits import canonical
 from boxwright.errors import DataError
-from boxwright.parts import reader_info
+from boxwright.parts import ReaderInfo, reader_info
 from boxwright.values import shown
 
 
@@ -47,11 +47,15 @@ class OwnReader(ListingReader):
         self._function = cast("Callable[[Path], Iterable[Any]]", options.reader)
         self._info = reader_info(self._function)
         self.layout = self.title = name_of(self._function)
-        self.form, self.fractions = self._info.form, self._info.fractions
         self.unlisted = f"is not given by {self.title}"
         super().__init__(tree, (), options.max_pixels)
         others = (path for path in tree.below() if not is_image(posixpath.basename(path)))
         self.sources.update(path for path in others if not tree.is_own(path))  # any of them may be what is read
+
+    @property
+    def info(self) -> ReaderInfo:
+        """What the function declares of its boxes."""
+        return self._info
 
     @classmethod
     def nearly(cls, tree: Tree) -> str | None:
@@ -103,9 +107,9 @@ class OwnReader(ListingReader):
         for numbers, label, ignore in zip(image.boxes, image.labels, ignored, strict=True):
             name = str(int(label)) if isinstance(label, Integral) else class_name(label)
             x, y, z, w = _four(numbers)
-            if self.form == "center":
+            if self._info.form == "center":
                 x, y = x - z / 2, y - w / 2
-            box = corners(name, x, y, z, w) if self.form == "corners" else sized(name, x, y, z, w)
+            box = corners(name, x, y, z, w) if self._info.form == "corners" else sized(name, x, y, z, w)
             yield box._replace(code=CROWD if ignore else NORMAL)
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from boxwright.data.annotations import Annotations, Fault
 from boxwright.data.files import Tree, is_image
-from boxwright.parts import BoxForm
+from boxwright.parts import ReaderInfo, reader_info
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,6 @@ class Reader(ABC):
     """The files that it is known by, in one line."""
     written_by: ClassVar[tuple[tuple[str, str], ...]]
     """Tools that write it, and what then lies in the folder."""
-    form: BoxForm
-    """What the numbers of a box are: two corners; the upper left one, width and height; or centre, width and height."""
-    fractions: bool = False
-    """Whether they are fractions of the image, not pixels."""
     unlisted: str
     """What is said of an image that lies in the data set's folder and isn't read."""
 
@@ -56,6 +52,11 @@ class Reader(ABC):
         """Names of the splits; empty where the data has none."""
         self.sources: set[str] = set()
         """Files that are used and are no image's annotation file: lists, class names, configurations."""
+
+    @property
+    def info(self) -> ReaderInfo:
+        """What the layout declares of its boxes."""
+        return reader_info(type(self))
 
     @classmethod
     @abstractmethod

@@ -13,8 +13,10 @@ from boxwright.data.files import Tree, is_image
 from boxwright.data.readers.listing import Box, Listing, ListingReader, by_picture, class_name, corners, number_of
 from boxwright.data.readers.parsing import candidates, first_row, head_of, read_rows
 from boxwright.data.readers.reader import ReaderOptions
+from boxwright.parts import reader
 
 
+@reader()
 class RetinanetReader(ListingReader):
     """Reads tables of paths, corners and classes."""
 
@@ -22,7 +24,6 @@ class RetinanetReader(ListingReader):
     title = "keras-retinanet CSV"
     looks_for = "a CSV file with path,x1,y1,x2,y2,class and no header"
     written_by = (("keras-retinanet, pytorch-retinanet", "`<split>.csv` without a header, `classes.csv`"),)
-    form = "corners"
 
     def __init__(self, tree: Tree, files: Sequence[str], classes: Sequence[str] = ()) -> None:
         self._class_files = frozenset(classes)

@@ -22,11 +22,13 @@ from boxwright.data.readers.listing import (
 )
 from boxwright.data.readers.parsing import candidates, columns_of, first_row, head_of, lacking, read_rows
 from boxwright.data.readers.reader import ReaderOptions
+from boxwright.parts import reader
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _COLUMNS = {"filename", "class", *_CORNERS}
 
 
+@reader()
 class TensorflowReader(ListingReader):
     """Reads tables with filename, class and corners."""
 
@@ -40,7 +42,6 @@ class TensorflowReader(ListingReader):
         ),
         ('Roboflow "Tensorflow Object Detection"', "`<split>/_annotations.csv` beside the images"),
     )
-    form = "corners"
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> TensorflowReader | None:

@@ -23,6 +23,7 @@ from boxwright.data.readers.voc_lists import find_lists
 from boxwright.data.readers.voc_xml import RefusedXml, VocFile, parse_voc
 from boxwright.data.splits import LAYOUT_FOLDERS, folder_splits
 from boxwright.errors import DataError
+from boxwright.parts import reader
 
 _FOLDERS = {"annotations", "annots"}
 _PROBED = 20  # XML files looked into for one that is an annotation file
@@ -32,6 +33,7 @@ _SHAPES = {
 }
 
 
+@reader()
 class VocReader(Reader):
     """Reads XML files beside their images or in folders of their own, and the lists of ImageSets/."""
 
@@ -43,7 +45,6 @@ class VocReader(Reader):
         ("VOCdevkit", "`VOC2007/`, `VOC2012/` ..., each as above"),
         ('labelImg, Roboflow "Pascal VOC"', "an `.xml` beside each image"),
     )
-    form = "corners"
     unlisted = "has no annotation file"
 
     def __init__(self, tree: Tree, files: list[str], one_based: bool | None) -> None:

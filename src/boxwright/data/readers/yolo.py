@@ -32,8 +32,10 @@ from boxwright.data.readers.yolo_layout import (
     from_yaml,
 )
 from boxwright.errors import DataError
+from boxwright.parts import reader
 
 
+@reader(form="center", fractions=True)
 class YoloReader(Reader):
     """Reads data.yaml, or images/ + labels/ with the split as a folder above or below."""
 
@@ -50,8 +52,6 @@ class YoloReader(Reader):
         ("labelImg", "a `.txt` beside each image, `classes.txt`"),
         ('Roboflow "YOLO Darknet"', "`<split>/*.txt` beside the images, `<split>/_darknet.labels`"),
     )
-    form = "center"
-    fractions = True
     unlisted = "is in no split"
 
     def __init__(self, tree: Tree, layout: YoloLayout, max_pixels: int | None) -> None:
