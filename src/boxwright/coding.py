@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from boxwright._util.checks import check_boxes
+from boxwright._util.devices import constants
 from boxwright.boxes import at_least_float32, convert_boxes, safe_ratio
 from boxwright.parts import coder
 
@@ -59,13 +60,13 @@ class DeltaCoder:
         anchor_centre, anchor_sides = _centre_and_sides(anchors)
         shift = (centre - anchor_centre) / anchor_sides
         scale = torch.log(sides / anchor_sides)
-        return torch.cat([shift, scale], dim=-1) * shift.new_tensor(self.weights)
+        return torch.cat([shift, scale], dim=-1) * constants(self.weights, shift)
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
         """Deltas (..., 4) as boxes (..., 4)."""
         deltas = at_least_float32(deltas)
         anchor_centre, anchor_sides = _centre_and_sides(anchors)
-        shift, scale = (deltas / deltas.new_tensor(self.weights)).chunk(2, dim=-1)
+        shift, scale = (deltas / constants(self.weights, deltas)).chunk(2, dim=-1)
         centre = anchor_centre + shift * anchor_sides
         half = anchor_sides * torch.exp(scale.clamp(max=MAX_LOG_SCALE)) / 2
         return torch.cat([centre - half, centre + half], dim=-1)

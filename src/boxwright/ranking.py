@@ -5,18 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from boxwright._util.devices import on_host
+
 
 def highest(values: Tensor, eligible: Tensor, count: Tensor | int) -> Tensor:
     """(B, A) bool: the ``count`` highest of the eligible values of each row, or all of them where there are fewer.
 
     values (B, A) float, eligible (B, A) bool, count int or (B, 1). Ties go to the earlier column on every device.
     """
-    if isinstance(count, int):  # known without waiting for a device
-        most = min(count, values.shape[1])
+    columns = values.shape[1]
+    if isinstance(count, int):
+        most = min(count, columns)
         wanted = torch.full((len(values), 1), most, device=values.device)
     else:
-        wanted = count.expand(len(values), 1).clamp(max=values.shape[1])
-        most = int(wanted.max()) if wanted.numel() else 0
+        wanted = count.expand(len(values), 1).clamp(max=columns)
+        most = int(wanted.max()) if on_host(wanted) and wanted.numel() else columns  # elsewhere asking would wait
     if most == 0:
         return torch.zeros_like(eligible)
     ranked = values.masked_fill(~eligible, -torch.inf)

@@ -39,7 +39,7 @@ def test_a_step_draws_by_seed_rank_epoch_and_batch() -> None:
     places = [(seed, rank, epoch, batch) for seed in (0, 1) for rank in (0, 1) for epoch in (0, 1) for batch in (0, 1)]
     draws = set()
     for seed, rank, epoch, batch in [*places, *places]:
-        module: Any = SimpleNamespace(seeds=(seed, rank), current_epoch=epoch)
+        module: Any = SimpleNamespace(seeds=(seed, rank), current_epoch=epoch, device=torch.device("cpu"))
         TrainingModule.on_train_batch_start(module, None, batch)  # type: ignore[arg-type]
         draws.add(torch.rand(1).item())
     assert len(draws) == len(places)

@@ -18,7 +18,6 @@ import boxwright as bw
 from boxwright.demo_data import make_digits
 from boxwright.errors import DataError, RecipeError
 from boxwright.runs import Run
-from boxwright.training.callbacks import AveragedWeights
 from boxwright.training.module import parameter_groups
 
 pytestmark = pytest.mark.slow
@@ -167,14 +166,6 @@ def test_no_run_no_model(tmp_path: Path, run: Run) -> None:
         (tmp_path / name).write_bytes(b"something else")
         with pytest.raises(RecipeError, match="holds no model"):
             bw.load(tmp_path / name)
-
-
-def test_average_starts_fast_and_ends_slow() -> None:
-    callback = AveragedWeights(0.9)
-    average = callback._kwargs["avg_fn"]
-    old, new = torch.tensor(0.0), torch.tensor(1.0)
-    assert average(old, new, torch.tensor(0)).item() == pytest.approx(0.9)
-    assert average(old, new, 10_000).item() == pytest.approx(0.1)
 
 
 def test_only_matrices_decay() -> None:

@@ -74,7 +74,7 @@ def test_a_gradient_that_is_no_number_stops_too(
 ) -> None:
     share = TrainingModule._share_of_step
     monkeypatch.setattr(TrainingModule, "reads_late", late)
-    monkeypatch.setattr(optimizers, "_fused", lambda groups: late or None)
+    monkeypatch.setattr(optimizers, "_fused", lambda groups: late)
     monkeypatch.setattr(TrainingModule, "_share_of_step", lambda self, losses: share(self, losses) * float("inf"))
     options = {**SETTINGS, "optimizer": optimizer, "lr": 1e-3}
     with pytest.raises(BoxwrightError, match=text) as caught:

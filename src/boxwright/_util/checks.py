@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
 
+from boxwright._util.devices import on_host
+
 AXES = ("image", "box")
 """Of a batch of targets."""
 
@@ -35,7 +37,7 @@ def is_eager(values: Tensor) -> bool:
 
 def is_near(values: Tensor) -> bool:
     """Whether values can be looked at, at no cost but their own."""
-    return values.device.type == "cpu" and is_eager(values)
+    return on_host(values) and is_eager(values)
 
 
 def is_visible(values: Tensor) -> bool:

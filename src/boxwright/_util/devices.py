@@ -1,19 +1,38 @@
-"""Devices that work beside the processor, which waits for them whenever it looks at a value."""
+"""Where tensors are, and constants that get there without a wait."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+_HOST = "cpu"
 
-def is_asynchronous(values: Tensor) -> bool:
-    """Whether looking at the values waits for a device."""
-    return values.device.type != "cpu"
+
+def on_host(place: Tensor | torch.device) -> bool:
+    """Whether asking for values costs no more than themselves: elsewhere the host would wait until the device, which
+    runs behind it, has done all that was asked before."""
+    device = place.device if isinstance(place, Tensor) else place
+    return device.type == _HOST
+
+
+def constants(values: Sequence[float], like: Tensor) -> Tensor:
+    """Make a tensor (n,) of a few numbers where ``like`` is: filled there, since a copy from the host is a wait."""
+    return torch.stack([like.new_full((), value) for value in values])
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed what draws on the host and on a device, if that is another: ``torch.manual_seed`` without a look for all
+    others, which costs more than a small batch's losses."""
+    torch.default_generator.manual_seed(seed)
+    if not on_host(device):
+        torch.get_device_module(device).manual_seed(seed)
 
 
 def on_cpu(*tensors: Tensor) -> list[Tensor]:
     """Copy tensors (n, ...), of numbers that float64 holds exactly, to the CPU in one go: each copy would wait."""
-    if not is_asynchronous(tensors[0]):
+    if on_host(tensors[0]):
         return list(tensors)
     together = torch.cat([values.double().flatten() for values in tensors]).cpu()
     parts = together.split([values.numel() for values in tensors])

@@ -31,13 +31,13 @@ def by_image(counted: Tensor, image: Tensor, kept: Tensor, quality: Tensor) -> t
     """Divide each image by its own positives, at least 1, and take the mean over images."""
     images = len(counted)
     share = 1 / kept.new_zeros(images).index_add(0, image, kept).clamp(min=1)
-    return kept.new_tensor(float(images)), share
+    return kept.new_full((), images), share
 
 
 def by_batch(counted: Tensor, image: Tensor, kept: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
     """Divide by the number of images."""
     images = len(counted)
-    return kept.new_tensor(float(images)), kept.new_ones(images)
+    return kept.new_full((), images), kept.new_ones(images)
 
 
 def by_samples(counted: Tensor, image: Tensor, kept: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:

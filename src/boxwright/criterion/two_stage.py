@@ -51,7 +51,7 @@ class TwoStageCriterion(nn.Module):
         first = self.rpn(anchors, outputs.rpn, objects)
         refined = outputs.refined.by_image([len(boxes) for boxes in outputs.rois])
         second = roi_losses(self.roi, outputs.rois, refined, targets)
-        images = second.total.new_tensor(float(len(outputs.rois)))
+        images = second.total.new_full((), len(outputs.rois))
         terms = {f"proposals {name}": term for name, term in first.terms.items()}
         return Losses(first.total + second.total, second.terms | terms, second.stats, images)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision import ops
 
-from boxwright._util.devices import is_asynchronous, on_cpu
+from boxwright._util.devices import on_host, on_cpu
 from boxwright.nms._candidates import NmsOverlap, check_candidates, check_overlap, is_sound
 from boxwright.nms.cluster import cluster_nms
 
@@ -58,7 +58,7 @@ def batched_nms(
 
 def _is_sooner_by_class(labels: Tensor) -> bool:
     count = len(labels)
-    return count > _FEW and not is_asynchronous(labels) and count * count > _PER_CLASS * len(labels.unique())
+    return count > _FEW and on_host(labels) and count * count > _PER_CLASS * len(labels.unique())
 
 
 def _by_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tensor:

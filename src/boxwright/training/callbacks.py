@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import lightning as L
@@ -19,6 +18,7 @@ from boxwright._util.printing import say
 from boxwright.data.dataset import DetectionDataset
 from boxwright.evaluate import detection_metrics
 from boxwright.runs.predict import no_detections
+from boxwright.training.averages import Averages
 from boxwright.training.best import which_is_the_model
 from boxwright.training.module import TrainingModule
 from boxwright.training.schedule import Progress
@@ -61,18 +61,16 @@ class Clock(Callback):
         self.progress.pause()
 
 
-def averaged(decay: float, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-    """The average after one more value: exponential, but over about the steps made until there are enough of them, with
-    decay min(decay, (1 + t) / (10 + t))."""
-    weight = min(decay, (1 + int(updates)) / (10 + int(updates)))
-    return average + (current - average) * (1 - weight)
-
-
 class AveragedWeights(WeightAveraging):
-    """The average of weights and statistics, see ``averaged``, which is what is validated and kept."""
+    """The average of weights and statistics, see ``Averages``, which is what is validated and kept."""
 
     def __init__(self, decay: float) -> None:
-        super().__init__(use_buffers=True, avg_fn=partial(averaged, decay))
+        super().__init__()
+        self.decay = decay
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Make the averages on the training's device, where the module isn't yet; Lightning's stay on the CPU then."""
+        self._average_model = Averages(pl_module, self.decay, trainer.strategy.root_device)
 
 
 class Validation(Callback):
@@ -132,17 +130,18 @@ class FirstEpoch(Callback):
         self.console = console
         self.classes = dataset.classes
         self.boxes = np.bincount(dataset.labels, minlength=len(dataset.classes))
-        self.matched = np.zeros(len(dataset.classes), np.int64)
-        self.predicted: NDArray[np.int64] | int = 0
+        self.matched: Tensor | int = 0
+        self.predicted: Tensor | int = 0
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
         if trainer.current_epoch == 0:
-            self.matched += outputs["matched"].cpu().numpy()
-            self.predicted = self.predicted + outputs["predicted"].cpu().numpy()
+            self.matched = self.matched + outputs["matched"]  # where they are: the epoch's end asks for them
+            self.predicted = self.predicted + outputs["predicted"]
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.current_epoch == 0:
-            for line in supervision_warnings(self.classes, self.boxes, self.matched, np.atleast_1d(self.predicted)):
+            matched, predicted = (np.atleast_1d(torch.as_tensor(x).cpu()) for x in (self.matched, self.predicted))
+            for line in supervision_warnings(self.classes, self.boxes, matched, predicted):
                 say(self.console, line, "yellow")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from boxwright.errors import RecipeError
 from boxwright.runs.checkpoints import read_checkpoint, write_checkpoint
+from boxwright.training.module import TrainingModule
 from boxwright.training.stopping import CtrlC, Interrupted
 
 
@@ -114,6 +115,10 @@ class LastCheckpoint(Checkpoint):
             raise Interrupted
 
     def _write(self, trainer: L.Trainer) -> None:
+        module = trainer.lightning_module
+        if isinstance(module, TrainingModule):
+            module.curves.send(trainer)
+            module.curves.write(trainer)
         for logger in trainer.loggers:
             logger.save()  # the curves up to here, as a resumed run keeps them
         trainer.save_checkpoint(self.path)

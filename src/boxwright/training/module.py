@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
 import numpy as np
@@ -10,13 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from boxwright._util.devices import on_host, seed_generators
 from boxwright.choices import required
 from boxwright.criterion import Losses
 from boxwright.criterion.normalizers import least_divisor
 from boxwright.data.loading import Batch
 from boxwright.models import Detector
 from boxwright.models.detector import to_image
-from boxwright.training.nonfinite import LateFlags, NonFiniteError, check_losses
+from boxwright.training.curves import Curves
+from boxwright.training.late import Late
+from boxwright.training.nonfinite import NonFiniteError, check_losses
 from boxwright.training.schedule import Progress, lr_factor
 from boxwright.training.step import supervise
 from boxwright.training.targets import check_targets
@@ -35,6 +38,7 @@ _SHORT = {
 
 _LEAST_SCALE = 2.0**-10
 """Of fp16's losses, which starts at 2^16 and is halved where a gradient overflows."""
+_NOT_IN_THE_BAR = ("hard_positives", "positive_share", "grad_norm")
 
 
 class TrainingModule(L.LightningModule):
@@ -58,12 +62,14 @@ class TrainingModule(L.LightningModule):
         """Detections of the validation that runs, in pixels of the images, by place in the data set."""
         self._divisor: float | Tensor = 0.0
         self._batch: Batch | None = None
-        self._flags: LateFlags[tuple[Batch, int]] = LateFlags()
+        self._weights: list[nn.Parameter] = []
+        self._finite: Late[tuple[Batch, int]] = Late()
+        self.curves = Curves()
 
     @property
     def reads_late(self) -> bool:
         """Whether a step's numbers are looked at a step later, for the sake of the device."""
-        return self.device.type == "cuda"
+        return not on_host(self.device)
 
     @property
     def scaler(self) -> torch.amp.GradScaler | None:
@@ -83,42 +89,59 @@ class TrainingModule(L.LightningModule):
         """Make the inputs on the device, where it is its work."""
         return batch.resampled()
 
+    def on_train_start(self) -> None:
+        self._weights = list(self.parameters())  # to go through the modules takes longer than a step's norms
+        self.curves.start(self.trainer.global_step)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """What the step draws (dropout) depends on seed, rank, epoch and batch alone: a resumed run draws the same."""
         words = np.random.SeedSequence((*self.seeds, self.current_epoch, batch_idx)).generate_state(2)
-        torch.manual_seed(int(words.view(np.int64)[0]))
+        seed_generators(int(words.view(np.int64)[0]), self.device)
         self._batch = batch
 
     def training_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
         losses, outputs = self._losses(batch)
         if self.reads_late:
-            self._read_flags()
-            self._flags.note(losses.total.isfinite(), (batch, self.global_step))
+            self._look_back()
+            self._finite.send(losses.total.isfinite(), (batch, self.global_step))
         else:
             check_losses(self, batch, outputs, losses, self.global_step)
-        self._log(losses, "")
-        self.log("lr", self.optimizers().param_groups[0]["lr"], prog_bar=True)  # type: ignore[union-attr]
+        self.curves.note(_figures(losses))
+        self.curves.note_lr(self.trainer.optimizers[0].param_groups[0]["lr"])
         return {
             "loss": self._share_of_step(losses),
             "matched": losses.stats.matched,
             "predicted": losses.stats.predicted,
         }
 
-    def _read_flags(self) -> None:
+    def _look_back(self) -> None:
+        """Read what earlier steps sent, when the criterion has waited for the device anyway."""
+        self.curves.write(self.trainer)
+        for finite, (batch, step) in self._finite.read():
+            if not finite:
+                self._explain(batch, step)
+
+    def _explain(self, batch: Batch, step: int) -> NoReturn:
         """Raise NonFiniteError for an earlier batch, whose losses are taken once more to find out where."""
-        found = self._flags.read()
-        if found is None:
-            return
-        batch, step = found
         if not torch.distributed.is_initialized():
             with torch.no_grad(), self.trainer.precision_plugin.forward_context():
                 losses, outputs = self._losses(batch)
                 check_losses(self, batch, outputs, losses, step)
         raise NonFiniteError(batch, ["loss or gradient"], [], step)
 
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        self.curves.send(self.trainer)
+        if not self.reads_late or self.trainer.is_last_batch or self.trainer.should_stop:
+            self.curves.write(self.trainer)
+        latest = self.curves.take_latest()
+        if latest:  # for the progress bar, and whoever asks the trainer
+            aside = {name: latest.pop(name) for name in _NOT_IN_THE_BAR}
+            self.log_dict(latest, prog_bar=True, logger=False, on_step=True, on_epoch=False, batch_size=1)
+            self.log_dict(aside, logger=False, on_step=True, on_epoch=False, batch_size=1)
+
     def on_train_epoch_end(self) -> None:
         """Raise NonFiniteError for a loss of the last step, and for gradients that overflow in fp16 at any scale."""
-        self._read_flags()
+        self._look_back()
         if self._batch is not None and self.scaler is not None and self.scaler.get_scale() < _LEAST_SCALE:
             terms = [f"gradients in fp16, even with the loss scaled by {self.scaler.get_scale():g}"]
             raise NonFiniteError(self._batch, terms, [], self.global_step)
@@ -146,21 +169,22 @@ class TrainingModule(L.LightningModule):
         norm = torch.nn.utils.get_total_norm(self._gradients())
         batch = self._batch if self.scaler is None else None
         if batch is not None and self.reads_late:
-            self._flags.note(norm.isfinite(), (batch, self.global_step))
+            self._finite.send(norm.isfinite(), (batch, self.global_step))
             if optimizer.param_groups[0].get("fused"):  # which then leaves out the step
                 self.trainer.optimizers[0].found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         elif batch is not None and not norm.isfinite():
             raise NonFiniteError(batch, [f"gradient (norm {norm.item()})"], [], self.global_step)
-        self.log("grad_norm", norm)
+        self.curves.note({"grad_norm": norm})
         if self.recipe.clip:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters(), self.recipe.clip, norm)
+            torch.nn.utils.clip_grads_with_norm_(self._weights, self.recipe.clip, norm)
 
     def _gradients(self) -> list[Tensor]:
-        return [p.grad for p in self.parameters() if p.grad is not None]
+        return [p.grad for p in self._weights if p.grad is not None]
 
     def validation_step(self, batch: Batch, _: int) -> None:
         losses, outputs = self._losses(batch)
-        self._log(losses, "val_")
+        figures = {f"val_{name}": value for name, value in _figures(losses).items()}
+        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=1)
         size = (batch.images.shape[2], batch.images.shape[3])
         found = self.detector.detect(outputs, size=size, shown=batch.shown)
         for place, (height, width), detections in zip(batch.indices.tolist(), batch.sizes.tolist(), found, strict=True):
@@ -170,28 +194,24 @@ class TrainingModule(L.LightningModule):
     def _losses(self, batch: Batch) -> tuple[Losses, DenseOutputs | TwoStageOutputs]:
         return supervise(self.detector, self.criterion, batch.images, batch.targets, batch.shown)
 
-    def _log(self, losses: Losses, prefix: str) -> None:
-        terms = {"loss": losses.total} | {_SHORT.get(name, name): term for name, term in losses.terms.items()}
-        terms["positives"] = losses.stats.positives.float()
-        training = not prefix
-        self.log_dict(
-            {prefix + name: value.detach() for name, value in terms.items()},
-            prog_bar=training,
-            on_step=training,
-            on_epoch=not training,
-            batch_size=1,
-        )
-        mix = {"hard_positives": losses.stats.hard_positives, "positive_share": losses.stats.positive_share}
-        self.log_dict(
-            {prefix + name: value for name, value in mix.items()}, on_step=training, on_epoch=not training, batch_size=1
-        )
-
     def configure_optimizers(self) -> Any:
         groups = parameter_groups(self.detector, self.recipe.weight_decay)
         optimizer = required("optimizer", self.recipe.optimizer)(groups, lr=self.recipe.lr)
         schedule = required("schedule", self.recipe.schedule)
         factors = LambdaLR(optimizer, lambda _: lr_factor(self.progress.done, self.recipe.warmup, schedule))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factors, "interval": "step"}}
+
+
+def _figures(losses: Losses) -> dict[str, Tensor]:
+    """Scalars by the columns of metrics.csv."""
+    stats = losses.stats
+    return {
+        "loss": losses.total.detach(),
+        **{_SHORT.get(name, name): term.detach() for name, term in losses.terms.items()},
+        "positives": stats.positives.float(),
+        "hard_positives": stats.hard_positives,
+        "positive_share": stats.positive_share,
+    }
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

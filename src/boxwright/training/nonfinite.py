@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from boxwright.training.module import TrainingModule
 
 _SHOWN = 5
-T = TypeVar("T")
 
 
 class NonFiniteError(Exception):
@@ -34,35 +32,6 @@ class NonFiniteError(Exception):
     def __init__(self, batch: Batch, terms: list[str], rows: list[int], step: int) -> None:
         super().__init__()
         self.batch, self.terms, self.rows, self.step = batch, terms, rows, step
-
-
-class LateFlags(Generic[T]):
-    """Whether losses and gradients were finite, read when the device is busy with the next batch: it never waits.
-
-    The optimiser leaves out a step whose gradient is not finite (``found_inf``), so that the weights are as they were.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[Tensor, torch.cuda.Event | None, T]] = deque()
-
-    def note(self, fine: Tensor, of: T) -> None:
-        """Send a flag (bool) on its way to the host, and keep what it is ``of``."""
-        sent = None
-        host = fine.detach().to("cpu", non_blocking=True)
-        if fine.is_cuda:
-            sent = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            sent.record()
-        self._waiting.append((host, sent, of))
-
-    def read(self) -> T | None:
-        """What the first flag that is False is of; None where there is none. The flags are read and forgotten."""
-        while self._waiting:
-            host, sent, of = self._waiting.popleft()
-            if sent is not None:
-                sent.synchronize()
-            if not host:
-                return of
-        return None
 
 
 def check_losses(module: TrainingModule, batch: Batch, outputs: Any, losses: Losses, step: int) -> None:

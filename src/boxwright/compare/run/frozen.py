@@ -14,8 +14,8 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+from boxwright._util.devices import seed_generators
 from boxwright._util.writing import write_json
 from boxwright.compare.run.features import Features
 from boxwright.compare.run.jobs import Job
@@ -29,11 +29,11 @@ from boxwright.recipes import Recipe
 from boxwright.recipes.criterion import build_criterion
 from boxwright.runs import Run
 from boxwright.training import RunOptions
+from boxwright.training.averages import Averages
 from boxwright.training.batches import repeats_of
-from boxwright.training.callbacks import averaged
 from boxwright.training.engine import begin_with
+from boxwright.training.late import Late
 from boxwright.training.module import TrainingModule
-from boxwright.training.nonfinite import LateFlags
 from boxwright.training.record import describe_outcome, describe_run
 from boxwright.training.schedule import Progress
 
@@ -70,7 +70,7 @@ def train_head(job: Job, dataset: DetectionDataset, initial: Mapping[str, Tensor
     counts = torch.from_numpy(np.bincount(dataset.labels, minlength=len(recipe.classes)))
     progress = Progress(steps=job.steps)
     module = TrainingModule(detector, build_criterion(recipe, counts), progress, job.seed).to(device).train()
-    averages = AveragedModel(detector, avg_fn=lambda *a: averaged(recipe.ema, *a), use_buffers=True)
+    averages = Averages(detector, recipe.ema)
     progress.start()
     _optimise(module, averages, features, _keys(job, dataset, features), beat)
     progress.pause()
@@ -104,23 +104,23 @@ def time_frozen(recipe: Recipe, batch: Batch) -> tuple[float, float]:
 
 def _optimise(
     module: TrainingModule,
-    averages: AveragedModel,
+    averages: Averages,
     features: Features,
     batches: Iterator[list[int]],
     beat: Callable[[int], None],
 ) -> None:
     """Train until the steps are done. Each loss is looked at when the next one is there: the device never waits."""
     setup, recipe, progress = module.configure_optimizers(), module.recipe, module.progress
-    flags: LateFlags[int] = LateFlags()
+    fine: Late[int] = Late()
     optimizer, schedule = setup["optimizer"], setup["lr_scheduler"]["scheduler"]
     weights = [p for group in optimizer.param_groups for p in group["params"]]
     step = 0
     while progress.done < 1:
-        torch.manual_seed(module.seeds[0] * 2**32 + step)  # dropout's draws are the same for all arms
+        seed_generators(module.seeds[0] * 2**32 + step, module.device)  # dropout's draws are the same for all arms
         maps, targets = features.batch(next(batches), module.detector)
         losses = module.criterion(module.detector.anchors, module.detector(maps), targets)
-        _check(flags)
-        flags.note(losses.total.isfinite(), step)
+        _check(fine)
+        fine.send(losses.total.isfinite(), step)
         optimizer.zero_grad()
         losses.total.backward()
         if recipe.clip:
@@ -131,12 +131,13 @@ def _optimise(
         progress.mark(step, progress.elapsed)
         schedule.step()
         beat(step)
-    _check(flags)
+    _check(fine)
 
 
-def _check(flags: LateFlags[int]) -> None:
-    if (step := flags.read()) is not None:
-        raise BoxwrightError(f"the loss is not finite any more after {step} steps")
+def _check(fine: Late[int]) -> None:
+    for finite, step in fine.read():
+        if not finite:
+            raise BoxwrightError(f"the loss is not finite any more after {step} steps")
 
 
 def _keys(job: Job, dataset: DetectionDataset, features: Features) -> Iterator[list[int]]:
