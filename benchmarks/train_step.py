@@ -133,10 +133,8 @@ def measure(recipe: str, steps: int, options: dict[str, Any]) -> Seconds:
         data = make_digits(Path(folder) / "digits", images={"train": 8}, size=options["image_size"])
         training = bw.read_dataset(data, "train")
         many = training.subset([place % 8 for place in range((_WARM + steps + 1) * options["batch_size"])])
-        out, console = Path(folder) / "run", Console(quiet=True)
-        bw.train(
-            many, recipe, out=out, val_split=None, steps=_WARM + steps, console=console, callbacks=[times], **options
-        )
+        options = {**options, "out": Path(folder) / "run", "val_split": None, "steps": _WARM + steps}
+        bw.train(many, recipe, console=Console(quiet=True), callbacks=[times], **options)
     hook.remove()
     return {"whole": times.whole, "bare": times.bare, **times.seconds}
 
@@ -145,9 +143,7 @@ def show(seconds: Seconds) -> None:
     whole, bare = seconds["whole"], seconds["bare"]
     parts = {name: taken for name, taken in seconds.items() if name not in ("whole", "bare")}
     parts["Lightning and the rest"] = whole - sum(parts.values())
-    print(
-        f"a step {1000 * whole:.2f} ms, bare {1000 * bare:.2f} ms, beyond {1000 * (whole - bare):.2f} ms; of the step"
-    )
+    print(f"a step {1000 * whole:.2f} ms, bare {1000 * bare:.2f}, beyond it {1000 * (whole - bare):.2f}; of the step")
     for name, taken in sorted(parts.items(), key=lambda part: -part[1]):
         print(f"  {name:24s} {1000 * taken:6.2f} ms")
 
