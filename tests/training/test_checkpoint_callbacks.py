@@ -35,6 +35,22 @@ def test_the_clock_goes_on_where_it_stood(monkeypatch: pytest.MonkeyPatch) -> No
     assert trainer.should_stop
 
 
+def test_processes_agree_on_the_time_every_tenth_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule.time, "monotonic", lambda: 0.0)
+    agreed: list[float] = []
+    clock = Clock(Progress(minutes=1.0))
+    strategy = SimpleNamespace(broadcast=lambda mine: agreed.append(mine) or 30.0)
+    trainer: Any = SimpleNamespace(global_step=0, world_size=2, should_stop=False, strategy=strategy)
+    clock.on_train_start(trainer, None)  # type: ignore[arg-type]
+    done = []
+    for step in range(1, 22):
+        trainer.global_step = step
+        clock.on_train_batch_end(trainer)
+        done.append(clock.progress.done)
+    assert len(agreed) == 2
+    assert done == [0.0] * 9 + [0.5] * 12
+
+
 def test_a_step_draws_by_seed_rank_epoch_and_batch() -> None:
     places = [(seed, rank, epoch, batch) for seed in (0, 1) for rank in (0, 1) for epoch in (0, 1) for batch in (0, 1)]
     draws = set()

@@ -20,6 +20,7 @@ from boxwright.evaluate import detection_metrics
 from boxwright.runs.predict import no_detections
 from boxwright.training.averages import Averages
 from boxwright.training.best import which_is_the_model
+from boxwright.training.distributed import AGREE_EVERY
 from boxwright.training.module import TrainingModule
 from boxwright.training.schedule import Progress
 from boxwright.training.stopping import Interrupted
@@ -49,6 +50,8 @@ class Clock(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         elapsed = self.progress.elapsed
         if self.progress.seconds and trainer.world_size > 1:
+            if trainer.global_step % AGREE_EVERY:
+                return
             elapsed = trainer.strategy.broadcast(elapsed)  # or the ranks would differ in their learning rates
         self.progress.mark(trainer.global_step, elapsed)
         if self.progress.done >= 1:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from boxwright.errors import RecipeError
 from boxwright.runs.checkpoints import read_checkpoint, write_checkpoint
+from boxwright.training.distributed import AGREE_EVERY
 from boxwright.training.module import TrainingModule
 from boxwright.training.stopping import CtrlC, Interrupted
 
@@ -96,6 +97,8 @@ class LastCheckpoint(Checkpoint):
         loop = trainer.fit_loop.epoch_loop
         if loop._should_accumulate() or loop.batch_progress.is_last_batch:
             return  # half a step can't be resumed, and an epoch's end has its own checkpoint
+        if trainer.world_size > 1 and trainer.global_step % AGREE_EVERY:
+            return
         stop = _agreed(trainer, self.ctrl_c.asked)
         if stop or _agreed(trainer, time.monotonic() - self._written >= self.seconds):
             self._write(trainer)

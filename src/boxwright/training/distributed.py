@@ -11,6 +11,9 @@ import torch
 
 from boxwright.errors import RecipeError
 
+AGREE_EVERY = 10
+"""Steps after which the processes agree on the time and on whether to stop: each time all wait for their devices."""
+
 
 @dataclass(frozen=True)
 class Ranks:
