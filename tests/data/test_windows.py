@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils.data import DataLoader
 
 from boxwright.data import read_dataset
@@ -32,7 +33,7 @@ from boxwright.data.transforms import (
     light_table,
     show,
 )
-from boxwright.data.windows import cut_window, largest_window
+from boxwright.data.windows import Windows, cut_window, largest_window
 from boxwright.demo_data import make_digits
 
 BILINEAR = Image.Resampling.BILINEAR
@@ -219,7 +220,44 @@ def test_images_are_resampled_in_parts_where_they_are_large(digits: Path, monkey
     batch = collate([device[key] for key in range(8)])
     whole = batch.resampled().images
     monkeypatch.setattr(module, "_AT_ONCE", 3 * 12 * batch.images.shape[2] * batch.images.shape[3])
-    assert torch.equal(batch.resampled().images, whole)
+    with torch.autocast("cpu", torch.bfloat16):  # which would round the products
+        assert torch.equal(batch.resampled().images, whole)
+
+
+def test_nothing_is_read_on_the_host(digits: Path) -> None:
+    """Tensors without values go through: the host never waits for the device."""
+    _, device = sets(digits, InputSize(48, "shortest", 80))
+    batch = collate([device[key] for key in range(4)], 32)
+    assert batch.windows is not None
+    with FakeTensorMode() as fake:
+        nowhere = batch._replace(
+            images=fake.from_tensor(batch.images),
+            windows=Windows(*(fake.from_tensor(value) for value in batch.windows)),
+            shown=None if batch.shown is None else fake.from_tensor(batch.shown),
+        )
+        with pytest.raises(DataDependentOutputException):
+            bool(nowhere.images.any())
+        made = nowhere.resampled().images
+    assert made.shape == batch.resampled().images.shape
+
+
+@pytest.mark.parametrize("kind", ["light", "ssd"])
+@pytest.mark.parametrize("precision", ["highest", "high"])
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_makes_the_same_inputs_and_nobody_waits(digits: Path, kind: str, precision: str) -> None:
+    _, device = sets(digits, InputSize(320), kind)
+    batch = collate([device[key] for key in range(8)])
+    assert batch.windows is not None
+    there = batch._replace(images=batch.images.cuda(), windows=Windows(*(value.cuda() for value in batch.windows)))
+    torch.cuda.synchronize()
+    torch.set_float32_matmul_precision(precision)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        made = there.resampled().images
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+        torch.set_float32_matmul_precision("highest")
+    assert torch.equal(made.cpu(), batch.resampled().images)
 
 
 @pytest.mark.slow

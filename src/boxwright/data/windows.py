@@ -24,7 +24,7 @@ from boxwright.data.transforms import FILL, GAP, Drawn, InputSize, covered
 _TAPS = 4 * GAP + 1  # pixels that a filter reaches: a window has fewer than 2 * GAP times the input's sides
 _DIGIT = 2**11
 _OUTSIDE = -1e9  # a centre that no pixel is near to
-_AT_ONCE = 2**28  # bytes of windows in float32 that are resampled at a time
+_AT_ONCE = 2**26  # bytes of windows in float32 that are resampled at a time
 
 
 class Window(NamedTuple):
@@ -143,9 +143,10 @@ def resample_windows(pixels: Tensor, windows: Windows, shown: Tensor | None = No
         memory_format=torch.channels_last,
     )
     step = max(_AT_ONCE // (12 * height * width), 1)
-    for start in range(0, batch, step):
-        part = slice(start, start + step)
-        out[part] = _resample(pixels[part], Windows(*(value[part] for value in windows)))
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=False):
+        for start in range(0, batch, step):
+            part = slice(start, start + step)
+            out[part] = _resample(pixels[part], Windows(*(value[part] for value in windows)))
     if shown is not None:
         rows, columns = (torch.arange(side, device=out.device) for side in out.shape[-2:])
         inside = (rows < shown[:, :1])[:, None, :, None] & (columns < shown[:, 1:])[:, None, None, :]
