@@ -12,6 +12,7 @@ from rich.console import Console
 import boxwright as bw
 from boxwright.demo_data import make_digits
 from boxwright.errors import RecipeError
+from boxwright.runs import Run
 from boxwright.training.distributed import Ranks
 
 # Without BatchNorm, whose statistics are of a rank's share, and AdamW, which makes whole steps of a gradient's rounding
@@ -37,22 +38,40 @@ def test_ranks_come_from_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not ranks.first
     assert ranks.trainer_options() == {"devices": 4, "num_nodes": 2, "strategy": "ddp"}
     ranks.check(16)
+    ranks.check("auto")
+    assert ranks.device("cuda") == torch.device("cuda", 1)
+    assert Ranks().least(7, "cpu") == 7
     with pytest.raises(RecipeError, match="multiple of"):
         ranks.check(12)
 
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "boxwright"]
+LAUNCH = """import sys
+from boxwright._util.launching import launch
+sys.exit(launch([sys.executable, "-m", "boxwright", *sys.argv[1:]], 2))"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_digits(tmp_path_factory.mktemp("digits"), images={"train": 13, "val": 5}, size=64)
+
+
+@pytest.fixture(scope="module")
+def one(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("one")
+    return bw.train(data, out=folder / "run", console=Console(quiet=True), **SETTINGS)
+
+
 @pytest.mark.slow
-def test_two_processes_end_as_one(tmp_path: Path) -> None:
-    data = make_digits(tmp_path / "digits", images={"train": 13, "val": 5}, size=64)
-    one = bw.train(data, out=tmp_path / "one", console=Console(quiet=True), **SETTINGS)
+@pytest.mark.parametrize("start", [TORCHRUN, [sys.executable, "-c", LAUNCH]], ids=["torchrun", "launch"])
+def test_two_processes_end_as_one(data: Path, one: Run, tmp_path: Path, start: list[str]) -> None:
     settings = [f"--set={key}={value}" for key, value in SETTINGS.items() if key not in ("epochs", "seed")]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "boxwright"]
-    command += ["train", str(data), "--out", str(tmp_path / "two"), "--epochs=2", "--seed=3", *settings]
+    command = [*start, "train", str(data), "--out", str(tmp_path / "two"), "--epochs=2", "--seed=3", *settings]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("the model is in") == 1
-    states = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("one", "two")]
+    states = [torch.load(run / "last.ckpt", weights_only=True) for run in (one.folder, tmp_path / "two")]
     assert states[0]["global_step"] == states[1]["global_step"] == 6
     for name, value in states[0]["current_model_state"].items():
         torch.testing.assert_close(value, states[1]["current_model_state"][name], rtol=1e-3, atol=1e-5)

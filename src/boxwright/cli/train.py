@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,6 +57,12 @@ def train(
             show_default="auto",
         ),
     ] = None,
+    gpus: Annotated[
+        int,
+        typer.Option(
+            callback=number(1, 1024), help="GPUs of this machine to train on; torchrun is for several machines."
+        ),
+    ] = 1,
     logger: Annotated[
         str | None, typer.Option(help="csv, tensorboard, wandb or mlflow, beside metrics.csv.", show_default="csv")
     ] = None,
@@ -68,6 +75,7 @@ def train(
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
     """Train a detector and keep it in a run folder. Ctrl-C stops it in order; --resume goes on."""
+    from boxwright._util.launching import launch_on_gpus, started_by
     from boxwright.data.layout import check_splits
     from boxwright.recipes import get_recipe
     from boxwright.runs import Run
@@ -101,6 +109,10 @@ def train(
         chosen = Run.of(resume).recipe
     named = [name for name in (split, val_split) if name not in (None, "val", "none")]
     check_splits(data, *named, allow_links=allow_links, reader=chosen.reader_options["reader"])
+    if gpus > 1 and not started_by(gpus):
+        if device == "cpu":
+            raise RecipeError(f"Expected --gpus {gpus} with --device auto or cuda but got cpu")
+        raise typer.Exit(launch_on_gpus(sys.argv[1:], gpus))
 
     from boxwright.training import train as run_training
 
