@@ -1,9 +1,10 @@
-"""Sigmoid focal loss, forward and backward, against torchvision's on RetinaNet's anchors: time and memory, one thread.
+"""Focal losses of sigmoids, forward and backward, on RetinaNet's anchors: processor time and memory, one thread.
 
     OMP_NUM_THREADS=1 python benchmarks/focal.py [--rounds 15]
 
 76,725 anchors (RetinaNet's of 640 x 640 pixels) x 80 classes, 50 positives, summed.
-torchvision takes float targets (N, K): making them from class indices, as its RetinaNet does, is part of its cost.
+Sigmoid focal loss against torchvision's, which takes float targets (N, K): making them from class indices, as its
+RetinaNet does, is part of its cost. Quality focal loss on float targets against its formula in plain torch.
 Both take turns in one run. Memory is the peak of a process of its own above what it held before the call; the
 gradient itself, 23.4 MiB, is part of both.
 """
@@ -22,10 +23,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss as peer_loss
 
 from boxwright.environment import environment_line
-from boxwright.losses import sigmoid_focal_loss
+from boxwright.losses import quality_focal_loss, sigmoid_focal_loss
 
 ANCHORS, CLASSES, POSITIVES = 76_725, 80, 50
 
@@ -57,32 +59,62 @@ def peer(logits: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
     return loss.detach()
 
 
-SIDES: dict[str, Callable[..., Tensor]] = {"boxwright": ours, "torchvision": peer}
+def qualities(labels: Tensor) -> Tensor:
+    """Float targets (N, K) with one value at each positive's class."""
+    targets = torch.zeros(ANCHORS, CLASSES)[: len(labels)]
+    rows = labels < CLASSES
+    targets[rows, labels[rows]] = 0.7
+    return targets
+
+
+def quality_ours(logits: Tensor, targets: Tensor, beta: float = 2.0) -> Tensor:
+    logits.grad = None
+    loss = quality_focal_loss(logits, targets, beta=beta, reduction="sum")
+    loss.backward()
+    return loss.detach()
+
+
+def quality_plain(logits: Tensor, targets: Tensor, beta: float = 2.0) -> Tensor:
+    logits.grad = None
+    distance = (targets - logits.sigmoid()).abs()
+    entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    loss = (distance.pow(beta) * entropy).sum()
+    loss.backward()
+    return loss.detach()
+
+
+FOCAL: dict[str, Callable[..., Tensor]] = {"boxwright": ours, "torchvision": peer}
+QUALITY: dict[str, Callable[..., Tensor]] = {"boxwright quality": quality_ours, "plain quality": quality_plain}
+SIDES = FOCAL | QUALITY
 
 
 def extra_mebibytes(side: str) -> float:
     """Peak memory of one call above what is held before it, in this process."""
-    logits, labels = inputs()
-    SIDES[side](logits[:64].detach().requires_grad_(), labels[:64])  # what is loaded at the first use
+    logits, targets = inputs()
+    if side in QUALITY:
+        targets = qualities(targets)
+    SIDES[side](logits[:64].detach().requires_grad_(), targets[:64])  # what is loaded at the first use
     held = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1024
-    SIDES[side](logits, labels)
+    SIDES[side](logits, targets)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held) / 1024
 
 
-def compare(rounds: int, gamma: float) -> None:
-    logits, labels = inputs()
-    runs = {side: partial(run, logits, labels, gamma) for side, run in SIDES.items()}
-    torch.testing.assert_close(runs["boxwright"](), runs["torchvision"](), rtol=1e-5, atol=0)
+def compare(sides: dict[str, Callable[..., Tensor]], targets: Tensor, exponent: float, rounds: int) -> None:
+    """Print the median of each of two sides, and how many times faster the first is."""
+    logits, _ = inputs()
+    runs = {side: partial(run, logits, targets, exponent) for side, run in sides.items()}
+    first, second = runs
+    torch.testing.assert_close(runs[first](), runs[second](), rtol=1e-5, atol=0)
     taken: dict[str, list[float]] = {side: [] for side in runs}
     for _ in range(rounds):
         for side, run in runs.items():
-            start = time.perf_counter()
+            start = time.process_time()
             run()
-            taken[side].append(1000 * (time.perf_counter() - start))
-    ratios = np.array(taken["torchvision"]) / np.array(taken["boxwright"])
+            taken[side].append(1000 * (time.process_time() - start))
+    ratios = np.array(taken[second]) / np.array(taken[first])
     for side, values in taken.items():
-        print(f"gamma {gamma:g}  {side:12s} {np.median(values):7.1f} ms")
-    print(f"gamma {gamma:g}  ratio {np.median(ratios):.2f} x ({ratios.min():.2f}..{ratios.max():.2f})", flush=True)
+        print(f"exponent {exponent:g}  {side:17s} {np.median(values):7.1f} ms")
+    print(f"exponent {exponent:g}  ratio {np.median(ratios):.2f} x ({ratios.min():.2f}..{ratios.max():.2f})", flush=True)
 
 
 def main() -> None:
@@ -99,10 +131,13 @@ def main() -> None:
     for side in SIDES:
         command = [sys.executable, __file__, "--peak", side]
         extra[side] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        print(f"extra memory {side:12s} {extra[side]:7.1f} MiB")
-    print(f"extra memory boxwright / torchvision: 1 / {extra['torchvision'] / extra['boxwright']:.1f}")
-    for gamma in (2.0, 1.5):
-        compare(arguments.rounds, gamma)
+        print(f"extra memory {side:17s} {extra[side]:7.1f} MiB")
+    for first, second in (FOCAL, QUALITY):
+        print(f"extra memory {first} / {second}: 1 / {extra[second] / extra[first]:.1f}")
+    _, labels = inputs()
+    for exponent in (2.0, 1.5):
+        compare(FOCAL, labels, exponent, arguments.rounds)
+        compare(QUALITY, qualities(labels), exponent, arguments.rounds)
 
 
 if __name__ == "__main__":

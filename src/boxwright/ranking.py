@@ -14,12 +14,12 @@ def highest(values: Tensor, eligible: Tensor, count: Tensor | int) -> Tensor:
     values (B, A) float, eligible (B, A) bool, count int or (B, 1). Ties go to the earlier column on every device.
     """
     columns = values.shape[1]
-    if isinstance(count, int):
+    if isinstance(count, int):  # known without waiting for a device
         most = min(count, columns)
         wanted = torch.full((len(values), 1), most, device=values.device)
     else:
         wanted = count.expand(len(values), 1).clamp(max=columns)
-        most = int(wanted.max()) if on_host(wanted) and wanted.numel() else columns  # elsewhere asking would wait
+        most = columns if not on_host(wanted) else int(wanted.max()) if wanted.numel() else 0
     if most == 0:
         return torch.zeros_like(eligible)
     ranked = values.masked_fill(~eligible, -torch.inf)

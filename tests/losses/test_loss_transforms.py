@@ -1,4 +1,5 @@
-"""Every loss under torch's transforms: vmap, torch.func, torch.compile without a graph break, torch.export."""
+"""Every loss under torch's transforms: vmap, torch.func, torch.compile without a graph break, torch.export; and on a
+device that can't be waited for."""
 
 from __future__ import annotations
 
@@ -89,6 +90,18 @@ def test_torch_func_grad(loss: Any, pred: Tensor, target: Tensor) -> None:
     torch.testing.assert_close(of_each, wanted[None])
     _, slope = torch.func.jvp(partial(total, target=target), (pred,), (torch.ones_like(pred),))
     torch.testing.assert_close(slope, wanted.sum(), rtol=1e-4, atol=1e-5)
+
+
+@every_loss
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_waits_for_no_device(loss: Any, pred: Tensor, target: Tensor, reduction: str) -> None:
+    """A tensor on "meta" has no values: whatever asks for one, or for a shape that depends on them, raises."""
+    options = {name: value.to("meta") if isinstance(value, Tensor) else value for name, value in loss.keywords.items()}
+    leaf = pred.to("meta").requires_grad_()
+    value = loss.func(leaf, target.to("meta"), **options, reduction=reduction)
+    value.sum().backward()
+    assert leaf.grad is not None
+    assert leaf.grad.shape == pred.shape
 
 
 @compiling_every_loss

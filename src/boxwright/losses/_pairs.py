@@ -45,6 +45,8 @@ def reduce_deltas(loss: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
     Raises ValueError unless targets (..., 4) are finite.
     """
     loss = loss.sum(-1)
-    if is_visible(loss) and not loss.detach().sum().isfinite():
+    if is_visible(loss):
+        if loss.detach().sum() < _MOST:  # as each is then: there is nothing to limit
+            return reduce(loss, reduction)
         check_finite(target, "target deltas")
     return reduce(loss.clamp(max=_MOST), reduction)

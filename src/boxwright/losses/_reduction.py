@@ -40,10 +40,18 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
     @wraps(loss)
     def run(*args: P.args, **kwargs: P.kwargs) -> Tensor:
         device = next(value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        args = tuple(raised(value) for value in args)  # type: ignore[assignment]
+        kwargs = {name: raised(value) for name, value in kwargs.items()}  # type: ignore[assignment]
+        if not _is_autocast(device):
+            return loss(*args, **kwargs)
         with torch.autocast(device, enabled=False):
-            return loss(*(raised(value) for value in args), **{name: raised(value) for name, value in kwargs.items()})
+            return loss(*args, **kwargs)
 
     return run
+
+
+def _is_autocast(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def reduce(loss: Tensor, reduction: Reduction) -> Tensor:
