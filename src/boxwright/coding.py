@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from boxwright._util.checks import check_boxes
-from boxwright._util.devices import constants
+from boxwright._util.devices import constants, without_autocast
 from boxwright.boxes import at_least_float32, convert_boxes, safe_ratio
 from boxwright.parts import coder
 
@@ -138,7 +138,8 @@ class DistributionCoder:
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
         """Logits (..., 4 x bins) as boxes (..., 4)."""
         logits = at_least_float32(deltas).reshape(*deltas.shape[:-1], 4, self.bins)
-        distances = (logits.softmax(-1) * self._positions(logits)).sum(-1)
+        with without_autocast(logits.device.type):  # which would take the product in half precision
+            distances = logits.softmax(-1) @ self._positions(logits)
         return DistanceCoder(self.step).decode(anchors, distances)
 
     def _positions(self, like: Tensor) -> Tensor:

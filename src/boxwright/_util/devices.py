@@ -1,8 +1,10 @@
-"""Where tensors are, and constants that get there without a wait."""
+"""Where tensors are, constants that get there without a wait, and autocast."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,3 +39,9 @@ def on_cpu(*tensors: Tensor) -> list[Tensor]:
     together = torch.cat([values.double().flatten() for values in tensors]).cpu()
     parts = together.split([values.numel() for values in tensors])
     return [part.to(values.dtype).view_as(values) for part, values in zip(parts, tensors, strict=True)]
+
+
+def without_autocast(device: str) -> AbstractContextManager[Any]:
+    """Turn autocast off for a type of device, in a context that costs nothing where it isn't on."""
+    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()

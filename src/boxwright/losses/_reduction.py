@@ -9,6 +9,7 @@ from typing import Any, Literal, ParamSpec, get_args
 import torch
 from torch import Tensor
 
+from boxwright._util.devices import without_autocast
 from boxwright.boxes import at_least_float32
 from boxwright.parts import class_loss_info
 
@@ -40,18 +41,10 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
     @wraps(loss)
     def run(*args: P.args, **kwargs: P.kwargs) -> Tensor:
         device = next(value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
-        args = tuple(raised(value) for value in args)  # type: ignore[assignment]
-        kwargs = {name: raised(value) for name, value in kwargs.items()}  # type: ignore[assignment]
-        if not _is_autocast(device):
-            return loss(*args, **kwargs)
-        with torch.autocast(device, enabled=False):
-            return loss(*args, **kwargs)
+        with without_autocast(device):
+            return loss(*(raised(value) for value in args), **{name: raised(value) for name, value in kwargs.items()})
 
     return run
-
-
-def _is_autocast(device: str) -> bool:
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def reduce(loss: Tensor, reduction: Reduction) -> Tensor:
