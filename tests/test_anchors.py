@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from boxwright import anchors as named
-from boxwright.anchors import AnchorSpec, make_anchors
+from boxwright.anchors import AnchorSpec, make_anchors, on_grids
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "anchors.npz")
 SSD_RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
@@ -232,3 +232,16 @@ def test_shapes_are_read_level_by_level():
 def test_shapes_that_cannot_be_read(levels):
     with pytest.raises(ValueError, match=r"Expected|could not convert"):
         AnchorSpec.shapes((8, 16), levels)
+
+
+def test_boxes_on_their_grids_and_next_to_them():
+    anchors = make_anchors(named.SSD300, 300)
+    assert on_grids(anchors.boxes, anchors.levels)
+    assert on_grids(torch.nextafter(anchors.boxes, torch.tensor(torch.inf)), anchors.levels)
+    for change in (1e-3, torch.nan):
+        moved = anchors.boxes.clone()
+        moved[1234, 2] += change
+        assert not on_grids(moved, anchors.levels)
+    assert not on_grids(anchors.boxes[1:], anchors.levels)
+    clipped = make_anchors(dataclasses.replace(named.SSD300, clip="corners"), 300)
+    assert not on_grids(clipped.boxes, clipped.levels)

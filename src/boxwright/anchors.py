@@ -22,6 +22,7 @@ Rounding = Literal["ceil", "floor"]
 BoundsRule = Literal["paper", "authors"]
 Shape = tuple[float, float]
 
+_ROUNDING = 4e-7  # of the largest coordinate: three times float32's
 _SSD300_STRIDES = (8, 16, 32, 64, 100, 300)
 _SSD300_RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 
@@ -259,8 +260,8 @@ class GridShapes:
     """(S, 1) float64 cells."""
     sides: Tensor
     """(S, 2) float64 pixels."""
-    reach: float
-    """The largest coordinate of an anchor, without its sign."""
+    slack: float
+    """Pixels: room for the rounding of an anchor's coordinates."""
 
     @classmethod
     def of(cls, anchors: Anchors) -> GridShapes:
@@ -281,8 +282,18 @@ class GridShapes:
             pitch=table[:, 5:7],
             offset=table[:, 7:8],
             sides=table[:, 8:10],
-            reach=float(anchors.boxes.abs().max()),
+            slack=_slack(anchors.boxes),
         )
+
+
+def on_grids(boxes: Tensor, levels: Sequence[AnchorLevel]) -> bool:
+    """Tell whether boxes (A, 4) are the levels' shapes on their grids but for rounding, so that they are regular."""
+    expected = torch.cat([_level_boxes(level) for level in levels])
+    return len(boxes) == len(expected) and bool((boxes - expected).abs().max() <= _slack(boxes))
+
+
+def _slack(boxes: Tensor) -> float:
+    return _ROUNDING * float(boxes.abs().max())
 
 
 def make_anchors(

@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import nn
 from torchvision.models.detection import MaskRCNN, ssdlite320_mobilenet_v3_large
-from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
+from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision_models import (
     BLOCKS,
@@ -35,8 +36,12 @@ from torchvision_models import (
 import boxwright as bw
 from boxwright import losses, matching, mining
 from boxwright.adapters.torchvision import supervise
+from boxwright.adapters.torchvision.supervise import _tell_grids
 from boxwright.coding import DeltaCoder, DistributionCoder
 from boxwright.criterion import ClassWeights
+from boxwright.matching import iou as iou_rules
+from boxwright.matching._grid import GridOverlaps
+from boxwright.matching.iou import ForceRule
 
 EXAMPLE = ROOT / "examples" / "torchvision_ciou.py"
 
@@ -170,6 +175,7 @@ def test_grids_are_those_of_the_anchors(name: str) -> None:
     assert [level.pitch for level in anchors.grids.levels] == [(8, 8), (16, 16), (32, 32), last]
     assert len(anchors) == 3
     assert all(torch.equal(boxes, anchors.grids.boxes) for boxes in anchors)
+    assert anchors.grids.regular
     start = 0
     for level in anchors.grids.levels:
         rows, columns = (
@@ -181,6 +187,29 @@ def test_grids_are_those_of_the_anchors(name: str) -> None:
         torch.testing.assert_close(boxes, anchors[0][start : start + len(boxes)], rtol=0, atol=1e-4)
         start += len(boxes)
     assert start == len(anchors[0])
+
+
+@pytest.mark.parametrize("size", [(300, 300), (200, 300)])
+@pytest.mark.parametrize("force", ["bipartite", "ties", "last", None])
+def test_default_boxes_are_matched_by_their_cells_as_by_all_of_them(
+    force: ForceRule, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ratios = [[2], [2, 3], [2, 3], [2, 3], [2], [2]]
+    scales = [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05]
+    generator = DefaultBoxGenerator(ratios, scales=scales, steps=[8, 16, 32, 64, 100, 300])
+    generator.register_forward_hook(_tell_grids)
+    maps = [torch.zeros(2, 1, cells, cells) for cells in (38, 19, 10, 5, 3, 1)]
+    grids = generator(ImageList(torch.zeros(2, 3, *size), [size] * 2), maps).grids
+    assert grids.regular
+    corners, sides = torch.rand(2, 20, 2) * 250, torch.exp(torch.rand(2, 20, 2) * 5)
+    sides[:, :8] = sides[:, :8].round()  # ties
+    boxes, labels = torch.cat([corners, corners + sides], -1), torch.zeros(2, 20, dtype=torch.int64)
+    used = []
+    monkeypatch.setattr(iou_rules, "GridOverlaps", lambda *a, **k: used.append(1) or GridOverlaps(*a, **k))
+    sparse = matching.match_iou(grids, boxes, labels, force=force)
+    assert used
+    dense = matching.match_iou(grids.boxes, boxes, labels, force=force)
+    assert all(torch.equal(a, b) for a, b in zip(sparse, dense, strict=True))
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -60,7 +60,7 @@ def _greedy(overlaps: DenseOverlaps) -> Best:
 
     A target gets one of its G best anchors, as the others take fewer.
     """
-    images, targets = overlaps.real.shape
+    targets = overlaps.real.shape[1]
     iou, anchor = overlaps.top_anchors(targets)  # (B, G, k)
     owner = torch.arange(targets, device=iou.device).view(1, -1, 1)
     found = Best(torch.zeros_like(iou[..., 0]), torch.zeros_like(anchor[..., 0]))

@@ -21,7 +21,6 @@ from boxwright.matching._overlaps import Best, Overlaps, best_of, centre_distanc
 
 LEAST_IOU = 1e-3  # where a target's overlaps are lower, rounding decides: it is compared with every anchor
 _MARGIN = 1e-5  # of an IoU: a hundred times float32's rounding
-_ROUNDING = 4e-7  # of an anchor's coordinate: three times float32's
 
 
 class Pairs(NamedTuple):
@@ -155,7 +154,7 @@ class _Bounds:
         self.sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)  # (T, 2)
         centres = (boxes[:, :2] + boxes[:, 2:]).unsqueeze(1) / 2
         self.place = centres / shapes.pitch - shapes.offset  # (T, S, 2) in cells
-        self.slack = _ROUNDING * shapes.reach  # pixels; a target's own coordinates are exact, however far it lies
+        self.slack = shapes.slack  # a target's own coordinates are exact, however far it lies
 
     def nearest(self) -> Tensor:
         """(T, S) the anchor of each shape whose centre is nearest."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from boxwright._util.checks import AXES, check_labels, check_within, all_near, is_near
+from boxwright._util.checks import AXES, all_near, check_labels, check_within, is_near
 from boxwright.anchors import Anchors
 from boxwright.boxes import Corners
 from boxwright.matching._common import prepare_anchors, prepare_targets, set_aside_ignored
@@ -173,4 +173,4 @@ def _grid_pays(anchors: Anchors, boxes: Tensor, floor: float) -> bool:
     elements = boxes.shape[0] * boxes.shape[1] * len(anchors)
     if elements < max(_LEAST_ELEMENTS, 1) or floor < _LEAST_FLOOR or boxes.dtype != torch.float32 or not is_near(boxes):
         return False
-    return anchors.regular and math.isfinite(anchors.grid_shapes.reach)
+    return anchors.regular and math.isfinite(anchors.grid_shapes.slack)

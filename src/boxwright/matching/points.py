@@ -42,7 +42,8 @@ def match_points(
     All else is negative, or -1 under an ignored box (intersection / anchor area >= ``ignore_ioa``). gt_index and iou
     are 0 where not positive. A target may stay without any anchor.
 
-    On the CPU only cells inside a target are looked at. Raises ValueError for a reach or radius not above 0, and other shapes.
+    On the CPU only cells inside a target are looked at. Raises ValueError for a reach or radius not above 0, and other
+    shapes.
     """
     if not reach > 0 or (radius is not None and not radius > 0):
         raise ValueError(f"Expected reach and radius above 0 but got {reach} and {radius}")

@@ -105,8 +105,8 @@ def _inside(predicted: _Predicted, boxes: Tensor) -> tuple[Tensor, Tensor]:
     anchors, reference = predicted.anchors, predicted.reference
     if isinstance(anchors, Anchors) and anchors.regular:
         shapes = anchors.grid_shapes
-        every = torch.ones(len(boxes), len(shapes.first), dtype=torch.bool).nonzero(as_tuple=True)
-        row, _, anchor = anchors_inside(*every, boxes, shapes)
+        row, shape = torch.ones(len(boxes), len(shapes.first), dtype=torch.bool).nonzero(as_tuple=True)
+        row, _, anchor = anchors_inside(row, shape, boxes, shapes)
         place = (row * len(reference) + anchor).sort().values
         row = place // len(reference)
         anchor = place - row * len(reference)

@@ -21,8 +21,8 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.ssd import SSD
 
-from boxwright._util.checks import AXES, check_labels
-from boxwright.anchors import AnchorLevel, Anchors
+from boxwright._util.checks import AXES, check_labels, is_near
+from boxwright.anchors import AnchorLevel, Anchors, on_grids
 from boxwright.coding import BoxCoder, DeltaCoder, DistanceCoder
 from boxwright.criterion import DenseCriterion, roi_losses, select_rois
 from boxwright.parts import ClassKind, matcher_info
@@ -137,8 +137,9 @@ def _tell_grids(generator: Any, inputs: tuple[Any, list[Tensor]], boxes: list[Te
         cell = first[start : start + count]
         levels.append(AnchorLevel((rows, columns), max(pitch), pitch, cell[:, 2:] - cell[:, :2], 0 if fitted else 0.5))
         start += levels[-1].count
-    exact = fitted and boxes[0].dtype == torch.float32  # autocast's halves, and default boxes, are rounded
-    return _GridAnchors(boxes, Anchors(first, tuple(levels), regular=exact))
+    # Autocast's halves are rounded; default boxes may be anywhere, and on devices nothing goes by grids
+    regular = boxes[0].dtype == torch.float32 if fitted else is_near(first) and on_grids(first, levels)
+    return _GridAnchors(boxes, Anchors(first, tuple(levels), regular=regular))
 
 
 # --- targets
