@@ -75,7 +75,7 @@ def test_what_declares_nothing() -> None:
 
 def test_messages_name_decorators_that_there_are() -> None:
     assert all(hasattr(bw, text.removeprefix("@bw.").partition("(")[0]) for text in parts.DECORATORS.values())
-    assert {*parts.DECORATORS} == {*PART_KEYS, "backbone"}
+    assert {*parts.DECORATORS} == {*PART_KEYS}
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ _SOURCES = {
     "class_loss": "losses",
     "box_loss": "losses",
     "augment": None,
+    "backbone": "models",
     "sampling": "data/sampling.py",
     "reader": "data/readers",
     "optimizer": "training/optimizers.py",

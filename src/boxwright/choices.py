@@ -118,6 +118,11 @@ def is_own(key: str, text: str) -> bool:
     return _OWN.match(text) is not None and not find_part(key, text.partition(":")[0].strip())[0]
 
 
+def is_part(key: str, text: str) -> bool:
+    """Whether a value names a part at all, anybody's: a backbone may be a model of timm's instead."""
+    return _OWN.match(text) is not None or find_part(key, text.partition(":")[0].strip())[0]
+
+
 def resolve_choice(key: str, text: str) -> Callable[..., Any] | None:
     """The part itself, options bound as the types that it declares; None for a name that stands for no part.
 
@@ -162,7 +167,8 @@ def _guess(value: Any) -> Any:
     return value
 
 
-def _named_part(key: str, name: str, entry: Entry) -> Any:
+def entry_object(key: str, name: str, entry: Entry) -> Any:
+    """What an entry of the catalog names, imported. Raises RecipeError, which names the package, for a broken one."""
     try:
         part: Any = import_module(entry.module)
         for attribute in entry.attribute.split("."):
@@ -173,6 +179,11 @@ def _named_part(key: str, name: str, entry: Entry) -> Any:
         raise RecipeError(
             f"{key} {name!r} of the package {entry.package} can't be imported: {type(error).__name__}: {error}"
         ) from None
+    return part
+
+
+def _named_part(key: str, name: str, entry: Entry) -> Any:
+    part = entry_object(key, name, entry)
     if entry.package is not None:
         _check_declared(key, f"{name} of the package {entry.package}", part)
     return part

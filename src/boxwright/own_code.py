@@ -64,5 +64,5 @@ def _own_values(values: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
     """Key, what kind of part it names, and its text."""
     for key, text in values.items():
         role = key.removeprefix("rpn_")
-        if role in (*PART_KEYS, "backbone", "detector") and isinstance(text, str) and is_own(role, text):
+        if role in (*PART_KEYS, "detector") and isinstance(text, str) and is_own(role, text):
             yield key, role, text

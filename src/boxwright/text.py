@@ -7,8 +7,10 @@ from difflib import get_close_matches
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` where a known name is near, else the list of all."""
+    """``"; did you mean 'x'?"`` where a known name is near, else the list of all; empty where there is none."""
     names = sorted(known)
+    if not names:
+        return ""
     near = get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
 

@@ -35,7 +35,9 @@ def test_all_parts_with_options_and_a_sentence(boxwright: Boxwright) -> None:
 
 def test_one_part_in_full(boxwright: Boxwright) -> None:
     done = boxwright("parts", "focal_eiou")
-    assert done.out.startswith("box_loss=focal_eiou\nin boxwright.losses.iou_variants:focal_eiou_loss\n  gamma=0.5\n  detach=true\n")
+    assert done.out.startswith(
+        "box_loss=focal_eiou\nin boxwright.losses.iou_variants:focal_eiou_loss\n  gamma=0.5\n  detach=true\n"
+    )
     assert "arXiv 2101.08158" in done.out
 
 

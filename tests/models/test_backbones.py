@@ -116,7 +116,7 @@ class Own(nn.Module):
 
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    monkeypatch.setitem(backbones.BUILT_IN, "own", Own)
+    monkeypatch.setattr(backbones, "_maker", lambda name: Own)
     return Own
 
 
@@ -173,6 +173,6 @@ def test_statistics_stay_after_a_prediction(own: Any) -> None:
 def test_what_is_no_backbone_is_refused(
     monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any], message: str
 ) -> None:
-    monkeypatch.setitem(backbones.BUILT_IN, "own", make)
+    monkeypatch.setattr(backbones, "_maker", lambda name: make)
     with pytest.raises(RecipeError, match=message):
         made("own", (8, 16))

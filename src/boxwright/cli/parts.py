@@ -1,10 +1,11 @@
-"""``boxwright parts``: what a recipe can name."""
+"""``boxwright parts``: what a recipe can name, the detectors and the recipes of installed packages."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from boxwright.cli.arguments import AllowCode
 from boxwright.errors import RecipeError
 from boxwright.text import did_you_mean
 
+_WHOLES = ("detector", "recipe")
 _SENTENCE = re.compile(r"(?<!eq|ec)\. (?=[A-Z])")
 
 
@@ -24,26 +26,66 @@ def parts(
     ] = None,
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
-    """List the parts that a recipe can name, by kind: options with their defaults, where they are, and a sentence."""
-    from boxwright.catalog import PART_KEYS, named_parts
+    """List the parts that a recipe can name, by kind: options with their defaults, where they are, and a sentence.
+
+    Detectors and recipes, too, those of installed packages among them.
+    """
     from boxwright.choices import is_own
 
-    console = Console()
-    if name is None or name in PART_KEYS:
-        for key in PART_KEYS if name is None else [name]:
+    console, kinds = Console(), _kinds()
+    if name is None or name in kinds:
+        for key in [key for key in kinds if kinds[key]] if name is None else [name]:
             say(console, f"{key}:", "bold")
-            for each in named_parts(key):
+            for each in kinds[key]:
                 say(console, f"  {_line(key, each)}")
         return
-    keys = [key for key in PART_KEYS if name in named_parts(key)]
+    keys = [key for key, names in kinds.items() if name in names]
     if not keys and is_own("class_loss", name):
         keys = [_key_of_own(name)]
     if not keys:
-        known = [each for key in PART_KEYS for each in (key, *named_parts(key))]
+        known = [each for key, names in kinds.items() for each in (key, *names)]
         raise RecipeError(f"unknown part {name!r}{did_you_mean(name, known)}")
     for key in keys:
-        for line in _description(key, name):
+        for line in _whole(key, name) if key in _WHOLES else _description(key, name):
             say(console, line)
+
+
+def _kinds() -> dict[str, list[str]]:
+    """The names of each kind."""
+    from boxwright.catalog import PART_KEYS, installed, named_parts
+    from boxwright.recipes import known_detectors
+
+    kinds = {key: list(named_parts(key)) for key in PART_KEYS}
+    return {**kinds, "detector": known_detectors(), "recipe": [*installed("recipe")]}
+
+
+def _whole(key: str, name: str) -> Iterator[str]:
+    """A detector or a recipe: where it is, and a sentence."""
+    source, sentence = _about(key, name)
+    yield f"{key}={name}"
+    yield from (each for each in (source and f"in {source}", sentence) if each)
+
+
+def _about(key: str, name: str) -> tuple[str, str]:
+    """Where a detector or a recipe of a package is, and a sentence on it, or why it can't be had."""
+    from boxwright.catalog import find_part
+    from boxwright.recipes import base_recipe, find_detector, get_recipe
+
+    entry = find_part(key, name)[1]
+    source = f"{entry.source} of the package {entry.package}" if entry else ""
+    try:
+        if key == "recipe":
+            values = get_recipe(name).to_dict()
+            base = base_recipe(values["detector"]).to_dict()
+            changed = ", ".join(key for key in values if values[key] != base[key])
+            return source, f"{values['detector']} with another {changed}" if changed else values["detector"]
+        build = find_detector(name).build
+        if isinstance(build, str):
+            source = source or build
+            build = getattr(import_module(build.partition(":")[0]), build.partition(":")[2])
+        return source or name, _sentence(inspect.getdoc(inspect.getmodule(build)))
+    except Exception as error:  # a package that is broken stops nothing
+        return source, f"broken: {error}"
 
 
 def _key_of_own(name: str) -> str:
@@ -62,10 +104,18 @@ def _key_of_own(name: str) -> str:
 
 
 def _line(key: str, name: str) -> str:
+    from boxwright.catalog import find_part
+
+    if key in _WHOLES:
+        source, sentence = _about(key, name)
+        return f"{name:<18} {source:<48} {sentence}".rstrip()
     part, error = _resolved(key, name)
     if error:
         return f"{name:<18} {error}"
     summary = "" if part is None else _summary(part)
+    entry = find_part(key, name)[1]
+    if entry is not None and entry.package is not None:
+        summary += f" (package {entry.package})"
     return f"{name:<18} {', '.join(_options(key, name, part)):<48} {summary}".rstrip()
 
 
@@ -99,9 +149,12 @@ def _resolved(key: str, name: str) -> tuple[Any, str]:
 
 
 def _summary(part: Any) -> str:
-    """The first sentence of a part's docstring."""
-    doc = inspect.getdoc(part.func) or ""
-    return _SENTENCE.split(doc.partition("\n\n")[0].replace("\n", " "), maxsplit=1)[0]
+    return _sentence(inspect.getdoc(part.func))
+
+
+def _sentence(doc: str | None) -> str:
+    """The first one of a docstring."""
+    return _SENTENCE.split((doc or "").partition("\n\n")[0].replace("\n", " "), maxsplit=1)[0]
 
 
 def _options(key: str, name: str, part: Any) -> list[str]:

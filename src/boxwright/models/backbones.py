@@ -10,11 +10,10 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from boxwright.choices import is_own, required
+from boxwright.choices import is_part, required
 from boxwright.errors import RecipeError
 from boxwright.models.layers import batch_norms, freeze_depthwise
 from boxwright.models.timm_backbone import TimmBackbone
-from boxwright.models.vgg import VGG16
 from boxwright.recipes import Recipe
 from boxwright.types import FeatureMap
 
@@ -45,10 +44,6 @@ class Backbone(Protocol):
         """(B, 3, H, W) normalized images -> one (B, C, H / stride, W / stride), rounded up, for each of ``maps``."""
 
 
-BUILT_IN: dict[str, Callable[..., Any]] = {"vgg16": VGG16}
-"""Backbones that aren't timm's, by name: strides -> Backbone."""
-
-
 def make_backbone(recipe: Recipe, strides: Sequence[int], pretrained: bool | str) -> Backbone:
     """Make the recipe's backbone with the maps of these strides; what the recipe freezes doesn't learn.
 
@@ -63,9 +58,7 @@ def make_backbone(recipe: Recipe, strides: Sequence[int], pretrained: bool | str
 
 
 def _maker(name: str) -> Callable[..., Any]:
-    if is_own("backbone", name):
-        return required("backbone", name)
-    return BUILT_IN.get(name, partial(TimmBackbone, name))
+    return required("backbone", name) if is_part("backbone", name) else partial(TimmBackbone, name)
 
 
 def _checked(made: object, strides: Sequence[int], recipe: Recipe) -> Backbone:

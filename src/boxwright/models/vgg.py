@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from boxwright.errors import RecipeError
 from boxwright.models.timm_backbone import load_pretrained
+from boxwright.parts import backbone
 from boxwright.types import FeatureMap
 
 # Convolutions of each block; the third pooling rounds up, so that 300 px make 38 and not 37 cells
@@ -20,6 +21,7 @@ _MAPS = {
 }
 
 
+@backbone
 class VGG16(nn.Module):
     """The maps of strides 8 (conv4_3), 16 (conv5_3) and 32 (after pool5), those asked for, finest first.
 

@@ -4,7 +4,7 @@ A recipe is a frozen dataclass with flat keys. It is read from YAML, changed wit
 and written into every run folder. An unknown key is an error that names the nearest one.
 """
 
-from boxwright.recipes.builtin import find_detector
+from boxwright.recipes.builtin import find_detector, known_detectors
 from boxwright.recipes.keys import RecipeKeys
 from boxwright.recipes.reading import get_recipe, list_recipes, parse_settings, read_yaml
 from boxwright.recipes.recipe import Recipe, base_recipe
@@ -17,6 +17,7 @@ __all__ = [
     "base_recipe",
     "find_detector",
     "get_recipe",
+    "known_detectors",
     "list_recipes",
     "parse_settings",
     "read_yaml",

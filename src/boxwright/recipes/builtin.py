@@ -6,7 +6,8 @@ A recipe states what its paper says, over the blocks that several papers share, 
 
 from __future__ import annotations
 
-from boxwright.choices import is_own, own_object
+from boxwright.catalog import find_part, installed
+from boxwright.choices import entry_object, is_own, own_object
 from boxwright.errors import RecipeError
 from boxwright.recipes.keys import RecipeKeys
 from boxwright.recipes.spec import DetectorSpec
@@ -199,15 +200,26 @@ DETECTORS = {
 
 
 def find_detector(name: str) -> DetectorSpec:
-    """A built-in detector by its name, or somebody's own as ``module:SPEC``.
+    """A detector by its name, built in or of an installed package, or somebody's own as ``module:SPEC``.
 
-    Raises RecipeError for an unknown one, and for an own one whose module isn't imported or that is no DetectorSpec.
+    Raises RecipeError for an unknown one, a package that is broken, an own one whose module isn't imported, and for
+    what is no DetectorSpec.
     """
-    if is_own("detector", name):
+    if name in DETECTORS:
+        return DETECTORS[name]
+    entry = find_part("detector", name)[1]
+    if entry is not None:
+        spec = entry_object("detector", name, entry)
+    elif is_own("detector", name):
         spec = own_object("detector", name)
-        if not isinstance(spec, DetectorSpec):
-            raise RecipeError(f"Expected detector {name} to be a DetectorSpec but got {type(spec).__name__}")
-        return spec
-    if name not in DETECTORS:
-        raise RecipeError(f"unknown detector {shown(name)}{did_you_mean(name, DETECTORS)}")
-    return DETECTORS[name]
+    else:
+        raise RecipeError(f"unknown detector {shown(name)}{did_you_mean(name, known_detectors())}")
+    if not isinstance(spec, DetectorSpec):
+        of = f" of the package {entry.package}" if entry else ""
+        raise RecipeError(f"Expected detector {name}{of} to be a DetectorSpec but got {type(spec).__name__}")
+    return spec
+
+
+def known_detectors() -> list[str]:
+    """Names of the detectors that are built in, and of those that installed packages add."""
+    return sorted({*DETECTORS, *installed("detector")})

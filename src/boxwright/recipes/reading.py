@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
 
 from boxwright._util.yaml_files import YamlError, parse_yaml
-from boxwright.choices import is_own
+from boxwright.catalog import Entry, find_part, installed
+from boxwright.choices import entry_object, is_own
 from boxwright.errors import RecipeError
-from boxwright.recipes.builtin import DETECTORS
+from boxwright.recipes.builtin import known_detectors
 from boxwright.recipes.keys import RecipeKeys
 from boxwright.recipes.recipe import Recipe, base_recipe, key_types
 from boxwright.text import did_you_mean
@@ -16,26 +18,46 @@ from boxwright.values import coerce, shown
 
 
 def list_recipes() -> list[str]:
-    """Names of the built-in recipes."""
-    return sorted(DETECTORS)
+    """Names of the recipes that are built in, a detector's each, and of those that installed packages add."""
+    return sorted({*known_detectors(), *installed("recipe")})
 
 
 def get_recipe(name_or_path: str | Path, **options: Unpack[RecipeKeys]) -> Recipe:
-    """A recipe with ``options`` on top: a built-in one by its name, an own detector's as ``module:SPEC``, or a file's.
+    """A recipe with ``options`` on top: by its name, an own detector's as ``module:SPEC``, or a file's.
 
-    A file starts from the built-in recipe that its ``detector`` names. Raises RecipeError.
+    A name is that of a detector, or of a recipe that an installed package adds. A file starts from the recipe of the
+    detector that its ``detector`` names. Raises RecipeError.
     """
-    if str(name_or_path) in DETECTORS or is_own("detector", str(name_or_path)):
-        return base_recipe(str(name_or_path)).replace(**options)
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        raise RecipeError(f"unknown recipe {shown(str(name_or_path))}{did_you_mean(str(name_or_path), DETECTORS)}")
+    name = str(name_or_path)
+    if name in known_detectors() or is_own("detector", name):
+        return base_recipe(name).replace(**options)
+    if (entry := find_part("recipe", name)[1]) is not None:
+        return _of_package(name, entry).replace(**options)
+    if Path(name_or_path).suffix not in (".yaml", ".yml"):
+        raise RecipeError(f"unknown recipe {shown(name)}{did_you_mean(name, list_recipes())}")
+    return _of_file(Path(name_or_path), options)
+
+
+def _of_package(name: str, entry: Entry) -> Recipe:
+    """What an entry point of the group ``boxwright.recipe`` names: a Recipe, or the path of a YAML file."""
+    found = entry_object("recipe", name, entry)
+    if isinstance(found, str | PathLike):
+        return _of_file(Path(found), {})
+    if not isinstance(found, Recipe):
+        raise RecipeError(
+            f"Expected recipe {name} of the package {entry.package} to be a Recipe or the path of a YAML file but got "
+            f"{type(found).__name__}"
+        )
+    return found
+
+
+def _of_file(path: Path, options: RecipeKeys) -> Recipe:
     values = read_yaml(path, "the recipe")
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: Expected recipe keys and values")
     base = values.get("detector", "lite320")
     if not isinstance(base, str):
-        raise RecipeError(f"{path}: unknown detector {shown(base)}{did_you_mean(str(base), DETECTORS)}")
+        raise RecipeError(f"{path}: unknown detector {shown(base)}{did_you_mean(str(base), known_detectors())}")
     try:
         return base_recipe(base).replace(**{**values, **options})
     except RecipeError as error:

@@ -11,7 +11,7 @@ import yaml
 
 from boxwright._util.writing import write_text
 from boxwright.catalog import PART_KEYS
-from boxwright.choices import is_own, name_choice, parse_choice, resolve_choice
+from boxwright.choices import is_part, name_choice, parse_choice, resolve_choice
 from boxwright.errors import RecipeError
 from boxwright.recipes.builtin import find_detector
 from boxwright.recipes.class_weights import SCHEMES, scheme_of
@@ -209,7 +209,7 @@ class Recipe:
     vote: float = _key(0.0, "temperature of the vote of suppressed boxes on the one that stays; 0: no vote")
 
     def __post_init__(self) -> None:
-        parts = {name: name.removeprefix("rpn_") for name in (*PART_KEYS, *RPN_CHOICES, "backbone")}
+        parts = {name: name.removeprefix("rpn_") for name in (*PART_KEYS, *RPN_CHOICES)}
         for name, kind in key_types().items():
             value = getattr(self, name)
             if name in parts and callable(value):
@@ -217,7 +217,7 @@ class Recipe:
             object.__setattr__(self, name, coerce(name, value, kind))
         find_detector(self.detector)
         for name, key in parts.items():
-            if name != "backbone" or is_own(key, self.backbone):  # else a model of timm's
+            if name != "backbone" or is_part(key, self.backbone):  # else a model of timm's
                 parse_choice(key, getattr(self, name))
         self._check_ranges()
 
