@@ -116,6 +116,8 @@ def test_modules_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "half.py").write_text("import nothing_like_it\n")
     (tmp_path / "wrong.py").write_text("1 / 0\n")
     with pytest.raises(RecipeError, match="no module absent: it is looked for in"):
+        import_code("absent")
+    with pytest.raises(RecipeError, match="no module absent: it is looked for in"):
         import_code(["absent"])
     with pytest.raises(RecipeError, match="half can't be imported: No module named 'nothing_like_it'"):
         import_code(["half"])

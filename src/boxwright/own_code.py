@@ -26,12 +26,12 @@ def folder_of(module: str) -> str:
     return "" if file is None else str(Path(file).parents[module.count(".") + (Path(file).stem == "__init__")])
 
 
-def import_code(modules: Iterable[str], folder: str | None = None) -> None:
-    """Import modules that the user named, from a folder too: the current one, unless another is given.
+def import_code(modules: Iterable[str] | str, folder: str | None = None) -> None:
+    """Import modules that the user named, or one, from a folder too: the current one, unless another is given.
 
     Raises RecipeError where one is not there, or fails: its own error is named.
     """
-    for module in modules:
+    for module in [modules] if isinstance(modules, str) else modules:
         if module in sys.modules:
             continue
         here = str(Path.cwd()) if folder is None else folder

@@ -57,6 +57,18 @@ def test_a_better_arm_is_found_and_recommended(data: Path, tmp_path: Path, ran: 
     assert said.index("6 runs of 8") < said.index("1 of 6  giou, seed 0")
 
 
+def test_a_run_without_a_detection_is_said(data: Path, tmp_path: Path, ran: list[Job]) -> None:
+    run(data, tmp_path)
+    ran[1].detections_file.write_text("[]")
+    comparison, _ = run(data, tmp_path)
+    assert comparison.facts["without detections"] == ["ciou, seed 0"]
+    console = Console(record=True, file=io.StringIO(), width=200)
+    render_comparison(comparison, console)
+    assert "ciou, seed 0: its predictions file holds no detection" in console.export_text()
+    page = next(tmp_path.rglob("compare.html")).read_text(encoding="utf-8")
+    assert "ciou, seed 0 has no detection in its predictions file." in page
+
+
 def test_the_files_say_the_same(data: Path, tmp_path: Path, ran: list[Job]) -> None:
     comparison, _ = run(data, tmp_path)
     content = json.loads((tmp_path / "compare.json").read_text(), parse_constant=lambda _: pytest.fail("NaN"))

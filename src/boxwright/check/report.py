@@ -38,6 +38,7 @@ WARNINGS = frozenset(
         "angle-lost",
         "box-from-polygon",
         "boxwright-output",
+        "class-count",
         "class-ids-from-one",
         "deep-image",
         "duplicate-box",

@@ -180,6 +180,8 @@ def _words(comparison: Comparison) -> Iterator[str]:
     for run in comparison.runs:
         if run.failed:
             yield f"{run.arm}, seed {run.seed} failed: {run.failed}"
+    for name in facts["without detections"]:
+        yield f"{name}: its predictions file holds no detection, so that it counts as finding nothing"
     if comparison.differences:
         yield "Differences are paired by seed; the intervals hold together with 95 %, over images, seeds and all arms."
     yield facts["box weights"]["how"]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from boxwright.compare.plan.study import Setting
     from boxwright.compare.results.statistics import Difference
     from boxwright.compare.run.jobs import Job
+    from boxwright.evaluate import DetectionColumns
 
 
 def compare(
@@ -36,7 +37,7 @@ def compare(
     arms: str | Path | Sequence[Mapping[str, Any]] | None = None,
     recipe: str | Path | Recipe | None = None,
     console: Console | None = None,
-    allow_code: Sequence[str] = (),
+    allow_code: Sequence[str] | str = (),
     **options: Unpack[CompareKeys],
 ) -> Comparison:
     """Train every arm with every seed, and tell which are better than the first, the baseline.
@@ -124,8 +125,10 @@ def conclude(setting: Setting, plan: Plan, jobs: Sequence[Job], results: Sequenc
     from boxwright.compare.plan.forecast import FROZEN_NOTE
     from boxwright.compare.results.statistics import detectable_difference
     from boxwright.environment import environment_line
+    from boxwright.evaluate import read_results
 
-    differences = _differences(setting, jobs)
+    found = [(job, read_results(job.detections_file, setting.validation)) for job in jobs if job.finished]
+    differences = _differences(setting, found)
     better = {name: found.mean for name, found in differences.items() if found.verdict == "better"}
     baseline = setting.arms[0].name
     measured = any(job.finished for job in jobs if job.arm == baseline)
@@ -147,6 +150,7 @@ def conclude(setting: Setting, plan: Plan, jobs: Sequence[Job], results: Sequenc
         },
         "detectable difference": detectable_difference(options.seeds, len(setting.validation), len(setting.arms) - 1),
         "recommended": recommended,
+        "without detections": [f"{job.arm}, seed {job.seed}" for job, kept in found if not len(kept.score)],
         "left out": dict(setting.left_out),
         "folder": str(setting.folder),
         "environment": environment_line(),
@@ -165,17 +169,15 @@ def _budget(setting: Setting, plan: Plan) -> str:
     return f"{steps}, which the baseline makes in {minutes:g} min ({plan.seconds_per_step:.3g} s a step)"
 
 
-def _differences(setting: Setting, jobs: Sequence[Job]) -> dict[str, Difference]:
+def _differences(setting: Setting, found: Sequence[tuple[Job, DetectionColumns]]) -> dict[str, Difference]:
     """Over the seeds that the baseline has results of, for the arms that have them too."""
     from boxwright.compare.results.statistics import compare_arms
-    from boxwright.evaluate import MatchTable, detection_metrics, read_results
+    from boxwright.evaluate import MatchTable, detection_metrics
 
     tables: dict[str, dict[int, MatchTable]] = {arm.name: {} for arm in setting.arms}
-    for job in jobs:
-        if job.finished:
-            found = read_results(job.detections_file, setting.validation)
-            metrics = detection_metrics(found, setting.validation, setting.validation.classes)
-            tables[job.arm][job.seed] = metrics.matches
+    for job, detections in found:
+        metrics = detection_metrics(detections, setting.validation, setting.validation.classes)
+        tables[job.arm][job.seed] = metrics.matches
     first, *others = tables
     seeds = sorted(tables[first])
     complete = [name for name in others if tables[name].keys() >= set(seeds)]

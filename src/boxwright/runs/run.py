@@ -118,7 +118,7 @@ class Run:
         return load(self.folder)
 
 
-def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] = ()) -> Detector:
+def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] | str = ()) -> Detector:
     """The detector of a run folder, or of a model.safetensors or .ckpt beside its recipe.yaml, ready for ``predict``.
 
     ``allow_code``: modules of people's own parts that the recipe names and prediction needs, a coder or a backbone; no

@@ -86,7 +86,7 @@ def train(
     initial: Mapping[str, Tensor] | None = None,
     callbacks: Sequence[Callback] = (),
     criterion: nn.Module | None = None,
-    allow_code: Sequence[str] = (),
+    allow_code: Sequence[str] | str = (),
     **options: Unpack[TrainKeys],
 ) -> Run:
     """Train a detector and keep it in a run folder.

@@ -15,7 +15,7 @@ from boxwright.compare.results.verdict import answer, what_moved
 from boxwright.report.markup import Markup, details, section, table, text, write_document
 from boxwright.text import plural
 
-_SHOWN_ELSEWHERE = ("recommended", "left out", "command", "environment", "tier note", "test")
+_SHOWN_ELSEWHERE = ("recommended", "left out", "command", "environment", "tier note", "test", "without detections")
 _EQUAL = (
     "Seed by seed all arms had the same initial weights, as far as their shapes are the same, and the same order of "
     "images and augmentation draws; all made the same number of steps."
@@ -31,6 +31,7 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
     if failed := [run for run in comparison.runs if run.failed]:
         arms = ", ".join(dict.fromkeys(run.arm for run in failed))
         warnings.append(f"{len(failed)} of {plural(len(comparison.runs), 'run')} failed: {arms}.")
+    warnings += [f"{run} has no detection in its predictions file." for run in facts.get("without detections", ())]
     warnings += [f"{arm} was left out: {why}." for arm, why in facts.get("left out", {}).items()]
     header = f'<p class="answer">{answer(comparison)}</p>' + "".join(
         f'<p class="warning">{text(warning)}</p>' for warning in warnings

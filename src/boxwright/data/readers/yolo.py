@@ -127,6 +127,9 @@ class YoloReader(Reader):
         classes = tuple(dict.fromkeys(names[number] for number in sorted(names)))
         places = {name: label for label, name in enumerate(classes)}
         labels = {number: places[name] for number, name in names.items()}
+        if self._layout.config and len(names) not in (self._layout.count or len(names), 0):
+            text = f"nc is {self._layout.count}, but names has {len(names)}: the names count"
+            builder.note("class-count", self._layout.config, text)
         used: dict[str, str] = {}
         for path in paths:
             self._add(path, labels, used, builder)
@@ -228,7 +231,7 @@ class YoloReader(Reader):
             with suppress(DataError):  # told where its image is added
                 used.update(line.label for line in self._read(file))
         most = max((label for label in used if label < MOST_CLASSES), default=-1)
-        most = max(most, self._layout.unnamed - 1)
+        most = max(most, self._layout.count - 1)
         if files:
             text = "classes have numbers and no names: a classes.txt or a data.yaml with names tells them"
             builder.note("no-class-names", self._layout.config or posixpath.dirname(min(files)) or ".", text)

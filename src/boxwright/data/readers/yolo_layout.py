@@ -34,8 +34,8 @@ class YoloLayout:
     """File that says which images a split has, by split."""
     config: str | None = None
     """The YAML file, where there is one."""
-    unnamed: int = 0
-    """How many classes there are at least, where nothing names them."""
+    count: int = 0
+    """How many classes the YAML file says there are; 0 where it doesn't."""
     lists: set[str] = field(default_factory=set)
     """Other files that were used: lists of images, obj.data, names of classes."""
 
@@ -44,7 +44,7 @@ def from_yaml(tree: Tree, config: str) -> YoloLayout:
     """Read data.yaml. Raises DataError where it can't be understood."""
     content = _parse(tree, config)
     base = _text(content.get("path")) or ""
-    layout = YoloLayout(_names(tree, config, content), config=config, unnamed=_count(content))
+    layout = YoloLayout(_names(tree, config, content), config=config, count=_count(content))
     for key in _SPLIT_KEYS:
         value = content.get(key)
         entries = [text for entry in (value if isinstance(value, list) else [value]) if (text := _text(entry))]
