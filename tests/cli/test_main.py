@@ -163,6 +163,7 @@ NUMBERS = {
     "train data --steps": ("1 to 1000000000", ["0", "-5"]),
     "train data --seed": ("0 to 4294967295", ["-1", "4294967296"]),
     "train data --workers": ("auto or 0 to 1024", ["-1", "99999"]),
+    "train data --gpus": ("1 to 1024", ["0"]),
     "train data --checkpoint-minutes": ("a number of at least 0", ["-1", "nan", "inf"]),
     "compare data --vary a=b --seeds": ("1 to 1000", ["0", "-2"]),
     "compare data --vary a=b --minutes": ("a number above 0", ["0", "nan"]),
