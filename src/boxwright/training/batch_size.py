@@ -17,6 +17,7 @@ from boxwright.data import DetectionDataset
 from boxwright.data.cache import free_memory
 from boxwright.errors import RecipeError
 from boxwright.models import build_detector
+from boxwright.models.memory import largest_input
 from boxwright.recipes import Recipe, base_recipe
 from boxwright.training.distributed import Ranks
 from boxwright.training.module import parameter_groups
@@ -178,6 +179,9 @@ class Trial:
 def _largest_size(recipe: Recipe, dataset: DetectionDataset) -> tuple[int, int]:
     """Sides of the largest batch: where images keep their aspect, the largest rows and columns may meet in one."""
     size = recipe.input_size
-    sizes = np.array([size.whole(*image).size for image in np.unique(dataset.sizes, axis=0).tolist()])
+    known = dataset.sizes[(dataset.sizes > 0).all(1)]
+    if not len(known):
+        return largest_input(recipe)
+    sizes = np.array([size.whole(*image).size for image in np.unique(known, axis=0).tolist()])
     height, width = (-(-sizes.max(0) // size.multiple) * size.multiple).tolist()
     return height, width
