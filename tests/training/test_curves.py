@@ -20,7 +20,9 @@ Rows = list[tuple[int, dict[str, float]]]
 
 def trainer_with(rows: Rows) -> Any:
     logger = SimpleNamespace(log_metrics=lambda values, step: rows.append((step, values)), save=lambda: None)
-    return SimpleNamespace(global_step=0, log_every_n_steps=10, should_stop=False, current_epoch=0, loggers=[logger])
+    return SimpleNamespace(
+        global_step=0, log_every_n_steps=10, should_stop=False, is_last_batch=False, current_epoch=0, loggers=[logger]
+    )
 
 
 def test_every_tenth_step_and_the_last_have_a_row() -> None:
@@ -33,10 +35,15 @@ def test_every_tenth_step_and_the_last_have_a_row() -> None:
             curves.note_lr(0.1)
             trainer.global_step = step + batch
             trainer.should_stop = step == 22 and batch == 1
+            trainer.is_last_batch = step == 14 and batch == 1  # of an epoch, whose line shows the figures
             curves.send(trainer)
             curves.send(trainer)  # as before a checkpoint
         if step == 9:
             assert rows == []
+        if step == 14:
+            curves.write(trainer)
+            assert [step for step, _ in rows] == [9]
+            assert curves.take_latest()["loss"].item() == pytest.approx(14.1)
     curves.write(trainer)
     assert [step for step, _ in rows] == [9, 19, 22]
     assert [values["loss"] for _, values in rows] == pytest.approx([9.1, 19.1, 22.1])

@@ -15,6 +15,8 @@ from boxwright.training.late import Late
 class Row(NamedTuple):
     """What is known on the host of a row whose figures are on their way."""
 
+    logged: bool
+    """Or only shown, as that of an epoch's last step is."""
     names: list[str]
     lr: float
     epoch: int
@@ -39,8 +41,8 @@ class Curves:
         self._steps = steps
 
     def note(self, figures: Mapping[str, Tensor]) -> None:
-        """Keep scalars of the step that runs, or of its newest batch, where they are."""
-        self._figures |= {name: value.detach().reshape(()) for name, value in figures.items()}
+        """Keep scalars without gradient of the step that runs, or of its newest batch, where they are."""
+        self._figures |= {name: value.reshape(()) for name, value in figures.items()}
 
     def note_lr(self, lr: float) -> None:
         """Keep the learning rate of the step that runs."""
@@ -50,8 +52,9 @@ class Curves:
         """Send the figures of a step that has just ended on their way if it is to have a row: the last one has too."""
         steps, before = trainer.global_step, self._steps
         self._steps = steps
-        if steps > before and (steps % trainer.log_every_n_steps == 0 or trainer.should_stop):
-            row = Row(list(self._figures), self._lr, trainer.current_epoch, steps - 1)
+        logged = steps % trainer.log_every_n_steps == 0 or trainer.should_stop
+        if steps > before and (logged or trainer.is_last_batch):
+            row = Row(logged, list(self._figures), self._lr, trainer.current_epoch, steps - 1)
             self._rows.send(torch.stack([*self._figures.values()]), row)
 
     def write(self, trainer: L.Trainer) -> None:
@@ -59,11 +62,11 @@ class Curves:
         for values, row in self._rows.read():
             self._latest = {**dict(zip(row.names, values.unbind(), strict=True)), "lr": torch.tensor(row.lr)}
             content = {name: value.item() for name, value in self._latest.items()} | {"epoch": row.epoch}
-            for logger in trainer.loggers:
+            for logger in trainer.loggers if row.logged else ():
                 logger.log_metrics(content, row.step)
                 logger.save()
 
     def take_latest(self) -> dict[str, Tensor]:
-        """The figures of the newest row that was written since they were last taken, on the host."""
+        """The figures of the newest row since they were last taken, on the host."""
         latest, self._latest = self._latest, {}
         return latest

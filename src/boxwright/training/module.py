@@ -132,7 +132,7 @@ class TrainingModule(L.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.curves.send(self.trainer)
         if not self.reads_late or self.trainer.is_last_batch or self.trainer.should_stop:
-            self.curves.write(self.trainer)
+            self.curves.write(self.trainer)  # the line of the epoch, and validation's row, are to come after
         latest = self.curves.take_latest()
         if latest:  # for the progress bar, and whoever asks the trainer
             aside = {name: latest.pop(name) for name in _NOT_IN_THE_BAR}
