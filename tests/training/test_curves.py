@@ -20,9 +20,7 @@ Rows = list[tuple[int, dict[str, float]]]
 
 def trainer_with(rows: Rows) -> Any:
     logger = SimpleNamespace(log_metrics=lambda values, step: rows.append((step, values)), save=lambda: None)
-    return SimpleNamespace(
-        global_step=0, log_every_n_steps=10, should_stop=False, is_last_batch=False, current_epoch=0, loggers=[logger]
-    )
+    return SimpleNamespace(global_step=0, should_stop=False, is_last_batch=False, current_epoch=0, loggers=[logger])
 
 
 def test_every_tenth_step_and_the_last_have_a_row() -> None:

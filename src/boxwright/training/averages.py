@@ -28,7 +28,7 @@ class Averages(AveragedModel):
     """
 
     def __init__(self, module: nn.Module, decay: float, device: torch.device | None = None) -> None:
-        super().__init__(module, device, use_buffers=True)  # type: ignore[no-untyped-call]
+        super().__init__(module, device, use_buffers=True)
         self.decay = decay
         self.n_averaged: Tensor = torch.zeros_like(self.n_averaged, device="cpu")  # asked for at each update
         self._pairs: list[tuple[list[Place], list[Place]]] = []

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from boxwright.training.late import Late
 
+ROW_EVERY = 10
+"""Steps."""
+
 
 class Row(NamedTuple):
     """What is known on the host of a row whose figures are on their way."""
@@ -52,7 +55,7 @@ class Curves:
         """Send the figures of a step that has just ended on their way if it is to have a row: the last one has too."""
         steps, before = trainer.global_step, self._steps
         self._steps = steps
-        logged = steps % trainer.log_every_n_steps == 0 or trainer.should_stop
+        logged = steps % ROW_EVERY == 0 or trainer.should_stop
         if steps > before and (logged or trainer.is_last_batch):
             row = Row(logged, list(self._figures), self._lr, trainer.current_epoch, steps - 1)
             self._rows.send(torch.stack([*self._figures.values()]), row)

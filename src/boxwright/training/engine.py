@@ -37,6 +37,7 @@ from boxwright.training.best import BestCheckpoint, EarlyStoppingOnAP
 from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, FirstEpoch, ProgressLine, Validation
 from boxwright.training.checkpoints import AtomicCheckpoints, LastCheckpoint, Position, fitting_weights
 from boxwright.training.command import resume_command, train_command
+from boxwright.training.curves import ROW_EVERY
 from boxwright.training.distributed import Ranks
 from boxwright.training.faults import faults_explained
 from boxwright.training.loggers import make_loggers
@@ -314,7 +315,7 @@ def _fit(
             accumulate_grad_batches=job.recipe.accumulate,
             callbacks=_callbacks(job, batches, module.progress, last),
             logger=loggers,
-            log_every_n_steps=10,
+            log_every_n_steps=ROW_EVERY,
             num_sanity_val_steps=0,
             enable_model_summary=False,
             enable_progress_bar=job.console.is_terminal,
