@@ -114,7 +114,7 @@ def compare(sides: dict[str, Callable[..., Tensor]], targets: Tensor, exponent: 
     ratios = np.array(taken[second]) / np.array(taken[first])
     for side, values in taken.items():
         print(f"exponent {exponent:g}  {side:17s} {np.median(values):7.1f} ms")
-    print(f"exponent {exponent:g}  ratio {np.median(ratios):.2f} x ({ratios.min():.2f}..{ratios.max():.2f})", flush=True)
+    print(f"exponent {exponent:g}  ratio {np.median(ratios):.2f} x ({ratios.min():.2f}..{ratios.max():.2f})")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 # What they give, or its shape, depends on values; the kernel of NMS ends with the number of what stays.
-_WAITING = ("nonzero", "_local_scalar_dense", "masked_select", "unique", "repeat_interleave", "equal", "bincount", "nms")
+_WAITING = ("nonzero", "_local_scalar_dense", "masked_select", "_unique", "unique", "repeat_interleave", "equal", "nms")
 _DEVICE = torch.device("meta")
 
 
@@ -62,9 +62,8 @@ class Elsewhere(TorchDispatchMode):
 
     def _note(self, name: str, args: Any, kwargs: Any, remote: bool, leaves: bool) -> None:
         self.launched += 1
-        by_mask = name.startswith("index") and any(
-            isinstance(value, Tensor) and value.dtype in (torch.bool, torch.uint8) for value in tree_flatten(args[1:2])[0]
-        )
+        indices = [value for value in tree_flatten(args[1:2])[0] if isinstance(value, Tensor)]
+        by_mask = name.startswith("index") and any(index.dtype == torch.bool for index in indices)
         copied = any(isinstance(value, Tensor) for value in tree_flatten(args)[0]) and not kwargs.get("non_blocking")
-        if leaves or by_mask or name.removesuffix("2") in _WAITING or (copied and not remote):
+        if leaves or by_mask or name.startswith(_WAITING) or (copied and not remote):
             self.waits.append(name)

@@ -13,6 +13,7 @@ from boxwright.boxes import box_iou
 from boxwright.losses import cross_entropy
 from boxwright.mining import hard_examples, hard_negatives, hard_positives, ohem, random_balanced
 from boxwright.parts import miner_info
+from elsewhere import Elsewhere
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "mining.npz")
 SCENES = ["normal", "one_empty", "crowded", "ties_flat", "ties_quant", "big_logits", "all_empty"]
@@ -207,6 +208,31 @@ def test_nothing_to_mine(miner, shape):
     mask = miner(torch.zeros(shape), torch.zeros(shape, dtype=torch.int8))
     assert mask.shape == shape
     assert mask.dtype == torch.bool
+
+
+@pytest.mark.parametrize(
+    "miner",
+    [
+        hard_negatives,
+        partial(hard_negatives, min_negatives=2),
+        partial(hard_negatives, scope="batch"),
+        partial(hard_negatives, scope="batch", cutoff="tf"),
+        hard_examples,
+        partial(hard_examples, count=3),
+        ohem,
+    ],
+)
+def test_mining_waits_for_no_device_and_finds_the_same(miner):
+    losses = torch.randint(9, (3, 40)) / 8
+    state = torch.randint(-1, 2, (3, 40)).to(torch.int8)
+    with Elsewhere() as device:
+        mask = miner(*device.send(losses, state))
+        assert device.waits == []
+        assert torch.equal(mask.cpu(), miner(losses, state))
+
+
+def test_random_balanced_waits_for_no_device():
+    assert random_balanced(torch.zeros(2, 40, dtype=torch.int8, device="meta")).shape == (2, 40)
 
 
 def test_hard_examples_asks_for_the_box_loss_too():

@@ -7,10 +7,10 @@ from typing import get_args
 
 import pytest
 import torch
-from elsewhere import Elsewhere
 from torch import Tensor
 
 from boxwright.nms import NmsKind, _candidates, suppress, vote_boxes
+from elsewhere import Elsewhere
 
 KINDS = get_args(NmsKind)
 

@@ -37,7 +37,7 @@ def on_cpu(*tensors: Tensor) -> list[Tensor]:
     if on_host(tensors[0]):
         return list(tensors)
     together = torch.cat([values.double().flatten() for values in tensors]).cpu()
-    parts = together.split([values.numel() for values in tensors])
+    parts = torch.split(together, [values.numel() for values in tensors])
     return [part.to(values.dtype).view_as(values) for part, values in zip(parts, tensors, strict=True)]
 
 

@@ -41,7 +41,7 @@ def is_sound(boxes: Tensor, scores: Tensor) -> Tensor:
 class Candidates(NamedTuple):
     """Candidates in at least float32. On a device those that are not sound are still there, as NaN throughout."""
 
-    index: Tensor
+    given: Tensor
     """(m,) which of those given."""
     boxes: Tensor
     scores: Tensor

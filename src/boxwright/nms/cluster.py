@@ -42,15 +42,15 @@ def cluster_nms(
     """
     check_overlap(kind, beta)
     check_candidates(boxes, scores, labels, iou)
-    index, boxes, scores, labels = by_falling_score(sound_candidates(boxes, scores, labels, agnostic))
+    given, boxes, scores, labels = by_falling_score(sound_candidates(boxes, scores, labels, agnostic))
 
     def suppresses(a: Tensor, b: Tensor) -> Tensor:
         return overlap(a, b, kind, beta) > iou
 
     if not on_host(boxes):
-        return index[_settle_on_device(boxes, labels, iou, suppresses)]
+        return given[_settle_on_device(boxes, labels, iou, suppresses)]
     if len(boxes) <= 4 * _HEAD:
-        return index[_settle(boxes, labels, iou, suppresses)]
+        return given[_settle(boxes, labels, iou, suppresses)]
     head = _settle(boxes[:_HEAD], labels[:_HEAD], iou, suppresses)
     first, second = crossing_pairs(boxes[head], labels[head], boxes[_HEAD:], labels[_HEAD:], iou)
     first, second = head[first], second + _HEAD
@@ -58,7 +58,7 @@ def cluster_nms(
     left[:_HEAD] = False
     left[second[suppresses(boxes.index_select(0, first), boxes.index_select(0, second))]] = False
     tail = left.nonzero().squeeze(1)
-    return index[torch.cat([head, tail[_settle(boxes[tail], labels[tail], iou, suppresses)]])]
+    return given[torch.cat([head, tail[_settle(boxes[tail], labels[tail], iou, suppresses)]])]
 
 
 @torch.no_grad()
@@ -81,7 +81,7 @@ def cluster_soft_nms(
     check_candidates(boxes, scores, labels, iou)
     if not sigma > 0:
         raise ValueError(f"Expected a sigma above 0 but got {sigma}")
-    index, boxes, scores, labels = by_falling_score(sound_candidates(boxes, scores, labels, agnostic))
+    given, boxes, scores, labels = by_falling_score(sound_candidates(boxes, scores, labels, agnostic))
     better, worse = close_pairs(boxes, labels, 0.0)
     overlaps = overlap(boxes[better], boxes[worse])
     scores, better, worse, overlaps = on_cpu(scores, better, worse, overlaps)
@@ -91,7 +91,7 @@ def cluster_soft_nms(
     penalty = torch.zeros_like(scores).index_add(0, worse, torch.where(kept[better], overlaps**2 / sigma, 0))
     rescored, again = (scores * torch.exp(-penalty)).sort(descending=True, stable=True)
     stays = rescored > least_score
-    return index[again[stays].to(index.device, non_blocking=True)], rescored[stays].to(index.device, non_blocking=True)
+    return given[again[stays].to(given.device, non_blocking=True)], rescored[stays].to(given.device, non_blocking=True)
 
 
 def _settle(boxes: Tensor, labels: Tensor, iou: float, suppresses: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

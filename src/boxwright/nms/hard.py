@@ -49,22 +49,29 @@ def batched_nms(
         sound = is_sound(boxes, scores).nonzero().squeeze(1)
         return sound[batched_nms(boxes[sound], scores[sound], labels[sound], iou, agnostic=agnostic)]
     if agnostic:
-        return ops.nms(boxes, scores, iou)
+        return _nms(boxes, scores, iou)
     side = high - low + 1
     if side * last > _FARTHEST or _is_sooner_by_class(labels):
         return _by_class(boxes, scores, labels, iou)
-    return ops.nms(torch.add(boxes, labels.double().unsqueeze(1), alpha=side), scores, iou)
+    return _nms(torch.add(boxes, labels.double().unsqueeze(1), alpha=side), scores, iou)
+
+
+def _nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
+    kept: Tensor = ops.nms(boxes, scores, iou)
+    return kept
 
 
 def _is_sooner_by_class(labels: Tensor) -> bool:
     count = len(labels)
-    return count > _FEW and on_host(labels) and count * count > _PER_CLASS * len(labels.unique())
+    if count <= _FEW or not on_host(labels):
+        return False
+    return count * count > _PER_CLASS * len(labels.unique())  # type: ignore[no-untyped-call]
 
 
 def _by_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tensor:
     """``batched_nms`` of sound boxes (n, 4), one class after another."""
     labels, order = labels.sort(stable=True)
-    sizes = labels.unique_consecutive(return_counts=True)[1].tolist()
-    parts = zip(*(values[order].split(sizes) for values in (boxes, scores)), order.split(sizes), strict=True)
-    kept = torch.cat([index[ops.nms(box, score, iou)] for box, score, index in parts]).sort().values
+    sizes = labels.unique_consecutive(return_counts=True)[1].tolist()  # type: ignore[no-untyped-call]
+    parts = zip(*(torch.split(values, sizes) for values in (boxes[order], scores[order], order)), strict=True)
+    kept = torch.cat([index[_nms(box, score, iou)] for box, score, index in parts]).sort().values
     return kept[scores[kept].argsort(descending=True, stable=True)]

@@ -41,12 +41,13 @@ def soft_nms(
     if not least_score >= 0:
         raise ValueError(f"Expected a least score of at least 0 but got {least_score}")
     check_candidates(boxes, scores, labels, iou)
-    index, boxes, scores, labels = sound_candidates(boxes, scores, labels, agnostic)
+    given, boxes, scores, labels = sound_candidates(boxes, scores, labels, agnostic)
     first, second = close_pairs(boxes, labels, iou if method == "linear" else 0.0)
     overlaps = overlap(boxes[first], boxes[second])
     decay = torch.where(overlaps > iou, 1 - overlaps, 1) if method == "linear" else torch.exp(-(overlaps**2) / sigma)
-    kept, decayed = _pick(*on_cpu(scores, first, second, decay), least_score)
-    return index[kept.to(index.device, non_blocking=True)], decayed.to(index.device, non_blocking=True)
+    scores, first, second, decay = on_cpu(scores, first, second, decay)
+    kept, decayed = _pick(scores, first, second, decay, least_score)
+    return given[kept.to(given.device, non_blocking=True)], decayed.to(given.device, non_blocking=True)
 
 
 def _pick(scores: Tensor, first: Tensor, second: Tensor, decay: Tensor, least_score: float) -> tuple[Tensor, Tensor]:
