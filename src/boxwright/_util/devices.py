@@ -33,12 +33,13 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 
 def on_cpu(*tensors: Tensor) -> list[Tensor]:
-    """Copy tensors (n, ...), of numbers that float64 holds exactly, to the CPU in one go: each copy would wait."""
+    """Copy tensors to the CPU in one go, byte by byte: each copy would wait."""
     if on_host(tensors[0]):
         return list(tensors)
-    together = torch.cat([values.double().flatten() for values in tensors]).cpu()
-    parts = torch.split(together, [values.numel() for values in tensors])
-    return [part.to(values.dtype).view_as(values) for part, values in zip(parts, tensors, strict=True)]
+    pieces = [values.contiguous().flatten().view(torch.uint8) for values in tensors]
+    parts = torch.split(torch.cat(pieces).cpu(), [len(piece) for piece in pieces])
+    # Each part is copied to a place of its own, where numbers of its type may lie.
+    return [part.clone().view(values.dtype).view(values.shape) for part, values in zip(parts, tensors, strict=True)]
 
 
 def without_autocast(device: str) -> AbstractContextManager[Any]:
