@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold
 
+from boxwright._util.checks import is_near
+
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
 OverlapKind = Literal["iou", "giou", "diou", "ciou"]
 
@@ -204,6 +206,8 @@ class Corners(NamedTuple):
         """Those of boxes (A, 4)."""
         boxes = at_least_float32(boxes)
         planes = boxes.t().contiguous()
+        if is_near(planes) and planes.sum().isfinite():
+            return cls(boxes, *planes.unbind(), _area(*planes.unbind()))
         finite = (planes - planes == 0).all(0)
         x1, y1, x2, y2 = torch.where(finite, planes, 0.0).unbind()
         return cls(torch.where(finite.unsqueeze(-1), boxes, torch.nan), x1, y1, x2, y2, _area(x1, y1, x2, y2))

@@ -148,6 +148,8 @@ def check_targets(boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes:
     classes_of = labels.numpy()
     if classes_of.min() < -1 or (classes is not None and classes_of.max() >= classes):
         check_labels(labels, -1, None if classes is None else classes - 1, " (-1 is padding)", AXES)
+    if np.isfinite(corners).all() and (corners[..., 2:] > corners[..., :2]).all():
+        return True
     real = classes_of >= 0
     counted = real if ignore is None else real & ~ignore.numpy()
     finite = np.isfinite(corners).all(-1)

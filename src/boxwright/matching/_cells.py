@@ -7,8 +7,6 @@ from torch import Tensor
 
 from boxwright.anchors import GridShapes
 
-_SLACK = 1e-3  # cells: room for the rounding of anchors' coordinates
-
 
 def anchors_between(
     row: Tensor, shape: Tensor, low: Tensor, high: Tensor, shapes: GridShapes
@@ -26,13 +24,3 @@ def anchors_between(
     within = torch.arange(len(row), device=row.device) - start
     y = within // columns
     return row, shape, first + (within - y * columns) * step + y * line
-
-
-def anchors_inside(row: Tensor, shape: Tensor, boxes: Tensor, shapes: GridShapes) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, shapes and anchors (P,) of all pairs with the centre inside of the row's box (T, 4), and some others.
-
-    row and shape (m,): the pairs of a box and a shape that are looked at.
-    """
-    pitch, offset = shapes.pitch.index_select(0, shape), shapes.offset.index_select(0, shape)
-    first, last = boxes.double().index_select(0, row).chunk(2, dim=-1)
-    return anchors_between(row, shape, first / pitch - offset - _SLACK, last / pitch - offset + _SLACK, shapes)

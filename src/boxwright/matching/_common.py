@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from boxwright._util.checks import check_targets, has_area, is_near, none_near
+from boxwright._util.checks import all_near, check_targets, has_area, is_near, none_near
 from boxwright.anchors import Anchors
 from boxwright.boxes import Corners, at_least_float32, paired_iou, quotient_
 from boxwright.matching._overlaps import block_size
@@ -23,6 +23,8 @@ def prepare_targets(
     boxes, real = at_least_float32(boxes), labels >= 0
     if not sound:
         real &= has_area(boxes)
+    elif ignore is None and all_near(real):
+        return boxes, real
     return boxes.nan_to_num(0.0, 0.0, 0.0), real if ignore is None else real & ~ignore
 
 

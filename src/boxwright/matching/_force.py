@@ -5,31 +5,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from boxwright._util.checks import is_near, none_near
+from boxwright._util.checks import all_near, is_near, none_near
 from boxwright.matching._overlaps import Best, DenseOverlaps, Overlaps, best_of
 
 
-def force_last(overlaps: Overlaps) -> tuple[Best, Tensor]:
+def force_last(overlaps: Overlaps) -> tuple[Best, Tensor | None]:
     """Each target takes its best anchor, whatever the IoU; of several that want one anchor the last target wins.
 
     An anchor for each target (B, G), and which of them hold, as for ``force_bipartite``.
     """
     best, real = overlaps.of_targets, overlaps.real
     # without any overlap the best anchor is the first, whatever it is
-    return best, real & ~_wanted_later(best.partner, real) & overlaps.usable(best.partner)
+    held = real & ~_wanted_later(best.partner, real) & overlaps.usable(best.partner)
+    return best, None if all_near(held) else held
 
 
-def force_bipartite(overlaps: Overlaps) -> tuple[Best, Tensor]:
+def force_bipartite(overlaps: Overlaps) -> tuple[Best, Tensor | None]:
     """Greedy one-to-one matching: pairs by falling IoU, then target index, then anchor index.
 
     Targets that no anchor which they overlap is left for take, by target index, the free one whose centre is nearest.
-    An anchor for each target (B, G) with their IoU, and (B, G) bool, which of these hold.
+    An anchor for each target (B, G) with their IoU, and (B, G) bool, which of these hold; None: all, as is known.
     """
     if isinstance(overlaps, DenseOverlaps) and not is_near(overlaps.real):
         found = _greedy(overlaps)
     else:
         found = _deferred(overlaps)
-    return _with_nearest(overlaps, found)
+    held = found.iou > 0
+    return (found, None) if all_near(held) else _with_nearest(overlaps, found, held)
 
 
 def _deferred(overlaps: Overlaps) -> Best:
@@ -79,12 +81,11 @@ def _wanted_later(anchor: Tensor, wants: Tensor) -> Tensor:
     return same.triu(1).any(2)
 
 
-def _with_nearest(overlaps: Overlaps, found: Best) -> tuple[Best, Tensor]:
+def _with_nearest(overlaps: Overlaps, found: Best, held: Tensor) -> tuple[Best, Tensor]:
     """Give the remaining targets, in turn, the free anchor with the nearest centre.
 
     Runs dry where there are more targets than anchors, and where distances are unknown.
     """
-    held = found.iou > 0
     remaining = overlaps.real > held
     if none_near(remaining):
         return found, held

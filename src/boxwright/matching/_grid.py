@@ -94,7 +94,7 @@ class GridOverlaps(Overlaps):
             row, anchor = torch.cat([row, lost[lost_row]]), torch.cat([anchor, lost_anchor])
         tied = torch.zeros_like(self.of_anchors.partner, dtype=torch.bool)
         tied[self._owner[row] // self.real.shape[1], anchor] = True
-        known = Best(*(side.clone() for side in self.of_anchors))
+        known = self.of_anchors
         image, anchor = (tied & (known.iou < self.floor)).nonzero(as_tuple=True)
         iou = paired_iou(self.boxes[image], self.anchors.boxes[anchor].unsqueeze(1))
         known.iou[image, anchor], known.partner[image, anchor] = iou.masked_fill_(~self.real[image], -1.0).max(1)

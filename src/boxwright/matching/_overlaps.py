@@ -59,10 +59,14 @@ def best_rows(matrix: Tensor) -> Best:
 
 
 class Overlaps(ABC):
-    """Overlaps of A anchors with the real among the targets (B, G), from ``floor`` on."""
+    """Overlaps of A anchors with the real among the targets (B, G), from ``floor`` on.
+
+    ``complete``: whether it is known that all are real.
+    """
 
     def __init__(self, real: Tensor, count: int, floor: float) -> None:
         self.real, self.count, self.floor = real, count, floor
+        self.complete = all_near(real)
 
     @property
     @abstractmethod
@@ -172,7 +176,7 @@ class BoxOverlaps(DenseOverlaps):
 
     def _masked(self, anchors: Corners) -> Tensor:
         # A point, which overlaps nothing by 0, less 1: masks are slow on the CPU
-        if all_near(self.real):
+        if self.complete:
             return anchors.iou(self.boxes)
         real = self.real.unsqueeze(-1)
         return anchors.iou(self.boxes * real).sub_((~real).to(self.boxes.dtype))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from boxwright._util.checks import AXES, all_near, check_labels, check_within, is_near
+from boxwright._util.checks import AXES, check_labels, check_within, is_near
 from boxwright.anchors import Anchors
 from boxwright.boxes import Corners
 from boxwright.matching._common import prepare_anchors, prepare_targets, set_aside_ignored
@@ -134,9 +134,14 @@ def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: For
     known = iou >= max(floor, 0)
     if tied is not None:
         known |= tied
+    if not overlaps.complete:
+        iou = iou.clamp_(min=0)
     # Written over, as nothing asks for them again: memory that is new costs more than what is computed
-    iou, gt_index = iou.clamp_(min=0).mul_(known), gt_index.mul_(known)
-    reached = iou > positive if strict else iou >= positive
+    iou, gt_index = iou.mul_(known), gt_index.mul_(known)
+    if strict:
+        reached = iou > positive
+    else:
+        reached = known if positive == floor > 0 else iou >= positive
     if positive <= 0:
         reached &= real.any(1, keepdim=True) & overlaps.usable(slice(None))
     if tied is not None:
@@ -148,17 +153,20 @@ def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: For
     return _with_forced(matches, *forced) if forced else matches
 
 
-def _with_forced(matches: Matches, pairs: Best, held: Tensor) -> Matches:
+def _with_forced(matches: Matches, pairs: Best, held: Tensor | None) -> Matches:
     """Matches where the anchors that the targets (B, G) have by force, where that ``held``, are positive."""
-    target = torch.arange(held.shape[1], device=held.device).expand(held.shape)
-    values = (target, held.to(torch.int8), pairs.iou.clamp(min=0).float())
-    if all_near(held):
-        return Matches(*(old.scatter_(1, pairs.partner, new) for old, new in zip(matches, values, strict=True)))
-    count = matches.state.shape[1]
-    place = torch.where(held, pairs.partner, count)  # a column more, for those that don't
-    return Matches(
-        *(pad(old, (0, 1)).scatter_(1, place, new)[:, :count] for old, new in zip(matches, values, strict=True))
-    )
+    anchor, iou = pairs.partner, pairs.iou.float()
+    target = torch.arange(anchor.shape[1], device=anchor.device).expand(anchor.shape)
+    gt_index, state, known = matches
+    if held is None:
+        return Matches(
+            gt_index.scatter_(1, anchor, target), state.scatter_(1, anchor, 1), known.scatter_(1, anchor, iou)
+        )
+    count = state.shape[1]
+    anchor = torch.where(held, anchor, count)  # a column more, for those that have none
+    values = (target, held.to(torch.int8), iou.clamp(min=0))
+    wider = (pad(old, (0, 1)).scatter_(1, anchor, new) for old, new in zip(matches, values, strict=True))
+    return Matches(*(columns[:, :count].contiguous() for columns in wider))
 
 
 def _overlaps(

@@ -12,11 +12,13 @@ from torch import Tensor
 from boxwright._util.checks import is_near
 from boxwright.anchors import Anchors
 from boxwright.boxes import box_area
-from boxwright.matching._cells import anchors_inside
+from boxwright.matching._cells import anchors_between
 from boxwright.matching._common import matches_by_rule, prepare_targets
 from boxwright.matching._overlaps import best_of, block_size
 from boxwright.parts import matcher
 from boxwright.types import Matches
+
+_SLACK = 1e-3  # cells: room for the rounding of anchors' coordinates
 
 
 @matcher(needs=("grid",))
@@ -61,10 +63,13 @@ def _sparse(anchors: Anchors, boxes: Tensor, real: Tensor, reach: float, radius:
     owner = real.flatten().nonzero().squeeze(1)
     rows = boxes.reshape(-1, 4)[owner]
     lower, upper, stride = _limits(anchors, [len(level.shapes) for level in anchors.levels], reach)  # (S,)
-    side = (rows[:, 2:].double() - rows[:, :2].double()).amax(-1, keepdim=True)
+    shapes = anchors.grid_shapes
+    first, last = rows.double().unsqueeze(1).chunk(2, dim=-1)
+    side = (last - first).amax(-1)
     # The largest distance is at least half of the larger side
     row, shape = ((side > lower) & (side / 2 <= upper)).nonzero(as_tuple=True)
-    row, shape, anchor = anchors_inside(row, shape, rows, anchors.grid_shapes)
+    low, high = ((edge / shapes.pitch - shapes.offset)[row, shape] for edge in (first, last))
+    row, shape, anchor = anchors_between(row, shape, low - _SLACK, high + _SLACK, shapes)
     limits = (lower[shape], upper[shape], stride[shape])
     kept = _match(anchors.boxes[anchor], rows[row], limits, radius).nonzero().squeeze(1)
     row, anchor = row[kept], anchor[kept]

@@ -10,7 +10,6 @@ from torch import Tensor
 from boxwright._util.checks import is_near
 from boxwright.anchors import Anchors
 from boxwright.boxes import at_least_float32, box_iou, paired_iou
-from boxwright.matching._cells import anchors_inside
 from boxwright.matching._common import matches_by_rule, prepare_anchors, prepare_targets
 from boxwright.matching._overlaps import Best, best_of, block_size
 from boxwright.parts import matcher
@@ -55,15 +54,14 @@ def match_task_aligned(
     if top < 1 or alpha < 0 or beta < 0:
         raise ValueError(f"Expected top >= 1 and powers of at least 0 but got {top}, {alpha} and {beta}")
     boxes, real = prepare_targets(boxes, labels, ignore, scores.shape[2])
-    predicted = _Predicted(anchors, reference.boxes, at_least_float32(predictions), scores, (top, alpha, beta))
+    predicted = _Predicted(reference.boxes, at_least_float32(predictions), scores, (top, alpha, beta))
     best = (_sparse if is_near(boxes) else _dense)(predicted, boxes, labels, real)
     return matches_by_rule(best.iou > 0, best.partner, reference, (boxes, labels, ignore), ignore_ioa)
 
 
 class _Predicted(NamedTuple):
-    anchors: Anchors | Tensor
     reference: Tensor
-    """(A, 4)"""
+    """(A, 4) the anchors."""
     boxes: Tensor
     """(B, A, 4)"""
     scores: Tensor
@@ -85,7 +83,7 @@ def _sparse(predicted: _Predicted, boxes: Tensor, labels: Tensor, real: Tensor) 
     size = block_size(total, boxes.device)
     for start in range(0, len(image), size):
         i, t = image[start : start + size], target[start : start + size]
-        row, anchor = _inside(predicted, boxes[i, t])
+        row, anchor = _is_inside(predicted.reference, boxes[i, t].unsqueeze(1)).nonzero(as_tuple=True)
         iou = paired_iou(boxes[i, t][row], predicted.boxes[i[row], anchor])
         metric = predicted.metric(predicted.scores[i[row], anchor, labels[i, t][row]], iou)
         count = torch.bincount(row, minlength=len(i))
@@ -98,22 +96,6 @@ def _sparse(predicted: _Predicted, boxes: Tensor, labels: Tensor, real: Tensor) 
     place, iou, target = (torch.cat(parts) for parts in zip(*found, strict=True))
     best = best_of(place, iou, target, len(real) * total)
     return Best(*(side.view(len(real), total) for side in best))
-
-
-def _inside(predicted: _Predicted, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """(P,) rows of the boxes (T, 4) and anchors of all pairs with the centre inside, by row and then anchor."""
-    anchors, reference = predicted.anchors, predicted.reference
-    if isinstance(anchors, Anchors) and anchors.regular:
-        shapes = anchors.grid_shapes
-        row, shape = torch.ones(len(boxes), len(shapes.first), dtype=torch.bool).nonzero(as_tuple=True)
-        row, _, anchor = anchors_inside(row, shape, boxes, shapes)
-        place = (row * len(reference) + anchor).sort().values
-        row = place // len(reference)
-        anchor = place - row * len(reference)
-        kept = _is_inside(reference[anchor], boxes[row]).nonzero().squeeze(1)
-        return row[kept], anchor[kept]
-    row, anchor = _is_inside(reference, boxes.unsqueeze(1)).nonzero(as_tuple=True)
-    return row, anchor
 
 
 def _is_inside(anchors: Tensor, boxes: Tensor) -> Tensor:
