@@ -32,8 +32,12 @@ RETINA = {"positive": 0.5, "negative": 0.4, "force": "ties"}
 # name: anchors, image size (H, W), images, targets of each, ours' options, torchvision's matcher
 CASES = {
     "tiny, 441 anchors x 1 target": (TINY_441, (224, 224), 1, 1, {}, SSDMatcher(0.5)),
+    "ssd300, 8732 anchors x 1 image x 1 target": (SSD300, (300, 300), 1, 1, {}, SSDMatcher(0.5)),
+    "ssd300, 8732 anchors x 1 image x 10 targets": (SSD300, (300, 300), 1, 10, {}, SSDMatcher(0.5)),
     "ssd300, 8732 anchors x 8 images x 10 targets": (SSD300, (300, 300), 8, 10, {}, SSDMatcher(0.5)),
     "ssd300, 8732 anchors x 8 images x 100 targets": (SSD300, (300, 300), 8, 100, {}, SSDMatcher(0.5)),
+    "ssd300, 8732 anchors x 32 images x 100 targets": (SSD300, (300, 300), 32, 100, {}, SSDMatcher(0.5)),
+    "retinanet, 120087 anchors x 10 targets": (RETINANET, (800, 800), 1, 10, RETINA, Matcher(0.5, 0.4, True)),
     "retinanet, 196416 anchors x 1000 targets": (RETINANET, (1024, 1024), 1, 1000, RETINA, Matcher(0.5, 0.4, True)),
 }
 
@@ -82,6 +86,7 @@ def compare(name: str, rounds: int) -> None:
     anchors, (boxes, labels) = make_anchors(spec, size), made_targets(size, images, count)
     sides: dict[str, Callable[[], None]] = {
         "boxwright": partial(ours, anchors, boxes, labels, options),
+        "boxwright, boxes alone": partial(match_iou, anchors.boxes, boxes, labels, **options),  # type: ignore[arg-type]
         "torchvision": partial(peer, anchors, boxes, matcher),
     }
     if not options:

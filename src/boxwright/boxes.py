@@ -207,7 +207,8 @@ class Corners(NamedTuple):
         boxes = at_least_float32(boxes)
         planes = boxes.t().contiguous()
         if is_near(planes) and planes.sum().isfinite():
-            return cls(boxes, *planes.unbind(), _area(*planes.unbind()))
+            x1, y1, x2, y2 = planes.unbind()
+            return cls(boxes, x1, y1, x2, y2, _area(x1, y1, x2, y2))
         finite = (planes - planes == 0).all(0)
         x1, y1, x2, y2 = torch.where(finite, planes, 0.0).unbind()
         return cls(torch.where(finite.unsqueeze(-1), boxes, torch.nan), x1, y1, x2, y2, _area(x1, y1, x2, y2))
@@ -221,20 +222,17 @@ class Corners(NamedTuple):
         x1 = self.boxes[place, 0]
         return x1 == x1
 
-    def shared(self, others: Tensor) -> Tensor:
-        """Area (..., A) that other boxes (..., 4) share with these; ``intersection`` to the last bit."""
-        return self._shared(*others.unsqueeze(-2).unbind(-1))
+    def shared(self, x1: Tensor, y1: Tensor, x2: Tensor, y2: Tensor) -> Tensor:
+        """Area (..., A) that other boxes, of (..., 1) each, share with these; ``intersection`` to the last bit."""
+        width = torch.minimum(x2, self.x2).sub_(torch.maximum(x1, self.x1)).clamp_(0, _LARGEST)
+        height = torch.minimum(y2, self.y2).sub_(torch.maximum(y1, self.y1)).clamp_(0, _LARGEST)
+        return width.mul_(height)
 
     def iou(self, others: Tensor) -> Tensor:
         """IoU (..., A) of other boxes (..., 4) with these, without gradient; ``box_iou`` to the last bit."""
         corners = others.unsqueeze(-2).unbind(-1)  # (..., 1) each
-        shared = self._shared(*corners)
+        shared = self.shared(*corners)
         return quotient_(shared, (_area(*corners) + self.area).sub_(shared))
-
-    def _shared(self, x1: Tensor, y1: Tensor, x2: Tensor, y2: Tensor) -> Tensor:
-        width = torch.minimum(x2, self.x2).sub_(torch.maximum(x1, self.x1)).clamp_(0, _LARGEST)
-        height = torch.minimum(y2, self.y2).sub_(torch.maximum(y1, self.y1)).clamp_(0, _LARGEST)
-        return width.mul_(height)
 
 
 def _area(x1: Tensor, y1: Tensor, x2: Tensor, y2: Tensor) -> Tensor:

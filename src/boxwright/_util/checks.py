@@ -140,9 +140,11 @@ def check_targets(boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes:
         )
     if ignore is not None and (ignore.shape != labels.shape or ignore.dtype != torch.bool):
         raise ValueError(f"Expected ignore bool {tuple(labels.shape)} but got {ignore.dtype} {tuple(ignore.shape)}")
+    if _SETTLED.get():
+        return True
     if labels.dtype != torch.int64 or not boxes.numel() or not is_visible(boxes):
         check_labels(labels, -1, None if classes is None else classes - 1, " (-1 is padding)", AXES)
-        return _SETTLED.get()
+        return False
     # NumPy's calls cost less than torch's, and targets are few.
     corners = boxes.detach().to(torch.float32 if boxes.dtype == torch.bfloat16 else boxes.dtype).numpy()
     classes_of = labels.numpy()

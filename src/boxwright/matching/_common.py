@@ -76,8 +76,9 @@ def ignored_share(anchors: Corners, boxes: Tensor, labels: Tensor, ignore: Tenso
         order = order[:, : max(1, int(ignored.sum(1).max()))]
         ignored, boxes = ignored.gather(1, order), boxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 4))
     boxes, below = boxes * ignored.unsqueeze(-1), (~ignored).unsqueeze(-1).to(boxes.dtype)
+    corners = boxes.unsqueeze(2).unbind(-1)
     shares, size = [], block_size(ignored.numel(), boxes.device)
     for start in range(0, len(anchors.boxes), size):
         part = anchors.part(start, start + size)
-        shares.append(quotient_(part.shared(boxes), part.area.clone()).sub_(below).amax(1))  # points share 0
+        shares.append(quotient_(part.shared(*corners), part.area.clone()).sub_(below).amax(1))  # points share 0
     return torch.cat(shares, dim=1)

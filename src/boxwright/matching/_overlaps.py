@@ -161,18 +161,16 @@ class BoxOverlaps(DenseOverlaps):
     def __init__(self, anchors: Corners, boxes: Tensor, real: Tensor, floor: float) -> None:
         super().__init__(real, len(anchors.boxes), floor)
         self.anchors, self.boxes = anchors, boxes
+        self._whole: Tensor | None = None
 
     def blocks(self) -> Iterator[tuple[int, Tensor]]:
         size = block_size(self.real.numel(), self.real.device)
-        if size >= self.count:
+        if size < self.count:
+            for start in range(0, self.count, size):
+                yield start, self._masked(self.anchors.part(start, start + size))
+        else:
+            self._whole = self._masked(self.anchors) if self._whole is None else self._whole
             yield 0, self._whole
-            return
-        for start in range(0, self.count, size):
-            yield start, self._masked(self.anchors.part(start, start + size))
-
-    @cached_property
-    def _whole(self) -> Tensor:
-        return self._masked(self.anchors)
 
     def _masked(self, anchors: Corners) -> Tensor:
         # A point, which overlaps nothing by 0, less 1: masks are slow on the CPU

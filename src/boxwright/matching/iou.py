@@ -58,9 +58,11 @@ def match_iou(
       targets with the same best anchor the later one wins and the other may end up without any.
     - None: thresholds alone.
 
-    On regular grids of anchors only the cells that can reach ``negative`` or some target's best IoU are looked at;
-    otherwise (boxes alone, clipped corners, ``negative`` below .01) the IoU matrix is gone through block by block. Both
-    give the same bits. Raises ValueError for thresholds out of order, an unknown rule, or shapes.
+    On the CPU, many targets on regular grids of anchors are compared only with the cells that can reach ``negative`` or
+    their best IoU; otherwise (few, boxes alone, clipped corners, ``negative`` below .01) the IoU matrix is gone through
+    block by block, and on devices so that nothing waits for them. All give the same bits.
+
+    Raises ValueError for thresholds out of order, an unknown rule, or shapes.
     """
     _check_rule(positive, negative, force)
     boxes, real = prepare_targets(boxes, labels, ignore)
@@ -138,10 +140,7 @@ def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: For
         iou = iou.clamp_(min=0)
     # Written over, as nothing asks for them again: memory that is new costs more than what is computed
     iou, gt_index = iou.mul_(known), gt_index.mul_(known)
-    if strict:
-        reached = iou > positive
-    else:
-        reached = known if positive == floor > 0 else iou >= positive
+    reached = iou > positive if strict else iou >= positive
     if positive <= 0:
         reached &= real.any(1, keepdim=True) & overlaps.usable(slice(None))
     if tied is not None:
@@ -172,13 +171,9 @@ def _with_forced(matches: Matches, pairs: Best, held: Tensor | None) -> Matches:
 def _overlaps(
     anchors: Anchors | Tensor, reference: Corners, boxes: Tensor, real: Tensor, floor: float, *, forces: bool
 ) -> Overlaps:
-    if isinstance(anchors, Anchors) and _grid_pays(anchors, boxes, floor):
+    elements = real.numel() * len(reference.boxes)
+    pays = elements >= max(_LEAST_ELEMENTS, 1) and floor >= _LEAST_FLOOR and boxes.dtype == torch.float32
+    on_grid = pays and isinstance(anchors, Anchors) and anchors.regular and is_near(boxes)
+    if on_grid and math.isfinite(anchors.grid_shapes.slack):
         return GridOverlaps(anchors, boxes, real, floor, forces=forces)
     return BoxOverlaps(reference, boxes, real, floor)
-
-
-def _grid_pays(anchors: Anchors, boxes: Tensor, floor: float) -> bool:
-    elements = boxes.shape[0] * boxes.shape[1] * len(anchors)
-    if elements < max(_LEAST_ELEMENTS, 1) or floor < _LEAST_FLOOR or boxes.dtype != torch.float32 or not is_near(boxes):
-        return False
-    return anchors.regular and math.isfinite(anchors.grid_shapes.slack)
