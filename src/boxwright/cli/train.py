@@ -70,6 +70,9 @@ def train(
         float | None,
         typer.Option(callback=number(0), help="Minutes between checkpoints within an epoch.", show_default="10"),
     ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the network first: minutes once, then faster steps.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(metavar="RUN", file_okay=False, help="The run folder to make.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", callback=run_there, help="Go on with this run.")] = None,
     allow_code: AllowCode = [],  # noqa: B006
@@ -93,6 +96,7 @@ def train(
         "workers": workers if workers in (None, "auto") else int(workers),
         "logger": logger,
         "checkpoint_minutes": checkpoint_minutes,
+        "compile": compiled or None,
         "allow_links": allow_links or None,
         "out": out,
     }

@@ -38,5 +38,9 @@ def resume_command(data: Path, run: Path, recipe: Recipe, options: Mapping[str, 
 def _flags(options: Mapping[str, Any]) -> list[str]:
     words = []
     for name, value in options.items():
-        words += [f"--{name.replace('_', '-')}", "none" if value is None else f"{value}"]
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words += [flag] if value else []
+        else:
+            words += [flag, "none" if value is None else f"{value}"]
     return words

@@ -37,6 +37,7 @@ from boxwright.training.best import BestCheckpoint, EarlyStoppingOnAP
 from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, FirstEpoch, ProgressLine, Validation
 from boxwright.training.checkpoints import AtomicCheckpoints, LastCheckpoint, Position, fitting_weights
 from boxwright.training.command import resume_command, train_command
+from boxwright.training.compiling import CompiledNetwork, check_compilable
 from boxwright.training.curves import ROW_EVERY
 from boxwright.training.distributed import Ranks
 from boxwright.training.faults import faults_explained
@@ -128,6 +129,8 @@ def _train(
     ranks, console = job.ranks, job.console
     accelerator = job.options.accelerator()
     check_input(job.recipe, 1 if job.recipe.batch_size == "auto" else job.recipe.batch_size // ranks.world)
+    if job.options.compile:
+        check_compilable(job.recipe, ranks)
     keep_large_blocks()
     training_set, validation_set = read_data(data, validation, job.recipe, job.options, console)
     asked = job.recipe
@@ -337,7 +340,8 @@ def _fit(
 
 def _callbacks(job: _Job, batches: Batches, progress: Progress, last: LastCheckpoint) -> list[Callback]:
     recipe = job.recipe
-    callbacks: list[Callback] = [Clock(progress)]
+    callbacks: list[Callback] = [CompiledNetwork(job.console)] if job.options.compile else []
+    callbacks.append(Clock(progress))
     if recipe.ema:
         callbacks.append(AveragedWeights(recipe.ema))
     if batches.validation is not None:

@@ -31,6 +31,7 @@ class RunKeys(TypedDict, total=False):
     out: str | Path | None
     logger: LoggerName
     checkpoint_minutes: float
+    compile: bool
 
 
 class TrainKeys(RecipeKeys, RunKeys, total=False):
@@ -60,6 +61,8 @@ class RunOptions:
     """Where the curves go beside metrics.csv."""
     checkpoint_minutes: float = 10.0
     """Between two checkpoints within an epoch; each epoch ends with one in any case."""
+    compile: bool = False
+    """Whether the network goes through torch.compile before the first step."""
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not 0 < self.minutes < math.inf:
@@ -116,5 +119,5 @@ def as_meant(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**options, "val_split": None} if options.get("val_split") == "none" else {**options}
 
 
-FREE_ON_RESUME = ("minutes", "steps", "device", "workers", "logger", "checkpoint_minutes")
+FREE_ON_RESUME = ("minutes", "steps", "device", "workers", "logger", "checkpoint_minutes", "compile")
 """What may differ when a run goes on; all else is the run's own."""
