@@ -6,6 +6,7 @@ import pytest
 import torch
 from rich.console import Console
 from same_end import assert_same_end
+from small_network import SMALL_NETWORK
 
 import boxwright as bw
 from boxwright.demo_data import make_digits
@@ -63,7 +64,7 @@ def test_lightning_is_told() -> None:
 @pytest.mark.slow
 def test_a_device_that_lightning_does_not_know_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digits = make_digits(tmp_path / "digits", images={"train": 5, "val": 2}, size=64)
-    options = {"image_size": 64, "width": 16, "batch_size": 4, "steps": 2, "freeze": 4, "device": "cpu"}
+    options = {**SMALL_NETWORK, "epochs": 1, "device": "cpu"}
     plain = bw.train(digits, out=tmp_path / "plain", console=Console(quiet=True), **options)
     asked: list[str] = []
     monkeypatch.setattr(XpuAccelerator, "kind", "cpu")

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from safetensors import safe_open
 from same_end import assert_same_end
+from small_network import SMALL_NETWORK
 
 import boxwright as bw
 from boxwright.demo_data import make_digits
@@ -20,8 +21,6 @@ from boxwright.runs import Run
 from boxwright.training import compiling
 from boxwright.training.compiling import check_compilable
 from boxwright.training.distributed import Ranks
-
-SETTINGS = {"image_size": 64, "width": 16, "batch_size": 4, "epochs": 2, "freeze": 4, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(digits: Path, out: Path, **options: Any) -> Run:
-    return bw.train(digits, out=out, **{"console": Console(quiet=True), **SETTINGS, **options})
+    return bw.train(digits, out=out, **{"console": Console(quiet=True), "device": "cpu", **SMALL_NETWORK, **options})
 
 
 class Stop(Callback):

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from same_end import assert_same_end
+from small_network import SMALL_NETWORK
 from torch import Tensor
 
 import boxwright as bw
@@ -23,8 +24,6 @@ from boxwright.runs import Run
 from boxwright.training import engine, optimizers
 from boxwright.training.module import TrainingModule
 from boxwright.training.precision import Precision, ScaledHalf
-
-SETTINGS = {"image_size": 64, "width": 16, "batch_size": 4, "epochs": 2, "freeze": 4}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def like_a_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 def train(digits: Path, out: Path, **options: Any) -> Run:
-    return bw.train(digits, out=out, console=Console(quiet=True), **{**SETTINGS, **options})
+    return bw.train(digits, out=out, console=Console(quiet=True), **{**SMALL_NETWORK, **options})
 
 
 def scaler_of(run: Run) -> dict[str, float]:
