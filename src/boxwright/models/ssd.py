@@ -72,7 +72,8 @@ class L2Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same, in float32, since what keeps a cell of zeros finite is 0 in fp16."""
         length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-        return x / length.clamp(min=_SHORTEST) * self.weight.view(1, -1, 1, 1)
+        unit: Tensor = x / length.clamp(min=_SHORTEST)
+        return unit * self.weight.view(1, -1, 1, 1)
 
 
 class SSDNet(nn.Module):

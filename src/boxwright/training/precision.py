@@ -35,7 +35,9 @@ class ScaledHalf(MixedPrecision):
     def __init__(self, device: str) -> None:
         super().__init__("16-mixed", device, torch.amp.GradScaler(device))
 
-    def optimizer_step(self, optimizer: Any, model: Any, closure: Callable[[], Any], **kwargs: Any) -> Any:
+    def optimizer_step(  # type: ignore[override]
+        self, optimizer: Any, model: Any, closure: Callable[[], Any], **kwargs: Any
+    ) -> Any:
         """Backward pass, unscaling, clipping, step."""
         closure()
         self.scaler.unscale_(optimizer)
