@@ -7,16 +7,21 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
 
 from boxwright._util.reading import escaped
+from boxwright.data import readers
 from boxwright.data.files import Tree, join
 from boxwright.data.leftovers import may_annotate
 from boxwright.data.readers.coco import CocoReader
 from boxwright.data.readers.createml import CreateMLReader
 from boxwright.data.readers.imagefolder import ImageFolderReader
 from boxwright.data.readers.labelme import LabelmeReader
+from boxwright.data.readers.listing import ListingReader
 from boxwright.data.readers.openimages import OpenImagesReader
 from boxwright.data.readers.own import OwnReader
 from boxwright.data.readers.reader import Reader, ReaderOptions, ReaderPart
@@ -26,6 +31,17 @@ from boxwright.data.readers.voc import VocReader
 from boxwright.data.readers.yolo import YoloReader
 from boxwright.data.splits import HASHED, find_split
 from boxwright.errors import DataError
+
+
+def _others() -> tuple[type[Any], ...]:
+    """The readers of ``data/readers/`` that are listed below nowhere: they are asked last."""
+    for module in iter_modules(readers.__path__):
+        import_module(f"{readers.__name__}.{module.name}")
+    found = (*Reader.__subclasses__(), *ListingReader.__subclasses__())
+    return tuple(each for each in found if "part_info" in vars(each) and each.__name__ not in globals())
+
+
+OTHERS = _others()
 
 READERS: tuple[type[Reader], ...] = (
     VocReader,
@@ -37,6 +53,7 @@ READERS: tuple[type[Reader], ...] = (
     TensorflowReader,
     OpenImagesReader,
     RetinanetReader,
+    *OTHERS,
 )
 """The layouts that can be read, as messages and docs/data.md list them."""
 
@@ -52,6 +69,7 @@ DETECTORS: tuple[Callable[[Tree, ReaderOptions], Reader | None], ...] = (
     CreateMLReader.detect,
     CocoReader.detect_any,
     RetinanetReader.detect,
+    *(other.detect for other in OTHERS),
 )
 """They are asked in this order, what is told by a file's own name before what is told by folders."""
 
@@ -65,6 +83,7 @@ NEAREST: tuple[type[Reader], ...] = (
     RetinanetReader,
     VocReader,
     YoloReader,
+    *OTHERS,
 )
 """Where a folder has none of the layouts, the first of these that knows some of it is named: files before folders."""
 
