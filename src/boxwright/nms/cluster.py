@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from boxwright._util.devices import on_host, on_cpu
+from boxwright._util.devices import on_cpu, on_host
 from boxwright.nms._candidates import (
     NmsOverlap,
     by_falling_score,

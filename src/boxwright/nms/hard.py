@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision import ops
 
-from boxwright._util.devices import on_host, on_cpu
+from boxwright._util.devices import on_cpu, on_host
 from boxwright.nms._candidates import NmsOverlap, check_candidates, check_overlap, is_sound
 from boxwright.nms.cluster import cluster_nms
 

@@ -59,7 +59,7 @@ def _pass_seconds(detector: Detector, plugin: Any) -> float:
     """Seconds of a forward and a backward pass on a blank batch, which leave no trace."""
     recipe, device = detector.recipe, detector.device
     side = recipe.image_size
-    images = torch.zeros(recipe.batch_size, 3, side, side, device=device)
+    images = torch.zeros(recipe.images_a_batch, 3, side, side, device=device)
     images = images.contiguous(memory_format=detector.memory_format)
     statistics = [(buffer, buffer.clone()) for buffer in detector.net.buffers()]
     _wait(device)
