@@ -28,3 +28,19 @@ def highest(values: Tensor, eligible: Tensor, count: Tensor | int) -> Tensor:
     equal = (ranked == last) & eligible
     room = wanted - above.sum(1, keepdim=True)
     return (above | (equal & (equal.cumsum(1) <= room))) & (wanted > 0)
+
+
+def top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """(..., k) the ``count`` highest of each row (..., A) of values of at least 0, by falling value, and their places.
+
+    The earlier of equal ones comes first, on every device.
+    """
+    columns = values.shape[-1]
+    count = min(count, columns)
+    if values.dtype != torch.float32:
+        found, place = values.sort(dim=-1, descending=True, stable=True)
+        return found[..., :count], place[..., :count]
+    # As whole numbers, whose order is that of positive floats, with the place below: no two are equal
+    places = torch.arange(columns - 1, -1, -1, device=values.device)
+    keys = (values.contiguous().view(torch.int32).long() << 32).bitwise_or_(places).topk(count, dim=-1).values
+    return (keys >> 32).int().view(torch.float32), columns - 1 - (keys & 0xFFFFFFFF)

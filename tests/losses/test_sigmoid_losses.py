@@ -173,7 +173,7 @@ with_slopes = pytest.mark.parametrize(
         (losses.quality_focal_loss, SOFT),
         (partial(losses.quality_focal_loss, beta=1.5), SOFT),
     ],
-    ids=str,
+    ids=["focal", "quality", "quality, soft", "quality, beta 1.5"],
 )
 
 

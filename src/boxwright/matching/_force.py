@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from boxwright._util.checks import all_near, is_near, none_near
-from boxwright.matching._overlaps import Best, DenseOverlaps, Overlaps, best_of
+from boxwright.matching._overlaps import Best, DenseOverlaps, Overlaps, best_of, block_size
 
 
 def force_last(overlaps: Overlaps) -> tuple[Best, Tensor | None]:
@@ -27,7 +27,7 @@ def force_bipartite(overlaps: Overlaps) -> tuple[Best, Tensor | None]:
     An anchor for each target (B, G) with their IoU, and (B, G) bool, which of these hold; None: all, as is known.
     """
     if isinstance(overlaps, DenseOverlaps) and not is_near(overlaps.real):
-        found = _greedy(overlaps)
+        found = _pair_by_pair(overlaps)
     else:
         found = _deferred(overlaps)
     held = found.iou > 0
@@ -57,22 +57,29 @@ def _deferred(overlaps: Overlaps) -> Best:
         asked.iou[image, target], asked.partner[image, target] = found
 
 
-def _greedy(overlaps: DenseOverlaps) -> Best:
+def _pair_by_pair(overlaps: DenseOverlaps) -> Best:
     """The same pair by pair, one of every image in each of G rounds, without a look at any value.
 
     A target gets one of its G best anchors, as the others take fewer.
     """
-    targets = overlaps.real.shape[1]
+    images, targets = overlaps.real.shape
     iou, anchor = overlaps.top_anchors(targets)  # (B, G, k)
-    owner = torch.arange(targets, device=iou.device).view(1, -1, 1)
-    found = Best(torch.zeros_like(iou[..., 0]), torch.zeros_like(anchor[..., 0]))
+    iou, order = iou.flatten(1).sort(dim=1, descending=True, stable=True)  # (B, P), ties by target, then by anchor
+    owner = torch.arange(targets, device=iou.device).view(1, -1, 1).expand(anchor.shape)
+    sides = torch.stack([owner, anchor]).flatten(2).gather(2, order.expand(2, -1, -1))  # (2, B, P) what a pair takes
+    rank = torch.arange(order.shape[1], 0, -1, device=iou.device) * (iou > 0)  # the first pairs have the highest
+    rounds = []
     for _ in range(targets):
-        value, place = iou.flatten(1).max(1, keepdim=True)  # (B, 1), the first of equal ones
-        target, taken = place // iou.shape[2], anchor.flatten(1).gather(1, place)
-        found.iou.scatter_reduce_(1, target, value, "amax")
-        found.partner.scatter_reduce_(1, target, taken.masked_fill(value <= 0, 0), "amax")
-        iou = iou.masked_fill((owner == target.unsqueeze(2)) | (anchor == taken.unsqueeze(2)), -1.0)
-    return found
+        left, place = rank.max(1, keepdim=True)  # (B, 1)
+        taken = sides.gather(2, place.expand(2, -1, -1))  # (2, B, 1)
+        rank.mul_((sides != taken).all(0))
+        rounds.append((left, place, *taken))
+    left, place, target, anchor = (torch.cat(columns, 1) for columns in zip(*rounds, strict=True))  # (B, G)
+    target = target.where(left > 0, targets)  # a column more, for what was no pair
+    found = Best(iou.new_full((images, targets + 1), -1.0), anchor.new_zeros(images, targets + 1))
+    found.iou.scatter_(1, target, iou.gather(1, place))
+    found.partner.scatter_(1, target, anchor)
+    return Best(found.iou[:, :-1], found.partner[:, :-1])
 
 
 def _wanted_later(anchor: Tensor, wants: Tensor) -> Tensor:
@@ -82,25 +89,30 @@ def _wanted_later(anchor: Tensor, wants: Tensor) -> Tensor:
 
 
 def _with_nearest(overlaps: Overlaps, found: Best, held: Tensor) -> tuple[Best, Tensor]:
-    """Give the remaining targets, in turn, the free anchor with the nearest centre.
+    """Give the targets that hold none, in turn, the free anchor with the nearest centre.
 
     Runs dry where there are more targets than anchors, and where distances are unknown.
     """
-    remaining = overlaps.real > held
-    if none_near(remaining):
-        return found, held
-    anchor = found.partner.where(held, 0)
-    taken = torch.zeros(len(held), overlaps.count, dtype=torch.uint8, device=held.device)
-    taken.scatter_reduce_(1, anchor, held.to(torch.uint8), "amax")
-    for target in range(held.shape[1]):
-        if none_near(remaining[:, target]):
+    remaining, count = overlaps.real & ~held, overlaps.count
+    # A column more, for those that take none
+    taken = torch.zeros(len(held), count + 1, dtype=torch.bool, device=held.device)
+    taken.scatter_(1, found.partner.where(held, count), True)
+    chosen = torch.full_like(found.partner, count)
+    size = 1 if is_near(held) else block_size(len(held) * count, held.device)
+    for start in range(0, held.shape[1], size):
+        part = slice(start, start + size)
+        if none_near(remaining[:, part]):
             continue
-        distance = overlaps.distances(target)
-        if distance is None:
+        distances = overlaps.distances(part)  # (B, g, A)
+        if distances is None:
             break
-        nearest = distance.masked_fill_(taken > 0, torch.inf).min(dim=1, keepdim=True)
-        free = remaining[:, target, None] & (nearest.values < torch.inf)  # (B, 1)
-        taken.scatter_reduce_(1, nearest.indices, free.to(torch.uint8), "amax")
-        anchor[:, target] = torch.where(free, nearest.indices, anchor[:, target, None])[:, 0]
-        held[:, target] |= free[:, 0]
-    return Best(found.iou, anchor), held
+        none = distances.new_full(distances.shape[:2], torch.finfo(distances.dtype).max)
+        none.masked_fill_(~remaining[:, part], -1.0)
+        columns = []
+        for distance in torch.cat([distances, none.unsqueeze(-1)], dim=2).unbind(1):  # (B, A + 1), by target
+            distance[:, :-1].masked_fill_(taken[:, :-1], torch.inf)
+            columns.append(distance.argmin(1, keepdim=True))
+            taken.scatter_(1, columns[-1], True)
+        chosen[:, part] = torch.cat(columns, 1)
+    free = chosen < count
+    return Best(found.iou, torch.where(free, chosen, found.partner)), held | free

@@ -121,8 +121,8 @@ class GridOverlaps(Overlaps):
     def usable(self, anchor: Tensor | slice) -> Tensor:
         return self.anchors.usable(anchor)
 
-    def distances(self, target: int) -> Tensor:
-        return centre_distances(self.anchors.boxes, self.boxes[:, target])
+    def distances(self, part: slice) -> Tensor:
+        return centre_distances(self.anchors.boxes, self.boxes[:, part])
 
     @cached_property
     def _lost(self) -> Tensor:

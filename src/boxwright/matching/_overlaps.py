@@ -15,7 +15,7 @@ from torch import Tensor
 
 from boxwright._util.checks import all_near
 from boxwright.boxes import Corners
-from boxwright.ranking import highest
+from boxwright.ranking import top
 
 # Elements of the matrix that are held at a time: 1 MB of float32 stays in a core's cache, devices hold 256 MB.
 BLOCK_ELEMENTS = {"cpu": 1 << 18}
@@ -90,8 +90,8 @@ class Overlaps(ABC):
         """(...) bool: which of these anchors (...) are finite, so that they can be matched at all."""
         return torch.ones(self.count, dtype=torch.bool, device=self.real.device)[anchor]
 
-    def distances(self, target: int) -> Tensor | None:
-        """(B, A) squared distances from this target's centre to the anchors', infinite for those that aren't finite.
+    def distances(self, part: slice) -> Tensor | None:
+        """(B, g, A) squared distances from these targets' centres to the anchors', infinite where one isn't finite.
 
         None where no places are known.
         """
@@ -135,20 +135,15 @@ class DenseOverlaps(Overlaps):
         return torch.cat([(iou == reachable).any(1) for _, iou in self.blocks()], dim=1), self.of_anchors
 
     def top_anchors(self, count: int) -> Best:
-        """(B, G, k) the ``count`` best anchors of each target, by rising index; IoU -1 where it overlaps fewer."""
-        kept: Best | None = None
+        """(B, G, k) the ``count`` best anchors of each target, by falling IoU, then by index; IoU 0 where too few."""
+        kept = Best(
+            self.real.new_zeros((*self.real.shape, 0)).float(), self.real.new_zeros((*self.real.shape, 0)).long()
+        )
         for start, iou in self.blocks():
-            index = torch.arange(start, start + iou.shape[2], device=iou.device).expand(iou.shape)
-            if kept is not None:
-                iou, index = torch.cat([kept.iou, iou], 2), torch.cat([kept.partner, index], 2)
-            length = iou.shape[2]
-            chosen = highest(iou.flatten(0, 1), iou.flatten(0, 1) > 0, count).view(iou.shape)
-            place = chosen * torch.arange(length, 0, -1, device=iou.device)  # the earlier, the higher; else 0
-            place = length - place.topk(min(count, length), dim=2).values
-            none = place == length
-            place = place.masked_fill(none, 0)
-            kept = Best(iou.gather(2, place).masked_fill(none, -1.0), index.gather(2, place))
-        assert kept is not None
+            value, place = top(iou.clamp(min=0), count)
+            both = torch.cat([kept.iou.to(value.dtype), value], 2), torch.cat([kept.partner, start + place], 2)
+            value, place = top(both[0], count) if start else (value, None)
+            kept = Best(value, both[1] if place is None else both[1].gather(2, place))
         return kept
 
 
@@ -185,8 +180,8 @@ class BoxOverlaps(DenseOverlaps):
     def usable(self, anchor: Tensor | slice) -> Tensor:
         return self.anchors.usable(anchor)
 
-    def distances(self, target: int) -> Tensor:
-        return centre_distances(self.anchors.boxes, self.boxes[:, target])
+    def distances(self, part: slice) -> Tensor:
+        return centre_distances(self.anchors.boxes, self.boxes[:, part])
 
 
 class MatrixOverlaps(DenseOverlaps):
@@ -204,9 +199,9 @@ class MatrixOverlaps(DenseOverlaps):
 
 
 def centre_distances(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """(n, A) squared distances from the centres of boxes (n, 4) to those of anchors (A, 4); infinite if not finite."""
+    """(..., A) squared distances from the centres of boxes (..., 4) to those of anchors (A, 4); infinite if not finite."""
     centres = (anchors[:, :2].double() + anchors[:, 2:]) / 2  # float64 tells them apart from far
-    distance = ((centres - (boxes[:, None, :2] + boxes[:, None, 2:]) / 2) ** 2).sum(-1)
+    distance = ((centres - (boxes[..., None, :2] + boxes[..., None, 2:]) / 2) ** 2).sum(-1)
     return distance.nan_to_num_(torch.inf)
 
 
