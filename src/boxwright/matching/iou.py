@@ -173,7 +173,7 @@ def _overlaps(
 ) -> Overlaps:
     elements = real.numel() * len(reference.boxes)
     pays = elements >= max(_LEAST_ELEMENTS, 1) and floor >= _LEAST_FLOOR and boxes.dtype == torch.float32
-    if pays and isinstance(anchors, Anchors) and anchors.regular and is_near(boxes):
-        if math.isfinite(anchors.grid_shapes.slack):
-            return GridOverlaps(anchors, boxes, real, floor, forces=forces)
+    pays = pays and is_near(boxes)
+    if pays and isinstance(anchors, Anchors) and anchors.regular and math.isfinite(anchors.grid_shapes.slack):
+        return GridOverlaps(anchors, boxes, real, floor, forces=forces)
     return BoxOverlaps(reference, boxes, real, floor)
