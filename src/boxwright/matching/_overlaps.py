@@ -136,14 +136,15 @@ class DenseOverlaps(Overlaps):
 
     def top_anchors(self, count: int) -> Best:
         """(B, G, k) the ``count`` best anchors of each target, by falling IoU, then by index; IoU 0 where too few."""
-        kept = Best(
-            self.real.new_zeros((*self.real.shape, 0)).float(), self.real.new_zeros((*self.real.shape, 0)).long()
-        )
+        kept: Best | None = None
         for start, iou in self.blocks():
             value, place = top(iou.clamp(min=0), count)
-            both = torch.cat([kept.iou.to(value.dtype), value], 2), torch.cat([kept.partner, start + place], 2)
-            value, place = top(both[0], count) if start else (value, None)
-            kept = Best(value, both[1] if place is None else both[1].gather(2, place))
+            place = place + start
+            if kept is not None:
+                value, order = top(torch.cat([kept.iou, value], 2), count)
+                place = torch.cat([kept.partner, place], 2).gather(2, order)
+            kept = Best(value, place)
+        assert kept is not None
         return kept
 
 
@@ -199,7 +200,7 @@ class MatrixOverlaps(DenseOverlaps):
 
 
 def centre_distances(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """(..., A) squared distances from the centres of boxes (..., 4) to those of anchors (A, 4); infinite if not finite."""
+    """(..., A) squared distances from centres of boxes (..., 4) to those of anchors (A, 4), infinite if not finite."""
     centres = (anchors[:, :2].double() + anchors[:, 2:]) / 2  # float64 tells them apart from far
     distance = ((centres - (boxes[..., None, :2] + boxes[..., None, 2:]) / 2) ** 2).sum(-1)
     return distance.nan_to_num_(torch.inf)
