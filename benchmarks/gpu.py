@@ -34,10 +34,13 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", type=torch.device)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--search", action="store_true", help="cuDNN tries its kernels out, on both sides: a slow start"
+    )
     parser.add_argument("--json", type=Path, help="where the figures go too")
     arguments = parser.parse_args()
     if arguments.device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark = arguments.search
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         print(torch.cuda.get_device_name(arguments.device))
     print(environment_line())

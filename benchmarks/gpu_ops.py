@@ -23,12 +23,15 @@ from torchvision.ops import (
 import boxwright as bw
 from boxwright.anchors import RETINANET, SSD300, Anchors, make_anchors
 
+LAST = {"force": "last"}  # as torchvision's SSD: what is one to one (the default) keeps more targets, and costs more
 RETINA = {"positive": 0.5, "negative": 0.4, "force": "ties"}
 # name: anchors, side, images, targets of each, our options, torchvision's matcher
 MATCHING: dict[str, tuple[Any, int, int, int, dict[str, Any], Any]] = {
-    "match 8732 x 8 x 10": (SSD300, 300, 8, 10, {}, SSDMatcher(0.5)),
-    "match 8732 x 32 x 10": (SSD300, 300, 32, 10, {}, SSDMatcher(0.5)),
-    "match 8732 x 32 x 100": (SSD300, 300, 32, 100, {}, SSDMatcher(0.5)),
+    "match 8732 x 8 x 10": (SSD300, 300, 8, 10, LAST, SSDMatcher(0.5)),
+    "match 8732 x 32 x 10": (SSD300, 300, 32, 10, LAST, SSDMatcher(0.5)),
+    "match 8732 x 32 x 100": (SSD300, 300, 32, 100, LAST, SSDMatcher(0.5)),
+    "match one to one 8732 x 8 x 10": (SSD300, 300, 8, 10, {}, SSDMatcher(0.5)),
+    "match one to one 8732 x 32 x 100": (SSD300, 300, 32, 100, {}, SSDMatcher(0.5)),
     "match retinanet 800 px x 8 x 20": (RETINANET, 800, 8, 20, RETINA, Matcher(0.5, 0.4, True)),
     "match retinanet 1024 px x 1 x 1000": (RETINANET, 1024, 1, 1000, RETINA, Matcher(0.5, 0.4, True)),
 }

@@ -77,12 +77,17 @@ class ImageCache:
         attempt = partial(_try, decode or self._decode)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for chunk in self._chunks():
+                copies = []
                 for index, result in zip(chunk, pool.map(attempt, chunk), strict=True):
                     if isinstance(result, str):
                         faults[index] = result
-                    else:
-                        full = full or not self._keep(index, result)
+                    elif not full:
+                        place = self._place(index, result)
+                        full = place is None
+                        copies += [] if place is None else [pool.submit(place.copy_, torch.from_numpy(result.pixels))]
                     advance(index + 1)
+                for copy in copies:  # memory that is new takes longer to be written than an image to be decoded
+                    copy.result()
                 if full:
                     break
         return faults
@@ -97,22 +102,22 @@ class ImageCache:
             size += 3 * pixels
         yield range(start, len(self.dataset))
 
-    def _keep(self, index: int, image: Decoded) -> bool:
-        """Whether there was room for the image."""
+    def _place(self, index: int, image: Decoded) -> Tensor | None:
+        """Where the image (h, w, 3) is to be kept; None: there is no room."""
         pixels = image.pixels
         if not self._blocks or self._used + pixels.nbytes > len(self._blocks[-1]):
             left = self.limit - sum(map(len, self._blocks))
             size = max(min(_BLOCK, left), pixels.nbytes)
             if size > left:
-                return False
+                return None
             block = torch.empty(size, dtype=torch.uint8)
             self._blocks.append(block.share_memory_() if self.shared else block)  # type: ignore[no-untyped-call]
             self._used = 0
-        self._blocks[-1][self._used : self._used + pixels.nbytes] = torch.from_numpy(pixels).flatten()
+        place = self._blocks[-1][self._used : self._used + pixels.nbytes].view(pixels.shape)
         self._where[index] = (len(self._blocks) - 1, self._used)
         self._shapes[index] = (*pixels.shape[:2], *image.size, image.factor, *image.before)
         self._used += pixels.nbytes
-        return True
+        return place
 
 
 def _try(decode: Callable[[int], Decoded], index: int) -> Decoded | str:

@@ -40,8 +40,12 @@ def settle_batch_size(
     On a GPU steps of doubling size are tried until one takes more than 90 % of the free memory. On a CPU the bytes that
     the forward pass saves are measured, and the batch takes up to half of the free memory, and up to 64 images. In any
     case an epoch has 16 steps or more, unless the detector's own batch size leaves fewer. Of several processes the
-    smallest answer counts. Raises RecipeError where not even one image fits.
+    smallest answer counts. Raises RecipeError where not even one image fits, and on other devices.
     """
+    if accelerator not in ("cpu", "cuda"):
+        raise RecipeError(
+            f"batch_size=auto tries what fits on cuda and on processors but not on {accelerator}: give a number"
+        )
     reference = base_recipe(recipe.detector).images_a_batch
     most = power_of_two(max(len(dataset) // _STEPS, reference, ranks.world) // ranks.world)
     trial = Trial(recipe, dataset, criterion, ranks.device(accelerator))

@@ -57,7 +57,7 @@ class Batches:
         """What decoding told of the images, by their path; the check of the data set need not decode them again."""
         self.datasets = [training] if validation is None else [training, validation]
         self._recipe, self._options, self._ranks, self._console = recipe, options, ranks, console
-        self._pinned = options.accelerator() == "cuda"
+        self._pinned = options.accelerator() != "cpu"
         self._windows = augments_on_device(recipe, options)
         self.workers = options.workers if options.workers != "auto" else self._choose_workers(training)
         most = min(recipe.images_a_batch // ranks.world, len(training))

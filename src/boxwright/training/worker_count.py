@@ -17,8 +17,8 @@ from boxwright.training.distributed import Ranks
 from boxwright.training.options import RunOptions
 from boxwright.training.workers import free_shared_memory, pixels_a_sample, shared_by_batches
 
-_MOST = {"cuda": 16, "cpu": 2}
-"""By device. 3.5 ms an image of 320 pixels, measured: 16 make 4,500 a second, and 2 more than processors train on."""
+_MOST, _MOST_ON_CPU = 16, 2
+"""3.5 ms an image of 320 pixels, measured: 16 make 4,500 a second, and 2 more than processors train on."""
 _SAMPLED = 8  # images that are augmented to learn what it costs
 _START = {"fork": 0.1}  # processor seconds to start a worker, measured and rounded up
 _START_ANEW = 6.0  # where it is no fork: torch is imported again
@@ -35,7 +35,11 @@ def choose_workers(
     """
     accelerator = options.accelerator()
     batches = -(-len(dataset) // recipe.images_a_batch)
-    most = min(_MOST[accelerator], spare_cores(accelerator, usable_cores() // ranks.on_machine), batches)
+    most = min(
+        _MOST_ON_CPU if accelerator == "cpu" else _MOST,
+        spare_cores(accelerator, usable_cores() // ranks.on_machine),
+        batches,
+    )
     if most < 1:
         return 0
     seconds = _seconds_of_augmenting(dataset, recipe, options, windows) / ranks.world
@@ -52,7 +56,7 @@ def spare_cores(accelerator: str, cores: int) -> int:
     On a GPU all but the one that launches its kernels. On a CPU those beyond twice the threads of the arithmetic, as
     two of what counts as cores may be one that two threads share.
     """
-    return max(cores - (1 if accelerator == "cuda" else 2 * torch.get_num_threads()), 0)
+    return max(cores - (2 * torch.get_num_threads() if accelerator == "cpu" else 1), 0)
 
 
 def worth_starting(seconds: float, method: str) -> int:
