@@ -29,11 +29,17 @@ CASES: tuple[tuple[str, int, dict[str, Any]], ...] = (
 
 
 class Stopwatch(Callback):
-    """The time of so many steps once the loaders are warm, the device waited for at both ends."""
+    """The time of so many steps once the loaders are warm, the device waited for at both ends, and of what is between
+    the steps: waiting for input, and the loop."""
 
     def __init__(self, warm: int) -> None:
-        self.warm, self.start, self.seconds, self.begun = warm, 0.0, 0.0, time.perf_counter()
-        self.first_step = 0.0
+        self.warm, self.begun = warm, time.perf_counter()
+        self.first_step = self.start = self.seconds = self.between = 0.0
+        self._ended: float | None = None
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        if self._ended is not None:
+            self.between += time.perf_counter() - self._ended
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
         if trainer.global_step == 1:
@@ -41,6 +47,8 @@ class Stopwatch(Callback):
         if trainer.global_step == self.warm:
             wait(module.device)
             self.start = time.perf_counter()
+        if trainer.global_step >= self.warm:
+            self._ended = time.perf_counter()
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         wait(module.device)
@@ -104,11 +112,12 @@ def time_train(device: torch.device, rounds: int) -> dict[str, dict[str, float]]
                 "images/s": trained,
                 "bare step images/s": bare,
                 "share": trained / bare,
+                "between steps": watch.between / watch.seconds,
                 "first step s": watch.first_step,
             }
             print(
                 f"  {recipe} B{batch}: {trained:.1f} images/s, {trained / bare:.0%} of the bare step's {bare:.1f}; "
-                f"{watch.first_step:.1f} s to the first step",
+                f"{watch.between / watch.seconds:.0%} between the steps; {watch.first_step:.1f} s to the first",
                 flush=True,
             )
     return figures
