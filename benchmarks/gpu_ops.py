@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from gpu_device import milliseconds, waits
 from matching import made_targets
@@ -22,6 +23,10 @@ from torchvision.ops import (
 
 import boxwright as bw
 from boxwright.anchors import RETINANET, SSD300, Anchors, make_anchors
+from boxwright.data.decoded import Decoded
+from boxwright.data.loading import Sample, collate
+from boxwright.data.transforms import Augmentation, InputSize
+from boxwright.data.windows import cut_window
 
 LAST = {"force": "last"}  # as torchvision's SSD: what is one to one (the default) keeps more targets, and costs more
 RETINA = {"positive": 0.5, "negative": 0.4, "force": "ties"}
@@ -36,12 +41,13 @@ MATCHING: dict[str, tuple[Any, int, int, int, dict[str, Any], Any]] = {
     "match retinanet 1024 px x 1 x 1000": (RETINANET, 1024, 1, 1000, RETINA, Matcher(0.5, 0.4, True)),
 }
 ROWS, CLASSES = 76725, 80
+INPUT = InputSize(320)
 Sides = tuple[Callable[[], Any], Callable[[], Any] | None]
 
 
 def parity(device: torch.device, rounds: int) -> dict[str, bool]:
     """Whether each operation gives on the device what it gives on the CPU: the same choices, losses within 1e-5."""
-    found = {**_same_matches(device), **_same_choices(device), **_same_losses(device)}
+    found = {**_same_matches(device), **_same_choices(device), **_same_losses(device), **_same_inputs(device)}
     print(f"  {sum(found.values())} of {len(found)} the same as on the CPU")
     for name in (name for name, same in found.items() if not same):
         print(f"  DIFFERS: {name}")
@@ -131,6 +137,24 @@ def _same_losses(device: torch.device) -> dict[str, bool]:
         found[name] = bool((here - there_).abs() <= 1e-5 * here.abs()) and bool(
             ((gradient - other).abs() <= 1e-5 * scale).all()
         )
+    return found
+
+
+def _same_inputs(device: torch.device) -> dict[str, bool]:
+    """Windows that are resampled on the device, to the bit."""
+    found = {}
+    rng = np.random.default_rng(0)
+    for kind in ("light", "ssd"):
+        samples = []
+        for side in (200, 480, 900):
+            image = rng.integers(0, 256, (side, 640, 3), np.uint8)
+            drawn, _, _ = Augmentation(kind, "both").draw((side, 640), np.zeros((0, 4), np.float32), INPUT, rng)
+            pixels, window = cut_window(Decoded.whole(image), drawn)
+            none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool)
+            samples.append(Sample(pixels, *none, side, (side, 640), window))
+        batch = collate(samples)
+        there = batch.to(device).resampled().images.cpu()
+        found[f"inputs, {kind}"] = torch.equal(batch.resampled().images, there)
     return found
 
 

@@ -241,25 +241,6 @@ def test_nothing_is_read_on_the_host(digits: Path) -> None:
     assert made.shape == batch.resampled().images.shape
 
 
-@pytest.mark.parametrize("kind", ["light", "ssd"])
-@pytest.mark.parametrize("precision", ["highest", "high"])
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_makes_the_same_inputs_and_nobody_waits(digits: Path, kind: str, precision: str) -> None:
-    _, device = sets(digits, InputSize(320), kind)
-    batch = collate([device[key] for key in range(8)])
-    assert batch.windows is not None
-    there = batch._replace(images=batch.images.cuda(), windows=Windows(*(value.cuda() for value in batch.windows)))
-    torch.cuda.synchronize()
-    torch.set_float32_matmul_precision(precision)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        made = there.resampled().images
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-        torch.set_float32_matmul_precision("highest")
-    assert torch.equal(made.cpu(), batch.resampled().images)
-
-
 @pytest.mark.slow
 def test_workers_give_the_same_windows(digits: Path) -> None:
     _, device = sets(digits, InputSize(64), "ssd")

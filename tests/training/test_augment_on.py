@@ -19,6 +19,7 @@ from boxwright.recipes import get_recipe
 from boxwright.runs import Run
 from boxwright.training import RunOptions
 from boxwright.training.batches import augments_on_device
+from boxwright.training.distributed import Ranks
 from boxwright.training.workers import pixels_a_sample
 
 
@@ -64,12 +65,16 @@ def train(digits: Path, out: Path, **options: Any) -> Run:
 
 def test_auto_is_the_device_that_is_faster_than_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = get_recipe("lite320")
-    assert not augments_on_device(recipe, RunOptions())
-    assert augments_on_device(recipe.replace(augment_on="device"), RunOptions(device="cpu"))
+    monkeypatch.setattr("boxwright.training.batches.usable_cores", lambda: 8)
+    assert not augments_on_device(recipe, RunOptions(), Ranks())
+    assert augments_on_device(recipe.replace(augment_on="device"), RunOptions(device="cpu"), Ranks())
     monkeypatch.setattr(RunOptions, "accelerator", lambda _: "cuda")
-    assert augments_on_device(recipe, RunOptions())
-    assert not augments_on_device(recipe.replace(augment_on="cpu"), RunOptions())
-    assert not augments_on_device(recipe.replace(augment=darker), RunOptions())  # which runs on the CPU
+    assert augments_on_device(recipe, RunOptions(), Ranks())
+    assert not augments_on_device(recipe.replace(augment_on="cpu"), RunOptions(), Ranks())
+    assert not augments_on_device(recipe.replace(augment=darker), RunOptions(), Ranks())  # which runs on the CPU
+    monkeypatch.setattr("boxwright.training.batches.usable_cores", lambda: 16)
+    assert not augments_on_device(recipe, RunOptions(), Ranks())
+    assert augments_on_device(recipe, RunOptions(), Ranks(0, 2, 2))  # half of them each
 
 
 def test_an_augmentation_of_ones_own_is_not_for_the_device() -> None:

@@ -22,7 +22,7 @@ from boxwright.recipes import get_recipe
 from boxwright.training import RunOptions, worker_count, workers
 from boxwright.training.batches import Batches
 from boxwright.training.distributed import Ranks
-from boxwright.training.transfer import copy_to
+from boxwright.training.transfer import Parcel, copy_to
 from boxwright.training.worker_count import choose_workers, spare_cores, worth_starting
 
 RECIPE = get_recipe("lite320", image_size=64, batch_size=2, epochs=10)
@@ -173,3 +173,28 @@ def test_a_batch_travels_whole_and_without_waiting(monkeypatch: pytest.MonkeyPat
     without = copy_to(batch()._replace(shown=None), torch.device("meta"))
     assert without.shown is None
     assert len(without.tensors) == 6
+
+
+def test_a_parcel_holds_the_batch() -> None:
+    for packed in (batch(), batch()._replace(shown=None)):
+        parcel = Parcel.of(packed)
+        opened = parcel.open()
+        assert len(parcel.tensors) == 2
+        assert len(opened.tensors) == len(packed.tensors)
+        for there, here in zip(opened.tensors, packed.tensors, strict=True):
+            assert there.dtype == here.dtype
+            assert torch.equal(there, here)
+    moved = copy_to(Parcel.of(batch()), torch.device("meta"))
+    assert [tensor.shape for tensor in moved.tensors] == [tensor.shape for tensor in batch().tensors]
+
+
+def test_workers_hand_over_two_tensors_a_batch(dataset: DetectionDataset) -> None:
+    options = replace(AUTO, workers=1)
+    alone, worker = (
+        Batches(dataset, None, RECIPE, replace(options, workers=count), Ranks(), Console(quiet=True)).training
+        for count in (0, 1)
+    )
+    for here, parcel in zip(alone, worker, strict=True):
+        assert isinstance(parcel, Parcel)
+        for a, b in zip(here.tensors, parcel.open().tensors, strict=True):
+            assert torch.equal(a, b)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -62,10 +62,17 @@ class Batch(NamedTuple):
         """All that the batch holds, the targets' too."""
         return [field for field in (*self, *self.targets, *(self.windows or ())) if isinstance(field, Tensor)]
 
+    def each(self, change: Callable[[Any], Any]) -> Batch:
+        """The batch with all that it holds changed, the targets' and windows' too."""
+
+        def changed(field: Any) -> Any:
+            return type(field)(*map(change, field)) if isinstance(field, Targets | Windows) else change(field)
+
+        return Batch(*(None if field is None else changed(field) for field in self))  # type: ignore[arg-type]
+
     def to(self, device: torch.device) -> Batch:
         """Copy the batch to a device; from pinned memory without waiting for the copy."""
-        moved = (None if field is None else field.to(device, non_blocking=True) for field in self)
-        return Batch(*moved)  # type: ignore[arg-type]
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
 
 
 class TrainingSet(Dataset[Sample]):

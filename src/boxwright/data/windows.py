@@ -54,10 +54,6 @@ class Windows(NamedTuple):
     light: Tensor
     """(B, 3, 256) uint8"""
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> Windows:
-        """The same windows on another device."""
-        return Windows(*(field.to(device, non_blocking=non_blocking) for field in self))
-
 
 class _Side(NamedTuple):
     """One side of a window."""

@@ -23,7 +23,7 @@ from boxwright.training.nonfinite import NonFiniteError, check_losses
 from boxwright.training.schedule import Progress, lr_factor
 from boxwright.training.step import supervise
 from boxwright.training.targets import check_targets
-from boxwright.training.transfer import copy_to
+from boxwright.training.transfer import Parcel, copy_to
 from boxwright.types import DenseOutputs, Detections, TwoStageOutputs
 
 _SHORT = {
@@ -76,12 +76,13 @@ class TrainingModule(L.LightningModule):
         """What keeps gradients within fp16's range."""
         return getattr(self.trainer.precision_plugin, "scaler", None)
 
-    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+    def on_before_batch_transfer(self, batch: Batch | Parcel, dataloader_idx: int) -> Batch | Parcel:
         """Raise TargetsError for what can't be learnt."""
-        check_targets(batch, len(self.recipe.classes), validation=self.trainer.validating)
+        content = batch.open() if isinstance(batch, Parcel) else batch
+        check_targets(content, len(self.recipe.classes), validation=self.trainer.validating)
         return batch
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(self, batch: Batch | Parcel, device: torch.device, dataloader_idx: int) -> Batch:
         """Lightning's own copies tensors without waiting, but not what has a ``to`` of its own, as targets have."""
         return copy_to(batch, device)
 

@@ -1,28 +1,98 @@
-"""The copy of a batch to the device, beside the steps that it computes."""
+"""The way of a batch from a worker to the device, beside the steps that it computes."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
+from torch.nn.functional import pad
 
 from boxwright.data.loading import Batch
 
+_ALIGNED = 8  # bytes: what any type of numbers may begin at
 
-def copy_to(batch: Batch, device: torch.device) -> Batch:
+
+class _Place(NamedTuple):
+    """Where a tensor lies among bytes."""
+
+    start: int
+    stop: int
+    dtype: torch.dtype
+    shape: torch.Size
+
+
+@dataclass
+class Parcel:
+    """A batch as two tensors: the pixels, and the bytes of all others.
+
+    Each tensor that is handed over by a worker, pinned, or copied to a device takes the interpreter's lock, and with it
+    time, from the thread that trains.
+    """
+
+    pixels: Tensor
+    rest: Tensor
+    """(n,) uint8."""
+    outline: Batch
+    """The batch with the place of each tensor but the pixels."""
+
+    @classmethod
+    def of(cls, batch: Batch) -> Parcel:
+        """Pack a batch."""
+        pieces: list[Tensor] = []
+
+        def put(tensor: Tensor) -> _Place:
+            start = sum(map(len, pieces))
+            piece = tensor.contiguous().flatten().view(torch.uint8)
+            pieces.append(pad(piece, (0, -len(piece) % _ALIGNED)))
+            return _Place(start, start + len(piece), tensor.dtype, tensor.shape)
+
+        outline = batch._replace(images=None).each(put)  # type: ignore[arg-type]
+        return cls(batch.images, torch.cat(pieces), outline)
+
+    def open(self) -> Batch:
+        """Unpack it where it is."""
+
+        def take(place: _Place) -> Tensor:
+            return self.rest[place.start : place.stop].view(place.dtype).view(place.shape)
+
+        return self.outline.each(take)._replace(images=self.pixels)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """What is handed over."""
+        return [self.pixels, self.rest]
+
+    def pin_memory(self) -> Parcel:
+        """Copy it to memory that devices read by themselves, as a loader asks."""
+        return Parcel(self.pixels.pin_memory(), self.rest.pin_memory(), self.outline)
+
+    def to(self, device: torch.device) -> Parcel:
+        """Copy it to a device; from pinned memory without waiting for the copy."""
+        pixels, rest = (tensor.to(device, non_blocking=True) for tensor in self.tensors)
+        return Parcel(pixels, rest, self.outline)
+
+
+def copy_to(batch: Batch | Parcel, device: torch.device) -> Batch:
     """Copy a batch to a device; on CUDA on a stream of its own, so that it doesn't queue behind the step before.
 
     The stream that computes waits for the copy, and the host for neither where the batch lies in pinned memory.
     """
-    if device.type != "cuda":
-        return batch.to(device)
-    copying, computing = _copy_stream(device), torch.cuda.current_stream(device)
-    with torch.cuda.stream(copying):
+    moved: Batch | Parcel
+    if device.type == "cuda":
+        copying, computing = _copy_stream(device), torch.cuda.current_stream(device)
+        with torch.cuda.stream(copying):
+            moved = batch.to(device)
+        computing.wait_stream(copying)
+        for (
+            tensor
+        ) in moved.tensors:  # allocated on one stream and used on the other: not to be reused before it is done
+            tensor.record_stream(computing)
+    else:
         moved = batch.to(device)
-    computing.wait_stream(copying)
-    for tensor in moved.tensors:  # allocated on one stream and used on the other: not to be reused before that is done
-        tensor.record_stream(computing)
-    return moved
+    return moved.open() if isinstance(moved, Parcel) else moved
 
 
 @cache

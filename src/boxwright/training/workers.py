@@ -20,6 +20,7 @@ from boxwright.errors import RecipeError
 from boxwright.models.memory import largest_input
 from boxwright.recipes import Recipe
 from boxwright.training.faults import MORE_SHARED
+from boxwright.training.transfer import Parcel
 
 SHARED = Path("/dev/shm")
 AHEAD = 2
@@ -44,19 +45,21 @@ def start_worker(worker: int) -> None:
 
 @dataclass(frozen=True)
 class CollateInWorker:
-    """``collate``, and in a worker the batch goes into shared memory here: where that fails, the training is told.
+    """``collate``, and in a worker the batch goes into shared memory as a parcel: where that fails, it is told.
 
     The queue that would do it otherwise loses the batch, and the training waits for ever.
     """
 
     multiple: int
 
-    def __call__(self, samples: Iterable[Sample]) -> Batch:
+    def __call__(self, samples: Iterable[Sample]) -> Batch | Parcel:
         batch = collate(samples, self.multiple)
-        if get_worker_info() is not None:
-            for tensor in batch.tensors:
-                tensor.share_memory_()  # type: ignore[no-untyped-call]
-        return batch
+        if get_worker_info() is None:
+            return batch
+        parcel = Parcel.of(batch)
+        for tensor in parcel.tensors:
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+        return parcel
 
 
 def shared_by_batches(pixels: int, workers: int, batch_size: int) -> int:

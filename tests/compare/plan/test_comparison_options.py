@@ -16,7 +16,7 @@ from boxwright.errors import RecipeError
         ({"executor": "slurm"}, "Expected executor to be one of local, ray but got 'slurm'"),
         ({"tier": "half"}, "Expected tier to be one of full, frozen but got 'half'"),
         ({"box_weights": "free"}, "Expected box_weights to be one of equal, fixed but got 'free'"),
-        ({"device": "gpu"}, "Expected device to be one of auto, cpu, cuda but got 'gpu'"),
+        ({"device": "gpu"}, "Expected device to be one of auto, cpu, cuda, xpu, mps but got 'gpu'"),
         ({"seeds": 0}, "Expected seeds above 0 but got 0"),
         ({"minutes": 1.0, "steps": 1}, "Expected minutes or steps but got both"),
     ],
