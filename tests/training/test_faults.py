@@ -13,7 +13,7 @@ import boxwright as bw
 from boxwright.criterion import DenseCriterion, Positives
 from boxwright.demo_data import make_digits
 from boxwright.errors import BoxwrightError, RecipeError
-from boxwright.training import callbacks, optimizers, replay
+from boxwright.training import callbacks, replay
 from boxwright.training.callbacks import supervision_warnings
 from boxwright.training.module import TrainingModule
 
@@ -74,7 +74,6 @@ def test_a_gradient_that_is_no_number_stops_too(
 ) -> None:
     share = TrainingModule._share_of_step
     monkeypatch.setattr(TrainingModule, "reads_late", late)
-    monkeypatch.setattr(optimizers, "_fused", lambda groups: late)
     monkeypatch.setattr(TrainingModule, "_share_of_step", lambda self, losses: share(self, losses) * float("inf"))
     options = {**SETTINGS, "optimizer": optimizer, "lr": 1e-3}
     with pytest.raises(BoxwrightError, match=text) as caught:

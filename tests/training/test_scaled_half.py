@@ -21,7 +21,7 @@ from boxwright.criterion import DenseCriterion, Losses
 from boxwright.demo_data import make_digits
 from boxwright.errors import BoxwrightError
 from boxwright.runs import Run
-from boxwright.training import engine, optimizers
+from boxwright.training import engine
 from boxwright.training.module import TrainingModule
 from boxwright.training.precision import Precision, ScaledHalf
 
@@ -40,7 +40,6 @@ def fp16(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=[False, True], ids=["at once", "late and fused"])
 def like_a_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TrainingModule, "reads_late", request.param)
-    monkeypatch.setattr(optimizers, "_fused", lambda groups: request.param or None)
 
 
 def train(digits: Path, out: Path, **options: Any) -> Run:

@@ -50,12 +50,11 @@ class Averages(AveragedModel):
 
 def _move(averages: list[Tensor], current: list[Tensor], share: float) -> None:
     """Move the averages by a ``share`` of the way to the current values; whole numbers stop short of it."""
-    way = torch._foreach_sub(current, averages)
     if averages[0].is_floating_point():
-        torch._foreach_mul_(way, share)
-        torch._foreach_add_(averages, way)
+        torch._foreach_lerp_(averages, current, share)
     else:
-        torch._foreach_copy_(averages, torch._foreach_add(averages, torch._foreach_mul(way, share)))
+        way = torch._foreach_mul(torch._foreach_sub(current, averages), share)
+        torch._foreach_copy_(averages, torch._foreach_add(averages, way))
 
 
 def _by_type(ours: nn.Module, theirs: nn.Module) -> list[tuple[list[Place], list[Place]]]:
