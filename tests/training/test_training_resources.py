@@ -139,7 +139,7 @@ def test_a_worker_that_dies_ends_the_training(
         raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1_0>: No space left on device (28)")
 
     if end == "no shared memory":
-        monkeypatch.setattr("boxwright.training.batches.ImageCache._keep", lambda *_: False)
+        monkeypatch.setattr("boxwright.training.batches.ImageCache._place", lambda *_: None)
         monkeypatch.setattr(torch.Tensor, "share_memory_", full)
     else:
         monkeypatch.setattr(TrainingSet, "__getitem__", die)
