@@ -90,3 +90,12 @@ def test_messages_name_decorators_that_there_are() -> None:
 def test_declarations_that_mean_nothing(declare: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         declare()
+
+
+@pytest.mark.parametrize(
+    "decorator",
+    [parts.class_loss, parts.box_loss, parts.matcher, parts.miner, parts.reader],
+)
+def test_a_decorator_without_its_brackets_says_so(decorator: Any) -> None:
+    with pytest.raises(ValueError, match="write the decorator with brackets"):
+        decorator(corner_loss)

@@ -64,7 +64,8 @@ def main(words: list[str]) -> int:
         copies = [copy_tree(Path(folder) / str(number)) for number in range(AT_ONCE)]
         shares = [[test for test in tests if ("::" in test) == named] for named in (False, True)]
         if not all(pool.map(passes, filter(None, shares), copies)):
-            raise SystemExit("the tests fail without any mutation")
+            logs = [log.read_text(encoding="utf-8")[-2000:] for copy in copies for log in copy.glob("log")]
+            raise SystemExit("\n".join(["the tests fail without any mutation:", *logs]))
         for copy in copies:
             free.put(copy)
         for number, (row, (what, seconds)) in enumerate(zip(chosen, pool.map(tried, chosen), strict=True), 1):

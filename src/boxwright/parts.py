@@ -251,11 +251,20 @@ def _declared(part: Callable[..., Any], kind: type[Info], role: str) -> Info:
 
 
 def _needs(needs: Sequence[Need], *allowed: Need) -> tuple[Need, ...]:
+    _check_brackets(needs)
     for need in needs:
         _check("need", need, allowed)
     return tuple(needs)
 
 
+def _check_brackets(option: object) -> None:
+    if callable(option):
+        raise ValueError(
+            f"Expected options but got a function, {option!r}: write the decorator with brackets, @bw.name()"
+        )
+
+
 def _check(what: str, value: object, allowed: Sequence[object]) -> None:
+    _check_brackets(value)
     if value not in allowed:
         raise ValueError(f"Expected the {what} to be one of {', '.join(map(repr, allowed))} but got {value!r}")

@@ -170,7 +170,7 @@ class Recipe:
     augment_on: AugmentOn = _key(
         "auto",
         "cpu | device: workers cut out what an input shows, and the device that trains resamples it; auto: device on a "
-        "GPU, unless augment is your own",
+        "GPU with up to 8 cores, unless augment is your own",
     )
     sampling: str = _key("uniform", "how often an epoch shows an image: uniform | repeat_factor:threshold=0.001")
     negatives: str = _key("keep", "images without objects: keep | drop | ratio:0.1 of the images with objects")
