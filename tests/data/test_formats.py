@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import Image, ImageOps, features
 
 from boxwright.data import decode_image, formats, image_size
 from boxwright.data.files import is_image
@@ -91,5 +91,6 @@ def test_a_jpeg_without_exif_and_xmp_is_plain_and_so_is_an_empty_file(tmp_path: 
     (tmp_path / "empty.jpg").write_bytes(b"")
     plain = {path.stem for path in tmp_path.iterdir() if is_plain_jpeg(str(path))}
     assert plain == {"plain", "comment", "empty"}
-    assert image_size(tmp_path / "xmp.jpg") == (80, 60)
+    with Image.open(tmp_path / "xmp.jpg") as image:  # older versions of Pillow find no orientation there
+        assert image_size(tmp_path / "xmp.jpg") == ImageOps.exif_transpose(image).size[::-1]
     assert not is_plain_jpeg(str(tmp_path / "nowhere.jpg"))

@@ -42,7 +42,7 @@ def is_near(values: Tensor) -> bool:
 
 def is_visible(values: Tensor) -> bool:
     """Whether values are to be looked at: they can be, and weren't yet."""
-    return not _SETTLED.get() and is_near(values)
+    return is_near(values) and not _SETTLED.get()  # in this order: older compilers know no such variables
 
 
 def none_near(mask: Tensor) -> bool:
@@ -140,7 +140,7 @@ def check_targets(boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes:
         )
     if ignore is not None and (ignore.shape != labels.shape or ignore.dtype != torch.bool):
         raise ValueError(f"Expected ignore bool {tuple(labels.shape)} but got {ignore.dtype} {tuple(ignore.shape)}")
-    if _SETTLED.get():
+    if is_near(boxes) and _SETTLED.get():
         return True
     if labels.dtype != torch.int64 or not boxes.numel() or not is_visible(boxes):
         check_labels(labels, -1, None if classes is None else classes - 1, " (-1 is padding)", AXES)

@@ -44,5 +44,8 @@ def on_cpu(*tensors: Tensor) -> list[Tensor]:
 
 def without_autocast(device: str) -> AbstractContextManager[Any]:
     """Turn autocast off for a type of device, in a context that costs nothing where it isn't on."""
-    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if on else nullcontext()
+    if not torch.compiler.is_compiling():  # older compilers can't ask
+        on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        if not on:
+            return nullcontext()
+    return torch.autocast(device, enabled=False)

@@ -149,7 +149,7 @@ def read_corrections(path: Path) -> Corrections:
         return msgspec.convert(json.loads(read_regular(path)), type=Corrections)
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
+    except (msgspec.ValidationError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a correction list of boxwright hardest ({error})") from None
 
 
