@@ -42,11 +42,14 @@ def inputs() -> tuple[Tensor, Tensor]:
     return logits, labels
 
 
-def ours(logits: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
-    logits.grad = None
-    loss = sigmoid_focal_loss(logits, labels, gamma=gamma, reduction="sum")
+def differentiated(loss: Tensor) -> Tensor:
     loss.backward()
     return loss.detach()
+
+
+def ours(logits: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
+    logits.grad = None
+    return differentiated(sigmoid_focal_loss(logits, labels, gamma=gamma, reduction="sum"))
 
 
 def peer(logits: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
@@ -54,9 +57,7 @@ def peer(logits: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
     targets = torch.zeros_like(logits)
     rows = labels < CLASSES
     targets[rows, labels[rows]] = 1.0
-    loss = peer_loss(logits, targets, gamma=gamma, reduction="sum")
-    loss.backward()
-    return loss.detach()
+    return differentiated(peer_loss(logits, targets, gamma=gamma, reduction="sum"))
 
 
 def qualities(labels: Tensor) -> Tensor:
@@ -69,18 +70,14 @@ def qualities(labels: Tensor) -> Tensor:
 
 def quality_ours(logits: Tensor, targets: Tensor, beta: float = 2.0) -> Tensor:
     logits.grad = None
-    loss = quality_focal_loss(logits, targets, beta=beta, reduction="sum")
-    loss.backward()
-    return loss.detach()
+    return differentiated(quality_focal_loss(logits, targets, beta=beta, reduction="sum"))
 
 
 def quality_plain(logits: Tensor, targets: Tensor, beta: float = 2.0) -> Tensor:
     logits.grad = None
     distance = (targets - logits.sigmoid()).abs()
     entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    loss = (distance.pow(beta) * entropy).sum()
-    loss.backward()
-    return loss.detach()
+    return differentiated((distance.pow(beta) * entropy).sum())
 
 
 FOCAL: dict[str, Callable[..., Tensor]] = {"boxwright": ours, "torchvision": peer}

@@ -187,17 +187,22 @@ def test_hard_positives_with_wrong_values():
             hard_positives(losses, state, other)
 
 
+BY_LOSS = [
+    hard_negatives,
+    partial(hard_negatives, min_negatives=2),
+    partial(hard_negatives, scope="batch"),
+    partial(hard_negatives, scope="batch", cutoff="tf"),
+    hard_examples,
+    partial(hard_examples, count=3),
+    ohem,
+]
+
+
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (2, 0)])
 @pytest.mark.parametrize(
     "miner",
     [
-        hard_negatives,
-        partial(hard_negatives, min_negatives=2),
-        partial(hard_negatives, scope="batch"),
-        partial(hard_negatives, scope="batch", cutoff="tf"),
-        hard_examples,
-        partial(hard_examples, count=3),
-        ohem,
+        *BY_LOSS,
         lambda losses, state: ohem(losses, state, boxes=torch.zeros(*state.shape, 4)),
         lambda losses, state: ohem(losses, state, boxes=torch.zeros(state.shape[1], 4)),
         lambda _, state: random_balanced(state),
@@ -210,18 +215,7 @@ def test_nothing_to_mine(miner, shape):
     assert mask.dtype == torch.bool
 
 
-@pytest.mark.parametrize(
-    "miner",
-    [
-        hard_negatives,
-        partial(hard_negatives, min_negatives=2),
-        partial(hard_negatives, scope="batch"),
-        partial(hard_negatives, scope="batch", cutoff="tf"),
-        hard_examples,
-        partial(hard_examples, count=3),
-        ohem,
-    ],
-)
+@pytest.mark.parametrize("miner", BY_LOSS)
 def test_mining_waits_for_no_device_and_finds_the_same(miner):
     losses = torch.randint(9, (3, 40)) / 8
     state = torch.randint(-1, 2, (3, 40)).to(torch.int8)

@@ -53,7 +53,7 @@ class ImageFacts:
 
 
 def look_at(path: Path, rule: PixelRule, reduction: Reduction | None = None) -> tuple[ImageFacts, Decoded | None]:
-    """Decodes one image, as small as ``reduction`` has it: what there is to know of it, and itself but for a fault."""
+    """Decodes one image, as small as ``reduction`` has it: the facts about it, and its pixels unless it has a fault."""
     try:
         with open_image(path, rule.max_pixels) as image:
             picture = to_rgb(image, path, rule, reduction)

@@ -20,8 +20,8 @@ from boxwright.data.decoded import Decoded
 FILL = 114
 """Grey level of what lies outside the image."""
 GAP = 2
-"""Before the resample pixels are averaged in blocks only so far that it still has so many times as many a side as the
-input: its filter then hides the blocks (Pillow's ``reducing_gap``)."""
+"""Large images are averaged in blocks before the resample, but keep at least this many times the input's pixels a side,
+so that its filter hides the blocks (Pillow's ``reducing_gap``)."""
 
 BATCH_MULTIPLE = 32
 """What the sides of batches of unlike images are padded to multiples of, as in torchvision."""

@@ -2,8 +2,8 @@
 
 The result is that of ``transforms.resample`` and the light's table: Pillow's triangle filter in its integer arithmetic,
 each row resampled first and then each column, both rounded to whole levels. Where Pillow takes columns first, as it
-does with some shapes, a pixel differs by a level; it differs by more where an input is made of so many pixels that the
-window is reduced first.
+does with some shapes, a pixel differs by a level; it differs by more where the image is so much larger than the input
+that the window is reduced first.
 """
 
 from __future__ import annotations

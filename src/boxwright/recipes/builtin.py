@@ -221,5 +221,5 @@ def find_detector(name: str) -> DetectorSpec:
 
 
 def known_detectors() -> list[str]:
-    """Names of the detectors that are built in, and of those that installed packages add."""
+    """Names of the built-in detectors and of those that installed packages add."""
     return sorted({*DETECTORS, *installed("detector")})

@@ -18,7 +18,7 @@ from boxwright.values import coerce, shown
 
 
 def list_recipes() -> list[str]:
-    """Names of the recipes that are built in, a detector's each, and of those that installed packages add."""
+    """Names of the built-in recipes, one a detector, and of those that installed packages add."""
     return sorted({*known_detectors(), *installed("recipe")})
 
 

@@ -15,8 +15,10 @@ Place = tuple[dict[str, Any], str]
 
 
 def newest_share(decay: float, updates: int) -> float:
-    """What the newest weights count after so many updates: 1 - min(decay, (1 + t) / (10 + t)), so that the average is
-    exponential, but over about the steps made until there are enough of them."""
+    """The share of the newest weights in the average after t ``updates``: 1 - min(decay, (1 + t) / (10 + t)).
+
+    So the average is exponential, but takes in all steps about equally while there are few.
+    """
     return 1 - min(decay, (1 + updates) / (10 + updates))
 
 

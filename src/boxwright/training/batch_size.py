@@ -125,7 +125,7 @@ class Trial:
         self._optimizer = required("optimizer", recipe.optimizer)(groups, lr=_NO_RATE)
 
     def fits(self, images: int) -> bool:
-        """Whether a step on so many images leaves enough of the GPU's memory."""
+        """Whether a step on this number of images leaves enough of the GPU's memory."""
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self.device)
         free = torch.cuda.mem_get_info(self.device)[0] + torch.cuda.memory_reserved(self.device)
