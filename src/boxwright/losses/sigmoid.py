@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from boxwright._util.checks import check_labels, check_within, is_eager
-from boxwright.losses._focal import WithSlope, quality_focal, sigmoid_focal
+from boxwright.losses._focal import quality_focal, sigmoid_focal
 from boxwright.losses._reduction import (
     ElementReduction,
     full_precision,
@@ -23,6 +23,7 @@ from boxwright.losses._reduction import (
     reduce,
     reduce_elements,
 )
+from boxwright.losses._slopes import WithSlope
 from boxwright.parts import class_loss
 
 
