@@ -64,9 +64,9 @@ class Pair:
 
         area = _product(self.shared)  # (..., 1), as are all that follow
         self.union = _product(self.own) + _product(self.wanted) - area
-        self.iou, inverse = _quotient(area, self.union)
-        self.in_own = -self.iou * inverse * self.own.flip(-1)
-        self.in_shared = (1 + self.iou) * inverse * self.shared.flip(-1)
+        self.iou, divisor = _quotient(area, self.union)
+        self.in_area, self.in_union = divisor.reciprocal(), -self.iou / divisor
+        self.in_own: Tensor | float = 0.0  # beside what it does to the union
         self.in_around: Tensor | float = 0.0
         self.in_offset: Tensor | float = 0.0
 
@@ -86,55 +86,52 @@ class Pair:
         A corner inside of its target moves what they share, one outside the box around them: at equal corners either
         by half.
         """
-        in_own = self.in_own.masked_fill_(self._flat, 0)
-        in_shared = self.in_shared.masked_fill_(self._apart, 0)
+        in_own = (self.in_own + self.in_union * self.own.flip(-1)).masked_fill_(self._flat, 0)
+        in_shared = ((self.in_area - self.in_union) * self.shared.flip(-1)).masked_fill_(self._apart, 0)
         first, last = (self.pred - self.target).sign_().mul_(0.5).chunk(2, -1)
         widening = (in_shared + self.in_around).mul_(0.5).add_(in_own)
-        outside = self.in_around - in_shared
-        moving = 0.5 * self.in_offset
+        outside, moving = self.in_around - in_shared, 0.5 * self.in_offset
         return torch.cat([first * outside - widening + moving, last * outside + widening + moving], -1)
 
 
 def enclosing(pair: Pair) -> Tensor:
     """``boxes.enclosing_penalty``, (C - U) / C."""
     area = _product(pair.around)
-    penalty, inverse = _quotient(area - pair.union, area)
-    pair.in_own += inverse * pair.own.flip(-1)
-    pair.in_shared -= inverse * pair.shared.flip(-1)
-    pair.in_around -= (1 - penalty) * inverse * pair.around.flip(-1)
+    penalty, divisor = _quotient(area - pair.union, area)
+    pair.in_union += 1 / divisor
+    pair.in_around += (penalty - 1) / divisor * pair.around.flip(-1)
     return penalty
 
 
 def centre(pair: Pair) -> Tensor:
     """``boxes.centre_penalty``, rho2 / c2."""
     distance, diagonal = _squared_length(pair.offset), _squared_length(pair.around)
-    penalty, inverse = _quotient(distance, torch.maximum(diagonal, distance / 4))
-    in_diagonal = (2 * penalty * inverse).masked_fill_(diagonal < distance / 4, 0)
-    pair.in_around += in_diagonal * pair.around
-    pair.in_offset -= 2 * inverse * pair.offset
+    least = distance / 4
+    penalty, divisor = _quotient(distance, torch.maximum(diagonal, least))
+    pair.in_around += (2 * penalty / divisor).masked_fill_(diagonal < least, 0) * pair.around
+    pair.in_offset -= 2 / divisor * pair.offset
     return penalty
 
 
 def aspect(pair: Pair, gate: float = 0.0, scaled_gradient: bool = False) -> Tensor:
     """``boxes.aspect_penalty``, alpha v, with alpha constant in the slope."""
-    (width, height), (angle, inverse) = pair.own.chunk(2, -1), _aspect_angle(pair.own)
-    difference = angle - _aspect_angle(pair.wanted)[0]
-    v = (4 / math.pi**2) * difference**2
+    (angle, squared), (wanted, _) = _aspect_angle(pair.own), _aspect_angle(pair.wanted)
+    v = (4 / math.pi**2) * (angle - wanted) ** 2
     alpha, _ = _quotient(v, 1 - pair.iou + v)
     alpha.masked_fill_(~(pair.iou >= gate), 0)
-    in_angle = (8 / math.pi**2) * alpha * difference
-    if not scaled_gradient:
-        in_angle *= inverse
-    pair.in_own -= in_angle * torch.cat([height, -width], -1)
+    in_angle = (8 / math.pi**2) * alpha * (angle - wanted)
+    width, height = pair.own.chunk(2, -1)
+    turning = torch.cat([height, -width], -1)
+    pair.in_own -= (in_angle if scaled_gradient else in_angle / squared) * turning
     return alpha * v
 
 
 def sides(pair: Pair) -> Tensor:
     """``boxes.side_penalty``, dw^2 / cw^2 + dh^2 / ch^2."""
     difference = pair.own - pair.wanted
-    penalties, inverse = _quotient(difference**2, pair.around**2)  # (..., 2)
-    pair.in_own -= 2 * inverse * difference
-    pair.in_around += 2 * penalties * inverse * pair.around
+    penalties, divisor = _quotient(difference**2, pair.around**2)  # (..., 2)
+    pair.in_own -= 2 / divisor * difference
+    pair.in_around += 2 * penalties / divisor * pair.around
     return penalties.sum(-1, keepdim=True)
 
 
@@ -152,15 +149,15 @@ def _squared_length(measure: Tensor) -> Tensor:
 
 
 def _quotient(numerator: Tensor, denominator: Tensor) -> tuple[Tensor, Tensor]:
-    """``boxes.safe_ratio``, and its slope in the numerator: both 0 where the denominator vanishes."""
+    """``boxes.safe_ratio``, and the denominator that its slopes are divided by, infinite where it vanishes."""
     vanishing = ~(denominator > VANISHING)  # NaN too
-    ratio = (numerator / denominator).masked_fill_(vanishing, 0)
-    return ratio, denominator.reciprocal().masked_fill_(vanishing, 0)
+    divisor = denominator.masked_fill(vanishing, math.inf)
+    return numerator.masked_fill(vanishing, 0) / divisor, divisor
 
 
 def _aspect_angle(measure: Tensor) -> tuple[Tensor, Tensor]:
-    """atan(w / h) of sides (..., 2), and 1 / (w^2 + h^2); that of a square, and 0, for a point."""
+    """atan(w / h) of sides (..., 2), and w^2 + h^2: that of a square, and infinity, for a point."""
     squared = _squared_length(measure)
     point = ~(squared > VANISHING)
     width, height = measure.masked_fill(point, 1).chunk(2, -1)
-    return torch.atan2(width, height), squared.reciprocal().masked_fill_(point, 0)
+    return torch.atan2(width, height), squared.masked_fill_(point, math.inf)
