@@ -68,6 +68,11 @@ def distributions(count: int) -> tuple[Tensor, Tensor]:
     return torch.randn(count, 4 * BINS, generator=torch.Generator().manual_seed(count)), boxes(count)[1]
 
 
+def of_pairs(loss: Callable[..., Tensor]) -> Loss:
+    """A loss of torch's, summed over each pair's coordinates."""
+    return lambda pred, target: loss(pred, target, reduction="none").sum(-1)
+
+
 def plain_iou(pred: Tensor, target: Tensor) -> Tensor:
     overlap, around = _shared(pred, target)
     return 1 - overlap
@@ -120,7 +125,6 @@ def plain_decode(logits: Tensor, anchors: Tensor) -> Tensor:
     return torch.cat([centre - unit * distances[:, :2], centre + unit * distances[:, 2:]], 1)
 
 
-SMOOTH_L1: Loss = partial(functional.smooth_l1_loss, reduction="none")
 CROSS_ENTROPY: Loss = partial(functional.cross_entropy, reduction="none")
 ENTROPY: Loss = partial(functional.binary_cross_entropy_with_logits, reduction="none")
 SOFTMAX = partial(classes, columns=COLUMNS)
@@ -132,9 +136,9 @@ ROWS = {
     "diou": Row(boxes, losses.diou_loss, ops.distance_box_iou_loss),
     "ciou": Row(boxes, losses.ciou_loss, ops.complete_box_iou_loss),
     "eiou": Row(boxes, losses.eiou_loss, plain_eiou),
-    "l1": Row(deltas, losses.l1_loss, partial(functional.l1_loss, reduction="none")),
-    "l2": Row(deltas, losses.l2_loss, partial(functional.mse_loss, reduction="none")),
-    "smooth l1": Row(deltas, losses.smooth_l1_loss, SMOOTH_L1),
+    "l1": Row(deltas, losses.l1_loss, of_pairs(functional.l1_loss)),
+    "l2": Row(deltas, losses.l2_loss, of_pairs(functional.mse_loss)),
+    "smooth l1": Row(deltas, losses.smooth_l1_loss, of_pairs(functional.smooth_l1_loss)),
     "smooth l1, summed": Row(
         deltas,
         partial(losses.smooth_l1_loss, reduction="sum"),
