@@ -37,7 +37,7 @@ def iou_less(pred: Tensor, target: Tensor, expression: Callable[[Tensor, Tensor]
     if not (pred.requires_grad and torch.is_grad_enabled() and is_eager(pred)) or target.requires_grad:
         return expression(pred, target)
     evaluate = partial(_evaluate, target=target, penalties=penalties)
-    value: Tensor = WithSlope.apply(pred, evaluate, partial(expression, target=target))
+    value: Tensor = WithSlope.apply(pred, evaluate, lambda boxes: expression(boxes, target))
     return value
 
 
