@@ -71,10 +71,16 @@ def box_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes (..., 4) cut to an image of ``size`` (H, W)."""
+    """Cut boxes (..., 4) to an image of ``size`` (H, W)."""
     height, width = size
     x1, y1, x2, y2 = boxes.unbind(-1)
     return torch.stack([x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)], dim=-1)
+
+
+def clip_boxes_of_images(boxes: Tensor, sizes: Tensor) -> Tensor:
+    """Cut boxes (B, n, 4) to images of ``sizes`` (B, 2), H and W."""
+    most = sizes.flip(1).repeat(1, 2).unsqueeze(1).to(boxes)  # (B, 1, 4): W H W H
+    return boxes.clamp(min=0).minimum(most)
 
 
 def box_iou(targets: Tensor, anchors: Tensor, kind: OverlapKind = "iou") -> Tensor:

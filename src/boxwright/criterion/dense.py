@@ -108,16 +108,19 @@ class DenseCriterion(nn.Module):
         self.class_state: Tensor | None
         self.register_buffer("class_state", loss_functions.initial_state(class_loss, num_classes))
 
-    def forward(self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets) -> Losses:
+    def forward(
+        self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets, matches: Matches | None = None
+    ) -> Losses:
         """Compute the losses of a batch.
 
         anchors of the input, or their boxes (A, 4) where the matcher needs no grid; outputs (B, A, ...); targets
-        (B, G, ...) in pixels of the input.
+        (B, G, ...) in pixels of the input. ``matches``: other ones than the matcher's; with them images may have boxes
+        of their own, (B, A, 4).
 
         Raises ValueError for labels that aren't int64 and, in eager calls on the CPU, for those outside 0..K-1 (-1 is
         padding) and for boxes that aren't finite or have no area, with image and box.
         """
-        parts = self.per_anchor(anchors, outputs, targets)
+        parts = self.per_anchor(anchors, outputs, targets, matches)
         positives, counted = parts.positives, parts.counted
         kept = counted[positives.image, positives.anchor].to(parts.box.dtype)  # (P,)
         count, share = RULES[self.normalizer](counted, positives.image, kept, parts.quality)
@@ -192,7 +195,8 @@ class DenseCriterion(nn.Module):
         if predicted.shape[1] != self.coder.size:  # boxes of its own for every class: the target's counts
             of_classes = predicted.view(len(labels), self.classes_of(outputs.logits), self.coder.size)
             predicted = of_classes[torch.arange(len(labels), device=labels.device), labels]
-        return Positives(image, anchor, labels, anchors[anchor], targets.boxes[image, target], predicted)
+        own = anchors[anchor] if anchors.ndim == 2 else anchors[image, anchor]
+        return Positives(image, anchor, labels, own, targets.boxes[image, target], predicted)
 
     def _box_losses(self, positives: Positives, decoded: Tensor | None) -> tuple[Tensor, Tensor]:
         """Weighted box losses (P,), and those of the distributions (P,), 0 for a coder that has none."""

@@ -308,6 +308,6 @@ class _RoIForward:
         logits, deltas = heads.box_predictor(pooled)
         _check_classes(self.criterion, targets, 1, logits.shape[-1] - 1)
         # torchvision's first column is background, and so are its first four deltas
-        outputs = RoIOutputs(logits.roll(-1, dims=-1), deltas[:, 4:]).by_image([len(boxes) for boxes in rois])
+        outputs = RoIOutputs(logits.roll(-1, dims=-1), deltas[:, 4:])
         losses = roi_losses(self.criterion, rois, outputs, padded)
         return [], {"loss_classifier": losses.classification, "loss_box_reg": losses.box}
