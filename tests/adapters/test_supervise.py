@@ -387,7 +387,8 @@ def test_what_a_model_cannot_be_taught_by() -> None:
         ssd.coder = coder
         with pytest.raises(ValueError, match=r"Expected the coder DeltaCoder\(weights=\(10.*\), which SSD"):
             supervise(make("ssd"), ssd)
-    rcnn["roi"].matcher = partial(matching.match_atss, top=3)
+    rules_of = {name: getattr(rcnn["roi"], name) for name in ("coder", "class_loss", "box_loss")}
+    rcnn["roi"] = bw.DenseCriterion(matcher=partial(matching.match_atss, top=3), **rules_of)
     model = make("faster_rcnn")
     with pytest.raises(ValueError, match="Expected a matcher by IoU for the RoI head but got one that needs grid"):
         supervise(model, rcnn["criterion"], roi=rcnn["roi"])

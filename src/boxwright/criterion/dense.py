@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import reduce
 from operator import add
 from typing import Any, Protocol
@@ -21,7 +22,15 @@ from boxwright.criterion.normalizers import NORMALIZERS, RULES, Normalizer, leas
 from boxwright.criterion.results import AnchorLosses, Losses, Positives
 from boxwright.criterion.stats import stats_of
 from boxwright.losses import ClassWeighting
-from boxwright.parts import BoxLossInfo, ClassLossInfo, box_loss_info, class_loss_info, matcher_info, miner_info
+from boxwright.parts import (
+    BoxLossInfo,
+    ClassLossInfo,
+    MinerInfo,
+    box_loss_info,
+    class_loss_info,
+    matcher_info,
+    miner_info,
+)
 from boxwright.types import DenseOutputs, Matches, Targets
 
 
@@ -63,18 +72,19 @@ class DenseCriterion(nn.Module):
     ``class_weights``: (K,) scale the classification loss of each positive by its target's class; see ``ClassWeights``,
     which it can be too, for other rules.
 
-    What a loss, matcher or miner needs, it declares (``boxwright.parts``). A matcher that needs predictions gets them
-    decoded. A class loss with a state (seesaw's counts) has it kept in the buffer ``class_state``; in evaluation it is
-    read and not changed. A class loss that adds up to that of its batch (GHM) is not divided. Ignored anchors have
-    label -1 for losses of class indices.
+    What a loss, matcher or miner needs, it declares (``boxwright.parts``), and is asked once, when the criterion is
+    built. A matcher that needs predictions gets them decoded. A class loss with a state (seesaw's counts) has it kept
+    in the buffer ``class_state``; in evaluation it is read and not changed. A class loss that adds up to that of its
+    batch (GHM) is not divided. Ignored anchors have label -1 for losses of class indices.
 
     Deltas (B, A, K x D) are K boxes of each anchor, one a class: a positive's is that of its target's class.
 
     With ``torch.distributed`` initialised, the normalizer is the mean over all ranks, so that the gradient that DDP
     averages is that of one process on the whole batch. Mining is by rank.
 
-    Raises ValueError for an unknown ``normalizer``, for ``quality`` with a class loss that has no soft targets, for a
-    loss on deltas with a coder of distributions, and for a class loss with a state without ``num_classes``.
+    Raises ValueError for a part that is declared as another one, an unknown ``normalizer``, ``quality`` with a class
+    loss that has no soft targets, a loss on deltas with a coder of distributions, and a class loss with a state without
+    ``num_classes``.
     """
 
     def __init__(
@@ -95,6 +105,8 @@ class DenseCriterion(nn.Module):
         """``num_classes``: K, which only a class loss with a state needs to know."""
         super().__init__()
         self.class_info, self.box_info = class_loss_info(class_loss), box_loss_info(box_loss)
+        self.matcher_info = matcher_info(matcher)
+        self.miner_info = MinerInfo("miner") if miner is None else miner_info(miner)
         _check(normalizer, self.class_info, self.box_info, coder)
         self.matcher, self.coder, self.miner = matcher, coder, miner
         self.class_loss, self.box_loss = class_loss, box_loss
@@ -149,36 +161,29 @@ class DenseCriterion(nn.Module):
         ``matches``: other ones than the matcher's, to see what an anchor's loss would be with them.
         """
         check_targets(*targets, classes=self.classes_of(outputs.logits))
-        if not is_visible(targets.boxes):
-            return self._per_anchor(anchors, outputs, targets, matches)
-        with settled():  # the parts need not look at them again
-            return self._per_anchor(anchors, outputs, targets, matches)
+        with settled() if is_visible(targets.boxes) else nullcontext():  # the parts need not look at them again
+            boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
+            matches = matches or self.match(anchors, boxes, outputs, targets)
+            positives = self._gather_positives(boxes, outputs, matches, targets)
 
-    def _per_anchor(
-        self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets, matches: Matches | None
-    ) -> AnchorLosses:
-        boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
-        matches = matches or self.match(anchors, boxes, outputs, targets)
-        positives = self._gather_positives(boxes, outputs, matches, targets)
+            # Boxes are decoded for the positives alone, and only where a loss compares them.
+            decoded, quality = None, torch.ones_like(positives.anchors[:, 0])
+            if self.class_info.soft_targets or self.box_info.space == "boxes":
+                decoded = self.coder.decode(positives.anchors, positives.deltas)
+            if decoded is not None and self.class_info.soft_targets:
+                quality = paired_iou(decoded.detach().float(), positives.targets)
 
-        # Boxes are decoded for the positives alone, and only where a loss compares them.
-        decoded, quality = None, torch.ones_like(positives.anchors[:, 0])
-        if self.class_info.soft_targets or self.box_info.space == "boxes":
-            decoded = self.coder.decode(positives.anchors, positives.deltas)
-        if decoded is not None and self.class_info.soft_targets:
-            quality = paired_iou(decoded.detach().float(), positives.targets)
-
-        box, distribution = self._box_losses(positives, decoded)
-        if self.normalizer == "quality":
-            box, distribution = box * quality, distribution * quality
-        classification = self._class_losses(outputs.logits, matches.state, positives, quality)
-        counted = self._mine(classification, matches, positives, box + distribution)
+            box, distribution = self._box_losses(positives, decoded)
+            if self.normalizer == "quality":
+                box, distribution = box * quality, distribution * quality
+            classification = self._class_losses(outputs.logits, matches.state, positives, quality)
+            counted = self._mine(classification, matches, positives, box + distribution)
         return AnchorLosses(matches, positives, quality, classification, box, distribution, counted)
 
     @torch.no_grad()
     def match(self, anchors: Anchors | Tensor, boxes: Tensor, outputs: DenseOutputs, targets: Targets) -> Matches:
         """Find which target each anchor answers for; a matcher gets what it declares to need of the predictions."""
-        needs, needed = matcher_info(self.matcher).needs, {}
+        needs, needed = self.matcher_info.needs, {}
         if "scores" in needs:
             logits = outputs.logits.float()
             needed["scores"] = logits.sigmoid() if self.class_info.kind == "sigmoid" else logits.softmax(-1)
@@ -236,13 +241,12 @@ class DenseCriterion(nn.Module):
         """(B, A) mask of the anchors whose losses count; ``box`` (P,) weighted."""
         if self.miner is None:
             return matches.state >= 0
-        info = miner_info(self.miner)
-        if info.ranks_by == "nothing":
+        if self.miner_info.ranks_by == "nothing":
             return self.miner(matches.state)
         ranks = per_anchor.detach()
-        if info.ranks_by == "both":
+        if self.miner_info.ranks_by == "both":
             ranks = ranks.index_put((positives.image, positives.anchor), box.detach(), accumulate=True)
-        needed = {"gt_index": matches.gt_index} if "gt_index" in info.needs else {}
+        needed = {"gt_index": matches.gt_index} if "gt_index" in self.miner_info.needs else {}
         return self.miner(ranks, matches.state, **needed)
 
 

@@ -16,7 +16,6 @@ from boxwright._util.checks import check_targets, has_area
 from boxwright.anchors import Anchors
 from boxwright.criterion.dense import DenseCriterion
 from boxwright.criterion.results import Losses
-from boxwright.parts import miner_info
 from boxwright.types import DenseOutputs, Matches, RoIOutputs, Targets, TwoStageOutputs
 
 
@@ -66,7 +65,7 @@ def select_rois(criterion: DenseCriterion, proposals: Sequence[Tensor], targets:
     real = (targets.labels >= 0) & has_area(targets.boxes)
     true = torch.split(targets.boxes[real], real.sum(1).tolist())
     rois = [torch.cat([boxes, own.to(boxes)]) for boxes, own in zip(proposals, true, strict=True)]
-    if criterion.miner is None or miner_info(criterion.miner).ranks_by != "nothing":
+    if criterion.miner is None or criterion.miner_info.ranks_by != "nothing":
         return rois
     matches = [
         criterion.matcher(boxes, *target[:2], ignore=target.ignore)

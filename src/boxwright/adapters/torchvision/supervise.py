@@ -25,7 +25,7 @@ from boxwright._util.checks import AXES, check_labels, is_near
 from boxwright.anchors import AnchorLevel, Anchors, on_grids
 from boxwright.coding import BoxCoder, DeltaCoder, DistanceCoder
 from boxwright.criterion import DenseCriterion, roi_losses, select_rois
-from boxwright.parts import ClassKind, matcher_info
+from boxwright.parts import ClassKind
 from boxwright.types import DenseOutputs, RoIOutputs, Targets
 
 _Target = dict[str, Tensor]  # torchvision's: boxes (n, 4), labels (n,) and what else its user puts in
@@ -276,7 +276,7 @@ def _check_roi(heads: RoIHeads, criterion: DenseCriterion) -> None:
     _check(criterion, "the RoI head", "softmax", DeltaCoder(tuple(heads.box_coder.weights)))
     if heads.has_mask() or heads.has_keypoint():
         raise ValueError("Expected roi=None with masks or keypoints, which learn from torchvision's choice of RoIs")
-    needs = " and ".join(matcher_info(criterion.matcher).needs)
+    needs = " and ".join(criterion.matcher_info.needs)
     if needs:
         raise ValueError(f"Expected a matcher by IoU for the RoI head but got one that needs {needs}")
 
