@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold
 
-from boxwright._util.checks import is_near
+from boxwright._util.devices import is_near
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
 OverlapKind = Literal["iou", "giou", "diou", "ciou"]
@@ -212,12 +212,13 @@ class Corners(NamedTuple):
         """Those of boxes (A, 4)."""
         boxes = at_least_float32(boxes)
         planes = boxes.t().contiguous()
-        if is_near(planes) and planes.sum().isfinite():
-            x1, y1, x2, y2 = planes.unbind()
-            return cls(boxes, x1, y1, x2, y2, _area(x1, y1, x2, y2))
-        finite = (planes - planes == 0).all(0)
-        x1, y1, x2, y2 = torch.where(finite, planes, 0.0).unbind()
-        return cls(torch.where(finite.unsqueeze(-1), boxes, torch.nan), x1, y1, x2, y2, _area(x1, y1, x2, y2))
+        if not (is_near(planes) and planes.sum().isfinite()):
+            finite = (planes - planes == 0).all(0)
+            planes = torch.where(finite, planes, 0.0)
+            boxes = torch.where(finite.unsqueeze(-1), boxes, torch.nan)
+        x1, y1, x2, y2 = planes.unbind()
+        area = (x2 - x1).clamp_(0, _LARGEST).mul_((y2 - y1).clamp_(0, _LARGEST))
+        return cls(boxes, x1, y1, x2, y2, area)
 
     def part(self, start: int, stop: int) -> Corners:
         """The boxes from ``start`` on, up to ``stop``."""
@@ -228,26 +229,22 @@ class Corners(NamedTuple):
         x1 = self.boxes[place, 0]
         return x1 == x1
 
-    def shared(self, x1: Tensor, y1: Tensor, x2: Tensor, y2: Tensor) -> Tensor:
-        """Area (..., A) that other boxes, of (..., 1) each, share with these; ``intersection`` to the last bit."""
+    def overlap(self, others: Tensor, over: Literal["union", "own"] = "union") -> Tensor:
+        """IoU (..., A) of other boxes (..., 4) with these, without gradient; ``box_iou`` to the last bit.
+
+        ``over`` "own": the share of these boxes' own area that the others cover.
+        """
+        x1, y1, x2, y2 = others.unsqueeze(-2).unbind(-1)  # (..., 1) each
         width = torch.minimum(x2, self.x2).sub_(torch.maximum(x1, self.x1)).clamp_(0, _LARGEST)
         height = torch.minimum(y2, self.y2).sub_(torch.maximum(y1, self.y1)).clamp_(0, _LARGEST)
-        return width.mul_(height)
-
-    def iou(self, others: Tensor) -> Tensor:
-        """IoU (..., A) of other boxes (..., 4) with these, without gradient; ``box_iou`` to the last bit."""
-        corners = others.unsqueeze(-2).unbind(-1)  # (..., 1) each
-        shared = self.shared(*corners)
-        return quotient_(shared, (_area(*corners) + self.area).sub_(shared))
-
-
-def _area(x1: Tensor, y1: Tensor, x2: Tensor, y2: Tensor) -> Tensor:
-    return (x2 - x1).clamp_(0, _LARGEST).mul_((y2 - y1).clamp_(0, _LARGEST))
-
-
-def quotient_(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """``safe_ratio`` for numbers without gradient, written over both: x / inf is 0, and nothing is masked."""
-    return numerator.div_(threshold(denominator, _VANISHING, math.inf, inplace=True))
+        shared = width.mul_(height)
+        if over == "own":
+            whole = self.area.clone()
+        else:
+            area = (x2 - x1).clamp_(0, _LARGEST).mul_((y2 - y1).clamp_(0, _LARGEST))
+            whole = (area + self.area).sub_(shared)
+        # ``safe_ratio`` with nothing masked: x / inf is 0
+        return shared.div_(threshold(whole, _VANISHING, math.inf, inplace=True))
 
 
 def _iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

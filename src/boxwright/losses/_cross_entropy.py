@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from boxwright._util.devices import on_host
+from boxwright._util.devices import is_near
 
 
 class CrossEntropy(torch.autograd.Function):
@@ -27,7 +27,7 @@ class CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         logits, targets = ctx.saved_tensors
         grad = grad.masked_fill(targets < 0, 0)
-        if not on_host(grad):
+        if not is_near(grad):
             return _slope(logits, targets, grad), None
         rows = grad.nonzero().squeeze(1)
         return torch.zeros_like(logits).index_copy(0, rows, _slope(logits[rows], targets[rows], grad[rows])), None

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from boxwright._util.checks import check_labels, is_eager
+from boxwright._util.checks import check_labels
+from boxwright._util.devices import is_eager
 from boxwright.losses._cross_entropy import CrossEntropy
 from boxwright.losses._reduction import Reduction, full_precision, power, reduce
 from boxwright.parts import class_loss

@@ -17,7 +17,7 @@ from torch import Tensor
 from boxwright.anchors import Anchors, GridShapes
 from boxwright.boxes import paired_iou
 from boxwright.matching._cells import anchors_between
-from boxwright.matching._overlaps import Best, Overlaps, best_of, centre_distances, equal_in_rows, next_in_rows
+from boxwright.matching._common import Best, Overlaps, best_of, centre_distances, equal_in_rows, next_in_rows
 
 LEAST_IOU = 1e-3  # where a target's overlaps are lower, rounding decides: it is compared with every anchor
 _MARGIN = 1e-5  # of an IoU: a hundred times float32's rounding

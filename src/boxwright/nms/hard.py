@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision import ops
 
-from boxwright._util.devices import on_cpu, on_host
+from boxwright._util.devices import is_near, on_cpu
 from boxwright.nms._candidates import NmsOverlap, check_candidates, check_overlap, is_sound
 from boxwright.nms._matrix import nms_by_matrix
 from boxwright.nms.cluster import cluster_nms
@@ -70,7 +70,7 @@ def _nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
 
 def _is_sooner_by_class(labels: Tensor) -> bool:
     count = len(labels)
-    if count <= _FEW or not on_host(labels):
+    if count <= _FEW or not is_near(labels):
         return False
     return count * count > _PER_CLASS * len(labels.unique())  # type: ignore[no-untyped-call]
 

@@ -21,7 +21,8 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.ssd import SSD
 
-from boxwright._util.checks import AXES, check_labels, is_near
+from boxwright._util.checks import AXES, check_labels
+from boxwright._util.devices import is_near
 from boxwright.anchors import AnchorLevel, Anchors, on_grids
 from boxwright.coding import BoxCoder, DeltaCoder, DistanceCoder
 from boxwright.criterion import DenseCriterion, roi_losses, select_rois
