@@ -33,7 +33,7 @@ SIGHTLESS = ("data/cache.py", "data/images.py", "data/sampling.py", "models/", "
 STEP = "training/step.py"
 PIXELS = {"resample", "covered", "empty", "light_table", "show", "multiple", "input_size", "whole"}
 HELPERS = ("_util/", "boxes.py", "anchors.py", "parts.py", "ranking.py", "types.py", "nms/")
-QUESTIONS = {"classes_of", "least_divisor", "mean_over_ranks", "histogram", "size", "distances"}
+QUESTIONS = {"least_divisor", "mean_over_ranks", "size", "distances"}
 
 
 def trace(run: Callable[[], Any]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from boxwright._util.checks import check_boxes
 from boxwright._util.devices import constants, without_autocast
-from boxwright.boxes import at_least_float32, convert_boxes, safe_ratio
+from boxwright.boxes import at_least_float32, safe_ratio
 from boxwright.parts import coder
 
 # exp(4.135) = 62.5 times the anchor: a 16 px anchor reaches 1000 px. Beyond it an untrained head would overflow.
@@ -159,8 +159,8 @@ def centerness(anchors: Tensor, boxes: Tensor) -> Tensor:
 
 def _centre_and_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Centres (..., 2) and sides (..., 2), the sides at least 1e-6 so that they can divide and have a logarithm."""
-    centre, sides = convert_boxes(at_least_float32(boxes), "xyxy", "cxcywh").chunk(2, dim=-1)
-    return centre, sides.clamp(min=_MIN_SIDE)
+    first, last = at_least_float32(boxes).chunk(2, dim=-1)
+    return (first + last) / 2, (last - first).clamp(min=_MIN_SIDE)
 
 
 def _distances(anchors: Tensor, boxes: Tensor) -> Tensor:

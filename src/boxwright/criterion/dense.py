@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from boxwright import losses as loss_functions
 from boxwright._util.checks import check_targets, is_visible, settled
 from boxwright.anchors import Anchors
-from boxwright.boxes import paired_iou
+from boxwright.boxes import paired_iou, safe_ratio
 from boxwright.coding import BoxCoder, DistributionCoder
 from boxwright.criterion.centerness import centerness_terms
 from boxwright.criterion.class_weights import ClassWeights
 from boxwright.criterion.normalizers import NORMALIZERS, RULES, Normalizer, least_divisor, mean_over_ranks
-from boxwright.criterion.results import AnchorLosses, Losses, Positives
-from boxwright.criterion.stats import stats_of
+from boxwright.criterion.results import AnchorLosses, Losses, Positives, Stats
 from boxwright.losses import ClassWeighting
 from boxwright.parts import (
     BoxLossInfo,
@@ -105,6 +104,8 @@ class DenseCriterion(nn.Module):
         """``num_classes``: K, which only a class loss with a state needs to know."""
         super().__init__()
         self.class_info, self.box_info = class_loss_info(class_loss), box_loss_info(box_loss)
+        self.background = int(self.class_info.kind == "softmax")
+        """Columns of the logits (B, A, K') beyond the K classes."""
         self.matcher_info = matcher_info(matcher)
         self.miner_info = MinerInfo("miner") if miner is None else miner_info(miner)
         _check(normalizer, self.class_info, self.box_info, coder)
@@ -150,8 +151,7 @@ class DenseCriterion(nn.Module):
         of_images = (parts.classification * counted).sum(1)
         terms = {"classification": (of_images if self.class_info.normalized else of_images * share).sum()}
         terms |= {name: (loss * kept * share[positives.image]).sum() for name, loss in per_positive.items()}
-        stats = stats_of(outputs.logits, positives, parts.classification, counted, self.class_info.kind)
-        return Losses(reduce(add, terms.values()), terms, stats, divisor)
+        return Losses(reduce(add, terms.values()), terms, self._stats(outputs.logits, parts), divisor)
 
     def per_anchor(
         self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets, matches: Matches | None = None
@@ -160,7 +160,7 @@ class DenseCriterion(nn.Module):
 
         ``matches``: other ones than the matcher's, to see what an anchor's loss would be with them.
         """
-        check_targets(*targets, classes=self.classes_of(outputs.logits))
+        check_targets(*targets, classes=outputs.logits.shape[-1] - self.background)
         with settled() if is_visible(targets.boxes) else nullcontext():  # the parts need not look at them again
             boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
             matches = matches or self.match(anchors, boxes, outputs, targets)
@@ -198,7 +198,7 @@ class DenseCriterion(nn.Module):
         target = matches.gt_index[image, anchor]
         labels, predicted = targets.labels[image, target], outputs.deltas[image, anchor]
         if predicted.shape[1] != self.coder.size:  # boxes of its own for every class: the target's counts
-            of_classes = predicted.view(len(labels), self.classes_of(outputs.logits), self.coder.size)
+            of_classes = predicted.view(len(labels), outputs.logits.shape[-1] - self.background, self.coder.size)
             predicted = of_classes[torch.arange(len(labels), device=labels.device), labels]
         own = anchors[anchor] if anchors.ndim == 2 else anchors[image, anchor]
         return Positives(image, anchor, labels, own, targets.boxes[image, target], predicted)
@@ -216,17 +216,14 @@ class DenseCriterion(nn.Module):
         distribution = loss_functions.distribution_focal_loss(logits, distances)
         return self.box_weight * box, self.distribution_weight * distribution
 
-    def classes_of(self, logits: Tensor) -> int:
-        """K of logits (..., K')."""
-        return logits.shape[-1] - (self.class_info.kind == "softmax")
-
     def _class_losses(self, logits: Tensor, state: Tensor, positives: Positives, quality: Tensor) -> Tensor:
         """(B, A) weighted classification losses; those of ignored anchors count nowhere."""
+        classes = logits.shape[-1] - self.background
         if self.class_info.soft_targets:
             target = logits.new_zeros(logits.shape, dtype=torch.float32)
             target[positives.image, positives.anchor, positives.labels] = quality
         else:
-            target = torch.where(state < 0, -1, self.classes_of(logits))
+            target = torch.where(state < 0, -1, classes)
             target[positives.image, positives.anchor] = positives.labels
         options: dict[str, Any] = {"reduction": "rows"} if self.class_info.kind == "sigmoid" else {}
         if self.class_state is not None:
@@ -234,7 +231,7 @@ class DenseCriterion(nn.Module):
         losses = self.class_loss(logits.flatten(0, 1), target.flatten(0, 1), **options).view(state.shape)
         if self.class_weights is None:
             return losses
-        weighted: Tensor = self.class_weights(losses, state, positives, self.classes_of(logits))
+        weighted: Tensor = self.class_weights(losses, state, positives, classes)
         return weighted
 
     def _mine(self, per_anchor: Tensor, matches: Matches, positives: Positives, box: Tensor) -> Tensor:
@@ -248,6 +245,22 @@ class DenseCriterion(nn.Module):
             ranks = ranks.index_put((positives.image, positives.anchor), box.detach(), accumulate=True)
         needed = {"gt_index": matches.gt_index} if "gt_index" in self.miner_info.needs else {}
         return self.miner(ranks, matches.state, **needed)
+
+    @torch.no_grad()
+    def _stats(self, logits: Tensor, parts: AnchorLosses) -> Stats:
+        """Count what a head says of its positives, logits (B, A, K'), for people."""
+        positives, losses = parts.positives, parts.classification * parts.counted
+        said = logits[positives.image, positives.anchor]
+        scores = said.sigmoid() if self.class_info.kind == "sigmoid" else said.softmax(-1)
+        hard = scores.gather(1, positives.labels.unsqueeze(1)) < 0.5
+        one = torch.ones_like(positives.labels)  # to count with: bincount would wait for the device
+        return Stats(
+            positives=one.sum(),
+            matched=one.new_zeros(said.shape[-1] - self.background).index_add(0, positives.labels, one),
+            predicted=one.new_zeros(said.shape[-1]).index_add(0, said.argmax(-1), one),
+            hard_positives=hard.sum() / max(len(hard), 1),
+            positive_share=safe_ratio(losses[positives.image, positives.anchor].sum(), losses.sum()),
+        )
 
 
 def _check(normalizer: str, class_info: ClassLossInfo, box_info: BoxLossInfo, coder: BoxCoder) -> None:

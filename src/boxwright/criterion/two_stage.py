@@ -45,7 +45,8 @@ class TwoStageCriterion(nn.Module):
         """
         if outputs.rois is None or outputs.refined is None:
             raise ValueError("Expected outputs with the regions chosen by select, and refined, but got none")
-        check_targets(*targets, classes=self.roi.classes_of(outputs.refined.logits))  # before all are one class
+        classes = outputs.refined.logits.shape[-1] - self.roi.background
+        check_targets(*targets, classes=classes)  # before all are one class
         objects = targets._replace(labels=targets.labels.clamp(max=0))
         first = self.rpn(anchors, outputs.rpn, objects)
         second = roi_losses(self.roi, outputs.rois, outputs.refined, targets)

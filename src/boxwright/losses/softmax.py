@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from boxwright._util.checks import check_labels
-from boxwright._util.devices import is_eager
-from boxwright.losses._cross_entropy import CrossEntropy
+from boxwright._util.checks import check_within
+from boxwright._util.devices import is_eager, is_near
 from boxwright.losses._reduction import Reduction, full_precision, power, reduce
 from boxwright.parts import class_loss
 
@@ -43,7 +42,7 @@ def cross_entropy(
             flat, labels, weight=weight, ignore_index=-1, reduction="none", label_smoothing=label_smoothing
         )
     else:
-        loss = CrossEntropy.apply(flat, labels)
+        loss = _CrossEntropy.apply(flat, labels)
         loss = loss if weight is None else loss * weight[labels.clamp(min=0)]
     return reduce(loss.reshape(targets.shape), reduction)
 
@@ -136,9 +135,38 @@ def _check(logits: Tensor, targets: Tensor) -> None:
             f"Expected logits (N, K) and targets int64 (N,) but got {tuple(logits.shape)} and "
             f"{targets.dtype} {tuple(targets.shape)}"
         )
-    check_labels(targets, -1, logits.shape[-1] - 1)
+    check_within(targets, -1, logits.shape[-1] - 1, "labels")
 
 
 def _log_p_of_target(logits: Tensor, targets: Tensor) -> Tensor:
     """ln p_t, (N,); of class 0 where the target is ignored."""
     return logits.log_softmax(-1).gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """-ln p_t as one function of autograd, logits (N, K) and targets int64 (N,) -> (N,); 0 where the target is -1.
+
+    The gradient p - [class = t] is computed in the backward pass, for the rows that got one: after hard negative mining
+    that is one in fifty. Nothing but the logits is kept. Where counting those rows would wait for the device, all are.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, targets)
+        log_p = logits.log_softmax(1).gather(1, targets.clamp(min=0).unsqueeze(1)).squeeze(1)
+        return log_p.neg_().masked_fill_(targets < 0, 0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        logits, targets = ctx.saved_tensors
+        grad = grad.masked_fill(targets < 0, 0)
+        if not is_near(grad):
+            return _slope(logits, targets, grad), None
+        rows = grad.nonzero().squeeze(1)
+        return torch.zeros_like(logits).index_copy(0, rows, _slope(logits[rows], targets[rows], grad[rows])), None
+
+
+def _slope(logits: Tensor, targets: Tensor, grad: Tensor) -> Tensor:
+    """Gradient (n, K) of some rows; nothing here is in place, so that it can be differentiated again."""
+    label, grad = targets.clamp(min=0).unsqueeze(1), grad.unsqueeze(1)
+    return (logits.softmax(1) * grad).scatter_add(1, label, -grad)

@@ -48,19 +48,6 @@ def best_of(place: Tensor, iou: Tensor, index: Tensor, count: int) -> Best:
     return Best(best, lowest.masked_fill_(best <= 0, 0))
 
 
-def best_rows(matrix: Tensor) -> Best:
-    """(B, A) the highest of each column of (B, G, A), and the first row that has it."""
-    if matrix.shape[1] == 1:
-        return Best(matrix[:, 0], torch.zeros_like(matrix[:, 0], dtype=torch.int64))
-    if not is_near(matrix) or matrix.numel() < 1 << 13 or matrix.dtype not in (torch.float32, torch.float64):
-        return Best(*matrix.max(dim=1))
-    # A quarter of the time of max there, which goes one by one: 0 where a row has the highest, else -1, less its place.
-    highest_of = matrix.amax(1)
-    places = torch.arange(matrix.shape[1], dtype=matrix.dtype).unsqueeze(-1)
-    ranks = (matrix - highest_of.unsqueeze(1)).sign_().mul_(len(places)).sub_(places)
-    return Best(highest_of, -ranks.amax(1).long())
-
-
 def prepare(
     anchors: Anchors | Tensor, boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes: int | None = None
 ) -> tuple[Corners, Tensor, Tensor]:
@@ -173,15 +160,24 @@ class DenseOverlaps(Overlaps):
         """Overlaps (B, G, S) of the anchors from each start on; -1 for targets that are not real."""
 
     def best(self) -> tuple[Best, Best]:
-        """``of_anchors`` and ``of_targets``."""
+        """``of_anchors`` and ``of_targets``, block by block."""
+        images, rows = self.real.shape
         if not self.real.numel() or not self.count:
-            none = self.real.new_zeros(len(self.real), self.count, dtype=torch.int64)
-            lost = torch.zeros_like(self.real, dtype=torch.int64)
-            return Best(none.float(), none), Best(lost.float() - 1, lost)
+            anchor, target = (self.real.new_zeros(images, size, dtype=torch.int64) for size in (rows, self.count))
+            return Best(target.float(), target), Best(anchor.float() - 1, anchor)
         anchors: list[Best] = []
         targets: list[Tensor] = []
         for start, iou in self.blocks():
-            anchors.append(best_rows(iou))
+            if rows == 1:
+                anchors.append(Best(iou[:, 0], torch.zeros_like(iou[:, 0], dtype=torch.int64)))
+            elif is_near(iou) and iou.numel() >= 1 << 13 and iou.dtype in (torch.float32, torch.float64):
+                # A quarter of max's time, which goes one by one: 0 where a row has the highest, else -1, less its place
+                places = torch.arange(rows, dtype=iou.dtype).unsqueeze(-1)
+                highest = iou.amax(1)
+                ranks = (iou - highest.unsqueeze(1)).sign_().mul_(rows).sub_(places)
+                anchors.append(Best(highest, -ranks.amax(1).long()))
+            else:
+                anchors.append(Best(*iou.max(dim=1)))
             value, index = iou.max(dim=2)
             if targets:
                 better = value > targets[0]  # strictly: an equal one further on has a higher index

@@ -72,6 +72,7 @@ def match_iou(
 
     Raises ValueError for thresholds out of order, an unknown rule, or shapes.
     """
+    _check_rule(positive, negative, force)
     reference, boxes, real = prepare(anchors, boxes, labels, ignore)
     overlaps = _overlaps(anchors, reference, boxes, real, negative, forces=force is not None)
     gt_index, state, iou = _by_thresholds(overlaps, positive, strict, force)
@@ -98,6 +99,7 @@ def match_quality(
     Raises ValueError for thresholds out of order, an unknown rule, or shapes, and in eager calls on the CPU for a
     quality that is negative, infinite or NaN.
     """
+    _check_rule(positive, negative, force)
     if quality.ndim != 3 or labels.shape != quality.shape[:2] or not quality.is_floating_point():
         raise ValueError(
             f"Expected quality (B, G, A) of floats and labels (B, G) but got {quality.dtype} {tuple(quality.shape)} "
@@ -120,6 +122,13 @@ def best_anchors(
     return _overlaps(anchors, reference, boxes, real, 1.0, forces=True).of_targets
 
 
+def _check_rule(positive: float, negative: float, force: str | None) -> None:
+    if not 0 <= max(negative, 0) <= positive:
+        raise ValueError(f"Expected negative <= positive and positive >= 0 but got {negative} and {positive}")
+    if force is not None and force not in get_args(ForceRule):
+        raise ValueError(f"Expected force to be None or out of {get_args(ForceRule)} but got {force!r}")
+
+
 def _overlaps(
     anchors: Anchors | Tensor, reference: Corners, boxes: Tensor, real: Tensor, floor: float, *, forces: bool
 ) -> Overlaps:
@@ -132,15 +141,8 @@ def _overlaps(
 
 
 def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: ForceRule | None) -> Matches:
-    """Matches by thresholds, of which ``overlaps.floor`` is the negative one, and by force.
-
-    Raises ValueError for thresholds out of order and an unknown rule.
-    """
+    """Matches by thresholds, of which ``overlaps.floor`` is the negative one, and by force."""
     real, count, floor = overlaps.real, overlaps.count, overlaps.floor
-    if not 0 <= max(floor, 0) <= positive:
-        raise ValueError(f"Expected negative <= positive and positive >= 0 but got {floor} and {positive}")
-    if force is not None and force not in get_args(ForceRule):
-        raise ValueError(f"Expected force to be None or out of {get_args(ForceRule)} but got {force!r}")
     if not real.numel() or not count:
         none = torch.zeros(len(real), count, dtype=torch.int64, device=real.device)
         return Matches(none, none.to(torch.int8), none.float())
