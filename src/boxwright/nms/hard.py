@@ -53,7 +53,7 @@ def batched_nms(
         return sound[batched_nms(boxes[sound], scores[sound], labels[sound], iou, agnostic=agnostic)]
     if agnostic:
         labels, last = torch.zeros_like(labels), 0
-    if len(boxes) > _MANY and not on_host(boxes):
+    if len(boxes) > _MANY and not is_near(boxes):
         kept = nms_by_matrix(boxes, scores, labels, iou)
         if kept is not None:
             return kept
