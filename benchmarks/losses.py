@@ -74,8 +74,8 @@ def of_pairs(loss: Callable[..., Tensor]) -> Loss:
 
 
 def plain_iou(pred: Tensor, target: Tensor) -> Tensor:
-    overlap, around = _shared(pred, target)
-    return 1 - overlap
+    iou, _ = _shared(pred, target)
+    return 1 - iou
 
 
 def plain_eiou(pred: Tensor, target: Tensor) -> Tensor:

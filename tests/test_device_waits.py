@@ -45,7 +45,7 @@ def test_one_stage_waits_once_a_step(recipe: str, options: dict[str, object], mo
     assert waits == {"criterion/dense.py:_gather_positives": 1}
 
 
-def test_two_stages_wait_for_each_image_in_sampling_and_nms_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_stages_wait_in_sampling_and_nms_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     detector = bw.create_detector("faster-rcnn", 3, **SMALL).train()
     criterion = build_criterion(detector.recipe)
     images, targets = batch_of(detector.recipe.image_size)
@@ -53,8 +53,8 @@ def test_two_stages_wait_for_each_image_in_sampling_and_nms_alone(monkeypatch: p
     with counted_waits(monkeypatch, apart=[MATCHING, "matching/iou.py:match_iou", nms]) as waits:
         supervise(detector, criterion, images, targets)[0].total.backward()
     assert waits == {
-        "criterion/two_stage.py:select_rois": 4,  # of each image the true boxes, and the regions that are chosen
-        "criterion/dense.py:_gather_positives": 3,  # of the first stage, and of each image in the second
+        "criterion/two_stage.py:select_rois": 2,  # the true boxes, and the regions that are chosen, of all images
+        "criterion/dense.py:_gather_positives": 2,  # of each stage
         "models/faster_rcnn.py:pool": 4,  # the regions of each map
     }
 

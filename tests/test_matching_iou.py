@@ -12,7 +12,7 @@ from boxwright import anchors as named
 from boxwright._util.checks import has_area
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.boxes import box_iou, convert_boxes
-from boxwright.matching import _overlaps, best_anchors, match_iou
+from boxwright.matching import _common, best_anchors, match_iou
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "match.npz")
 GRID = make_anchors(AnchorSpec.squares(strides=(8, 16), scale=2.0), 48)  # 36 + 9 anchors
@@ -113,7 +113,7 @@ def test_block_size_changes_no_bit(force, scene):
     whole = match_iou(GRID, boxes, labels, ignore=ignore, force=force, positive=0.4, negative=0.0)
     for elements in (1, 50, 333):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(_overlaps.BLOCK_ELEMENTS, "cpu", elements)
+            patch.setitem(_common.BLOCK_ELEMENTS, "cpu", elements)
             blocks = match_iou(GRID, boxes, labels, ignore=ignore, force=force, positive=0.4, negative=0.0)
         assert all(torch.equal(a, b) for a, b in zip(whole, blocks, strict=True))
 

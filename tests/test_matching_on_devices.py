@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from torch._subclasses import FakeTensorMode
 
 from boxwright import anchors as named
-from boxwright._util import checks
 from boxwright.anchors import Anchors, AnchorSpec, make_anchors
 from boxwright.matching import (
-    _overlaps,
+    _common,
     best_anchors,
     match_atss,
     match_iou,
@@ -107,10 +106,9 @@ def test_a_fake_tensor_notices_a_wait():
 
 def far_away(patch: pytest.MonkeyPatch) -> None:
     """Let no value be looked at, as on a device."""
-    names = ("matching._common", "matching._force", "matching.iou", "matching.points", "matching.task_aligned")
-    for name in (*names, "_util.checks"):
+    files = ("_common", "iou", "points", "task_aligned")
+    for name in (*(f"matching.{file}" for file in files), "_util.checks", "boxes"):
         patch.setattr(f"boxwright.{name}.is_near", lambda _: False)
-    patch.setattr(_overlaps, "best_rows", lambda matrix: _overlaps.Best(*matrix.max(dim=1)))
 
 
 @settings(deadline=None, max_examples=12)
@@ -136,19 +134,8 @@ def test_results_are_those_of_the_cpu(call, grid, shape, step, outside, block, s
         patch.setattr(iou_rules, "_LEAST_ELEMENTS", 0)
         near = CALLS[call](SMALL[grid], boxes, labels, ignore=ignore)
         far_away(patch)
-        patch.setitem(_overlaps.BLOCK_ELEMENTS, "cpu", block)
+        patch.setitem(_common.BLOCK_ELEMENTS, "cpu", block)
         far = CALLS[call](SMALL[grid], boxes, labels, ignore=ignore)
     for a, b in zip(near, far, strict=True):
         assert a.dtype == b.dtype
         assert torch.equal(a, b)
-
-
-@needs_fakes
-def test_looking_is_for_eager_calls_on_the_cpu():
-    mask = torch.zeros(2, 3, dtype=torch.bool)
-    assert checks.none_near(mask)
-    assert checks.all_near(~mask)
-    with FakeTensorMode():
-        mask = torch.zeros(2, 3, dtype=torch.bool, device="cuda")
-        assert not checks.none_near(mask)
-        assert not checks.all_near(~mask)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.boxes import box_iou
-from boxwright.matching import _overlaps, match_iou, match_task_aligned
+from boxwright.matching import _common, match_iou, match_task_aligned
 from boxwright.parts import matcher_info
 
 ANCHORS = make_anchors(AnchorSpec.squares((8, 16)), 64)
@@ -53,7 +53,7 @@ def test_equals_the_rules_read_one_by_one(seed, count, top, powers, coarse, bloc
     if coarse:  # many ties
         scores, predictions = scores.round(decimals=1), (predictions / 8).round() * 8
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(_overlaps.BLOCK_ELEMENTS, "cpu", block)
+        patch.setitem(_common.BLOCK_ELEMENTS, "cpu", block)
         matches = match_task_aligned(
             ANCHORS, boxes, labels, scores=scores, predictions=predictions, top=top, alpha=powers[0], beta=powers[1],
             ignore=ignore, ignore_ioa=2.0,

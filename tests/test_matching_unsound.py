@@ -16,7 +16,7 @@ from boxwright._util import checks
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.matching import best_anchors, match_atss, match_iou, match_points, match_task_aligned
 from boxwright.matching import iou as iou_rules
-from boxwright.matching._common import prepare_targets
+from boxwright.matching._common import prepare
 
 ANCHORS = make_anchors(AnchorSpec.squares((8, 16), 2.0), 64)
 GRIDS = {"squares": ANCHORS, "retinanet": make_anchors(named.RETINANET, 64), "ssd": make_anchors(named.SSD300, 300)}
@@ -182,7 +182,7 @@ def test_a_target_far_out_has_the_anchor_with_the_nearest_centre(grid, sparse):
 
 def test_what_is_prepared_for_matching_is_finite(unseen):
     boxes = torch.tensor([[*SOUND, *UNSOUND]])
-    prepared, real = prepare_targets(boxes, torch.zeros(boxes.shape[:2], dtype=torch.int64), None)
+    _, prepared, real = prepare(ANCHORS, boxes, torch.zeros(boxes.shape[:2], dtype=torch.int64), None)
     assert prepared.isfinite().all()
     assert real[0].tolist() == [True] * len(SOUND) + [False] * len(UNSOUND)
 

@@ -33,7 +33,7 @@ SIGHTLESS = ("data/cache.py", "data/images.py", "data/sampling.py", "models/", "
 STEP = "training/step.py"
 PIXELS = {"resample", "covered", "empty", "light_table", "show", "multiple", "input_size", "whole"}
 HELPERS = ("_util/", "boxes.py", "anchors.py", "parts.py", "ranking.py", "types.py", "nms/")
-QUESTIONS = {"classes_of", "least_divisor", "mean_over_ranks", "histogram", "size", "distances"}
+QUESTIONS = {"least_divisor", "mean_over_ranks", "size", "distances"}
 
 
 def trace(run: Callable[[], Any]) -> list[tuple[str, str]]:
@@ -61,9 +61,9 @@ def sees_boxes(file: str, function: str) -> bool:
 
 def is_station(file: str, function: str) -> bool:
     """Whether a reader has to stop there: a public function of a public file that isn't arithmetic or a question."""
-    name = function.rpartition(".")[2]
-    private = (name.startswith("_") and name != "__getitem__") or Path(file).name.startswith("_")
-    return not private and not file.startswith(HELPERS) and name not in QUESTIONS
+    names = function.split(".")
+    private = Path(file).name.startswith("_") or any(name[0] == "_" and name != "__getitem__" for name in names)
+    return not private and not file.startswith(HELPERS) and names[-1] not in QUESTIONS
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold
 
-from boxwright._util.checks import is_near
+from boxwright._util.devices import is_near
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
 OverlapKind = Literal["iou", "giou", "diou", "ciou"]
@@ -71,10 +71,16 @@ def box_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes (..., 4) cut to an image of ``size`` (H, W)."""
+    """Cut boxes (..., 4) to an image of ``size`` (H, W)."""
     height, width = size
     x1, y1, x2, y2 = boxes.unbind(-1)
     return torch.stack([x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)], dim=-1)
+
+
+def clip_boxes_of_images(boxes: Tensor, sizes: Tensor) -> Tensor:
+    """Cut boxes (B, n, 4) to images of ``sizes`` (B, 2), H and W."""
+    most = sizes.flip(1).repeat(1, 2).unsqueeze(1).to(boxes)  # (B, 1, 4): W H W H
+    return boxes.clamp(min=0).minimum(most)
 
 
 def box_iou(targets: Tensor, anchors: Tensor, kind: OverlapKind = "iou") -> Tensor:
@@ -206,12 +212,13 @@ class Corners(NamedTuple):
         """Those of boxes (A, 4)."""
         boxes = at_least_float32(boxes)
         planes = boxes.t().contiguous()
-        if is_near(planes) and planes.sum().isfinite():
-            x1, y1, x2, y2 = planes.unbind()
-            return cls(boxes, x1, y1, x2, y2, _area(x1, y1, x2, y2))
-        finite = (planes - planes == 0).all(0)
-        x1, y1, x2, y2 = torch.where(finite, planes, 0.0).unbind()
-        return cls(torch.where(finite.unsqueeze(-1), boxes, torch.nan), x1, y1, x2, y2, _area(x1, y1, x2, y2))
+        if not (is_near(planes) and planes.sum().isfinite()):
+            finite = (planes - planes == 0).all(0)
+            planes = torch.where(finite, planes, 0.0)
+            boxes = torch.where(finite.unsqueeze(-1), boxes, torch.nan)
+        x1, y1, x2, y2 = planes.unbind()
+        area = (x2 - x1).clamp_(0, LARGEST).mul_((y2 - y1).clamp_(0, LARGEST))
+        return cls(boxes, x1, y1, x2, y2, area)
 
     def part(self, start: int, stop: int) -> Corners:
         """The boxes from ``start`` on, up to ``stop``."""
@@ -222,26 +229,22 @@ class Corners(NamedTuple):
         x1 = self.boxes[place, 0]
         return x1 == x1
 
-    def shared(self, x1: Tensor, y1: Tensor, x2: Tensor, y2: Tensor) -> Tensor:
-        """Area (..., A) that other boxes, of (..., 1) each, share with these; ``intersection`` to the last bit."""
+    def overlap(self, others: Tensor, over: Literal["union", "own"] = "union") -> Tensor:
+        """IoU (..., A) of other boxes (..., 4) with these, without gradient; ``box_iou`` to the last bit.
+
+        ``over`` "own": the share of these boxes' own area that the others cover.
+        """
+        x1, y1, x2, y2 = others.unsqueeze(-2).unbind(-1)  # (..., 1) each
         width = torch.minimum(x2, self.x2).sub_(torch.maximum(x1, self.x1)).clamp_(0, LARGEST)
         height = torch.minimum(y2, self.y2).sub_(torch.maximum(y1, self.y1)).clamp_(0, LARGEST)
-        return width.mul_(height)
-
-    def iou(self, others: Tensor) -> Tensor:
-        """IoU (..., A) of other boxes (..., 4) with these, without gradient; ``box_iou`` to the last bit."""
-        corners = others.unsqueeze(-2).unbind(-1)  # (..., 1) each
-        shared = self.shared(*corners)
-        return quotient_(shared, (_area(*corners) + self.area).sub_(shared))
-
-
-def _area(x1: Tensor, y1: Tensor, x2: Tensor, y2: Tensor) -> Tensor:
-    return (x2 - x1).clamp_(0, LARGEST).mul_((y2 - y1).clamp_(0, LARGEST))
-
-
-def quotient_(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """``safe_ratio`` for numbers without gradient, written over both: x / inf is 0, and nothing is masked."""
-    return numerator.div_(threshold(denominator, VANISHING, math.inf, inplace=True))
+        shared = width.mul_(height)
+        if over == "own":
+            whole = self.area.clone()
+        else:
+            area = (x2 - x1).clamp_(0, LARGEST).mul_((y2 - y1).clamp_(0, LARGEST))
+            whole = (area + self.area).sub_(shared)
+        # ``safe_ratio`` with nothing masked: x / inf is 0
+        return shared.div_(threshold(whole, VANISHING, math.inf, inplace=True))
 
 
 def _iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,7 +45,7 @@ def hard_negatives(
 
     Raises ValueError for another scope or cutoff, a negative ratio or count, or shapes that differ.
     """
-    _check(losses, state)
+    _check(state, losses)
     if scope not in get_args(MiningScope):
         raise ValueError(f"Expected a scope out of {get_args(MiningScope)} but got {scope!r}")
     if cutoff not in get_args(Cutoff) or (cutoff == "tf" and scope != "batch"):
@@ -78,7 +78,7 @@ def hard_examples(losses: Tensor, state: Tensor, *, count: int | None = None) ->
     anchor; ignored anchors are never taken. A positive that is dropped is to lose its box loss too, and its place in
     the normalizer. Raises ValueError for a count below 1, or shapes that differ.
     """
-    _check(losses, state)
+    _check(state, losses)
     if count is not None and count < 1:
         raise ValueError(f"Expected a count of at least 1 but got {count}")
     wanted = 4 * (state == 1).sum(1, keepdim=True) if count is None else count
@@ -106,7 +106,7 @@ def hard_positives(
 
     Raises ValueError for a count below 1, a negative ratio, another ``keep``, or shapes that differ.
     """
-    _check(losses, state)
+    _check(state, losses)
     if gt_index.shape != state.shape or gt_index.dtype != torch.int64:
         raise ValueError(f"Expected gt_index int64 (B, A) but got {gt_index.dtype} {tuple(gt_index.shape)}")
     if count < 1 or keep not in get_args(Keep):
@@ -133,7 +133,7 @@ def ohem(
     (the paper's 0.7). Ties go to the earlier anchor; ignored anchors are never taken.
     Raises ValueError for a count below 1, or shapes that differ.
     """
-    _check(losses, state)
+    _check(state, losses)
     if count < 1:
         raise ValueError(f"Expected a count of at least 1 but got {count}")
     eligible = state >= 0
@@ -154,7 +154,7 @@ def random_balanced(
     ``generator``: of the state's device; the same one draws the same anchors.
     Raises ValueError for a count below 1, a fraction outside 0..1, or another shape.
     """
-    _check_state(state)
+    _check(state)
     if count < 1 or not 0 <= positive_fraction <= 1:
         raise ValueError(f"Expected count >= 1 and a fraction in 0..1 but got {count} and {positive_fraction}")
     order = torch.rand(state.shape, generator=generator, device=state.device)
@@ -171,13 +171,9 @@ def _first_of_groups(values: Tensor, group: Tensor, count: int) -> Tensor:
     return order[place - torch.searchsorted(group, group) < count]
 
 
-def _check(losses: Tensor, state: Tensor) -> None:
-    if losses.shape != state.shape or losses.ndim != 2:
+def _check(state: Tensor, losses: Tensor | None = None) -> None:
+    if losses is not None and (losses.shape != state.shape or losses.ndim != 2):
         raise ValueError(f"Expected losses and state (B, A) but got {tuple(losses.shape)} and {tuple(state.shape)}")
-    _check_state(state)
-
-
-def _check_state(state: Tensor) -> None:
     if state.ndim != 2 or state.dtype == torch.bool:
         raise ValueError(f"Expected state (B, A) in -1..1 but got {state.dtype} {tuple(state.shape)}")
     check_within(state, -1, 1, "state", ("image", "anchor"))

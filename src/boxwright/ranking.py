@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from boxwright._util.devices import on_host
+from boxwright._util.devices import is_near
 
 
 def highest(values: Tensor, eligible: Tensor, count: Tensor | int) -> Tensor:
@@ -19,7 +19,7 @@ def highest(values: Tensor, eligible: Tensor, count: Tensor | int) -> Tensor:
         wanted = torch.full((len(values), 1), most, device=values.device)
     else:
         wanted = count.expand(len(values), 1).clamp(max=columns)
-        most = columns if not on_host(wanted) else int(wanted.max()) if wanted.numel() else 0
+        most = columns if not is_near(wanted) else int(wanted.max()) if wanted.numel() else 0
     if most == 0:
         return torch.zeros_like(eligible)
     ranked = values.masked_fill(~eligible, -torch.inf)

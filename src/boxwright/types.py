@@ -32,6 +32,10 @@ class Targets(NamedTuple):
         """Those of one image, as a batch of one."""
         return Targets(*(field[row : row + 1] for field in self))
 
+    def by_image(self) -> list[Targets]:
+        """Those of each image, as batches of one."""
+        return [self.of_image(row) for row in range(len(self.labels))]
+
 
 class FeatureMap(NamedTuple):
     """One output of a backbone."""

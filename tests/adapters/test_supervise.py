@@ -250,12 +250,15 @@ def test_random_rois_are_chosen_before_features_are_pooled() -> None:
     pooled, counted = [], []
     model.roi_heads.box_roi_pool.register_forward_hook(lambda _, inputs, __: pooled.extend(inputs[1]))
     heads = model.roi_heads
-    heads.criterion.register_forward_hook(lambda _, __, found: counted.append((found.divisor, found.positives)))
+    heads.criterion.register_forward_hook(lambda _, inputs, found: counted.append((found, inputs[3].state)))
     model(*images_and_targets())
     assert [len(boxes) for boxes in pooled] == [12, 12, 12]
-    assert [divisor.item() for divisor, _ in counted] == [12, 12, 12]
-    assert [positives.item() for _, positives in counted] == [3, counted[1][1], 0]
-    assert 1 <= counted[1][1] <= 3
+    ((found, state),) = counted
+    assert found.divisor == 36
+    first, second, third = (state == 1).sum(1).tolist()
+    assert (first, third) == (3, 0)
+    assert 1 <= second <= 3
+    assert found.positives == first + second
 
 
 def test_strides_of_fcos_are_the_sides_of_its_anchors() -> None:
@@ -384,7 +387,8 @@ def test_what_a_model_cannot_be_taught_by() -> None:
         ssd.coder = coder
         with pytest.raises(ValueError, match=r"Expected the coder DeltaCoder\(weights=\(10.*\), which SSD"):
             supervise(make("ssd"), ssd)
-    rcnn["roi"].matcher = partial(matching.match_atss, top=3)
+    rules_of = {name: getattr(rcnn["roi"], name) for name in ("coder", "class_loss", "box_loss")}
+    rcnn["roi"] = bw.DenseCriterion(matcher=partial(matching.match_atss, top=3), **rules_of)
     model = make("faster_rcnn")
     with pytest.raises(ValueError, match="Expected a matcher by IoU for the RoI head but got one that needs grid"):
         supervise(model, rcnn["criterion"], roi=rcnn["roi"])

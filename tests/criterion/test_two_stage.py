@@ -67,7 +67,7 @@ def test_a_batch_is_the_sum_of_its_images(normalizer: str) -> None:
     criterion = roi_criterion(normalizer=normalizer)
     rois = select_rois(criterion, PROPOSALS, TARGETS)
     said = outputs_for([6, 3])
-    got = roi_losses(criterion, rois, said.by_image([6, 3]), TARGETS)
+    got = roi_losses(criterion, rois, said, TARGETS)
     target = torch.tensor([0, 3, 2, 3, 0, 2, 1, 3, 1])  # 3: background
     divisor, shares = {
         "positives": (6, torch.ones(9)),
@@ -97,7 +97,7 @@ def test_one_box_for_all_classes() -> None:
     rois = select_rois(criterion, PROPOSALS, TARGETS)
     said = outputs_for([6, 3], deltas=4)
     repeated = RoIOutputs(said.logits, said.deltas.repeat(1, CLASSES))
-    one, many = (roi_losses(criterion, rois, each.by_image([6, 3]), TARGETS).box for each in (said, repeated))
+    one, many = (roi_losses(criterion, rois, each, TARGETS).box for each in (said, repeated))
     torch.testing.assert_close(one, many)
 
 

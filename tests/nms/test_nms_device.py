@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from boxwright.nms import NmsKind, _candidates, suppress, vote_boxes
+from boxwright.nms import NmsKind, _candidates, _matrix, batched_nms, hard, suppress, vote_boxes
 from elsewhere import Elsewhere
 
 KINDS = get_args(NmsKind)
@@ -61,7 +61,7 @@ def test_equals_the_cpu(kind, count, classes, unsound):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_waits_twice_whatever_the_chain_of_suppressions(kind):
-    chain = 3 * torch.arange(300.0).unsqueeze(1) + torch.tensor([0.0, 0.0, 10.0, 10.0])
+    chain = 1.5 * torch.arange(300.0).unsqueeze(1) + torch.tensor([0.0, 0.0, 10.0, 10.0])
     row = [chain, torch.linspace(0.9, 0.1, 300), torch.zeros(300, dtype=torch.int64)]
     for candidates in (crowd(1000, 20), crowd(1000, 1), row):
         _, device = run(candidates, kind)
@@ -88,3 +88,32 @@ def test_a_vote_waits_for_nothing():
         voted = vote_boxes(*device.send(boxes[kept], labels[kept], boxes, scores, labels))
         assert device.waits == []
         assert torch.equal(voted.cpu(), wanted)
+
+
+@pytest.mark.parametrize("unsound", [False, True])
+@pytest.mark.parametrize(("count", "classes"), [(1, 1), (700, 1), (1500, 20)])
+def test_many_boxes_are_settled_at_once(count, classes, unsound, monkeypatch):
+    candidates = crowd(count, classes, unsound)
+    monkeypatch.setattr(hard, "_MANY", 0)
+    monkeypatch.setattr(_matrix, "_BLOCK", 5000)
+    for agnostic in (False, True):
+        wanted = batched_nms(*candidates, agnostic=agnostic)
+        with Elsewhere() as device:
+            found = batched_nms(*device.send(*candidates), agnostic=agnostic).cpu()
+        assert torch.equal(found, wanted)
+
+
+def test_a_chain_of_any_length_is_followed_to_its_end():
+    """Each box suppresses the next one alone, so that every second stays."""
+    chain = 1.5 * torch.arange(101.0).unsqueeze(1) + torch.tensor([0.0, 0.0, 10.0, 10.0])
+    kept = _matrix.nms_by_matrix(chain, torch.linspace(0.9, 0.1, 101), torch.zeros(101, dtype=torch.int64), 0.5)
+    assert torch.equal(kept, torch.arange(0, 101, 2))
+
+
+def test_pairs_that_are_too_many_to_be_held_are_left_to_the_other_way(monkeypatch):
+    candidates = crowd(300, 2)
+    monkeypatch.setattr(hard, "_MANY", 0)
+    monkeypatch.setattr(_matrix, "_LARGEST", 1000)
+    with Elsewhere() as device:
+        found = batched_nms(*device.send(*candidates)).cpu()
+    assert torch.equal(found, batched_nms(*candidates))

@@ -2,10 +2,12 @@
 
 import hashlib
 import sys
+import threading
 import zipfile
 from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import pytest
 import torch
@@ -110,22 +112,28 @@ def test_neither_half_a_file_nor_a_bomb_nor_another_thing(tmp_path: Path) -> Non
             read_checkpoint(place)
 
 
+def saved(content: dict[str, Any], path: Path) -> None:
+    checkpoints = AtomicCheckpoints()
+    checkpoints.save_checkpoint(content, path)
+    checkpoints.finish()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 @pytest.mark.parametrize("size", [3, 1_000_000])
 def test_a_full_disk_is_named_and_the_checkpoint_before_stays(tmp_path: Path, size: int) -> None:
     path = tmp_path / "last.ckpt"
-    AtomicCheckpoints().save_checkpoint(CONTENT, path)
+    saved(CONTENT, path)
     whole = path.read_bytes()
     (tmp_path / ".last.ckpt.partial").symlink_to("/dev/full")
     with pytest.raises(WriteError, match=r"can't write .*last\.ckpt: no space left on device: free some space"):
-        AtomicCheckpoints().save_checkpoint({"a": torch.zeros(size)}, path)
+        saved({"a": torch.zeros(size)}, path)
     assert path.read_bytes() == whole
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def test_a_checkpoint_is_never_written_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "last.ckpt"
-    AtomicCheckpoints().save_checkpoint(CONTENT, path)
+    saved(CONTENT, path)
     save = torch.save
 
     def half(content: object, file: object) -> None:
@@ -135,9 +143,29 @@ def test_a_checkpoint_is_never_written_in_place(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(KeyboardInterrupt):
-        AtomicCheckpoints().save_checkpoint({**CONTENT, "global_step": 8}, path)
+        saved({**CONTENT, "global_step": 8}, path)
     assert read_checkpoint(path)["global_step"] == 7
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_what_changes_while_it_is_written_is_not_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on, real_save = threading.Event(), torch.save
+
+    def late(content: object, file: object) -> None:
+        assert goes_on.wait(60)
+        real_save(content, file)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch, "save", late)
+    weights, scores = torch.zeros(3), {"AP": 0.1}
+    checkpoints = AtomicCheckpoints()
+    checkpoints.save_checkpoint({"weights": weights, "scores": scores}, tmp_path / "last.ckpt")
+    weights += 1
+    scores["AP"] = 0.2
+    goes_on.set()
+    checkpoints.teardown()
+    content = read_checkpoint(tmp_path / "last.ckpt")
+    assert content["weights"].tolist() == [0, 0, 0]
+    assert content["scores"] == {"AP": 0.1}
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy"])

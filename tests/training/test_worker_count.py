@@ -107,16 +107,16 @@ def test_auto_is_resolved_where_the_batches_are_made(
         return Batches(dataset, dataset.subset([0, 1, 2]), RECIPE, options, Ranks(), Console())
 
     two = batches(2, AUTO)
-    assert (two.workers, two.training.num_workers, two.validation.num_workers) == (2, 2, 1)  # type: ignore[union-attr]
+    assert (two.workers, two.training.loader.num_workers, two.validation.num_workers) == (2, 2, 1)  # type: ignore[union-attr]
     assert "workers=auto is 2 here, of" in capsys.readouterr().out
     none = batches(0, AUTO)
-    assert none.workers == none.training.num_workers == 0
-    assert not none.training.pin_memory
+    assert none.workers == none.training.loader.num_workers == 0
+    assert not none.training.loader.pin_memory
     assert "worker" not in capsys.readouterr().out
     assert batches(2, replace(AUTO, workers=0)).workers == 0
     monkeypatch.setattr(RunOptions, "accelerator", lambda _: "cuda")
     pinned = batches(0, AUTO)
-    assert pinned.training.pin_memory
+    assert pinned.training.loader.pin_memory
     assert pinned.validation.pin_memory  # type: ignore[union-attr]
     assert "workers=auto is 0 here" in capsys.readouterr().out
 

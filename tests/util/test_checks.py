@@ -236,7 +236,7 @@ def test_the_choice_of_regions_names_them_too() -> None:
         criterion.select(proposals, targets_with(label=-2))
     assert outputs.refined is not None
     with pytest.raises(ValueError, match=rf"Expected labels in -1\.\.{K - 1}"):
-        roi_losses(criterion.roi, proposals, outputs.refined.by_image([5, 4]), targets_with(label=K))
+        roi_losses(criterion.roi, proposals, outputs.refined, targets_with(label=K))
 
 
 def test_unsound_boxes_are_no_regions_where_they_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

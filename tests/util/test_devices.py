@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
+from torch._subclasses import FakeTensorMode
 
-from boxwright._util.devices import on_cpu, without_autocast
+from boxwright._util.devices import is_near, on_cpu, without_autocast
 from elsewhere import Elsewhere
 
 
@@ -32,3 +33,22 @@ def test_autocast_is_off_within_and_as_it_was_after() -> None:
         assert (left @ right).dtype == torch.bfloat16
     with without_autocast("meta"):
         assert (left @ right).dtype == torch.float32
+
+
+def test_near_is_what_an_eager_call_holds_on_the_cpu() -> None:
+    values, seen = torch.zeros(2), []
+
+    def look(values: torch.Tensor) -> torch.Tensor:
+        seen.append(is_near(values))
+        return values + is_near(values)
+
+    assert is_near(values)
+    assert is_near(values.device)
+    assert not is_near(values.to("meta"))
+    assert not is_near(torch.device("cuda"))
+    torch.func.vmap(look)(values)
+    with FakeTensorMode() as mode:
+        look(mode.from_tensor(values))
+    assert seen == [False, False]
+    compiled = torch.compile(lambda values: values + is_near(values), backend="eager", fullgraph=True)
+    assert compiled(values).tolist() == [0, 0]

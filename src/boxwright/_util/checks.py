@@ -11,14 +11,12 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch._subclasses import FakeTensor
 
-from boxwright._util.devices import on_host
+from boxwright._util.devices import is_near
 
 AXES = ("image", "box")
 """Of a batch of targets."""
@@ -28,31 +26,9 @@ _SETTLED: ContextVar[bool] = ContextVar("settled", default=False)
 _SIDES = torch.tensor([[-1.0, 0.0, 1.0, 0.0], [0.0, -1.0, 0.0, 1.0]], device="cpu")
 
 
-def is_eager(values: Tensor) -> bool:
-    """Whether a call runs as it is written: no compiler, export, functorch transform or fake tensor is at work."""
-    return not (
-        torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or isinstance(values, FakeTensor)
-    )
-
-
-def is_near(values: Tensor) -> bool:
-    """Whether values can be looked at, at no cost but their own."""
-    return on_host(values) and is_eager(values)
-
-
 def is_visible(values: Tensor) -> bool:
     """Whether values are to be looked at: they can be, and weren't yet."""
     return is_near(values) and not _SETTLED.get()  # in this order: older compilers know no such variables
-
-
-def none_near(mask: Tensor) -> bool:
-    """Whether a mask (...) is known to hold nowhere: never where knowing it would wait for a device."""
-    return is_near(mask) and not mask.any()
-
-
-def all_near(mask: Tensor) -> bool:
-    """Whether a mask (...) is known to hold everywhere: never where knowing it would wait for a device."""
-    return is_near(mask) and bool(mask.all())
 
 
 @contextmanager
@@ -86,24 +62,40 @@ def check_labels(
     axes: Sequence[str] = (),
     parts: Sequence[Tensor] = (),
 ) -> None:
-    """Raise ValueError unless labels (...) are int64 within ``lowest``..``highest``; None: of at least ``lowest``.
+    """Raise ValueError unless labels (...) are int64 and ``check_within`` has nothing against them."""
+    if labels.dtype != torch.int64:
+        raise ValueError(f"Expected labels int64 but got {labels.dtype}: labels.long() converts integers")
+    check_within(labels, lowest, highest, "labels", axes, note=note, parts=parts)
+
+
+def check_within(
+    values: Tensor,
+    low: float,
+    high: float | None,
+    what: str,
+    axes: Sequence[str] = (),
+    *,
+    note: str = "",
+    parts: Sequence[Tensor] = (),
+) -> None:
+    """Raise ValueError unless all values (...) are within ``low``..``high``; None: at least ``low``.
 
     ``note`` stands behind the range, ``axes`` name the dimensions of the place; ``parts``: what was concatenated.
     """
-    if labels.dtype != torch.int64:
-        raise ValueError(f"Expected labels int64 but got {labels.dtype}: labels.long() converts integers")
-    found = _outside(labels, lowest, math.inf if highest is None else highest)
-    if found:
-        wanted = f"of at least {lowest}" if highest is None else f"in {lowest}..{highest}"
-        place = _place(_split(found.place[0], parts) if parts else found.place, axes)
-        raise ValueError(f"Expected labels {wanted}{note} but got {found.text}{place}")
-
-
-def check_within(values: Tensor, low: float, high: float, what: str, axes: Sequence[str] = ()) -> None:
-    """Raise ValueError unless all values (...) are within ``low``..``high``."""
-    found = _outside(values, low, high)
-    if found:
-        raise ValueError(f"Expected {what} in {low}..{high} but got {found.text}{_place(found.place, axes)}")
+    if not values.numel() or not is_visible(values):
+        return
+    values = values.detach()
+    most = math.inf if high is None else high
+    ends = [end.item() for end in values.aminmax()]  # in one pass
+    if low <= ends[0] and ends[1] <= most:
+        return
+    index = (~((values >= low) & (values <= most))).nonzero()[0].tolist()
+    wanted = f"of at least {low}" if high is None else f"in {low}..{high}"
+    place = _place(_split(index[0], parts) if parts else index, axes)
+    raise ValueError(
+        f"Expected {what} {wanted}{note} but got {ends[0]:.9g}..{ends[1]:.9g}, the first "
+        f"{values[tuple(index)].item():.9g}{place}"
+    )
 
 
 def check_finite(values: Tensor, what: str) -> None:
@@ -159,24 +151,6 @@ def check_targets(boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes:
     if bad.any():
         raise _unsound(boxes, np.argwhere(bad)[0].tolist(), AXES)
     return True
-
-
-class _Outside(NamedTuple):
-    text: str
-    """The range of all values, and the first that lies outside of what is wanted."""
-    place: list[int]
-
-
-def _outside(values: Tensor, low: float, high: float) -> _Outside | None:
-    """The first value that isn't within ``low``..``high``."""
-    if not values.numel() or not is_visible(values):
-        return None
-    values = values.detach()
-    least, most = (end.item() for end in values.aminmax())  # in one pass
-    if low <= least and most <= high:
-        return None
-    place = (~((values >= low) & (values <= high))).nonzero()[0].tolist()
-    return _Outside(f"{least:.9g}..{most:.9g}, the first {values[tuple(place)].item():.9g}", place)
 
 
 def _unsound(boxes: Tensor, place: list[int], axes: Sequence[str] = ()) -> ValueError:

@@ -8,15 +8,26 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
 _HOST = "cpu"
 
 
-def on_host(place: Tensor | torch.device) -> bool:
-    """Whether asking for values costs no more than themselves: elsewhere the host would wait until the device, which
-    runs behind it, has done all that was asked before."""
+def is_eager(values: Tensor | torch.device) -> bool:
+    """Whether a call runs as it is written: no compiler, export, functorch transform or fake tensor is at work."""
+    return not (
+        torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or isinstance(values, FakeTensor)
+    )
+
+
+def is_near(place: Tensor | torch.device) -> bool:
+    """Whether values can be looked at, at no cost but their own.
+
+    Elsewhere the host would wait until the device, which runs behind it, has done all that was asked before; and where
+    a call isn't eager, there is no answer.
+    """
     device = place.device if isinstance(place, Tensor) else place
-    return device.type == _HOST
+    return device.type == _HOST and is_eager(place)
 
 
 def constants(values: Sequence[float], like: Tensor) -> Tensor:
@@ -28,13 +39,13 @@ def seed_generators(seed: int, device: torch.device) -> None:
     """Seed what draws on the host and on a device, if that is another: ``torch.manual_seed`` without a look for all
     others, which costs more than a small batch's losses."""
     torch.default_generator.manual_seed(seed)
-    if not on_host(device):
+    if not is_near(device):
         torch.get_device_module(device).manual_seed(seed)
 
 
 def on_cpu(*tensors: Tensor) -> list[Tensor]:
     """Copy tensors to the CPU in one go, byte by byte: each copy would wait."""
-    if on_host(tensors[0]):
+    if is_near(tensors[0]):
         return list(tensors)
     pieces = [values.contiguous().flatten().view(torch.uint8) for values in tensors]
     parts = torch.split(torch.cat(pieces).cpu(), [len(piece) for piece in pieces])

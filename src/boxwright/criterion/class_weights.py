@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from boxwright import losses
 from boxwright.criterion.results import Positives
-from boxwright.criterion.stats import histogram
 from boxwright.losses import ClassWeighting
 
 WeightRule = Callable[[Tensor], Tensor]
@@ -68,7 +67,8 @@ class ClassWeights(nn.Module):
         """(K,) the weights of the classes, or (K + 1,) with that of background."""
         if self.rule is None:
             return per_anchor.new_ones(classes) if self.fixed is None else self.fixed
-        counts = histogram(positives.labels, classes)
+        labels = positives.labels
+        counts = labels.new_zeros(classes).index_add(0, labels, torch.ones_like(labels))
         if self.over == "samples":
             counts = torch.cat([counts, (state == 0).sum().unsqueeze(0)])
         return self.rule(counts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import reduce
 from operator import add
 from typing import Any, Protocol
@@ -13,15 +14,22 @@ from torch import Tensor, nn
 from boxwright import losses as loss_functions
 from boxwright._util.checks import check_targets, is_visible, settled
 from boxwright.anchors import Anchors
-from boxwright.boxes import paired_iou
+from boxwright.boxes import paired_iou, safe_ratio
 from boxwright.coding import BoxCoder, DistributionCoder
 from boxwright.criterion.centerness import centerness_terms
 from boxwright.criterion.class_weights import ClassWeights
 from boxwright.criterion.normalizers import NORMALIZERS, RULES, Normalizer, least_divisor, mean_over_ranks
-from boxwright.criterion.results import AnchorLosses, Losses, Positives
-from boxwright.criterion.stats import stats_of
+from boxwright.criterion.results import AnchorLosses, Losses, Positives, Stats
 from boxwright.losses import ClassWeighting
-from boxwright.parts import BoxLossInfo, ClassLossInfo, box_loss_info, class_loss_info, matcher_info, miner_info
+from boxwright.parts import (
+    BoxLossInfo,
+    ClassLossInfo,
+    MinerInfo,
+    box_loss_info,
+    class_loss_info,
+    matcher_info,
+    miner_info,
+)
 from boxwright.types import DenseOutputs, Matches, Targets
 
 
@@ -63,18 +71,19 @@ class DenseCriterion(nn.Module):
     ``class_weights``: (K,) scale the classification loss of each positive by its target's class; see ``ClassWeights``,
     which it can be too, for other rules.
 
-    What a loss, matcher or miner needs, it declares (``boxwright.parts``). A matcher that needs predictions gets them
-    decoded. A class loss with a state (seesaw's counts) has it kept in the buffer ``class_state``; in evaluation it is
-    read and not changed. A class loss that adds up to that of its batch (GHM) is not divided. Ignored anchors have
-    label -1 for losses of class indices.
+    What a loss, matcher or miner needs, it declares (``boxwright.parts``), and is asked once, when the criterion is
+    built. A matcher that needs predictions gets them decoded. A class loss with a state (seesaw's counts) has it kept
+    in the buffer ``class_state``; in evaluation it is read and not changed. A class loss that adds up to that of its
+    batch (GHM) is not divided. Ignored anchors have label -1 for losses of class indices.
 
     Deltas (B, A, K x D) are K boxes of each anchor, one a class: a positive's is that of its target's class.
 
     With ``torch.distributed`` initialised, the normalizer is the mean over all ranks, so that the gradient that DDP
     averages is that of one process on the whole batch. Mining is by rank.
 
-    Raises ValueError for an unknown ``normalizer``, for ``quality`` with a class loss that has no soft targets, for a
-    loss on deltas with a coder of distributions, and for a class loss with a state without ``num_classes``.
+    Raises ValueError for a part that is declared as another one, an unknown ``normalizer``, ``quality`` with a class
+    loss that has no soft targets, a loss on deltas with a coder of distributions, and a class loss with a state without
+    ``num_classes``.
     """
 
     def __init__(
@@ -95,6 +104,10 @@ class DenseCriterion(nn.Module):
         """``num_classes``: K, which only a class loss with a state needs to know."""
         super().__init__()
         self.class_info, self.box_info = class_loss_info(class_loss), box_loss_info(box_loss)
+        self.background = int(self.class_info.kind == "softmax")
+        """Columns of the logits (B, A, K') beyond the K classes."""
+        self.matcher_info = matcher_info(matcher)
+        self.miner_info = MinerInfo("miner") if miner is None else miner_info(miner)
         _check(normalizer, self.class_info, self.box_info, coder)
         self.matcher, self.coder, self.miner = matcher, coder, miner
         self.class_loss, self.box_loss = class_loss, box_loss
@@ -108,16 +121,19 @@ class DenseCriterion(nn.Module):
         self.class_state: Tensor | None
         self.register_buffer("class_state", loss_functions.initial_state(class_loss, num_classes))
 
-    def forward(self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets) -> Losses:
+    def forward(
+        self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets, matches: Matches | None = None
+    ) -> Losses:
         """Compute the losses of a batch.
 
         anchors of the input, or their boxes (A, 4) where the matcher needs no grid; outputs (B, A, ...); targets
-        (B, G, ...) in pixels of the input.
+        (B, G, ...) in pixels of the input. ``matches``: other ones than the matcher's; with them images may have boxes
+        of their own, (B, A, 4).
 
         Raises ValueError for labels that aren't int64 and, in eager calls on the CPU, for those outside 0..K-1 (-1 is
         padding) and for boxes that aren't finite or have no area, with image and box.
         """
-        parts = self.per_anchor(anchors, outputs, targets)
+        parts = self.per_anchor(anchors, outputs, targets, matches)
         positives, counted = parts.positives, parts.counted
         kept = counted[positives.image, positives.anchor].to(parts.box.dtype)  # (P,)
         count, share = RULES[self.normalizer](counted, positives.image, kept, parts.quality)
@@ -135,8 +151,7 @@ class DenseCriterion(nn.Module):
         of_images = (parts.classification * counted).sum(1)
         terms = {"classification": (of_images if self.class_info.normalized else of_images * share).sum()}
         terms |= {name: (loss * kept * share[positives.image]).sum() for name, loss in per_positive.items()}
-        stats = stats_of(outputs.logits, positives, parts.classification, counted, self.class_info.kind)
-        return Losses(reduce(add, terms.values()), terms, stats, divisor)
+        return Losses(reduce(add, terms.values()), terms, self._stats(outputs.logits, parts), divisor)
 
     def per_anchor(
         self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets, matches: Matches | None = None
@@ -145,37 +160,30 @@ class DenseCriterion(nn.Module):
 
         ``matches``: other ones than the matcher's, to see what an anchor's loss would be with them.
         """
-        check_targets(*targets, classes=self.classes_of(outputs.logits))
-        if not is_visible(targets.boxes):
-            return self._per_anchor(anchors, outputs, targets, matches)
-        with settled():  # the parts need not look at them again
-            return self._per_anchor(anchors, outputs, targets, matches)
+        check_targets(*targets, classes=outputs.logits.shape[-1] - self.background)
+        with settled() if is_visible(targets.boxes) else nullcontext():  # the parts need not look at them again
+            boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
+            matches = matches or self.match(anchors, boxes, outputs, targets)
+            positives = self._gather_positives(boxes, outputs, matches, targets)
 
-    def _per_anchor(
-        self, anchors: Anchors | Tensor, outputs: DenseOutputs, targets: Targets, matches: Matches | None
-    ) -> AnchorLosses:
-        boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
-        matches = matches or self.match(anchors, boxes, outputs, targets)
-        positives = self._gather_positives(boxes, outputs, matches, targets)
+            # Boxes are decoded for the positives alone, and only where a loss compares them.
+            decoded, quality = None, torch.ones_like(positives.anchors[:, 0])
+            if self.class_info.soft_targets or self.box_info.space == "boxes":
+                decoded = self.coder.decode(positives.anchors, positives.deltas)
+            if decoded is not None and self.class_info.soft_targets:
+                quality = paired_iou(decoded.detach().float(), positives.targets)
 
-        # Boxes are decoded for the positives alone, and only where a loss compares them.
-        decoded, quality = None, torch.ones_like(positives.anchors[:, 0])
-        if self.class_info.soft_targets or self.box_info.space == "boxes":
-            decoded = self.coder.decode(positives.anchors, positives.deltas)
-        if decoded is not None and self.class_info.soft_targets:
-            quality = paired_iou(decoded.detach().float(), positives.targets)
-
-        box, distribution = self._box_losses(positives, decoded)
-        if self.normalizer == "quality":
-            box, distribution = box * quality, distribution * quality
-        classification = self._class_losses(outputs.logits, matches.state, positives, quality)
-        counted = self._mine(classification, matches, positives, box + distribution)
+            box, distribution = self._box_losses(positives, decoded)
+            if self.normalizer == "quality":
+                box, distribution = box * quality, distribution * quality
+            classification = self._class_losses(outputs.logits, matches.state, positives, quality)
+            counted = self._mine(classification, matches, positives, box + distribution)
         return AnchorLosses(matches, positives, quality, classification, box, distribution, counted)
 
     @torch.no_grad()
     def match(self, anchors: Anchors | Tensor, boxes: Tensor, outputs: DenseOutputs, targets: Targets) -> Matches:
         """Find which target each anchor answers for; a matcher gets what it declares to need of the predictions."""
-        needs, needed = matcher_info(self.matcher).needs, {}
+        needs, needed = self.matcher_info.needs, {}
         if "scores" in needs:
             logits = outputs.logits.float()
             needed["scores"] = logits.sigmoid() if self.class_info.kind == "sigmoid" else logits.softmax(-1)
@@ -190,9 +198,10 @@ class DenseCriterion(nn.Module):
         target = matches.gt_index[image, anchor]
         labels, predicted = targets.labels[image, target], outputs.deltas[image, anchor]
         if predicted.shape[1] != self.coder.size:  # boxes of its own for every class: the target's counts
-            of_classes = predicted.view(len(labels), self.classes_of(outputs.logits), self.coder.size)
+            of_classes = predicted.view(len(labels), outputs.logits.shape[-1] - self.background, self.coder.size)
             predicted = of_classes[torch.arange(len(labels), device=labels.device), labels]
-        return Positives(image, anchor, labels, anchors[anchor], targets.boxes[image, target], predicted)
+        own = anchors[anchor] if anchors.ndim == 2 else anchors[image, anchor]
+        return Positives(image, anchor, labels, own, targets.boxes[image, target], predicted)
 
     def _box_losses(self, positives: Positives, decoded: Tensor | None) -> tuple[Tensor, Tensor]:
         """Weighted box losses (P,), and those of the distributions (P,), 0 for a coder that has none."""
@@ -207,17 +216,14 @@ class DenseCriterion(nn.Module):
         distribution = loss_functions.distribution_focal_loss(logits, distances)
         return self.box_weight * box, self.distribution_weight * distribution
 
-    def classes_of(self, logits: Tensor) -> int:
-        """K of logits (..., K')."""
-        return logits.shape[-1] - (self.class_info.kind == "softmax")
-
     def _class_losses(self, logits: Tensor, state: Tensor, positives: Positives, quality: Tensor) -> Tensor:
         """(B, A) weighted classification losses; those of ignored anchors count nowhere."""
+        classes = logits.shape[-1] - self.background
         if self.class_info.soft_targets:
             target = logits.new_zeros(logits.shape, dtype=torch.float32)
             target[positives.image, positives.anchor, positives.labels] = quality
         else:
-            target = torch.where(state < 0, -1, self.classes_of(logits))
+            target = torch.where(state < 0, -1, classes)
             target[positives.image, positives.anchor] = positives.labels
         options: dict[str, Any] = {"reduction": "rows"} if self.class_info.kind == "sigmoid" else {}
         if self.class_state is not None:
@@ -225,21 +231,36 @@ class DenseCriterion(nn.Module):
         losses = self.class_loss(logits.flatten(0, 1), target.flatten(0, 1), **options).view(state.shape)
         if self.class_weights is None:
             return losses
-        weighted: Tensor = self.class_weights(losses, state, positives, self.classes_of(logits))
+        weighted: Tensor = self.class_weights(losses, state, positives, classes)
         return weighted
 
     def _mine(self, per_anchor: Tensor, matches: Matches, positives: Positives, box: Tensor) -> Tensor:
         """(B, A) mask of the anchors whose losses count; ``box`` (P,) weighted."""
         if self.miner is None:
             return matches.state >= 0
-        info = miner_info(self.miner)
-        if info.ranks_by == "nothing":
+        if self.miner_info.ranks_by == "nothing":
             return self.miner(matches.state)
         ranks = per_anchor.detach()
-        if info.ranks_by == "both":
+        if self.miner_info.ranks_by == "both":
             ranks = ranks.index_put((positives.image, positives.anchor), box.detach(), accumulate=True)
-        needed = {"gt_index": matches.gt_index} if "gt_index" in info.needs else {}
+        needed = {"gt_index": matches.gt_index} if "gt_index" in self.miner_info.needs else {}
         return self.miner(ranks, matches.state, **needed)
+
+    @torch.no_grad()
+    def _stats(self, logits: Tensor, parts: AnchorLosses) -> Stats:
+        """Count what a head says of its positives, logits (B, A, K'), for people."""
+        positives, losses = parts.positives, parts.classification * parts.counted
+        said = logits[positives.image, positives.anchor]
+        scores = said.sigmoid() if self.class_info.kind == "sigmoid" else said.softmax(-1)
+        hard = scores.gather(1, positives.labels.unsqueeze(1)) < 0.5
+        one = torch.ones_like(positives.labels)  # to count with: bincount would wait for the device
+        return Stats(
+            positives=one.sum(),
+            matched=one.new_zeros(said.shape[-1] - self.background).index_add(0, positives.labels, one),
+            predicted=one.new_zeros(said.shape[-1]).index_add(0, said.argmax(-1), one),
+            hard_positives=hard.sum() / max(len(hard), 1),
+            positive_share=safe_ratio(losses[positives.image, positives.anchor].sum(), losses.sum()),
+        )
 
 
 def _check(normalizer: str, class_info: ClassLossInfo, box_info: BoxLossInfo, coder: BoxCoder) -> None:

@@ -1,6 +1,7 @@
 """The supervision of two stages: a criterion for the proposals, and one for the regions that are chosen of them.
 
-Regions lie on no grid and differ from image to image, so they are matched and mined image by image.
+Regions lie on no grid and differ from image to image, so they are matched image by image; all else is done for the
+batch, whose images are padded to as many regions.
 """
 
 from __future__ import annotations
@@ -9,15 +10,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from boxwright._util.checks import check_targets, has_area
 from boxwright.anchors import Anchors
-from boxwright.boxes import safe_ratio
 from boxwright.criterion.dense import DenseCriterion
-from boxwright.criterion.normalizers import least_divisor
-from boxwright.criterion.results import Losses, Stats
-from boxwright.parts import miner_info
-from boxwright.types import DenseOutputs, Targets, TwoStageOutputs
+from boxwright.criterion.results import Losses
+from boxwright.types import DenseOutputs, Matches, RoIOutputs, Targets, TwoStageOutputs
 
 
 class TwoStageCriterion(nn.Module):
@@ -46,11 +45,11 @@ class TwoStageCriterion(nn.Module):
         """
         if outputs.rois is None or outputs.refined is None:
             raise ValueError("Expected outputs with the regions chosen by select, and refined, but got none")
-        check_targets(*targets, classes=self.roi.classes_of(outputs.refined.logits))  # before all are one class
+        classes = outputs.refined.logits.shape[-1] - self.roi.background
+        check_targets(*targets, classes=classes)  # before all are one class
         objects = targets._replace(labels=targets.labels.clamp(max=0))
         first = self.rpn(anchors, outputs.rpn, objects)
-        refined = outputs.refined.by_image([len(boxes) for boxes in outputs.rois])
-        second = roi_losses(self.roi, outputs.rois, refined, targets)
+        second = roi_losses(self.roi, outputs.rois, outputs.refined, targets)
         images = second.total.new_full((), len(outputs.rois))
         terms = {f"proposals {name}": term for name, term in first.terms.items()}
         return Losses(first.total + second.total, second.terms | terms, second.stats, images)
@@ -64,45 +63,39 @@ def select_rois(criterion: DenseCriterion, proposals: Sequence[Tensor], targets:
     one, all go. Raises ValueError as the criterion does for boxes and labels.
     """
     check_targets(*targets)
-    chosen = []
-    for row, boxes in enumerate(proposals):
-        target = targets.of_image(row)
-        true = target.boxes[(target.labels >= 0) & has_area(target.boxes)]
-        boxes = torch.cat([boxes, true.to(boxes)])
-        if criterion.miner is not None and miner_info(criterion.miner).ranks_by == "nothing":
-            matches = criterion.matcher(boxes, target.boxes, target.labels, ignore=target.ignore)
-            boxes = boxes[criterion.miner(matches.state)[0]]
-        chosen.append(boxes)
-    return chosen
+    real = (targets.labels >= 0) & has_area(targets.boxes)
+    true = torch.split(targets.boxes[real], real.sum(1).tolist())
+    rois = [torch.cat([boxes, own.to(boxes)]) for boxes, own in zip(proposals, true, strict=True)]
+    if criterion.miner is None or criterion.miner_info.ranks_by != "nothing":
+        return rois
+    matches = [
+        criterion.matcher(boxes, *target[:2], ignore=target.ignore)
+        for boxes, target in zip(rois, targets.by_image(), strict=True)
+    ]
+    chosen = criterion.miner(_padded(matches).state)  # (B, R)
+    return list(torch.split(pad_sequence(rois, batch_first=True)[chosen], chosen.sum(1).tolist()))
 
 
-def roi_losses(
-    criterion: DenseCriterion, rois: Sequence[Tensor], outputs: Sequence[DenseOutputs], targets: Targets
-) -> Losses:
-    """The losses of a batch whose images have regions (r, 4) of their own, with outputs (1, r, ...)."""
-    pairs = zip(rois, outputs, strict=True)
-    return _over_images([criterion(boxes, said, targets.of_image(row)) for row, (boxes, said) in enumerate(pairs)])
-
-
-def _over_images(images: list[Losses]) -> Losses:
-    """Put the losses of a batch's images together: sums add up, and so do what they are divided by."""
-    least = least_divisor()
-    divisors = torch.stack([losses.divisor for losses in images]).float()
-    shares = divisors.clamp(min=least) / divisors.sum().clamp(min=least)
-    total = (torch.stack([losses.total for losses in images]) * shares).sum()
-    terms = {name: (torch.stack([losses.terms[name] for losses in images]) * shares).sum() for name in images[0].terms}
-    classification = torch.stack([losses.classification.detach() for losses in images]) * divisors.clamp(min=least)
-    return Losses(total, terms, _stats_over_images([losses.stats for losses in images], classification), divisors.sum())
-
-
-def _stats_over_images(images: list[Stats], classification: Tensor) -> Stats:
-    """Counts add up; shares are weighted means, by positives and by the sum of the ``classification`` losses (B,)."""
-    columns = Stats(*(torch.stack(column) for column in zip(*images, strict=True)))
-    positives = columns.positives.float()
-    return Stats(
-        positives=columns.positives.sum(0),
-        matched=columns.matched.sum(0),
-        predicted=columns.predicted.sum(0),
-        hard_positives=safe_ratio((columns.hard_positives * positives).sum(), positives.sum()),
-        positive_share=safe_ratio((columns.positive_share * classification).sum(), classification.sum()),
+def roi_losses(criterion: DenseCriterion, rois: Sequence[Tensor], outputs: RoIOutputs, targets: Targets) -> Losses:
+    """Compute the losses of a batch whose images have regions (r, 4) of their own; ``outputs`` (R, ...) of all."""
+    of_images = outputs.by_image([len(boxes) for boxes in rois])
+    matches = [
+        criterion.match(boxes, boxes, said, target)
+        for boxes, said, target in zip(rois, of_images, targets.by_image(), strict=True)
+    ]
+    logits, deltas = (
+        pad_sequence([field[0] for field in fields], batch_first=True)
+        for fields in zip(*(said[:2] for said in of_images), strict=True)
     )
+    boxes = pad_sequence(list(rois), batch_first=True)  # (B, R, 4)
+    losses: Losses = criterion(boxes, DenseOutputs(logits, deltas), targets, _padded(matches))
+    return losses
+
+
+def _padded(images: Sequence[Matches]) -> Matches:
+    """(B, R) of the matches (1, r) of each image: what it has fewer is ignored."""
+    gt_index, state, iou = (
+        pad_sequence([field[0] for field in fields], batch_first=True, padding_value=padding)
+        for fields, padding in zip(zip(*images, strict=True), (0, -1, 0), strict=True)
+    )
+    return Matches(gt_index, state, iou)

@@ -84,10 +84,14 @@ class EpochPlaces(Sampler[int]):
         return len(self._shared_out(np.arange(total)))
 
     def __iter__(self) -> Iterator[int]:
-        epoch, (resumed, batches) = self.epoch, self._resumed
-        mine = self._shared_out(self._order(epoch))
+        return iter(self.keys_of(self.epoch))
+
+    def keys_of(self, epoch: int) -> list[int]:
+        """What this rank shows in an epoch."""
+        resumed, batches = self._resumed
         done = batches * (self.batch_size // self.world) if epoch == resumed else 0
-        yield from mine[done:].tolist()
+        keys: list[int] = self._shared_out(self._order(epoch))[done:].tolist()
+        return keys
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """Keys of all that the epoch shows; always as many."""

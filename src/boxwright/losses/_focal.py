@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from boxwright._util.devices import on_host
+from boxwright._util.devices import is_near
 
 # Elements of a block: temporaries stay within a processor's cache. A GPU wants few, large kernels.
 _BLOCK = 1 << 17
@@ -33,7 +33,7 @@ def sigmoid_focal(
 
     value, slope = _by_blocks(logits, block, rows)
     ignored = targets < 0
-    if not on_host(logits):
+    if not is_near(logits):
         return value.masked_fill_(ignored if rows else ignored.unsqueeze(1), 0), slope.masked_fill_(
             ignored.unsqueeze(1), 0
         )
@@ -55,7 +55,7 @@ def _by_blocks(logits: Tensor, block: Callable[[slice, Tensor], Tensor], rows: b
     value = logits.new_empty(logits.shape[:1] if rows else logits.shape)
     slope = logits.new_empty(logits.shape)
     count, columns = logits.shape
-    step = max(_BLOCK // columns if on_host(logits) else count, 1)
+    step = max(_BLOCK // columns if is_near(logits) else count, 1)
     for start in range(0, count, step):
         part = slice(start, start + step)
         elements = block(part, slope[part])
@@ -74,7 +74,7 @@ def _focal_block(
     columns = logits.shape[1]
     found = (targets >= 0) & (targets < columns)
     # All rows where counting those of positives would wait: those of others are written as they are.
-    row = found.nonzero().squeeze(1) if on_host(found) else torch.arange(len(found), device=found.device)
+    row = found.nonzero().squeeze(1) if is_near(found) else torch.arange(len(found), device=found.device)
     if len(row):
         column = targets[row].clamp(0, columns - 1)
         at = -logits[row, column]

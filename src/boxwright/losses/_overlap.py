@@ -16,7 +16,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
-from boxwright._util.checks import is_eager
+from boxwright._util.devices import is_eager
 from boxwright.boxes import LARGEST, VANISHING, OverlapKind, paired_iou
 from boxwright.losses._slopes import WithSlope
 

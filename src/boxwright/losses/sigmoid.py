@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from boxwright._util.checks import check_labels, check_within, is_eager, is_near
+from boxwright._util.checks import check_labels, check_within
+from boxwright._util.devices import is_eager, is_near
 from boxwright.losses._focal import quality_focal, sigmoid_focal
 from boxwright.losses._reduction import (
     ElementReduction,

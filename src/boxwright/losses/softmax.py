@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from boxwright._util.checks import check_labels, is_near
+from boxwright._util.checks import check_within
+from boxwright._util.devices import is_near
 from boxwright.losses._reduction import Reduction, full_precision, power, reduce
 from boxwright.parts import class_loss
 
@@ -46,7 +47,7 @@ def cross_entropy(
             flat = logits.reshape(-1, logits.shape[-1]), targets.flatten()
             loss = _entropies(*flat, label_smoothing, weight).reshape(targets.shape)
     except IndexError:  # torch looks at every label
-        check_labels(targets, -1, logits.shape[-1] - 1)
+        check_within(targets, -1, logits.shape[-1] - 1, "labels")
         raise
     return reduce(loss, reduction)
 
@@ -135,7 +136,7 @@ def seesaw_loss(
 
 def _check(logits: Tensor, targets: Tensor) -> None:
     _check_shapes(logits, targets)
-    check_labels(targets, -1, logits.shape[-1] - 1)
+    check_within(targets, -1, logits.shape[-1] - 1, "labels")
 
 
 def _check_shapes(logits: Tensor, targets: Tensor) -> None:

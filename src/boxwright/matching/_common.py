@@ -1,36 +1,70 @@
-"""What all matchers share: which targets and anchors can be matched, and boxes to be ignored."""
+"""What matchers share: which targets and anchors can be matched, their overlaps, and boxes to be ignored.
+
+Overlaps come from boxes, block by block, or from a matrix that is at hand. No shape of theirs depends on values, so
+that nothing waits for a device.
+"""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from boxwright._util.checks import all_near, check_targets, has_area, is_near, none_near
+from boxwright._util.checks import check_targets, has_area
+from boxwright._util.devices import is_near
 from boxwright.anchors import Anchors
-from boxwright.boxes import Corners, at_least_float32, paired_iou, quotient_
-from boxwright.matching._overlaps import block_size
+from boxwright.boxes import Corners, at_least_float32, paired_iou
+from boxwright.ranking import top
 from boxwright.types import Matches
 
+# Elements of the matrix that are held at a time: 1 MB of float32 stays in a core's cache, devices hold 256 MB.
+BLOCK_ELEMENTS = {"cpu": 1 << 18}
+DEVICE_BLOCK_ELEMENTS = 1 << 26
 
-def prepare_targets(
-    boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Boxes (B, G, 4) in at least float32 with 0 for what isn't finite, and which can be matched, (B, G) bool.
 
-    These are neither padding nor ignored, are finite and have an area. Raises ValueError as ``check_targets`` does.
+def block_size(rows: int, device: torch.device) -> int:
+    """How many columns of ``rows`` rows are held at a time."""
+    return max(1, BLOCK_ELEMENTS.get(device.type, DEVICE_BLOCK_ELEMENTS) // max(rows, 1))
+
+
+class Best(NamedTuple):
+    """The best partner of each of one side; ties go to the lower index."""
+
+    iou: Tensor
+    """Its IoU; 0 or less where there is none."""
+    partner: Tensor
+    """int64, which of the other side."""
+
+
+def best_of(place: Tensor, iou: Tensor, index: Tensor, count: int) -> Best:
+    """(count,) the best of the candidates (n,) for each place (n,): the highest IoU above 0, then the lowest index."""
+    best = iou.new_zeros(count).scatter_reduce_(0, place, iou, "amax")
+    last = torch.iinfo(torch.int64).max
+    leads = torch.where((iou == best[place]) & (iou > 0), index, last)
+    lowest = index.new_full((count,), last).scatter_reduce_(0, place, leads, "amin")
+    return Best(best, lowest.masked_fill_(best <= 0, 0))
+
+
+def prepare(
+    anchors: Anchors | Tensor, boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes: int | None = None
+) -> tuple[Corners, Tensor, Tensor]:
+    """What can be matched: the anchors (A, 4), boxes (B, G, 4), and which of these take part, (B, G) bool.
+
+    Anchors that aren't finite overlap nothing, and are nowhere. Boxes are in at least float32, with 0 for what isn't
+    finite; those that take part are neither padding nor ignored, are finite and have an area. Raises ValueError as
+    ``check_targets`` does.
     """
     sound = check_targets(boxes, labels, ignore, classes)
+    corners = anchors.corners if isinstance(anchors, Anchors) else Corners.of(anchors)
     boxes, real = at_least_float32(boxes), labels >= 0
     if not sound:
         real &= has_area(boxes)
-    elif ignore is None and all_near(real):
-        return boxes, real
-    return boxes.nan_to_num(0.0, 0.0, 0.0), real if ignore is None else real & ~ignore
-
-
-def prepare_anchors(anchors: Anchors | Tensor) -> Corners:
-    """The corners of the anchors' boxes (A, 4); those that aren't finite overlap nothing, and are nowhere."""
-    return anchors.corners if isinstance(anchors, Anchors) else Corners.of(anchors)
+    elif ignore is None and is_near(real) and real.all():
+        return corners, boxes, real
+    return corners, boxes.nan_to_num(0.0, 0.0, 0.0), real if ignore is None else real & ~ignore
 
 
 def matches_by_rule(
@@ -62,7 +96,7 @@ def set_aside_ignored(
     state: Tensor, anchors: Corners, boxes: Tensor, labels: Tensor, ignore: Tensor | None, ignore_ioa: float
 ) -> Tensor:
     """``state`` (B, A) with -1 for negatives under an ignored box: intersection / anchor area >= ``ignore_ioa``."""
-    if ignore is None or none_near(ignore) or not ignore.shape[1]:
+    if ignore is None or not ignore.shape[1] or (is_near(ignore) and not ignore.any()):
         return state
     covered = ignored_share(anchors, boxes, labels, ignore) >= ignore_ioa
     return torch.where(covered & (state == 0), -1, state)
@@ -76,9 +110,186 @@ def ignored_share(anchors: Corners, boxes: Tensor, labels: Tensor, ignore: Tenso
         order = order[:, : max(1, int(ignored.sum(1).max()))]
         ignored, boxes = ignored.gather(1, order), boxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 4))
     boxes, below = boxes * ignored.unsqueeze(-1), (~ignored).unsqueeze(-1).to(boxes.dtype)
-    corners = boxes.unsqueeze(2).unbind(-1)
     shares, size = [], block_size(ignored.numel(), boxes.device)
     for start in range(0, len(anchors.boxes), size):
         part = anchors.part(start, start + size)
-        shares.append(quotient_(part.shared(*corners), part.area.clone()).sub_(below).amax(1))  # points share 0
+        shares.append(part.overlap(boxes, over="own").sub_(below).amax(1))  # points share 0
     return torch.cat(shares, dim=1)
+
+
+class Overlaps(ABC):
+    """Overlaps of A anchors with the real among the targets (B, G), from ``floor`` on.
+
+    ``complete``: whether it is known that all are real.
+    """
+
+    of_anchors: Best
+    """(B, A) each anchor's best target where it reaches ``floor``; elsewhere that, or 0 and 0."""
+    of_targets: Best
+    """(B, G) each target's best anchor; IoU -1 for those that aren't real."""
+
+    def __init__(self, real: Tensor, count: int, floor: float) -> None:
+        self.real, self.count, self.floor = real, count, floor
+        self.complete = is_near(real) and bool(real.all())
+
+    @abstractmethod
+    def tied(self) -> tuple[Tensor, Best]:
+        """(B, A) bool: which anchors reach some target's best IoU, if that is above 0; ``of_anchors``, with theirs."""
+
+    @abstractmethod
+    def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best:
+        """(n,) for each of these targets (n,) its best anchor that comes after ``before`` by falling IoU and index."""
+
+    def usable(self, anchor: Tensor | slice) -> Tensor:
+        """(...) bool: which of these anchors (...) are finite, so that they can be matched at all."""
+        return torch.ones(self.count, dtype=torch.bool, device=self.real.device)[anchor]
+
+    def distances(self, part: slice) -> Tensor | None:
+        """(B, g, A) squared distances from these targets' centres to the anchors', infinite where one isn't finite.
+
+        None where no places are known.
+        """
+        return None
+
+
+class DenseOverlaps(Overlaps):
+    """Overlaps of which every block is at hand."""
+
+    @abstractmethod
+    def blocks(self) -> Iterator[tuple[int, Tensor]]:
+        """Overlaps (B, G, S) of the anchors from each start on; -1 for targets that are not real."""
+
+    def best(self) -> tuple[Best, Best]:
+        """``of_anchors`` and ``of_targets``, block by block."""
+        images, rows = self.real.shape
+        if not self.real.numel() or not self.count:
+            anchor, target = (self.real.new_zeros(images, size, dtype=torch.int64) for size in (rows, self.count))
+            return Best(target.float(), target), Best(anchor.float() - 1, anchor)
+        anchors: list[Best] = []
+        targets: list[Tensor] = []
+        for start, iou in self.blocks():
+            if rows == 1:
+                anchors.append(Best(iou[:, 0], torch.zeros_like(iou[:, 0], dtype=torch.int64)))
+            elif is_near(iou) and iou.numel() >= 1 << 13 and iou.dtype in (torch.float32, torch.float64):
+                # A quarter of max's time, which goes one by one: 0 where a row has the highest, else -1, less its place
+                places = torch.arange(rows, dtype=iou.dtype).unsqueeze(-1)
+                highest = iou.amax(1)
+                ranks = (iou - highest.unsqueeze(1)).sign_().mul_(rows).sub_(places)
+                anchors.append(Best(highest, -ranks.amax(1).long()))
+            else:
+                anchors.append(Best(*iou.max(dim=1)))
+            value, index = iou.max(dim=2)
+            if targets:
+                better = value > targets[0]  # strictly: an equal one further on has a higher index
+                value, index = torch.where(better, value, targets[0]), torch.where(better, start + index, targets[1])
+            targets = [value, index]
+        if len(anchors) == 1:
+            return anchors[0], Best(*targets)
+        return Best(*(torch.cat(part, 1) for part in zip(*anchors, strict=True))), Best(*targets)
+
+    def tied(self) -> tuple[Tensor, Best]:
+        best = self.of_targets.iou
+        reachable = torch.where(best > 0, best, torch.inf).unsqueeze(-1)
+        return torch.cat([(iou == reachable).any(1) for _, iou in self.blocks()], dim=1), self.of_anchors
+
+    def top_anchors(self, count: int) -> Best:
+        """(B, G, k) the ``count`` best anchors of each target, by falling IoU, then by index; IoU 0 where too few."""
+        kept: Best | None = None
+        for start, iou in self.blocks():
+            value, place = top(iou.clamp(min=0), count)
+            place = place + start
+            if kept is not None:
+                value, order = top(torch.cat([kept.iou, value], 2), count)
+                place = torch.cat([kept.partner, place], 2).gather(2, order)
+            kept = Best(value, place)
+        assert kept is not None
+        return kept
+
+
+class BoxOverlaps(DenseOverlaps):
+    """Overlaps of anchors (A, 4) with targets (B, G, 4).
+
+    Every element is computed by the same operations whatever the block, so results don't depend on the block size.
+    """
+
+    def __init__(self, anchors: Corners, boxes: Tensor, real: Tensor, floor: float) -> None:
+        super().__init__(real, len(anchors.boxes), floor)
+        self.anchors, self.boxes = anchors, boxes
+        self._whole: Tensor | None = None
+        self.of_anchors, self.of_targets = self.best()
+
+    def blocks(self) -> Iterator[tuple[int, Tensor]]:
+        if self._whole is not None:
+            yield 0, self._whole
+            return
+        real, size = self.real.unsqueeze(-1), block_size(self.real.numel(), self.real.device)
+        for start in range(0, self.count, size):
+            part = self.anchors if size >= self.count else self.anchors.part(start, start + size)
+            if self.complete:
+                iou = part.overlap(self.boxes)
+            else:  # a point, which overlaps nothing by 0, less 1: masks are slow on the CPU
+                iou = part.overlap(self.boxes * real).sub_((~real).to(self.boxes.dtype))
+            if size >= self.count:
+                self._whole = iou
+            yield start, iou
+
+    def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best:
+        return next_in_rows(self.anchors, self.boxes[image, target], before)
+
+    def usable(self, anchor: Tensor | slice) -> Tensor:
+        return self.anchors.usable(anchor)
+
+    def distances(self, part: slice) -> Tensor:
+        return centre_distances(self.anchors.boxes, self.boxes[:, part])
+
+
+class MatrixOverlaps(DenseOverlaps):
+    """Overlaps that are given as a matrix (B, G, A) of numbers of at least 0. Nothing is known of places."""
+
+    def __init__(self, matrix: Tensor, real: Tensor, floor: float) -> None:
+        super().__init__(real, matrix.shape[2], floor)
+        self._matrix = matrix.masked_fill(~real.unsqueeze(-1), -1.0)
+        self.of_anchors, self.of_targets = self.best()
+
+    def blocks(self) -> Iterator[tuple[int, Tensor]]:
+        yield 0, self._matrix
+
+    def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best:
+        return _best_after(self._matrix[image, target], before)
+
+
+def centre_distances(anchors: Tensor, boxes: Tensor) -> Tensor:
+    """(..., A) squared distances from centres of boxes (..., 4) to those of anchors (A, 4), infinite if not finite."""
+    centres = (anchors[:, :2].double() + anchors[:, 2:]) / 2  # float64 tells them apart from far
+    distance = ((centres - (boxes[..., None, :2] + boxes[..., None, 2:]) / 2) ** 2).sum(-1)
+    return distance.nan_to_num_(torch.inf)
+
+
+def next_in_rows(anchors: Corners, boxes: Tensor, before: Best) -> Best:
+    """(n,) the best of the anchors (A, 4) for each box (n, 4) among those after ``before``; IoU -1 where none is."""
+    iou, index = torch.full_like(before.iou, -1.0), torch.zeros_like(before.partner)
+    size = block_size(len(anchors.boxes), boxes.device)
+    for start in range(0, len(boxes), size):
+        rows = slice(start, start + size)
+        iou[rows], index[rows] = _best_after(anchors.overlap(boxes[rows]), Best(before.iou[rows], before.partner[rows]))
+    return Best(iou, index)
+
+
+def _best_after(overlaps: Tensor, before: Best) -> Best:
+    """(n,) the best of each row of (n, A), which is written over, among those after ``before``; -1 where none is."""
+    place = torch.arange(overlaps.shape[1], device=overlaps.device)
+    last_iou, last = before.iou.unsqueeze(1), before.partner.unsqueeze(1)
+    overlaps.masked_fill_((overlaps > last_iou) | ((overlaps == last_iou) & (place <= last)), -1.0)
+    return Best(*overlaps.max(dim=1))
+
+
+def equal_in_rows(anchors: Corners, boxes: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:
+    """(P,) rows and anchors of all pairs of a box (n, 4) and an anchor (A, 4) whose IoU is exactly the box's (n,)."""
+    size = block_size(len(anchors.boxes), boxes.device)
+    found = [boxes.new_zeros(0, 2, dtype=torch.int64)]
+    for start in range(0, len(boxes), size):
+        rows = slice(start, start + size)
+        pairs = (anchors.overlap(boxes[rows]) == iou[rows].unsqueeze(1)).nonzero()
+        found.append(pairs + pairs.new_tensor([start, 0]))
+    row, anchor = torch.cat(found).unbind(1)
+    return row, anchor

@@ -17,7 +17,7 @@ from torch import Tensor
 from boxwright.anchors import Anchors, GridShapes
 from boxwright.boxes import paired_iou
 from boxwright.matching._cells import anchors_between
-from boxwright.matching._overlaps import Best, Overlaps, best_of, centre_distances, equal_in_rows, next_in_rows
+from boxwright.matching._common import Best, Overlaps, best_of, centre_distances, equal_in_rows, next_in_rows
 
 LEAST_IOU = 1e-3  # where a target's overlaps are lower, rounding decides: it is compared with every anchor
 _MARGIN = 1e-5  # of an IoU: a hundred times float32's rounding
@@ -62,7 +62,7 @@ class GridOverlaps(Overlaps):
         self._open_from = torch.full_like(least, torch.inf)
 
     @cached_property
-    def of_anchors(self) -> Best:
+    def of_anchors(self) -> Best:  # type: ignore[override]  # found when asked for
         """(B, A) each anchor's best target where it reaches ``floor``, else 0 and 0."""
         (images, targets), total = self.real.shape, self.count
         row, anchor, iou = self._pairs.where(self._pairs.iou >= self.floor)
@@ -72,7 +72,7 @@ class GridOverlaps(Overlaps):
         return Best(best.iou.view(images, total), best.partner.view(images, total))
 
     @cached_property
-    def of_targets(self) -> Best:
+    def of_targets(self) -> Best:  # type: ignore[override]  # found when asked for
         """(B, G) each target's best anchor; IoU -1 for those that aren't real."""
         row, anchor, iou = self._pairs.where(self._pairs.iou >= self._nearest[self._pairs.row])
         found = best_of(row, iou, anchor, len(self._rows))

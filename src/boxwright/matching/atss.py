@@ -7,8 +7,7 @@ from torch import Tensor
 
 from boxwright.anchors import AnchorLevel, Anchors
 from boxwright.boxes import paired_iou
-from boxwright.matching._common import prepare_anchors, prepare_targets, set_aside_ignored
-from boxwright.matching._overlaps import best_of
+from boxwright.matching._common import best_of, prepare, set_aside_ignored
 from boxwright.parts import matcher
 from boxwright.types import Matches
 
@@ -37,8 +36,7 @@ def match_atss(
     """
     if top < 1:
         raise ValueError(f"Expected top >= 1 but got {top}")
-    boxes, real = prepare_targets(boxes, labels, ignore)
-    reference = prepare_anchors(anchors)
+    reference, boxes, real = prepare(anchors, boxes, labels, ignore)
     images, total = len(labels), len(anchors)
     if not labels.numel():
         none = torch.zeros(images, total, dtype=torch.int64, device=boxes.device)

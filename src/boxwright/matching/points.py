@@ -9,12 +9,11 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from boxwright._util.checks import is_near
+from boxwright._util.devices import is_near
 from boxwright.anchors import Anchors
 from boxwright.boxes import box_area
 from boxwright.matching._cells import anchors_between
-from boxwright.matching._common import matches_by_rule, prepare_targets
-from boxwright.matching._overlaps import best_of, block_size
+from boxwright.matching._common import best_of, block_size, matches_by_rule, prepare
 from boxwright.parts import matcher
 from boxwright.types import Matches
 
@@ -49,12 +48,12 @@ def match_points(
     """
     if not reach > 0 or (radius is not None and not radius > 0):
         raise ValueError(f"Expected reach and radius above 0 but got {reach} and {radius}")
-    boxes, real = prepare_targets(boxes, labels, ignore)
+    reference, boxes, real = prepare(anchors, boxes, labels, ignore)
     if is_near(boxes) and anchors.regular:
         positive, gt_index = _sparse(anchors, boxes, real, reach, radius)
     else:
         positive, gt_index = _dense(anchors, boxes, real, reach, radius)
-    return matches_by_rule(positive, gt_index, anchors.corners, (boxes, labels, ignore), ignore_ioa)
+    return matches_by_rule(positive, gt_index, reference, (boxes, labels, ignore), ignore_ioa)
 
 
 def _sparse(anchors: Anchors, boxes: Tensor, real: Tensor, reach: float, radius: float | None) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from boxwright._util.checks import none_near
+from boxwright._util.devices import is_near
 from boxwright.anchors import Anchors
-from boxwright.matching._common import ignored_share, prepare_anchors
+from boxwright.matching._common import ignored_share, prepare
 from boxwright.matching.iou import match_iou
 from boxwright.parts import matcher
 from boxwright.types import Matches
@@ -46,7 +46,8 @@ def match_ssd_tf(
     options = {"positive": threshold, "negative": threshold, "strict": True, "force": None}
     gt_index, _, iou = match_iou(anchors, boxes, labels, ignore=ignore, ignore_ioa=torch.inf, **options)  # type: ignore[arg-type]
     state = (iou > threshold).to(torch.int8)
-    if no_annotation == "ignore" and ignore is not None and ignore.numel() and not none_near(ignore):
-        covered = ignored_share(prepare_anchors(anchors), boxes, labels, ignore) > ignore_ioa
+    if no_annotation == "ignore" and ignore is not None and ignore.numel() and (not is_near(ignore) or ignore.any()):
+        reference, boxes, _ = prepare(anchors, boxes, labels, ignore)
+        covered = ignored_share(reference, boxes, labels, ignore) > ignore_ioa
         state = torch.where(covered, -1, state)
     return Matches(gt_index, state, iou)

@@ -7,11 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from boxwright._util.checks import is_near
+from boxwright._util.devices import is_near
 from boxwright.anchors import Anchors
 from boxwright.boxes import at_least_float32, box_iou, paired_iou
-from boxwright.matching._common import matches_by_rule, prepare_anchors, prepare_targets
-from boxwright.matching._overlaps import Best, best_of, block_size
+from boxwright.matching._common import Best, best_of, block_size, matches_by_rule, prepare
 from boxwright.parts import matcher
 from boxwright.ranking import highest
 from boxwright.types import Matches
@@ -44,8 +43,7 @@ def match_task_aligned(
     Held block by block, targets x anchors at a time. Raises ValueError for other shapes, ``top`` < 1 and negative
     powers.
     """
-    reference = prepare_anchors(anchors)
-    images, total = len(labels), len(reference.boxes)
+    images, total = len(labels), len(anchors)
     if scores.shape[:2] != (images, total) or scores.ndim != 3 or predictions.shape != (images, total, 4):
         raise ValueError(
             f"Expected scores ({images}, {total}, K) and predictions ({images}, {total}, 4) but got "
@@ -53,7 +51,7 @@ def match_task_aligned(
         )
     if top < 1 or alpha < 0 or beta < 0:
         raise ValueError(f"Expected top >= 1 and powers of at least 0 but got {top}, {alpha} and {beta}")
-    boxes, real = prepare_targets(boxes, labels, ignore, scores.shape[2])
+    reference, boxes, real = prepare(anchors, boxes, labels, ignore, scores.shape[2])
     predicted = _Predicted(reference.boxes, at_least_float32(predictions), scores, (top, alpha, beta))
     best = (_sparse if is_near(boxes) else _dense)(predicted, boxes, labels, real)
     return matches_by_rule(best.iou > 0, best.partner, reference, (boxes, labels, ignore), ignore_ioa)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from boxwright.anchors import Anchors
-from boxwright.boxes import box_area, box_sides, clip_boxes
+from boxwright.boxes import box_area, box_sides, clip_boxes, clip_boxes_of_images
 from boxwright.choices import parse_choice, resolve_choice
 from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
@@ -128,28 +128,31 @@ class TwoStageDetector(Detector):
         logits, deltas, features = self.net(images)
         outputs = DenseOutputs(logits, deltas)
         size = (images.shape[2], images.shape[3])
-        proposals = self._propose(outputs, self.anchors_of(size), limits(shown, size, len(images)))
-        return TwoStageOutputs(outputs, features, proposals)
+        if shown is None:
+            shown = torch.stack([torch.full((len(images),), side, device=images.device) for side in size], 1)
+        return TwoStageOutputs(outputs, features, self._propose(outputs, self.anchors_of(size), shown))
 
     def refine(self, features: list[Tensor], rois: Sequence[Tensor]) -> RoIOutputs:
         """The second stage at regions (r, 4) of each image, in pixels of the input."""
         return RoIOutputs(*self.net.refine(features, rois))
 
     @torch.no_grad()
-    def _propose(self, outputs: DenseOutputs, anchors: Anchors, sizes: list[tuple[int, int]]) -> list[Tensor]:
-        """(n, 4) of each image: the best anchors of each map, decoded, cut to the image, and those that NMS leaves."""
+    def _propose(self, outputs: DenseOutputs, anchors: Anchors, shown: Tensor) -> list[Tensor]:
+        """(n, 4) of each image: the best anchors of each map, decoded, cut to what is ``shown`` (B, 2), and those that
+        NMS, map by map, leaves."""
+        images, size = len(shown), self.rpn_coder.size
         count = self.recipe.training_proposals if self.training else self.recipe.proposals
         maps = [level.count for level in anchors.levels]
-        ends = torch.tensor(maps, device=outputs.logits.device).cumsum(0)
-        proposals = []
-        for image, size in enumerate(sizes):
-            scores, place = best_of_maps(outputs.logits[image].float(), count, maps)
-            boxes = clip_boxes(self.rpn_coder.decode(anchors.boxes[place], outputs.deltas[image, place]), size)
-            (kept,) = _at_least(boxes, _SHORTEST_PROPOSAL).nonzero(as_tuple=True)
-            level = torch.bucketize(place[kept], ends, right=True)
-            left = batched_nms(boxes[kept], scores[kept], level, self.recipe.proposal_nms)
-            proposals.append(boxes[kept[left[:count]]])
-        return proposals
+        scores, place = best_of_maps(outputs.logits.float(), count, maps)  # (B, n)
+        deltas = outputs.deltas.gather(1, place.unsqueeze(-1).expand(-1, -1, size))  # (B, n, D)
+        boxes = clip_boxes_of_images(self.rpn_coder.decode(anchors.boxes[place], deltas), shown)
+        image, row = _at_least(boxes, _SHORTEST_PROPOSAL).nonzero(as_tuple=True)
+        boxes, scores = boxes[image, row], scores[image, row]
+        levels = torch.cat([place.new_full((min(count, cells),), level) for level, cells in enumerate(maps)])  # (n,)
+        left = batched_nms(boxes, scores, image * len(maps) + levels[row], self.recipe.proposal_nms)
+        left = left[image[left].argsort(stable=True)]  # image by image, each by falling score
+        counts = torch.bincount(image[left], minlength=images).tolist()
+        return [boxes[own[:count]] for own in torch.split(left, counts)]
 
     def _detect(
         self, outputs: TwoStageOutputs, size: tuple[int, int], shown: Tensor | None, score: float, nms: NmsKind | None

@@ -42,15 +42,16 @@ def best_pairs(scores: Tensor, least: float, recipe: Recipe, maps: Sequence[int]
 
 
 def best_of_maps(scores: Tensor, count: int, maps: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The ``count`` highest of the scores (A, K) of each of the ``maps``, which have so many rows, and where these lie
-    in the flattened scores."""
+    """The ``count`` highest (..., n) of the scores (..., A, K) of each of the ``maps``, which have so many rows, and
+    where these lie in the flattened (A x K) scores."""
     start, values, places = 0, [], []
-    for part in torch.split(scores, list(maps)):
-        top = part.flatten().topk(min(count, part.numel()))
+    for part in torch.split(scores, list(maps), dim=-2):
+        flat = part.flatten(-2)
+        top = flat.topk(min(count, flat.shape[-1]))
         values.append(top.values)
         places.append(start + top.indices)
-        start += part.numel()
-    return torch.cat(values), torch.cat(places)
+        start += flat.shape[-1]
+    return torch.cat(values, -1), torch.cat(places, -1)
 
 
 def keep_best(

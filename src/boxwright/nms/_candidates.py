@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from boxwright._util.devices import on_host
+from boxwright._util.devices import is_near
 from boxwright.boxes import at_least_float32, centre_penalty, paired_iou
 
 NmsOverlap = Literal["iou", "diou"]
@@ -54,7 +54,7 @@ def sound_candidates(boxes: Tensor, scores: Tensor, labels: Tensor, agnostic: bo
     boxes, scores = at_least_float32(boxes), at_least_float32(scores)
     if agnostic:
         labels = torch.zeros_like(labels)
-    if not on_host(boxes):  # to count them would be to wait
+    if not is_near(boxes):  # to count them would be to wait
         index = torch.arange(len(boxes), device=boxes.device)
         return Candidates(
             index, boxes.masked_fill(~sound.unsqueeze(1), torch.nan), scores.masked_fill(~sound, torch.nan), labels
@@ -91,7 +91,7 @@ def close_pairs(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Te
     may do so in x stand right behind a box; rows are then compared in y with no more columns than they reach. On a
     device all boxes are compared, and what is NaN is close to nothing.
     """
-    if not on_host(boxes):
+    if not is_near(boxes):
         return _close_pairs_of_all(boxes, labels, least)
     order, ends = _sweep(boxes, labels, least - _SLACK)
     vertical = _intervals(boxes.index_select(0, order), 1, least)

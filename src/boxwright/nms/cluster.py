@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from boxwright._util.devices import on_cpu, on_host
+from boxwright._util.devices import is_near, on_cpu
 from boxwright.nms._candidates import (
     NmsOverlap,
     by_falling_score,
@@ -47,7 +47,7 @@ def cluster_nms(
     def suppresses(a: Tensor, b: Tensor) -> Tensor:
         return overlap(a, b, kind, beta) > iou
 
-    if not on_host(boxes):
+    if not is_near(boxes):
         return given[_settle_on_device(boxes, labels, iou, suppresses)]
     if len(boxes) <= 4 * _HEAD:
         return given[_settle(boxes, labels, iou, suppresses)]

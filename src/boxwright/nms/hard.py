@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 from torchvision import ops
 
-from boxwright._util.devices import on_cpu, on_host
+from boxwright._util.devices import is_near, on_cpu
 from boxwright.nms._candidates import NmsOverlap, check_candidates, check_overlap, is_sound
+from boxwright.nms._matrix import nms_by_matrix
 from boxwright.nms.cluster import cluster_nms
 
 # Classes are moved apart no farther than this, where float64 still tells 1e-6 pixels.
 _FARTHEST = 1e10
+# More candidates than this are settled all at once on a device, not one after another.
+_MANY = 1 << 13
 # So many candidates are all compared with one another for less than it takes to part the classes.
 _FEW = 1000
 # Candidates squared for each class from which on classes apart are the faster way, on the CPU.
@@ -49,7 +52,11 @@ def batched_nms(
         sound = is_sound(boxes, scores).nonzero().squeeze(1)
         return sound[batched_nms(boxes[sound], scores[sound], labels[sound], iou, agnostic=agnostic)]
     if agnostic:
-        return _nms(boxes, scores, iou)
+        labels, last = torch.zeros_like(labels), 0
+    if len(boxes) > _MANY and not is_near(boxes):
+        kept = nms_by_matrix(boxes, scores, labels, iou)
+        if kept is not None:
+            return kept
     side = high - low + 1
     if side * last > _FARTHEST or _is_sooner_by_class(labels):
         return _by_class(boxes, scores, labels, iou)
@@ -63,7 +70,7 @@ def _nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
 
 def _is_sooner_by_class(labels: Tensor) -> bool:
     count = len(labels)
-    if count <= _FEW or not on_host(labels):
+    if count <= _FEW or not is_near(labels):
         return False
     return count * count > _PER_CLASS * len(labels.unique())  # type: ignore[no-untyped-call]
 

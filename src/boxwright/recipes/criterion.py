@@ -17,7 +17,7 @@ from boxwright.choices import is_own, resolve_choice
 from boxwright.criterion import ClassWeights, DenseCriterion, TwoStageCriterion
 from boxwright.criterion.class_weights import Counted, WeightRule
 from boxwright.errors import RecipeError
-from boxwright.parts import matcher_info, part_info
+from boxwright.parts import part_info
 from boxwright.recipes.builtin import find_detector
 from boxwright.recipes.class_weights import scheme_of
 from boxwright.recipes.recipe import Recipe
@@ -38,7 +38,7 @@ def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriter
         )
     if not find_detector(recipe.detector).two_stage:
         return criterion
-    if needs := matcher_info(criterion.matcher).needs:
+    if needs := criterion.matcher_info.needs:
         raise RecipeError(
             f"the regions of {recipe.detector} have no {' and no '.join(needs)}, which the matcher "
             f"{recipe.matcher} needs: choose matcher=iou"

@@ -26,6 +26,7 @@ from boxwright.errors import DataError
 from boxwright.recipes import Recipe
 from boxwright.text import plural
 from boxwright.training.distributed import Ranks
+from boxwright.training.epochs import EpochLoader
 from boxwright.training.options import RunOptions
 from boxwright.training.reading import check_trainable
 from boxwright.training.record import CHECKED_IMAGES
@@ -81,9 +82,12 @@ class Batches:
             world=ranks.world,
             repeats=repeats_of(recipe, training, readable),
         )
-        self.training: DataLoader[Any] = self._loader(
-            TrainingSet(cache, readable, recipe.input_size, recipe.augmentation, options.seed, windows=self._windows),
-            self.places,
+        images = TrainingSet(
+            cache, readable, recipe.input_size, recipe.augmentation, options.seed, windows=self._windows
+        )
+        self._batch_size = recipe.images_a_batch // ranks.world
+        self.training = EpochLoader(
+            lambda keys: self._loader(images, self.workers, batch_sampler=keys), self.places, self._batch_size
         )
         self.validation: DataLoader[Any] | None = None
         if validation is not None:
@@ -91,7 +95,10 @@ class Batches:
             # On the CPU, as prediction does it: what is validated is what will be predicted
             fixed = TrainingSet(cache, readable, recipe.input_size, Augmentation("none", "none"))
             places = ValidationPlaces(len(readable), ranks.rank, ranks.world)
-            self.validation = self._loader(fixed, places)
+            workers = min(self.workers, -(-len(places) // (self._batch_size * AHEAD)))  # more would find no batch
+            self.validation = self._loader(
+                fixed, workers, batch_size=self._batch_size, sampler=places, persistent_workers=workers > 0
+            )
 
     @property
     def steps_an_epoch(self) -> int:
@@ -104,20 +111,15 @@ class Batches:
             say(self._console, f"workers=auto is {workers} here, of {plural(usable_cores(), 'core')}")
         return workers
 
-    def _loader(self, images: TrainingSet, places: EpochPlaces | ValidationPlaces) -> DataLoader[Any]:
-        batch_size = self._recipe.images_a_batch // self._ranks.world
-        batches = -(-len(places) // batch_size)
-        workers = min(self.workers, -(-batches // AHEAD))  # more would find no batch to prepare
+    def _loader(self, images: TrainingSet, workers: int, **order: Any) -> DataLoader[Any]:
         return DataLoader(
             images,
-            batch_size=batch_size,
-            sampler=places,
             collate_fn=CollateInWorker(self._recipe.input_size.multiple),
             num_workers=workers,
             prefetch_factor=AHEAD if workers else None,
-            persistent_workers=workers > 0,
             pin_memory=self._pinned,
             worker_init_fn=start_worker,
+            **order,
         )
 
     def _decode(self, dataset: DetectionDataset, reduction: Reduction | None) -> tuple[ImageCache, list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
 from boxwright.errors import RecipeError
@@ -21,13 +23,33 @@ from boxwright.training.stopping import CtrlC, Interrupted
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Writes beside the file and renames, so that there is always a whole one; never unpickles anything."""
+    """Writes beside the file and renames, so that there is always a whole one; never unpickles anything.
+
+    A copy of the checkpoint is written by a thread while training goes on; the next one, and the end, wait for it and
+    raise what it met.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._writing: Future[None] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        write_checkpoint(Path(path), checkpoint)
+        self.finish()
+        copied = apply_to_collection(checkpoint, Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
+        self._writing = self._thread.submit(write_checkpoint, Path(path), copied)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        self.finish()
         return read_checkpoint(Path(path))
+
+    def finish(self) -> None:
+        """Wait until what was saved is on the disk. Raises WriteError."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def teardown(self) -> None:
+        self.finish()
 
 
 @dataclass(frozen=True, order=True)

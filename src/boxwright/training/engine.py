@@ -335,6 +335,8 @@ def _fit(
             raise explain(error, module, batches.datasets[0], Run(last.path.parent)) from None
         except TargetsError as error:
             raise error.explained(batches.datasets) from None
+        finally:
+            batches.training.close()
     return None
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from boxwright._util.devices import on_host, seed_generators
+from boxwright._util.devices import is_near, seed_generators
 from boxwright.choices import required
 from boxwright.criterion import Losses
 from boxwright.criterion.normalizers import least_divisor
@@ -69,7 +69,7 @@ class TrainingModule(L.LightningModule):
     @property
     def reads_late(self) -> bool:
         """Whether a step's numbers are looked at a step later, for the sake of the device."""
-        return not on_host(self.device)
+        return not is_near(self.device)
 
     @property
     def scaler(self) -> torch.amp.GradScaler | None:

@@ -21,11 +21,12 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.ssd import SSD
 
-from boxwright._util.checks import AXES, check_labels, is_near
+from boxwright._util.checks import AXES, check_labels
+from boxwright._util.devices import is_near
 from boxwright.anchors import AnchorLevel, Anchors, on_grids
 from boxwright.coding import BoxCoder, DeltaCoder, DistanceCoder
 from boxwright.criterion import DenseCriterion, roi_losses, select_rois
-from boxwright.parts import ClassKind, matcher_info
+from boxwright.parts import ClassKind
 from boxwright.types import DenseOutputs, RoIOutputs, Targets
 
 _Target = dict[str, Tensor]  # torchvision's: boxes (n, 4), labels (n,) and what else its user puts in
@@ -276,7 +277,7 @@ def _check_roi(heads: RoIHeads, criterion: DenseCriterion) -> None:
     _check(criterion, "the RoI head", "softmax", DeltaCoder(tuple(heads.box_coder.weights)))
     if heads.has_mask() or heads.has_keypoint():
         raise ValueError("Expected roi=None with masks or keypoints, which learn from torchvision's choice of RoIs")
-    needs = " and ".join(matcher_info(criterion.matcher).needs)
+    needs = " and ".join(criterion.matcher_info.needs)
     if needs:
         raise ValueError(f"Expected a matcher by IoU for the RoI head but got one that needs {needs}")
 
@@ -308,6 +309,6 @@ class _RoIForward:
         logits, deltas = heads.box_predictor(pooled)
         _check_classes(self.criterion, targets, 1, logits.shape[-1] - 1)
         # torchvision's first column is background, and so are its first four deltas
-        outputs = RoIOutputs(logits.roll(-1, dims=-1), deltas[:, 4:]).by_image([len(boxes) for boxes in rois])
+        outputs = RoIOutputs(logits.roll(-1, dims=-1), deltas[:, 4:])
         losses = roi_losses(self.criterion, rois, outputs, padded)
         return [], {"loss_classifier": losses.classification, "loss_box_reg": losses.box}
