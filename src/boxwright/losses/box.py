@@ -81,10 +81,11 @@ def ciou_loss(
     if gradient not in get_args(CiouGradient):
         raise ValueError(f"Expected a CIoU gradient out of {get_args(CiouGradient)} but got {gradient!r}")
     check_pairs(pred, target)
-    options = {"gate": 0.5 if variant == "tpami" else 0.0, "scaled_gradient": gradient == "authors"}
+    gate, scaled = 0.5 if variant == "tpami" else 0.0, gradient == "authors"
 
     def ciou(pred: Tensor, target: Tensor) -> Tensor:
         iou = paired_iou(pred, target)
-        return iou - centre_penalty(pred, target) - aspect_penalty(pred, target, iou, **options)
+        return iou - centre_penalty(pred, target) - aspect_penalty(pred, target, iou, gate, scaled)
 
-    return reduce_boxes(1 - iou_less(pred, target, ciou, centre, partial(aspect, **options)), target, reduction)
+    turned = partial(aspect, gate=gate, scaled_gradient=scaled)
+    return reduce_boxes(1 - iou_less(pred, target, ciou, centre, turned), target, reduction)

@@ -173,7 +173,7 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
         ctx.save_for_backward(logits, targets)
         rows = max(_BLOCK // logits.shape[1], 1)
-        blocks = zip(logits.split(rows), targets.split(rows), strict=True)
+        blocks = zip(torch.split(logits, rows), torch.split(targets, rows), strict=True)
         return torch.cat([functional.cross_entropy(*block, ignore_index=-1, reduction="none") for block in blocks])
 
     @staticmethod
