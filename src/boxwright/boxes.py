@@ -20,9 +20,9 @@ BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
 OverlapKind = Literal["iou", "giou", "diou", "ciou"]
 
 # Areas below this count as none: the gradient of a quotient by one would leave float32.
-_VANISHING = 1e-30
+VANISHING = 1e-30
 # Sides and distances beyond this count as this: areas and squares stay within float32.
-_LARGEST = 1e18
+LARGEST = 1e18
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def box_area(boxes: Tensor) -> Tensor:
 def box_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Width and height (...) of boxes (..., 4); 0 for inverted ones."""
     x1, y1, x2, y2 = boxes.unbind(-1)
-    return (x2 - x1).clamp(0, _LARGEST), (y2 - y1).clamp(0, _LARGEST)
+    return (x2 - x1).clamp(0, LARGEST), (y2 - y1).clamp(0, LARGEST)
 
 
 def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -118,7 +118,7 @@ def intersection(a: Tensor, b: Tensor) -> Tensor:
     bx1, by1, bx2, by2 = b.unbind(-1)
     width = torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)
     height = torch.minimum(ay2, by2) - torch.maximum(ay1, by1)
-    return width.clamp(0, _LARGEST) * height.clamp(0, _LARGEST)
+    return width.clamp(0, LARGEST) * height.clamp(0, LARGEST)
 
 
 def enclosing_sides(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,7 +127,7 @@ def enclosing_sides(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     bx1, by1, bx2, by2 = b.unbind(-1)
     width = torch.maximum(ax2, bx2) - torch.minimum(ax1, bx1)
     height = torch.maximum(ay2, by2) - torch.minimum(ay1, by1)
-    return width.clamp(-_LARGEST, _LARGEST), height.clamp(-_LARGEST, _LARGEST)
+    return width.clamp(-LARGEST, LARGEST), height.clamp(-LARGEST, LARGEST)
 
 
 def centre_offset(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,7 +135,7 @@ def centre_offset(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     ax1, ay1, ax2, ay2 = a.unbind(-1)
     bx1, by1, bx2, by2 = b.unbind(-1)
     x, y = (ax1 + ax2 - bx1 - bx2) / 2, (ay1 + ay2 - by1 - by2) / 2
-    return x.clamp(-_LARGEST, _LARGEST), y.clamp(-_LARGEST, _LARGEST)
+    return x.clamp(-LARGEST, LARGEST), y.clamp(-LARGEST, LARGEST)
 
 
 def enclosing_penalty(a: Tensor, b: Tensor, union: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ def safe_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
 
     The denominator is replaced before the division: masking the result alone would still give 0 * inf in the gradient.
     """
-    usable = denominator > _VANISHING
+    usable = denominator > VANISHING
     return torch.where(usable, numerator / torch.where(usable, denominator, 1.0), 0.0)
 
 
@@ -217,7 +217,7 @@ class Corners(NamedTuple):
             planes = torch.where(finite, planes, 0.0)
             boxes = torch.where(finite.unsqueeze(-1), boxes, torch.nan)
         x1, y1, x2, y2 = planes.unbind()
-        area = (x2 - x1).clamp_(0, _LARGEST).mul_((y2 - y1).clamp_(0, _LARGEST))
+        area = (x2 - x1).clamp_(0, LARGEST).mul_((y2 - y1).clamp_(0, LARGEST))
         return cls(boxes, x1, y1, x2, y2, area)
 
     def part(self, start: int, stop: int) -> Corners:
@@ -235,16 +235,16 @@ class Corners(NamedTuple):
         ``over`` "own": the share of these boxes' own area that the others cover.
         """
         x1, y1, x2, y2 = others.unsqueeze(-2).unbind(-1)  # (..., 1) each
-        width = torch.minimum(x2, self.x2).sub_(torch.maximum(x1, self.x1)).clamp_(0, _LARGEST)
-        height = torch.minimum(y2, self.y2).sub_(torch.maximum(y1, self.y1)).clamp_(0, _LARGEST)
+        width = torch.minimum(x2, self.x2).sub_(torch.maximum(x1, self.x1)).clamp_(0, LARGEST)
+        height = torch.minimum(y2, self.y2).sub_(torch.maximum(y1, self.y1)).clamp_(0, LARGEST)
         shared = width.mul_(height)
         if over == "own":
             whole = self.area.clone()
         else:
-            area = (x2 - x1).clamp_(0, _LARGEST).mul_((y2 - y1).clamp_(0, _LARGEST))
+            area = (x2 - x1).clamp_(0, LARGEST).mul_((y2 - y1).clamp_(0, LARGEST))
             whole = (area + self.area).sub_(shared)
         # ``safe_ratio`` with nothing masked: x / inf is 0
-        return shared.div_(threshold(whole, _VANISHING, math.inf, inplace=True))
+        return shared.div_(threshold(whole, VANISHING, math.inf, inplace=True))
 
 
 def _iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -256,5 +256,5 @@ def _iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def _aspect_angle(boxes: Tensor) -> Tensor:
     """atan(w / h), defined for h = 0; a point box counts as a square."""
     width, height = box_sides(boxes)
-    usable = width * width + height * height > _VANISHING
+    usable = width * width + height * height > VANISHING
     return torch.atan2(torch.where(usable, width, 1.0), torch.where(usable, height, 1.0))

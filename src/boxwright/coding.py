@@ -92,15 +92,18 @@ class DistanceCoder:
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
         """Boxes (..., 4) as distances (..., 4)."""
         check_boxes(boxes)
-        distances = _distances(anchors, boxes)
-        return distances if self.unit is None else distances / (self.unit * _mean_side(anchors))
+        centre, sides = _centre_and_sides(anchors)
+        distances = _distances(centre, boxes)
+        return distances if self.unit is None else distances / (self.unit * _mean(sides))
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
         """Distances (..., 4) as boxes (..., 4)."""
-        deltas = at_least_float32(deltas)
-        distances = deltas if self.unit is None else deltas * (self.unit * _mean_side(anchors))
-        centre, _ = _centre_and_sides(anchors)
-        return torch.cat([centre - distances[..., :2], centre + distances[..., 2:]], dim=-1)
+        centre, sides = _centre_and_sides(anchors)
+        distances = at_least_float32(deltas)
+        if self.unit is not None:
+            distances = distances * (self.unit * _mean(sides))
+        first, last = distances.chunk(2, dim=-1)
+        return torch.cat([centre - first, centre + last], dim=-1)
 
 
 @coder
@@ -152,7 +155,8 @@ def centerness(anchors: Tensor, boxes: Tensor) -> Tensor:
     sqrt(min(l, r) / max(l, r) x min(t, b) / max(t, b)): 1 in the middle, 0 on the edge, outside of the box, and for a
     box without width or height.
     """
-    first, last = _distances(anchors, boxes).chunk(2, dim=-1)
+    centre, _ = _centre_and_sides(anchors)
+    first, last = _distances(centre, boxes).chunk(2, dim=-1)
     ratios = safe_ratio(torch.minimum(first, last).clamp(min=0), torch.maximum(first, last))
     return ratios.prod(-1).sqrt()
 
@@ -163,14 +167,13 @@ def _centre_and_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
     return (first + last) / 2, (last - first).clamp(min=_MIN_SIDE)
 
 
-def _distances(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """(..., 4) from the anchors' centres to the sides of boxes (..., 4)."""
-    boxes = at_least_float32(boxes)
-    centre, _ = _centre_and_sides(anchors)
-    return torch.cat([centre - boxes[..., :2], boxes[..., 2:] - centre], dim=-1)
+def _distances(centre: Tensor, boxes: Tensor) -> Tensor:
+    """(..., 4) from centres (..., 2) to the sides of boxes (..., 4)."""
+    first, last = at_least_float32(boxes).chunk(2, dim=-1)
+    return torch.cat([centre - first, last - centre], dim=-1)
 
 
-def _mean_side(anchors: Tensor) -> Tensor:
-    """(..., 1) the side of a square of the same area."""
-    _, sides = _centre_and_sides(anchors)
-    return sides.prod(-1, keepdim=True).sqrt()
+def _mean(sides: Tensor) -> Tensor:
+    """(..., 1) the side of a square of the same area as one of sides (..., 2)."""
+    width, height = sides.chunk(2, dim=-1)
+    return (width * height).sqrt()

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from boxwright import losses
 from boxwright.choices import resolve_choice
+from boxwright.losses import softmax
 from boxwright.parts import part_info
 
 LABELS = GOLDEN["labels"]
@@ -173,10 +174,28 @@ def test_gradcheck(loss):
     assert torch.autograd.gradcheck(lambda x: loss(x, torch.tensor([0, 1, 3, 0, -1])), logits)
 
 
-def test_cross_entropy_can_be_differentiated_twice():
-    logits = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
-    targets = torch.tensor([0, 1, 3, 0, -1])
-    assert torch.autograd.gradgradcheck(lambda x: losses.cross_entropy(x, targets), logits)
+@pytest.fixture(params=["few", "many"])
+def size(request, monkeypatch):
+    """Logits count as many from this many elements on; those that do go through it in blocks of two rows."""
+    if request.param == "many":
+        monkeypatch.setattr(softmax, "_MANY", 0)
+        monkeypatch.setattr(softmax, "_BLOCK", 8)
+    return request.param
+
+
+@pytest.mark.parametrize("counted", [[0], [0, 1, 2, 3, 4]], ids=["one row", "all rows"])
+def test_cross_entropy_of_few_and_many_logits_is_that_of_torch(size, counted):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 4, dtype=torch.float64, generator=generator, requires_grad=True)
+    targets, weight = torch.tensor([0, 1, 3, 0, -1]), torch.tensor([1.0, 0.5, 2.0, 3.0], dtype=torch.float64)
+    for options in ({}, {"weight": weight}):
+        wanted = functional.cross_entropy(logits, targets, reduction="none", ignore_index=-1, **options)
+        found = losses.cross_entropy(logits, targets, **options)
+        torch.testing.assert_close(found, wanted)
+        (slope,) = torch.autograd.grad(wanted[counted].sum(), logits)
+        torch.testing.assert_close(torch.autograd.grad(found[counted].sum(), logits)[0], slope)
+    assert torch.autograd.gradcheck(lambda x: losses.cross_entropy(x, targets)[counted], logits)
+    assert torch.autograd.gradgradcheck(lambda x: losses.cross_entropy(x, targets)[counted], logits)
 
 
 def test_seesaw_factors_are_constant_in_the_gradient():

@@ -53,10 +53,13 @@ def on_cpu(*tensors: Tensor) -> list[Tensor]:
     return [part.clone().view(values.dtype).view(values.shape) for part, values in zip(parts, tensors, strict=True)]
 
 
+def autocasts(device: str) -> bool:
+    """Whether autocast may be on for a type of device: it always may under a compiler, where older ones can't ask."""
+    if torch.compiler.is_compiling():
+        return True
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
 def without_autocast(device: str) -> AbstractContextManager[Any]:
     """Turn autocast off for a type of device, in a context that costs nothing where it isn't on."""
-    if not torch.compiler.is_compiling():  # older compilers can't ask
-        on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-        if not on:
-            return nullcontext()
-    return torch.autocast(device, enabled=False)
+    return torch.autocast(device, enabled=False) if autocasts(device) else nullcontext()

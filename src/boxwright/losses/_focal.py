@@ -9,7 +9,6 @@ sign(e) |e|^(beta - 1) (beta sigmoid(x) (1 - sigmoid(x)) h + e^2).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,39 +21,6 @@ _BLOCK = 1 << 17
 
 # From here on softplus(x) is x: even float64 knows no difference.
 _LINEAR = 40.0
-
-
-class WithSlope(torch.autograd.Function):
-    """Losses (N, K), or their sums (N,), of logits (N, K): ``evaluate`` gives them and their slopes (N, K).
-
-    The gradient is computed in the forward pass and handed out by the first backward pass, scaled in place: a loss
-    costs one tensor of the logits' size. A second pass through a kept graph computes it again. A gradient that is
-    itself to be differentiated is that of ``expression``, the same losses as torch differentiates them.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        logits: Tensor,
-        evaluate: Callable[[Tensor], tuple[Tensor, Tensor]],
-        expression: Callable[[Tensor], Tensor],
-    ) -> Tensor:
-        value, slope = evaluate(logits)
-        ctx.save_for_backward(logits)
-        ctx.evaluate, ctx.expression = evaluate, expression
-        ctx.slope = slope if ctx.needs_input_grad[0] else None
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (logits,) = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph
-            (slope,) = torch.autograd.grad(ctx.expression(logits), logits, grad, create_graph=True)
-            return slope, None, None
-        slope, ctx.slope = ctx.slope, None
-        if slope is None:
-            _, slope = ctx.evaluate(logits)
-        return slope.mul_(grad if grad.ndim == slope.ndim else grad.unsqueeze(-1)), None, None
 
 
 def sigmoid_focal(

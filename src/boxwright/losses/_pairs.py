@@ -5,6 +5,8 @@ Targets are looked at after the loss is computed, since the loss tells of most t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from boxwright._util.checks import are_sound, check_boxes, check_finite, is_visible
@@ -27,7 +29,7 @@ def check_target_boxes(cost: Tensor, target: Tensor) -> None:
 
     ``cost`` (...) is at least 1 for a box that doesn't overlap its target, such as one without area.
     """
-    if not is_visible(cost) or not cost.numel() or cost.detach().amax() < 1:
+    if not is_visible(cost) or not cost.numel() or cost.detach().amax().item() < 1:
         return
     if not are_sound(target.detach()[~(cost.detach() < 1)]):
         check_boxes(target)  # which tells the place
@@ -46,7 +48,21 @@ def reduce_deltas(loss: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
     """
     loss = loss.sum(-1)
     if is_visible(loss):
-        if loss.detach().sum() < _MOST:  # as each is then: there is nothing to limit
+        if loss.detach().sum().item() < _MOST:  # as each is then: there is nothing to limit
             return reduce(loss, reduction)
         check_finite(target, "target deltas")
     return reduce(loss.clamp(max=_MOST), reduction)
+
+
+def reduce_plain(
+    plain: Callable[..., Tensor], limited: Callable[[], Tensor], target: Tensor, reduction: Reduction
+) -> Tensor:
+    """``reduce_deltas`` for ``plain(reduction=...)``, a loss of torch, which adds up while it computes.
+
+    Where the sum tells that a loss is to be limited, or can't be looked at, it is that of ``limited()``, (..., 4).
+    """
+    if is_visible(target):
+        loss = plain(reduction="sum" if reduction == "sum" else "none")
+        if loss.detach().sum().item() < _MOST:
+            return loss if reduction == "sum" else reduce(loss.sum(-1), reduction)
+    return reduce_deltas(limited(), target, reduction)

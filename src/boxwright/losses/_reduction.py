@@ -9,7 +9,7 @@ from typing import Any, Literal, ParamSpec, get_args
 import torch
 from torch import Tensor
 
-from boxwright._util.devices import without_autocast
+from boxwright._util.devices import autocasts, without_autocast
 from boxwright.boxes import at_least_float32
 from boxwright.parts import class_loss_info
 
@@ -17,6 +17,9 @@ P = ParamSpec("P")
 
 Reduction = Literal["none", "sum", "mean"]
 ElementReduction = Literal["none", "rows", "sum", "mean"]
+
+# Of tensors that are computed with as they are.
+_FULL = (torch.float32, torch.float64, torch.int64)
 
 
 def initial_state(loss: Callable[..., Tensor], classes: int | None) -> Tensor | None:
@@ -35,16 +38,20 @@ def initial_state(loss: Callable[..., Tensor], classes: int | None) -> Tensor | 
 def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Run a loss in at least float32 with autocast off."""
 
-    def raised(value: Any) -> Any:
-        return at_least_float32(value) if isinstance(value, Tensor) and value.is_floating_point() else value
-
     @wraps(loss)
     def run(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        device = next(value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        device = tensors[0].device.type
+        if not autocasts(device) and all(value.dtype in _FULL for value in tensors):
+            return loss(*args, **kwargs)
         with without_autocast(device):
-            return loss(*(raised(value) for value in args), **{name: raised(value) for name, value in kwargs.items()})
+            return loss(*map(_raised, args), **{name: _raised(value) for name, value in kwargs.items()})
 
     return run
+
+
+def _raised(value: Any) -> Any:
+    return at_least_float32(value) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def reduce(loss: Tensor, reduction: Reduction) -> Tensor:

@@ -7,11 +7,13 @@ All raise ValueError for other shapes and, in eager calls on the CPU, for a targ
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, get_args
 
 from torch import Tensor
 
 from boxwright.boxes import aspect_penalty, centre_penalty, paired_iou
+from boxwright.losses._overlap import aspect, centre, iou_less, overlap
 from boxwright.losses._pairs import check_pairs, reduce_boxes
 from boxwright.losses._reduction import Reduction, full_precision
 from boxwright.parts import box_loss
@@ -34,7 +36,7 @@ def iou_loss(pred: Tensor, target: Tensor, mode: IouMode = "linear", reduction: 
     if mode not in get_args(IouMode):
         raise ValueError(f"Expected an IoU mode out of {get_args(IouMode)} but got {mode!r}")
     check_pairs(pred, target)
-    iou = paired_iou(pred, target)
+    iou = overlap(pred, target)
     if mode == "log":
         return reduce_boxes(-iou.clamp(min=_MIN_LOG_IOU).log(), target, reduction)
     return reduce_boxes(1 - (iou if mode == "linear" else iou * iou), target, reduction)
@@ -45,7 +47,7 @@ def iou_loss(pred: Tensor, target: Tensor, mode: IouMode = "linear", reduction: 
 def giou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
     """1 - GIoU (arXiv 1902.09630, algorithm 1), in 0..2, (N, 4) -> (N,)."""
     check_pairs(pred, target)
-    return reduce_boxes(1 - paired_iou(pred, target, "giou"), target, reduction)
+    return reduce_boxes(1 - overlap(pred, target, "giou"), target, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0)
@@ -53,7 +55,7 @@ def giou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Te
 def diou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
     """1 - IoU + rho2 / c2 (arXiv 1911.08287, eq. 7), in 0..2, (N, 4) -> (N,)."""
     check_pairs(pred, target)
-    return reduce_boxes(1 - paired_iou(pred, target, "diou"), target, reduction)
+    return reduce_boxes(1 - overlap(pred, target, "diou"), target, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0)
@@ -79,7 +81,10 @@ def ciou_loss(
     if gradient not in get_args(CiouGradient):
         raise ValueError(f"Expected a CIoU gradient out of {get_args(CiouGradient)} but got {gradient!r}")
     check_pairs(pred, target)
-    iou = paired_iou(pred, target)
-    gate = 0.5 if variant == "tpami" else 0.0
-    aspect = aspect_penalty(pred, target, iou, gate, scaled_gradient=gradient == "authors")
-    return reduce_boxes(1 - iou + centre_penalty(pred, target) + aspect, target, reduction)
+    options = {"gate": 0.5 if variant == "tpami" else 0.0, "scaled_gradient": gradient == "authors"}
+
+    def ciou(pred: Tensor, target: Tensor) -> Tensor:
+        iou = paired_iou(pred, target)
+        return iou - centre_penalty(pred, target) - aspect_penalty(pred, target, iou, **options)
+
+    return reduce_boxes(1 - iou_less(pred, target, ciou, centre, partial(aspect, **options)), target, reduction)

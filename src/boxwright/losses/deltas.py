@@ -8,12 +8,13 @@ All raise ValueError for other shapes and, in eager calls on the CPU, for a targ
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from boxwright.losses._pairs import check_pairs, reduce_deltas
+from boxwright.losses._pairs import check_pairs, reduce_deltas, reduce_plain
 from boxwright.losses._reduction import Reduction, full_precision
 from boxwright.parts import box_loss
 
@@ -28,7 +29,8 @@ _STRAIGHT = 1e15
 def l1_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
     """L1 loss: the absolute error, summed over the four deltas."""
     check_pairs(pred, target)
-    return reduce_deltas(functional.l1_loss(pred, target, reduction="none"), target, reduction)
+    plain = partial(functional.l1_loss, pred, target)
+    return reduce_plain(plain, partial(plain, reduction="none"), target, reduction)
 
 
 @box_loss(space="deltas")
@@ -36,8 +38,11 @@ def l1_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tens
 def l2_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
     """L2 loss: the squared error without the factor 1/2, summed over the four deltas."""
     check_pairs(pred, target)
-    half = functional.huber_loss(pred, target, reduction="none", delta=_STRAIGHT)
-    return reduce_deltas(2 * half, target, reduction)
+
+    def limited() -> Tensor:
+        return 2 * functional.huber_loss(pred, target, reduction="none", delta=_STRAIGHT)
+
+    return reduce_plain(partial(functional.mse_loss, pred, target), limited, target, reduction)
 
 
 @box_loss(space="deltas")
@@ -50,7 +55,8 @@ def smooth_l1_loss(pred: Tensor, target: Tensor, beta: float = 1.0, reduction: R
     if beta < 0:
         raise ValueError(f"Expected beta >= 0 but got {beta}")
     check_pairs(pred, target)
-    return reduce_deltas(functional.smooth_l1_loss(pred, target, reduction="none", beta=beta), target, reduction)
+    plain = partial(functional.smooth_l1_loss, pred, target, beta=beta)
+    return reduce_plain(plain, partial(plain, reduction="none"), target, reduction)
 
 
 @box_loss(space="deltas")

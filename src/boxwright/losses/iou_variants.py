@@ -24,6 +24,7 @@ from boxwright.boxes import (
     safe_ratio,
     side_penalty,
 )
+from boxwright.losses._overlap import centre, iou_less, overlap, sides
 from boxwright.losses._pairs import check_pairs, check_target_boxes, reduce_boxes
 from boxwright.losses._reduction import Reduction, full_precision, reduce
 from boxwright.parts import box_loss
@@ -42,7 +43,7 @@ def eiou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Te
     The Extended IoU that other libraries call EIoU is another loss, and not 0 for identical boxes.
     """
     check_pairs(pred, target)
-    return reduce_boxes(_eiou(pred, target, paired_iou(pred, target)), target, reduction)
+    return reduce_boxes(1 - _eiou(pred, target), target, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0)
@@ -60,9 +61,8 @@ def focal_eiou_loss(
     if gamma < 0:
         raise ValueError(f"Expected gamma >= 0 but got {gamma}")
     check_pairs(pred, target)
-    iou = paired_iou(pred, target)
-    weight = _power(iou.detach() if detach else iou, gamma)
-    cost = _eiou(pred, target, iou)
+    weight = _power(overlap(pred.detach() if detach else pred, target), gamma)
+    cost = 1 - _eiou(pred, target)
     check_target_boxes(cost, target)
     loss = weight * cost
     if reduction == "mean":
@@ -85,7 +85,7 @@ def siou_loss(pred: Tensor, target: Tensor, theta: float = 4.0, reduction: Reduc
     check_pairs(pred, target)
     dx, dy = centre_offset(pred, target)
     angle = safe_ratio(2 * (dx * dy).abs(), dx * dx + dy * dy)
-    loss = 1 - paired_iou(pred, target)
+    loss = 1 - overlap(pred, target)
     for offset, around in zip((dx, dy), enclosing_sides(pred, target), strict=True):
         loss = loss - torch.expm1((angle - 2) * distance_ratio(offset * offset, around * around)) / 2
     for side, wanted in zip(box_sides(pred), box_sides(target), strict=True):
@@ -108,8 +108,8 @@ def alpha_iou_loss(
     if alpha <= 0:
         raise ValueError(f"Expected alpha > 0 but got {alpha}")
     check_pairs(pred, target)
-    iou = paired_iou(pred, target)
-    penalty = iou - paired_iou(pred, target, "diou" if kind == "ciou" else kind)
+    iou = overlap(pred, target)
+    penalty = iou - overlap(pred, target, "diou" if kind == "ciou" else kind)
     loss = 1 - _power(iou, alpha) + _power(penalty, alpha)
     if kind == "ciou":
         loss = loss + _power(aspect_penalty(pred, target, iou), alpha)
@@ -129,7 +129,7 @@ def wiou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Te
     width, height = (side.detach() for side in enclosing_sides(pred, target))
     distance = distance_ratio(dx * dx + dy * dy, width * width + height * height)
     # Only a box turned inside out can lie farther from its target than the box around both reaches.
-    return reduce_boxes(distance.clamp(max=1).exp() * (1 - paired_iou(pred, target)), target, reduction)
+    return reduce_boxes(distance.clamp(max=1).exp() * (1 - overlap(pred, target)), target, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0, needs=("image_size",))
@@ -149,7 +149,7 @@ def mpdiou_loss(
     check_pairs(pred, target)
     offsets = (pred - target).clamp(-_FARTHEST, _FARTHEST)
     distance = offsets.square().sum(-1) / (sides[0] ** 2 + sides[1] ** 2)
-    return reduce_boxes(1 - paired_iou(pred, target) + distance, target, reduction)
+    return reduce_boxes(1 - overlap(pred, target) + distance, target, reduction)
 
 
 @box_loss(space="boxes", default_weight=2.0)
@@ -166,13 +166,16 @@ def inner_iou_loss(
     if ratio <= 0:
         raise ValueError(f"Expected ratio > 0 but got {ratio}")
     check_pairs(pred, target)
-    inner = paired_iou(_scaled(pred, ratio), _scaled(target, ratio))
-    penalty = paired_iou(pred, target) - paired_iou(pred, target, kind)
+    inner = overlap(_scaled(pred, ratio), _scaled(target, ratio))
+    penalty = overlap(pred, target) - overlap(pred, target, kind)
     return reduce_boxes(1 - inner + penalty, target, reduction)
 
 
-def _eiou(pred: Tensor, target: Tensor, iou: Tensor) -> Tensor:
-    return 1 - iou + centre_penalty(pred, target) + side_penalty(pred, target)
+def _eiou(pred: Tensor, target: Tensor) -> Tensor:
+    def expression(pred: Tensor, target: Tensor) -> Tensor:
+        return paired_iou(pred, target) - centre_penalty(pred, target) - side_penalty(pred, target)
+
+    return iou_less(pred, target, expression, centre, sides)
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:

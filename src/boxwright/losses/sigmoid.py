@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from boxwright._util.checks import check_labels, check_within
-from boxwright._util.devices import is_eager
-from boxwright.losses._focal import WithSlope, quality_focal, sigmoid_focal
+from boxwright._util.devices import is_eager, is_near
+from boxwright.losses._focal import quality_focal, sigmoid_focal
 from boxwright.losses._reduction import (
     ElementReduction,
     full_precision,
@@ -24,6 +24,7 @@ from boxwright.losses._reduction import (
     reduce,
     reduce_elements,
 )
+from boxwright.losses._slopes import WithSlope
 from boxwright.parts import class_loss
 
 
@@ -43,10 +44,14 @@ def binary_cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"Expected label_smoothing in 0..1 but got {label_smoothing}")
+    all_count = targets.is_floating_point() or (is_near(targets) and not (targets < 0).any())
     targets, counted = _dense_targets(logits, targets)
-    targets = targets * (1 - label_smoothing) + label_smoothing / 2
-    loss = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none", pos_weight=weight)
-    return reduce_elements(loss * counted, reduction)
+    if label_smoothing:
+        targets = targets * (1 - label_smoothing) + label_smoothing / 2
+    loss = functional.binary_cross_entropy_with_logits(
+        logits, targets, None if all_count else counted, reduction="none", pos_weight=weight
+    )
+    return reduce_elements(loss, reduction)
 
 
 @class_loss(kind="sigmoid")
@@ -260,6 +265,7 @@ def _dense_targets(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 def _dense(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     if targets.is_floating_point():
         return targets, torch.ones_like(logits[..., :1])
-    classes = torch.arange(logits.shape[-1], device=logits.device)
-    dense = (targets.unsqueeze(-1) == classes).to(logits.dtype)
+    columns = logits.shape[-1]
+    rows = torch.eye(columns + 1, columns, dtype=logits.dtype, device=logits.device)
+    dense = functional.embedding(targets.remainder(columns + 1), rows)  # -1 is as empty as background
     return dense, (targets >= 0).unsqueeze(-1).to(logits.dtype)

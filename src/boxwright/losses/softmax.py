@@ -13,12 +13,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from boxwright._util.checks import check_within
-from boxwright._util.devices import is_eager, is_near
+from boxwright._util.devices import is_near
 from boxwright.losses._reduction import Reduction, full_precision, power, reduce
 from boxwright.parts import class_loss
 
 # The compensation of seesaw loss divides by a score of at least this much.
 _LEAST_LOG_SCORE = math.log(0.01)
+
+# Elements from which on a gradient of few rows saves more than a function in Python costs, and those of a block, whose
+# logarithms stay within a processor's cache.
+_MANY, _BLOCK = 1 << 20, 1 << 17
 
 
 @class_loss(kind="softmax")
@@ -35,16 +39,17 @@ def cross_entropy(
     "mean" divides by N, ignored rows included, and not by the sum of weights. ``label_smoothing`` s mixes the uniform
     distribution into the target, 1 - s of it at its class. Raises ValueError for other shapes.
     """
-    _check(logits, targets)
-    flat, labels = logits.reshape(-1, logits.shape[-1]), targets.flatten()
-    if label_smoothing or not is_eager(logits):
-        loss = functional.cross_entropy(
-            flat, labels, weight=weight, ignore_index=-1, reduction="none", label_smoothing=label_smoothing
-        )
-    else:
-        loss = _CrossEntropy.apply(flat, labels)
-        loss = loss if weight is None else loss * weight[labels.clamp(min=0)]
-    return reduce(loss.reshape(targets.shape), reduction)
+    _check_shapes(logits, targets)
+    try:
+        if logits.ndim == 2:
+            loss = _entropies(logits, targets, label_smoothing, weight)
+        else:
+            flat = logits.reshape(-1, logits.shape[-1]), targets.flatten()
+            loss = _entropies(*flat, label_smoothing, weight).reshape(targets.shape)
+    except IndexError:  # torch looks at every label
+        check_within(targets, -1, logits.shape[-1] - 1, "labels")
+        raise
+    return reduce(loss, reduction)
 
 
 @class_loss(kind="softmax")
@@ -130,12 +135,16 @@ def seesaw_loss(
 
 
 def _check(logits: Tensor, targets: Tensor) -> None:
+    _check_shapes(logits, targets)
+    check_within(targets, -1, logits.shape[-1] - 1, "labels")
+
+
+def _check_shapes(logits: Tensor, targets: Tensor) -> None:
     if logits.shape[:-1] != targets.shape or targets.dtype != torch.int64:
         raise ValueError(
             f"Expected logits (N, K) and targets int64 (N,) but got {tuple(logits.shape)} and "
             f"{targets.dtype} {tuple(targets.shape)}"
         )
-    check_within(targets, -1, logits.shape[-1] - 1, "labels")
 
 
 def _log_p_of_target(logits: Tensor, targets: Tensor) -> Tensor:
@@ -143,30 +152,42 @@ def _log_p_of_target(logits: Tensor, targets: Tensor) -> Tensor:
     return logits.log_softmax(-1).gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
 
 
+def _entropies(logits: Tensor, targets: Tensor, label_smoothing: float, weight: Tensor | None) -> Tensor:
+    """-w_t ln p_t of rows (N, K), (N,). Raises IndexError for other labels."""
+    if is_near(logits) and logits.numel() >= _MANY and not label_smoothing:
+        loss: Tensor = _CrossEntropy.apply(logits, targets)
+        return loss if weight is None else loss * weight[targets.clamp(min=0)]
+    return functional.cross_entropy(
+        logits, targets, weight, ignore_index=-1, reduction="none", label_smoothing=label_smoothing
+    )
+
+
 class _CrossEntropy(torch.autograd.Function):
-    """-ln p_t as one function of autograd, logits (N, K) and targets int64 (N,) -> (N,); 0 where the target is -1.
+    """-ln p_t of many logits (N, K) and targets int64 (N,) -> (N,), on the host; 0 where the target is -1.
 
     The gradient p - [class = t] is computed in the backward pass, for the rows that got one: after hard negative mining
-    that is one in fifty. Nothing but the logits is kept. Where counting those rows would wait for the device, all are.
+    that is one in fifty. Nothing but the logits is kept.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
         ctx.save_for_backward(logits, targets)
-        log_p = logits.log_softmax(1).gather(1, targets.clamp(min=0).unsqueeze(1)).squeeze(1)
-        return log_p.neg_().masked_fill_(targets < 0, 0)
+        rows = max(_BLOCK // logits.shape[1], 1)
+        blocks = zip(logits.split(rows), targets.split(rows), strict=True)
+        return torch.cat([functional.cross_entropy(*block, ignore_index=-1, reduction="none") for block in blocks])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         logits, targets = ctx.saved_tensors
         grad = grad.masked_fill(targets < 0, 0)
-        if not is_near(grad):
-            return _slope(logits, targets, grad), None
         rows = grad.nonzero().squeeze(1)
-        return torch.zeros_like(logits).index_copy(0, rows, _slope(logits[rows], targets[rows], grad[rows])), None
+        if 2 * len(rows) > len(grad):
+            return _slope(logits, targets, grad), None
+        return torch.zeros_like(logits).index_copy_(0, rows, _slope(logits[rows], targets[rows], grad[rows])), None
 
 
 def _slope(logits: Tensor, targets: Tensor, grad: Tensor) -> Tensor:
-    """Gradient (n, K) of some rows; nothing here is in place, so that it can be differentiated again."""
-    label, grad = targets.clamp(min=0).unsqueeze(1), grad.unsqueeze(1)
-    return (logits.softmax(1) * grad).scatter_add(1, label, -grad)
+    """Gradient (n, K) of some rows."""
+    label, grad, p = targets.clamp(min=0).unsqueeze(1), grad.unsqueeze(1), logits.softmax(1)
+    p = p * grad if torch.is_grad_enabled() else p.mul_(grad)  # the first under create_graph
+    return p.scatter_add_(1, label, -grad)
