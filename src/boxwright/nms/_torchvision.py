@@ -1,0 +1,32 @@
+"""torchvision's own suppression, without the second and more of processor time that all of torchvision takes to import.
+
+Its operators are a library of their own beside its modules, of which one imports torch's compiler.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+
+def nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
+    """Indices (m,) of the boxes (n, 4) that greedy suppression leaves, by falling score (n,)."""
+    _load_operators()
+    kept: Tensor = torch.ops.torchvision.nms(boxes, scores, iou)
+    return kept
+
+
+@cache
+def _load_operators() -> None:
+    package = find_spec("torchvision")
+    places = package.submodule_search_locations if package else None
+    library = PathFinder.find_spec("_C", places)
+    try:
+        torch.ops.load_library(library.origin)  # type: ignore[union-attr]
+    except (AttributeError, OSError):  # it lies elsewhere, or needs what torchvision prepares
+        import_module("torchvision")
