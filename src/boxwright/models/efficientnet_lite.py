@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -148,7 +149,7 @@ class EfficientNetLite0(nn.Module):
         """What leads to each of the five maps from the one before; nothing to those behind the last that is used."""
         blocks = list(self.body.blocks)
         starts = (0, *(end + 1 for end in _MAPS.values()))
-        stages = [blocks[start:stop] for start, stop in zip(starts, starts[1:], strict=False)]
+        stages = [blocks[start:stop] for start, stop in pairwise(starts)]
         stages[0] = [self.body.conv_stem, self.body.bn1, *stages[0]]
         return [nn.ModuleList(stage) for stage in stages]
 

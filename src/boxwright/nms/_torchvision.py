@@ -13,6 +13,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+_LIBRARIES = ("_C", "_C_stable")  # by version
+
 
 def nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
     """Indices (m,) of the boxes (n, 4) that greedy suppression leaves, by falling score (n,)."""
@@ -23,10 +25,10 @@ def nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
 
 @cache
 def _load_operators() -> None:
+    """Load the library, or import torchvision where it is elsewhere or needs what torchvision prepares for it."""
     package = find_spec("torchvision")
-    places = package.submodule_search_locations if package else None
-    library = PathFinder.find_spec("_C", places)
+    found = [PathFinder.find_spec(name, package and package.submodule_search_locations) for name in _LIBRARIES]
     try:
-        torch.ops.load_library(library.origin)  # type: ignore[union-attr]
-    except (AttributeError, OSError):  # it lies elsewhere, or needs what torchvision prepares
+        torch.ops.load_library(next(library.origin for library in found if library))
+    except (StopIteration, OSError):
         import_module("torchvision")
