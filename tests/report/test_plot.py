@@ -62,6 +62,8 @@ def test_ticks_are_round_evenly_spaced_inside_and_told_apart(low: float, extent:
 def test_ticks_of_a_known_axis() -> None:
     assert list(Axis(0, 1.01).ticks().values()) == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
     assert list(Axis(-5, 950).ticks().values()) == ["0", "200", "400", "600", "800"]
+    assert list(Axis(-0.5, 0.5, whole=True).ticks().values()) == ["0"]
+    assert list(Axis(0.9, 3.1, whole=True).ticks().values()) == ["1", "2", "3"]
     assert list(Axis(0.008, 2, log=True).ticks().values()) == ["0.01", "0.1", "1"]
 
 

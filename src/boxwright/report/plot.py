@@ -27,6 +27,8 @@ class Axis(NamedTuple):
     low: float
     high: float
     log: bool = False
+    whole: bool = False
+    """Whether only whole numbers are marked, as of steps."""
 
     def share(self, values: ArrayLike) -> NDArray[np.float64]:
         """How far along the axis each value lies, 0..1; NaN where it can't be shown."""
@@ -44,6 +46,7 @@ class Axis(NamedTuple):
         rough = (self.high - self.low) / _INTERVALS
         power = floor(log10(rough))
         step = min((m * 10.0**power for m in (1, 2, 5, 10)), key=lambda step: abs(log10(step / rough)))
+        step = max(step, 1.0) if self.whole else step
         decimals = max(0, -floor(log10(step) + 1e-9))
         places = range(ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9) + 1)
         return {place * step: f"{place * step:.{decimals}f}" for place in places}
@@ -103,7 +106,7 @@ def _fitting(columns: Sequence[ArrayLike], *, log: bool) -> Axis:
         return Axis(10 ** (low - room), 10 ** (high + room), log)
     low, high = float(values.min()), float(values.max())
     room = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
-    return Axis(low - room, high + room)
+    return Axis(low - room, high + room, whole=bool((values % 1 == 0).all()))
 
 
 def _frame(x: Axis, y: Axis, width: float, height: float) -> str:

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress as ProgressBar
 from torch.utils.data import DataLoader
 
-from boxwright._util.printing import printable, say
+from boxwright._util.printing import say
+from boxwright._util.progress import bar
 from boxwright.check.images import ImageFacts, look_at
 from boxwright.choices import resolve_choice
 from boxwright.data import DetectionDataset
@@ -125,9 +124,9 @@ class Batches:
         limit = max(free_memory(shared) - self._for_batches, 0) // 2
         cache = ImageCache(dataset, limit, shared=shared, reduction=reduction)
         console = self._console
-        with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task(escape(printable(f"decoding {dataset.split or 'images'}")), total=len(dataset))
-            faults = cache.fill(lambda done: bar.update(task, completed=done), self._eye_on(dataset, reduction))
+        total = len(dataset)
+        with bar(f"decoding {dataset.split or 'images'}", console) as advance:
+            faults = cache.fill(lambda done: advance(done, total), self._eye_on(dataset, reduction))
         self.unreadable.update({dataset.name(index): fault for index, fault in faults.items()})
         if faults:
             first = next(iter(faults.values()))
