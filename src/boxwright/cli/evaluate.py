@@ -12,6 +12,7 @@ from rich.console import Console
 
 from boxwright._util.ownership import GENERATOR, claim
 from boxwright._util.printing import printable, say, say_table
+from boxwright._util.progress import bar
 from boxwright._util.writing import write_json
 from boxwright.cli.arguments import (
     AgnosticOption,
@@ -28,7 +29,6 @@ from boxwright.cli.arguments import (
     data_options,
     run_there,
 )
-from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 from boxwright.text import plural
 

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
+from boxwright._util.progress import bar
 from boxwright.cli.arguments import AgnosticOption, AllowCode, MaxPixels, NmsOption, Overwrite, number, run_there
-from boxwright.cli.progress import bar
 
 
 def predict(

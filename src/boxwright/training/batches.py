@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress as ProgressBar
 from torch.utils.data import DataLoader
 
-from boxwright._util.printing import printable, say
+from boxwright._util.printing import say
+from boxwright._util.progress import bar
 from boxwright.check.images import ImageFacts, look_at
 from boxwright.choices import resolve_choice
 from boxwright.data import DetectionDataset
@@ -130,11 +129,10 @@ class Batches:
         limit = max(free_memory(shared) - self._for_batches, 0) // 2 // (ranks.on_machine if files else 1)
         cache = ImageCache(dataset, limit, shared=shared, files=files, reduction=reduction)
         part = range(ranks.rank % ranks.on_machine, len(dataset), ranks.on_machine) if files else range(len(dataset))
-        console, facts = self._console, dict[str, ImageFacts]()
-        with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task(escape(printable(f"decoding {dataset.split or 'images'}")), total=len(dataset))
+        console, total, facts = self._console, len(dataset), dict[str, ImageFacts]()
+        with bar(f"decoding {dataset.split or 'images'}", console) as advance:
             look = self._eye_on(dataset, reduction, facts)
-            faults = cache.fill(lambda done: bar.update(task, completed=done), look, part)
+            faults = cache.fill(lambda done: advance(done, total), look, part)
         if files:
             faults, facts = _put_together(cache, faults, facts, ranks, self._options.accelerator())
         self.facts.update(facts)
