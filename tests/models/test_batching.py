@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ TINY: dict[str, dict[str, Any]] = {
     "ssd300-tf": {},
     "ssd512": {},
 }
+SLOW = re.compile("tiny-detector|ssd300-|ssd512")  # VGG at full size
 SIZES = ((50, 70), (70, 50), (64, 64), (50, 70), (33, 90), (90, 33), (50, 71))
 
 
@@ -50,10 +52,12 @@ def test_every_detector_is_tried() -> None:
     assert {name.split()[0] for name in TINY} == set(bw.list_detectors())
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if SLOW.match(name) else []) for name in TINY]
+)
 def test_batches_give_what_single_images_do(name: str) -> None:
     """In any order; boxes and scores differ by rounding alone, 1e-5 of the image's sides and of 1."""
-    detector, images = tiny(name), pictures()[: 3 if name.startswith("ssd") else None]
+    detector, images = tiny(name), pictures()[: 2 if "ssd" in name else None]
     alone = [detector.predict(image, score=0.0)[0] for image in images]
     assert min(len(found.boxes) for found in alone) > 0
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1)).tolist()
@@ -61,6 +65,16 @@ def test_batches_give_what_single_images_do(name: str) -> None:
         torch.testing.assert_close(found.boxes, alone[place].boxes, rtol=0, atol=1e-5 * max(images[place].shape))
         torch.testing.assert_close(found.scores, alone[place].scores, rtol=0, atol=1e-5)
         assert torch.equal(found.labels, alone[place].labels)
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if not SLOW.match(name)])
+def test_bf16_moves_scores_by_thousandths(name: str) -> None:
+    """Whatever layers a network has; the best detections alone, since those below may change places."""
+    detector, image = tiny(name), pictures()[0]
+    exact = detector.predict(image, score=0.0)[0].scores[:20]
+    rough = detector.for_inference("bf16").predict(image, score=0.0)[0].scores[:20]
+    assert not torch.equal(exact, rough)
+    torch.testing.assert_close(rough, exact, rtol=0.1, atol=0.005)
 
 
 class Counting(Detector):

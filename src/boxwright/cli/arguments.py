@@ -41,6 +41,13 @@ def check_batch(text: str) -> str:
     raise typer.BadParameter(f"Expected auto or 1 to 9999 but got {text}")
 
 
+def check_precision(text: str) -> str:
+    """Raise BadParameter unless it is one that predictions are computed in."""
+    if text in ("float32", "bf16"):
+        return text
+    raise typer.BadParameter(f"Expected float32 or bf16 but got {text}")
+
+
 def batch_size(text: str) -> int | None:
     """The images at a time that ``--batch`` says; None for auto."""
     return None if text == "auto" else int(text)
@@ -112,6 +119,15 @@ Batch = Annotated[
         metavar="N|auto",
         callback=check_batch,
         help="Images at a time; auto: up to 64, fewer the larger the network's input.",
+    ),
+]
+InPrecision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="float32|bf16",
+        callback=check_precision,
+        help="bf16 moves scores by some thousandths: for processors and GPUs that have it.",
     ),
 ]
 Minutes = Annotated[

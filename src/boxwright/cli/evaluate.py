@@ -20,6 +20,7 @@ from boxwright.cli.arguments import (
     Batch,
     Classes,
     Data,
+    InPrecision,
     JsonFile,
     MaxPixels,
     NmsOption,
@@ -55,6 +56,7 @@ def evaluate(
     nms: NmsOption = None,
     nms_agnostic: AgnosticOption = None,
     batch: Batch = "auto",
+    precision: InPrecision = "float32",
     json: JsonFile = None,
     save_detections: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the detections as COCO results JSON.")
@@ -85,7 +87,8 @@ def evaluate(
     if is_file:
         table, dataset, kept = _evaluate_file(source, data, split, options)
     else:
-        options |= {"nms": nms, "nms_agnostic": nms_agnostic, "batch": batch_size(batch), "overwrite": overwrite}
+        options |= {"nms": nms, "nms_agnostic": nms_agnostic, "batch": batch_size(batch)}
+        options |= {"precision": precision, "overwrite": overwrite}
         table, dataset, kept = _evaluate_run(source, data, split, options, console)
     if left_out := dataset.left_out.summary():
         say(console, left_out, "yellow")

@@ -13,6 +13,7 @@ from boxwright.cli.arguments import (
     AgnosticOption,
     AllowCode,
     Batch,
+    InPrecision,
     MaxPixels,
     NmsOption,
     Overwrite,
@@ -37,6 +38,7 @@ def predict(
     nms_agnostic: AgnosticOption = None,
     max_pixels: MaxPixels = None,
     batch: Batch = "auto",
+    precision: InPrecision = "float32",
     save_images: Annotated[bool, typer.Option("--save-images", help="Also draw the detections.")] = False,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
@@ -64,6 +66,7 @@ def predict(
             nms_agnostic=nms_agnostic,
             max_pixels=max_pixels,
             batch=batch_size(batch),
+            precision=precision,  # type: ignore[arg-type]
             save_images=save_images,
             overwrite=overwrite,
             advance=advance,

@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from boxwright.data.images import PLAIN, PixelRule, decode_reduced, from_pil
 from boxwright.data.transforms import Frame, resample
 from boxwright.errors import DataError
 from boxwright.models.batching import Input, predict_stream
+from boxwright.models.fused import can_fuse, fuse_convolutions
 from boxwright.models.layers import fold_batch_norm, keep_statistics
 from boxwright.nms import NmsKind
 from boxwright.recipes import Recipe
@@ -35,6 +36,8 @@ EVALUATION_SCORE = 0.001
 
 ImageLike = Any  # torch (3, H, W), numpy (H, W, 3), PIL image or path
 
+
+InferencePrecision = Literal["float32", "bf16"]
 
 _KEPT_SIZES = 64  # sizes of inputs whose anchors are kept
 
@@ -208,15 +211,24 @@ class Detector(nn.Module, ABC):
         padded = any(each.frame.size != size for each in inputs)
         shown = torch.tensor([each.frame.size for each in inputs]) if padded else None
         x = self.normalize(batch.to(self.device), None if shown is None else shown.to(self.device))
-        outputs = self(x, shown)
+        outputs = self(x.to(next(self.net.parameters()).dtype), shown)
         least = self.recipe.score if score is None else score
         found = self.detect(outputs, size=size, shown=shown, score=least, nms=nms)
         return [to_image(of_input, each.frame, each.size) for of_input, each in zip(found, inputs, strict=True)]
 
-    def for_inference(self) -> Self:
-        """A copy whose BatchNorm is folded into its convolutions: the same detections, sooner."""
+    def for_inference(self, precision: InferencePrecision = "float32") -> Self:
+        """Make a copy for ``predict``, on the device where this one is, that detects the same (to 1e-5) sooner.
+
+        BatchNorm is part of its convolutions, and so are activations on a processor. With ``precision`` "bf16" its
+        network computes in bfloat16, which moves scores by some thousandths: faster where the hardware has it.
+        """
         folded = copy.deepcopy(self).eval().requires_grad_(False)
         fold_batch_norm(folded.net)
+        if can_fuse(folded.net):
+            fuse_convolutions(folded.net)
+            folded.lay_out(torch.channels_last)
+        if precision == "bf16":
+            folded.net.to(torch.bfloat16)
         return folded
 
 

@@ -35,7 +35,7 @@ from boxwright.evaluate import (
 )
 from boxwright.evaluate.entries import Entry
 from boxwright.evaluate.results import write_entries
-from boxwright.models.detector import EVALUATION_SCORE, Detector
+from boxwright.models.detector import EVALUATION_SCORE, Detector, InferencePrecision
 from boxwright.recipes import Recipe
 from boxwright.recipes.keys import Part
 from boxwright.report import ErrorRow, Picture, ReportData, write_report
@@ -90,6 +90,7 @@ def evaluate_run(
     nms: str | None = None,
     nms_agnostic: bool | None = None,
     batch: int | None = None,
+    precision: InferencePrecision = "float32",
     overwrite: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
     say: Say = lambda text: None,
@@ -97,7 +98,7 @@ def evaluate_run(
     """Detect on a split, measure, keep the detections in the run's predictions/, and write its page on the split.
 
     What is found is kept as it comes, beside the results: interrupted, the same call goes on where it stopped.
-    ``batch``: inputs at a time, see ``predict_stream``.
+    ``batch``: inputs at a time, see ``predict_stream``. ``precision``: see ``Detector.for_inference``.
 
     Raises DataError, RecipeError and WriteError: files that boxwright didn't write stay, unless it is to ``overwrite``
     them.
@@ -114,14 +115,20 @@ def evaluate_run(
     partial = path_beside(results)
     claim(page, results, partial, overwrite=overwrite, inputs=chain(folder.files, read))
     total = len(dataset)
-    work = work_of(detector, map(dataset.path, range(total)), EVALUATION_SCORE)
+    work = work_of(detector, map(dataset.path, range(total)), EVALUATION_SCORE) | {"precision": precision}
     with keep_detections(partial, work, total, say) as lines:
         found, faults = predict_dataset(
-            detector, dataset, batch=batch, kept=lines, advance=lambda done: advance(done, total)
+            detector,
+            dataset,
+            batch=batch,
+            precision=precision,
+            kept=lines,
+            advance=lambda done: advance(done, total),
         )
         kept = save_results(results, found, dataset, overwrite=overwrite)
     metrics = detection_metrics(kept, dataset, dataset.classes)
-    record = _with_command(record, _eval_command(folder, dataset, recipe.reader, split, nms, nms_agnostic))
+    how = _how(nms, nms_agnostic, precision)
+    record = _with_command(record, _eval_command(folder, dataset, recipe.reader, split, how))
     content = _report(folder, recipe, dataset, found, metrics, record)
     write_report(page, content, overwrite=overwrite)
     return Assessment(dataset, found, faults, metrics, page)
@@ -137,6 +144,7 @@ def predict_to_folder(
     nms_agnostic: bool | None = None,
     max_pixels: int | None = None,
     batch: int | None = None,
+    precision: InferencePrecision = "float32",
     save_images: bool = False,
     overwrite: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
@@ -145,7 +153,8 @@ def predict_to_folder(
     """Write detections.json (COCO results), images.json (all files with their ids) and, if asked, the drawn images.
 
     What is found is kept as it comes, in detections.part.jsonl: interrupted, the same call goes on where it stopped.
-    ``batch``: inputs at a time, see ``predict_stream``. ``say`` gets a line on each file.
+    ``batch``: inputs at a time, see ``predict_stream``; ``precision``: see ``Detector.for_inference``. ``say`` gets a
+    line on each file.
 
     Raises RecipeError; WriteError before anything is predicted where a file would be replaced that boxwright didn't
     write, unless it is to ``overwrite`` it, and in any case for one of ``files`` or of the run.
@@ -160,27 +169,22 @@ def predict_to_folder(
     claim(result.detections, result.images, partial, *drawings, overwrite=overwrite, inputs=inputs)
     detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, max_pixels=max_pixels)
     mark_new_folder(folder, "predictions")
-    work = work_of(detector, files, score) | {"pictures": save_images}
+    work = work_of(detector, files, score) | {"precision": precision, "pictures": save_images}
     with keep_detections(partial, work, len(files), say) as kept:
-        start = kept.done
-        for (file, found), name in zip(
-            predict_files(detector, files[start:], score=score, batch=batch), names[start:], strict=True
-        ):
-            if isinstance(found, DataError):
-                kept.append(str(found))
-                say(f"left out: {found}")
-            else:
-                if name:
-                    _save_drawing(folder / name, file, found, detector)
-                kept.append(found)
-                say(f"{file}: {_count(found, detector.classes)}")
+        rest = slice(kept.done, None)
+        answers = predict_files(detector, files[rest], score=score, batch=batch, precision=precision)
+        for (file, found), name in zip(answers, names[rest], strict=True):
+            if name and not isinstance(found, DataError):
+                _save_drawing(folder / name, file, found, detector)
+            kept.append(str(found) if isinstance(found, DataError) else found)
+            say(_outcome(file, found, detector.classes))
             advance(kept.done, len(files))
         result.faults.update((file, found) for file, found in zip(files, kept, strict=True) if isinstance(found, str))
         images = _images(files, names, result.faults)
         pairs = zip(images, kept, strict=True)
         entries = (_entries(image, found, detector.classes) for image, found in pairs if not isinstance(found, str))
         write_entries(result.detections, chain.from_iterable(entries))
-    write_json_list(result.images, _images(files, names, result.faults))
+        write_json_list(result.images, _images(files, names, result.faults))
     return result
 
 
@@ -228,20 +232,25 @@ def _entries(image: dict[str, Any], found: Detections, classes: Sequence[str]) -
         )
 
 
-def _count(found: Detections, classes: Sequence[str]) -> str:
+def _outcome(file: Path, found: Detections | DataError, classes: Sequence[str]) -> str:
+    """A file and how many of each class were found, or why it was left out."""
+    if isinstance(found, DataError):
+        return f"left out: {found}"
     counts = np.bincount(found.labels.numpy(), minlength=len(classes))
-    return ", ".join(f"{n} {classes[label]}" for label, n in enumerate(counts) if n) or "nothing found"
+    return f"{file}: {', '.join(f'{n} {classes[label]}' for label, n in enumerate(counts) if n) or 'nothing found'}"
 
 
-def _eval_command(
-    run: Run, dataset: DetectionDataset, reader: str, split: str | None, nms: str | None, nms_agnostic: bool | None
-) -> str:
+def _how(nms: str | None, nms_agnostic: bool | None, precision: InferencePrecision) -> list[str]:
+    words = [] if nms is None else ["--nms", nms]
+    words += [] if nms_agnostic is None else ["--nms-agnostic" if nms_agnostic else "--nms-per-class"]
+    return words + ([] if precision == "float32" else ["--precision", precision])
+
+
+def _eval_command(run: Run, dataset: DetectionDataset, reader: str, split: str | None, how: Sequence[str]) -> str:
     words = ["boxwright", "eval", str(run.folder), str(dataset.root)]
     words += [] if reader == "auto" else ["--reader", reader]
     words += [] if split is None else ["--split", split]
-    words += [] if nms is None else ["--nms", nms]
-    words += [] if nms_agnostic is None else ["--nms-agnostic" if nms_agnostic else "--nms-per-class"]
-    return shlex.join(words)
+    return shlex.join([*words, *how])
 
 
 def _with_command(record: dict[str, Any], command: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from boxwright.data.dataset import DetectionDataset
 from boxwright.data.files import is_image
 from boxwright.errors import BoxwrightWarning, DataError
 from boxwright.models.batching import predict_stream
-from boxwright.models.detector import EVALUATION_SCORE, Detector
+from boxwright.models.detector import EVALUATION_SCORE, Detector, InferencePrecision
 from boxwright.runs.kept import KeptDetections
 from boxwright.types import Detections
 
@@ -26,15 +26,17 @@ def predict_dataset(
     *,
     score: float = EVALUATION_SCORE,
     batch: int | None = None,
+    precision: InferencePrecision = "float32",
     kept: KeptDetections | None = None,
     advance: Callable[[int], None] = lambda done: None,
 ) -> tuple[list[Detections], dict[str, str]]:
     """Detections of every image in order, in its pixels, and the faults of files that can't be read, by name.
 
     Images are decoded as the data set says. An unreadable one has no detections. ``batch``: inputs at a time, see
-    ``predict_stream``. ``kept``: what is already found, to which the rest is added.
+    ``predict_stream``. ``precision``: see ``Detector.for_inference``. ``kept``: what is found already; the rest is
+    added.
     """
-    ready = _ready(detector)
+    ready = _ready(detector, precision)
     ready.recipe = ready.recipe.replace(**dataset.pixels.to_dict())
     found = [] if kept is None else list(kept)
     paths = map(dataset.path, range(len(found), len(dataset)))
@@ -48,15 +50,20 @@ def predict_dataset(
 
 
 def predict_files(
-    detector: Detector, files: Sequence[Path], *, score: float | None = None, batch: int | None = None
+    detector: Detector,
+    files: Sequence[Path],
+    *,
+    score: float | None = None,
+    batch: int | None = None,
+    precision: InferencePrecision = "float32",
 ) -> Iterator[tuple[Path, Detections | DataError]]:
     """Each file with its detections, or with what is wrong with it."""
-    return zip(files, predict_stream(_ready(detector), files, score=score, batch=batch), strict=True)
+    return zip(files, predict_stream(_ready(detector, precision), files, score=score, batch=batch), strict=True)
 
 
-def _ready(detector: Detector) -> Detector:
+def _ready(detector: Detector, precision: InferencePrecision) -> Detector:
     keep_large_blocks()
-    return detector.for_inference()
+    return detector.for_inference(precision)
 
 
 def find_images(sources: Iterable[str]) -> list[Path]:
