@@ -2,11 +2,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/predict.py [--data FOLDER] [--images 16] [--batch 8] [--rounds 7]
 
-lite320 and ssdlite320_mobilenet_v3_large of 3 classes, untrained, on the same files: one at a time, and in batches. Both
-sides get the same two lines: weights and input in channels_last, and the allocator of the C library told to keep large
-blocks. The peer decodes with Pillow as we do; its transform and what follows its network are its own. ``.3`` is what
-people look at, of which an untrained network finds next to nothing; at ``.001``, which evaluation goes by, both hand
-900 (3 classes x 300) or 1,000 candidates to NMS. Then lite320 with and without what ``for_inference`` does.
+lite320 and ssdlite320_mobilenet_v3_large of 3 classes, untrained, on the same files: one at a time, and in batches.
+Both sides get the same two lines: weights and input in channels_last, and the C library told to keep large blocks. The
+peer decodes with Pillow as we do; its transform and what follows its network are its own. Score .3 is what people look
+at, of which an untrained network finds next to nothing; at .001, which evaluation goes by, NMS has 900 candidates there
+(3 classes x 300) and 1,000 here. "As trained" is lite320 without what ``for_inference`` does.
 """
 
 from __future__ import annotations
