@@ -170,3 +170,8 @@ def test_a_faulty_file_is_raised_by_predict_itself(tmp_path: Path) -> None:
     files[1].write_bytes(b"no image")
     with pytest.raises(DataError, match=r"b\.png: not a readable image"):
         tiny("lite320").predict(files)
+
+
+def test_a_batch_has_an_image() -> None:
+    with pytest.raises(ValueError, match="Expected a batch of at least 1 but got 0"):
+        tiny("lite320").predict(pictures(), batch=0)

@@ -96,3 +96,9 @@ def test_the_detector_itself_is_as_it_was() -> None:
     assert all(torch.equal(value, before[name]) for name, value in after.items())
     assert detector.training
     assert all(parameter.requires_grad for parameter in detector.parameters())
+
+
+def test_another_precision_is_refused() -> None:
+    detector = bw.create_detector("lite320", 2, image_size=64, width=16, pretrained=False, freeze=0)
+    with pytest.raises(ValueError, match=r"Expected a precision out of \('float32', 'bf16'\) but got 'fp16'"):
+        detector.for_inference("fp16")  # type: ignore[arg-type]

@@ -64,9 +64,11 @@ def predict_stream(
 
     However many images there are, only a few batches of them are in memory. ``batch``: inputs at a time, of one size;
     None: ``auto_batch``. One that doesn't fit the memory is halved. The detector must be in evaluation mode.
-    Raises ValueError for what is no image, BoxwrightError where not even one fits the memory.
+    Raises ValueError for what is no image and a batch below 1, BoxwrightError where not even one fits the memory.
     """
     size = auto_batch(detector) if batch is None else batch
+    if size < 1:
+        raise ValueError(f"Expected a batch of at least 1 but got {size}")
     found: dict[int, Detections | DataError] = {}
     following = 0
     for group in _by_shape(_read_ahead(lambda image: _prepared(detector, image), images, 2 * size), size):

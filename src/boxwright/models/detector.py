@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import torch
@@ -166,7 +166,7 @@ class Detector(nn.Module, ABC):
         images or paths; RGB, gray (H, W) or one channel, or with alpha, which is dropped; uint8 0..255, 16 bits or
         float 0..1, any sizes. ``score`` and ``nms``: instead of the recipe's. ``batch``: inputs at a time; None: as
         many as ``auto_batch`` says.
-        Raises DataError for a file that can't be read, ValueError for another shape or type.
+        Raises DataError for a file that can't be read, ValueError for another shape or type, or a batch below 1.
         """
         was_training = self.training
         self.eval()
@@ -221,7 +221,10 @@ class Detector(nn.Module, ABC):
 
         BatchNorm is part of its convolutions, and so are activations on a processor. With ``precision`` "bf16" its
         network computes in bfloat16, which moves scores by some thousandths: faster where the hardware has it.
+        Raises ValueError for another precision.
         """
+        if precision not in get_args(InferencePrecision):
+            raise ValueError(f"Expected a precision out of {get_args(InferencePrecision)} but got {precision!r}")
         folded = copy.deepcopy(self).eval().requires_grad_(False)
         fold_batch_norm(folded.net)
         if can_fuse(folded.net):
