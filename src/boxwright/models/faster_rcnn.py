@@ -87,7 +87,8 @@ class FasterRCNN(nn.Module):
 
     def refine(self, features: list[Tensor], rois: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The maps and each image's regions (r, 4) -> logits (R, K'), deltas (R, D) of all regions."""
-        logits, deltas = self.roi(pool(features, rois))
+        pooled = pool(features, rois)  # float32, whatever the maps are
+        logits, deltas = self.roi(pooled.to(self.roi.logits.weight.dtype))
         return logits, deltas
 
 
