@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 import time
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -41,6 +41,11 @@ class Row(NamedTuple):
         return f"  {name} {peer:24s} {spread(self.ratio):24s} {self.note}".rstrip()
 
 
+def once(name: str, ours: float, peer: float, unit: str = "MiB", note: str = "") -> Row:
+    """Make a row of two costs that were measured once each."""
+    return Row(name, ours, peer, (peer / ours,) * 3, unit, note=note)
+
+
 def number(value: float) -> str:
     """Write a figure with two or three digits that count."""
     if value >= 100:
@@ -64,14 +69,23 @@ def arguments(description: str, rounds: int, cases: Iterable[str] = ()) -> Argum
     parser.add_argument("--rounds", type=int, default=rounds, help="turns of each side")
     parser.add_argument("--threads", type=int, default=1, choices=(1, 2), help="of torch, on both sides")
     parser.add_argument("--json", type=Path, help="the file to write the rows to")
+    parser.add_argument("--alone", nargs="+", help=SUPPRESS)
     if cases:
         parser.add_argument("--only", choices=list(cases), help="one case")
     return parser
 
 
-def run(rows: Callable[[Namespace], Iterator[Row]], parser: ArgumentParser) -> None:
-    """Print the rows that ``rows`` gives for the parsed options, and write them where ``--json`` says."""
+def run(
+    rows: Callable[[Namespace], Iterator[Row]], parser: ArgumentParser, alone: Callable[..., Any] | None = None
+) -> None:
+    """Print the rows that ``rows`` gives for the parsed options, and write them where ``--json`` says.
+
+    ``alone`` is what ``apart`` calls in a process of its own.
+    """
     options = parser.parse_args()
+    if options.alone and alone:
+        print(json.dumps(alone(*options.alone)))
+        return
     _begin_anew({"OMP_NUM_THREADS": str(options.threads), "OMP_WAIT_POLICY": "passive"})
     torch.manual_seed(0)
     print(environment_line(), flush=True)
@@ -190,6 +204,11 @@ def child(*command: str | Path) -> Used:
     if status:
         raise RuntimeError(f"{' '.join(map(str, command))} ended with {status}:\n{done.stdout}{said}")
     return Used(seconds, mebibytes, done.stdout)
+
+
+def apart(*words: str | Path) -> Any:
+    """Call the ``alone`` that this script gave to ``run`` in a process of its own, and return what it returns."""
+    return json.loads(child(sys.executable, sys.argv[0], "--alone", *words).output.splitlines()[-1])
 
 
 def added_mebibytes(call: Call) -> float:
