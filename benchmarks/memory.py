@@ -66,9 +66,10 @@ STEPS = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import torch
-from step import peer_on_lite0, peer_step
+from gpu_steps import peer_step
+from step import ON_LITE0
 
-step = peer_step(peer_on_lite0(), 8, 320, getattr(torch, sys.argv[2]))
+step = peer_step(ON_LITE0, torch.device("cpu"), getattr(torch, sys.argv[2]))
 for _ in range(5):
     step()
 """
