@@ -60,12 +60,10 @@ def has_yolov8n() -> bool:
 
 def yolov8n(classes: int) -> nn.Module:
     """Make ultralytics' YOLOv8n without trained weights, ready to be trained."""
-    from ultralytics import YOLO
     from ultralytics.cfg import get_cfg
+    from ultralytics.nn.tasks import DetectionModel
 
-    model = YOLO("yolov8n.yaml").model
-    if classes != model.nc:
-        model = type(model)("yolov8n.yaml", nc=classes, verbose=False)
+    model = DetectionModel("yolov8n.yaml", nc=classes, verbose=False)
     model.args = get_cfg()  # the weights of its losses
     return model
 
