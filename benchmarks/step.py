@@ -6,11 +6,12 @@ Both sides get the same images and boxes, float32 and (where the processor has i
 memory and the same threads.
 
 - default: lite320 as `boxwright train` makes its steps (first stages and large depthwise kernels frozen, AdamW, clipped
-  gradients, averaged weights), batches of 8 at 320 px, against torchvision's SSD on the same pretrained
-  EfficientNet-Lite0, all of it trained by SGD with clipped gradients.
+  gradients, averaged weights), batches of 8 at 320 px, against three detectors that train all they have, by SGD with
+  clipped gradients: torchvision's SSD on the same pretrained EfficientNet-Lite0, its ssdlite320 (MobileNetV3, a smaller
+  network), and ultralytics' yolov8n where that is installed (lite320 with nothing frozen takes turns with it too).
 - The others are like for like, SGD and clipped gradients on both sides, nothing frozen, no averages: lite320 against
-  that SSD, against ssdlite320 (MobileNetV3, a smaller network) and against yolov8n at 320 px; ssd300 in batches of 2;
-  retinanet, faster-rcnn and unitbox (against FCOS) on ResNet-50 with one image of 384 px.
+  that SSD and ssdlite320; ssd300 in batches of 2; retinanet, faster-rcnn and unitbox (against FCOS) on ResNet-50 with
+  one image of 384 px.
 - parts: where the time of a lite320 step goes.
 
 Ours: normalize, forward, match, losses, backward, optimiser. torchvision's: its transform (normalization; the images
@@ -52,7 +53,8 @@ ALIKE = {
     "faster-rcnn": Case("faster-rcnn", 1, 384, RESNET, torchvision.fasterrcnn_resnet50_fpn, AT_384),
     "unitbox, fcos": Case("unitbox", 1, 384, RESNET, torchvision.fcos_resnet50_fpn, AT_384),
 }
-CASES = ("default", *ALIKE, "lite320, yolov8n", "parts")
+PEERS = ("SSD on Lite0", "ssdlite320", "yolov8n")
+CASES = ("default", *ALIKE, "parts")
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -113,21 +115,28 @@ def alike(options: Namespace, name: str, precision: str) -> Iterator[Row]:
     yield row._replace(note=f"{1 - row.ours / network.ours:.0%} outside the network")
 
 
+def by_default(options: Namespace, peer: str, precision: str) -> Iterator[Row]:
+    kind = PRECISIONS[precision]
+    if peer == "yolov8n":
+        theirs = yolov8n_step(*made_batch(8, 320, CPU), CLASSES, kind)
+        sides = {"lite320, yolov8n": our_step(ON_LITE0, CPU, kind)}
+    else:
+        theirs, sides = peer_step(ALIKE[f"lite320, {peer}"], CPU, kind), {}
+    sides = {f"lite320 by default, {peer}": partial(DefaultStep(8), kind), **sides}
+    named = {f"{name}, {precision}": step for name, step in sides.items()}
+    yield from compare(options, named, theirs, unit="images/s", items=8)
+
+
 def rows(options: Namespace) -> Iterator[Row]:
     precisions = [name for name in PRECISIONS if name == "float32" or bf16_available("cpu")]
     chosen = [options.only] if options.only else CASES
-    for name in chosen:
-        for precision in precisions if name != "parts" else ():
-            kind = PRECISIONS[precision]
-            if name in ALIKE:
+    for precision in precisions:
+        for peer in PEERS if "default" in chosen else ():
+            if peer != "yolov8n" or has_yolov8n():
+                yield from by_default(options, peer, precision)
+        for name in ALIKE:
+            if name in chosen:
                 yield from alike(options, name, precision)
-            elif name == "default":
-                sides = {f"lite320 by default, SSD on Lite0, {precision}": partial(DefaultStep(8), kind)}
-                yield from compare(options, sides, peer_step(ON_LITE0, CPU, kind), unit="images/s", items=8)
-            elif has_yolov8n():
-                sides = {f"{name}, {precision}": our_step(ON_LITE0, CPU, kind)}
-                peer = yolov8n_step(*made_batch(8, 320, CPU), CLASSES, kind)
-                yield from compare(options, sides, peer, unit="images/s", items=8)
     if "parts" in chosen:
         yield from parts(options.rounds)
 

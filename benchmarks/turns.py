@@ -94,8 +94,13 @@ def run(
         found.append(row._replace(threads=options.threads))
         print(found[-1], flush=True)
     if options.json:
-        content = {"date": date.today().isoformat(), "machine": environment(), "rows": [row._asdict() for row in found]}
-        options.json.write_text(json.dumps(content, indent=1) + "\n")
+        write(options.json, found, environment())
+
+
+def write(path: Path, rows: Iterable[Row], machine: Mapping[str, Any]) -> None:
+    """Write what report.py makes the page from: the rows, the machine (as ``environment`` describes it), the date."""
+    content = {"date": date.today().isoformat(), "machine": machine, "rows": [row._asdict() for row in rows]}
+    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _begin_anew(settings: dict[str, str]) -> None:
