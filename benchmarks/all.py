@@ -14,7 +14,7 @@ import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from report import PAGE, RESULTS, render
+from page import PAGE, RESULTS, render
 
 # name of the result: the script with its options; what is missing here needs data or minutes of training
 SCRIPTS = {

@@ -16,8 +16,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import torch
-
 from boxwright.environment import environment, environment_line
 
 Call = Callable[[], Any]
@@ -87,6 +85,8 @@ def run(
         print(json.dumps(alone(*options.alone)))
         return
     _begin_anew({"OMP_NUM_THREADS": str(options.threads), "OMP_WAIT_POLICY": "passive"})
+    import torch  # here, so that what is called alone does without
+
     torch.manual_seed(0)
     print(environment_line(), flush=True)
     found = []
@@ -98,7 +98,7 @@ def run(
 
 
 def write(path: Path, rows: Iterable[Row], machine: Mapping[str, Any]) -> None:
-    """Write what report.py makes the page from: the rows, the machine (as ``environment`` describes it), the date."""
+    """Write what page.py makes the page from: the rows, the machine (as ``environment`` describes it), the date."""
     content = {"date": date.today().isoformat(), "machine": machine, "rows": [row._asdict() for row in rows]}
     path.write_text(json.dumps(content, indent=1) + "\n")
 

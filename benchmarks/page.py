@@ -1,6 +1,6 @@
 """Make docs/benchmarks.md from page.md and the results that are kept.
 
-    python benchmarks/report.py
+    python benchmarks/page.py
 
 In page.md `{{ commands }}` becomes the table of the scripts, and `{{ NAME }}` the table of results/NAME.json, and of
 results/NAME-2.json, which was measured with two threads.
@@ -30,12 +30,9 @@ def render() -> str:
 def _part(name: str) -> str:
     if name == "commands":
         return commands()
-    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{name}*.json")) if _is_of(path, name)]
+    paths = [RESULTS / f"{name}.json", RESULTS / f"{name}-2.json"]
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
     return "\n\n".join(table(result) for result in results) or f"Not measured yet: `make benchmarks ONLY={name}`."
-
-
-def _is_of(path: Path, name: str) -> bool:
-    return path.stem in (name, f"{name}-2")
 
 
 def commands() -> str:
@@ -44,8 +41,8 @@ def commands() -> str:
     for path in sorted(HERE.glob("*.py")):
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         usage = re.search(r"python benchmarks/\S+(?: [A-Z]+\b)?", doc)
-        if usage:
-            lines.append(f"| `{usage[0]}` | {doc.splitlines()[0].rstrip('.')} |")
+        if usage and path.stem not in ("all", "page"):
+            lines.append(f"| `{usage[0]}` | {doc.splitlines()[0].rstrip('.').replace('``', '`')} |")
     return "\n".join(lines)
 
 
@@ -61,17 +58,20 @@ def table(result: dict[str, Any]) -> str:
         cells = [row.name + threads, f"{number(row.ours)} {row.unit}"]
         cells += [peer, spread(row.ratio).replace(" x", "")] if peers else []
         lines.append(cells + ([row.note] if notes else []))
-    text = "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
+    text = "\n".join(_line(cells) for cells in lines)
     return f"{text}\n\n{machine(result)}"
+
+
+def _line(cells: list[str]) -> str:
+    return f"|{'|'.join(f' {cell} ' if cell.strip('-') else cell or ' ' for cell in cells)}|"
 
 
 def machine(result: dict[str, Any]) -> str:
     """One line: the date, the processor and the versions that matter."""
     found = result["machine"]
-    parts = [found["processor"], f"{found['cores']} cores", *found.get("cpu_flags", [])]
+    flags = f" ({' '.join(found['cpu_flags'])})" if found.get("cpu_flags") else ""
     versions = (f"{name} {found[name]}" for name in ("torch", "torchvision", "numpy") if found.get(name))
-    commit = f"; commit {found['commit'][:12]}" if found.get("commit") else ""
-    return f"({result['date']}: {' '.join(parts)}; {', '.join(versions)}{commit})"
+    return f"({result['date']}: {found['processor']}{flags}, {found['cores']} cores; {', '.join(versions)})"
 
 
 if __name__ == "__main__":
