@@ -6,6 +6,7 @@
 #   make test-floor                  run the quick tests with the oldest packages that pyproject.toml allows: needs uv
 #   make test-python PYTHON=...      install boxwright alone for another Python, import all of it, run a short demo
 #   make mutants                     change the code in a hundred ways, one at a time: each time a test must fail
+#   make benchmarks                  measure on this processor and write docs/benchmarks.md, 15 minutes; ONLY="step nms": parts
 #
 #   PYTHON=/path/to/python3.12       the Python to build .venv with (default: the first one that is new enough)
 #   PIP_ARGS="--extra-index-url ..." more arguments for pip, for a CPU build of torch say: see README.md
@@ -17,12 +18,13 @@ VENV ?= .venv
 PYTHON ?=
 PIP_ARGS ?=
 UV_ARGS ?=
+ONLY ?=
 JOBS ?= 2
 export PYTHON PIP_ARGS
 
 OTHER = .venv-$(notdir $(PYTHON))
 
-.PHONY: help demo test lint test-floor test-python mutants
+.PHONY: help demo test lint test-floor test-python mutants benchmarks
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -54,3 +56,7 @@ test-python:
 mutants:
 	@sh tools/setup-venv "$(VENV)" test
 	"$(VENV)/bin/python" tools/mutants.py
+
+benchmarks:
+	@sh tools/setup-venv "$(VENV)" test
+	"$(VENV)/bin/python" benchmarks/all.py $(ONLY)

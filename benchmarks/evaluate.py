@@ -1,31 +1,32 @@
-"""Speed of the COCO evaluation against pycocotools, in one process and one thread.
+"""Speed of the COCO evaluation against pycocotools.
 
-    OMP_NUM_THREADS=1 python benchmarks/evaluate.py [--only NAME]
+    python benchmarks/evaluate.py [--only NAME] [--rounds 3]
 
-Both get detections in memory in the form that suits them; reading files isn't timed. pycocotools: evaluate, accumulate
-and summarize (its building of result indices isn't counted). boxwright: `detection_metrics`, which also makes the VOC
-numbers and the table by class. The twelve numbers of both must agree to 1e-9.
+Both sides get the same detections and targets in memory, in the form that suits each; reading files isn't timed.
+pycocotools: evaluate, accumulate and summarize (its building of result indices isn't counted). boxwright:
+`detection_metrics`, which also makes the VOC numbers and the table by class. Neither uses a second thread. The twelve
+numbers of both must agree to 1e-9.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-import resource
-import time
+from argparse import Namespace
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from turns import Row, arguments, compare, run
 
 from boxwright.evaluate import DetectionColumns, TargetColumns, detection_metrics
 
 CASES = {
-    "1000 images, 100 detections, 80 classes": (1000, 100, 80, 7),
-    "5000 images, 100 detections, 80 classes": (5000, 100, 80, 7),
-    "1000 images, 300 detections, 1 class": (1000, 300, 1, 15),
+    "1,000 images x 100 detections, 80 classes": (1000, 100, 80, 7),
+    "1,000 images x 300 detections, 1 class": (1000, 300, 1, 15),
 }
 
 
@@ -74,37 +75,26 @@ def reference(detections: DetectionColumns, targets: TargetColumns, classes: int
     return COCOeval(truth, truth.loadRes(results), "bbox")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=CASES, help="one case")
-    only = parser.parse_args().only
+def numbers(evaluator: COCOeval) -> np.ndarray:
+    """pycocotools' twelve."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return evaluator.stats
+
+
+def rows(options: Namespace) -> Iterator[Row]:
     for name, (images, detections, classes, per_image) in CASES.items():
-        if only not in (None, name):
+        if options.only not in (None, name):
             continue
         columns, targets = split(images, detections, classes, per_image)
-        seconds = []
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for _ in range(3):
-            start = time.perf_counter()
-            table = detection_metrics(columns, targets, [str(label) for label in range(classes)])
-            seconds.append(time.perf_counter() - start)
-        memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        ours = partial(detection_metrics, columns, targets, [str(label) for label in range(classes)])
         with contextlib.redirect_stdout(io.StringIO()):
             evaluator = reference(columns, targets, classes)
-            start = time.perf_counter()
-            evaluator.evaluate()
-            evaluator.accumulate()
-            evaluator.summarize()
-            theirs = time.perf_counter() - start
-        difference = np.abs(np.array(list(table.numbers.values()))[:12] - evaluator.stats).max()
-        print(
-            f"{name}: boxwright {min(seconds):.2f} s (+{memory:.0f} MB), pycocotools {theirs:.1f} s, "
-            f"{theirs / min(seconds):.0f} times; AP {table.AP:.4f}, largest difference {difference:.1e}",
-            flush=True,
-        )
-        if difference > 1e-9:
-            raise SystemExit("the numbers differ")
+        np.testing.assert_allclose(list(ours().numbers.values())[:12], numbers(evaluator), rtol=0, atol=1e-9)
+        yield from compare(options, {name: ours}, partial(numbers, evaluator), unit="s")
 
 
 if __name__ == "__main__":
-    main()
+    run(rows, arguments(__doc__, rounds=3, cases=CASES))

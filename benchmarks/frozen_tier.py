@@ -1,26 +1,28 @@
 """How well the frozen tier ranks arms, and how many more of them it tries in an hour, against the full tier.
 
-    OMP_NUM_THREADS=1 python benchmarks/frozen_tier.py DATA [--minutes 3 | --steps N] [--seeds 2] [--out DIR]
+    python benchmarks/frozen_tier.py DATA [--minutes 3 | --steps N] [--seeds 2] [--out DIR]
 
-Six arms, each with as many seeds in both tiers, for the same number of steps: those that the baseline makes in so many
-minutes of full training. Prints each arm's AP in both tiers, Kendall's tau between their rankings, and beside it the
-taus between single seeds of a tier: what the noise of the seeds alone leaves of an agreement. A run that is finished is
-not run again, so that the script can be stopped. (DATA: the blood cells, in docs/compare.md.)
+Six arms, each with as many seeds in both tiers, for the same number of steps and threads: those that the baseline makes
+in so many minutes of full training. Gives each arm's AP in the frozen tier and (as the peer) in the full one, Kendall's
+tau between their rankings, and beside it the taus between single seeds of a tier: what the noise of the seeds alone
+leaves of an agreement. The seconds of training are what `compare` notes, of the wall. A run that is finished is not
+run again, so that the script can be stopped. (DATA: the blood cells, in docs/compare.md.)
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
+from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+from turns import Row, arguments, once, run
 
 from boxwright.compare import Comparison, compare
-from boxwright.environment import environment_line
 
 ARMS: list[dict[str, Any]] = [
     {"name": "recipe"},
@@ -62,40 +64,35 @@ def steps_seconds(comparison: Comparison) -> float:
     return sum(run.seconds for run in comparison.runs)
 
 
-def report(full: Comparison, frozen: Comparison, features: float) -> None:
-    print(f"\n| arm | AP, full (mean, sd over {len(by_seed(full))} seeds) | AP, frozen |\n|---|---|---|")
+def ranking(full: Comparison, frozen: Comparison) -> Iterator[Row]:
     for arm in full.arms:
-        cells = [" ± ".join(f"{value:.4f}" for value in tier.spread(arm.name, "AP")) for tier in (full, frozen)]
-        print(f"| {arm.name} | {cells[0]} | {cells[1]} |")
-    print(f"\nKendall's tau of the means, full and frozen: {kendall(means(full), means(frozen)):+.2f}")
-    print(f"between seeds, full: {between_seeds(full):+.2f}; frozen: {between_seeds(frozen):+.2f}")
+        (ours, own), (peer, theirs) = (tier.spread(arm.name, "AP") for tier in (frozen, full))
+        yield Row(f"AP, {arm.name}", ours, peer, unit="", note=f"sd over seeds {own:.4f} and {theirs:.4f}")
+    yield Row("Kendall's tau of the means, frozen and full", kendall(means(full), means(frozen)), unit="")
     single = [kendall(a, b) for a in by_seed(full) for b in by_seed(frozen)]
-    print(f"between a seed of the one and a seed of the other: {fmean(single):+.2f} on average")
-    print(f"sd of AP over seeds: full {seed_noise(full):.4f}, frozen {seed_noise(frozen):.4f}")
-    runs = len(full.runs)
-    print(
-        f"training: full {steps_seconds(full):.0f} s, frozen {steps_seconds(frozen):.0f} s for {runs} runs of "
-        f"{full.facts['steps']} steps, and {features:.0f} s for the features: "
-        f"{steps_seconds(full) / (steps_seconds(frozen) + features):.1f} times as many arms an hour"
-    )
+    yield Row("tau between a seed of the one and a seed of the other, mean", fmean(single), unit="")
+    yield Row("tau between seeds of a tier, mean", between_seeds(frozen), between_seeds(full), unit="")
+    yield Row("sd of AP over seeds", seed_noise(frozen), seed_noise(full), unit="")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def rows(given: Namespace) -> Iterator[Row]:
+    budget = {"steps": given.steps} if given.steps else {"minutes": given.minutes}
+    same: dict[str, Any] = {"arms": ARMS, "seeds": given.seeds, "threads": given.threads}
+    full = compare(given.data, out=given.out / "full", **same, **budget)
+    steps = full.facts["steps"]
+    frozen = compare(given.data, out=given.out / "frozen", **same, steps=steps, tier="frozen")
+    caches = (given.out / "frozen" / "features").glob("*/meta.json")
+    features = sum(json.loads(meta.read_text())["seconds"] for meta in caches)
+    yield from ranking(full, frozen)
+    note = f"{len(full.runs)} runs of {steps} steps, {features:.0f} s for the features among ours"
+    yield once("training", steps_seconds(frozen) + features, steps_seconds(full), "s", note)
+
+
+if __name__ == "__main__":
+    parser = arguments(__doc__, rounds=1)
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("compare/frozen-tier"))
-    given = parser.parse_args()
-    print(environment_line())
-    budget = {"steps": given.steps} if given.steps else {"minutes": given.minutes}
-    full = compare(given.data, arms=ARMS, seeds=given.seeds, out=given.out / "full", threads=1, **budget)
-    options: dict[str, Any] = {"seeds": given.seeds, "steps": full.facts["steps"], "threads": 1, "tier": "frozen"}
-    frozen = compare(given.data, arms=ARMS, out=given.out / "frozen", **options)
-    caches = (given.out / "frozen" / "features").glob("*/meta.json")
-    report(full, frozen, sum(json.loads(meta.read_text())["seconds"] for meta in caches))
-
-
-if __name__ == "__main__":
-    main()
+    run(rows, parser)

@@ -1,20 +1,19 @@
-"""Speed of the training input against torchvision's SSD pipeline on PIL images, in one process and one thread.
+"""Speed of the training input against torchvision's SSD pipeline on PIL images.
 
-    OMP_NUM_THREADS=1 python benchmarks/input.py [--images 64] [--rounds 3]
+    python benchmarks/input.py [--images 32] [--rounds 5]
 
 Made JPEGs of 640 x 480 with six boxes each become network inputs of 300 x 300. The peer is what torchvision's detection
 references do for SSD: RandomPhotometricDistort, RandomZoomOut, RandomIoUCrop, RandomHorizontalFlip on PIL images, then
 the tensor in 0..1, and the resize and normalization of its model's transform. (Its colour distortion knows hue and
-saturation, ours brightness, contrast and channel gains.) Each is timed from files ("decoded at
-each use") and from images that are decoded already ("in memory": for the peer as PIL images), rounds taking turns.
+saturation, ours brightness, contrast and channel gains.) Both end as a normalized float tensor. Each is timed from
+files ("decoded at each use") and from images that are decoded already ("in memory": for the peer as PIL images).
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-import time
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.transforms import v2
+from turns import Row, arguments, compare, run
 
 from boxwright.data.decoded import Decoded
 from boxwright.data.images import decode_image
@@ -81,44 +81,31 @@ def pil(path: Path) -> Image.Image:
         return image.convert("RGB")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+def rows(options: Namespace) -> Iterator[Row]:
     rng = np.random.default_rng(0)
+    augmentations = {kind: Augmentation(kind, "horizontal") for kind in ("ssd", "light")}
     with tempfile.TemporaryDirectory() as folder:
-        paths, boxes = make_images(Path(folder), arguments.images)
+        paths, boxes = make_images(Path(folder), options.images)
         arrays, images = [decode_image(path) for path in paths], [pil(path) for path in paths]
-        every = range(len(paths))
-        cases: dict[str, Callable[[int], None]] = {
-            "torchvision, decoded at each use": lambda i: peer(pil(paths[i]), boxes[i]),
-            "torchvision, in memory": lambda i: peer(images[i].copy(), boxes[i]),
+
+        def all_of(one: Callable[[int], None]) -> Callable[[], None]:
+            return lambda: [one(i) for i in range(len(paths))] and None
+
+        sides = {
+            f"{kind}, decoded at each use": all_of(lambda i, one=one: ours(decode_image(paths[i]), boxes[i], one, rng))
+            for kind, one in augmentations.items()
         }
-        for kind in ("ssd", "light"):
-            one = Augmentation(kind, "horizontal")
-            cases[f"boxwright {kind}, decoded at each use"] = lambda i, one=one: ours(
-                decode_image(paths[i]), boxes[i], one, rng
-            )
-            cases[f"boxwright {kind}, in memory"] = lambda i, one=one: ours(arrays[i], boxes[i], one, rng)
-        seconds: dict[str, list[float]] = {name: [] for name in cases}
-        for _ in range(arguments.rounds):
-            for name, run in cases.items():
-                start = time.perf_counter()
-                for i in every:
-                    run(i)
-                seconds[name].append((time.perf_counter() - start) / len(paths))
-    reference = np.median(seconds["torchvision, decoded at each use"])
-    like = np.median(seconds["torchvision, in memory"])
-    for name, taken in seconds.items():
-        median = float(np.median(taken))
-        print(
-            f"{name:38s} {1 / median:6.0f} images/s   {reference / median:4.1f} x torchvision from files, "
-            f"{like / median:4.1f} x in memory"
-        )
+        theirs = all_of(lambda i: peer(pil(paths[i]), boxes[i]))
+        yield from compare(options, sides, theirs, unit="images/s", items=len(paths))
+        sides = {
+            f"{kind}, in memory": all_of(lambda i, one=one: ours(arrays[i], boxes[i], one, rng))
+            for kind, one in augmentations.items()
+        }
+        theirs = all_of(lambda i: peer(images[i].copy(), boxes[i]))
+        yield from compare(options, sides, theirs, unit="images/s", items=len(paths))
 
 
 if __name__ == "__main__":
-    main()
+    parser = arguments(__doc__, rounds=5)
+    parser.add_argument("--images", type=int, default=32)
+    run(rows, parser)

@@ -1,16 +1,19 @@
 """How many planted label errors `boxwright hardest` ranks first, against ranking by raw loss.
 
-    OMP_NUM_THREADS=1 python benchmarks/label_errors.py DATA [--share 0.05] [--epochs 12] [--folds 3] [--out DIR]
+    python benchmarks/label_errors.py DATA [--share 0.05] [--epochs 12] [--folds 3] [--out DIR]
 
 In the training split of DATA a share of the boxes is made wrong in each of four ways, every box in one way at most:
 left out; given another class; moved by 10 to 30 % of its width and of its height; drawn twice, the second time with
 each side off by up to 5 % of the size. lite320 is trained on the result, and the labels are ranked by its own
-detections and by those of detectors that never saw the image. The trainings are kept under --out, and found again.
+detections and by those of detectors that never saw the image. A row is the share of the errors that stand in the first
+entries (as many as a share of the labels); its peer is the best that any order could do. The trainings are kept under
+--out, and found again.
 """
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
+from turns import Row, arguments, run
 
 import boxwright as bw
 from boxwright.boxes import box_iou
@@ -150,47 +154,45 @@ def by_loss(suspects: Suspects, of_labels: Floats, of_boxes: Floats) -> Suspects
     return suspects.take(np.argsort(-loss, kind="stable"))
 
 
-def show(title: str, order: Suspects, clean: DetectionDataset, planted: Planted) -> None:
-    """Share of the planted errors in the first so many entries, a line a share."""
+def shares(title: str, order: Suspects, clean: DetectionDataset, planted: Planted) -> Iterator[Row]:
+    """Share of the planted errors in the first so many entries, a row a share."""
     found = ranks(order, clean, planted)
     every = np.concatenate(list(found.values()))
     for share in TOP:
         count = round(share * len(planted.kind))
-        cells = "  ".join(f"{(places < count).mean():11.3f}" for places in (*found.values(), every))
-        print(f"{title:28s} {share:4.0%} {cells}  {min(1.0, count / len(every)):7.3f}")
+        note = ", ".join(f"{kind} {(places < count).mean():.3f}" for kind, places in found.items())
+        best = min(1.0, count / len(every))
+        yield Row(f"{title}, top {share:.0%}", float((every < count).mean()), best, unit="", note=note)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def rows(options: Namespace) -> Iterator[Row]:
+    console = Console()
+    clean = bw.read_dataset(options.data, "train")
+    planted = plant(clean, options.share, options.seed)
+    dataset, kept = planted.dataset, options.out / "run"
+    if not (kept / "model.safetensors").is_file():
+        bw.train(dataset, epochs=options.epochs, out=kept, console=console)
+    own = to_detections(predict_dataset(bw.load(kept), dataset)[0])
+    held_out = predict_out_of_fold(kept, dataset, options.folds, console=console)
+    for title, detections in (("own detections", own), ("out of fold", held_out)):
+        suspects = rank_labels(detections, dataset)
+        yield from shares(title, suspects, clean, planted)
+        yield from shares(f"{title}, labels alone", suspects.take(suspects.box >= 0), clean, planted)
+        if detections is own:
+            parts = [losses(bw.load(kept), dataset, np.arange(len(dataset)), own)]
+        else:
+            folds = zip(fold_runs(kept, dataset, options.folds), split_folds(dataset, options.folds), strict=True)
+            parts = [losses(fold.load(), dataset, places, held_out) for fold, places in folds]
+        of_labels, of_boxes = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
+        yield from shares(f"{title}, raw loss", by_loss(suspects, of_labels, of_boxes), clean, planted)
+
+
+if __name__ == "__main__":
+    parser = arguments(__doc__, rounds=1)
     parser.add_argument("data", type=Path)
     parser.add_argument("--share", type=float, default=0.05)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/label-errors"))
-    arguments = parser.parse_args()
-    console = Console()
-    clean = bw.read_dataset(arguments.data, "train")
-    planted = plant(clean, arguments.share, arguments.seed)
-    dataset, run = planted.dataset, arguments.out / "run"
-    if not (run / "model.safetensors").is_file():
-        bw.train(dataset, epochs=arguments.epochs, out=run, console=console)
-    own = to_detections(predict_dataset(bw.load(run), dataset)[0])
-    held_out = predict_out_of_fold(run, dataset, arguments.folds, console=console)
-    print(f"{len(planted.kind)} labels, {len(planted.missing)} errors of each kind; share of them in the first entries")
-    print(f"{'':28s} {'top':>4s} " + "  ".join(f"{kind:>11s}" for kind in (*KINDS, "all")) + "  at most")
-    for title, detections in (("own detections", own), ("out of fold", held_out)):
-        suspects = rank_labels(detections, dataset)
-        show(title, suspects, clean, planted)
-        show(f"{title}, labels alone", suspects.take(suspects.box >= 0), clean, planted)
-        if detections is own:
-            parts = [losses(bw.load(run), dataset, np.arange(len(dataset)), own)]
-        else:
-            folds = zip(fold_runs(run, dataset, arguments.folds), split_folds(dataset, arguments.folds), strict=True)
-            parts = [losses(fold.load(), dataset, places, held_out) for fold, places in folds]
-        of_labels, of_boxes = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
-        show(f"{title}, raw loss", by_loss(suspects, of_labels, of_boxes), clean, planted)
-
-
-if __name__ == "__main__":
-    main()
+    run(rows, parser)

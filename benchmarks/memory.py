@@ -1,24 +1,24 @@
-"""Peak memory of whole runs, each in a process of its own.
+"""Peak memory of whole processes.
 
-    OMP_NUM_THREADS=1 python benchmarks/memory.py
+    python benchmarks/memory.py
 
-- A training of lite320 with batches of 8 (`boxwright.train` on made digits, two epochs with validation), and steps of
-  torchvision's SSD on the same backbone and batch.
-- Reading a made COCO file as large as train2017 (118,000 images, 860,000 boxes; no image files), against pycocotools.
+- A training of lite320 with batches of 8 (`boxwright.train` on made digits, two epochs with validation), and steps
+  alone of torchvision's SSD on the same backbone and batch, in the same memory format and precision.
+- Reading a made COCO file as large as train2017 (118,000 images, 860,000 boxes; no image files), against pycocotools:
+  memory and CPU seconds of the processes.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import resource
-import subprocess
 import sys
 import tempfile
-import time
+from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from turns import Row, Used, arguments, child, once, run
 
 IMAGES, BOXES, CLASSES = 118_000, 860_000, 80
 
@@ -50,59 +50,61 @@ def make_annotations(path: Path) -> None:
     path.write_text(json.dumps(content))
 
 
-def run_case(case: str, folder: Path) -> None:
-    """One case, in this process."""
-    start = time.perf_counter()
-    if case == MAKING:
+TRAIN = """
+import sys
+from pathlib import Path
+from rich.console import Console
+import boxwright as bw
+from boxwright.demo_data import make_digits
+
+folder = Path(sys.argv[1])
+data = make_digits(folder / "digits", images={"train": 40, "val": 8}, size=320)
+run = bw.train(data, epochs=2, out=folder / "run", console=Console(quiet=True))
+print(run.record["training"]["precision"])
+"""
+STEPS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import torch
+from gpu_steps import peer_step
+from step import ON_LITE0
+
+step = peer_step(ON_LITE0, torch.device("cpu"), getattr(torch, sys.argv[2]))
+for _ in range(5):
+    step()
+"""
+READ = f"""
+import sys
+import boxwright as bw
+
+assert len(bw.read_dataset(sys.argv[1], "train").boxes) == {BOXES}
+"""
+READ_PEER = f"""
+import sys
+from pycocotools.coco import COCO
+
+assert len(COCO(sys.argv[1] + "/annotations/instances_train.json").anns) == {BOXES}
+"""
+
+
+def python(code: str, *words: str | Path) -> Used:
+    return child(sys.executable, "-c", code, *words)
+
+
+def rows(options: Namespace) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ours = python(TRAIN, folder)
+        precision = ours.output.split()[-1]
+        peer = python(STEPS, Path(__file__).parent, {"bf16": "bfloat16"}.get(precision, "float32"))
+        note = f"{precision}, channels_last; peer: steps alone"
+        yield once("lite320, batches of 8, whole run", ours.mebibytes, peer.mebibytes, note=note)
         make_annotations(folder / "annotations" / "instances_train.json")
-        return
-    if case == "boxwright lite320, batches of 8":
-        from rich.console import Console
-
-        import boxwright as bw
-        from boxwright.demo_data import make_digits
-
-        data = make_digits(folder / "digits", images={"train": 40, "val": 8}, size=320)
-        bw.train(data, epochs=2, out=folder / "run", console=Console(quiet=True))
-    elif case == "torchvision SSD on Lite0, batches of 8":
-        from step import peer_on_lite0, peer_step
-
-        step = peer_step(peer_on_lite0(), 8, 320)
-        for _ in range(5):
-            step()
-    elif case == "boxwright reads COCO's size":
-        import boxwright as bw
-
-        assert len(bw.read_dataset(folder, "train").boxes) == BOXES
-    else:
-        from pycocotools.coco import COCO
-
-        assert len(COCO(folder / "annotations" / "instances_train.json").anns) == BOXES
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{case:42s} {peak:7.0f} MB   {time.perf_counter() - start:6.1f} s")
-
-
-MAKING = "making annotations"
-CASES = (
-    "boxwright lite320, batches of 8",
-    "torchvision SSD on Lite0, batches of 8",
-    "boxwright reads COCO's size",
-    "pycocotools reads COCO's size",
-)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--case", choices=(MAKING, *CASES), help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.case:
-        run_case(arguments.case, arguments.folder)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        for case in (MAKING, *CASES):  # all of them in processes: a child's peak is never below its parent's size
-            subprocess.run([sys.executable, __file__, "--case", case, "--folder", folder], check=True)
+        ours, peer = python(READ, folder), python(READ_PEER, folder)
+        case = f"reading {IMAGES:,} images, {BOXES:,} boxes"
+        yield once(f"{case}, memory", ours.mebibytes, peer.mebibytes)
+        yield once(case, ours.seconds, peer.seconds, "s")
 
 
 if __name__ == "__main__":
-    main()
+    run(rows, arguments(__doc__, rounds=1))

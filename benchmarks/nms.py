@@ -1,28 +1,27 @@
-"""Speed of every NMS against the usual greedy loop and torchvision, one thread, all of them taking turns in one run.
+"""Speed of every NMS against the usual greedy loop and torchvision.
 
-    OMP_NUM_THREADS=1 python benchmarks/nms.py [--rounds 15]
+    python benchmarks/nms.py [--only loop|torchvision] [--rounds 7]
 
 Boxes crowd as before NMS: 10, or 30, around each object, their class the object's. The loop takes the best box that is
 left, compares it with all others in a few calls of torch on whole rows, and drops those that overlap; classes are moved
 apart first. Soft-NMS's loop lowers their scores instead. Greedy NMS by IoU is compared with torchvision's
-``batched_nms`` too, in processor time. Results of each pair are checked to be equal.
+``batched_nms`` too. All get the same float32 boxes, and what each pair keeps is checked to be equal, in float64.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from functools import partial
-from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision import ops
+from turns import Row, arguments, compare, run
 
-from boxwright.environment import environment_line
 from boxwright.nms import batched_nms, cluster_nms, cluster_soft_nms, soft_nms
+from boxwright.text import plural
 
 Candidates = tuple[Tensor, Tensor, Tensor]
 
@@ -78,79 +77,56 @@ def soft_loop(boxes: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
     return torch.stack(kept)
 
 
-CONTENDERS: dict[str, Callable[..., Any]] = {
-    "diou: loop": partial(greedy_loop, kind="diou"),
-    "diou: batched_nms": partial(batched_nms, kind="diou"),
-    "iou: loop": partial(greedy_loop, kind="iou"),
-    "iou: batched_nms": batched_nms,
-    "iou: cluster_nms": cluster_nms,
-    "soft: loop": soft_loop,
-    "soft: soft_nms": lambda *candidates: soft_nms(*candidates)[0],
-    "penalty: cluster_soft_nms": lambda *candidates: cluster_soft_nms(*candidates)[0],
+# name: the loop, and what gives the same
+LOOPS: dict[str, tuple[Callable[..., Any], dict[str, Callable[..., Any]]]] = {
+    "iou": (partial(greedy_loop, kind="iou"), {"batched_nms": batched_nms, "cluster_nms": cluster_nms}),
+    "diou": (partial(greedy_loop, kind="diou"), {"batched_nms, DIoU": partial(batched_nms, kind="diou")}),
+    "soft": (soft_loop, {"soft_nms": lambda *candidates: soft_nms(*candidates)[0]}),
 }
 
 
-def seconds(call: Callable[..., Any], candidates: Candidates) -> float:
-    start = time.perf_counter()
-    call(*candidates)
-    return time.perf_counter() - start
-
-
-def compare(candidates: Candidates, rounds: int) -> None:
-    """Print the median of each contender, and how many times faster than its loop it is."""
+def check(candidates: Candidates) -> None:
+    """Each keeps what its loop keeps."""
     boxes, scores, labels = candidates
     for kind in ("iou", "diou"):
         expected = greedy_loop(*candidates, kind=kind).tolist()
         assert batched_nms(*candidates, kind=kind).tolist() == cluster_nms(*candidates, kind=kind).tolist() == expected
     assert soft_nms(boxes, scores.double(), labels)[0].tolist() == soft_loop(boxes, scores.double(), labels).tolist()
-    candidates = (boxes.float(), scores, labels)
-    times: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-    for _ in range(rounds):
-        for name, call in CONTENDERS.items():
-            times[name].append(seconds(call, candidates))
-    for name, taken in times.items():
-        loop = times.get(f"{name.split(':')[0]}: loop", taken)
-        ratio = "" if loop is taken else f"{median(a / b for a, b in zip(loop, taken, strict=True)):7.1f} x"
-        print(f"  {name:26s}{1e3 * median(taken):9.2f} ms {ratio}")
 
 
-def compare_with_torchvision(candidates: Candidates, rounds: int) -> None:
-    """Print how many times faster than torchvision's our ``batched_nms`` is, by the median of rounds."""
-    boxes, scores, labels = candidates
-    theirs = ops.batched_nms(boxes, scores.double(), labels, 0.5)  # equal scores in any order
-    assert torch.equal(batched_nms(*candidates).sort().values, theirs.sort().values)
-    boxes = boxes.float()
-    calls = (lambda: batched_nms(boxes, scores, labels), lambda: ops.batched_nms(boxes, scores, labels, 0.5))
-    repeated = max(10_000 // len(boxes), 1)
-    times: list[list[float]] = [[], []]
-    for _ in range(rounds):
-        for taken, call in zip(times, calls, strict=True):
-            start = time.process_time()
-            for _ in range(repeated):
-                call()
-            taken.append((time.process_time() - start) / repeated)
-    ratio = median(b / a for a, b in zip(*times, strict=True))
-    print(f"  {1e3 * median(times[0]):9.2f} ms, torchvision {1e3 * median(times[1]):9.2f} ms: {ratio:5.2f} x")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
-    print(environment_line())
-    for count in (100, 1000, 4000, 8000, 20_000):
-        for classes in (20, 80):
-            print(f"{count} boxes, 10 an object, {classes} classes: batched_nms")
-            compare_with_torchvision(crowd(count, classes, 10), rounds)
+def against_loops(options: Namespace) -> Iterator[Row]:
     for count in (400, 1000, 4000):
         for classes in (1, 20):
             for per_object in (10, 30):
                 candidates = crowd(count, classes, per_object)
-                kept = len(batched_nms(*candidates, kind="diou"))
-                print(f"{count} boxes, {per_object} an object, {classes} class(es), {kept} stay with diou")
-                compare(candidates, rounds)
+                check(candidates)
+                single = (candidates[0].float(), *candidates[1:])
+                case = f"{count:,} boxes, {per_object} an object, {plural(classes, 'class')}"
+                for loop, calls in LOOPS.values():
+                    sides = {f"{name}, {case}": partial(call, *single) for name, call in calls.items()}
+                    yield from compare(options, sides, partial(loop, *single), note="peer: the loop")
+                yield from compare(options, {f"cluster_soft_nms, {case}": partial(cluster_soft_nms, *single)})
+
+
+def against_torchvision(options: Namespace) -> Iterator[Row]:
+    for count in (100, 1000, 4000, 8000, 20_000):
+        for classes in (20, 80):
+            boxes, scores, labels = crowd(count, classes, 10)
+            theirs = ops.batched_nms(boxes, scores.double(), labels, 0.5)  # equal scores in any order
+            assert torch.equal(batched_nms(boxes, scores, labels).sort().values, theirs.sort().values)
+            single = (boxes.float(), scores, labels)
+            sides = {f"batched_nms, {count:,} boxes, 10 an object, {classes} classes": partial(batched_nms, *single)}
+            yield from compare(options, sides, partial(ops.batched_nms, *single, 0.5), note="peer: torchvision")
+
+
+PARTS = {"torchvision": against_torchvision, "loop": against_loops}
+
+
+def rows(options: Namespace) -> Iterator[Row]:
+    for name, part in PARTS.items():
+        if options.only in (None, name):
+            yield from part(options)
 
 
 if __name__ == "__main__":
-    main()
+    run(rows, arguments(__doc__, rounds=7, cases=PARTS))

@@ -1,45 +1,44 @@
 """Reading a COCO-sized JSON: time and memory of ``read_dataset`` against pycocotools' ``COCO()``.
 
-Run: ``python benchmarks/read_coco.py [--images 5000] [--boxes 36000]``. The file has polygons, as COCO's has, and an
-image file stands for each image (the reader looks which are there; it doesn't open them). Each reader runs in
-processes of its own. Time is the best of ``--repeats``; memory is the growth of the peak resident set (``ru_maxrss``)
-over that of a process that has only imported the reader.
+    python benchmarks/read_coco.py [--images 5000] [--boxes 36000] [--rounds 5]
+
+Both read the same file, which has polygons, as COCO's has; an image file stands for each image (our reader looks which
+are there; it doesn't open them). Memory is what reading adds in a process of its own that has imported the reader.
 """
 
 from __future__ import annotations
 
-import argparse
+import contextlib
+import io
 import json
-import subprocess
-import sys
 import tempfile
-from multiprocessing import get_context
+from argparse import Namespace
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from pycocotools.coco import COCO
+from turns import Row, added_mebibytes, apart, arguments, compare, once, run
+
+from boxwright.data import read_dataset
 
 SPLIT = "val"
-IMPORTS = {
-    "boxwright": "from boxwright.data import read_dataset",
-    "pycocotools": "import contextlib, io\nfrom pycocotools.coco import COCO",
-}
-READS = {
-    "boxwright": "data = read_dataset(root, 'val')\ncounts = len(data), len(data.boxes)",
-    "pycocotools": "with contextlib.redirect_stdout(io.StringIO()):\n"
-    "    data = COCO(root + '/annotations/instances_val.json')\n"
-    "counts = len(data.imgs), len(data.anns)",
-}
-PROBE = """
-import json, resource, sys, time
-root = sys.argv[1]
-{imports}
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-before = peak()
-start = time.perf_counter()
-{read}
-print(json.dumps([time.perf_counter() - start, peak() - before, counts]))
-"""
+
+
+def ours(root: Path) -> tuple[int, int]:
+    """The counts of images and boxes."""
+    data = read_dataset(root, SPLIT)
+    return len(data), len(data.boxes)
+
+
+def peer(root: Path) -> tuple[int, int]:
+    with contextlib.redirect_stdout(io.StringIO()):
+        data = COCO(root / "annotations" / f"instances_{SPLIT}.json")
+    return len(data.imgs), len(data.anns)
+
+
+READERS = {"boxwright": ours, "pycocotools": peer}
 
 
 def write_dataset(root: Path, images: int, boxes: int, seed: int = 0) -> None:
@@ -87,37 +86,22 @@ def write_dataset(root: Path, images: int, boxes: int, seed: int = 0) -> None:
     path.write_text(json.dumps(content))
 
 
-def measure(reader: str, root: Path, repeats: int) -> tuple[float, float, list[int]]:
-    """Best seconds, MiB of the smallest peak, and the counts of images and boxes, over fresh processes."""
-    code = PROBE.format(imports=IMPORTS[reader], read=READS[reader])
-    runs = [
-        json.loads(subprocess.run([sys.executable, "-c", code, str(root)], check=True, capture_output=True).stdout)
-        for _ in range(repeats)
-    ]
-    return min(run[0] for run in runs), min(run[1] for run in runs), runs[0][2]
+def extra_mebibytes(reader: str, root: str) -> float:
+    return added_mebibytes(partial(READERS[reader], Path(root)))
 
 
-def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--boxes", type=int, default=36000)
-    parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
+def rows(options: Namespace) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        arguments = (Path(folder), options.images, options.boxes)
-        writer = get_context("spawn").Process(target=write_dataset, args=arguments)
-        writer.start()  # apart: a child's peak starts at that of its parent
-        writer.join()
-        path = Path(folder) / "annotations" / f"instances_{SPLIT}.json"
-        print(f"{options.images} images, {options.boxes} boxes, {path.stat().st_size / 2**20:.1f} MiB of JSON")
-        results = {reader: measure(reader, Path(folder), options.repeats) for reader in IMPORTS}
-    print(f"{'':12} {'seconds':>8} {'peak MiB':>9}  images, boxes")
-    for reader, (seconds, memory, counts) in results.items():
-        print(f"{reader:12} {seconds:8.3f} {memory:9.1f}  {counts}")
-    ours, theirs = results["boxwright"], results["pycocotools"]
-    print(f"{theirs[0] / ours[0]:.1f} x faster, {ours[1] / theirs[1]:.2f} of the memory")
+        root = Path(folder)
+        write_dataset(root, options.images, options.boxes)
+        assert ours(root) == peer(root) == (options.images, options.boxes)
+        name = f"{options.images:,} images, {options.boxes:,} boxes"
+        yield from compare(options, {name: partial(ours, root)}, partial(peer, root), unit="s")
+        yield once(f"{name}, memory", *(apart(reader, root) for reader in READERS))
 
 
 if __name__ == "__main__":
-    main()
+    parser = arguments(__doc__, rounds=5)
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--boxes", type=int, default=36000)
+    run(rows, parser, alone=extra_mebibytes)

@@ -1,33 +1,32 @@
-"""SSD's loss after matching, forward and backward, against torchvision's ``SSD.compute_loss``, one thread.
+"""SSD's loss after matching, forward and backward, against torchvision's ``SSD.compute_loss``.
 
-    OMP_NUM_THREADS=1 python benchmarks/ssd_loss.py [--rounds 15] [--profile]
+    python benchmarks/ssd_loss.py [--only 20|80] [--rounds 15] [--profile]
 
-8 images x 8732 anchors x 21 columns, 40 positives an image: cross entropy, three hard negatives a positive, smooth L1
-of the encoded positives, all over the number of positives. Both take the same anchors, matches and targets, and turns
-in one run.
+8 images x 8732 anchors x 21 or 81 columns, 40 positives an image: cross entropy, three hard negatives a positive,
+smooth L1 of the encoded positives, all over the number of positives. Both take the same anchors, matches, targets and
+float32 logits; their losses must agree.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.ssd import SSD
+from turns import Row, arguments, compare, run
 
 from boxwright.anchors import SSD300, make_anchors
 from boxwright.coding import DeltaCoder
-from boxwright.environment import environment_line
 from boxwright.losses import cross_entropy, smooth_l1_loss
 from boxwright.mining import hard_negatives
 
-IMAGES, TARGETS, POSITIVES, CLASSES = 8, 10, 40, 20
+IMAGES, TARGETS, POSITIVES = 8, 10, 40
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 
 
@@ -40,7 +39,7 @@ class Batch(NamedTuple):
     matched: Tensor  # (B, A) index of the target, or -1
 
 
-def made_batch() -> Batch:
+def made_batch(classes: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
     anchors = make_anchors(SSD300, (300, 300)).boxes
     shape = (IMAGES, len(anchors))
@@ -52,10 +51,10 @@ def made_batch() -> Batch:
     sides = 20 + torch.rand(IMAGES, TARGETS, 2, generator=generator) * 80
     return Batch(
         anchors,
-        torch.randn(*shape, CLASSES + 1, generator=generator).requires_grad_(),
+        torch.randn(*shape, classes + 1, generator=generator).requires_grad_(),
         torch.randn(*shape, 4, generator=generator).requires_grad_(),
         torch.cat([corners, corners + sides], -1),
-        torch.randint(CLASSES, (IMAGES, TARGETS), generator=generator),
+        torch.randint(classes, (IMAGES, TARGETS), generator=generator),
         matched,
     )
 
@@ -63,7 +62,7 @@ def made_batch() -> Batch:
 def ours(batch: Batch) -> Tensor:
     image, anchor = (batch.matched >= 0).nonzero(as_tuple=True)
     target = batch.matched[image, anchor]
-    labels = torch.full_like(batch.matched, CLASSES)
+    labels = torch.full_like(batch.matched, batch.logits.shape[-1] - 1)
     labels[image, anchor] = batch.labels[image, target]
     losses = cross_entropy(batch.logits, labels)
     counted = hard_negatives(losses.detach(), (batch.matched >= 0).to(torch.int8))
@@ -96,33 +95,27 @@ def check(batch: Batch) -> None:
     torch.testing.assert_close(step(ours, batch), step(peer, rolled))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--profile", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    batch = made_batch()
-    check(batch)
-    if arguments.profile:
-        with torch.profiler.profile() as profile:
-            step(ours, batch)
-        print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=40))
+def profile() -> None:
+    """Print which operations of ours take the time."""
+    batch = made_batch(20)
+    with torch.profiler.profile() as profile:
+        step(ours, batch)
+    print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=40))
+
+
+def rows(options: Namespace) -> Iterator[Row]:
+    if options.profile:
+        profile()
         return
-    print(environment_line())
-    sides = {"boxwright": ours, "torchvision": peer}
-    taken: dict[str, list[float]] = {side: [] for side in sides}
-    for turn in range(arguments.rounds + 1):
-        for side, loss in sides.items():
-            start = time.perf_counter()
-            step(loss, batch)
-            if turn:  # the first warms up
-                taken[side].append(1000 * (time.perf_counter() - start))
-    ratios = np.array(taken["torchvision"]) / np.array(taken["boxwright"])
-    for side, values in taken.items():
-        print(f"{side:12s} {np.median(values):7.1f} ms")
-    print(f"ratio {np.median(ratios):.2f} x ({ratios.min():.2f}..{ratios.max():.2f})")
+    for classes in (20, 80):
+        if options.only in (None, str(classes)):
+            batch = made_batch(classes)
+            check(batch)
+            name = f"8 x 8,732 anchors, {classes + 1} columns"
+            yield from compare(options, {name: partial(step, ours, batch)}, partial(step, peer, batch))
 
 
 if __name__ == "__main__":
-    main()
+    parser = arguments(__doc__, rounds=15, cases=("20", "80"))
+    parser.add_argument("--profile", action="store_true")
+    run(rows, parser)

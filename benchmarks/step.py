@@ -1,227 +1,145 @@
-"""Speed of a training step against torchvision, one thread, steps of both taking turns in one run.
+"""Speed of a training step against torchvision's detectors and YOLOv8n.
 
-    OMP_NUM_THREADS=1 python benchmarks/step.py [--only lite320|alike|ssd300] [--rounds 5]
+    python benchmarks/step.py [--only CASE] [--rounds 5] [--threads 1|2]
 
-- lite320: the default recipe against torchvision's SSD on the same pretrained EfficientNet-Lite0 (its maps of strides
-  8, 16 and 32 and three more down to 2 x 2), all of it trained, batches of 8 at 320 px.
-- alike: the same with nothing frozen in ours and channels_last memory in the peer.
-- ssd300: against torchvision's ssd300_vgg16, batches of 2, in float32, and in bf16 where the processor has it.
+Both sides get the same images and boxes, float32 and (where the processor has it) bf16 by autocast, channels_last
+memory and the same threads.
 
-A step of ours: normalize, forward, match, losses, backward, clip, the recipe's optimiser, averaged weights. The peer's:
-its transform (normalization; the images are of network size already), forward with losses, backward, SGD. Ends with the
-parts of a lite320 step.
+- default: lite320 as `boxwright train` makes its steps (first stages and large depthwise kernels frozen, AdamW, clipped
+  gradients, averaged weights), batches of 8 at 320 px, against three detectors that train all they have, by SGD with
+  clipped gradients: torchvision's SSD on the same pretrained EfficientNet-Lite0, its ssdlite320 (MobileNetV3, a smaller
+  network), and ultralytics' yolov8n where that is installed (lite320 with nothing frozen takes turns with it too).
+- The others are like for like, SGD and clipped gradients on both sides, nothing frozen, no averages: lite320 against
+  that SSD and ssdlite320; ssd300 in batches of 2; retinanet, faster-rcnn and unitbox (against FCOS) on ResNet-50 with
+  one image of 384 px.
+- parts: where the time of a lite320 step goes.
+
+Ours: normalize, forward, match, losses, backward, optimiser. torchvision's: its transform (normalization; the images
+are of network size already), forward with losses, backward, optimiser. The note says which share of our step lies
+outside the network: everything but its forward pass, and the backward pass from a sum of its outputs.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable
-from copy import deepcopy
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
+from statistics import median
+from time import process_time
 
-import numpy as np
-import timm
 import torch
-from torch import Tensor, nn
+import torchvision.models.detection as torchvision
+from gpu_steps import CLASSES, RESNET, Case, made_batch, our_step, peer_step
+from peers import has_yolov8n, ssd_on_lite0, yolov8n_step
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torchvision.models.detection import ssd300_vgg16
-from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
-from torchvision.models.detection.ssd import SSD
+from turns import Row, arguments, compare, run
 
 import boxwright as bw
-from boxwright.environment import environment_line
-from boxwright.models.weights import lite0_weights
 from boxwright.recipes.criterion import build_criterion
 from boxwright.training.module import parameter_groups
 from boxwright.training.precision import bf16_available
-from boxwright.types import Targets
 
-CLASSES, BOXES = 3, 13
-Step = Callable[[], None]
+CPU = torch.device("cpu")
+ALL = {"freeze": 0, "freeze_depthwise": 0}
+AT_384 = {"min_size": 384, "trainable_backbone_layers": 5}
+ON_LITE0 = Case("lite320", 8, 320, ALL, ssd_on_lite0)
+ALIKE = {
+    "lite320, SSD on Lite0": ON_LITE0,
+    "lite320, ssdlite320": ON_LITE0._replace(peer=torchvision.ssdlite320_mobilenet_v3_large),
+    "ssd300": Case("ssd300", 2, 300, {"freeze": 0}, torchvision.ssd300_vgg16),
+    "retinanet": Case("retinanet", 1, 384, RESNET, torchvision.retinanet_resnet50_fpn, AT_384),
+    "faster-rcnn": Case("faster-rcnn", 1, 384, RESNET, torchvision.fasterrcnn_resnet50_fpn, AT_384),
+    "unitbox, fcos": Case("unitbox", 1, 384, RESNET, torchvision.fcos_resnet50_fpn, AT_384),
+}
+PEERS = ("SSD on Lite0", "ssdlite320", "yolov8n")
+CASES = ("default", *ALIKE, "parts")
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
-def made_batch(size: int, side: int) -> tuple[Tensor, Targets]:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (size, side, side, 3), generator=generator, dtype=torch.uint8).permute(0, 3, 1, 2)
-    corners = torch.rand(size, BOXES, 2, generator=generator) * side * 0.7
-    sides = side * (0.08 + 0.2 * torch.rand(size, BOXES, 2, generator=generator))
-    labels = torch.randint(0, CLASSES, (size, BOXES), generator=generator)
-    return images, Targets(torch.cat([corners, corners + sides], -1), labels, torch.zeros(size, BOXES).bool())
+class DefaultStep:
+    """A step of lite320 with all that its recipe asks for, one part after the other."""
 
+    def __init__(self, batch: int) -> None:
+        self.detector = bw.create_detector("lite320", CLASSES).train().lay_out(torch.channels_last)
+        self.criterion = build_criterion(self.detector.recipe)
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.detector, 0.02), lr=1e-5)
+        self.averaged = AveragedModel(self.detector, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
+        self.images, self.targets = made_batch(batch, 320, CPU)
 
-def our_step(recipe: str, batch: int, precision: str = "float32", **options: object) -> Step:
-    detector = bw.create_detector(recipe, CLASSES, **options).train()
-    criterion = build_criterion(detector.recipe)
-    kinds = {"adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9)}
-    optimizer = kinds[detector.recipe.optimizer](parameter_groups(detector, 0.02), lr=1e-5)
-    averaged = AveragedModel(detector, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
-    images, targets = made_batch(batch, detector.recipe.image_size)
-    if precision == "bf16":
-        detector.lay_out(torch.channels_last)
-
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            outputs = detector(detector.normalize(images))
-        losses = criterion(detector.anchors, outputs, targets)
-        optimizer.zero_grad()
+    def __call__(self, precision: torch.dtype, entered: Callable[[str], object] = lambda part: None) -> None:
+        """Make the step; ``entered`` is told the name of each part before it begins."""
+        detector, targets = self.detector, self.targets
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            entered("normalize")
+            x = detector.normalize(self.images)
+            entered("backbone, forward")
+            maps = detector.net.backbone(x)
+            entered("neck and head, forward")
+            outputs = bw.types.DenseOutputs(*detector.net.head(maps))
+        entered("matching and losses")
+        losses = self.criterion(detector.anchors, outputs, targets)
+        entered("backward")
+        self.optimizer.zero_grad()
         losses.total.backward()
+        entered("clip and optimiser")
         nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
-        optimizer.step()
-        averaged.update_parameters(detector)
-
-    return step
-
-
-class PeerTrunk(nn.Module):
-    """EfficientNet-Lite0 as torchvision's SSD wants it: named maps, three further stages."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(2, 3, 4))
-        own = self.body.state_dict()
-        self.body.load_state_dict({name: value for name, value in lite0_weights().items() if name in own})
-        self.extra = nn.ModuleList()
-        channels = 320
-        for width in (256, 256, 128):
-            self.extra.append(
-                nn.Sequential(
-                    nn.Conv2d(channels, width // 2, 1),
-                    nn.ReLU(inplace=True),
-                    nn.Conv2d(width // 2, width, 3, stride=2, padding=1),
-                    nn.ReLU(inplace=True),
-                )
-            )
-            channels = width
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        maps = list(self.body(images))
-        for stage in self.extra:
-            maps.append(stage(maps[-1]))
-        return {str(place): x for place, x in enumerate(maps)}
+        self.optimizer.step()
+        entered("averaged weights")
+        self.averaged.update_parameters(detector)
+        entered("end")
 
 
-def peer_step(model: SSD, batch: int, side: int, precision: str = "float32", channels_last: bool = False) -> Step:
-    model.train()
-    if channels_last:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-5, momentum=0.9, weight_decay=5e-4)
-    images, padded = made_batch(batch, side)
-    floats = [image.float() / 255 for image in images]
-    targets = [{"boxes": b, "labels": n + 1} for b, n in zip(padded.boxes, padded.labels, strict=True)]
-
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            losses = model(floats, deepcopy(targets))
-        optimizer.zero_grad()
-        sum(losses.values()).backward()
-        optimizer.step()
-
-    return step
-
-
-def peer_on_lite0() -> SSD:
-    anchors = DefaultBoxGenerator([[2], [2, 3], [2, 3], [2, 3], [2], [2]])
-    return SSD(PeerTrunk(), anchors, (320, 320), CLASSES + 1, image_mean=[0.5] * 3, image_std=[0.5] * 3)
-
-
-def compare(title: str, steps: dict[str, Step], batch: int, rounds: int) -> None:
-    """Medians over rounds in which all take turns; ratios to the last one, round by round."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(rounds + 1):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if turn:  # the first warms up
-                seconds[name].append(time.perf_counter() - start)
-    print(title)
-    last = np.array(seconds[list(steps)[-1]])
-    for name, taken in seconds.items():
-        ratios = np.sort(last / np.array(taken))
-        print(
-            f"  {name:44s} {batch / np.median(taken):6.2f} images/s   {np.median(ratios):.2f} x "
-            f"({ratios[0]:.2f}..{ratios[-1]:.2f})",
-            flush=True,
-        )
-
-
-def parts(rounds: int) -> None:
-    """Where the time of a lite320 step goes."""
-    detector = bw.create_detector("lite320", CLASSES).train()
-    criterion = build_criterion(detector.recipe)
-    optimizer = torch.optim.AdamW(parameter_groups(detector, 0.02), lr=1e-5)
-    averaged = AveragedModel(detector, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
-    images, targets = made_batch(8, 320)
-    taken: dict[str, list[float]] = {}
-
-    def clock(name: str, since: float) -> float:
-        now = time.perf_counter()
-        taken.setdefault(name, []).append(now - since)
-        return now
-
+def parts(rounds: int) -> Iterator[Row]:
+    """Medians of the parts of a step in float32, and of matching alone, for an image."""
+    step = DefaultStep(8)
+    seconds: dict[str, list[float]] = {}
     for _ in range(rounds + 1):
-        start = now = time.perf_counter()
-        x = detector.normalize(images)
-        now = clock("normalize", now)
-        maps = detector.net.backbone(x)
-        now = clock("backbone forward", now)
-        outputs = bw.types.DenseOutputs(*detector.net.head(maps))
-        now = clock("neck and head forward", now)
-        criterion.matcher(detector.anchors, targets.boxes, targets.labels, ignore=targets.ignore)
-        matching = time.perf_counter() - now
-        taken.setdefault("matching", []).append(matching)
-        now = time.perf_counter()
-        losses = criterion(detector.anchors, outputs, targets)
-        taken.setdefault("losses (without matching)", []).append(time.perf_counter() - now - matching)
-        now = time.perf_counter()
-        optimizer.zero_grad()
-        losses.total.backward()
-        now = clock("backward", now)
-        nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
-        optimizer.step()
-        now = clock("clip and optimiser", now)
-        averaged.update_parameters(detector)
-        now = clock("averaged weights", now)
-        taken.setdefault("whole step", []).append(now - start - matching)
-    print("parts of a lite320 step, ms an image")
-    for name, seconds in taken.items():
-        print(f"  {name:28s} {1000 * np.median(seconds[1:]) / 8:6.2f}")
+        times: list[tuple[str, float]] = []
+        step(torch.float32, lambda part, times=times: times.append((part, process_time())))
+        for (part, start), (_, end) in pairwise(times):
+            seconds.setdefault(part, []).append(end - start)
+        start = process_time()
+        step.criterion.matcher(step.detector.anchors, *step.targets[:2], ignore=step.targets.ignore)
+        seconds.setdefault("matching alone", []).append(process_time() - start)
+    for part, taken in seconds.items():
+        yield Row(f"lite320, default, an image: {part}", 1000 * median(taken[1:]) / 8)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("lite320", "alike", "ssd300", "parts"))
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
-    only, rounds = arguments.only, arguments.rounds
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    print(environment_line())
-    if only in (None, "lite320"):
-        steps = {
-            "boxwright lite320": our_step("lite320", 8),
-            "torchvision SSD, Lite0": peer_step(peer_on_lite0(), 8, 320),
-        }
-        compare("default recipe, batches of 8 at 320 px", steps, 8, rounds)
-    if only in (None, "alike"):
-        steps = {
-            "boxwright lite320, nothing frozen": our_step("lite320", 8, freeze=0, freeze_depthwise=0),
-            "torchvision SSD, Lite0, channels_last": peer_step(peer_on_lite0(), 8, 320, channels_last=True),
-        }
-        compare("like for like, batches of 8 at 320 px", steps, 8, rounds)
-    if only in (None, "ssd300"):
-        options = {"pretrained": False, "freeze": 0}
-        steps = {"boxwright ssd300": our_step("ssd300", 2, **options)}
-        if bf16_available("cpu"):
-            steps["boxwright ssd300, bf16"] = our_step("ssd300", 2, "bf16", **options)
-        else:
-            print("this processor has no bf16 arithmetic: ssd300 in float32 alone")
-        theirs = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=CLASSES + 1)
-        steps["torchvision ssd300_vgg16"] = peer_step(theirs, 2, 300)
-        compare("VGG16, batches of 2 at 300 px", steps, 2, rounds)
-    if only in (None, "parts"):
-        parts(rounds)
+def alike(options: Namespace, name: str, precision: str) -> Iterator[Row]:
+    case, kind = ALIKE[name], PRECISIONS[precision]
+    step = our_step(case, CPU, kind)
+    sides = {f"{name}, {precision}": step, "network": partial(step, network_alone=True)}
+    row, network = compare(options, sides, peer_step(case, CPU, kind), unit="images/s", items=case.batch)
+    yield row._replace(note=f"{1 - row.ours / network.ours:.0%} outside the network")
+
+
+def by_default(options: Namespace, peer: str, precision: str) -> Iterator[Row]:
+    kind = PRECISIONS[precision]
+    if peer == "yolov8n":
+        theirs = yolov8n_step(*made_batch(8, 320, CPU), CLASSES, kind)
+        sides = {"lite320, yolov8n": our_step(ON_LITE0, CPU, kind)}
+    else:
+        theirs, sides = peer_step(ALIKE[f"lite320, {peer}"], CPU, kind), {}
+    sides = {f"lite320 by default, {peer}": partial(DefaultStep(8), kind), **sides}
+    named = {f"{name}, {precision}": step for name, step in sides.items()}
+    yield from compare(options, named, theirs, unit="images/s", items=8)
+
+
+def rows(options: Namespace) -> Iterator[Row]:
+    precisions = [name for name in PRECISIONS if name == "float32" or bf16_available("cpu")]
+    chosen = [options.only] if options.only else CASES
+    for precision in precisions:
+        for peer in PEERS if "default" in chosen else ():
+            if peer != "yolov8n" or has_yolov8n():
+                yield from by_default(options, peer, precision)
+        for name in ALIKE:
+            if name in chosen:
+                yield from alike(options, name, precision)
+    if "parts" in chosen:
+        yield from parts(options.rounds)
 
 
 if __name__ == "__main__":
-    main()
+    run(rows, arguments(__doc__, rounds=5, cases=CASES))

@@ -1,7 +1,7 @@
 """CPU time that a step of `train` costs beyond its network's forward and backward pass, and where it goes.
 
-    OMP_NUM_THREADS=1 python benchmarks/train_step.py [--recipe lite320] [--side 64] [--batch 1] [--steps 200]
-    OMP_NUM_THREADS=1 python benchmarks/train_step.py --before OTHER/src [--rounds 5]
+    python benchmarks/train_step.py [--recipe lite320] [--side 64] [--batch 1] [--steps 200]
+    python benchmarks/train_step.py --before OTHER/src [--rounds 5]
 
 On an accelerator the host only hands out the work of a step: a step can't be shorter than what Python, Lightning, the
 criterion, the optimiser and the averages cost the processor. Small images and one thread make that cost the most of a
@@ -13,14 +13,13 @@ process of its own.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
+from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from time import process_time
@@ -32,11 +31,11 @@ from lightning.pytorch.callbacks import Callback, WeightAveraging
 from rich.console import Console
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data.dataloader import _BaseDataLoaderIter
+from turns import Row, arguments, child, median_interval, run
 
 import boxwright as bw
 from boxwright.criterion import DenseCriterion
 from boxwright.demo_data import make_digits
-from boxwright.environment import environment_line
 from boxwright.training.module import TrainingModule
 
 _WARM = 20  # steps, before the clock runs
@@ -113,8 +112,12 @@ def bare_step(detector: Any, images: torch.Tensor) -> float:
     return median(taken)
 
 
-def measure(recipe: str, steps: int, options: dict[str, Any]) -> Seconds:
+def measure(recipe: str, side: str, batch: str, steps: str) -> Seconds:
     """Seconds a step: "whole", "bare", and the parts."""
+    return _measure(recipe, int(steps), {"image_size": int(side), "batch_size": int(batch)})
+
+
+def _measure(recipe: str, steps: int, options: dict[str, Any]) -> Seconds:
     parts = Parts()
     parts.time(_BaseDataLoaderIter, "__next__", "input")
     parts.time(bw.models.Detector, "normalize", "normalize")
@@ -139,51 +142,44 @@ def measure(recipe: str, steps: int, options: dict[str, Any]) -> Seconds:
     return {"whole": times.whole, "bare": times.bare, **times.seconds}
 
 
-def show(seconds: Seconds) -> None:
+def parts_of(case: str, seconds: Seconds) -> Iterator[Row]:
     whole, bare = seconds["whole"], seconds["bare"]
     parts = {name: taken for name, taken in seconds.items() if name not in ("whole", "bare")}
     parts["Lightning and the rest"] = whole - sum(parts.values())
-    print(f"a step {1000 * whole:.2f} ms, bare {1000 * bare:.2f}, beyond it {1000 * (whole - bare):.2f}; of the step")
+    yield Row(f"{case}: whole", 1000 * whole)
+    yield Row(f"{case}: beyond the bare step", 1000 * (whole - bare))
     for name, taken in sorted(parts.items(), key=lambda part: -part[1]):
-        print(f"  {name:24s} {1000 * taken:6.2f} ms")
+        yield Row(f"{case}: {name}", 1000 * taken)
 
 
-def compare(before: str, rounds: int) -> None:
-    """The two checkouts' overheads, round by round."""
+def against(before: str, case: str, measured: tuple[str, ...], rounds: int) -> Iterator[Row]:
+    """The two checkouts' time beyond the bare step, round by round."""
     here = os.environ.get("PYTHONPATH", str(Path(bw.__file__).parents[1]))
-    arguments = [argument for argument in sys.argv[1:] if argument not in ("--before", before)]
     beyond: dict[str, list[float]] = {before: [], here: []}
-    for turn in range(rounds):
+    for _ in range(rounds):
         for source, taken in beyond.items():
-            command = [sys.executable, __file__, *arguments, "--json"]
-            said = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=True, capture_output=True)
-            seconds = json.loads(said.stdout.splitlines()[-1])
-            taken.append(seconds["whole"] - seconds["bare"])
-            if turn == 0:
-                print(source)
-                show(seconds)
-    ratios = sorted(new / old for old, new in zip(beyond[before], beyond[here], strict=True))
-    print(f"beyond the bare step: {median(ratios):.2f} of before ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+            command = ("env", f"PYTHONPATH={source}", sys.executable, __file__, "--alone", *measured)
+            seconds = json.loads(child(*command).output.splitlines()[-1])
+            taken.append(1000 * (seconds["whole"] - seconds["bare"]))
+    ratio = median_interval([old / new for old, new in zip(*beyond.values(), strict=True)])
+    old, new = map(median, beyond.values())
+    yield Row(f"{case}: beyond the bare step", new, old, ratio, note="peer: the other checkout")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def rows(options: Namespace) -> Iterator[Row]:
+    case = f"{options.recipe} at {options.side} px, batches of {options.batch}"
+    measured = (options.recipe, str(options.side), str(options.batch), str(options.steps))
+    if options.before:
+        yield from against(options.before, case, measured, options.rounds)
+    else:
+        yield from parts_of(case, measure(*measured))
+
+
+if __name__ == "__main__":
+    parser = arguments(__doc__, rounds=5)
     parser.add_argument("--recipe", default="lite320")
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--before", help="the src folder of another checkout")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if arguments.before:
-        print(environment_line())
-        compare(arguments.before, arguments.rounds)
-        return
-    seconds = measure(arguments.recipe, arguments.steps, {"image_size": arguments.side, "batch_size": arguments.batch})
-    print(json.dumps(seconds)) if arguments.json else show(seconds)
-
-
-if __name__ == "__main__":
-    main()
+    run(rows, parser, alone=measure)

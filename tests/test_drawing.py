@@ -10,21 +10,25 @@ from PIL import Image, ImageDraw
 
 from boxwright import drawing
 
-GREY = np.full((200, 300, 3), 128, np.uint8)
+GREY = np.full((400, 600, 3), 128, np.uint8)
 
 
 def tags(monkeypatch: pytest.MonkeyPatch, *arguments, **named) -> list[tuple[int, int, int, int]]:
     """The rectangles that the labels took, while drawing."""
-    seen: list[list] = []
-    label = drawing._label
+    seen: list[tuple[int, int, int, int]] = []
+    write = drawing._write
 
-    def spy(draw, text, place, colour, pen, taken):
-        label(draw, text, place, colour, pen, taken)
-        seen.append(taken)
+    def spy(draw, tag, spot, colour, pen):
+        seen.append(spot)
+        write(draw, tag, spot, colour, pen)
 
-    monkeypatch.setattr(drawing, "_label", spy)
+    monkeypatch.setattr(drawing, "_write", spy)
     drawing.draw_detections(*arguments, **named)
-    return seen[-1] if seen else []
+    return seen
+
+
+def shared(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
 def test_frame_is_on_the_box_and_the_image_is_left_alone() -> None:
@@ -55,12 +59,48 @@ def test_scores_are_optional_and_change_the_text() -> None:
     assert (with_score != without).any()
 
 
-@pytest.mark.parametrize("size", [(1, 1), (8, 300), (32, 32), (1500, 2000)])
-def test_any_size_of_image(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("size", "factor"),
+    [((1, 1), 400), ((8, 300), 2), ((32, 32), 13), ((399, 200), 2), ((400, 9), 1), ((1500, 2000), 1)],
+)
+def test_small_images_are_enlarged_and_boxes_with_them(size: tuple[int, int], factor: int) -> None:
     height, width = size
     image = np.zeros((height, width, 3), np.uint8)
-    picture = drawing.draw_detections(image, [[0, 0, width, height]], [0], [0.25], ["a rather long class name"])
-    assert picture.size == (width, height)
+    picture = drawing.draw_detections(image, [[0, 0, 1, 1]], [2], None, ["", "", "x"])
+    assert picture.width == factor * width
+    assert factor * height <= picture.height <= factor * height + 60, "a strip for the label at most"
+
+
+def test_boxes_are_enlarged_with_the_image() -> None:
+    image = np.zeros((100, 80, 3), np.uint8)
+    picture = np.asarray(drawing.draw_detections(image, [[10, 20, 50, 60]], [0], None, ["a"]))
+    blue = (picture == drawing.class_colour(0)).all(-1)
+    assert picture.shape == (400, 320, 3)
+    assert blue[80:240, 40].all()
+    assert blue[80:240, 199].all()
+    assert blue[239, 40:200].all()
+    assert not blue[82:238, 42:198].any()
+
+
+def test_a_box_that_fills_the_picture_has_its_label_in_a_strip_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    spots = tags(monkeypatch, GREY, [[0, 0, 600, 400], [100, 100, 200, 200]], [0, 0], [0.9, 0.8], ["class"])
+    picture = drawing.draw_detections(GREY, [[0, 0, 600, 400]], [0], [0.9], ["class"])
+    strip = picture.height - 400
+    assert spots[0] == (0, 0, spots[0][2], strip)
+    assert 10 < strip < 40
+    assert spots[1][1] > strip + 50, "where there is room a label stays beside its box"
+    assert drawing.draw_detections(GREY, [[0, 20, 600, 400]], [0], [0.9], ["class"]).height == 400
+
+
+def test_of_boxes_of_one_class_on_one_object_the_best_is_drawn() -> None:
+    boxes = [[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9], [0, 0, 10, 4.9], [20, 20, 20, 20], [20, 20, 20, 20]]
+    labels, scores = [0, 0, 1, 0, 0, 0], [0.5, 0.9, 0.4, 0.8, 0.1, 0.2]
+    assert drawing.distinct(boxes, labels, scores).tolist() == [1, 2, 5, 4]
+    a = np.asarray(drawing.draw_detections(GREY, [[50, 60, 150, 140]], [0], [0.9], ["a"]))
+    twice = [[50, 60, 150, 140], [52, 60, 152, 140]]
+    np.testing.assert_array_equal(a, np.asarray(drawing.draw_detections(GREY, twice, [0, 0], [0.9, 0.5], ["a"])))
+    both = np.asarray(drawing.draw_detections(GREY, twice, [0, 0], None, ["a"]))
+    assert (both != np.asarray(drawing.draw_detections(GREY, twice[:1], [0], None, ["a"]))).any(), "truth is all drawn"
 
 
 def test_text_grows_with_the_image() -> None:
@@ -69,27 +109,33 @@ def test_text_grows_with_the_image() -> None:
     assert large.font.size > 4 * small.font.size
 
 
-corner = st.floats(-50, 350)
+corner = st.floats(-50, 650)
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(corner, corner, corner, corner), max_size=12))
-def test_labels_stay_inside_whatever_the_boxes(boxes: list[tuple[float, ...]]) -> None:
+def test_labels_stay_inside_and_off_their_box_whatever_the_boxes(boxes: list[tuple[float, ...]]) -> None:
     """Boxes partly or wholly outside, inverted or empty are drawn as far as they can be seen."""
     with pytest.MonkeyPatch.context() as patch:
-        scores = np.linspace(1, 0, len(boxes))
-        taken = tags(patch, GREY, np.array(boxes).reshape(-1, 4), [0] * len(boxes), scores, ["class"])
+        drawn: list[tuple[int, int, int, int]] = []
+        outline = drawing._outline
+        patch.setattr(
+            drawing, "_outline", lambda draw, place, *rest: (drawn.append(place), outline(draw, place, *rest))
+        )
+        taken = tags(patch, GREY, np.array(boxes).reshape(-1, 4), list(range(len(boxes))), None, ["class"] * 12)
     for x1, y1, x2, y2 in taken:
-        assert 0 <= x1 < x2 <= 300
-        assert 0 <= y1 < y2 <= 200
+        assert 0 <= x1 < x2 <= 600
+        assert 0 <= y1 < y2 <= 440
+    if len(taken) == len(drawn):
+        assert all(shared(tag, box) == 0 for tag, box in zip(taken, reversed(drawn), strict=True))
 
 
-def test_labels_do_not_cover_each_other_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    boxes = [[60, 60, 200, 150], [60, 60, 200, 152], [61, 60, 201, 150]]
+def test_labels_do_not_cover_each_other_or_other_boxes_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = [[60, 60, 200, 150]] * 3
     taken = tags(monkeypatch, GREY, boxes, [0, 1, 2], [0.9, 0.8, 0.7], ["first", "second", "third"])
     assert len(taken) == 3
     for i, one in enumerate(taken):
-        assert all(drawing._intersection(one, other) == 0 for other in taken[:i])
+        assert all(shared(one, other) == 0 for other in [*taken[:i], *boxes])
 
 
 def test_the_lower_scored_label_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +146,7 @@ def test_the_lower_scored_label_gives_way(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(
         ImageDraw.ImageDraw, "text", lambda self, xy, text, **k: (texts.append(text), write(self, xy, text, **k))
     )
-    drawing.draw_detections(GREY, boxes, [0] * 12, scores, ["cell"])
+    drawing.draw_detections(GREY, boxes, list(range(12)), scores, ["cell"] * 12)
     assert 1 < len(texts) < 12
     assert texts[0] == "cell  0.90"
     assert "cell  0.10" not in texts

@@ -41,7 +41,7 @@ def heavy() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("code", LIGHT)
 def test_imports_nothing_heavy(heavy: dict[str, list[str]], code: str) -> None:
-    assert heavy[code] == (["matplotlib"] if code == "import boxwright.report" else [])
+    assert heavy[code] == []
 
 
 @pytest.mark.parametrize("name", boxwright.__all__)

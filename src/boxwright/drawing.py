@@ -1,7 +1,7 @@
 """Boxes drawn on images, readable at any size.
 
-Line width and text grow with the image, a class has the same colour in every picture, and labels stay inside the image
-and off each other where there is room.
+Small images are enlarged, line width and text grow with the picture, a class has the same colour in every picture, and
+labels stay inside the picture, off their own box, and off each other and other boxes where there is room.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from boxwright._util.printing import printable
 
@@ -38,8 +38,14 @@ _PALETTE: tuple[Colour, ...] = (
 )
 _DARK: Colour = (0, 0, 0)
 _LIGHT: Colour = (255, 255, 255)
+_STRIP: Colour = (40, 40, 40)  # ground of the strip for labels above a picture that boxes fill
+_LEAST_SIDE = 400  # pixels that the longer side of a picture has at least
+_SAME = 0.5  # IoU above which two boxes of a class are taken for one object
 _LONGEST_NAME = 60  # characters of a class's name that a label shows
+_SHORTEST = 4  # of a label that has to be cut to fit into the picture
 _CROWDED = 0.35  # a label is left out where this share of it would cover other labels
+# What a place of a label costs: covering labels, covering other boxes (both by share of the label), and coming later
+_OF_LABELS, _OF_BOXES, _OF_RANK = 4.0, 1.0, 0.05
 
 
 class _Pen(NamedTuple):
@@ -48,6 +54,22 @@ class _Pen(NamedTuple):
     width: int
     font: Font
     pad: int
+
+
+class _Tag(NamedTuple):
+    """A box that is drawn, with its label."""
+
+    text: str
+    place: Rectangle
+    colour: Colour
+
+
+class _Measured(NamedTuple):
+    """A label's text as it fits, its size with the pad around it, and where in it the text starts."""
+
+    text: str
+    size: tuple[int, int]
+    start: tuple[float, float]
 
 
 def class_colour(label: int) -> Colour:
@@ -76,11 +98,13 @@ def draw_detections(
     *,
     targets: ArrayLike | None = None,
 ) -> Image.Image:
-    """A copy of the image with its boxes, their class names and scores.
+    """A picture of the image with its boxes, their class names and scores.
 
     ``image`` is (H, W, 3) RGB; ``boxes`` (n, 4) xyxy in its pixels; ``labels`` (n,) index ``classes``; ``scores`` (n,),
-    or None where there are none. ``targets`` (m, 4) are drawn thin and dashed below, to compare with. Where labels
-    would cover each other, the lower-scored ones are left out. Raises ValueError where the shapes don't fit.
+    or None where there are none. ``targets`` (m, 4) are drawn thin and dashed below, to compare with. An image of less
+    than 400 pixels is enlarged by a whole number; where a box leaves no room for its label, a strip is added above. Of
+    boxes with scores those that lie on a better one of their class (see ``distinct``) aren't drawn. Where labels would
+    cover each other, the lower-scored ones are left out. Raises ValueError where the shapes don't fit.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"Expected an (H, W, 3) uint8 image but got {image.shape} {image.dtype}")
@@ -90,22 +114,54 @@ def draw_detections(
         raise ValueError(f"Expected as many labels and scores as boxes, {len(corners)}, but got {len(kinds)} labels")
     if len(kinds) and not 0 <= kinds.min() <= kinds.max() < len(classes):
         raise ValueError(f"Expected labels in 0..{len(classes) - 1} but got {kinds.min()}..{kinds.max()}")
-    picture = Image.fromarray(image)
-    draw = ImageDraw.Draw(picture)
-    pen = _pen(picture)
-    for target in np.asarray([] if targets is None else targets, dtype=np.float64).reshape(-1, 4):
-        if place := _pixels(target, picture):
-            _dashed(draw, place, pen)
+    picture, factor = _enlarged(image)
     ranks = np.zeros(len(kinds)) if scores is None else np.asarray(scores, dtype=np.float64)
-    order = np.argsort(-ranks, kind="stable")
-    places = {int(i): place for i in order if (place := _pixels(corners[i], picture))}
-    for i in reversed(places):
-        _outline(draw, places[i], class_colour(int(kinds[i])), pen)
+    order = np.argsort(-ranks, kind="stable") if scores is None else distinct(corners, kinds, ranks)
+    places = {int(i): place for i in order if (place := _pixels(corners[i] * factor, picture))}
+    wanted = np.asarray([] if targets is None else targets, dtype=np.float64).reshape(-1, 4)
+    behind = [place for target in wanted if (place := _pixels(target * factor, picture))]
+    texts = {i: _shown(classes[kinds[i]]) + ("" if scores is None else f"  {ranks[i]:.2f}") for i in places}
+    tags = [_Tag(texts[i], place, class_colour(int(kinds[i]))) for i, place in places.items()]
+    return _drawn(picture, tags, behind)
+
+
+def distinct(boxes: ArrayLike, labels: ArrayLike, scores: ArrayLike) -> NDArray[np.int64]:
+    """Indices, by falling score, of the boxes (n, 4) without those that lie on a better one of the same label.
+
+    Two boxes lie on each other where their IoU is above 0.5.
+    """
+    corners, kinds = np.asarray(boxes, np.float64).reshape(-1, 4), np.asarray(labels, np.int64).reshape(-1)
+    kept: list[int] = []
+    for i in np.argsort(-np.asarray(scores, np.float64).reshape(-1), kind="stable").tolist():
+        others = corners[[j for j in kept if kinds[j] == kinds[i]]]
+        shared = _intersections(corners[i : i + 1], others)[0]
+        union = _areas(corners[i : i + 1]) + _areas(others) - shared
+        if not (shared > _SAME * union).any():
+            kept.append(i)
+    return np.array(kept, np.int64)
+
+
+def _drawn(picture: Image.Image, tags: Sequence[_Tag], behind: Sequence[Rectangle]) -> Image.Image:
+    """The picture with the dashed boxes ``behind``, then boxes and labels, the first ones above the others."""
+    pen = _pen(picture)
+    measured = [_measured(tag.text, pen, picture.width) for tag in tags]
+    if any(tag and not len(_spots(own.place, tag.size, picture.size)) for own, tag in zip(tags, measured, strict=True)):
+        strip = max(tag.size[1] for tag in measured if tag)
+        picture = ImageOps.expand(picture, (0, strip, 0, 0), _STRIP)
+        tags = [tag._replace(place=_lowered(tag.place, strip)) for tag in tags]
+        behind = [_lowered(place, strip) for place in behind]
+    draw = ImageDraw.Draw(picture)
+    for place in behind:
+        _dashed(draw, place, pen)
+    for tag in reversed(tags):
+        _outline(draw, tag.place, tag.colour, pen)
+    boxes = np.array([tag.place for tag in tags], np.float64).reshape(-1, 4)
     taken: list[Rectangle] = []
-    for i, place in places.items():
-        name = _shown(classes[kinds[i]])
-        name = name if scores is None else f"{name}  {ranks[i]:.2f}"
-        _label(draw, name, place, class_colour(int(kinds[i])), pen, taken)
+    for own, tag in zip(tags, measured, strict=True):
+        spot = tag and _free_spot(_spots(own.place, tag.size, picture.size), boxes, taken)
+        if tag and spot:
+            taken.append(spot)
+            _write(draw, tag, spot, own.colour, pen)
     return picture
 
 
@@ -140,9 +196,17 @@ def _luminance(colour: Colour) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+def _enlarged(image: NDArray[np.uint8]) -> tuple[Image.Image, int]:
+    """The image as a picture of at least the least side, and the whole number that it was enlarged by."""
+    picture = Image.fromarray(image)
+    factor = ceil(_LEAST_SIDE / max(picture.size))
+    size = (picture.width * factor, picture.height * factor)
+    return (picture.resize(size, Image.Resampling.BICUBIC) if factor > 1 else picture), factor
+
+
 def _pen(picture: Image.Image) -> _Pen:
     side = sqrt(picture.width * picture.height)
-    return _Pen(max(1, round(side / 240)), _font(max(10, round(side / 40))), max(1, round(side / 300)))
+    return _Pen(max(2, round(side / 240)), _font(max(12, round(side / 40))), max(2, round(side / 300)))
 
 
 @lru_cache(maxsize=16)
@@ -183,37 +247,65 @@ def _shown(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 3] + "..."
 
 
-def _label(
-    draw: ImageDraw.ImageDraw, text: str, place: Rectangle, colour: Colour, pen: _Pen, taken: list[Rectangle]
-) -> None:
-    """Write the text on a tag of the colour at the free-est corner of the box; note its rectangle in ``taken``."""
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=pen.font)
-    ascent, descent = draw.textbbox((0, 0), "Ag", font=pen.font)[1::2]  # one height for all tags
-    top, bottom = min(top, ascent), max(bottom, descent)
-    width, height = ceil(right - left) + 2 * pen.pad + 1, ceil(bottom - top) + 2 * pen.pad
-    spots = _spots(place, width, height, draw.im.size)
-    covered = [sum(_intersection(spot, other) for other in taken) for spot in spots]
-    best = min(range(len(spots)), key=covered.__getitem__)
-    if covered[best] > _CROWDED * width * height:
-        return
-    x, y, _, _ = spots[best]
-    taken.append(spots[best])
-    draw.rectangle((x, y, x + width - 1, y + height - 1), fill=colour)
-    draw.text((x + pen.pad - left, y + pen.pad - top), text, fill=text_colour(colour), font=pen.font)
+def _measured(text: str, pen: _Pen, room: int) -> _Measured | None:
+    """The label, cut to fit into ``room`` pixels across; None where too little of it would be left."""
+    for length in (len(text), *range(len(text) - 1, _SHORTEST - 1, -1)):
+        fitting = text if length == len(text) else text[: length - 3] + "..."
+        left, top, right, bottom = pen.font.getbbox(fitting)
+        ascent, descent = pen.font.getbbox("Ag")[1::2]  # one height for all labels
+        top, bottom = min(top, ascent), max(bottom, descent)
+        size = (ceil(right - left) + 2 * pen.pad + 1, ceil(bottom - top) + 2 * pen.pad)
+        if size[0] <= room:
+            return _Measured(fitting, size, (pen.pad - left, pen.pad - top))
+    return None
 
 
-def _spots(place: Rectangle, width: int, height: int, size: tuple[int, int]) -> list[Rectangle]:
-    """Where a tag may lie, best first: above the box, inside its top, below it, inside its bottom; left then right."""
-    x1, y1, x2, y2 = place
-    tops = (y1 - height, y1, y2 + 1, y2 + 1 - height)
-    lefts = (x1, x2 + 1 - width)
-    spots = []
-    for y in tops:
-        for x in lefts:
-            x_in, y_in = max(0, min(x, size[0] - width)), max(0, min(y, size[1] - height))
-            spots.append((x_in, y_in, x_in + width, y_in + height))
-    return spots
+def _spots(place: Rectangle, tag: tuple[int, int], picture: tuple[int, int]) -> NDArray[np.float64]:
+    """(s, 4) where a label may lie, best first: above the box, below it, beside it, then a label's height further."""
+    (x1, y1, x2, y2), (width, height) = place, tag
+    across = [max(0, min(x, picture[0] - width)) for x in (x1, x2 + 1 - width, (x1 + x2 + 1 - width) // 2)]
+    down = [max(0, min(y, picture[1] - height)) for y in (y1, y2 + 1 - height, (y1 + y2 + 1 - height) // 2)]
+    spots = [(x, y) for y in (y1 - height, y2 + 1) for x in across]
+    spots += [(x, y) for x in (x2 + 1, x1 - width) for y in down]
+    spots += [(x, y) for y in (y1 - 2 * height, y2 + 1 + height) for x in across]
+    inside = [(x, y) for x, y in spots if 0 <= x <= picture[0] - width and 0 <= y <= picture[1] - height]
+    return np.array([(x, y, x + width, y + height) for x, y in inside], np.float64).reshape(-1, 4)
 
 
-def _intersection(a: Rectangle, b: Rectangle) -> int:
-    return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+def _free_spot(spots: NDArray[np.float64], boxes: NDArray[np.float64], taken: Sequence[Rectangle]) -> Rectangle | None:
+    """The spot (s, 4) that covers least of the labels that are there and of the boxes (n, 4); None: all cover much."""
+    if not len(spots):
+        return None
+    area = _areas(spots)
+    labels = _intersections(spots, np.array(taken, np.float64).reshape(-1, 4)).sum(axis=1) / area
+    objects = _intersections(spots, boxes).sum(axis=1) / area
+    best = int(np.argmin(_OF_LABELS * labels + _OF_BOXES * objects + _OF_RANK * np.arange(len(spots))))
+    if labels[best] > _CROWDED:
+        return None
+    x1, y1, x2, y2 = spots[best].astype(int).tolist()
+    return x1, y1, x2, y2
+
+
+def _write(draw: ImageDraw.ImageDraw, tag: _Measured, spot: Rectangle, colour: Colour, pen: _Pen) -> None:
+    """Write the label on ground of the box's colour, in black or white."""
+    x1, y1, x2, y2 = spot
+    draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=colour)
+    draw.text((x1 + tag.start[0], y1 + tag.start[1]), tag.text, fill=text_colour(colour), font=pen.font)
+
+
+def _lowered(place: Rectangle, rows: int) -> Rectangle:
+    return place[0], place[1] + rows, place[2], place[3] + rows
+
+
+def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) areas of boxes (n, 4), 0 of what is inverted."""
+    sides: NDArray[np.float64] = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    return sides[:, 0] * sides[:, 1]
+
+
+def _intersections(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, m) areas that boxes (n, 4) share with boxes (m, 4)."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    sides = np.maximum(np.minimum(a[:, None, 2:], b[None, :, 2:]) - low, 0)
+    shared: NDArray[np.float64] = sides[..., 0] * sides[..., 1]
+    return shared

@@ -157,6 +157,8 @@ def test_usage_is_told_in_a_line(line: str, said: str, boxwright: Boxwright) -> 
 
 
 NUMBERS = {
+    "predict run x --batch": ("auto or 1 to 9999", ["0", "-1", "1.5", "x", "10000", "\u00b2"]),
+    "predict run x --precision": ("float32 or bf16", ["fp16", "", "auto"]),
     "predict run x --score": ("0 to 1", ["3", "-0.1", "nan", "inf", "-inf", "1.0001"]),
     "train data --epochs": ("1 to 1000000", ["0", "-1", "10000000"]),
     "train data --minutes": ("a number above 0", ["0", "-1", "nan", "inf"]),

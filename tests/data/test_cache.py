@@ -11,6 +11,7 @@ import pytest
 from boxwright.data import cache as module
 from boxwright.data import decode_image, read_dataset
 from boxwright.data.cache import ImageCache, free_memory
+from boxwright.data.decoded import Decoded
 from boxwright.data.loading import TrainingSet
 from boxwright.data.transforms import Augmentation, InputSize
 from boxwright.demo_data import make_digits
@@ -89,10 +90,35 @@ def test_free_memory_is_the_least_that_the_system_tells(tmp_path: Path, monkeypa
 
 def test_few_large_images_are_in_flight(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = ImageCache(read_dataset(digits, "train"))
-    assert list(cache._chunks()) == [range(6)]
+    assert list(cache._chunks(range(6))) == [range(6)]
     monkeypatch.setattr(module, "_IN_FLIGHT", 2 * 64 * 64 * 3)
-    assert list(cache._chunks()) == [range(2), range(2, 4), range(4, 6)]
+    assert list(cache._chunks(range(6))) == [range(2), range(2, 4), range(4, 6)]
     monkeypatch.setattr(module, "_IN_FLIGHT", 1)
-    assert list(cache._chunks()) == [range(i, i + 1) for i in range(6)]
+    assert list(cache._chunks(range(6))) == [range(i, i + 1) for i in range(6)]
     assert cache.fill() == {}
     assert len(cache) == 6
+
+
+def test_processes_of_a_machine_decode_a_part_each(digits: Path, tmp_path: Path) -> None:
+    dataset = read_dataset(digits, "train")
+    caches = [ImageCache(dataset, files=tmp_path) for _ in range(3)]
+    decoded: list[int] = []
+
+    def decode(index: int) -> Decoded:
+        decoded.append(index)
+        return dataset.decode_reduced(index, None)
+
+    for rank, cache in enumerate(caches):
+        assert not cache.fill(decode=decode, rows=range(rank, len(dataset), 3))
+    assert sorted(decoded) == list(range(len(dataset)))
+    packed = [cache.pack() for cache in caches]
+    packed = ForkingPickler.loads(ForkingPickler.dumps(packed))  # as it goes to another process
+    for rank, cache in enumerate(caches):
+        for other in packed[:rank] + packed[rank + 1 :]:
+            cache.take_over(other)
+    for path in tmp_path.iterdir():
+        path.unlink()  # what is mapped stays
+    for cache in caches:
+        assert len(cache) == len(dataset)
+        for index in range(len(dataset)):
+            assert np.array_equal(cache.read(index).pixels, decode_image(dataset.path(index)))

@@ -96,9 +96,9 @@ def test_a_window_is_cut_and_boxes_follow() -> None:
     window = _window(np.array([[10.0, 20.0, 60.0, 40.0]]), pixels.shape)
     assert window == (0, 0, 100, 80)  # 40 px on each side, cut at the image's edge
     crop, factor = _crop(pixels, window)
-    assert factor == pytest.approx(2.75)  # 220 / 80
-    assert crop.shape == (220, 275, 3)
-    np.testing.assert_allclose(_moved(np.array([[10.0, 20, 60, 40]]), window, factor), [[27.5, 55, 165, 110]])
+    assert factor == pytest.approx(3.925)  # 314 / 80
+    assert crop.shape == (314, 392, 3)
+    np.testing.assert_allclose(_moved(np.array([[10.0, 20, 60, 40]]), window, factor), [[39.25, 78.5, 235.5, 157]])
 
 
 def test_a_box_at_the_very_edge_has_a_window() -> None:

@@ -71,6 +71,7 @@ def test_two_processes_end_as_one(data: Path, one: Run, tmp_path: Path, start: l
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("the model is in") == 1
+    assert not list(Path("/dev/shm").glob("boxwright-*"))  # where both decoded a part of the images for both
     states = [torch.load(run / "last.ckpt", weights_only=True) for run in (one.folder, tmp_path / "two")]
     assert states[0]["global_step"] == states[1]["global_step"] == 6
     for name, value in states[0]["current_model_state"].items():

@@ -6,11 +6,13 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import msgspec
 
 from boxwright.errors import WriteError
 
@@ -79,12 +81,22 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     Raises WriteError, for a pipe that nobody reads too: nothing is waited for.
     """
+    with opened_aside(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def opened_aside(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write part by part, which is at ``path`` once the block ends without an error.
+
+    Raises WriteError as ``write_bytes``.
+    """
     if is_stream(path):
         with write_errors(path), _open_stream(path) as file:
-            file.write(content)
+            yield file
         return
-    with written_aside(path) as partial:
-        partial.write_bytes(content)
+    with written_aside(path) as partial, partial.open("wb") as file:
+        yield file
 
 
 def _open_stream(path: Path) -> BinaryIO:
@@ -109,3 +121,22 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any, *, indent: int | None = 2) -> None:
     """Write plain values as a UTF-8 JSON file in one piece. Raises WriteError."""
     write_text(path, json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
+
+
+def json_bytes(content: Any) -> bytes:
+    """Plain values or structs as compact JSON; file names that are no UTF-8 as escapes of lone surrogates, as which
+    they are read back."""
+    try:
+        return msgspec.json.encode(content)
+    except UnicodeEncodeError:
+        builtins = msgspec.to_builtins(content)
+        return json.dumps(builtins, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+
+
+def write_json_list(path: Path, items: Iterable[Any]) -> None:
+    """Write a JSON list, an item a line, as they come: memory doesn't grow with their number. Raises WriteError."""
+    with opened_aside(path) as file:
+        file.write(b"[")
+        for place, item in enumerate(items):
+            file.write((b",\n" if place else b"") + json_bytes(item))
+        file.write(b"]\n")

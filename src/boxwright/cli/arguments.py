@@ -34,6 +34,25 @@ def check_workers(text: str | None) -> str | None:
     raise typer.BadParameter(f"Expected auto or 0 to {MAX_WORKERS} but got {text}")
 
 
+def check_batch(text: str) -> str:
+    """Raise BadParameter unless it is auto or a number of images."""
+    if text == "auto" or (text.isdecimal() and len(text) < 5 and int(text) >= 1):
+        return text
+    raise typer.BadParameter(f"Expected auto or 1 to 9999 but got {text}")
+
+
+def check_precision(text: str) -> str:
+    """Raise BadParameter unless it is one that predictions are computed in."""
+    if text in ("float32", "bf16"):
+        return text
+    raise typer.BadParameter(f"Expected float32 or bf16 but got {text}")
+
+
+def batch_size(text: str) -> int | None:
+    """The images at a time that ``--batch`` says; None for auto."""
+    return None if text == "auto" else int(text)
+
+
 def run_there(path: Path | None) -> Path | None:
     """Raise RecipeError where there is no run, before the command imports what takes seconds."""
     if path is not None and not path.exists():
@@ -92,6 +111,24 @@ NmsOption = Annotated[
 AgnosticOption = Annotated[
     bool | None,
     typer.Option("--nms-agnostic/--nms-per-class", help="Whether classes suppress one another; default the recipe's."),
+]
+Batch = Annotated[
+    str,
+    typer.Option(
+        "--batch",
+        metavar="N|auto",
+        callback=check_batch,
+        help="Images at a time; auto: up to 64, fewer the larger the network's input.",
+    ),
+]
+InPrecision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="float32|bf16",
+        callback=check_precision,
+        help="bf16 moves scores by some thousandths: for processors and GPUs that have it.",
+    ),
 ]
 Minutes = Annotated[
     float | None,

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from boxwright._util.ownership import GENERATOR, claim
 from boxwright._util.printing import say, say_table
+from boxwright._util.progress import bar
 from boxwright._util.writing import write_json
 from boxwright.cli.arguments import (
     AllowCode,
@@ -22,7 +23,6 @@ from boxwright.cli.arguments import (
     Settings,
     data_options,
 )
-from boxwright.cli.progress import bar
 from boxwright.text import plural
 
 if TYPE_CHECKING:

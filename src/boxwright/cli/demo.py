@@ -11,6 +11,7 @@ from rich.console import Console
 
 from boxwright._util.ownership import mark_new_folder
 from boxwright._util.printing import say
+from boxwright._util.progress import bar
 from boxwright.cli.arguments import number
 from boxwright.cli.check import render_report
 from boxwright.cli.evaluate import render_metrics
@@ -53,11 +54,14 @@ def run_demo(folder: Path, *, minutes: float, console: Console) -> Assessment:
     tell("1. make the data set: handwritten digits on textured backgrounds")
     data = make_digits(folder / "data", size=IMAGE_SIZE)
     tell(f"2. check it: boxwright check {data}")
-    render_report(check_dataset(data), console)
+    with bar("checking", console) as advance:
+        report = check_dataset(data, progress=advance)
+    render_report(report, console)
     tell(f"3. train: boxwright train {data} --minutes {minutes:g} --set image_size={IMAGE_SIZE} --set flip=none")
     run = train(data, console=console, minutes=minutes, out=folder / "run", image_size=IMAGE_SIZE, flip="none")
     tell(f"4. evaluate: boxwright eval {run.folder} {data} --split test")
-    assessment = evaluate_run(run.folder, data, "test")
+    with bar("evaluating", console) as advance:
+        assessment = evaluate_run(run.folder, data, "test", advance=advance)
     render_metrics(assessment.metrics, console)
     tell(f"5. predict: boxwright predict {run.folder} {data / 'images' / 'test'} --save-images")
     files = sorted((data / "images" / "test").iterdir())[:PREDICTED]

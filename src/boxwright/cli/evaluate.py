@@ -12,23 +12,26 @@ from rich.console import Console
 
 from boxwright._util.ownership import GENERATOR, claim
 from boxwright._util.printing import printable, say, say_table
+from boxwright._util.progress import bar
 from boxwright._util.writing import write_json
 from boxwright.cli.arguments import (
     AgnosticOption,
     AllowCode,
     AllowLinks,
+    Batch,
     Classes,
     Data,
+    InPrecision,
     JsonFile,
     MaxPixels,
     NmsOption,
     Overwrite,
     Reader,
     Settings,
+    batch_size,
     data_options,
     run_there,
 )
-from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 from boxwright.text import plural
 
@@ -52,6 +55,8 @@ def evaluate(
     max_pixels: MaxPixels = None,
     nms: NmsOption = None,
     nms_agnostic: AgnosticOption = None,
+    batch: Batch = "auto",
+    precision: InPrecision = "float32",
     json: JsonFile = None,
     save_detections: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the detections as COCO results JSON.")
@@ -82,7 +87,8 @@ def evaluate(
     if is_file:
         table, dataset, kept = _evaluate_file(source, data, split, options)
     else:
-        options |= {"nms": nms, "nms_agnostic": nms_agnostic, "overwrite": overwrite}
+        options |= {"nms": nms, "nms_agnostic": nms_agnostic, "batch": batch_size(batch)}
+        options |= {"precision": precision, "overwrite": overwrite}
         table, dataset, kept = _evaluate_run(source, data, split, options, console)
     if left_out := dataset.left_out.summary():
         say(console, left_out, "yellow")
@@ -129,7 +135,7 @@ def _evaluate_run(
     from boxwright.runs.assess import evaluate_run
 
     with bar("evaluating", console) as advance:
-        assessment = evaluate_run(source, data, split, advance=advance, **options)
+        assessment = evaluate_run(source, data, split, advance=advance, say=lambda text: say(console, text), **options)
     for name, fault in assessment.faults.items():
         say(console, f"left out {name}: {fault}", "yellow")
     say(console, f"the report is in {assessment.report}")

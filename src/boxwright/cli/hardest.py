@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
+from boxwright._util.progress import bar
 from boxwright.cli.arguments import (
     AllowCode,
     AllowLinks,
@@ -21,7 +22,6 @@ from boxwright.cli.arguments import (
     run_there,
     typed_settings,
 )
-from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 from boxwright.text import plural
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from boxwright._util.ownership import claim
 from boxwright._util.printing import printable, say
+from boxwright._util.progress import bar
 from boxwright.cli.arguments import (
     AllowCode,
     AllowLinks,
@@ -22,7 +23,6 @@ from boxwright.cli.arguments import (
     run_there,
     typed_settings,
 )
-from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 
 if TYPE_CHECKING:

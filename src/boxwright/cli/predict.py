@@ -9,8 +9,19 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import AgnosticOption, AllowCode, MaxPixels, NmsOption, Overwrite, number, run_there
-from boxwright.cli.progress import bar
+from boxwright._util.progress import bar
+from boxwright.cli.arguments import (
+    AgnosticOption,
+    AllowCode,
+    Batch,
+    InPrecision,
+    MaxPixels,
+    NmsOption,
+    Overwrite,
+    batch_size,
+    number,
+    run_there,
+)
 
 
 def predict(
@@ -26,11 +37,13 @@ def predict(
     nms: NmsOption = None,
     nms_agnostic: AgnosticOption = None,
     max_pixels: MaxPixels = None,
+    batch: Batch = "auto",
+    precision: InPrecision = "float32",
     save_images: Annotated[bool, typer.Option("--save-images", help="Also draw the detections.")] = False,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
-    """Find objects in images: COCO results JSON, and drawn images.
+    """Find objects in images: COCO results JSON, and drawn images. Interrupted, the same command goes on.
 
     Exit code 1 where not one of the images could be read.
     """
@@ -52,12 +65,13 @@ def predict(
             nms=nms,
             nms_agnostic=nms_agnostic,
             max_pixels=max_pixels,
+            batch=batch_size(batch),
+            precision=precision,  # type: ignore[arg-type]
             save_images=save_images,
             overwrite=overwrite,
             advance=advance,
+            say=lambda line: say(console, line),
         )
-    for line in found.lines:
-        say(console, line)
     if len(found.faults) == len(files):
         say(console, "not one image could be read", "red")
         raise typer.Exit(1)

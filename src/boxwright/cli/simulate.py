@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say, say_table
+from boxwright._util.progress import bar
 from boxwright.cli.arguments import Overwrite, number
-from boxwright.cli.progress import bar
 
 
 def simulate(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
+from boxwright._util.progress import bar
 from boxwright.cli.arguments import (
     MAX_SEED,
     AllowCode,
@@ -118,6 +121,8 @@ def train(
             raise RecipeError(f"Expected --gpus {gpus} with --device auto or cuda but got cpu")
         raise typer.Exit(launch_on_gpus(sys.argv[1:], gpus))
 
-    from boxwright.training import train as run_training
+    first = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes that a launcher started
+    with bar("loading PyTorch and Lightning", Console(quiet=not first)):
+        from boxwright.training import train as run_training
 
     run_training(data, recipe, resume=resume, **options)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,12 +25,20 @@ _IN_FLIGHT = 512 * 2**20  # bytes of them, unless one image has more
 _UNKNOWN = 4 * 2**30  # taken to be free where the system doesn't tell
 
 
+class Packed(NamedTuple):
+    """Where decoded images lie in shared memory."""
+
+    paths: list[Path]
+    where: NDArray[np.int64]
+    shapes: NDArray[np.int32]
+
+
 class ImageCache:
     """Decoded images in memory, as many as ``limit`` bytes hold; the others are decoded at each use.
 
     None: half of the memory that is free. ``shared``: in shared memory, of which worker processes, forked or spawned,
-    get a handle and no copy; never more than the system has of it. ``reduction``: how small they are decoded; None: in
-    full.
+    get a handle and no copy; never more than the system has of it. ``files``: a folder in shared memory where it lies
+    as files, so that any process of the machine can map it. ``reduction``: how small they are decoded; None: in full.
     """
 
     def __init__(
@@ -38,13 +47,15 @@ class ImageCache:
         limit: int | None = None,
         *,
         shared: bool = False,
+        files: Path | None = None,
         reduction: Reduction | None = None,
     ) -> None:
         self.dataset = dataset
         self.reduction = reduction
         self.limit = free_memory(shared) // 2 if limit is None else limit
-        self.shared = shared
+        self.shared, self.files = shared, files
         self._blocks: list[Tensor] = []
+        self._paths: list[Path] = []  # of the blocks that are files
         self._used = 0  # bytes of the last block
         self._where = np.full((len(dataset), 2), -1, np.int64)  # block, first byte
         self._shapes = np.zeros((len(dataset), 7), np.int32)  # h, w, and the fields of Decoded after the pixels
@@ -68,15 +79,17 @@ class ImageCache:
         self,
         advance: Callable[[int], None] = lambda done: None,
         decode: Callable[[int], Decoded] | None = None,
+        rows: range | None = None,
     ) -> dict[int, str]:
         """Decode images on all cores until the memory is full. Returns the faults by image, instead of raising.
 
-        ``decode``: as this cache would, but by one who wants to see the images on their way.
+        ``decode``: as this cache would, but by one who wants to see the images on their way. ``rows``: of which images;
+        None: all.
         """
         faults, full = {}, False
         attempt = partial(_try, decode or self._decode)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for chunk in self._chunks():
+            for chunk in self._chunks(range(len(self.dataset)) if rows is None else rows):
                 copies = []
                 for index, result in zip(chunk, pool.map(attempt, chunk), strict=True):
                     if isinstance(result, str):
@@ -92,15 +105,27 @@ class ImageCache:
                     break
         return faults
 
-    def _chunks(self) -> Iterator[range]:
+    def pack(self) -> Packed:
+        """Tell where the images are that this cache has decoded, for other processes of the machine."""
+        return Packed(self._paths, self._where, self._shapes)
+
+    def take_over(self, other: Packed) -> None:
+        """Map the images that another process has decoded, without a copy."""
+        held = other.where[:, 0] >= 0
+        self._where[held] = other.where[held] + (len(self._blocks), 0)
+        self._shapes[held] = other.shapes[held]
+        self._blocks += [_mapped(path, path.stat().st_size) for path in other.paths]
+        self._used = len(self._blocks[-1]) if self._blocks else 0  # nothing is added to another's block
+
+    def _chunks(self, rows: range) -> Iterator[range]:
         """Images that are in memory beside the cache at a time: a number, or fewer where they are large."""
         start, size = 0, 0
-        for index, pixels in enumerate(self.dataset.sizes.astype(np.int64).prod(1).tolist()):
-            if index > start and (index - start == _CHUNK or size + 3 * pixels > _IN_FLIGHT):
-                yield range(start, index)
-                start, size = index, 0
+        for place, pixels in enumerate(self.dataset.sizes[rows].astype(np.int64).prod(1).tolist()):
+            if place > start and (place - start == _CHUNK or size + 3 * pixels > _IN_FLIGHT):
+                yield rows[start:place]
+                start, size = place, 0
             size += 3 * pixels
-        yield range(start, len(self.dataset))
+        yield rows[start:]
 
     def _place(self, index: int, image: Decoded) -> Tensor | None:
         """Where the image (h, w, 3) is to be kept; None: there is no room."""
@@ -110,14 +135,24 @@ class ImageCache:
             size = max(min(_BLOCK, left), pixels.nbytes)
             if size > left:
                 return None
-            block = torch.empty(size, dtype=torch.uint8)
-            self._blocks.append(block.share_memory_() if self.shared else block)  # type: ignore[no-untyped-call]
+            self._blocks.append(self._block(size))
             self._used = 0
         place = self._blocks[-1][self._used : self._used + pixels.nbytes].view(pixels.shape)
         self._where[index] = (len(self._blocks) - 1, self._used)
         self._shapes[index] = (*pixels.shape[:2], *image.size, image.factor, *image.before)
         self._used += pixels.nbytes
         return place
+
+    def _block(self, size: int) -> Tensor:
+        if self.files is not None:
+            self._paths.append(self.files / f"boxwright-{os.getpid()}-{id(self)}-{len(self._paths)}")
+            return _mapped(self._paths[-1], size)
+        block = torch.empty(size, dtype=torch.uint8)
+        return block.share_memory_() if self.shared else block  # type: ignore[no-untyped-call]
+
+
+def _mapped(path: Path, size: int) -> Tensor:
+    return torch.from_file(str(path), shared=True, size=size, dtype=torch.uint8)
 
 
 def _try(decode: Callable[[int], Decoded], index: int) -> Decoded | str:

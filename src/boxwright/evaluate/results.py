@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from boxwright._util.ownership import GENERATOR, claim
 from boxwright._util.reading import escaped
-from boxwright._util.writing import write_bytes
+from boxwright._util.writing import json_bytes, write_bytes, write_json_list
 from boxwright.errors import DataError
 from boxwright.evaluate.columns import DetectionColumns, Ints, keep_best, to_detections
 from boxwright.evaluate.entries import Entry, read_entries
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})")  # an id as a number is written
+_ROWS = 10_000  # of columns that are written at a time
 _IDS = (
     "Ids are the data's own for COCO; else image_id is the 1-based place in the sorted file names "
     "and category_id is the label + 1, classes sorted by name. Entries may carry file_name and category instead."
@@ -69,24 +69,35 @@ def save_results(path: Path | str, detections: Any, dataset: Any, *, overwrite: 
     """
     claim(Path(path), overwrite=overwrite)
     kept = keep_best(to_detections(detections))
-    image_ids, category_ids = _plain(dataset.image_ids), _plain(dataset.category_ids)
-    names = [dataset.name(place) for place in range(len(image_ids))]
-    columns = (kept.image.tolist(), kept.label.tolist(), kept.xywh.tolist(), kept.score.tolist())
-    entries = [
-        Entry(
-            image_id=image_ids[image],
-            category_id=category_ids[label],
-            bbox=box,
-            score=score,
-            file_name=names[image],
-            category=dataset.classes[label],
-        )
-        for image, label, box, score in zip(*columns, strict=True)
-    ]
-    if entries:
-        entries[0].generator = GENERATOR
-    write_bytes(Path(path), _encode(entries))
+    write_entries(Path(path), _entries(kept, dataset))
     return kept
+
+
+def _entries(kept: DetectionColumns, dataset: Any) -> Iterator[Entry]:
+    image_ids, category_ids = _plain(dataset.image_ids), _plain(dataset.category_ids)
+    for start in range(0, len(kept), _ROWS):
+        part = kept.take(np.arange(start, min(start + _ROWS, len(kept))))
+        columns = (part.image.tolist(), part.label.tolist(), part.xywh.tolist(), part.score.tolist())
+        for image, label, box, score in zip(*columns, strict=True):
+            yield Entry(
+                image_id=image_ids[image],
+                category_id=category_ids[label],
+                bbox=box,
+                score=score,
+                file_name=dataset.name(image),
+                category=dataset.classes[label],
+            )
+
+
+def write_entries(path: Path, entries: Iterable[Entry]) -> None:
+    """Write a COCO results file, an entry a line, as they come; the first says what wrote it. Raises WriteError."""
+    write_json_list(path, map(_signed, count(), entries))
+
+
+def _signed(place: int, entry: Entry) -> Entry:
+    if place == 0:
+        entry.generator = GENERATOR
+    return entry
 
 
 def save_targets(path: Path | str, dataset: Any, *, overwrite: bool = False) -> None:
@@ -95,15 +106,7 @@ def save_targets(path: Path | str, dataset: Any, *, overwrite: bool = False) -> 
     Raises WriteError as ``save_results``.
     """
     claim(Path(path), overwrite=overwrite)
-    write_bytes(Path(path), _encode({"generator": GENERATOR, **dataset.coco_json()}))
-
-
-def _encode(content: Any) -> bytes:
-    """JSON; file names that are no UTF-8 as escapes of lone surrogates, as which they are read back."""
-    try:
-        return msgspec.json.encode(content)
-    except UnicodeEncodeError:
-        return json.dumps(msgspec.to_builtins(content), ensure_ascii=False).encode("utf-8", "backslashreplace")
+    write_bytes(Path(path), json_bytes({"generator": GENERATOR, **dataset.coco_json()}))
 
 
 class _Resolver:

@@ -22,7 +22,7 @@ from boxwright.hardest.ranking import KINDS, Suspects
 from boxwright.report.markup import Markup, bar, image, script_data, text, write_document
 from boxwright.text import plural
 
-_PANEL = (280, 220)  # width and height that each picture fits into, pixels
+_PANEL = (400, 314)  # width and height that each picture fits into, pixels
 _AROUND = 0.8  # of the box's longer side is shown on each side of it
 _LEAST_AROUND = 24  # pixels
 

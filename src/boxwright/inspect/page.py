@@ -105,10 +105,10 @@ def _curves(found: Supervision, suggestion: Suggestion) -> Markup:
     sizes = {"small": sides < small, "medium": (sides >= small) & (sides < large), "large": sides >= large}
     curves: dict[str, Series] = {"all": coverage_curve(found.best_iou)}
     curves |= {name: coverage_curve(found.best_iou[where]) for name, where in sizes.items() if where.any()}
-    plots = [("Objects whose best IoU reaches a threshold", series_svg(curves, "coverage", "IoU", "share of objects"))]
+    plots = [("Objects whose best IoU reaches a threshold", series_svg(curves, "IoU", "share of objects"))]
     if suggestion.before and suggestion.after:
         pair: dict[str, Series] = {"these anchors": suggestion.before.curve, "k-means": suggestion.after.curve}
-        plots.append(("The same for held-out objects", series_svg(pair, "suggested", "IoU", "share of objects")))
+        plots.append(("The same for held-out objects", series_svg(pair, "IoU", "share of objects")))
     return section("Coverage", figures(plots))
 
 
@@ -148,7 +148,7 @@ def _training(inspection: Inspection) -> Markup:
         plots.append(("Hard positives, and the positives' share of the class loss", history.shares, "share"))
     if history.losses:
         plots.append(("Losses", history.losses, "loss"))
-    drawn = [(title, series_svg(lines, name, "step", name, smooth=True)) for title, lines, name in plots]
+    drawn = [(title, series_svg(lines, "step", name, smooth=True)) for title, lines, name in plots]
     note = (
         "hard_positives: share of the positives whose score for their class is below 0.5. positive_share: of the "
         "classification loss that counts, what the positives make; the rest is the negatives'."

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from boxwright.anchors import Anchors
 from boxwright.boxes import box_area, box_sides, clip_boxes, clip_boxes_of_images
@@ -88,7 +87,8 @@ class FasterRCNN(nn.Module):
 
     def refine(self, features: list[Tensor], rois: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The maps and each image's regions (r, 4) -> logits (R, K'), deltas (R, D) of all regions."""
-        logits, deltas = self.roi(pool(features, rois))
+        pooled = pool(features, rois)  # float32, whatever the maps are
+        logits, deltas = self.roi(pooled.to(self.roi.logits.weight.dtype))
         return logits, deltas
 
 
@@ -97,6 +97,8 @@ def pool(features: list[Tensor], rois: Sequence[Tensor]) -> Tensor:
 
     ``features``: maps of strides 4, 8, ... of which a region's is chosen by its area (FPN, eq. 1).
     """
+    from torchvision.ops import roi_align
+
     boxes = torch.cat(list(rois))
     image = torch.cat([torch.full_like(boxes[:, :1], row) for row, boxes in enumerate(rois)])
     wanted = (_CANONICAL_LEVEL + torch.log2(box_area(boxes).sqrt() / _CANONICAL_SIDE) + 1e-6).floor()

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Literal
 
 from torch import Tensor, nn
-from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool, LastLevelP6P7
 
 BACKBONE_STRIDES = (8, 16, 32)
 """Of the maps that RetinaNet's pyramid is built on."""
@@ -31,6 +30,8 @@ class FPN(nn.Module):
     """
 
     def __init__(self, channels: list[int], width: int, coarser: Literal["convolved", "pooled"] = "convolved") -> None:
+        from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool, LastLevelP6P7
+
         super().__init__()
         top = LastLevelP6P7(width, width) if coarser == "convolved" else LastLevelMaxPool()
         self.pyramid = FeaturePyramidNetwork(channels, width, top)

@@ -10,6 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from boxwright.recipes.keys import NormMode
 
+_LEFT = "_left_by_norm"
 _MOST_GROUPS = 32  # GroupNorm (arXiv:1803.08494), section 4.1
 
 
@@ -52,8 +53,20 @@ def fold_batch_norm(module: nn.Module) -> None:
             frozen = not any(p.requires_grad for p in (*child.parameters(), *previous.parameters()))
             if isinstance(child, _BatchNorm) and isinstance(previous, nn.Conv2d) and frozen:
                 setattr(parent, previous_name, fuse_conv_bn_eval(previous.eval(), child.eval()))
-                setattr(parent, name, getattr(child, "act", nn.Identity()))
+                setattr(parent, name, _left_of(child))
             previous_name, previous = name, child
+
+
+def _left_of(norm: _BatchNorm) -> nn.Module:
+    """What a folded norm leaves behind its convolution: the activation inside timm's BatchNormAct2d, or nothing."""
+    activation: nn.Module = getattr(norm, "act", nn.Identity())
+    setattr(activation, _LEFT, True)
+    return activation
+
+
+def is_left_by_norm(module: nn.Module) -> bool:
+    """Whether the module is what folding left of a norm, used right after the convolution before it."""
+    return getattr(module, _LEFT, False)
 
 
 def keep_statistics(net: nn.Module, norm_mode: NormMode) -> None:

@@ -1,4 +1,7 @@
-"""Feature maps from any timm model: channels and strides are found by a dummy forward."""
+"""Feature maps from any timm model: channels and strides are found by a dummy forward.
+
+timm takes seconds to import, so that only what needs it does.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-from timm.models import load_state_dict
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from boxwright.errors import MissingWeights, RecipeError
 from boxwright.models.layers import fold_batch_norm
-from boxwright.models.weights import lite0_weights
 from boxwright.text import did_you_mean
 from boxwright.types import FeatureMap
 
@@ -42,6 +42,8 @@ class TimmBackbone(nn.Module):
     """
 
     def __init__(self, name: str, strides: Sequence[int]) -> None:
+        import timm
+
         super().__init__()
         found = probe_feature_maps(name)
         chosen = [_map_of_stride(found, stride, name) for stride in strides]
@@ -85,6 +87,8 @@ class TimmBackbone(nn.Module):
 @cache
 def probe_feature_maps(name: str) -> tuple[TimmMap, ...]:
     """All feature maps of a timm model, in order. Raises RecipeError where it has none of shape (B, C, H, W)."""
+    import timm
+
     if not timm.is_model(name):
         raise RecipeError(f"unknown backbone {name!r}{_nearest_backbones(name)}")
     with torch.random.fork_rng(devices=[]):  # the trial's weights must not move the run's random numbers
@@ -92,6 +96,8 @@ def probe_feature_maps(name: str) -> tuple[TimmMap, ...]:
 
 
 def _probe(name: str) -> tuple[TimmMap, ...]:
+    import timm
+
     try:
         body = timm.create_model(name, features_only=True)
         info: list[dict[str, Any]] = body.feature_info.info  # type: ignore[union-attr, assignment]
@@ -109,6 +115,8 @@ def _probe(name: str) -> tuple[TimmMap, ...]:
 
 
 def _nearest_backbones(name: str) -> str:
+    import timm
+
     hint = did_you_mean(name, timm.list_models())
     return hint if "did you mean" in hint else "; timm.list_models() names them all"
 
@@ -140,6 +148,8 @@ def _units(body: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    import timm
+
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     return (tuple(config.mean), tuple(config.std)) if config else ((0.5,) * 3, (0.5,) * 3)
 
@@ -151,10 +161,9 @@ def load_pretrained(body: nn.Module, name: str, pretrained: bool | str = True, *
     as a .pth, which is never unpickled blindly. Raises RecipeError where it can't be used, and MissingWeights where the
     published ones can't be fetched.
     """
+    import timm
+
     own, file = body.state_dict(), pretrained if isinstance(pretrained, str) else None
-    if name == "tf_efficientnet_lite0" and file is None:
-        body.load_state_dict({key: value for key, value in lite0_weights().items() if key in own})
-        return
     if file is not None and not Path(file).is_file():
         raise RecipeError(f"no file of pretrained weights at {file}")
     known = None if file is None else _fingerprints(file)
@@ -177,6 +186,8 @@ def load_pretrained(body: nn.Module, name: str, pretrained: bool | str = True, *
 
 
 def _fingerprints(file: str) -> set[tuple[int, float]]:
+    from timm.models import load_state_dict
+
     try:
         return {_fingerprint(value) for value in load_state_dict(file).values()}
     except Exception:  # readers of files raise whatever a foreign one leads them into, with advice to trust it

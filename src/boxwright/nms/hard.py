@@ -6,11 +6,11 @@ import math
 
 import torch
 from torch import Tensor
-from torchvision import ops
 
 from boxwright._util.devices import is_near, on_cpu
 from boxwright.nms._candidates import NmsOverlap, check_candidates, check_overlap, is_sound
 from boxwright.nms._matrix import nms_by_matrix
+from boxwright.nms._torchvision import nms
 from boxwright.nms.cluster import cluster_nms
 
 # Classes are moved apart no farther than this, where float64 still tells 1e-6 pixels.
@@ -60,12 +60,7 @@ def batched_nms(
     side = high - low + 1
     if side * last > _FARTHEST or _is_sooner_by_class(labels):
         return _by_class(boxes, scores, labels, iou)
-    return _nms(torch.add(boxes, labels.double().unsqueeze(1), alpha=side), scores, iou)
-
-
-def _nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
-    kept: Tensor = ops.nms(boxes, scores, iou)
-    return kept
+    return nms(torch.add(boxes, labels.double().unsqueeze(1), alpha=side), scores, iou)
 
 
 def _is_sooner_by_class(labels: Tensor) -> bool:
@@ -80,5 +75,5 @@ def _by_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tens
     labels, order = labels.sort(stable=True)
     sizes = labels.unique_consecutive(return_counts=True)[1].tolist()  # type: ignore[no-untyped-call]
     parts = zip(*(torch.split(values, sizes) for values in (boxes[order], scores[order], order)), strict=True)
-    kept = torch.cat([index[_nms(box, score, iou)] for box, score, index in parts]).sort().values
+    kept = torch.cat([index[nms(box, score, iou)] for box, score, index in parts]).sort().values
     return kept[scores[kept].argsort(descending=True, stable=True)]

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from boxwright.report.content import ClassCurve
-from boxwright.report.curves import PAGE, SETTINGS, closed, envelope, line_colour, new_figure, thin, to_svg
+from boxwright.report.curves import closed, envelope, line_colour, thin
 from boxwright.report.markup import Markup, figures, text
+from boxwright.report.plot import INK, Axis, Line, plot_svg
 
 _MAX_NAMED = 10
 _EXTREMES = 3  # of more classes than that, so many of the best and of the worst are named
 _DASHES = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
 _GRID = np.linspace(0, 1, 101)
 _THRESHOLDS = np.linspace(0, 1, 201)
+_UNIT = (Axis(0, 1.01), Axis(0, 1.03))
 
 
 class _Line(NamedTuple):
@@ -46,10 +46,9 @@ def class_curves(curves: Mapping[str, ClassCurve], ap50: Mapping[str, float], sh
     lines = _lines(curves, ap50)
     if not lines:
         return Markup()
-    with mpl.rc_context(SETTINGS):
-        plots = [("Precision and recall at IoU 0.5", _precision_recall(lines))]
-        for place, name in enumerate(("precision", "recall", "F1")):
-            plots.append((f"{name.capitalize()} by score threshold", _by_score(lines, place, name, shown_score)))
+    plots = [("Precision and recall at IoU 0.5", _precision_recall(lines))]
+    for place, name in enumerate(("precision", "recall", "F1")):
+        plots.append((f"{name.capitalize()} by score threshold", _by_score(lines, place, name, shown_score)))
     return Markup(_explained(lines, shown_score) + _legend(lines) + figures(plots))
 
 
@@ -79,7 +78,7 @@ def _lines(curves: Mapping[str, ClassCurve], ap50: Mapping[str, float]) -> list[
     styles: list[tuple[str, str, tuple[float, ...] | None]] = [
         (name, line_colour(place), _DASHES[place % len(_DASHES)]) for place, name in enumerate(named)
     ]
-    styles += [(name, PAGE, None) for name in shown if name not in named]
+    styles += [(name, INK, None) for name in shown if name not in named]
     lines = []
     for name, colour, dash in styles:
         precision, recall, score = (np.asarray(column, np.float64) for column in curves[name])
@@ -88,46 +87,39 @@ def _lines(curves: Mapping[str, ClassCurve], ap50: Mapping[str, float]) -> list[
 
 
 def _precision_recall(lines: list[_Line]) -> str:
-    figure, axes = new_figure("recall", "precision")
-    envelopes = []
-    for line in lines:
-        x, y = closed(line.precision, line.recall)
-        envelopes.append(envelope(x, y, _GRID))
-        _draw(axes, line, *thin(x, y))
-    _draw_mean(axes, lines, _GRID, np.array(envelopes))
-    axes.set_xlim(0, 1.01)
-    axes.set_ylim(0, 1.03)
-    return to_svg(figure, "pr")
+    closed_lines = [closed(line.precision, line.recall) for line in lines]
+    envelopes = np.array([envelope(x, y, _GRID) for x, y in closed_lines])
+    drawn = [_drawn(line, *thin(x, y)) for line, (x, y) in zip(lines, closed_lines, strict=True)]
+    return plot_svg([*_pale_first(drawn), *_mean(lines, _GRID, envelopes)], "recall", "precision", *_UNIT)
 
 
 def _by_score(lines: list[_Line], place: int, name: str, shown_score: float | None) -> str:
-    figure, axes = new_figure("score threshold", name)
     values = np.array([at_thresholds(line.precision, line.recall, line.score)[place] for line in lines])
-    for line, y in zip(lines, values, strict=True):
-        _draw(axes, line, _THRESHOLDS, y)
-    _draw_mean(axes, lines, _THRESHOLDS, values)
-    if shown_score is not None:
-        axes.axvline(shown_score, color=PAGE, alpha=0.5, linewidth=1)
-    axes.set_xlim(0, 1.01)
-    axes.set_ylim(0, 1.03)
-    return to_svg(figure, f"by-score-{place}")
+    drawn = [_drawn(line, _THRESHOLDS, y) for line, y in zip(lines, values, strict=True)]
+    upright = [] if shown_score is None else [Line([shown_score] * 2, [0, 2], width=1, opacity=0.5)]
+    above = _mean(lines, _THRESHOLDS, values)
+    return plot_svg([*upright, *_pale_first(drawn), *above], "score threshold", name, *_UNIT)
 
 
-def _draw(axes: Axes, line: _Line, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+def _drawn(line: _Line, x: NDArray[np.float64], y: NDArray[np.float64]) -> Line:
     if line.dash is None:
-        axes.plot(x, y, color=line.colour, alpha=0.15, linewidth=1)
-    else:
-        axes.plot(x, y, color=line.colour, linewidth=1.8, dashes=line.dash or (None, None), zorder=3)
+        return Line(x, y, line.colour, width=1, opacity=0.15)
+    return Line(x, y, line.colour, dash=line.dash)
 
 
-def _draw_mean(axes: Axes, lines: list[_Line], x: NDArray[np.float64], values: NDArray[np.float64]) -> None:
-    """The mean over the classes that have a value, where at least half of them have."""
-    if len(lines) > _MAX_NAMED:
-        defined = ~np.isnan(values)
-        count = defined.sum(axis=0)
-        mean = np.full(len(x), np.nan)
-        np.divide(np.where(defined, values, 0).sum(axis=0), count, out=mean, where=2 * count >= len(lines))
-        axes.plot(x, mean, color=PAGE, linewidth=2.6, zorder=4)
+def _pale_first(lines: list[Line]) -> list[Line]:
+    return sorted(lines, key=lambda line: line.opacity)
+
+
+def _mean(lines: list[_Line], x: NDArray[np.float64], values: NDArray[np.float64]) -> list[Line]:
+    """The mean over many classes that have a value, where at least half of them have."""
+    if len(lines) <= _MAX_NAMED:
+        return []
+    defined = ~np.isnan(values)
+    count = defined.sum(axis=0)
+    mean = np.full(len(x), np.nan)
+    np.divide(np.where(defined, values, 0).sum(axis=0), count, out=mean, where=2 * count >= len(lines))
+    return [Line(x, mean, width=2.6)]
 
 
 def _explained(lines: list[_Line], shown_score: float | None) -> str:

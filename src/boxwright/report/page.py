@@ -106,9 +106,9 @@ def _curves(data: ReportData) -> Markup:
     history = read_history(data.metrics_csv) if data.metrics_csv else None
     plots = []
     if history and history.losses:
-        plots.append(("Losses", series_svg(history.losses, "loss", "step", "loss", smooth=True)))
+        plots.append(("Losses", series_svg(history.losses, "step", "loss", smooth=True)))
     if history and history.scores:
-        plots.append(("Average precision on validation", series_svg(history.scores, "score", "epoch", "AP")))
+        plots.append(("Average precision on validation", series_svg(history.scores, "epoch", "AP")))
     return section("Curves of the training", figures(plots))
 
 

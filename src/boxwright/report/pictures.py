@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from boxwright.drawing import draw_detections, fit
+from boxwright.drawing import distinct, draw_detections, fit
 from boxwright.report.content import Picture
 from boxwright.report.markup import Markup, image, text
 from boxwright.text import plural
@@ -32,7 +32,9 @@ def _figure(picture: Picture, classes: Sequence[str]) -> str:
     truth, found = _boxes(picture.target_boxes) * scale, _boxes(picture.boxes) * scale
     left = draw_detections(pixels, truth, picture.target_labels, None, classes)
     right = draw_detections(pixels, found, picture.labels, picture.scores, classes)
+    hidden = len(found) - len(distinct(found, picture.labels, picture.scores))
     counts = f"{plural(len(truth), 'object')}, {len(found)} found"
+    counts += f" ({hidden} on others of their class, not drawn)" if hidden else ""
     caption = f"<b>{text(picture.name)}</b> {text(counts)}" + (f"; {text(picture.note)}" if picture.note else "")
     panels = image(left, f"{picture.name}: truth") + image(right, f"{picture.name}: found")
     return f"<figure><div>{panels}</div><figcaption>{caption}</figcaption></figure>"

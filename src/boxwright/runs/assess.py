@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from boxwright._util.naming import distinct_names
 from boxwright._util.ownership import GENERATOR, MADE_BY, claim, mark_new_folder
-from boxwright._util.writing import write_json, written_aside
+from boxwright._util.writing import write_json_list, written_aside
 from boxwright.data import DetectionDataset, decode_image, read_dataset
 from boxwright.data.references import referred_files
 from boxwright.data.upright import Exif
@@ -32,11 +33,14 @@ from boxwright.evaluate import (
     error_types,
     save_results,
 )
-from boxwright.models.detector import Detector
+from boxwright.evaluate.entries import Entry
+from boxwright.evaluate.results import write_entries
+from boxwright.models.detector import EVALUATION_SCORE, Detector, InferencePrecision
 from boxwright.recipes import Recipe
 from boxwright.recipes.keys import Part
 from boxwright.report import ErrorRow, Picture, ReportData, write_report
 from boxwright.runs import Run, load
+from boxwright.runs.kept import Say, keep_detections, path_beside, work_of
 from boxwright.runs.predict import predict_dataset, predict_files
 from boxwright.text import plural
 from boxwright.types import Detections
@@ -67,8 +71,6 @@ class Predictions:
     """COCO results."""
     images: Path
     """Each file with its id, the name of its drawing, and what is wrong with it."""
-    lines: list[str]
-    """A line on each file, in their order."""
     faults: dict[Path, str]
     """Files that couldn't be read, and why."""
 
@@ -87,10 +89,16 @@ def evaluate_run(
     allow_links: bool = False,
     nms: str | None = None,
     nms_agnostic: bool | None = None,
+    batch: int | None = None,
+    precision: InferencePrecision = "float32",
     overwrite: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
+    say: Say = lambda text: None,
 ) -> Assessment:
     """Detect on a split, measure, keep the detections in the run's predictions/, and write its page on the split.
+
+    What is found is kept as it comes, beside the results: interrupted, the same call goes on where it stopped.
+    ``batch``: inputs at a time, see ``predict_stream``. ``precision``: see ``Detector.for_inference``.
 
     Raises DataError, RecipeError and WriteError: files that boxwright didn't write stay, unless it is to ``overwrite``
     them.
@@ -104,12 +112,23 @@ def evaluate_run(
     dataset = read_dataset(data, split, classes=classes or recipe.classes, **options)
     read = referred_files(data, allow_links=allow_links, reader=options["reader"])
     page, results = folder.report_file(dataset.split), folder.results_file(dataset.split)
-    claim(page, results, overwrite=overwrite, inputs=chain(folder.files, read))
+    partial = path_beside(results)
+    claim(page, results, partial, overwrite=overwrite, inputs=chain(folder.files, read))
     total = len(dataset)
-    found, faults = predict_dataset(detector, dataset, advance=lambda done: advance(done, total))
-    kept = save_results(results, found, dataset, overwrite=overwrite)
+    work = work_of(detector, map(dataset.path, range(total)), EVALUATION_SCORE) | {"precision": precision}
+    with keep_detections(partial, work, total, say) as lines:
+        found, faults = predict_dataset(
+            detector,
+            dataset,
+            batch=batch,
+            precision=precision,
+            kept=lines,
+            advance=lambda done: advance(done, total),
+        )
+        kept = save_results(results, found, dataset, overwrite=overwrite)
     metrics = detection_metrics(kept, dataset, dataset.classes)
-    record = _with_command(record, _eval_command(folder, dataset, recipe.reader, split, nms, nms_agnostic))
+    how = _how(nms, nms_agnostic, precision)
+    record = _with_command(record, _eval_command(folder, dataset, recipe.reader, split, how))
     content = _report(folder, recipe, dataset, found, metrics, record)
     write_report(page, content, overwrite=overwrite)
     return Assessment(dataset, found, faults, metrics, page)
@@ -124,11 +143,18 @@ def predict_to_folder(
     nms: str | None = None,
     nms_agnostic: bool | None = None,
     max_pixels: int | None = None,
+    batch: int | None = None,
+    precision: InferencePrecision = "float32",
     save_images: bool = False,
     overwrite: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
+    say: Say = lambda text: None,
 ) -> Predictions:
     """Write detections.json (COCO results), images.json (all files with their ids) and, if asked, the drawn images.
+
+    What is found is kept as it comes, in detections.part.jsonl: interrupted, the same call goes on where it stopped.
+    ``batch``: inputs at a time, see ``predict_stream``; ``precision``: see ``Detector.for_inference``. ``say`` gets a
+    line on each file.
 
     Raises RecipeError; WriteError before anything is predicted where a file would be replaced that boxwright didn't
     write, unless it is to ``overwrite`` it, and in any case for one of ``files`` or of the run.
@@ -136,31 +162,29 @@ def predict_to_folder(
     if score is not None and not 0 <= score <= 1:
         raise RecipeError(f"Expected a score in 0..1 but got {score}")
     names = distinct_names((file.stem for file in files), ".jpg") if save_images else [None] * len(files)
-    result = Predictions(folder / "detections.json", folder / "images.json", [], {})
+    result = Predictions(folder / "detections.json", folder / "images.json", {})
+    partial = path_beside(result.detections)
     drawings = (folder / name for name in names if name)
     inputs = chain(Run.of(run).files, files)
-    claim(result.detections, result.images, *drawings, overwrite=overwrite, inputs=inputs)
+    claim(result.detections, result.images, partial, *drawings, overwrite=overwrite, inputs=inputs)
     detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, max_pixels=max_pixels)
     mark_new_folder(folder, "predictions")
-    entries: list[dict[str, Any]] = []
-    images: list[dict[str, Any]] = []
-    for number, ((file, found), name) in enumerate(
-        zip(predict_files(detector, files, score=score), names, strict=True), start=1
-    ):
-        image = {"image_id": number, "file_name": str(file), "drawing": name, "fault": None}
-        if isinstance(found, DataError):
-            image |= {"drawing": None, "fault": str(found)}
-            result.faults[file] = str(found)
-            result.lines.append(f"left out: {found}")
-        else:
-            entries += _entries(image, found, detector.classes)
-            result.lines.append(f"{file}: {_count(found, detector.classes)}")
-            if name:
+    work = work_of(detector, files, score) | {"precision": precision, "pictures": save_images}
+    with keep_detections(partial, work, len(files), say) as kept:
+        rest = slice(kept.done, None)
+        answers = predict_files(detector, files[rest], score=score, batch=batch, precision=precision)
+        for (file, found), name in zip(answers, names[rest], strict=True):
+            if name and not isinstance(found, DataError):
                 _save_drawing(folder / name, file, found, detector)
-        images.append(image)
-        advance(number, len(files))
-    write_json(result.detections, _signed(entries), indent=None)
-    write_json(result.images, _signed(images))
+            kept.append(str(found) if isinstance(found, DataError) else found)
+            say(_outcome(file, found, detector.classes))
+            advance(kept.done, len(files))
+        result.faults.update((file, found) for file, found in zip(files, kept, strict=True) if isinstance(found, str))
+        images = _images(files, names, result.faults)
+        pairs = zip(images, kept, strict=True)
+        entries = (_entries(image, found, detector.classes) for image, found in pairs if not isinstance(found, str))
+        write_entries(result.detections, chain.from_iterable(entries))
+        write_json_list(result.images, _images(files, names, result.faults))
     return result
 
 
@@ -179,42 +203,54 @@ def _save_drawing(path: Path, file: Path, found: Detections, detector: Detector)
         picture.save(partial, "JPEG", quality=92, comment=MADE_BY)
 
 
-def _signed(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entries, of which the first says what wrote them."""
-    return [{"generator": GENERATOR, **entry} if place == 0 else entry for place, entry in enumerate(entries)]
+class _Found(Entry, gc=False, kw_only=True):
+    """An entry that may have a drawing."""
+
+    drawing: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def _entries(image: dict[str, Any], found: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
-    named = {"file_name": image["file_name"]} | ({"drawing": image["drawing"]} if image["drawing"] else {})
+def _images(files: Sequence[Path], names: Sequence[str | None], faults: Mapping[Path, str]) -> Iterator[dict[str, Any]]:
+    """What images.json says of each file; the first says what wrote it."""
+    for number, (file, name) in enumerate(zip(files, names, strict=True), start=1):
+        fault = faults.get(file)
+        image = {"image_id": number, "file_name": str(file), "drawing": None if fault else name, "fault": fault}
+        yield {"generator": GENERATOR, **image} if number == 1 else image
+
+
+def _entries(image: dict[str, Any], found: Detections, classes: Sequence[str]) -> Iterator[Entry]:
     corners = found.boxes.double().numpy()
     xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    return [
-        {
-            "image_id": image["image_id"],
-            "category_id": label + 1,
-            "bbox": box,
-            "score": score,
-            **named,
-            "category": classes[label],
-        }
-        for box, label, score in zip(xywh.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
-    ]
+    for box, label, score in zip(xywh.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True):
+        yield _Found(
+            image_id=image["image_id"],
+            category_id=label + 1,
+            bbox=box,
+            score=score,
+            file_name=image["file_name"],
+            category=classes[label],
+            drawing=image["drawing"] or msgspec.UNSET,
+        )
 
 
-def _count(found: Detections, classes: Sequence[str]) -> str:
+def _outcome(file: Path, found: Detections | DataError, classes: Sequence[str]) -> str:
+    """A file and how many of each class were found, or why it was left out."""
+    if isinstance(found, DataError):
+        return f"left out: {found}"
     counts = np.bincount(found.labels.numpy(), minlength=len(classes))
-    return ", ".join(f"{n} {classes[label]}" for label, n in enumerate(counts) if n) or "nothing found"
+    return f"{file}: {', '.join(f'{n} {classes[label]}' for label, n in enumerate(counts) if n) or 'nothing found'}"
 
 
-def _eval_command(
-    run: Run, dataset: DetectionDataset, reader: str, split: str | None, nms: str | None, nms_agnostic: bool | None
-) -> str:
+def _how(nms: str | None, nms_agnostic: bool | None, precision: InferencePrecision) -> list[str]:
+    words = [] if nms is None else ["--nms", nms]
+    words += [] if nms_agnostic is None else ["--nms-agnostic" if nms_agnostic else "--nms-per-class"]
+    return words + ([] if precision == "float32" else ["--precision", precision])
+
+
+def _eval_command(run: Run, dataset: DetectionDataset, reader: str, split: str | None, how: Sequence[str]) -> str:
     words = ["boxwright", "eval", str(run.folder), str(dataset.root)]
     words += [] if reader == "auto" else ["--reader", reader]
     words += [] if split is None else ["--split", split]
-    words += [] if nms is None else ["--nms", nms]
-    words += [] if nms_agnostic is None else ["--nms-agnostic" if nms_agnostic else "--nms-per-class"]
-    return shlex.join(words)
+    return shlex.join([*words, *how])
 
 
 def _with_command(record: dict[str, Any], command: str) -> dict[str, Any]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
+from boxwright._util.allocator import keep_large_blocks
 from boxwright._util.ownership import is_marked, is_ours
 from boxwright.data.dataset import DetectionDataset
 from boxwright.data.files import is_image
 from boxwright.errors import BoxwrightWarning, DataError
-from boxwright.models.detector import EVALUATION_SCORE, Detector
+from boxwright.models.batching import predict_stream
+from boxwright.models.detector import EVALUATION_SCORE, Detector, InferencePrecision
+from boxwright.runs.kept import KeptDetections
 from boxwright.types import Detections
 
 
@@ -22,35 +25,45 @@ def predict_dataset(
     dataset: DetectionDataset,
     *,
     score: float = EVALUATION_SCORE,
+    batch: int | None = None,
+    precision: InferencePrecision = "float32",
+    kept: KeptDetections | None = None,
     advance: Callable[[int], None] = lambda done: None,
 ) -> tuple[list[Detections], dict[str, str]]:
     """Detections of every image in order, in its pixels, and the faults of files that can't be read, by name.
 
-    Images are decoded as the data set says. An unreadable one has no detections.
+    Images are decoded as the data set says. An unreadable one has no detections. ``batch``: inputs at a time, see
+    ``predict_stream``. ``precision``: see ``Detector.for_inference``. ``kept``: what is found already; the rest is
+    added.
     """
-    folded = detector.for_inference()
-    folded.recipe = folded.recipe.replace(**dataset.pixels.to_dict())
-    found, faults = [], {}
-    for index in range(len(dataset)):
-        try:
-            found += folded.predict(dataset.path(index), score=score)
-        except DataError as error:
-            found.append(no_detections())
-            faults[dataset.name(index)] = str(error)
-        advance(index + 1)
-    return found, faults
+    ready = _ready(detector, precision)
+    ready.recipe = ready.recipe.replace(**dataset.pixels.to_dict())
+    found = [] if kept is None else list(kept)
+    paths = map(dataset.path, range(len(found), len(dataset)))
+    for answer in predict_stream(ready, paths, score=score, batch=batch):
+        found.append(str(answer) if isinstance(answer, DataError) else answer)
+        if kept is not None:
+            kept.append(found[-1])
+        advance(len(found))
+    faults = {dataset.name(place): one for place, one in enumerate(found) if isinstance(one, str)}
+    return [no_detections() if isinstance(one, str) else one for one in found], faults
 
 
 def predict_files(
-    detector: Detector, files: Iterable[Path], *, score: float | None = None
+    detector: Detector,
+    files: Sequence[Path],
+    *,
+    score: float | None = None,
+    batch: int | None = None,
+    precision: InferencePrecision = "float32",
 ) -> Iterator[tuple[Path, Detections | DataError]]:
     """Each file with its detections, or with what is wrong with it."""
-    folded = detector.for_inference()
-    for file in files:
-        try:
-            yield file, folded.predict(file, score=score)[0]
-        except DataError as error:
-            yield file, error
+    return zip(files, predict_stream(_ready(detector, precision), files, score=score, batch=batch), strict=True)
+
+
+def _ready(detector: Detector, precision: InferencePrecision) -> Detector:
+    keep_large_blocks()
+    return detector.for_inference(precision)
 
 
 def find_images(sources: Iterable[str]) -> list[Path]:

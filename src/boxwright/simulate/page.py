@@ -166,8 +166,8 @@ def _curves(simulation: Simulation) -> Markup:
     errors = {name: (steps, (found.error / simulation.cases).tolist()) for name, found in simulation.losses.items()}
     overlaps = {name: (steps, found.iou.tolist()) for name, found in simulation.losses.items()}
     plots = (
-        ("Mean error", series_svg(errors, "error", "step", "mean error", log=True)),
-        ("Mean IoU", series_svg(overlaps, "iou", "step", "mean IoU")),
+        ("Mean error", series_svg(errors, "step", "mean error", log=True)),
+        ("Mean IoU", series_svg(overlaps, "step", "mean IoU")),
     )
     figures = "".join(f"<figure><figcaption>{title}</figcaption>{svg}</figure>" for title, svg in plots)
     return Markup(f'<div class="curves">{figures}</div>')

@@ -1,7 +1,19 @@
-"""Training."""
+"""Training. The names below are imported when they are first used: Lightning, which few of them need, takes seconds."""
 
-from boxwright.training.engine import train
-from boxwright.training.nonfinite import replay
-from boxwright.training.options import RunOptions
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_NAMES = {"RunOptions": "options", "replay": "nonfinite", "train": "engine"}
 
 __all__ = ["RunOptions", "replay", "train"]
+
+if TYPE_CHECKING:
+    from boxwright.training.engine import train as train
+    from boxwright.training.nonfinite import replay as replay
+    from boxwright.training.options import RunOptions as RunOptions
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name in _NAMES:
+            return getattr(import_module(f"boxwright.training.{_NAMES[name]}"), name)
+        raise AttributeError(f"module 'boxwright.training' has no attribute {name!r}")

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress as ProgressBar
 from torch.utils.data import DataLoader
 
-from boxwright._util.printing import printable, say
+from boxwright._util.printing import say
+from boxwright._util.progress import bar
 from boxwright.check.images import ImageFacts, look_at
 from boxwright.choices import resolve_choice
 from boxwright.data import DetectionDataset
@@ -33,6 +32,7 @@ from boxwright.training.record import CHECKED_IMAGES
 from boxwright.training.worker_count import choose_workers
 from boxwright.training.workers import (
     AHEAD,
+    SHARED,
     CollateInWorker,
     check_shared_memory,
     pixels_a_sample,
@@ -123,33 +123,62 @@ class Batches:
         )
 
     def _decode(self, dataset: DetectionDataset, reduction: Reduction | None) -> tuple[ImageCache, list[int]]:
-        shared = self.workers > 0
-        limit = max(free_memory(shared) - self._for_batches, 0) // 2
-        cache = ImageCache(dataset, limit, shared=shared, reduction=reduction)
-        console = self._console
-        with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task(escape(printable(f"decoding {dataset.split or 'images'}")), total=len(dataset))
-            faults = cache.fill(lambda done: bar.update(task, completed=done), self._eye_on(dataset, reduction))
-        self.unreadable.update({dataset.name(index): fault for index, fault in faults.items()})
+        """The decoded images, and which could be; of several processes on a machine each decodes a part for all."""
+        ranks, files = self._ranks, SHARED if self._ranks.on_machine > 1 and SHARED.is_dir() else None
+        shared = self.workers > 0 or files is not None
+        limit = max(free_memory(shared) - self._for_batches, 0) // 2 // (ranks.on_machine if files else 1)
+        cache = ImageCache(dataset, limit, shared=shared, files=files, reduction=reduction)
+        part = range(ranks.rank % ranks.on_machine, len(dataset), ranks.on_machine) if files else range(len(dataset))
+        console, total, facts = self._console, len(dataset), dict[str, ImageFacts]()
+        with bar(f"decoding {dataset.split or 'images'}", console) as advance:
+            look = self._eye_on(dataset, reduction, facts)
+            faults = cache.fill(lambda done: advance(done, total), look, part)
+        if files:
+            faults, facts = _put_together(cache, faults, facts, ranks, self._options.accelerator())
+        self.facts.update(facts)
+        self.unreadable.update({dataset.name(index): fault for index, fault in sorted(faults.items())})
         if faults:
-            first = next(iter(faults.values()))
-            say(console, f"left out {plural(len(faults), 'image')} that can't be decoded, the first: {first}")
+            say(
+                console,
+                f"left out {plural(len(faults), 'image')} that can't be decoded, the first: {faults[min(faults)]}",
+            )
         return cache, [index for index in range(len(dataset)) if index not in faults]
 
-    def _eye_on(self, dataset: DetectionDataset, reduction: Reduction | None) -> Callable[[int], Decoded] | None:
+    def _eye_on(
+        self, dataset: DetectionDataset, reduction: Reduction | None, seen: dict[str, ImageFacts]
+    ) -> Callable[[int], Decoded] | None:
         """What decodes an image and keeps the facts; None where there is no check that would want them."""
-        if not self._ranks.first or sum(map(len, self.datasets)) > CHECKED_IMAGES:
+        if sum(map(len, self.datasets)) > CHECKED_IMAGES:
             return None
 
         def look(index: int) -> Decoded:
             facts, image = look_at(dataset.path(index), dataset.pixels, reduction)
-            self.facts[dataset.paths[index]] = facts
+            seen[dataset.paths[index]] = facts
             if image is None:
                 raise DataError(f"{dataset.path(index)}: {facts.fault[1] if facts.fault else ''}")
             dataset.check_frame(index, facts.size)
             return image
 
         return look
+
+
+def _put_together(
+    cache: ImageCache, faults: dict[int, str], facts: dict[str, ImageFacts], ranks: Ranks, accelerator: str
+) -> tuple[dict[int, str], dict[str, ImageFacts]]:
+    """Take over what the machine's other processes have decoded; the faults and facts of all."""
+    packed = cache.pack()
+    try:
+        parts = ranks.gather((packed, faults, facts), accelerator)
+        for rank, (other, _, _) in enumerate(parts):
+            if rank != ranks.rank % ranks.on_machine:
+                cache.take_over(other)
+        ranks.gather(None, accelerator)  # all have mapped all
+    finally:
+        for path in packed.paths:  # mapped memory stays without its name, until nobody maps it
+            path.unlink()
+    for _, other_faults, other_facts in parts:
+        faults, facts = faults | other_faults, facts | other_facts
+    return faults, facts
 
 
 def augments_on_device(recipe: Recipe, options: RunOptions, ranks: Ranks) -> bool:

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 from torch import Tensor, nn
 
+from boxwright._util.allocator import keep_large_blocks
 from boxwright._util.printing import say
 from boxwright.data import DetectionDataset
 from boxwright.errors import RecipeError
@@ -30,7 +31,6 @@ from boxwright.runs import Run
 from boxwright.runs.folder import check_free, held_run, new_run
 from boxwright.text import plural
 from boxwright.training.accelerators import device_options
-from boxwright.training.allocator import keep_large_blocks
 from boxwright.training.batch_size import settle_batch_size
 from boxwright.training.batches import Batches
 from boxwright.training.best import BestCheckpoint, EarlyStoppingOnAP

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from boxwright._util.printing import say
+from boxwright._util.progress import bar
 from boxwright._util.writing import write_json
 from boxwright.check import check_dataset
 from boxwright.check.images import ImageFacts
@@ -64,7 +65,8 @@ def describe_data(
             "left out": "; ".join(filter(None, (dataset.left_out.summary() for dataset in datasets))),
         }
     options = recipe.reader_options | {"allow_links": allow_links}
-    report = check_dataset(source, classes=recipe.classes, **options, known=known)
+    with bar("checking", console) as advance:
+        report = check_dataset(source, classes=recipe.classes, **options, known=known, progress=advance)
     if report.findings:
         found = f"{plural(report.errors, 'error')} and {plural(report.warnings, 'warning')}"
         say(console, f"check: {found}: see boxwright check {source}")

@@ -1,4 +1,4 @@
-"""Let the C library keep the large blocks that every step allocates anew.
+"""Let the C library keep the large blocks that every step, or batch, allocates anew.
 
 glibc hands blocks above 128 kB..32 MB back to the system when they are freed, and the system clears every page of them
 at the next use: a fifth of a CPU step's time, measured. Kept blocks cost the peak memory, which a step reaches anyway.

@@ -1,0 +1,77 @@
+"""Convolutions of a folded network with the activation behind them, as one operation of oneDNN on the processor.
+
+They are the operations that torch.compile makes of a network, without its half minute. ``F.conv2d`` would write the
+maps once more for each activation, and on one thread leaves 1x1 kernels to a slow routine where images are few.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from boxwright.models.layers import is_left_by_norm
+
+
+class _Activation(NamedTuple):
+    """An activation under oneDNN's name."""
+
+    name: str
+    limits: list[float]
+
+
+_ACTIVATIONS = {nn.ReLU: _Activation("relu", []), nn.ReLU6: _Activation("hardtanh", [0.0, 6.0])}
+_NONE = _Activation("none", [])
+
+
+class FusedConv(nn.Module):
+    """A convolution and its activation: (B, C, H, W) -> (B, C', H', W'), in the type of its weights."""
+
+    def __init__(self, convolution: nn.Conv2d, activation: nn.Module | None = None) -> None:
+        super().__init__()
+        self.weight, self.bias = convolution.weight, convolution.bias
+        self.geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
+        self.activation = _NONE if activation is None else _ACTIVATIONS[type(activation)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The convolution of ``x``, and what the activation leaves of it."""
+        made: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x.to(self.weight.dtype), self.weight, self.bias, *self.geometry, *self.activation, ""
+        )
+        return made
+
+
+def can_fuse(net: nn.Module) -> bool:
+    """Whether the network is on a processor for which torch has oneDNN."""
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and all(weight.device.type == "cpu" for weight in net.parameters())
+
+
+def fuse_convolutions(net: nn.Module) -> None:
+    """Put ``FusedConv`` in the place of each plain convolution, in place.
+
+    It takes over a ReLU or ReLU6 that comes next in an ``nn.Sequential``, where the order of definition is that of use,
+    or that timm's BatchNormAct2d left behind when it was folded.
+    """
+    for parent in list(net.modules()):
+        previous: tuple[str, nn.Conv2d] | None = None
+        for name, child in list(parent.named_children()):
+            if previous and type(child) in _ACTIVATIONS and (_is_ordered(parent) or is_left_by_norm(child)):
+                setattr(parent, previous[0], FusedConv(previous[1], child))
+                setattr(parent, name, nn.Identity())
+            elif isinstance(child, nn.Identity):
+                continue
+            previous = None
+            if _is_plain(child):
+                setattr(parent, name, FusedConv(child))
+                previous = name, child
+
+
+def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether it is torch's own convolution, and padded by zeros alike on both sides."""
+    return type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+
+
+def _is_ordered(parent: nn.Module) -> bool:
+    return type(parent).forward is nn.Sequential.forward

@@ -1,0 +1,34 @@
+"""torchvision's own suppression, without the second and more of processor time that all of torchvision takes to import.
+
+Its operators are a library of their own beside its modules, of which one imports torch's compiler.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+_LIBRARIES = ("_C", "_C_stable")  # by version
+
+
+def nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
+    """Indices (m,) of the boxes (n, 4) that greedy suppression leaves, by falling score (n,)."""
+    _load_operators()
+    kept: Tensor = torch.ops.torchvision.nms(boxes, scores, iou)
+    return kept
+
+
+@cache
+def _load_operators() -> None:
+    """Load the library, or import torchvision where it is elsewhere or needs what torchvision prepares for it."""
+    package = find_spec("torchvision")
+    found = [PathFinder.find_spec(name, package and package.submodule_search_locations) for name in _LIBRARIES]
+    try:
+        torch.ops.load_library(next(library.origin for library in found if library))
+    except (StopIteration, OSError):
+        import_module("torchvision")
