@@ -1,39 +1,37 @@
-"""Losses, forward and backward, against torchvision's and torch's own, in processor time.
+"""Losses, forward and backward, against torchvision's and torch's own.
 
-    OMP_NUM_THREADS=1 python benchmarks/losses.py [NAME ...] [--pairs 10 100 1000 10000 200000] [--threads 1]
-        [--rounds 15]
+    python benchmarks/losses.py [--only NAME] [--rounds 9]
 
-Prints how many times faster than its peer each loss is: the median of rounds in which both take turns. The peers are
-``torchvision.ops`` where it has the loss, torch's function of the same name, or the plain formula in torch. The sum of
-the losses of all pairs is differentiated. Box losses take predictions near their targets, most of which overlap them;
-classification losses 21 columns, one row in fifty an object. ``mined``: the cross entropy of all rows, then the
-gradient of the few that hard negative mining leaves. ``dfl decode``: distributions over 17 bins, as boxes.
+The peers are ``torchvision.ops`` where it has the loss, torch's function of the same name, or the plain formula in
+torch; both sides get the same float32 tensors, and their values and gradients are checked to be equal. The sum of the
+losses of all pairs is differentiated. Box losses take predictions near their targets, most of which overlap them;
+classification losses take 21 columns, one row in fifty an object. "mined": the cross entropy of all rows, then the
+gradient of the few that hard negative mining leaves. "dfl decode": distributions over 17 bins, as boxes.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from functools import partial
-from statistics import median
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision import ops
+from turns import Row, arguments, compare, run
 
 from boxwright import losses
 from boxwright.coding import DistributionCoder
-from boxwright.environment import environment_line
 
 COLUMNS, BINS, OBJECTS = 21, 17, 50
+PAIRS = (10, 100, 1_000, 10_000, 200_000)
 CODER = DistributionCoder(BINS, step=1.0)
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-class Row(NamedTuple):
+class Case(NamedTuple):
     """One loss and its peer, of what ``inputs`` gives."""
 
     inputs: Callable[[int], tuple[Tensor, Tensor]]
@@ -130,25 +128,25 @@ ENTROPY: Loss = partial(functional.binary_cross_entropy_with_logits, reduction="
 SOFTMAX = partial(classes, columns=COLUMNS)
 SIGMOID = partial(classes, columns=COLUMNS - 1)
 
-ROWS = {
-    "iou": Row(boxes, losses.iou_loss, plain_iou),
-    "giou": Row(boxes, losses.giou_loss, ops.generalized_box_iou_loss),
-    "diou": Row(boxes, losses.diou_loss, ops.distance_box_iou_loss),
-    "ciou": Row(boxes, losses.ciou_loss, ops.complete_box_iou_loss),
-    "eiou": Row(boxes, losses.eiou_loss, plain_eiou),
-    "l1": Row(deltas, losses.l1_loss, of_pairs(functional.l1_loss)),
-    "l2": Row(deltas, losses.l2_loss, of_pairs(functional.mse_loss)),
-    "smooth l1": Row(deltas, losses.smooth_l1_loss, of_pairs(functional.smooth_l1_loss)),
-    "smooth l1, summed": Row(
+CASES = {
+    "iou": Case(boxes, losses.iou_loss, plain_iou),
+    "giou": Case(boxes, losses.giou_loss, ops.generalized_box_iou_loss),
+    "diou": Case(boxes, losses.diou_loss, ops.distance_box_iou_loss),
+    "ciou": Case(boxes, losses.ciou_loss, ops.complete_box_iou_loss),
+    "eiou": Case(boxes, losses.eiou_loss, plain_eiou),
+    "l1": Case(deltas, losses.l1_loss, of_pairs(functional.l1_loss)),
+    "l2": Case(deltas, losses.l2_loss, of_pairs(functional.mse_loss)),
+    "smooth l1": Case(deltas, losses.smooth_l1_loss, of_pairs(functional.smooth_l1_loss)),
+    "smooth l1, summed": Case(
         deltas,
         partial(losses.smooth_l1_loss, reduction="sum"),
         partial(functional.smooth_l1_loss, reduction="sum"),  # as torchvision's SSD has it
     ),
-    "cross entropy": Row(SOFTMAX, losses.cross_entropy, CROSS_ENTROPY),
-    "cross entropy, mined": Row(SOFTMAX, mined(losses.cross_entropy), mined(CROSS_ENTROPY)),
-    "binary cross entropy": Row(SIGMOID, losses.binary_cross_entropy, one_hot(ENTROPY)),
-    "sigmoid focal": Row(SIGMOID, losses.sigmoid_focal_loss, one_hot(ops.sigmoid_focal_loss)),
-    "dfl decode": Row(distributions, lambda logits, anchors: CODER.decode(anchors, logits), plain_decode),
+    "cross entropy": Case(SOFTMAX, losses.cross_entropy, CROSS_ENTROPY),
+    "cross entropy, mined": Case(SOFTMAX, mined(losses.cross_entropy), mined(CROSS_ENTROPY)),
+    "binary cross entropy": Case(SIGMOID, losses.binary_cross_entropy, one_hot(ENTROPY)),
+    "sigmoid focal": Case(SIGMOID, losses.sigmoid_focal_loss, one_hot(ops.sigmoid_focal_loss)),
+    "dfl decode": Case(distributions, lambda logits, anchors: CODER.decode(anchors, logits), plain_decode),
 }
 
 
@@ -161,36 +159,17 @@ def step(loss: Loss, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return total.detach(), pred.grad
 
 
-def ratio(row: Row, count: int, rounds: int) -> float:
-    """How many times faster than its peer a loss of ``count`` pairs is."""
-    pred, target = row.inputs(count)
-    pred.requires_grad_()
-    torch.testing.assert_close(step(row.ours, pred, target), step(row.peer, pred, target), rtol=1e-3, atol=1e-4)
-    repeated = max(20_000 // count, 1) if count > 200 else 100
-    taken: list[list[float]] = [[], []]
-    for _ in range(rounds):
-        for times, loss in zip(taken, (row.ours, row.peer), strict=True):
-            start = time.process_time()
-            for _ in range(repeated):
-                step(loss, pred, target)
-            times.append(time.process_time() - start)
-    return median(b / a for a, b in zip(*taken, strict=True))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(ROWS)}")
-    parser.add_argument("--pairs", nargs="+", type=int, default=[10, 100, 1_000, 10_000, 200_000])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=15)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    print(environment_line())
-    print(f"{'times faster, pairs':24s}" + "".join(f"{count:9,d}" for count in arguments.pairs))
-    for name in arguments.names or ROWS:
-        ratios = [ratio(ROWS[name], count, arguments.rounds) for count in arguments.pairs]
-        print(f"{name:24s}" + "".join(f"{value:9.2f}" for value in ratios), flush=True)
+def rows(options: Namespace) -> Iterator[Row]:
+    for name, case in CASES.items():
+        if options.only not in (None, name):
+            continue
+        for count in PAIRS:
+            pred, target = case.inputs(count)
+            pred.requires_grad_()
+            ours, peer = (partial(step, loss, pred, target) for loss in (case.ours, case.peer))
+            torch.testing.assert_close(ours(), peer(), rtol=1e-3, atol=1e-4)
+            yield from compare(options, {f"{name}, {count:,}": ours}, peer)
 
 
 if __name__ == "__main__":
-    main()
+    run(rows, arguments(__doc__, rounds=9, cases=CASES))
