@@ -1,6 +1,7 @@
 """Puts this folder on the path, for what several tests share; the same examples at every run; torch left as found; the
 command line within a test's own process."""
 
+import math
 import sys
 from collections.abc import Iterator
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from hypothesis import Phase, settings
 
+from boxwright._util import progress
 from boxwright.cli import main
 from command_line import Boxwright, Outcome
 
@@ -34,7 +36,8 @@ def fresh_compiler() -> Iterator[None]:
 
 @pytest.fixture
 def boxwright(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Boxwright:
-    """Run ``boxwright`` with these arguments."""
+    """Run ``boxwright`` with these arguments; how fast the machine is makes no difference to what it says."""
+    monkeypatch.setattr(progress, "_QUICK", math.inf)
 
     def run(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["boxwright", *map(str, arguments)])

@@ -145,8 +145,9 @@ def _drawn(picture: Image.Image, tags: Sequence[_Tag], behind: Sequence[Rectangl
     """The picture with the dashed boxes ``behind``, then boxes and labels, the first ones above the others."""
     pen = _pen(picture)
     measured = [_measured(tag.text, pen, picture.width) for tag in tags]
-    if any(tag and not len(_spots(own.place, tag.size, picture.size)) for own, tag in zip(tags, measured, strict=True)):
-        strip = max(tag.size[1] for tag in measured if tag)
+    pairs = zip(tags, measured, strict=True)
+    if any(label and not len(_spots(tag.place, label.size, picture.size)) for tag, label in pairs):
+        strip = max(label.size[1] for label in measured if label)
         picture = ImageOps.expand(picture, (0, strip, 0, 0), _STRIP)
         tags = [tag._replace(place=_lowered(tag.place, strip)) for tag in tags]
         behind = [_lowered(place, strip) for place in behind]
@@ -157,11 +158,11 @@ def _drawn(picture: Image.Image, tags: Sequence[_Tag], behind: Sequence[Rectangl
         _outline(draw, tag.place, tag.colour, pen)
     boxes = np.array([tag.place for tag in tags], np.float64).reshape(-1, 4)
     taken: list[Rectangle] = []
-    for own, tag in zip(tags, measured, strict=True):
-        spot = tag and _free_spot(_spots(own.place, tag.size, picture.size), boxes, taken)
-        if tag and spot:
+    for tag, label in zip(tags, measured, strict=True):
+        spot = label and _free_spot(_spots(tag.place, label.size, picture.size), boxes, taken)
+        if label and spot:
             taken.append(spot)
-            _write(draw, tag, spot, own.colour, pen)
+            _write(draw, label, spot, tag.colour, pen)
     return picture
 
 

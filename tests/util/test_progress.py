@@ -40,6 +40,7 @@ def test_long_work_says_what_it_is_once_on_stderr(capsys: pytest.CaptureFixture[
 
 def test_quick_work_and_a_quiet_console_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     run(Console(file=io.StringIO()), 2)
+    run(Console(file=io.StringIO()), 3, total=3)
     run(Console(quiet=True), 8)
     assert capsys.readouterr() == ("", "")
 

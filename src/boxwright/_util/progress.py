@@ -38,7 +38,7 @@ def _one_line(what: str, console: Console) -> Callable[..., None]:
     def advance(done: int, total: int | None = None) -> None:
         nonlocal said
         taken = time.monotonic() - started
-        if not said and taken > _QUICK:
+        if not said and taken > _QUICK and done != total:
             said = True
             say(console, f"{what}: {done}{'' if total is None else f' of {total}'} after {taken:.0f} s")
 

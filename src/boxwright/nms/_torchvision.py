@@ -27,8 +27,9 @@ def nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
 def _load_operators() -> None:
     """Load the library, or import torchvision where it is elsewhere or needs what torchvision prepares for it."""
     package = find_spec("torchvision")
-    found = [PathFinder.find_spec(name, package and package.submodule_search_locations) for name in _LIBRARIES]
+    places = package.submodule_search_locations if package else []
+    found = [PathFinder.find_spec(name, places) for name in _LIBRARIES]
     try:
-        torch.ops.load_library(next(library.origin for library in found if library))
+        torch.ops.load_library(next(library.origin for library in found if library))  # type: ignore[no-untyped-call]
     except (StopIteration, OSError):
         import_module("torchvision")
