@@ -42,22 +42,33 @@ class Ranks:
         return torch.device("cuda", self.rank % self.on_machine) if accelerator == "cuda" else torch.device("cpu")
 
     def least(self, number: int, accelerator: str) -> int:
-        """The least of the numbers that all processes give.
-
-        It begins the process group that the trainer finds there then. Until it begins, processes can do different
-        things; from there on they take part in each other's sums.
-        """
+        """The least of the numbers that all processes give."""
         if self.world == 1:
             return number
+        numbers = torch.tensor(number, device=self._begun(accelerator))
+        torch.distributed.all_reduce(numbers, torch.distributed.ReduceOp.MIN)
+        return int(numbers)
+
+    def of_first(self, number: int, accelerator: str) -> int:
+        """The number that the first process gives; the others wait for it."""
+        if self.world == 1:
+            return number
+        numbers = torch.tensor(number, device=self._begun(accelerator))
+        torch.distributed.broadcast(numbers, src=0)
+        return int(numbers)
+
+    def _begun(self, accelerator: str) -> torch.device:
+        """Begin the process group that the trainer finds there then; return this process's device.
+
+        Until it begins, processes can do different things; from there on they take part in each other's sums.
+        """
         device = self.device(accelerator)
         if accelerator == "cuda":
             torch.cuda.set_device(device)
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if accelerator == "cuda" else "gloo")
             atexit.register(torch.distributed.destroy_process_group)
-        numbers = torch.tensor(number, device=device)
-        torch.distributed.all_reduce(numbers, torch.distributed.ReduceOp.MIN)
-        return int(numbers)
+        return device
 
     def check(self, batch_size: int | Literal["auto"]) -> None:
         """Raise RecipeError unless the batch can be shared out evenly; auto is in any case."""
