@@ -22,8 +22,8 @@ def never() -> StepSeconds:
     [
         ("auto", ["avx2"], None, "float32", "this processor has no bf16 arithmetic"),
         ("auto", ["avx512_bf16"], FASTER, "bf16", "1.9x float32 here (timed)"),
-        ("auto", ["amx_bf16"], SLOWER, "float32", "bf16 is 0.96x float32 here (timed)"),
-        ("auto", ["amx_bf16"], NO_MATTER, "float32", "bf16 is 1x float32 here (timed)"),
+        ("auto", ["amx_bf16"], SLOWER, "float32", "bf16 is 0.962x float32 here (timed)"),
+        ("auto", ["amx_bf16"], NO_MATTER, "float32", "bf16 is 1.04x float32 here (timed)"),
         ("bf16", ["bf16"], None, "bf16", "as asked for"),
         ("bf16", [], None, "bf16", "as asked for; this processor only emulates it"),
         ("float32", ["bf16"], None, "float32", "as asked for"),

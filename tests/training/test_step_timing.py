@@ -79,10 +79,10 @@ def test_nothing_is_disturbed(clock: Clock) -> None:
     detector, criterion = made(norm_mode="train")
     criterion = DrawingCriterion(criterion)
     before = copy.deepcopy({**detector.state_dict(), **criterion.state_dict()})
-    generators = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    generators = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
     time_step(detector, criterion, (64, 64), 2)
     assert torch.equal(torch.get_rng_state(), generators[0])
-    assert np.array_equal(np.random.get_state()[1], generators[1])
+    assert np.array_equal(np.random.get_state()[1], generators[1])  # noqa: NPY002
     assert random.getstate() == generators[2]
     after = {**detector.state_dict(), **criterion.state_dict()}
     assert all(torch.equal(value, after[name]) for name, value in before.items())

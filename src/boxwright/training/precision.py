@@ -113,7 +113,7 @@ def run_precision(
 
 def _faster(seconds: StepSeconds) -> Precision:
     gain = seconds.float32 / seconds.bf16
-    figure = f"{gain:.2g}x float32 here (timed)"
+    figure = f"{gain:.3g}x float32 here (timed)"
     if gain >= _WORTH_IT:
         return Precision("bf16", figure, seconds)
     return Precision("float32", f"bf16 is {figure}", seconds)

@@ -42,19 +42,23 @@ def remembered_step(detector: Detector, criterion: nn.Module, size: tuple[int, i
 
 
 def time_step(detector: Detector, criterion: nn.Module, size: tuple[int, int], images: int) -> StepSeconds:
-    """Time steps on made-up images. Detector, criterion and generators stay as they are: copies take the steps."""
-    detector, criterion = deepcopy(detector), deepcopy(criterion)
+    """Time steps on made-up images, each kind in the memory format that a training has with it.
+
+    Detector, criterion and generators stay as they are: copies take the steps.
+    """
+    criterion, plain = deepcopy(criterion), deepcopy(detector)
+    half = deepcopy(detector).lay_out(torch.channels_last)
     inputs, targets = made_up_batch(images, size, _TARGETS, len(detector.classes), detector.device)
     shown = shown_of(detector.recipe, images, size, detector.device)
 
-    def step(half: bool) -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            losses = supervise(detector, criterion, inputs, targets, shown)[0]
+    def step(net: Detector) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=net is half):
+            losses = supervise(net, criterion, inputs, targets, shown)[0]
         losses.total.backward()  # type: ignore[no-untyped-call]
-        detector.zero_grad()
+        net.zero_grad()
 
     with torch.random.fork_rng(devices=[]):
-        return StepSeconds(*least_seconds([lambda: step(False), lambda: step(True)], _TURNS, _BUDGET))
+        return StepSeconds(*least_seconds([lambda: step(plain), lambda: step(half)], _TURNS, _BUDGET))
 
 
 def _facts(detector: Detector) -> dict[str, Any]:
