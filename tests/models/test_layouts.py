@@ -8,6 +8,7 @@ from torch import Tensor, nn
 import boxwright as bw
 from boxwright.errors import RecipeError
 from boxwright.models import Detector
+from boxwright.models.layers import has_depthwise
 from boxwright.recipes.criterion import build_criterion
 from boxwright.training.step import supervise
 from boxwright.types import DenseOutputs, Targets, TwoStageOutputs
@@ -156,3 +157,9 @@ def test_compiled_gives_the_same(name: str) -> None:
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
     compiled = torch.compile(detector.net, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(images), detector.net(images), rtol=1e-4, atol=1e-4)
+
+
+def test_depthwise_is_found_by_shape() -> None:
+    """Such networks have channels last in float32 too."""
+    assert has_depthwise(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, groups=4)))
+    assert not has_depthwise(nn.Conv2d(4, 4, 3, groups=2))

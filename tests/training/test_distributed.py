@@ -26,6 +26,7 @@ SETTINGS = {
     "norm_mode": "group",
     "optimizer": "sgd",
     "lr": 1e-3,
+    "precision": "float32",
 }
 
 

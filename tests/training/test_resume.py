@@ -31,7 +31,7 @@ from boxwright.training.checkpoints import AtomicCheckpoints, LastCheckpoint, Po
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = {"image_size": 64, "width": 32, "batch_size": 4, "epochs": 3, "freeze": 4}
+SETTINGS = {"image_size": 64, "width": 32, "batch_size": 4, "epochs": 3, "freeze": 4, "precision": "float32"}
 
 
 @pytest.fixture(scope="module")

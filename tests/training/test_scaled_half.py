@@ -33,7 +33,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def fp16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "choose_precision", lambda *_: Precision("fp16", "for a test"))
+    monkeypatch.setattr(engine, "run_precision", lambda *_: Precision("fp16", "for a test"))
     monkeypatch.setattr(ScaledHalf, "autocast_context_manager", lambda _: torch.autocast("cpu", enabled=False))
 
 

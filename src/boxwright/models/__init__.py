@@ -86,8 +86,8 @@ def _build(recipe: Recipe, pretrained: bool | str) -> Detector:
     network = _build_network(spec, recipe, len(recipe.classes) + softmax, coder, pretrained)
     if recipe.norm_mode == "group":
         replace_batch_norm(network.net)
-    # In float32 on processors the backward pass of plain convolutions is faster with contiguous channels, that of
-    # depthwise ones slower
+    # In float32 the backward pass of plain convolutions is faster with contiguous channels on processors that have AVX2
+    # alone, that of depthwise ones slower on all
     memory_format = torch.channels_last if has_depthwise(network.net) else torch.contiguous_format
     kind = TwoStageDetector if spec.two_stage else DenseDetector
     if is_own("class_loss", recipe.class_loss):  # which prediction then need not import

@@ -103,13 +103,13 @@ def pool(features: list[Tensor], rois: Sequence[Tensor]) -> Tensor:
     image = torch.cat([torch.full_like(boxes[:, :1], row) for row, boxes in enumerate(rois)])
     wanted = (_CANONICAL_LEVEL + torch.log2(box_area(boxes).sqrt() / _CANONICAL_SIDE) + 1e-6).floor()
     level = (wanted - _FIRST_LEVEL).clamp(0, len(features) - 1)
-    pooled = features[0].new_zeros(len(boxes), features[0].shape[1], _POOLED, _POOLED, dtype=torch.float32)
-    for place, stride in enumerate(TWO_STAGE_STRIDES[: len(features)]):
-        (own,) = (level == place).nonzero(as_tuple=True)
-        regions = torch.cat([image[own], boxes[own]], 1)
-        # Unlike index_copy, which would keep each map's share of the features for the backward pass
-        pooled[own] = roi_align(features[place].float(), regions, _POOLED, 1 / stride, _SAMPLES)
-    return pooled
+    own = [(level == place).nonzero().squeeze(1) for place in range(len(features))]
+    regions = torch.cat([image, boxes], 1)
+    pooled = [
+        roi_align(each.float(), regions[rows_of_map], _POOLED, 1 / stride, _SAMPLES)
+        for each, rows_of_map, stride in zip(features, own, TWO_STAGE_STRIDES, strict=False)
+    ]
+    return torch.cat(pooled).index_select(0, torch.cat(own).argsort())
 
 
 class TwoStageDetector(Detector):

@@ -17,13 +17,12 @@ from boxwright.data import DetectionDataset
 from boxwright.data.cache import free_memory
 from boxwright.errors import RecipeError
 from boxwright.models import build_detector
-from boxwright.models.memory import largest_input
 from boxwright.recipes import Recipe, base_recipe
 from boxwright.training.distributed import Ranks
+from boxwright.training.made_up import largest_size, made_up_batch, shown_of
 from boxwright.training.module import parameter_groups
 from boxwright.training.precision import choose_precision
 from boxwright.training.step import supervise
-from boxwright.types import Targets
 
 _STEPS = 16  # of an epoch, at least, unless the recipe's own batch size leaves fewer
 _MOST_ON_CPU = 64
@@ -111,12 +110,11 @@ class Trial:
 
     def __init__(self, recipe: Recipe, dataset: DetectionDataset, criterion: nn.Module, device: torch.device) -> None:
         self.device = device
-        self.size = _largest_size(recipe, dataset)
+        self.size = largest_size(recipe, dataset)
         self._recipe, self._classes = recipe, len(dataset.classes)
         self._targets = int(np.diff(dataset.offsets).max())
         detector = build_detector(recipe, pretrained=False)
-        precision = choose_precision(recipe, device.type, detector.net)
-        self._bf16 = precision.name == "bf16"
+        self._bf16 = choose_precision(recipe, device.type).name == "bf16"
         if device.type == "cuda" or self._bf16:
             detector.lay_out(torch.channels_last)
         self._detector, self._criterion = detector.to(device), deepcopy(criterion).to(device)
@@ -164,28 +162,7 @@ class Trial:
         self._optimizer.zero_grad(set_to_none=True)
 
     def _loss(self, images: int) -> Tensor:
-        inputs, targets = self._batch(images)
-        shown = torch.tensor([self.size] * images, device=self.device) if self._recipe.resize == "shortest" else None
+        inputs, targets = made_up_batch(images, self.size, self._targets, self._classes, self.device)
+        shown = shown_of(self._recipe, images, self.size, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             return supervise(self._detector, self._criterion, inputs, targets, shown)[0].total
-
-    def _batch(self, images: int) -> tuple[Tensor, Targets]:
-        """Images (B, 3, H, W) of noise, with boxes (B, G, 4) of a tenth to a half of their sides."""
-        height, width = self.size
-        pixels = torch.randint(0, 256, (images, height, width, 3), dtype=torch.uint8, device=self.device)
-        side = torch.tensor([width, height], device=self.device)
-        corner, extent = 0.5 * torch.rand(2, images, self._targets, 2, device=self.device)
-        boxes = torch.cat([corner, corner + extent.clamp(min=0.1)], -1) * side.repeat(2)
-        labels = torch.randint(0, self._classes, (images, self._targets), device=self.device)
-        return pixels.permute(0, 3, 1, 2), Targets(boxes, labels, torch.zeros_like(labels, dtype=torch.bool))
-
-
-def _largest_size(recipe: Recipe, dataset: DetectionDataset) -> tuple[int, int]:
-    """Sides of the largest batch: where images keep their aspect, the largest rows and columns may meet in one."""
-    size = recipe.input_size
-    known = dataset.sizes[(dataset.sizes > 0).all(1)]
-    if not len(known):
-        return largest_input(recipe)
-    sizes = np.array([size.whole(*image).size for image in np.unique(known, axis=0).tolist()])
-    height, width = (-(-sizes.max(0) // size.multiple) * size.multiple).tolist()
-    return height, width

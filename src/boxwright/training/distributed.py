@@ -45,36 +45,44 @@ class Ranks:
         return torch.device("cuda", self.rank % self.on_machine) if accelerator == "cuda" else torch.device("cpu")
 
     def least(self, number: int, accelerator: str) -> int:
-        """The least of the numbers that all processes give.
-
-        It begins the process group that the trainer finds there then. Until it begins, processes can do different
-        things; from there on they take part in each other's sums.
-        """
+        """The least of the numbers that all processes give."""
         if self.world == 1:
             return number
-        self._begin(accelerator)
-        numbers = torch.tensor(number, device=self.device(accelerator))
+        numbers = torch.tensor(number, device=self._begun(accelerator))
         torch.distributed.all_reduce(numbers, torch.distributed.ReduceOp.MIN)
         return int(numbers)
 
+    def of_first(self, number: int, accelerator: str) -> int:
+        """The number that the first process gives; the others wait for it."""
+        if self.world == 1:
+            return number
+        numbers = torch.tensor(number, device=self._begun(accelerator))
+        torch.distributed.broadcast(numbers, src=0)
+        return int(numbers)
+
     def gather(self, mine: T, accelerator: str) -> list[T]:
-        """What each process of this machine gives, in order of their ranks; it begins the process group as ``least``
-        does."""
+        """What each process of this machine gives, in order of their ranks."""
         if self.on_machine == 1:
             return [mine]
-        self._begin(accelerator)
+        self._begun(accelerator)
         machines = torch.arange(self.world).view(-1, self.on_machine).tolist()
         group: Any = torch.distributed.new_subgroups_by_enumeration(machines, backend="gloo")[0]
         given: list[Any] = [None] * self.on_machine
         torch.distributed.all_gather_object(given, mine, group)
         return given
 
-    def _begin(self, accelerator: str) -> None:
+    def _begun(self, accelerator: str) -> torch.device:
+        """Begin the process group that the trainer finds there then; return this process's device.
+
+        Until it begins, processes can do different things; from there on they take part in each other's sums.
+        """
+        device = self.device(accelerator)
         if accelerator == "cuda":
-            torch.cuda.set_device(self.device(accelerator))
+            torch.cuda.set_device(device)
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if accelerator == "cuda" else "gloo")
             atexit.register(torch.distributed.destroy_process_group)
+        return device
 
     def check(self, batch_size: int | Literal["auto"]) -> None:
         """Raise RecipeError unless the batch can be shared out evenly; auto is in any case."""

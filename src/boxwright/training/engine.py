@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -42,14 +43,16 @@ from boxwright.training.curves import ROW_EVERY
 from boxwright.training.distributed import Ranks
 from boxwright.training.faults import faults_explained
 from boxwright.training.loggers import make_loggers
+from boxwright.training.made_up import largest_size
 from boxwright.training.module import TrainingModule
 from boxwright.training.nonfinite import NonFiniteError, explain
 from boxwright.training.options import RunOptions, TrainKeys
-from boxwright.training.precision import Precision, choose_precision
+from boxwright.training.precision import Precision, run_precision
 from boxwright.training.reading import read_data
 from boxwright.training.record import Record, describe_data, describe_origin, describe_outcome, describe_run
 from boxwright.training.resume import check_same_data, recorded_commands, reopen
 from boxwright.training.schedule import Progress
+from boxwright.training.step_timing import remembered_step
 from boxwright.training.stopping import CtrlC, Interrupted
 from boxwright.training.targets import TargetsError
 
@@ -159,8 +162,8 @@ def _train(
     if job.checkpoint is not None:
         fitting_weights(job.checkpoint, module)  # before anything is written
     source = None if isinstance(data, DetectionDataset) else Path(data)
-    record = _begin(job, batches, source) if ranks.first else None
-    precision = choose_precision(job.recipe, accelerator, detector.net)
+    precision = _precision(job, module, training_set, accelerator)
+    record = _begin(job, batches, source, {"device": accelerator, **precision.to_json()}) if ranks.first else None
     job.say(f"{precision.name} on {accelerator}: {precision.reason}")
     if accelerator != "cpu" or precision.name == "bf16":
         detector.lay_out(torch.channels_last)
@@ -284,9 +287,17 @@ def _is_kept(job: _Job) -> bool:
     return job.run.model_file.exists() and job.position is not None and outcome == job.position.step
 
 
-def _begin(job: _Job, batches: Batches, source: Path | None) -> Record:
+def _precision(job: _Job, module: TrainingModule, dataset: DetectionDataset, accelerator: str) -> Precision:
+    """What the run computes in; said by its record where it goes on."""
+    record = {} if job.position is None else job.run.record["training"]
+    size, images = largest_size(job.recipe, dataset), job.recipe.images_a_batch // job.ranks.world
+    timed = partial(remembered_step, module.detector, module.criterion, size, images)
+    return run_precision(job.recipe, accelerator, record, job.ranks, timed)
+
+
+def _begin(job: _Job, batches: Batches, source: Path | None, computing: dict[str, Any]) -> Record:
     """The run folder with its recipe.yaml and data.json."""
-    training = describe_run(job.options, job.recipe, batches.images, batches.workers)
+    training = describe_run(job.options, job.recipe, batches.images, batches.workers) | computing
     if job.criterion is not None:
         training["criterion"] = f"{type(job.criterion).__module__}:{type(job.criterion).__qualname__}"
     if job.position is None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.plugins.precision import Precision as Plugin
-from torch import nn
 
 from boxwright.environment import environment
 from boxwright.errors import RecipeError
-from boxwright.models.layers import has_depthwise
 from boxwright.recipes import Recipe
+from boxwright.training.distributed import Ranks
+from boxwright.training.step_timing import StepSeconds, checked_seconds
+
+PrecisionTaken = Literal["float32", "bf16", "fp16"]
+_NAMES: tuple[PrecisionTaken, ...] = get_args(PrecisionTaken)
+_TIMED = "CPU seconds of a step"  # in a run's record
+_WORTH_IT = 1.05  # times as fast as float32: less may be the timing's own noise
 
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 """Instructions of x86 and Arm processors that multiply bfloat16 numbers."""
@@ -50,8 +55,10 @@ class ScaledHalf(MixedPrecision):
 class Precision(NamedTuple):
     """A choice and why it was made."""
 
-    name: Literal["float32", "bf16", "fp16"]
+    name: PrecisionTaken
     reason: str
+    seconds: StepSeconds | None = None
+    """Where both were timed."""
 
     def plugin(self, device: str) -> Plugin:
         """Lightning's part for it: weights stay float32 in all."""
@@ -59,13 +66,18 @@ class Precision(NamedTuple):
             return ScaledHalf(device)
         return MixedPrecision("bf16-mixed", device) if self.name == "bf16" else Plugin()
 
+    def to_json(self) -> dict[str, Any]:
+        """What a run's record says of it."""
+        timed = {} if self.seconds is None else {_TIMED: self.seconds._asdict()}
+        return {"precision": self.name, **timed}
 
-def choose_precision(recipe: Recipe, device: str, net: nn.Module) -> Precision:
+
+def choose_precision(recipe: Recipe, device: str, timed: Callable[[], StepSeconds] | None = None) -> Precision:
     """The recipe's, or for "auto" half the bits wherever it is faster.
 
     That is bf16 on GPUs that have it, and fp16 on those that multiply it alone; and bf16 on processors that have it
-    where the network has no depthwise convolution, whose backward pass is slower in bf16 there. Raises RecipeError for
-    fp16 on a processor.
+    where a step is ``timed`` and takes less in it: which one does depends on the network and on the processor. Raises
+    RecipeError for fp16 on a processor.
     """
     available = bf16_available(device)
     place = "processor" if device == "cpu" else "GPU"
@@ -75,13 +87,36 @@ def choose_precision(recipe: Recipe, device: str, net: nn.Module) -> Precision:
         return Precision("bf16", "as asked for" if available else f"as asked for; this {place} only emulates it")
     if recipe.precision != "auto":
         return Precision(recipe.precision, "as asked for")
-    if device == "cpu" and available and has_depthwise(net):
-        return Precision("float32", "depthwise convolutions are slower in bf16 on processors")
+    if device == "cpu" and available:
+        return Precision("float32", "not timed") if timed is None else _faster(timed())
     if available:
         return Precision("bf16", f"this {place} has bf16 arithmetic")
     if fp16_is_fast(device):
         return Precision("fp16", "this GPU has fp16 arithmetic and no bf16")
     return Precision("float32", f"this {place} has no bf16 arithmetic")
+
+
+def run_precision(
+    recipe: Recipe, device: str, record: Mapping[str, Any], ranks: Ranks, timed: Callable[[], StepSeconds]
+) -> Precision:
+    """The precision of a run, in all its processes: that of its ``record`` where it goes on, else the first one's.
+
+    ``record``: what the run says of its training so far; empty for a new one.
+    """
+    if recipe.precision == "auto" and record.get("device") == device and record.get("precision") in _NAMES:
+        return Precision(record["precision"], "as the run began", checked_seconds(record.get(_TIMED)))
+    if device != "cpu" or recipe.precision != "auto" or ranks.world == 1:
+        return choose_precision(recipe, device, timed)
+    chosen = choose_precision(recipe, device, timed) if ranks.first else Precision("float32", "")
+    return chosen._replace(name=_NAMES[ranks.of_first(_NAMES.index(chosen.name), device)])
+
+
+def _faster(seconds: StepSeconds) -> Precision:
+    gain = seconds.float32 / seconds.bf16
+    figure = f"{gain:.3g}x float32 here (timed)"
+    if gain >= _WORTH_IT:
+        return Precision("bf16", figure, seconds)
+    return Precision("float32", f"bf16 is {figure}", seconds)
 
 
 def bf16_available(device: str) -> bool:

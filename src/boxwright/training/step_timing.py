@@ -1,0 +1,85 @@
+"""float32 against bf16 on the processor: a step of the training in both, timed once for each machine and network."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from boxwright._util.remembered import recall, remember
+from boxwright._util.turns import least_seconds
+from boxwright.environment import environment
+from boxwright.models import Detector
+from boxwright.training.made_up import made_up_batch, shown_of
+from boxwright.training.step import supervise
+
+_IMAGES = 2  # batch norm has no statistics of one where a map is one cell; more take longer and say the same
+_TARGETS = 8  # an image
+_TURNS, _BUDGET = 4, 3.0  # CPU seconds after which no turn begins
+
+
+class StepSeconds(NamedTuple):
+    """CPU seconds of a few images' forward pass, losses and backward pass."""
+
+    float32: float
+    bf16: float
+
+
+def remembered_step(detector: Detector, criterion: nn.Module, size: tuple[int, int], batch: int) -> StepSeconds:
+    """Time a step on inputs of ``size`` (H, W), or take what was found before for the same processor, versions,
+    network, input, batch and threads."""
+    images = min(batch, _IMAGES)
+    facts = _facts(detector) | {"input": [images, *size], "batch": batch}
+    known = checked_seconds(recall("precision", facts))
+    if known is None:
+        known = time_step(detector, criterion, size, images)
+        remember("precision", facts, known._asdict())
+    return known
+
+
+def time_step(detector: Detector, criterion: nn.Module, size: tuple[int, int], images: int) -> StepSeconds:
+    """Time steps on made-up images, each kind in the memory format that a training has with it.
+
+    Detector, criterion and generators stay as they are: copies take the steps.
+    """
+    criterion, plain = deepcopy(criterion), deepcopy(detector)
+    half = deepcopy(detector).lay_out(torch.channels_last)
+    inputs, targets = made_up_batch(images, size, _TARGETS, len(detector.classes), detector.device)
+    shown = shown_of(detector.recipe, images, size, detector.device)
+
+    def step(net: Detector) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=net is half):
+            losses = supervise(net, criterion, inputs, targets, shown)[0]
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        net.zero_grad()
+
+    with torch.random.fork_rng(devices=[]):
+        return StepSeconds(*least_seconds([lambda: step(plain), lambda: step(half)], _TURNS, _BUDGET))
+
+
+def _facts(detector: Detector) -> dict[str, Any]:
+    """What a step's time hangs on, beside its input: the machine and the network, by its layers and what learns."""
+    found = environment()
+    learns = [(name, weight.requires_grad) for name, weight in detector.net.named_parameters()]
+    network = f"{detector.net} {learns} {detector.recipe.norm_mode}"
+    return {
+        "processor": found["processor"],
+        "flags": found["cpu_flags"],
+        "versions": [found["boxwright"], torch.__version__],
+        "threads": torch.get_num_threads(),
+        "detector": detector.recipe.detector,
+        "network": blake2b(network.encode(), digest_size=16).hexdigest(),
+    }
+
+
+def checked_seconds(value: Any) -> StepSeconds | None:
+    """Read two lengths of time from what a file holds; None where it holds something else."""
+    if not isinstance(value, dict) or value.keys() != set(StepSeconds._fields):
+        return None
+    if not all(isinstance(seconds, float) and 0 < seconds < math.inf for seconds in value.values()):
+        return None
+    return StepSeconds(**value)
