@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boxwright.compare.results.bootstrap import draw_images
+from boxwright.evaluate.bootstrap import draw_images
 from boxwright.compare.results.statistics import (
     ONE_SEED,
     Difference,

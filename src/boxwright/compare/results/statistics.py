@@ -33,7 +33,7 @@ from typing import Literal
 
 import numpy as np
 
-from boxwright.compare.results.bootstrap import Metric, bootstrap_scores, draw_images
+from boxwright.evaluate.bootstrap import Metric, bootstrap_scores, draw_images
 from boxwright.evaluate import MatchTable
 from boxwright.evaluate.columns import Floats
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boxwright.compare.results import bootstrap
-from boxwright.compare.results.bootstrap import bootstrap_scores, draw_images
-from boxwright.evaluate import MetricsTable, detection_metrics
+from boxwright.evaluate import MetricsTable, bootstrap, detection_metrics
+from boxwright.evaluate.bootstrap import bootstrap_scores, draw_images
 
 CLASSES = ["a", "b", "c"]
 Entries = list[dict[str, Any]]
