@@ -13,7 +13,7 @@ from boxwright._util.ownership import mark_new_folder
 from boxwright._util.printing import say
 from boxwright.cli.arguments import number
 from boxwright.cli.check import render_report
-from boxwright.cli.evaluate import render_metrics
+from boxwright.cli.metrics import render_metrics
 from boxwright.errors import DataError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""``boxwright eval``: metrics of a run or of a results file, and the tables that it prints."""
+"""``boxwright eval``: metrics of a run or of a results file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from boxwright._util.ownership import GENERATOR, claim
-from boxwright._util.printing import printable, say, say_table
+from boxwright._util.printing import say
 from boxwright._util.writing import write_json
 from boxwright.cli.arguments import (
     AgnosticOption,
@@ -28,15 +28,13 @@ from boxwright.cli.arguments import (
     data_options,
     run_there,
 )
+from boxwright.cli.metrics import render_metrics
 from boxwright.cli.progress import bar
 from boxwright.errors import RecipeError
 from boxwright.text import plural
 
 if TYPE_CHECKING:
     from boxwright.data import DetectionDataset
-    from boxwright.evaluate import MetricsTable
-
-_COLUMNS = ("AP", "AP50", "AP75", "AR100", "voc07", "voc_area")
 
 
 def evaluate(
@@ -134,61 +132,3 @@ def _evaluate_run(
         say(console, f"left out {name}: {fault}", "yellow")
     say(console, f"the report is in {assessment.report}")
     return assessment.metrics, assessment.dataset, assessment.detections
-
-
-def render_metrics(table: MetricsTable, console: Console) -> None:
-    """Print the numbers with their protocols, the classes, the errors and the warnings.
-
-    Where the console is no terminal the same goes out as plain lines of columns, unwrapped.
-    """
-    if console.is_terminal:
-        _render_tables(table, console)
-    else:
-        for line in _plain_lines(table):
-            say(console, line)
-    for warning in table.warnings:
-        say(console, f"Warning: {warning}", "yellow")
-
-
-def _render_tables(table: MetricsTable, console: Console) -> None:
-    rows = [(name, _number(value), table.protocols[name]) for name, value in table.numbers.items()]
-    ruled = [place for place, row in enumerate(rows) if row[0] in ("APl", "ARl")]
-    header: tuple[str, ...] = ("metric", "value", "protocol")
-    say_table(console, header, rows, title="All classes", left=(0, 2), ruled=ruled)
-    header = ("class", "targets", *_COLUMNS, "best F1", "at score")
-    say_table(console, header, _class_rows(table), title="By class")
-    if table.errors:
-        errors = _error_rows(table)
-        ruled = [place for place, row in enumerate(errors) if row[0] == "missed"]
-        say_table(console, ("error", "AP50 lost", "count"), errors, title="Errors", ruled=ruled)
-
-
-def _plain_lines(table: MetricsTable) -> list[str]:
-    lines = [f"{name:<8} {_number(value):>6}  {table.protocols[name]}" for name, value in table.numbers.items()]
-    rows = [("class", "targets", *_COLUMNS, "best F1", "at score"), *_class_rows(table)]
-    rows = [(printable(name), *cells) for name, *cells in rows]
-    width = max(len(row[0]) for row in rows)
-    lines += ["", *(f"{row[0]:<{width}}" + "".join(f" {cell:>8}" for cell in row[1:]) for row in rows)]
-    if table.errors:
-        rows = [("error", "AP50 lost", "count"), *_error_rows(table)]
-        lines += ["", *(f"{name:<14} {lost:>9} {count:>8}" for name, lost, count in rows)]
-    return lines
-
-
-def _class_rows(table: MetricsTable) -> list[tuple[str, ...]]:
-    rows = []
-    half = table.matches.has_threshold(0.5)
-    for name, values in table.per_class.items():
-        numbers = [_number(values[column]) for column in _COLUMNS]
-        point = table.operating_point(name) if half else None
-        best = (_number(point.f1), _number(point.score)) if point else ("-", "-")
-        rows.append((name, f"{values['targets']:.0f}", *numbers, *best))
-    return rows
-
-
-def _error_rows(table: MetricsTable) -> list[tuple[str, ...]]:
-    return [(name.replace("_", " "), _number(cost.dap), f"{cost.count}") for name, cost in table.errors.items()]
-
-
-def _number(value: float) -> str:
-    return "-" if value != value else f"{value:.3f}"

@@ -3,6 +3,7 @@
 from boxwright.evaluate.columns import DetectionColumns, TargetColumns, keep_best, to_detections, to_targets
 from boxwright.evaluate.confusion import confusion_matrix
 from boxwright.evaluate.error_types import ERROR_TYPES, ErrorCost, ErrorTable, error_costs, error_types
+from boxwright.evaluate.intervals import Interval, ScoreIntervals, score_intervals
 from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_detections, overlapping_pairs
 from boxwright.evaluate.metrics import MetricsTable, OperatingPoint, detection_metrics
 from boxwright.evaluate.results import read_results, save_results, save_targets
@@ -14,9 +15,11 @@ __all__ = [
     "DetectionColumns",
     "ErrorCost",
     "ErrorTable",
+    "Interval",
     "MatchTable",
     "MetricsTable",
     "OperatingPoint",
+    "ScoreIntervals",
     "TargetColumns",
     "confusion_matrix",
     "detection_metrics",
@@ -28,6 +31,7 @@ __all__ = [
     "read_results",
     "save_results",
     "save_targets",
+    "score_intervals",
     "to_detections",
     "to_targets",
 ]

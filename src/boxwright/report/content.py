@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 ClassCurve = tuple[ArrayLike, ArrayLike, ArrayLike]
 """Precision, recall and score (n,) by falling score, at IoU 0.5; recall is NaN where the class has no objects."""
 
+Ends = tuple[float, float]
+"""Low and high end of an interval; NaN where it isn't known."""
+
 
 @dataclass(frozen=True)
 class ErrorRow:
@@ -66,9 +69,13 @@ class ReportData:
     metrics: Mapping[str, float] = field(default_factory=dict)
     protocols: Mapping[str, str] = field(default_factory=dict)
     """Name of a metric -> the protocol that it follows, shown beside the number."""
+    intervals: Mapping[str, Ends] = field(default_factory=dict)
+    """Name of a metric -> its 95 % interval, where it has one."""
     warnings: Sequence[str] = ()
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Class -> AP, AP50, AP75 ... and targets, the number of objects; F1 and score, the best F1 and where it is."""
+    class_intervals: Mapping[str, Mapping[str, Ends]] = field(default_factory=dict)
+    """Class -> its intervals by metric."""
     curves: Mapping[str, ClassCurve] = field(default_factory=dict)
     """By class."""
     shown_score: float | None = None

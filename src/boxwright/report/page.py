@@ -12,11 +12,11 @@ import numpy as np
 
 from boxwright.report.class_curves import class_curves
 from boxwright.report.confusion import confusion
-from boxwright.report.content import ReportData
+from boxwright.report.content import Ends, ReportData
 from boxwright.report.curves import series_svg
 from boxwright.report.errors import errors
 from boxwright.report.history import read_history
-from boxwright.report.markup import Markup, bar, details, figures, section, table, text, write_document
+from boxwright.report.markup import Markup, bar, details, figures, section, small_interval, table, text, write_document
 from boxwright.report.pictures import pictures
 from boxwright.text import plural
 
@@ -50,15 +50,16 @@ def write_report(path: Path, data: ReportData, *, overwrite: bool = False) -> Pa
         section("Files", table(("", ""), data.files.items(), "fk") if data.files else Markup()),
     )
     summary = f"<p>{text(data.summary)}</p>" if data.summary else ""
-    header = summary + _cards(data.metrics)
+    header = summary + _cards(data)
     return write_document(Path(path), data.title, header, sections, data.environment, overwrite=overwrite)
 
 
-def _cards(metrics: Mapping[str, float]) -> Markup:
+def _cards(data: ReportData) -> Markup:
     cards = "".join(
-        f"<div><b>{_score(metrics[name])}</b><span>{text(_TITLES.get(name, name))}</span></div>"
+        f"<div><b>{_score(data.metrics[name])}</b><span>{text(_TITLES.get(name, name))}</span>"
+        f"{small_interval(data.intervals.get(name))}</div>"
         for name in _HEADLINE
-        if name in metrics
+        if name in data.metrics
     )
     return Markup(f'<div class="cards">{cards}</div>' if cards else "")
 
@@ -66,9 +67,16 @@ def _cards(metrics: Mapping[str, float]) -> Markup:
 def _results(data: ReportData) -> Markup:
     warnings = "".join(f'<p class="warning">{text(warning)}</p>' for warning in data.warnings)
     rows = [
-        (_TITLES.get(name, name), _score(value), data.protocols.get(name, "")) for name, value in data.metrics.items()
+        (
+            _TITLES.get(name, name),
+            _score(value),
+            small_interval(data.intervals.get(name)),
+            data.protocols.get(name, ""),
+        )
+        for name, value in data.metrics.items()
     ]
-    return section("Results", warnings, table(("metric", "value", "protocol"), rows, "tnd") if rows else "")
+    head = ("metric", "value", "95 % interval", "protocol")
+    return section("Results", warnings, table(head, rows, "tnnd") if rows else "")
 
 
 def _classes(data: ReportData) -> Markup:
@@ -83,15 +91,25 @@ def _classes(data: ReportData) -> Markup:
         (
             label,
             *(
-                bar(row.get(n, nan)) if n == "AP" else _count(row, n) if n == "targets" else _score(row.get(n))
+                _count(row, n) if n == "targets" else _class_score(n, row.get(n), data.class_intervals.get(label, {}))
                 for n in names
             ),
         )
         for label, row in data.per_class.items()
     ]
-    return section(
-        "Class by class", table(("class", *(_TITLES.get(n, n) for n in names)), rows, "t" + "n" * len(names))
+    said = (
+        '<p class="dim">In brackets the 95 % interval: how far other images of the same kind would move the number.</p>'
     )
+    return section(
+        "Class by class",
+        said if data.class_intervals else "",
+        table(("class", *(_TITLES.get(n, n) for n in names)), rows, "t" + "n" * len(names)),
+    )
+
+
+def _class_score(name: str, value: float | None, intervals: Mapping[str, Ends]) -> Markup:
+    shown = bar(nan if value is None else value) if name == "AP" else _score(value)
+    return Markup(shown + small_interval(intervals.get(name)))
 
 
 def _count(row: Mapping[str, float], name: str) -> Markup:

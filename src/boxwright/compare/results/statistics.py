@@ -33,8 +33,8 @@ from typing import Literal
 
 import numpy as np
 
-from boxwright.evaluate.bootstrap import Metric, bootstrap_scores, draw_images
 from boxwright.evaluate import MatchTable
+from boxwright.evaluate.bootstrap import Metric, bootstrap_scores, draw_images
 from boxwright.evaluate.columns import Floats
 
 Verdict = Literal["better", "worse", "no detectable difference"]
