@@ -10,9 +10,8 @@ from __future__ import annotations
 import resource
 import time
 
-from evaluate import CASES, split
-
 from boxwright.evaluate import detection_metrics, score_intervals
+from evaluate import CASES, split
 
 LIMIT = 10.0
 

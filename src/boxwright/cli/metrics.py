@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from math import isnan
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from boxwright._util.printing import printable, say, say_table
-from boxwright.text import plural
 
 if TYPE_CHECKING:
-    from boxwright.evaluate import Interval, MetricsTable
+    from boxwright.evaluate import Interval, MetricsTable, PairedComparison, PairedDifference
 
 _METRICS = ("AP", "AP50", "AP75")
 _HEADER = ("class", "targets", *_METRICS, "best F1", "at score")
 _ALL = "all classes"
+_MANY_CLASSES = 20
+_PAIRED = (
+    "Intervals: 95 %, each by itself, all sources on the same draws of the images. p and verdict are corrected (Holm) "
+    "for the number of sources, and within a source for that of its classes, sizes or kinds of error; of AP50 lost, "
+    "less is better. What training with other seeds would give isn't in them: see boxwright compare."
+)
 _OTHERS = ("APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "voc07", "voc_area")
 
 
@@ -25,25 +32,77 @@ def render_metrics(table: MetricsTable, console: Console) -> None:
     Where the console is no terminal the same goes out as plain lines of columns, unwrapped.
     """
     rows = [*_class_rows(table), _overall(table)]
-    render_table(console, _HEADER, rows, ruled=len(rows) - 2)
+    render_table(console, _HEADER, rows, ruled=[len(rows) - 2])
     others = [f"{name} {number(table.numbers[name])}" for name in _OTHERS]
-    for line in (*_sentences(table), ", ".join(others), table.protocol):
+    for line in filter(None, (table.certainty, ", ".join(others), table.protocol)):
         say(console, line)
     if table.errors:
         errors = [(name.replace("_", " "), number(cost.dap), f"{cost.count}") for name, cost in table.errors.items()]
         say(console, "")
         ruled = next(place for place, row in enumerate(errors) if row[0] == "missed")
-        render_table(console, ("error", "AP50 lost", "count"), errors, ruled=ruled)
+        render_table(console, ("error", "AP50 lost", "count"), errors, ruled=[ruled])
     for warning in table.warnings:
         say(console, f"Warning: {warning}", "yellow")
 
 
-def render_table(
-    console: Console, header: tuple[str, ...], rows: list[tuple[str, ...]], *, ruled: int | None = None
+def render_differences(
+    tables: Mapping[str, MetricsTable],
+    comparisons: Mapping[str, PairedComparison],
+    images: Sequence[str],
+    console: Console,
 ) -> None:
-    """Print a table, names to the left and numbers to the right, with a line below the row ``ruled``."""
+    """Print the scores of each source, and the differences of all but the first to it.
+
+    ``images``: the names of the data set's.
+    """
+    render_table(console, ("source", *_METRICS), [(name, *_scores(table)) for name, table in tables.items()])
+    first = next(iter(tables))
+    for name, found in comparisons.items():
+        say(console, "")
+        say(console, f"{name} less {first}", "bold")
+        rows, ruled = _difference_rows(found)
+        render_table(console, ("", "difference", "p", "verdict"), rows, ruled=ruled)
+        weights = ", ".join(f"{images[place]} {_signed(share)}" for place, share in found.images)
+        say(console, f"images that weigh most in AP: {weights or 'none'}")
+    say(console, "")
+    for line in (_PAIRED, next(iter(tables.values())).protocol):
+        say(console, line)
+    for name, table in tables.items():
+        for warning in table.warnings:
+            say(console, f"Warning: {name}: {warning}", "yellow")
+
+
+def _difference_rows(found: PairedComparison) -> tuple[Sequence[Sequence[str]], Sequence[int]]:
+    """The rows by family, and the last one of each; of many classes those of the least p."""
+    by_class = found.by_class
+    if len(by_class) > _MANY_CLASSES:
+        order = sorted(by_class, key=lambda name: (by_class[name].p, -abs(by_class[name].value)))
+        by_class = {name: by_class[name] for name in order[:_MANY_CLASSES]}
+    families = (
+        found.overall,
+        {f"AP {name}": each for name, each in by_class.items()},
+        found.by_size,
+        {f"lost to {name.replace('_', ' ')}": each for name, each in found.by_error.items()},
+    )
+    rows = [(name, _difference(each), number(each.p), each.verdict) for rows in families for name, each in rows.items()]
+    return rows, tuple(place - 1 for place in accumulate(map(len, families)))
+
+
+def _difference(found: PairedDifference) -> str:
+    ends = "" if isnan(found.low) else f" [{_signed(found.low)}, {_signed(found.high)}]"
+    return _signed(found.value) + ends
+
+
+def _signed(value: float) -> str:
+    return "-" if isnan(value) else f"{value:+.3f}" if abs(value) >= 5e-4 else "0.000"
+
+
+def render_table(
+    console: Console, header: Sequence[str], rows: Sequence[Sequence[str]], *, ruled: Sequence[int] = ()
+) -> None:
+    """Print a table, names to the left and numbers to the right, with a line below each row of ``ruled``."""
     if console.is_terminal:
-        say_table(console, header, rows, ruled=() if ruled is None else (ruled,))
+        say_table(console, header, rows, ruled=ruled)
         return
     cells = [tuple(map(printable, row)) for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -78,18 +137,8 @@ def _class_rows(table: MetricsTable) -> list[tuple[str, ...]]:
 
 def _overall(table: MetricsTable) -> tuple[str, ...]:
     targets = int(table.matches.positives[:, 0].sum())
-    scores = [with_interval(table.numbers[metric], table.intervals.get(metric)) for metric in _METRICS]
-    return (_ALL, f"{targets}", *scores, "", "")
+    return (_ALL, f"{targets}", *_scores(table), "", "")
 
 
-def _sentences(table: MetricsTable) -> list[str]:
-    """How sure AP is, in words."""
-    from boxwright.evaluate.intervals import RELIABLE_IMAGES, images_with_targets
-
-    images, interval = images_with_targets(table.matches), table.intervals["AP"]
-    if isnan(interval.low):
-        return []
-    said = f"{plural(images, 'image')} with objects: AP is known to ±{interval.reach:.3f} (95 % interval)."
-    if images < RELIABLE_IMAGES:
-        said += f" With fewer than {RELIABLE_IMAGES} images the interval may hold in as few as 90 of 100 cases."
-    return [said]
+def _scores(table: MetricsTable) -> list[str]:
+    return [with_interval(table.numbers[metric], table.intervals.get(metric)) for metric in _METRICS]

@@ -6,12 +6,14 @@ from boxwright.evaluate.error_types import ERROR_TYPES, ErrorCost, ErrorTable, e
 from boxwright.evaluate.intervals import Interval, ScoreIntervals, score_intervals
 from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_detections, overlapping_pairs
 from boxwright.evaluate.metrics import MetricsTable, OperatingPoint, detection_metrics
+from boxwright.evaluate.paired import DecidingImage, PairedComparison, PairedDifference, compare_tables
 from boxwright.evaluate.results import read_results, save_results, save_targets
 
 __all__ = [
     "AREAS",
     "ERROR_TYPES",
     "IOU_THRESHOLDS",
+    "DecidingImage",
     "DetectionColumns",
     "ErrorCost",
     "ErrorTable",
@@ -19,8 +21,11 @@ __all__ = [
     "MatchTable",
     "MetricsTable",
     "OperatingPoint",
+    "PairedComparison",
+    "PairedDifference",
     "ScoreIntervals",
     "TargetColumns",
+    "compare_tables",
     "confusion_matrix",
     "detection_metrics",
     "error_costs",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from boxwright.evaluate.coco import RECALLS
 from boxwright.evaluate.columns import Bools, Floats, Ints
 from boxwright.evaluate.matches import AREAS, MatchTable
 
-_Number = TypeVar("_Number", np.int32, np.float64)
+Weights = NDArray[np.int32]
+"""(n, R) how often each image was drawn in each draw."""
 Metric = Literal["AP", "AP50", "AP75"]
 
 METRIC_IOU: dict[str, float | None] = {"AP": None, "AP50": 0.5, "AP75": 0.75}
@@ -86,12 +87,12 @@ def bootstrap_precision(table: MatchTable, draws: Ints, area: str = "all") -> Fl
     return scores
 
 
-def drawn_precision(ranking: Ranking, asked: Ints, weights: Ints) -> Floats:
+def drawn_precision(ranking: Ranking, asked: Ints, weights: Weights) -> Floats:
     """Average precision (R, T) of a class; NaN where no drawn image has a target that is asked for.
 
     Args:
         asked: (M,) image of each target that is there to be found.
-        weights: (n, R) int32, how often each image was drawn.
+        weights: (n, R).
     """
     kept = ranking.hits.any(axis=1) | (ranking.ignored != ranking.ignored[:, :1]).any(axis=1)
     false = np.flatnonzero(~kept & ~ranking.ignored[:, 0])
@@ -125,7 +126,7 @@ def mean_of_defined(values: Floats, axis: int = 1) -> Floats:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _sums_before(weights: Ints, image: Ints, ends: Ints) -> Ints:
+def _sums_before(weights: Weights, image: Ints, ends: Ints) -> Weights:
     """(H, R) how often the false detections were drawn that stand between a kept one and the one before it."""
     sums = np.zeros((len(ends), weights.shape[1]), np.int32)
     for place, (start, end) in enumerate(pairwise([0, *ends.tolist()])):
@@ -134,7 +135,7 @@ def _sums_before(weights: Ints, image: Ints, ends: Ints) -> Ints:
     return sums
 
 
-def _averages(ranking: Ranking, kept: Ints, passed: Ints, weights: Ints, positives: Ints) -> Floats:
+def _averages(ranking: Ranking, kept: Ints, passed: Weights, weights: Weights, positives: Ints) -> Floats:
     """(R, T) from the kept rows, and the false ones ``passed`` (H, R) before each."""
     drawn = weights[ranking.image[kept]]  # (H, R)
     kinds, kind = np.unique(ranking.ignored[kept], axis=1, return_inverse=True)
@@ -148,7 +149,7 @@ def _averages(ranking: Ranking, kept: Ints, passed: Ints, weights: Ints, positiv
     return scores
 
 
-def _interpolated(found: Ints, counted: Ints, positives: Ints) -> Floats:
+def _interpolated(found: Weights, counted: Weights, positives: Ints) -> Floats:
     """(R,) mean over the recalls 0, .01, ... 1 of the greatest precision at that recall or beyond."""
     best = _accumulated(np.maximum, (found / np.maximum(counted, 1))[::-1])[::-1]
     reached = 100.0 * found / positives  # a whole number, exactly, where a recall is met exactly
@@ -158,7 +159,7 @@ def _interpolated(found: Ints, counted: Ints, positives: Ints) -> Floats:
     return average
 
 
-def _accumulated(ufunc: np.ufunc, values: NDArray[_Number]) -> NDArray[_Number]:
+def _accumulated(ufunc: np.ufunc, values: NDArray[Any]) -> NDArray[Any]:
     """Accumulate along the first axis, in place: row by row it takes a third of the time of numpy's own."""
     for before, row in pairwise(values):
         ufunc(before, row, out=row)

@@ -12,9 +12,17 @@ import numpy as np
 from boxwright.evaluate.coco import CocoScores, coco_scores
 from boxwright.evaluate.columns import DetectionColumns, Floats, Ints, TargetColumns, to_detections, to_targets
 from boxwright.evaluate.error_types import ErrorCost, error_costs, error_types
-from boxwright.evaluate.intervals import Interval, ScoreIntervals, ends, score_intervals
+from boxwright.evaluate.intervals import (
+    RELIABLE_IMAGES,
+    Interval,
+    ScoreIntervals,
+    ends,
+    images_with_targets,
+    score_intervals,
+)
 from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_detections
 from boxwright.evaluate.voc import voc_scores
+from boxwright.text import plural
 
 _LOW_SCORE = 0.05
 _IGNORED = 'crowd ignored by IoA, difficult and "ignore": 1 ignored'
@@ -83,6 +91,17 @@ class MetricsTable:
             name: {metric: found.by_class[label] for metric, found in self._score_intervals.items()}
             for label, name in enumerate(self.classes)
         }
+
+    @property
+    def certainty(self) -> str:
+        """How well AP is known, in a sentence or two; empty where it has no interval."""
+        images, interval = images_with_targets(self.matches), self.intervals["AP"]
+        if np.isnan(interval.low):
+            return ""
+        said = f"{plural(images, 'image')} with objects: AP is known to ±{interval.reach:.3f} (95 % interval)."
+        if images < RELIABLE_IMAGES:
+            said += f" With fewer than {RELIABLE_IMAGES} images such an interval is itself a rough guess."
+        return said
 
     @cached_property
     def _score_intervals(self) -> dict[str, ScoreIntervals]:

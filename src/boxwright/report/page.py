@@ -36,8 +36,8 @@ def write_report(path: Path, data: ReportData, *, overwrite: bool = False) -> Pa
     Raises WriteError, also for a file that boxwright didn't write, unless it is to ``overwrite`` it.
     """
     sections = (
-        _results(data),
         _classes(data),
+        _results(data),
         section("Errors", errors(data.errors, data.shown_score)),
         section("Confusions", _confusion(data)),
         section("Curves of the classes", class_curves(data.curves, _ap50(data), data.shown_score)),
@@ -76,7 +76,8 @@ def _results(data: ReportData) -> Markup:
         for name, value in data.metrics.items()
     ]
     head = ("metric", "value", "95 % interval", "protocol")
-    return section("Results", warnings, table(head, rows, "tnnd") if rows else "")
+    folded = details(f"All {len(rows)} numbers and their protocols", table(head, rows, "tnnd")) if rows else ""
+    return section("Results", warnings, folded)
 
 
 def _classes(data: ReportData) -> Markup:

@@ -261,7 +261,7 @@ def _report(
 def _summary(training: dict[str, Any], metrics: MetricsTable, dataset: DetectionDataset) -> str:
     """What was trained on what, as far as it is known, and how good it is."""
     where = f"the {plural(len(dataset), 'image')} of {_split(dataset.split)}"
-    result = f"AP {metrics.AP:.3f}, AP50 {metrics.AP50:.3f} on {where}."
+    result = f"AP {metrics.AP:.3f}, AP50 {metrics.AP50:.3f} on {where}. {metrics.certainty}".rstrip()
     if "steps" not in training:
         return result
     return (
