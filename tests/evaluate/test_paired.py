@@ -98,11 +98,11 @@ def _repeat(detections, targets, draw, classes) -> MetricsTable:
     return detection_metrics(predictions, truths, classes)
 
 
-def test_the_images_that_decide_are_those_whose_absence_changes_most():
+def test_the_images_that_decide_are_those_with_the_largest_part():
     first, second = scene_tables(11, images=12)
     found = compare_tables({"a": first, "b": second}, deciding=3)["b"]
     whole = second.AP - first.AP
-    shares = []
+    parts = []
     for image in range(12):
         draw = np.ones(12, np.int64)
         draw[image] = 0
@@ -111,10 +111,10 @@ def test_the_images_that_decide_are_those_whose_absence_changes_most():
             matches = table.matches
             columns = DetectionColumns(matches.image, matches.label, matches.score, matches.xywh)
             left.append(_repeat(columns, matches.targets, draw, table.classes).AP)
-        shares.append(whole - (left[1] - left[0]))
-    heaviest = np.argsort(-np.abs(shares))[:3]
+        parts.append(whole - 11 / 12 * (left[1] - left[0]))
+    heaviest = np.argsort(-np.abs(parts))[:3]
     assert [each.image for each in found.images] == heaviest.tolist()
-    assert [each.share for each in found.images] == pytest.approx(np.array(shares)[heaviest].tolist(), abs=1e-9)
+    assert [each.part for each in found.images] == pytest.approx(np.array(parts)[heaviest].tolist(), abs=1e-9)
 
 
 def test_holm_by_hand():

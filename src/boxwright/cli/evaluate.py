@@ -28,14 +28,14 @@ from boxwright.cli.arguments import (
     data_options,
     run_there,
 )
-from boxwright.cli.metrics import render_differences, render_metrics
+from boxwright.cli.metrics import render_differences, render_metrics, render_slices
 from boxwright.cli.progress import bar
 from boxwright.errors import DataError, RecipeError
 from boxwright.text import plural
 
 if TYPE_CHECKING:
     from boxwright.data import DetectionDataset
-    from boxwright.evaluate import MetricsTable
+    from boxwright.evaluate import MetricsTable, Slice
 
 
 class Evaluated(NamedTuple):
@@ -68,6 +68,10 @@ def evaluate(
     settings: Settings = [],  # noqa: B006
     allow_links: AllowLinks = False,
     max_pixels: MaxPixels = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="RULE", help="Slices of the images: folder, size, exif:KEY, or a REGEX in their names."),
+    ] = None,
     nms: NmsOption = None,
     nms_agnostic: AgnosticOption = None,
     json: JsonFile = None,
@@ -84,7 +88,7 @@ def evaluate(
     """COCO and VOC metrics of a run, or of anybody's COCO results file, with intervals; differences between several."""
     console = Console()
     options = data_options(settings, classes, max_pixels, reader) | {"allow_links": allow_links}
-    _check_flags(sources, nms is not None or nms_agnostic is not None, save_detections)
+    _check_flags(sources, nms is not None or nms_agnostic is not None, by, save_detections)
     outputs = [path for path in (json, save_detections, save_targets) if path]
     own = [_claimed(source, data, split, options, outputs, overwrite) for source in sources]
     suppression = {"nms": nms, "nms_agnostic": nms_agnostic, "overwrite": overwrite}
@@ -99,7 +103,11 @@ def evaluate(
     content: dict[str, Any] = {"generator": GENERATOR, **first.metrics.to_json()}
     _say_data(first.dataset, data, console)
     if len(found) == 1:
+        slices = {} if by is None else _slices(first, by)  # a rule that makes none is refused before anything is said
         render_metrics(first.metrics, console)
+        if by is not None:
+            render_slices(slices, by, console)
+            content |= {"by": by, "slices": {name: each.to_json() for name, each in slices.items()}}
     else:
         content |= _compare(found, console)
     if json is not None:
@@ -111,9 +119,11 @@ def _is_file(source: Path) -> bool:
     return source.suffix == ".json" and not source.is_dir()
 
 
-def _check_flags(sources: Sequence[Path], suppressed: bool, save_detections: Path | None) -> None:
+def _check_flags(sources: Sequence[Path], suppressed: bool, by: str | None, save_detections: Path | None) -> None:
     if suppressed and any(map(_is_file, sources)):
         raise RecipeError("--nms is for runs: the detections of a file are evaluated as they are")
+    if len(sources) > 1 and by is not None:
+        raise RecipeError("--by is for one source: evaluate each by itself")
     if len(sources) > 1 and save_detections is not None:
         raise RecipeError("--save-detections is for one source: evaluate each by itself")
 
@@ -160,6 +170,17 @@ def _compare(found: dict[str, Evaluated], console: Console) -> dict[str, Any]:
             image["file_name"] = names[image["image"]]
     first, *others = tables
     return {"source": first, "sources": {name: tables[name].to_json() for name in others}, "differences": differences}
+
+
+def _slices(found: Evaluated, rule: str) -> dict[str, Slice]:
+    from boxwright.data.groups import image_groups
+    from boxwright.evaluate import slice_metrics
+
+    groups = image_groups(found.dataset, rule)
+    try:
+        return slice_metrics(found.metrics, groups)
+    except ValueError as error:
+        raise RecipeError(f"--by {rule}: {error}") from error
 
 
 def _save(found: Evaluated, detections: Path | None, targets: Path | None, overwrite: bool) -> None:

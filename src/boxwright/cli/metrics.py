@@ -12,12 +12,17 @@ from rich.console import Console
 from boxwright._util.printing import printable, say, say_table
 
 if TYPE_CHECKING:
-    from boxwright.evaluate import Interval, MetricsTable, PairedComparison, PairedDifference
+    from boxwright.evaluate import Interval, MetricsTable, PairedComparison, PairedDifference, Slice
 
 _METRICS = ("AP", "AP50", "AP75")
 _HEADER = ("class", "targets", *_METRICS, "best F1", "at score")
 _ALL = "all classes"
 _MANY_CLASSES = 20
+_MANY_SLICES = 8
+_SLICED = (
+    "less the rest: over the classes that slice and rest both have, with its own 95 % interval; p and verdict are "
+    "corrected for the number of slices (Holm)."
+)
 _PAIRED = (
     "Intervals: 95 %, each by itself, all sources on the same draws of the images. p and verdict are corrected (Holm) "
     "for the number of sources, and within a source for that of its classes, sizes or kinds of error; of AP50 lost, "
@@ -62,14 +67,42 @@ def render_differences(
         say(console, f"{name} less {first}", "bold")
         rows, ruled = _difference_rows(found)
         render_table(console, ("", "difference", "p", "verdict"), rows, ruled=ruled)
-        weights = ", ".join(f"{images[place]} {_signed(share)}" for place, share in found.images)
-        say(console, f"images that weigh most in AP: {weights or 'none'}")
+        parts = ", ".join(f"{images[place]} {_signed(part)}" for place, part in found.images)
+        say(console, f"images that decide, and their part in the difference in AP: {parts or 'none'}")
     say(console, "")
     for line in (_PAIRED, next(iter(tables.values())).protocol):
         say(console, line)
     for name, table in tables.items():
         for warning in table.warnings:
             say(console, f"Warning: {name}: {warning}", "yellow")
+
+
+def render_slices(slices: Mapping[str, Slice], rule: str, console: Console) -> None:
+    """Print a row for each slice of the images, with its difference to the rest, and how good each class is in it."""
+    rows = [
+        (
+            name,
+            f"{each.images}",
+            f"{each.targets}",
+            with_interval(each.AP, each.interval),
+            _difference(each.difference),
+            number(each.difference.p),
+            each.difference.verdict,
+        )
+        for name, each in slices.items()
+    ]
+    say(console, "")
+    render_table(console, (f"by {rule}", "images", "targets", "AP", "less the rest", "p", "verdict"), rows)
+    say(console, _SLICED)
+    if len(slices) <= _MANY_SLICES:
+        classes = next(iter(slices.values())).per_class
+        cells = [(label, *(_class_cell(each.per_class[label]) for each in slices.values())) for label in classes]
+        say(console, "")
+        render_table(console, ("AP (targets)", *slices), cells)
+
+
+def _class_cell(values: Mapping[str, float]) -> str:
+    return f"{number(values['AP'])} ({values['targets']:.0f})"
 
 
 def _difference_rows(found: PairedComparison) -> tuple[Sequence[Sequence[str]], Sequence[int]]:

@@ -8,6 +8,7 @@ from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_
 from boxwright.evaluate.metrics import MetricsTable, OperatingPoint, detection_metrics
 from boxwright.evaluate.paired import DecidingImage, PairedComparison, PairedDifference, compare_tables
 from boxwright.evaluate.results import read_results, save_results, save_targets
+from boxwright.evaluate.slices import Slice, slice_metrics
 
 __all__ = [
     "AREAS",
@@ -24,6 +25,7 @@ __all__ = [
     "PairedComparison",
     "PairedDifference",
     "ScoreIntervals",
+    "Slice",
     "TargetColumns",
     "compare_tables",
     "confusion_matrix",
@@ -37,6 +39,7 @@ __all__ = [
     "save_results",
     "save_targets",
     "score_intervals",
+    "slice_metrics",
     "to_detections",
     "to_targets",
 ]

@@ -76,11 +76,12 @@ def bootstrap_precision(table: MatchTable, draws: Ints, area: str = "all") -> Fl
     if draws.ndim != 2 or draws.shape[1] != images:
         raise ValueError(f"Expected draws of shape (R, {images}) but got {draws.shape}")
     weights = np.ascontiguousarray(draws.T, np.int32)
+    seen = draws.any(axis=0)
     place = list(AREAS).index(area)
     scores = np.full((len(draws), len(table.positives), len(table.iou_thresholds)), np.nan)
     for label in np.flatnonzero(table.positives[:, place]).tolist():
         rows = np.arange(table.class_rows[label], table.class_rows[label + 1])
-        rows = rows[table.rank[rows] < table.max_detections]
+        rows = rows[(table.rank[rows] < table.max_detections) & seen[table.image[rows]]]
         ranking = Ranking(table.image[rows], table.true_positive[rows, :, place], table.ignored[rows, :, place])
         asked = table.targets.image[table.counted[:, place] & (table.targets.label == label)]
         scores[:, label] = drawn_precision(ranking, asked, weights)

@@ -25,7 +25,7 @@ from boxwright.evaluate.bootstrap import (
     mean_of_defined,
     metric_thresholds,
 )
-from boxwright.evaluate.columns import Floats, Ints
+from boxwright.evaluate.columns import Bools, Floats, Ints
 from boxwright.evaluate.matches import MatchTable
 
 LEVEL = 0.95
@@ -72,20 +72,25 @@ def score_intervals(
     for metric, iou in METRIC_IOU.items():
         if iou is None or table.has_threshold(iou):
             by_class = precision[..., metric_thresholds(table, metric)].mean(axis=2)
-            found[metric] = _intervals(by_class, images_of_classes(table), images_with_targets(table), level)
+            found[metric] = intervals_of_scores(by_class, images_of_classes(table), images_with_targets(table), level)
     return found
 
 
-def images_with_targets(table: MatchTable) -> int:
-    """How many images have a counted target."""
-    return len(np.unique(table.targets.image[table.counted[:, 0]]))
+def images_with_targets(table: MatchTable, within: Bools | None = None) -> int:
+    """Count the images that have a counted target, of all or of those ``within`` (n,)."""
+    return len(np.unique(table.targets.image[_counted(table, within)]))
 
 
-def images_of_classes(table: MatchTable) -> Ints:
-    """(K,) how many images have a counted target of each class."""
-    counted = table.counted[:, 0]
+def images_of_classes(table: MatchTable, within: Bools | None = None) -> Ints:
+    """Count the images that have a counted target of each class (K,), of all or of those ``within`` (n,)."""
+    counted = _counted(table, within)
     pairs = np.unique(np.stack([table.targets.label[counted], table.targets.image[counted]]), axis=1)
     return np.bincount(pairs[0], minlength=len(table.positives))
+
+
+def _counted(table: MatchTable, within: Bools | None) -> Bools:
+    counted: Bools = table.counted[:, 0]
+    return counted if within is None else counted & within[table.targets.image]
 
 
 def unit_interval(score: float, error: float, images: int, level: float = LEVEL) -> Interval:
@@ -126,8 +131,13 @@ def variance_of_defined(values: Floats) -> float:
     return float(finite.var()) if len(finite) else 0.0
 
 
-def _intervals(scores: Floats, class_images: Ints, images: int, level: float) -> ScoreIntervals:
-    """From the scores (1 + R, K): of the images as they are, then of the draws."""
+def intervals_of_scores(scores: Floats, class_images: Ints, images: int, level: float) -> ScoreIntervals:
+    """Intervals from scores (1 + R, K): of the images as they are, then of the draws.
+
+    Args:
+        class_images: (K,) images that hold targets of each class.
+        images: that hold any.
+    """
     defined = np.flatnonzero(class_images)
     drawn = np.array([variance_of_defined(scores[1:, label]) for label in range(scores.shape[1])])
     holding = np.maximum(class_images, 1)

@@ -44,7 +44,7 @@ from boxwright.evaluate.metrics import MetricsTable
 
 Verdict = Literal["better", "worse", "no detectable difference"]
 
-_CANDIDATES = 200  # images whose weight in the difference is computed, not only estimated from the draws
+_CANDIDATES = 200  # images whose part in the difference is computed, not only estimated from the draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,12 @@ class PairedDifference:
 
 
 class DecidingImage(NamedTuple):
-    """An image without which the difference in AP would be another."""
+    """An image with a part in the difference in AP, by the jackknife: all parts sum up to about the difference."""
 
     image: int
     """Place in the data set."""
-    share: float
-    """The difference less the one without this image."""
+    part: float
+    """The difference less (n - 1) / n of the one without this image."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class PairedComparison:
     by_error: dict[str, PairedDifference]
     """AP50 lost to each kind of error: better is less. Empty without the IoU 0.5."""
     images: tuple[DecidingImage, ...]
-    """Those that weigh most in the difference in AP, the heaviest first."""
+    """Those with the largest part in the difference in AP, the largest first."""
 
     def to_json(self) -> dict[str, Any]:
         """The differences by family, with None for what isn't defined."""
@@ -93,7 +93,7 @@ class PairedComparison:
         content: dict[str, Any] = {
             family: {name: found.to_json() for name, found in getattr(self, family).items()} for family in families
         }
-        return {**content, "images": [{"image": image.image, "share": image.share} for image in self.images]}
+        return {**content, "images": [{"image": image.image, "part": image.part} for image in self.images]}
 
 
 class _Drawn(NamedTuple):
@@ -120,7 +120,7 @@ def compare_tables(
         level: of the intervals and verdicts.
         resamples: how often images are drawn.
         seed: of the draws.
-        deciding: how many images to name that weigh most in a difference.
+        deciding: how many images to name that have the largest part in a difference.
 
     Raises:
         ValueError: fewer than two tables, or tables of other images, targets or classes.
@@ -141,12 +141,12 @@ def compare_tables(
         """Source -> row -> difference; the rows of each source are judged together."""
         rows = {name: _differences(getattr(each, field), getattr(base, field)) for name, each in drawn.items()}
         held = by_class if field == "by_class" else {}
-        return {name: _judge(found, held, with_targets, level, sign) for name, found in rows.items()}
+        return {name: judge(found, held, with_targets, level, sign) for name, found in rows.items()}
 
     class_rows, size_rows, error_rows = family("by_class"), family("by_size"), family("by_error", -1)
     overall = {name: _differences(each.overall, base.overall) for name, each in drawn.items()}
     together = {
-        metric: _judge({name: found[metric] for name, found in overall.items()}, {}, with_targets, level)
+        metric: judge({name: found[metric] for name, found in overall.items()}, {}, with_targets, level)
         for metric in base.overall
     }
     return {
@@ -220,10 +220,10 @@ def _differences(scores: Mapping[str, Floats], base: Mapping[str, Floats]) -> di
     return {name: values - base[name] for name, values in scores.items()}
 
 
-def _judge(
+def judge(
     rows: Mapping[str, Floats], held: Mapping[str, int], images: int, level: float, sign: int = 1
 ) -> dict[str, PairedDifference]:
-    """Differences (1 + R,) by row with interval and verdict, judged together.
+    """Judge differences (1 + R,) by row together: each with its interval and verdict.
 
     Args:
         held: images that tell of a row, where they aren't all.
@@ -257,16 +257,17 @@ def _t_interval(values: Floats, held: int, images: int, level: float) -> tuple[f
 def _deciding(
     first: MatchTable, other: MatchTable, draws: Ints, difference: Floats, count: int
 ) -> tuple[DecidingImage, ...]:
-    """The images whose absence would change the difference in AP most; those that change nothing are left out.
+    """The images with the largest part in the difference in AP; those without any are left out.
 
-    Which may is told by the draws: how the difference goes with the number of times that an image was drawn.
+    Which may have one is told by the draws: how the difference goes with the number of times that an image was drawn.
     """
-    defined = np.isfinite(difference)
-    away = np.where(defined, difference - difference[0], 0.0)
-    likely = np.argsort(-np.abs(away @ (draws - 1.0)), kind="stable")[:_CANDIDATES]
-    without = np.ones((len(likely), draws.shape[1]), np.int64)
+    images, whole = draws.shape[1], difference[0]
+    away = np.where(np.isfinite(difference), difference - whole, 0.0)
+    slope = away @ (draws - 1.0) / len(draws)
+    likely = np.argsort(-np.abs(slope + whole / images), kind="stable")[:_CANDIDATES]
+    without = np.ones((len(likely), images), np.int64)
     without[np.arange(len(likely)), likely] = 0
     left = [mean_of_defined(bootstrap_precision(table, without).mean(axis=2)) for table in (first, other)]
-    share = np.nan_to_num(difference[0] - (left[1] - left[0]))
-    order = np.argsort(-np.abs(share), kind="stable")[:count]
-    return tuple(DecidingImage(int(likely[row]), float(share[row])) for row in order if abs(share[row]) > 1e-12)
+    part = np.nan_to_num(whole - (images - 1) / images * (left[1] - left[0]))
+    order = np.argsort(-np.abs(part), kind="stable")[:count]
+    return tuple(DecidingImage(int(likely[row]), float(part[row])) for row in order if abs(part[row]) > 1e-12)
