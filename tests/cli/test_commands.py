@@ -19,6 +19,7 @@ KEYS = {
     "per_class",
     "errors",
     "intervals",
+    "calibration",
     *(f"AP{x}" for x in ("", 50, 75, "s", "m", "l")),
     *(f"AR{x}" for x in (1, 10, 100, "s", "m", "l")),
 }

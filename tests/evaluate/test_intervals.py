@@ -33,8 +33,8 @@ def test_a_share_found_has_the_error_of_a_binomial_share():
     table = found_or_not(np.arange(images) < images * share)
     centre = (images * share + 0.5) / (images + 1)
     error = sqrt(share * (1 - share) / (images - 1) + centre * (1 - centre) / images**2)
-    reach = 1.99 * error / (centre * (1 - centre))
-    ends = [1 / (1 + np.exp(-(log(centre / (1 - centre)) + side * reach))) for side in (-1, 1)]
+    reach = 1.99 * error / (share * (1 - share))
+    ends = [1 / (1 + np.exp(-(log(share / (1 - share)) + side * reach))) for side in (-1, 1)]
     assert table.intervals["AP"] == pytest.approx(ends, abs=0.012)
     for metric, interval in table.intervals.items():
         assert table.class_intervals["a"][metric] == pytest.approx(interval, abs=1e-12)
@@ -63,9 +63,9 @@ def test_a_class_of_one_image_has_an_interval_that_says_next_to_nothing():
 
 def test_ends_stay_in_reach_and_hold_the_score():
     for score in (0.0, 0.003, 0.5, 1.0):
-        low, high = unit_interval(score, 0.4, 10)
+        low, high = unit_interval(score, 0.4, 10, 10)
         assert 0 <= low <= score <= high <= 1
-    assert unit_interval(0.5, 0.0, 10) == Interval(0.5, 0.5)
+    assert unit_interval(0.5, 0.0, 10, 10) == Interval(0.5, 0.5)
 
 
 def test_the_seed_and_the_level_are_kept():

@@ -46,7 +46,7 @@ def test_every_number_class_and_warning_is_there(table, options):
 
 def test_plain_text_is_one_unwrapped_line_a_class_and_short(table):
     lines = text(table, width=40).splitlines()
-    assert len(lines) == 1 + 3 + 1 + 3 + 1 + 1 + 8 + len(table.warnings)
+    assert len(lines) == 1 + 3 + 1 + 4 + 1 + 1 + 8 + len(table.warnings)
     assert lines[0].split() == ["class", "targets", "AP", "AP50", "AP75", "best", "F1", "at", "score"]
     assert lines[1].split()[0] == "[red]apple"
     low, high = table.intervals["AP"]
@@ -55,9 +55,12 @@ def test_plain_text_is_one_unwrapped_line_a_class_and_short(table):
     assert not any(set(line) & set("│┃─━\x1b") for line in lines)
     assert lines[6].split(", ")[2] == "APl -"
     assert lines[7] == table.protocol
-    assert lines[9].split() == ["error", "AP50", "lost", "count"]
+    assert lines[8].startswith(
+        f"calibration: scores from 0.05 up miss the share that is right by {table.calibration.ece:.3f} ["
+    )
+    assert lines[10].split() == ["error", "AP50", "lost", "count"]
     cost = table.errors["classification"]
-    assert lines[10].split() == ["classification", f"{cost.dap:.3f}", str(cost.count)]
+    assert lines[11].split() == ["classification", f"{cost.dap:.3f}", str(cost.count)]
 
 
 def test_without_iou_one_half_no_errors_are_shown():

@@ -7,6 +7,7 @@ from boxwright.evaluate.intervals import Interval, ScoreIntervals, score_interva
 from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_detections, overlapping_pairs
 from boxwright.evaluate.metrics import MetricsTable, OperatingPoint, detection_metrics
 from boxwright.evaluate.paired import DecidingImage, PairedComparison, PairedDifference, compare_tables
+from boxwright.evaluate.reliability import Reliability, reliability
 from boxwright.evaluate.results import read_results, save_results, save_targets
 from boxwright.evaluate.slices import Slice, slice_metrics
 
@@ -24,6 +25,7 @@ __all__ = [
     "OperatingPoint",
     "PairedComparison",
     "PairedDifference",
+    "Reliability",
     "ScoreIntervals",
     "Slice",
     "TargetColumns",
@@ -36,6 +38,7 @@ __all__ = [
     "match_detections",
     "overlapping_pairs",
     "read_results",
+    "reliability",
     "save_results",
     "save_targets",
     "score_intervals",

@@ -76,7 +76,7 @@ def bootstrap_precision(table: MatchTable, draws: Ints, area: str = "all") -> Fl
     if draws.ndim != 2 or draws.shape[1] != images:
         raise ValueError(f"Expected draws of shape (R, {images}) but got {draws.shape}")
     weights = np.ascontiguousarray(draws.T, np.int32)
-    seen = draws.any(axis=0)
+    seen: Bools = draws.max(axis=0, initial=0) > 0
     place = list(AREAS).index(area)
     scores = np.full((len(draws), len(table.positives), len(table.iou_thresholds)), np.nan)
     for label in np.flatnonzero(table.positives[:, place]).tolist():

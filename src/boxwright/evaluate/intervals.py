@@ -93,11 +93,17 @@ def _counted(table: MatchTable, within: Bools | None) -> Bools:
     return counted if within is None else counted & within[table.targets.image]
 
 
-def unit_interval(score: float, error: float, images: int, level: float = LEVEL) -> Interval:
-    """The t interval, on the logit scale, of a score in 0..1 with this standard error over so many images."""
-    if images < 2 or not np.isfinite([score, error]).all():
+def unit_interval(score: float, error: float, images: int, held: int, level: float = LEVEL) -> Interval:
+    """The t interval, on the logit scale, of a score in 0..1 with this standard error.
+
+    Args:
+        images: that the error comes from.
+        held: images that tell of the score: half of one more keeps it from 0 and 1, which have no logit.
+    """
+    if images < 2 or not held or not np.isfinite([score, error]).all():
         return Interval(nan, nan)
-    centre = (images * score + 0.5) / (images + 1)  # 0 and 1 have no logit
+    edge = 0.5 / (held + 1)
+    centre = min(max(score, edge), 1 - edge)
     reach = t_quantile((1 + level) / 2, images - 1) * error / (centre * (1 - centre))
     low, high = (
         1 / (1 + exp(-min(max(end, -500.0), 500.0))) for end in (_logit(centre) - reach, _logit(centre) + reach)
@@ -144,7 +150,7 @@ def intervals_of_scores(scores: Floats, class_images: Ints, images: int, level: 
     centre = (holding * np.nan_to_num(scores[0]) + 0.5) / (holding + 1)
     widened = drawn * holding / np.maximum(holding - 1, 1) + centre * (1 - centre) / holding**2
     by_class = [
-        unit_interval(score, sqrt(variance), images if held else 0, level)
+        unit_interval(score, sqrt(variance), images, held, level)
         for score, variance, held in zip(scores[0].tolist(), widened.tolist(), class_images.tolist(), strict=True)
     ]
     if not len(defined):
@@ -154,7 +160,7 @@ def intervals_of_scores(scores: Floats, class_images: Ints, images: int, level: 
     variance = (
         variance_of_defined(mean[1:]) * unbiased + (widened - drawn * unbiased)[defined].sum() / len(defined) ** 2
     )
-    return ScoreIntervals(unit_interval(float(mean[0]), sqrt(variance), images, level), by_class)
+    return ScoreIntervals(unit_interval(float(mean[0]), sqrt(variance), images, images, level), by_class)
 
 
 def _logit(share: float) -> float:

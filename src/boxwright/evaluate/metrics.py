@@ -21,6 +21,7 @@ from boxwright.evaluate.intervals import (
     score_intervals,
 )
 from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_detections
+from boxwright.evaluate.reliability import Reliability, reliability
 from boxwright.evaluate.voc import voc_scores
 from boxwright.text import plural
 
@@ -92,6 +93,11 @@ class MetricsTable:
             for label, name in enumerate(self.classes)
         }
 
+    @cached_property
+    def calibration(self) -> Reliability | None:
+        """Scores against the share that is right, see `reliability`; None where 0.5 isn't among the IoU thresholds."""
+        return reliability(self.matches) if self.matches.has_threshold(0.5) else None
+
     @property
     def certainty(self) -> str:
         """How well AP is known, in a sentence or two; empty where it has no interval."""
@@ -116,7 +122,14 @@ class MetricsTable:
             name: {metric: ends(interval) for metric, interval in found.items()}
             for name, found in self.class_intervals.items()
         }
-        return {**_without_nan(self.numbers), "per_class": per_class, "errors": errors, "intervals": intervals}
+        calibration = None if self.calibration is None else self.calibration.to_json()
+        return {
+            **_without_nan(self.numbers),
+            "per_class": per_class,
+            "errors": errors,
+            "intervals": intervals,
+            "calibration": calibration,
+        }
 
     def precision_recall(self, name: str, iou: float = 0.5) -> tuple[Floats, Floats, Floats]:
         """Precision, recall and score (n,) each by falling score, over the detections of a class that count (COCO).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,21 @@ ClassCurve = tuple[ArrayLike, ArrayLike, ArrayLike]
 
 Ends = tuple[float, float]
 """Low and high end of an interval; NaN where it isn't known."""
+
+
+class Bins(Protocol):
+    """Detections by bins of their scores, (B,) each."""
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """Mean score; NaN where a bin is empty."""
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Share that is right."""
+
+    @property
+    def count(self) -> NDArray[np.int64]: ...
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,9 @@ class ReportData:
     confusion: ArrayLike | None = None
     """(K + 1, K + 1) counts at IoU 0.5, a row a true class, a column a detected one; background, and what wasn't
     detected, last."""
+    calibration: Bins | None = None
+    calibration_said: str = ""
+    """A sentence or two on it."""
     errors: Mapping[str, ErrorRow] = field(default_factory=dict)
     """By kind: classification, localisation, both, duplicate, background, missed, false_positive, false_negative."""
     metrics_csv: Path | None = None

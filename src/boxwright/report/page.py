@@ -18,6 +18,7 @@ from boxwright.report.errors import errors
 from boxwright.report.history import read_history
 from boxwright.report.markup import Markup, bar, details, figures, section, small_interval, table, text, write_document
 from boxwright.report.pictures import pictures
+from boxwright.report.reliability import reliability_diagram
 from boxwright.text import plural
 
 _HEADLINE = ("AP", "AP50", "AP75", "voc07")
@@ -41,6 +42,7 @@ def write_report(path: Path, data: ReportData, *, overwrite: bool = False) -> Pa
         section("Errors", errors(data.errors, data.shown_score)),
         section("Confusions", _confusion(data)),
         section("Curves of the classes", class_curves(data.curves, _ap50(data), data.shown_score)),
+        section("Are the scores probabilities?", _calibration(data)),
         _curves(data),
         section("Where it went wrong most", pictures(data.worst, data.classes)),
         section("Where it did best", pictures(data.best, data.classes)),
@@ -137,6 +139,12 @@ def _ap50(data: ReportData) -> dict[str, float]:
 
 def _confusion(data: ReportData) -> Markup:
     return Markup() if data.confusion is None else confusion(data.confusion, data.classes, data.shown_score)
+
+
+def _calibration(data: ReportData) -> Markup:
+    if data.calibration is None:
+        return Markup()
+    return reliability_diagram(data.calibration, data.calibration_said)
 
 
 def _training(data: ReportData) -> Markup:

@@ -26,6 +26,7 @@ from boxwright.evaluate import (
     ErrorTable,
     MatchTable,
     MetricsTable,
+    Reliability,
     confusion_matrix,
     detection_metrics,
     error_costs,
@@ -252,6 +253,8 @@ def _report(
         shown_score=recipe.score,
         confusion=confusion_matrix(metrics.matches, recipe.score),
         errors=_errors(metrics, shown),
+        calibration=metrics.calibration,
+        calibration_said=_calibration_said(metrics.calibration),
         metrics_csv=run.metrics_file if run.metrics_file.is_file() else None,
         **_chosen_pictures(dataset, found, metrics, shown),
         files={"Model": run.model_file, "Predictions": run.predictions},
@@ -286,6 +289,18 @@ def _errors(metrics: MetricsTable, shown: ErrorTable) -> dict[str, ErrorRow]:
     """What each kind of error costs; how often it comes up in all detections, and in those ``shown``."""
     costs = error_costs(metrics.matches, shown)
     return {name: ErrorRow(cost.dap, cost.count, costs[name].count) for name, cost in metrics.errors.items()}
+
+
+def _calibration_said(found: Reliability | None) -> str:
+    """What the report says of the calibration error."""
+    if found is None or np.isnan(found.ece):
+        return ""
+    low, high = found.interval
+    return (
+        f"Expected calibration error {found.ece:.3f} [{low:.3f}, {high:.3f}], of scores from {found.least:g} up: by so "
+        "much they miss the share that is right, on average. Below the dashed line scores promise too much, above it "
+        "too little; larger points stand for more detections."
+    )
 
 
 def _by_image(table: MatchTable, errors: ErrorTable, images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
