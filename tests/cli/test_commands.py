@@ -18,6 +18,8 @@ KEYS = {
     "voc_area",
     "per_class",
     "errors",
+    "intervals",
+    "calibration",
     *(f"AP{x}" for x in ("", 50, 75, "s", "m", "l")),
     *(f"AR{x}" for x in (1, 10, 100, "s", "m", "l")),
 }

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from boxwright.evaluate import detection_metrics, match_detections
 
 COCO_KEYS = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
-KEYS = [*COCO_KEYS, "voc07", "voc_area", "per_class", "errors"]
+KEYS = [*COCO_KEYS, "voc07", "voc_area", "per_class", "errors", "intervals", "calibration"]
 
 BOXES = st.tuples(*[st.integers(0, 6).map(float)] * 2, *[st.integers(0, 4).map(float)] * 2).map(list)
 
@@ -51,7 +51,7 @@ def test_json_has_the_promised_keys_and_no_nan():
     assert list(data) == KEYS
     assert data["APl"] is None
     assert list(data["per_class"]["class 2"]) == ["AP", "AP50", "AP75", "AR100", "voc07", "voc_area", "targets"]
-    assert set(table.protocols) == set(KEYS[:-2])
+    assert set(table.protocols) == set(KEYS[:-4])
     assert isinstance(data["per_class"]["class 2"]["targets"], int)
 
 

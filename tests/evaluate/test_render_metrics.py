@@ -6,7 +6,7 @@ import pytest
 from coco_scenes import make_scene
 from rich.console import Console
 
-from boxwright.cli.evaluate import render_metrics
+from boxwright.cli.metrics import render_metrics
 from boxwright.evaluate import detection_metrics
 
 
@@ -23,36 +23,44 @@ def text(table, **options) -> str:
 
 
 @pytest.mark.parametrize("options", [{"width": 40}, {"width": 160, "force_terminal": True, "color_system": None}])
-def test_every_number_protocol_class_and_warning_is_there(table, options):
+def test_every_number_class_and_warning_is_there(table, options):
     shown = text(table, **options)
     for name, value in table.numbers.items():
-        assert f" {'-' if value != value else f'{value:.3f}'} " in next(
-            row for row in shown.splitlines() if name in row
-        )
-    for word in (
-        "area from the annotation",
-        "VOC 2007: 11-point",
+        expected = "-" if value != value else f"{value:.3f}"
+        assert (f"{name} {expected}" in shown) or (name in ("AP", "AP50", "AP75") and f" {expected} [" in shown)
+    for words in (
         "[red]apple",
         "pear",
         "plum",
+        "all classes",
+        "the annotation's area",
+        "VOC: IoU >= 0.50",
+        "4 images with objects: AP is known to ±",
+        "fewer than 50 images",
         "localisation",
         "false negative",
         "Warning: Scores start",
     ):
-        assert word in shown
+        assert words in shown
 
 
-def test_plain_text_is_one_unwrapped_line_a_number(table):
+def test_plain_text_is_one_unwrapped_line_a_class_and_short(table):
     lines = text(table, width=40).splitlines()
-    assert len(lines) == 14 + 1 + 1 + 3 + 1 + 1 + 8 + len(table.warnings)
-    assert lines[0].startswith("AP ")
-    assert lines[0].endswith(table.protocols["AP"])
+    assert len(lines) == 1 + 3 + 1 + 4 + 1 + 1 + 8 + len(table.warnings)
+    assert lines[0].split() == ["class", "targets", "AP", "AP50", "AP75", "best", "F1", "at", "score"]
+    assert lines[1].split()[0] == "[red]apple"
+    low, high = table.intervals["AP"]
+    assert lines[4].startswith("all classes ")
+    assert f" {table.AP:.3f} [{low:.3f}, {high:.3f}] " in lines[4]
     assert not any(set(line) & set("│┃─━\x1b") for line in lines)
-    assert lines[16].split()[0] == "[red]apple"
-    assert lines[5].split()[:2] == ["APl", "-"]
-    assert lines[20].split() == ["error", "AP50", "lost", "count"]
+    assert lines[6].split(", ")[2] == "APl -"
+    assert lines[7] == table.protocol
+    assert lines[8].startswith(
+        f"calibration: scores from 0.05 up miss the share that is right by {table.calibration.ece:.3f} ["
+    )
+    assert lines[10].split() == ["error", "AP50", "lost", "count"]
     cost = table.errors["classification"]
-    assert lines[21].split() == ["classification", f"{cost.dap:.3f}", str(cost.count)]
+    assert lines[11].split() == ["classification", f"{cost.dap:.3f}", str(cost.count)]
 
 
 def test_without_iou_one_half_no_errors_are_shown():

@@ -14,7 +14,7 @@ from boxwright._util.printing import say
 from boxwright._util.progress import bar
 from boxwright.cli.arguments import number
 from boxwright.cli.check import render_report
-from boxwright.cli.evaluate import render_metrics
+from boxwright.cli.metrics import render_metrics
 from boxwright.errors import DataError
 
 if TYPE_CHECKING:

@@ -1,17 +1,17 @@
-"""``boxwright eval``: metrics of a run or of a results file, and the tables that it prints."""
+"""``boxwright eval``: metrics of a run or of a results file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
 
 from boxwright._util.ownership import GENERATOR, claim
-from boxwright._util.printing import printable, say, say_table
+from boxwright._util.printing import say
 from boxwright._util.progress import bar
 from boxwright._util.writing import write_json
 from boxwright.cli.arguments import (
@@ -32,19 +32,37 @@ from boxwright.cli.arguments import (
     data_options,
     run_there,
 )
-from boxwright.errors import RecipeError
+from boxwright.cli.metrics import render_differences, render_metrics, render_slices
+from boxwright.errors import DataError, RecipeError
 from boxwright.text import plural
 
 if TYPE_CHECKING:
     from boxwright.data import DetectionDataset
-    from boxwright.evaluate import MetricsTable
+    from boxwright.evaluate import MetricsTable, Slice
 
-_COLUMNS = ("AP", "AP50", "AP75", "AR100", "voc07", "voc_area")
+
+class Evaluated(NamedTuple):
+    """A source on the split."""
+
+    metrics: MetricsTable
+    dataset: DetectionDataset
+    detections: Any
+
+
+def _sources_there(paths: list[Path]) -> list[Path]:
+    for path in paths:
+        run_there(path)
+    return paths
 
 
 def evaluate(
-    source: Annotated[
-        Path, typer.Argument(metavar="RUN|DETECTIONS.json", callback=run_there, help="A run, or a COCO results file.")
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN|DETECTIONS.json...",
+            callback=_sources_there,
+            help="A run, or a COCO results file; several are compared with the first.",
+        ),
     ],
     data: Data,
     reader: Reader = None,
@@ -53,6 +71,10 @@ def evaluate(
     settings: Settings = [],  # noqa: B006
     allow_links: AllowLinks = False,
     max_pixels: MaxPixels = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="RULE", help="Slices of the images: folder, size, exif:KEY, or a REGEX in their names."),
+    ] = None,
     nms: NmsOption = None,
     nms_agnostic: AgnosticOption = None,
     batch: Batch = "auto",
@@ -68,70 +90,126 @@ def evaluate(
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
-    """COCO and VOC metrics of a run, or of anybody's COCO results file."""
+    """COCO and VOC metrics of a run, or of anybody's COCO results file, with intervals; differences between several."""
+    console = Console()
+    options = data_options(settings, classes, max_pixels, reader) | {"allow_links": allow_links}
+    _check_flags(sources, nms is not None or nms_agnostic is not None, by, save_detections)
+    outputs = [path for path in (json, save_detections, save_targets) if path]
+    own = [_claimed(source, data, split, options, outputs, overwrite) for source in sources]
+    finding = {"nms": nms, "nms_agnostic": nms_agnostic, "batch": batch_size(batch), "precision": precision}
+    found: dict[str, Evaluated] = {}
+    for source, reading in zip(sources, own, strict=True):
+        name = str(source) if str(source) not in found else f"{source} ({len(found) + 1})"
+        if _is_file(source):
+            found[name] = _evaluate_file(source, data, split, reading)
+        else:
+            found[name] = _evaluate_run(source, data, split, reading | finding | {"overwrite": overwrite}, console)
+    first = next(iter(found.values()))
+    content: dict[str, Any] = {"generator": GENERATOR, **first.metrics.to_json()}
+    _say_data(first.dataset, data, console)
+    if len(found) == 1:
+        slices = {} if by is None else _slices(first, by)  # a rule that makes none is refused before anything is said
+        render_metrics(first.metrics, console)
+        if by is not None:
+            render_slices(slices, by, console)
+            content |= {"by": by, "slices": {name: each.to_json() for name, each in slices.items()}}
+    else:
+        content |= _compare(found, console)
+    if json is not None:
+        write_json(json, content)
+    _save(first, save_detections, save_targets, overwrite)
+
+
+def _is_file(source: Path) -> bool:
+    return source.suffix == ".json" and not source.is_dir()
+
+
+def _check_flags(sources: Sequence[Path], suppressed: bool, by: str | None, save_detections: Path | None) -> None:
+    if suppressed and any(map(_is_file, sources)):
+        raise RecipeError("--nms is for runs: the detections of a file are evaluated as they are")
+    if len(sources) > 1 and by is not None:
+        raise RecipeError("--by is for one source: evaluate each by itself")
+    if len(sources) > 1 and save_detections is not None:
+        raise RecipeError("--save-detections is for one source: evaluate each by itself")
+
+
+def _claimed(
+    source: Path, data: Path, split: str, options: dict[str, Any], outputs: list[Path], overwrite: bool
+) -> dict[str, Any]:
+    """The options with which this source reads the data, after all that can be checked before anything is computed."""
     from boxwright.data.layout import check_splits
     from boxwright.data.references import referred_files
     from boxwright.runs import Run
 
-    console = Console()
-    options = data_options(settings, classes, max_pixels, reader) | {"allow_links": allow_links}
-    is_file = source.suffix == ".json" and not source.is_dir()
-    if is_file and (nms is not None or nms_agnostic is not None):
-        raise RecipeError("--nms is for runs: the detections of a file are evaluated as they are")
-    if options["reader"] is None and not is_file:
-        options["reader"] = Run.of(source).recipe.reader_options["reader"]
-    finding = {"allow_links": allow_links, "reader": options["reader"]}
+    if options["reader"] is None and not _is_file(source):
+        options = options | {"reader": Run.of(source).recipe.reader_options["reader"]}
+    finding = {"allow_links": options["allow_links"], "reader": options["reader"]}
     check_splits(data, split, **finding)  # before torch is imported
-    outputs = [path for path in (json, save_detections, save_targets) if path]
-    _claim(outputs, source, referred_files(data, **finding), is_file, overwrite)
-    if is_file:
-        table, dataset, kept = _evaluate_file(source, data, split, options)
-    else:
-        options |= {"nms": nms, "nms_agnostic": nms_agnostic, "batch": batch_size(batch)}
-        options |= {"precision": precision, "overwrite": overwrite}
-        table, dataset, kept = _evaluate_run(source, data, split, options, console)
+    read: Iterable[Path] = [source] if _is_file(source) else Run.of(source).files
+    claim(*outputs, overwrite=overwrite, inputs=chain(read, referred_files(data, **finding)))
+    return options
+
+
+def _say_data(dataset: DetectionDataset, data: Path, console: Console) -> None:
     if left_out := dataset.left_out.summary():
         say(console, left_out, "yellow")
     counts = f"{plural(len(dataset), 'image')}, {plural(len(dataset.boxes), 'box')}"
     say(console, f"split {dataset.split} of {data}: {counts}", "bold")
-    render_metrics(table, console)
-    if json is not None:
-        write_json(json, {"generator": GENERATOR, **table.to_json()})
-    _save(kept, dataset, save_detections, save_targets, overwrite)
 
 
-def _claim(outputs: list[Path], source: Path, data: Iterable[Path], is_file: bool, overwrite: bool) -> None:
-    """Before anything is computed."""
-    from boxwright.runs import Run
+def _compare(found: dict[str, Evaluated], console: Console) -> dict[str, Any]:
+    """Print the differences to the first source, and give back what the JSON file holds of them."""
+    from boxwright.evaluate import compare_tables
 
-    read: Iterable[Path] = [source] if is_file else Run.of(source).files
-    claim(*outputs, overwrite=overwrite, inputs=chain(read, data))
+    tables = {name: each.metrics for name, each in found.items()}
+    dataset = next(iter(found.values())).dataset
+    try:
+        comparisons = compare_tables(tables)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    names = [dataset.name(place) for place in range(len(dataset))]
+    render_differences(tables, comparisons, names, console)
+    differences = {name: comparison.to_json() for name, comparison in comparisons.items()}
+    for each in differences.values():
+        for image in each["images"]:
+            image["file_name"] = names[image["image"]]
+    first, *others = tables
+    return {"source": first, "sources": {name: tables[name].to_json() for name in others}, "differences": differences}
 
 
-def _save(kept: Any, dataset: DetectionDataset, detections: Path | None, targets: Path | None, overwrite: bool) -> None:
+def _slices(found: Evaluated, rule: str) -> dict[str, Slice]:
+    from boxwright.data.groups import image_groups
+    from boxwright.evaluate import slice_metrics
+
+    groups = image_groups(found.dataset, rule)
+    try:
+        return slice_metrics(found.metrics, groups)
+    except ValueError as error:
+        raise RecipeError(f"--by {rule}: {error}") from error
+
+
+def _save(found: Evaluated, detections: Path | None, targets: Path | None, overwrite: bool) -> None:
     from boxwright.evaluate import save_results, save_targets
 
     if detections is not None:
-        save_results(detections, kept, dataset, overwrite=overwrite)
+        save_results(detections, found.detections, found.dataset, overwrite=overwrite)
     if targets is not None:
-        save_targets(targets, dataset, overwrite=overwrite)
+        save_targets(targets, found.dataset, overwrite=overwrite)
 
 
-def _evaluate_file(source: Path, data: Path, split: str, options: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Metrics, data set and detections of a results file; torch is never imported."""
+def _evaluate_file(source: Path, data: Path, split: str, options: dict[str, Any]) -> Evaluated:
+    """Torch is never imported."""
     from boxwright.data import read_dataset
     from boxwright.evaluate import detection_metrics, read_results
 
     unseen = {"depth_range": "image"}  # no pixel is looked at
     dataset = read_dataset(data, split, **(unseen | options))
     detections = read_results(source, dataset)
-    return detection_metrics(detections, dataset, dataset.classes), dataset, detections
+    return Evaluated(detection_metrics(detections, dataset, dataset.classes), dataset, detections)
 
 
-def _evaluate_run(
-    source: Path, data: Path, split: str, options: dict[str, Any], console: Console
-) -> tuple[Any, Any, Any]:
-    """Metrics, data set and detections of a run, which gets its report."""
+def _evaluate_run(source: Path, data: Path, split: str, options: dict[str, Any], console: Console) -> Evaluated:
+    """The run gets its report."""
     from boxwright.runs.assess import evaluate_run
 
     with bar("evaluating", console) as advance:
@@ -139,62 +217,4 @@ def _evaluate_run(
     for name, fault in assessment.faults.items():
         say(console, f"left out {name}: {fault}", "yellow")
     say(console, f"the report is in {assessment.report}")
-    return assessment.metrics, assessment.dataset, assessment.detections
-
-
-def render_metrics(table: MetricsTable, console: Console) -> None:
-    """Print the numbers with their protocols, the classes, the errors and the warnings.
-
-    Where the console is no terminal the same goes out as plain lines of columns, unwrapped.
-    """
-    if console.is_terminal:
-        _render_tables(table, console)
-    else:
-        for line in _plain_lines(table):
-            say(console, line)
-    for warning in table.warnings:
-        say(console, f"Warning: {warning}", "yellow")
-
-
-def _render_tables(table: MetricsTable, console: Console) -> None:
-    rows = [(name, _number(value), table.protocols[name]) for name, value in table.numbers.items()]
-    ruled = [place for place, row in enumerate(rows) if row[0] in ("APl", "ARl")]
-    header: tuple[str, ...] = ("metric", "value", "protocol")
-    say_table(console, header, rows, title="All classes", left=(0, 2), ruled=ruled)
-    header = ("class", "targets", *_COLUMNS, "best F1", "at score")
-    say_table(console, header, _class_rows(table), title="By class")
-    if table.errors:
-        errors = _error_rows(table)
-        ruled = [place for place, row in enumerate(errors) if row[0] == "missed"]
-        say_table(console, ("error", "AP50 lost", "count"), errors, title="Errors", ruled=ruled)
-
-
-def _plain_lines(table: MetricsTable) -> list[str]:
-    lines = [f"{name:<8} {_number(value):>6}  {table.protocols[name]}" for name, value in table.numbers.items()]
-    rows = [("class", "targets", *_COLUMNS, "best F1", "at score"), *_class_rows(table)]
-    rows = [(printable(name), *cells) for name, *cells in rows]
-    width = max(len(row[0]) for row in rows)
-    lines += ["", *(f"{row[0]:<{width}}" + "".join(f" {cell:>8}" for cell in row[1:]) for row in rows)]
-    if table.errors:
-        rows = [("error", "AP50 lost", "count"), *_error_rows(table)]
-        lines += ["", *(f"{name:<14} {lost:>9} {count:>8}" for name, lost, count in rows)]
-    return lines
-
-
-def _class_rows(table: MetricsTable) -> list[tuple[str, ...]]:
-    rows = []
-    half = table.matches.has_threshold(0.5)
-    for name, values in table.per_class.items():
-        numbers = [_number(values[column]) for column in _COLUMNS]
-        point = table.operating_point(name) if half else None
-        best = (_number(point.f1), _number(point.score)) if point else ("-", "-")
-        rows.append((name, f"{values['targets']:.0f}", *numbers, *best))
-    return rows
-
-
-def _error_rows(table: MetricsTable) -> list[tuple[str, ...]]:
-    return [(name.replace("_", " "), _number(cost.dap), f"{cost.count}") for name, cost in table.errors.items()]
-
-
-def _number(value: float) -> str:
-    return "-" if value != value else f"{value:.3f}"
+    return Evaluated(assessment.metrics, assessment.dataset, assessment.detections)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from boxwright.evaluate.columns import Bools, Floats, Ints
 from boxwright.evaluate.matches import MatchTable
 
-_RECALLS: Floats = np.linspace(0.0, 1.0, 101)
+RECALLS: Floats = np.linspace(0.0, 1.0, 101)
 
 
 class CocoScores(NamedTuple):
@@ -82,7 +82,7 @@ def _curves(counts: NDArray[np.int32]) -> NDArray[np.int32]:
 def _needed(positives: Ints) -> Ints:
     """(C, 101) true positives from which recall, in float64, reaches each of the 101 values."""
     total = np.maximum(positives, 1)[:, None].astype(np.float64)
-    needed = np.ceil(_RECALLS * total)
-    needed -= (needed - 1) / total >= _RECALLS  # the product may have been rounded up or down
-    needed += needed / total < _RECALLS
+    needed = np.ceil(RECALLS * total)
+    needed -= (needed - 1) / total >= RECALLS  # the product may have been rounded up or down
+    needed += needed / total < RECALLS
     return needed.astype(np.int64)

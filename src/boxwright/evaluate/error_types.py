@@ -19,6 +19,7 @@ at one free target only the best scored is mended, the others would be duplicate
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ from boxwright.evaluate.overlaps import best_in_runs, meetings, overlap
 
 ERROR_TYPES = ("classification", "localisation", "both", "duplicate", "background", "missed")
 """An error's kind is its place here."""
+ERROR_COSTS = (*ERROR_TYPES, "false_positive", "false_negative")
+"""What has a cost: each kind, all false detections, and all targets not found."""
 
 _CLASSIFICATION, _LOCALISATION, _BOTH, _DUPLICATE, _BACKGROUND = range(5)
 
@@ -60,6 +63,24 @@ class ErrorCost:
     """Rise of AP at the foreground IoU where this kind alone is mended; NaN without targets."""
     count: int
     """Detections, or targets, with this error."""
+
+
+class Case(NamedTuple):
+    """Detections and targets of a table from which an average precision at the foreground IoU is computed."""
+
+    kept: Bools
+    """(N,) detections that are there."""
+    hit: Bools
+    """(N,) those of them that are right."""
+    label: Ints
+    """(N,)"""
+    asked: Bools
+    """(M,) targets that are there to be found."""
+
+    def order(self, table: MatchTable) -> Ints:
+        """The kept rows, by class and falling score."""
+        rows = np.flatnonzero(self.kept)
+        return rows[np.lexsort((-table.score[rows], self.label[rows]))]
 
 
 def error_types(
@@ -107,29 +128,38 @@ def error_costs(table: MatchTable, errors: ErrorTable) -> dict[str, ErrorCost]:
     detections are left out; missed targets are not asked for. "false_positive" leaves out every false detection,
     "false_negative" asks for no target that wasn't found. The losses don't sum up to 1 - AP.
     """
+    before, *mended = (
+        _mean_ap(table, case) for case in (as_it_is(table, errors), *mended_cases(table, errors).values())
+    )
+    counts = [int((errors.kind == kind).sum()) for kind in range(len(ERROR_TYPES) - 1)]
+    counts += [int(errors.missed.sum()), int((errors.kind >= 0).sum())]
+    counts.append(int(table.not_found(errors.foreground, errors.score).sum()))
+    return {
+        name: ErrorCost(after - before, count) for name, after, count in zip(ERROR_COSTS, mended, counts, strict=True)
+    }
+
+
+def as_it_is(table: MatchTable, errors: ErrorTable) -> Case:
+    """Right and wrong detections, and all counted targets."""
     right = table.right(errors.foreground, errors.score)
-    wrong = errors.kind >= 0
-    classes, positives = len(table.positives), table.positives[:, 0]
-    found = np.bincount(table.label[right], minlength=classes)
-    missed = np.bincount(table.targets.label[errors.missed], minlength=classes)
+    return Case(right | (errors.kind >= 0), right, table.label, table.counted[:, 0])
 
-    def mean_ap(kept: Bools, hit: Bools = right, label: Ints = table.label, asked: Ints = positives) -> float:
-        return _mean_ap(label[kept], table.score[kept], hit[kept], asked, positives > 0)
 
-    after, counts = {}, {}
-    for kind, name in enumerate(ERROR_TYPES[:-1]):
+def mended_cases(table: MatchTable, errors: ErrorTable) -> dict[str, Case]:
+    """What each of `ERROR_COSTS` leaves where it is mended, by its name."""
+    kept, right, label, asked = as_it_is(table, errors)
+    cases = []
+    for kind in range(len(ERROR_TYPES) - 1):
         own = errors.kind == kind
         mended = own & errors.mendable
-        label = table.label.copy()
+        corrected = label.copy()
         if kind == _CLASSIFICATION:
-            label[mended] = table.targets.label[errors.target[mended]]
-        after[name] = mean_ap(right | (wrong & ~own) | mended, right | mended, label)
-        counts[name] = own.sum()
-    after["missed"], counts["missed"] = mean_ap(right | wrong, asked=positives - missed), missed.sum()
-    after["false_positive"], counts["false_positive"] = mean_ap(right), wrong.sum()
-    after["false_negative"], counts["false_negative"] = mean_ap(right | wrong, asked=found), (positives - found).sum()
-    before = mean_ap(right | wrong)
-    return {name: ErrorCost(value - before, int(counts[name])) for name, value in after.items()}
+            corrected[mended] = table.targets.label[errors.target[mended]]
+        cases.append(Case(kept & ~own | mended, right | mended, corrected, asked))
+    cases.append(Case(kept, right, label, asked & ~errors.missed))
+    cases.append(Case(right, right, label, asked))
+    cases.append(Case(kept, right, label, asked & ~table.not_found(errors.foreground, errors.score)))
+    return dict(zip(ERROR_COSTS, cases, strict=True))
 
 
 def _mendable(table: MatchTable, kind: NDArray[np.int8], target: NDArray[np.int32], free: Bools) -> Bools:
@@ -158,13 +188,14 @@ def _best_overlaps(table: MatchTable, rows: Ints) -> tuple[Floats, NDArray[np.in
     return iou[0], best[0], iou[1], best[1]
 
 
-def _mean_ap(label: Ints, score: Floats, hit: Bools, positives: Ints, classes: Bools) -> float:
+def _mean_ap(table: MatchTable, case: Case) -> float:
     """Mean of the classes' average precisions. A class of which nothing is asked for any more has 0, as it found
     nothing."""
-    order = np.lexsort((-score, label))
-    bounds = np.searchsorted(label[order], np.arange(len(positives) + 1))
+    order = case.order(table)
+    positives = np.bincount(table.targets.label[case.asked], minlength=len(table.positives))
+    bounds = np.searchsorted(case.label[order], np.arange(len(positives) + 1))
     values = []
-    for k in np.flatnonzero(classes).tolist():
-        hits = hit[order[bounds[k] : bounds[k + 1]], None, None]
+    for k in np.flatnonzero(table.positives[:, 0]).tolist():
+        hits = case.hit[order[bounds[k] : bounds[k + 1]], None, None]
         values.append(average_precision(hits, np.zeros_like(hits), positives[k : k + 1])[0, 0])
     return float(np.mean(values)) if values else float("nan")

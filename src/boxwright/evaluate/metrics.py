@@ -12,10 +12,21 @@ import numpy as np
 from boxwright.evaluate.coco import CocoScores, coco_scores
 from boxwright.evaluate.columns import DetectionColumns, Floats, Ints, TargetColumns, to_detections, to_targets
 from boxwright.evaluate.error_types import ErrorCost, error_costs, error_types
+from boxwright.evaluate.intervals import (
+    RELIABLE_IMAGES,
+    Interval,
+    ScoreIntervals,
+    ends,
+    images_with_targets,
+    score_intervals,
+)
 from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_detections
+from boxwright.evaluate.reliability import Reliability, reliability
 from boxwright.evaluate.voc import voc_scores
+from boxwright.text import plural
 
 _LOW_SCORE = 0.05
+_IGNORED = 'crowd ignored by IoA, difficult and "ignore": 1 ignored'
 
 
 class OperatingPoint(NamedTuple):
@@ -50,6 +61,8 @@ class MetricsTable:
     """Class name -> AP, AP50, AP75, AR100, voc07, voc_area and targets, the number of those that count."""
     protocols: dict[str, str]
     """Name of a number -> the protocol that it follows."""
+    protocol: str
+    """All of them in one line."""
     warnings: tuple[str, ...]
     classes: tuple[str, ...]
     matches: MatchTable = field(repr=False)
@@ -67,11 +80,56 @@ class MetricsTable:
             return {}
         return error_costs(self.matches, error_types(self.matches))
 
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """AP, AP50 and AP75 -> the 95 % interval over images, see `score_intervals`."""
+        return {metric: found.overall for metric, found in self._score_intervals.items()}
+
+    @property
+    def class_intervals(self) -> dict[str, dict[str, Interval]]:
+        """Class name -> its intervals by metric."""
+        return {
+            name: {metric: found.by_class[label] for metric, found in self._score_intervals.items()}
+            for label, name in enumerate(self.classes)
+        }
+
+    @cached_property
+    def calibration(self) -> Reliability | None:
+        """Scores against the share that is right, see `reliability`; None where 0.5 isn't among the IoU thresholds."""
+        return reliability(self.matches) if self.matches.has_threshold(0.5) else None
+
+    @property
+    def certainty(self) -> str:
+        """How well AP is known, in a sentence or two; empty where it has no interval."""
+        images, interval = images_with_targets(self.matches), self.intervals["AP"]
+        if np.isnan(interval.low):
+            return ""
+        said = f"{plural(images, 'image')} with objects: AP is known to ±{interval.reach:.3f} (95 % interval)."
+        if images < RELIABLE_IMAGES:
+            said += f" With fewer than {RELIABLE_IMAGES} images such an interval is itself a rough guess."
+        return said
+
+    @cached_property
+    def _score_intervals(self) -> dict[str, ScoreIntervals]:
+        return score_intervals(self.matches)
+
     def to_json(self) -> dict[str, Any]:
-        """The numbers, `per_class` and `errors`, with None for what isn't defined."""
+        """The numbers, `per_class`, `errors` and `intervals`, with None for what isn't defined."""
         per_class = {name: _without_nan(values) for name, values in self.per_class.items()}
         errors = {name: {**_without_nan({"dAP": cost.dap}), "count": cost.count} for name, cost in self.errors.items()}
-        return {**_without_nan(self.numbers), "per_class": per_class, "errors": errors}
+        intervals: dict[str, Any] = {metric: ends(interval) for metric, interval in self.intervals.items()}
+        intervals["per_class"] = {
+            name: {metric: ends(interval) for metric, interval in found.items()}
+            for name, found in self.class_intervals.items()
+        }
+        calibration = None if self.calibration is None else self.calibration.to_json()
+        return {
+            **_without_nan(self.numbers),
+            "per_class": per_class,
+            "errors": errors,
+            "intervals": intervals,
+            "calibration": calibration,
+        }
 
     def precision_recall(self, name: str, iou: float = 0.5) -> tuple[Floats, Floats, Floats]:
         """Precision, recall and score (n,) each by falling score, over the detections of a class that count (COCO).
@@ -149,6 +207,7 @@ def detection_metrics(
             name: {key: column[place].item() for key, column in columns.items()} for place, name in enumerate(names)
         },
         protocols=_protocols(matches.iou_thresholds, ranks),
+        protocol=_protocol(matches.iou_thresholds, ranks[-1]),
         warnings=tuple(_warnings(detection_columns, target_columns)),
         classes=names,
         matches=matches,
@@ -191,9 +250,19 @@ def _without_nan(values: dict[str, float]) -> dict[str, float | None]:
     return {name: None if np.isnan(value) else value for name, value in values.items()}
 
 
+def _span(thresholds: tuple[float, ...]) -> str:
+    return f"IoU {thresholds[0]:.2f}" if len(thresholds) == 1 else f"IoU {thresholds[0]:.2f}:{thresholds[-1]:.2f}"
+
+
+def _protocol(thresholds: tuple[float, ...], best: int) -> str:
+    return (
+        f"COCO: {_span(thresholds)}, best {best} of each image and class, sizes s, m, l by the annotation's area up to "
+        f"32², 96² px and above; VOC: IoU >= 0.50; {_IGNORED}."
+    )
+
+
 def _protocols(thresholds: tuple[float, ...], ranks: tuple[int, ...]) -> dict[str, str]:
-    span = f"IoU {thresholds[0]:.2f}" if len(thresholds) == 1 else f"IoU {thresholds[0]:.2f}:{thresholds[-1]:.2f}"
-    rest = 'crowd ignored by IoA, difficult and "ignore": 1 ignored'
+    span, rest = _span(thresholds), _IGNORED
 
     def coco(iou: str, count: int, area: str) -> str:
         return f"COCO: {iou}, {area}, best {count} of each image and class, {rest}"

@@ -5,13 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ClassCurve = tuple[ArrayLike, ArrayLike, ArrayLike]
 """Precision, recall and score (n,) by falling score, at IoU 0.5; recall is NaN where the class has no objects."""
+
+Ends = tuple[float, float]
+"""Low and high end of an interval; NaN where it isn't known."""
+
+
+class Bins(Protocol):
+    """Detections by bins of their scores, (B,) each."""
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """Mean score; NaN where a bin is empty."""
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Share that is right."""
+
+    @property
+    def count(self) -> NDArray[np.int64]: ...
 
 
 @dataclass(frozen=True)
@@ -66,9 +84,13 @@ class ReportData:
     metrics: Mapping[str, float] = field(default_factory=dict)
     protocols: Mapping[str, str] = field(default_factory=dict)
     """Name of a metric -> the protocol that it follows, shown beside the number."""
+    intervals: Mapping[str, Ends] = field(default_factory=dict)
+    """Name of a metric -> its 95 % interval, where it has one."""
     warnings: Sequence[str] = ()
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Class -> AP, AP50, AP75 ... and targets, the number of objects; F1 and score, the best F1 and where it is."""
+    class_intervals: Mapping[str, Mapping[str, Ends]] = field(default_factory=dict)
+    """Class -> its intervals by metric."""
     curves: Mapping[str, ClassCurve] = field(default_factory=dict)
     """By class."""
     shown_score: float | None = None
@@ -76,6 +98,9 @@ class ReportData:
     confusion: ArrayLike | None = None
     """(K + 1, K + 1) counts at IoU 0.5, a row a true class, a column a detected one; background, and what wasn't
     detected, last."""
+    calibration: Bins | None = None
+    calibration_said: str = ""
+    """A sentence or two on it."""
     errors: Mapping[str, ErrorRow] = field(default_factory=dict)
     """By kind: classification, localisation, both, duplicate, background, missed, false_positive, false_negative."""
     metrics_csv: Path | None = None

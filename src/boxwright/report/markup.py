@@ -141,6 +141,13 @@ def figures(plots: Iterable[tuple[str, str]]) -> Markup:
     return Markup(f'<div class="curves">{each}</div>' if each else "")
 
 
+def small_interval(ends: tuple[float, float] | None) -> Markup:
+    """``[0.347, 0.422]`` in small type; nothing where it isn't known."""
+    if ends is None or isnan(ends[0]):
+        return Markup()
+    return Markup(f'<small class="interval">[{ends[0]:.3f}, {ends[1]:.3f}]</small>')
+
+
 def bar(value: float, longest: float = 1.0) -> Markup:
     """A small bar for a value from 0 to ``longest``, with the number beside it."""
     if isnan(value):

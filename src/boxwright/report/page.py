@@ -12,12 +12,13 @@ import numpy as np
 
 from boxwright.report.class_curves import class_curves
 from boxwright.report.confusion import confusion
-from boxwright.report.content import ReportData
+from boxwright.report.content import Ends, ReportData
 from boxwright.report.curves import series_svg
 from boxwright.report.errors import errors
 from boxwright.report.history import read_history
-from boxwright.report.markup import Markup, bar, details, figures, section, table, text, write_document
+from boxwright.report.markup import Markup, bar, details, figures, section, small_interval, table, text, write_document
 from boxwright.report.pictures import pictures
+from boxwright.report.reliability import reliability_diagram
 from boxwright.text import plural
 
 _HEADLINE = ("AP", "AP50", "AP75", "voc07")
@@ -36,11 +37,12 @@ def write_report(path: Path, data: ReportData, *, overwrite: bool = False) -> Pa
     Raises WriteError, also for a file that boxwright didn't write, unless it is to ``overwrite`` it.
     """
     sections = (
-        _results(data),
         _classes(data),
+        _results(data),
         section("Errors", errors(data.errors, data.shown_score)),
         section("Confusions", _confusion(data)),
         section("Curves of the classes", class_curves(data.curves, _ap50(data), data.shown_score)),
+        section("Are the scores probabilities?", _calibration(data)),
         _curves(data),
         section("Where it went wrong most", pictures(data.worst, data.classes)),
         section("Where it did best", pictures(data.best, data.classes)),
@@ -50,15 +52,16 @@ def write_report(path: Path, data: ReportData, *, overwrite: bool = False) -> Pa
         section("Files", table(("", ""), data.files.items(), "fk") if data.files else Markup()),
     )
     summary = f"<p>{text(data.summary)}</p>" if data.summary else ""
-    header = summary + _cards(data.metrics)
+    header = summary + _cards(data)
     return write_document(Path(path), data.title, header, sections, data.environment, overwrite=overwrite)
 
 
-def _cards(metrics: Mapping[str, float]) -> Markup:
+def _cards(data: ReportData) -> Markup:
     cards = "".join(
-        f"<div><b>{_score(metrics[name])}</b><span>{text(_TITLES.get(name, name))}</span></div>"
+        f"<div><b>{_score(data.metrics[name])}</b><span>{text(_TITLES.get(name, name))}</span>"
+        f"{small_interval(data.intervals.get(name))}</div>"
         for name in _HEADLINE
-        if name in metrics
+        if name in data.metrics
     )
     return Markup(f'<div class="cards">{cards}</div>' if cards else "")
 
@@ -66,9 +69,17 @@ def _cards(metrics: Mapping[str, float]) -> Markup:
 def _results(data: ReportData) -> Markup:
     warnings = "".join(f'<p class="warning">{text(warning)}</p>' for warning in data.warnings)
     rows = [
-        (_TITLES.get(name, name), _score(value), data.protocols.get(name, "")) for name, value in data.metrics.items()
+        (
+            _TITLES.get(name, name),
+            _score(value),
+            small_interval(data.intervals.get(name)),
+            data.protocols.get(name, ""),
+        )
+        for name, value in data.metrics.items()
     ]
-    return section("Results", warnings, table(("metric", "value", "protocol"), rows, "tnd") if rows else "")
+    head = ("metric", "value", "95 % interval", "protocol")
+    folded = details(f"All {len(rows)} numbers and their protocols", table(head, rows, "tnnd")) if rows else ""
+    return section("Results", warnings, folded)
 
 
 def _classes(data: ReportData) -> Markup:
@@ -83,15 +94,25 @@ def _classes(data: ReportData) -> Markup:
         (
             label,
             *(
-                bar(row.get(n, nan)) if n == "AP" else _count(row, n) if n == "targets" else _score(row.get(n))
+                _count(row, n) if n == "targets" else _class_score(n, row.get(n), data.class_intervals.get(label, {}))
                 for n in names
             ),
         )
         for label, row in data.per_class.items()
     ]
-    return section(
-        "Class by class", table(("class", *(_TITLES.get(n, n) for n in names)), rows, "t" + "n" * len(names))
+    said = (
+        '<p class="dim">In brackets the 95 % interval: how far other images of the same kind would move the number.</p>'
     )
+    return section(
+        "Class by class",
+        said if data.class_intervals else "",
+        table(("class", *(_TITLES.get(n, n) for n in names)), rows, "t" + "n" * len(names)),
+    )
+
+
+def _class_score(name: str, value: float | None, intervals: Mapping[str, Ends]) -> Markup:
+    shown = bar(nan if value is None else value) if name == "AP" else _score(value)
+    return Markup(shown + small_interval(intervals.get(name)))
 
 
 def _count(row: Mapping[str, float], name: str) -> Markup:
@@ -118,6 +139,12 @@ def _ap50(data: ReportData) -> dict[str, float]:
 
 def _confusion(data: ReportData) -> Markup:
     return Markup() if data.confusion is None else confusion(data.confusion, data.classes, data.shown_score)
+
+
+def _calibration(data: ReportData) -> Markup:
+    if data.calibration is None:
+        return Markup()
+    return reliability_diagram(data.calibration, data.calibration_said)
 
 
 def _training(data: ReportData) -> Markup:

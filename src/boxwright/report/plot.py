@@ -137,7 +137,9 @@ def _names(x_label: str, y_label: str, width: float, height: float) -> str:
 def _path(line: Line, x: Axis, y: Axis, width: float, height: float) -> str:
     places = np.column_stack([width * x.share(line.x), height * (1 - y.share(line.y))])
     if len(places) == 1 and np.isfinite(places).all():
-        return f'<circle cx="{places[0, 0]:.2f}" cy="{places[0, 1]:.2f}" r="3" fill="{line.colour}"/>'
+        return (
+            f'<circle cx="{places[0, 0]:.2f}" cy="{places[0, 1]:.2f}" r="{1.7 * line.width:.1f}" fill="{line.colour}"/>'
+        )
     return f'<path d="{"".join(_steps(places))}" fill="none" {_stroke(line)}/>'
 
 

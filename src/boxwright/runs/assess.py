@@ -27,6 +27,7 @@ from boxwright.evaluate import (
     ErrorTable,
     MatchTable,
     MetricsTable,
+    Reliability,
     confusion_matrix,
     detection_metrics,
     error_costs,
@@ -280,12 +281,16 @@ def _report(
         data=record.get("data", {}),
         metrics=metrics.numbers,
         protocols=metrics.protocols,
+        intervals=metrics.intervals,
         warnings=metrics.warnings,
         per_class=_per_class(metrics),
+        class_intervals=metrics.class_intervals,
         curves={name: metrics.precision_recall(name) for name in metrics.classes},
         shown_score=recipe.score,
         confusion=confusion_matrix(metrics.matches, recipe.score),
         errors=_errors(metrics, shown),
+        calibration=metrics.calibration,
+        calibration_said=_calibration_said(metrics.calibration),
         metrics_csv=run.metrics_file if run.metrics_file.is_file() else None,
         **_chosen_pictures(dataset, found, metrics, shown),
         files={"Model": run.model_file, "Predictions": run.predictions},
@@ -295,7 +300,7 @@ def _report(
 def _summary(training: dict[str, Any], metrics: MetricsTable, dataset: DetectionDataset) -> str:
     """What was trained on what, as far as it is known, and how good it is."""
     where = f"the {plural(len(dataset), 'image')} of {_split(dataset.split)}"
-    result = f"AP {metrics.AP:.3f}, AP50 {metrics.AP50:.3f} on {where}."
+    result = f"AP {metrics.AP:.3f}, AP50 {metrics.AP50:.3f} on {where}. {metrics.certainty}".rstrip()
     if "steps" not in training:
         return result
     return (
@@ -320,6 +325,18 @@ def _errors(metrics: MetricsTable, shown: ErrorTable) -> dict[str, ErrorRow]:
     """What each kind of error costs; how often it comes up in all detections, and in those ``shown``."""
     costs = error_costs(metrics.matches, shown)
     return {name: ErrorRow(cost.dap, cost.count, costs[name].count) for name, cost in metrics.errors.items()}
+
+
+def _calibration_said(found: Reliability | None) -> str:
+    """What the report says of the calibration error."""
+    if found is None or np.isnan(found.ece):
+        return ""
+    low, high = found.interval
+    return (
+        f"Expected calibration error {found.ece:.3f} [{low:.3f}, {high:.3f}], of scores from {found.least:g} up: by so "
+        "much they miss the share that is right, on average. Below the dashed line scores promise too much, above it "
+        "too little; larger points stand for more detections."
+    )
 
 
 def _by_image(table: MatchTable, errors: ErrorTable, images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boxwright.compare.results.bootstrap import draw_images
 from boxwright.compare.results.statistics import (
     ONE_SEED,
     Difference,
@@ -19,6 +18,7 @@ from boxwright.compare.results.statistics import (
     detectable_difference,
 )
 from boxwright.evaluate import MatchTable, detection_metrics
+from boxwright.evaluate.bootstrap import draw_images
 
 IMAGES = 87
 

@@ -29,15 +29,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan, sqrt
-from typing import Literal
 
 import numpy as np
 
-from boxwright.compare.results.bootstrap import Metric, bootstrap_scores, draw_images
 from boxwright.evaluate import MatchTable
+from boxwright.evaluate.bootstrap import Metric, bootstrap_scores, draw_images
 from boxwright.evaluate.columns import Floats
-
-Verdict = Literal["better", "worse", "no detectable difference"]
+from boxwright.evaluate.paired import Verdict
 
 ONE_SEED = "One seed: the noise between seeds isn't known, so that no difference can be told from it."
 _SIMULATIONS = 20_000

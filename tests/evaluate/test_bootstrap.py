@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boxwright.compare.results import bootstrap
-from boxwright.compare.results.bootstrap import bootstrap_scores, draw_images
-from boxwright.evaluate import MetricsTable, detection_metrics
+from boxwright.evaluate import AREAS, MetricsTable, bootstrap, detection_metrics
+from boxwright.evaluate.bootstrap import bootstrap_precision, bootstrap_scores, draw_images
+from boxwright.evaluate.coco import coco_scores
 
 CLASSES = ["a", "b", "c"]
 Entries = list[dict[str, Any]]
@@ -61,6 +61,10 @@ def test_images_really_repeated(seed: int, counts: list[int]) -> None:
     for metric in ("AP", "AP50", "AP75"):
         (score,) = bootstrap_scores(matches, draws, metric)
         assert score == pytest.approx(getattr(drawn, metric), abs=1e-12, nan_ok=True)
+    expected = coco_scores(drawn.matches, (100,)).precision
+    for place, area in enumerate(AREAS):
+        (precision,) = bootstrap_precision(matches, draws, area)
+        np.testing.assert_allclose(precision, expected[..., place], rtol=0, atol=1e-12)
 
 
 def test_draws_are_independent_of_each_other_and_of_their_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,102 @@
+"""How far scores can be read as probabilities: the reliability diagram and the expected calibration error.
+
+A detection counts as right where it took a counted target at IoU 0.5, and ignored ones are left out. Detections are
+sorted into bins of equal width by score; in each the mean score stands against the share that is right. The expected
+calibration error is the mean distance of the two, weighted by the number of detections.
+Source: Guo et al. 2017, "On calibration of modern neural networks", equations 2, 3 and 5; for detections Kuppers et al.
+2020, "Multivariate confidence calibration for object detection".
+
+Shape shorthand: R draws, n images, B bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import nan, sqrt
+from typing import Any
+
+import numpy as np
+
+from boxwright.evaluate.bootstrap import draw_images
+from boxwright.evaluate.columns import Floats, Ints
+from boxwright.evaluate.intervals import LEVEL, RESAMPLES, Interval, ends, t_quantile, variance_of_defined
+from boxwright.evaluate.matches import MatchTable
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Scores against what came of them."""
+
+    score: Floats
+    """(B,) mean score of each bin; NaN where it is empty."""
+    precision: Floats
+    """(B,) share of its detections that is right."""
+    count: Ints
+    """(B,)"""
+    ece: float
+    """Expected calibration error; NaN without detections."""
+    interval: Interval
+    """Of the error, over images."""
+    least: float
+    """Detections below this score were left out."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, None for what isn't defined."""
+        columns = {name: getattr(self, name).tolist() for name in ("score", "precision")}
+        plain = {name: [None if value != value else value for value in values] for name, values in columns.items()}
+        ece = None if np.isnan(self.ece) else self.ece
+        bins = {**plain, "count": self.count.tolist(), "least": self.least}
+        return {"ece": ece, "interval": ends(self.interval), "bins": bins}
+
+
+def reliability(
+    table: MatchTable, *, least: float = 0.05, iou: float = 0.5, resamples: int = RESAMPLES, seed: int = 0
+) -> Reliability:
+    """Hold the scores of detections against the share of them that is right.
+
+    Args:
+        least: detections below this score are left out: the many near 0 would hide what the others say.
+        iou: from which a detection is right.
+        resamples: how often images are drawn for the interval.
+        seed: of the draws.
+
+    Raises:
+        ValueError: an IoU that isn't one of the table's thresholds.
+    """
+    right = table.right(iou, least)
+    rows = np.flatnonzero(right | table.wrong(iou, least))
+    images = len(table.targets.image_rank)
+    place = np.clip((table.score[rows] * BINS).astype(np.int64), 0, BINS - 1)
+    cell = place * images + table.image[rows]
+
+    def by_image(weights: Floats) -> Floats:
+        """(B, n) sums over the detections of each bin and image."""
+        return np.bincount(cell, weights, minlength=BINS * images).reshape(BINS, images).astype(np.float64)
+
+    number, score, hits = (
+        by_image(np.ones(len(rows))),
+        by_image(table.score[rows]),
+        by_image(right[rows].astype(np.float64)),
+    )
+    whole = _errors(np.ones((1, images)), number, score, hits)
+    drawn = _errors(draw_images(images, resamples, seed=seed).astype(np.float64), number, score, hits)
+    holding = len(np.unique(table.image[rows]))
+    error = sqrt(variance_of_defined(drawn) * holding / max(holding - 1, 1))
+    count = number.sum(axis=1)
+    some = count > 0
+    means = [np.divide(sums.sum(axis=1), count, out=np.full(BINS, np.nan), where=some) for sums in (score, hits)]
+    ece, interval = float(whole[0]), Interval(nan, nan)
+    if holding > 1:
+        reach = t_quantile((1 + LEVEL) / 2, holding - 1) * error
+        interval = Interval(max(0.0, ece - reach), min(1.0, ece + reach))
+    return Reliability(means[0], means[1], count.astype(np.int64), ece, interval, least)
+
+
+def _errors(draws: Floats, number: Floats, score: Floats, hits: Floats) -> Floats:
+    """(R,) expected calibration error of the drawn images, NaN where none has a detection."""
+    total = draws @ number.sum(axis=0)
+    distance = np.abs(draws @ (score - hits).T).sum(axis=1)
+    errors: Floats = np.divide(distance, total, out=np.full(len(draws), np.nan), where=total > 0)
+    return errors
