@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -73,7 +73,8 @@ def keep_detections(path: Path, work: dict[str, Any], images: int, say: Say) -> 
                 yield kept
             path.unlink()
         finally:
-            lock.unlink()
+            with suppress(OSError):  # Windows keeps what is open
+                lock.unlink()
 
 
 @contextmanager
