@@ -6,9 +6,10 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from boxwright._version import __version__
+from boxwright.errors import RecipeError
 
 Device = Literal["auto", "cpu", "cuda", "xpu", "mps"]
 """What a run is asked to take; auto: the GPU where there is one that can."""
@@ -17,6 +18,24 @@ PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy")
 
 # What decides the speed of convolutions on a CPU, of all that a processor lists; x86 names, then Arm names.
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve", "bf16", "i8mm")
+
+
+def choose_device(asked: Device) -> Literal["cpu", "cuda", "xpu"]:
+    """Choose the kind of device to compute on; "auto": a GPU where there is one that can.
+
+    Raises RecipeError for one that isn't here, for Apple's GPU, and for a name that is none.
+    """
+    import torch
+
+    if asked not in get_args(Device):
+        raise RecipeError(f"Expected device to be one of {', '.join(get_args(Device))} but got {asked!r}")
+    if asked == "mps":
+        raise RecipeError("device mps has no float64, in which matching and NMS compare boxes: take device=cpu")
+    current = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    here: Any = current.type if current is not None and current.type in ("cuda", "xpu") else "cpu"
+    if asked not in ("auto", "cpu", here):
+        raise RecipeError(f"device {asked} is not available here")
+    return "cpu" if asked == "cpu" else here
 
 
 def environment() -> dict[str, Any]:

@@ -121,6 +121,9 @@ Batch = Annotated[
         help="Images at a time; auto: up to 64, fewer the larger the network's input.",
     ),
 ]
+OnDevice = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda|xpu", help="Where the network computes; auto: a GPU, if any.")
+]
 InPrecision = Annotated[
     str,
     typer.Option(

@@ -25,6 +25,7 @@ from boxwright.cli.arguments import (
     JsonFile,
     MaxPixels,
     NmsOption,
+    OnDevice,
     Overwrite,
     Reader,
     Settings,
@@ -79,6 +80,7 @@ def evaluate(
     nms_agnostic: AgnosticOption = None,
     batch: Batch = "auto",
     precision: InPrecision = "float32",
+    device: OnDevice = "auto",
     json: JsonFile = None,
     save_detections: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the detections as COCO results JSON.")
@@ -97,6 +99,7 @@ def evaluate(
     outputs = [path for path in (json, save_detections, save_targets) if path]
     own = [_claimed(source, data, split, options, outputs, overwrite) for source in sources]
     finding = {"nms": nms, "nms_agnostic": nms_agnostic, "batch": batch_size(batch), "precision": precision}
+    finding |= {"device": device}
     found: dict[str, Evaluated] = {}
     for source, reading in zip(sources, own, strict=True):
         name = str(source) if str(source) not in found else f"{source} ({len(found) + 1})"

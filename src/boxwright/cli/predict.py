@@ -17,6 +17,7 @@ from boxwright.cli.arguments import (
     InPrecision,
     MaxPixels,
     NmsOption,
+    OnDevice,
     Overwrite,
     batch_size,
     number,
@@ -39,6 +40,7 @@ def predict(
     max_pixels: MaxPixels = None,
     batch: Batch = "auto",
     precision: InPrecision = "float32",
+    device: OnDevice = "auto",
     save_images: Annotated[bool, typer.Option("--save-images", help="Also draw the detections.")] = False,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
@@ -67,6 +69,7 @@ def predict(
             max_pixels=max_pixels,
             batch=batch_size(batch),
             precision=precision,  # type: ignore[arg-type]
+            device=device,  # type: ignore[arg-type]
             save_images=save_images,
             overwrite=overwrite,
             advance=advance,

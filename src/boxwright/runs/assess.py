@@ -20,7 +20,7 @@ from boxwright.data import DetectionDataset, decode_image, read_dataset
 from boxwright.data.references import referred_files
 from boxwright.data.upright import Exif
 from boxwright.drawing import draw_detections
-from boxwright.environment import environment_line
+from boxwright.environment import Device, environment_line
 from boxwright.errors import DataError, RecipeError
 from boxwright.evaluate import (
     ERROR_TYPES,
@@ -92,6 +92,7 @@ def evaluate_run(
     nms_agnostic: bool | None = None,
     batch: int | None = None,
     precision: InferencePrecision = "float32",
+    device: Device = "auto",
     overwrite: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
     say: Say = lambda text: None,
@@ -100,6 +101,7 @@ def evaluate_run(
 
     What is found is kept as it comes, beside the results: interrupted, the same call goes on where it stopped.
     ``batch``: inputs at a time, see ``predict_stream``. ``precision``: see ``Detector.for_inference``.
+    ``device``: where the network computes; auto: on a GPU where there is one.
 
     Raises DataError, RecipeError and WriteError: files that boxwright didn't write stay, unless it is to ``overwrite``
     them.
@@ -123,6 +125,7 @@ def evaluate_run(
             dataset,
             batch=batch,
             precision=precision,
+            device=device,
             kept=lines,
             advance=lambda done: advance(done, total),
         )
@@ -146,6 +149,7 @@ def predict_to_folder(
     max_pixels: int | None = None,
     batch: int | None = None,
     precision: InferencePrecision = "float32",
+    device: Device = "auto",
     save_images: bool = False,
     overwrite: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
@@ -154,8 +158,8 @@ def predict_to_folder(
     """Write detections.json (COCO results), images.json (all files with their ids) and, if asked, the drawn images.
 
     What is found is kept as it comes, in detections.part.jsonl: interrupted, the same call goes on where it stopped.
-    ``batch``: inputs at a time, see ``predict_stream``; ``precision``: see ``Detector.for_inference``. ``say`` gets a
-    line on each file.
+    ``batch``: inputs at a time, see ``predict_stream``; ``precision``: see ``Detector.for_inference``; ``device``:
+    where the network computes, auto: on a GPU where there is one. ``say`` gets a line on each file.
 
     Raises RecipeError; WriteError before anything is predicted where a file would be replaced that boxwright didn't
     write, unless it is to ``overwrite`` it, and in any case for one of ``files`` or of the run.
@@ -173,7 +177,7 @@ def predict_to_folder(
     work = work_of(detector, files, score) | {"precision": precision, "pictures": save_images}
     with keep_detections(partial, work, len(files), say) as kept:
         rest = slice(kept.done, None)
-        answers = predict_files(detector, files[rest], score=score, batch=batch, precision=precision)
+        answers = predict_files(detector, files[rest], score=score, batch=batch, precision=precision, device=device)
         for (file, found), name in zip(answers, names[rest], strict=True):
             if name and not isinstance(found, DataError):
                 _save_drawing(folder / name, file, found, detector)

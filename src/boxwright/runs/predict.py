@@ -13,6 +13,7 @@ from boxwright._util.allocator import keep_large_blocks
 from boxwright._util.ownership import is_marked, is_ours
 from boxwright.data.dataset import DetectionDataset
 from boxwright.data.files import is_image
+from boxwright.environment import Device, choose_device
 from boxwright.errors import BoxwrightWarning, DataError
 from boxwright.models.batching import predict_stream
 from boxwright.models.detector import EVALUATION_SCORE, Detector, InferencePrecision
@@ -27,16 +28,17 @@ def predict_dataset(
     score: float = EVALUATION_SCORE,
     batch: int | None = None,
     precision: InferencePrecision = "float32",
+    device: Device = "auto",
     kept: KeptDetections | None = None,
     advance: Callable[[int], None] = lambda done: None,
 ) -> tuple[list[Detections], dict[str, str]]:
     """Detections of every image in order, in its pixels, and the faults of files that can't be read, by name.
 
     Images are decoded as the data set says. An unreadable one has no detections. ``batch``: inputs at a time, see
-    ``predict_stream``. ``precision``: see ``Detector.for_inference``. ``kept``: what is found already; the rest is
-    added.
+    ``predict_stream``. ``precision``: see ``Detector.for_inference``. ``device``: where the network computes. ``kept``:
+    what is found already; the rest is added. Raises RecipeError for a device that isn't here.
     """
-    ready = _ready(detector, precision)
+    ready = _ready(detector, precision, device)
     ready.recipe = ready.recipe.replace(**dataset.pixels.to_dict())
     found = [] if kept is None else list(kept)
     paths = map(dataset.path, range(len(found), len(dataset)))
@@ -56,14 +58,15 @@ def predict_files(
     score: float | None = None,
     batch: int | None = None,
     precision: InferencePrecision = "float32",
+    device: Device = "auto",
 ) -> Iterator[tuple[Path, Detections | DataError]]:
     """Each file with its detections, or with what is wrong with it."""
-    return zip(files, predict_stream(_ready(detector, precision), files, score=score, batch=batch), strict=True)
+    return zip(files, predict_stream(_ready(detector, precision, device), files, score=score, batch=batch), strict=True)
 
 
-def _ready(detector: Detector, precision: InferencePrecision) -> Detector:
+def _ready(detector: Detector, precision: InferencePrecision, device: Device) -> Detector:
     keep_large_blocks()
-    return detector.for_inference(precision)
+    return detector.to(choose_device(device)).for_inference(precision)
 
 
 def find_images(sources: Iterable[str]) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
 from boxwright._util.own_files import typed
-from boxwright.environment import Device
+from boxwright.environment import Device, choose_device
 from boxwright.errors import RecipeError
 from boxwright.recipes import RecipeKeys
 
@@ -90,16 +90,8 @@ class RunOptions:
         return cls(**own), {name: value for name, value in options.items() if name not in known}
 
     def accelerator(self) -> Literal["cpu", "cuda", "xpu"]:
-        """The kind of device to use. Raises RecipeError for one that isn't here, and for Apple's GPU."""
-        import torch
-
-        if self.device == "mps":
-            raise RecipeError("device mps has no float64, in which matching and NMS compare boxes: take device=cpu")
-        current = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        here: Any = current.type if current is not None and current.type in ("cuda", "xpu") else "cpu"
-        if self.device not in ("auto", "cpu", here):
-            raise RecipeError(f"device {self.device} is not available here")
-        return "cpu" if self.device == "cpu" else here
+        """The kind of device to use. Raises RecipeError as ``choose_device`` does."""
+        return choose_device(self.device)
 
     def to_json(self) -> dict[str, Any]:
         """All but the folder, as ``RunOptions(**...)`` takes them."""
