@@ -26,6 +26,7 @@ SCRIPTS = {
     "train_step": ("train_step.py",),
     "matching": ("matching.py",),
     "focal": ("focal.py",),
+    "losses": ("losses.py",),
     "ssd_loss": ("ssd_loss.py",),
     "nms": ("nms.py",),
     "memory": ("memory.py",),
