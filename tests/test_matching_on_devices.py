@@ -107,7 +107,7 @@ def test_a_fake_tensor_notices_a_wait():
 def far_away(patch: pytest.MonkeyPatch) -> None:
     """Let no value be looked at, as on a device."""
     files = ("_common", "iou", "points", "task_aligned")
-    for name in (*(f"matching.{file}" for file in files), "_util.checks", "boxes"):
+    for name in (*(f"matching.{file}" for file in files), "_util.checks", "anchors"):
         patch.setattr(f"boxwright.{name}.is_near", lambda _: False)
 
 

@@ -15,7 +15,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from boxwright.boxes import Corners, clip_boxes
+from boxwright._util.devices import is_near
+from boxwright.boxes import LARGEST, Corners, at_least_float32, clip_boxes
 
 Clip = Literal["corners", "sizes"]
 Rounding = Literal["ceil", "floor"]
@@ -233,7 +234,15 @@ class Anchors:
     @cached_property
     def corners(self) -> Corners:
         """The boxes as overlaps are computed from them."""
-        return Corners.of(self.boxes)
+        boxes = at_least_float32(self.boxes)
+        planes = boxes.t().contiguous()
+        if not (is_near(planes) and planes.sum().isfinite()):
+            finite = (planes - planes == 0).all(0)
+            planes = torch.where(finite, planes, 0.0)
+            boxes = torch.where(finite.unsqueeze(-1), boxes, torch.nan)
+        x1, y1, x2, y2 = planes.unbind()
+        area = (x2 - x1).clamp_(0, LARGEST).mul_((y2 - y1).clamp_(0, LARGEST))
+        return Corners(boxes, x1, y1, x2, y2, area)
 
     def to(self, device: torch.device | str) -> Anchors:
         """The same anchors on another device."""

@@ -14,8 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold
 
-from boxwright._util.devices import is_near
-
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
 OverlapKind = Literal["iou", "giou", "diou", "ciou"]
 
@@ -206,19 +204,6 @@ class Corners(NamedTuple):
     x2: Tensor
     y2: Tensor
     area: Tensor
-
-    @classmethod
-    def of(cls, boxes: Tensor) -> Corners:
-        """Those of boxes (A, 4)."""
-        boxes = at_least_float32(boxes)
-        planes = boxes.t().contiguous()
-        if not (is_near(planes) and planes.sum().isfinite()):
-            finite = (planes - planes == 0).all(0)
-            planes = torch.where(finite, planes, 0.0)
-            boxes = torch.where(finite.unsqueeze(-1), boxes, torch.nan)
-        x1, y1, x2, y2 = planes.unbind()
-        area = (x2 - x1).clamp_(0, LARGEST).mul_((y2 - y1).clamp_(0, LARGEST))
-        return cls(boxes, x1, y1, x2, y2, area)
 
     def part(self, start: int, stop: int) -> Corners:
         """The boxes from ``start`` on, up to ``stop``."""

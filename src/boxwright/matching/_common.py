@@ -58,7 +58,7 @@ def prepare(
     ``check_targets`` does.
     """
     sound = check_targets(boxes, labels, ignore, classes)
-    corners = anchors.corners if isinstance(anchors, Anchors) else Corners.of(anchors)
+    corners = (Anchors(anchors, (), regular=False) if isinstance(anchors, Tensor) else anchors).corners
     boxes, real = at_least_float32(boxes), labels >= 0
     if not sound:
         real &= has_area(boxes)
