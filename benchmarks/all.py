@@ -19,11 +19,14 @@ from page import PAGE, RESULTS, render
 # name of the result: the script with its options; what is missing here needs data or minutes of training
 SCRIPTS = {
     "evaluate": ("evaluate.py",),
+    "intervals": ("intervals.py",),
     "read_coco": ("read_coco.py",),
     "input": ("input.py",),
     "step": ("step.py",),
     "step-2": ("step.py", "--threads", "2", "--only", "default"),
     "train_step": ("train_step.py",),
+    "predict": ("predict.py",),
+    "start": ("start.py",),
     "matching": ("matching.py",),
     "focal": ("focal.py",),
     "losses": ("losses.py",),

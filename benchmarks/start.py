@@ -1,28 +1,26 @@
-"""Processor time of what starts a process anew: imports, help, a recipe, one prediction, a small evaluation, a training
-up to its first step.
+"""Processor time of what starts a process anew: imports, help, a prediction, an evaluation, a training's first step.
 
-Run: ``python benchmarks/start.py [--processes 10]``. Each line is the median, least and most of that many processes,
-user and system together, on one thread; the commands take turns, so that what else the machine does meets all of them.
-``import torch`` is the floor of all that use a network, and is subtracted in the last column. Pictures are 640 x 480,
-the network is lite320's, evaluation is of 8 pictures, training is of 16, decoded in its own process.
+    python benchmarks/start.py [--rounds 10]
+
+A row is the median of that many processes, user and system together; the commands take turns. The peer is `import
+torch`, the floor of all that use a network: a ratio of 0.8 is 1.25 times its time. Pictures are 640 x 480, the network
+is lite320's, evaluation is of 8 pictures, training is of 16, decoded in its own process.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
+from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from PIL import Image
+from turns import Row, arguments, child, median_interval, run
 
 from boxwright._util.writing import write_json
-from boxwright.environment import environment_line
 from boxwright.models import build_detector
 from boxwright.recipes import get_recipe
 from boxwright.runs import Run
@@ -86,33 +84,17 @@ def commands(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def processor_time(command: list[str]) -> float:
-    """Seconds, user and system, of a process and those that it starts. Raises CalledProcessError where it fails."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--processes", type=int, default=10)
-    processes = parser.parse_args().processes
-    print(environment_line())
+def rows(options: Namespace) -> Iterator[Row]:
+    taken: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as place:
-        taken: dict[str, list[float]] = {}
-        for _ in range(processes):
-            folder = Path(place, str(len(taken.get(FLOOR, ()))))
-            for name, command in commands(folder).items():
-                taken.setdefault(name, []).append(processor_time(command))
-    floor = statistics.median(taken[FLOOR])
-    print(f"{'CPU seconds':<30} {'median':>7} {'least':>7} {'most':>7} {'over torch':>11}")
-    for name, times in taken.items():
-        median = statistics.median(times)
-        over = f"{median - floor:11.2f}" if median > floor else f"{'-':>11}"
-        print(f"{name:<30} {median:7.2f} {min(times):7.2f} {max(times):7.2f} {over}")
+        for turn in range(options.rounds):
+            for name, command in commands(Path(place, str(turn))).items():
+                taken.setdefault(name, []).append(child(*command).seconds)
+    floor = taken[FLOOR]
+    for name, seconds in taken.items():
+        ratio = median_interval([least / own for least, own in zip(floor, seconds, strict=True)])
+        yield Row(name, median(seconds), median(floor), ratio, "s")
 
 
 if __name__ == "__main__":
-    main()
+    run(rows, arguments(__doc__, rounds=10))

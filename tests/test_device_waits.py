@@ -55,7 +55,6 @@ def test_two_stages_wait_in_sampling_and_nms_alone(monkeypatch: pytest.MonkeyPat
     assert waits == {
         "criterion/two_stage.py:select_rois": 2,  # the true boxes, and the regions that are chosen, of all images
         "criterion/dense.py:_gather_positives": 2,  # of each stage
-        "models/faster_rcnn.py:pool": 4,  # the regions of each map
     }
 
 

@@ -103,13 +103,14 @@ def pool(features: list[Tensor], rois: Sequence[Tensor]) -> Tensor:
     image = torch.cat([torch.full_like(boxes[:, :1], row) for row, boxes in enumerate(rois)])
     wanted = (_CANONICAL_LEVEL + torch.log2(box_area(boxes).sqrt() / _CANONICAL_SIDE) + 1e-6).floor()
     level = (wanted - _FIRST_LEVEL).clamp(0, len(features) - 1)
-    own = [(level == place).nonzero().squeeze(1) for place in range(len(features))]
-    regions = torch.cat([image, boxes], 1)
+    order = level.argsort(stable=True)
+    counts = (level.unsqueeze(1) == torch.arange(len(features), device=level.device)).sum(0).tolist()
+    regions = torch.split(torch.cat([image, boxes], 1)[order], counts)
     pooled = [
-        roi_align(each.float(), regions[rows_of_map], _POOLED, 1 / stride, _SAMPLES)
-        for each, rows_of_map, stride in zip(features, own, TWO_STAGE_STRIDES, strict=False)
+        roi_align(each.float(), own, _POOLED, 1 / stride, _SAMPLES)
+        for each, own, stride in zip(features, regions, TWO_STAGE_STRIDES, strict=False)
     ]
-    return torch.cat(pooled).index_select(0, torch.cat(own).argsort())
+    return torch.cat(pooled).index_select(0, order.argsort())
 
 
 class TwoStageDetector(Detector):
