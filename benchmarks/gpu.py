@@ -15,16 +15,18 @@ Times are of the wall, medians, with the device synchronized: nothing else shoul
 from __future__ import annotations
 
 import argparse
-import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from gpu_ops import parity, time_ops
 from gpu_steps import time_steps
 from gpu_train import time_train
+from turns import Row, write
 
-from boxwright.environment import environment_line
+from boxwright.environment import environment, environment_line
 
 SECTIONS = {"parity": parity, "ops": time_ops, "steps": time_steps, "train": time_train}
 
@@ -44,14 +46,63 @@ def main() -> None:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         print(torch.cuda.get_device_name(arguments.device))
     print(environment_line())
-    figures = {}
+    rows: list[Row] = []
     for name in arguments.only:
         start = time.perf_counter()
         print(f"\n{name}", flush=True)
-        figures[name] = SECTIONS[name](arguments.device, arguments.rounds)
+        rows += ROWS[name](SECTIONS[name](arguments.device, arguments.rounds))
         print(f"({time.perf_counter() - start:.0f} s)", flush=True)
         if arguments.json:
-            arguments.json.write_text(json.dumps(figures, indent=1))
+            write(arguments.json, rows, _machine(arguments.device))
+
+
+def rows_of_parity(same: Mapping[str, bool]) -> list[Row]:
+    return [Row("calls that give what they give on the CPU", sum(same.values()), unit=f"of {len(same)}")]
+
+
+def rows_of_ops(figures: Mapping[str, Mapping[str, float]]) -> list[Row]:
+    rows = []
+    for name, of in figures.items():
+        ours, peer = of["ours ms"], of.get("torchvision ms")
+        note = f"waits {of['waits']}" + (f", torchvision {of['torchvision waits']}" if peer else "")
+        rows.append(Row(name, ours, peer, (peer / ours,) * 3 if peer else None, note=note))
+    return rows
+
+
+def rows_of_steps(figures: Mapping[str, Mapping[str, float]]) -> list[Row]:
+    rows = []
+    for name, of in figures.items():
+        ours, peer = of["images/s"], of["torchvision images/s"]
+        note = (
+            f"{of['GiB']:.1f} GiB, torchvision {of['torchvision GiB']:.1f}; waits {of['waits']:.0f}, torchvision "
+            f"{of['torchvision waits']:.0f}; {of['outside the network']:.0%} outside the network"
+        )
+        rows.append(Row(f"step, {name}", ours, peer, (ours / peer,) * 3, "images/s", note=note))
+    return rows
+
+
+def rows_of_train(figures: Mapping[str, Mapping[str, float]]) -> list[Row]:
+    return [
+        Row(
+            f"`train`, {name}, against its bare step",
+            of["images/s"],
+            of["bare step images/s"],
+            (of["share"],) * 3,
+            "images/s",
+            note=f"{of['between steps']:.0%} of the time between the steps; {of['first step s']:.0f} s to the first",
+        )
+        for name, of in figures.items()
+    ]
+
+
+ROWS = {"parity": rows_of_parity, "ops": rows_of_ops, "steps": rows_of_steps, "train": rows_of_train}
+
+
+def _machine(device: torch.device) -> dict[str, Any]:
+    found = environment()
+    if device.type == "cuda":
+        found |= {"processor": torch.cuda.get_device_name(device), "cpu_flags": []}
+    return found
 
 
 if __name__ == "__main__":
