@@ -82,7 +82,7 @@ def check_within(
 
     ``note`` stands behind the range, ``axes`` name the dimensions of the place; ``parts``: what was concatenated.
     """
-    if not values.numel() or not is_visible(values):
+    if not is_visible(values) or not values.numel():
         return
     values = values.detach()
     most = math.inf if high is None else high
@@ -112,7 +112,7 @@ def check_boxes(boxes: Tensor) -> None:
     """Raise ValueError unless target boxes (..., 4) are finite and have an area."""
     if boxes.shape[-1:] != (4,):
         raise ValueError(f"Expected boxes (..., 4) but got {tuple(boxes.shape)}")
-    if not boxes.numel() or not is_visible(boxes):
+    if not is_visible(boxes) or not boxes.numel():
         return
     boxes = boxes.detach()
     if not are_sound(boxes):
@@ -134,7 +134,7 @@ def check_targets(boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes:
         raise ValueError(f"Expected ignore bool {tuple(labels.shape)} but got {ignore.dtype} {tuple(ignore.shape)}")
     if is_near(boxes) and _SETTLED.get():
         return True
-    if labels.dtype != torch.int64 or not boxes.numel() or not is_visible(boxes):
+    if labels.dtype != torch.int64 or not is_visible(boxes) or not boxes.numel():
         check_labels(labels, -1, None if classes is None else classes - 1, " (-1 is padding)", AXES)
         return False
     # NumPy's calls cost less than torch's, and targets are few.

@@ -130,17 +130,20 @@ class TrainingSet(Dataset[Sample]):
         raise DataError(f"{self.cache.dataset.root}: none of its images can be decoded")
 
 
-def collate(samples: Iterable[Sample], multiple: int = 1) -> Batch:
+def collate(samples: Iterable[Sample], multiple: int = 1, *, few_counts: bool = False) -> Batch:
     """Stack the images and pad the targets to the most that an image of the batch has; none at all is legal.
 
     Smaller images are padded on the right and below to the largest, whose sides are rounded up to a ``multiple``.
+    ``few_counts``: the number of targets is rounded up to a power of two from 8 on, so that there are few.
     """
     samples = list(samples)
     windows = [sample.window for sample in samples if sample.window is not None]
     images, shown = _stack([sample.image for sample in samples], 1 if windows else multiple)
     if windows:
         size, shown = _padded([(len(window.rows), len(window.columns)) for window in windows], multiple)
-    targets = pad_targets([(sample.boxes, sample.labels, sample.ignore) for sample in samples])
+    most = max(len(sample.labels) for sample in samples)
+    count = max(8, 1 << (most - 1).bit_length()) if few_counts else most
+    targets = pad_targets([(sample.boxes, sample.labels, sample.ignore) for sample in samples], count)
     return Batch(
         images,
         targets,
@@ -172,13 +175,16 @@ def _stack(images: list[NDArray[np.uint8]], multiple: int) -> tuple[Tensor, Tens
     return torch.from_numpy(stacked).permute(0, 3, 1, 2), shown
 
 
-def pad_targets(images: Sequence[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]]) -> Targets:
-    """Boxes (g, 4), labels (g,) and ignore (g,) of each image as a batch of as many targets as the fullest image."""
-    most = max(len(labels) for _, labels, _ in images)
-    boxes = np.zeros((len(images), most, 4), np.float32)
-    labels = np.full((len(images), most), -1, np.int64)
-    ignore = np.zeros((len(images), most), np.bool_)
+def pad_targets(
+    images: Sequence[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]], count: int | None = None
+) -> Targets:
+    """Boxes (g, 4), labels (g,) and ignore (g,) of each image as a batch of ``count`` targets each; None: as many as
+    the fullest image has."""
+    count = max(len(labels) for _, labels, _ in images) if count is None else count
+    boxes = np.zeros((len(images), count, 4), np.float32)
+    labels = np.full((len(images), count), -1, np.int64)
+    ignore = np.zeros((len(images), count), np.bool_)
     for row, target in enumerate(images):
-        count = len(target[1])
-        boxes[row, :count], labels[row, :count], ignore[row, :count] = target
+        own = len(target[1])
+        boxes[row, :own], labels[row, :own], ignore[row, :own] = target
     return Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(ignore))

@@ -114,7 +114,7 @@ class Batches:
     def _loader(self, images: TrainingSet, workers: int, **order: Any) -> DataLoader[Any]:
         return DataLoader(
             images,
-            collate_fn=CollateInWorker(self._recipe.input_size.multiple),
+            collate_fn=CollateInWorker(self._recipe.input_size.multiple, self._options.compile),
             num_workers=workers,
             prefetch_factor=AHEAD if workers else None,
             pin_memory=self._pinned,

@@ -1,30 +1,37 @@
-"""The network through torch.compile, tried and timed before the first step.
+"""The network and a dense criterion through torch.compile, tried and timed before the first step.
 
-Losses stay as they are: what they gather depends on the batch's objects, and each place where a number must be known
-breaks the graph.
+The criterion's graph has no break, though what it gathers depends on a batch's objects. It is traced anew for each
+number of padded targets, so that batches are padded to powers of two. That of two stages, whose regions differ in
+number, stays as it is.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import lightning as L
 import torch
+import torch._dynamo  # for its options
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
-from torch import Tensor
 
 from boxwright._util.printing import say
+from boxwright.criterion import DenseCriterion
 from boxwright.errors import RecipeError
-from boxwright.models import Detector
 from boxwright.recipes import Recipe
 from boxwright.training.distributed import Ranks
+from boxwright.training.made_up import made_up_batch
 from boxwright.training.module import TrainingModule
+from boxwright.training.step import supervise
 
 BACKEND = "inductor"
 _TIMED = 3
+_TARGETS = 8  # of an image, the fewest that batches are padded to
+# How many positives there are becomes a symbol of the graph, where it would break it otherwise.
+_OPTIONS = {"capture_dynamic_output_shape_ops": True, "capture_scalar_outputs": True}
 
 
 def check_compilable(recipe: Recipe, ranks: Ranks) -> None:
@@ -35,50 +42,57 @@ def check_compilable(recipe: Recipe, ranks: Ranks) -> None:
         raise RecipeError("Expected one process with compile but got several")
 
 
-class CompiledNetwork(Callback):
-    """Compiles the network in place, under its own names, and says what that takes and gains."""
+class CompiledStep(Callback):
+    """Compiles the network and the criterion in place, under their own names, and says what that takes and gains."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._options = ExitStack()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
-        detector, plugin = pl_module.detector, trainer.precision_plugin
-        before = [_pass_seconds(detector, plugin) for _ in range(1 + _TIMED)]
+        detector, criterion, plugin = pl_module.detector, pl_module.criterion, trainer.precision_plugin
+        before = [_step_seconds(pl_module, plugin) for _ in range(1 + _TIMED)]
+        self._options.enter_context(torch._dynamo.config.patch(_OPTIONS))
         detector.net.compile(backend=BACKEND)
+        if isinstance(criterion, DenseCriterion):
+            criterion.compile(backend=BACKEND)
         try:
-            first, *after = [_pass_seconds(detector, plugin) for _ in range(1 + _TIMED)]
+            first, *after = [_step_seconds(pl_module, plugin) for _ in range(1 + _TIMED)]
         except Exception as error:  # a compiler raises whatever its own tools lead it into
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RecipeError(f"torch can't compile the network here ({reason}): train without compile") from None
         times = f"{1000 * median(after):.3g} instead of {1000 * median(before[1:]):.3g} ms"
-        say(self.console, f"compiled in {first:.0f} s; a pass of the network, forward and backward, takes {times}")
+        what = "network and losses" if isinstance(criterion, DenseCriterion) else "the network"
+        say(self.console, f"compiled {what} in {first:.0f} s; a step, forward and backward, takes {times}")
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._options.close()
 
 
-def _pass_seconds(detector: Detector, plugin: Any) -> float:
-    """Seconds of a forward and a backward pass on a blank batch, which leave no trace."""
-    recipe, device = detector.recipe, detector.device
-    side = recipe.image_size
-    images = torch.zeros(recipe.images_a_batch, 3, side, side, device=device)
-    images = images.contiguous(memory_format=detector.memory_format)
-    statistics = [(buffer, buffer.clone()) for buffer in detector.net.buffers()]
+def _step_seconds(module: TrainingModule, plugin: Any) -> float:
+    """Seconds of a forward and a backward pass on a made-up batch, which leave no trace."""
+    detector, recipe, device = module.detector, module.detector.recipe, module.device
+    side, classes = recipe.image_size, len(recipe.classes)
+    images, targets = made_up_batch(recipe.images_a_batch, (side, side), _TARGETS, classes, device)
+    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
     _wait(device)
     start = perf_counter()
-    with plugin.forward_context():
-        outputs = detector.net(images)
-    sum(each.float().sum() for each in _tensors(outputs)).backward()  # type: ignore[union-attr]
+    with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device], device_type=_kind(device)):
+        with plugin.forward_context():
+            losses, _ = supervise(detector, module.criterion, images, targets)
+        losses.total.backward()  # type: ignore[no-untyped-call]
     _wait(device)
     seconds = perf_counter() - start
-    detector.zero_grad()
+    module.zero_grad()
     with torch.no_grad():
-        for buffer, value in statistics:
+        for buffer, value in buffers:
             buffer.copy_(value)
     return seconds
 
 
-def _tensors(outputs: Any) -> list[Tensor]:
-    """All tensors of nested tuples and lists."""
-    return [outputs] if isinstance(outputs, Tensor) else [x for each in outputs for x in _tensors(each)]
+def _kind(device: torch.device) -> str:
+    return "cuda" if device.type == "cpu" else device.type  # of a CPU no devices are named
 
 
 def _wait(device: torch.device) -> None:

@@ -38,7 +38,7 @@ from boxwright.training.best import BestCheckpoint, EarlyStoppingOnAP
 from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, FirstEpoch, ProgressLine, Validation
 from boxwright.training.checkpoints import AtomicCheckpoints, LastCheckpoint, Position, fitting_weights
 from boxwright.training.command import resume_command, train_command
-from boxwright.training.compiling import CompiledNetwork, check_compilable
+from boxwright.training.compiling import CompiledStep, check_compilable
 from boxwright.training.curves import ROW_EVERY
 from boxwright.training.distributed import Ranks
 from boxwright.training.faults import faults_explained
@@ -353,7 +353,7 @@ def _fit(
 
 def _callbacks(job: _Job, batches: Batches, progress: Progress, last: LastCheckpoint) -> list[Callback]:
     recipe = job.recipe
-    callbacks: list[Callback] = [CompiledNetwork(job.console)] if job.options.compile else []
+    callbacks: list[Callback] = [CompiledStep(job.console)] if job.options.compile else []
     callbacks.append(Clock(progress))
     if recipe.ema:
         callbacks.append(AveragedWeights(recipe.ema))

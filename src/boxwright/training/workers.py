@@ -51,9 +51,10 @@ class CollateInWorker:
     """
 
     multiple: int
+    few_counts: bool = False
 
     def __call__(self, samples: Iterable[Sample]) -> Batch | Parcel:
-        batch = collate(samples, self.multiple)
+        batch = collate(samples, self.multiple, few_counts=self.few_counts)
         if get_worker_info() is None:
             return batch
         parcel = Parcel.of(batch)
