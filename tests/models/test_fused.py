@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 
 import boxwright as bw
 from boxwright.models.fused import FusedConv, fuse_convolutions
-from boxwright.models.layers import fold_batch_norm
+from boxwright.models.layers import batch_norms, fold_batch_norm
+from boxwright.types import FeatureMap
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
@@ -102,3 +104,37 @@ def test_another_precision_is_refused() -> None:
     detector = bw.create_detector("lite320", 2, image_size=64, width=16, pretrained=False, freeze=0)
     with pytest.raises(ValueError, match=r"Expected a precision out of \('float32', 'bf16'\) but got 'fp16'"):
         detector.for_inference("fp16")  # type: ignore[arg-type]
+
+
+@bw.backbone
+class Swapped(nn.Module):
+    """Defines each norm behind the other convolution: used in an order that folding doesn't know."""
+
+    mean = std = (0.5, 0.5, 0.5)
+
+    def __init__(self, strides: Sequence[int]) -> None:
+        super().__init__()
+        self.maps = [FeatureMap(8, stride) for stride in strides]
+        self.first, self.norm_of_second = nn.Conv2d(3, 8, 3, 8, 1), nn.BatchNorm2d(8)
+        self.second, self.norm_of_first = nn.Conv2d(8, 8, 3, 2, 1), nn.BatchNorm2d(8)
+        self.stages = nn.ModuleList([self.first, self.second])
+
+    def load(self, pretrained: bool | str) -> None:
+        """There are no weights."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        fine = self.norm_of_first(self.first(images)).relu()
+        return [fine, self.norm_of_second(self.second(fine)).relu()]
+
+
+def test_a_backbone_in_another_order_is_left_as_it_is() -> None:
+    settings = {"strides": [8, 16], "pretrained": False, "freeze": 0, "freeze_depthwise": 0, "image_size": 64}
+    detector = bw.create_detector("lite320", 3, backbone=Swapped, norm_mode="train", **settings).eval()
+    for norm in batch_norms(detector.net.backbone):
+        nn.init.uniform_(norm.running_mean, -0.5, 0.5)
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        there = detector.for_inference().net.backbone(images)
+        for a, b in zip(there, detector.net.backbone(images), strict=True):
+            torch.testing.assert_close(a, b)
