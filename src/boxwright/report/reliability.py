@@ -23,6 +23,6 @@ def reliability_diagram(bins: Bins, said: str) -> Markup:
     diagonal = Line([0, 1], [0, 1], width=1, opacity=0.5, dash=(4, 3))
     colour = line_colour(0)
     dots = [Line([at], [share], colour, width=float(width)) for at, share, width in zip(x, y, widths, strict=True)]
-    axes = Axis(0, 1.01), Axis(0, 1.03)
+    axes = Axis(0, 1.01), Axis(-0.03, 1.03)
     svg = plot_svg([diagonal, Line(x, y, colour), *dots], "score", "share that is right", *axes)
     return Markup(f'<p class="dim">{text(said)}</p>{figures([("Reliability at IoU 0.5", svg)])}')
