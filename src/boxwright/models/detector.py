@@ -240,7 +240,7 @@ class Detector(nn.Module, ABC):
 def _fold(net: nn.Module) -> None:
     """Fold BatchNorm into convolutions, but in a backbone that uses them in another order than it defines them."""
     backbone = getattr(net, "backbone", None)
-    if not isinstance(backbone, nn.Module) or not batch_norms(backbone):
+    if not isinstance(backbone, nn.Module) or not batch_norms(backbone) or getattr(backbone, "in_order", False):
         return fold_batch_norm(net)
     weight = next(backbone.parameters())
     noise = torch.randn(1, 3, _TRIED, _TRIED, generator=torch.Generator().manual_seed(0)).to(weight)

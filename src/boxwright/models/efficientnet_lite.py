@@ -136,6 +136,8 @@ class EfficientNetLite0(nn.Module):
 
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
+    in_order = True
+    """Each BatchNorm is used where it is defined, behind its convolution: folding need not be tried."""
 
     def __init__(self, strides: Sequence[int]) -> None:
         super().__init__()
