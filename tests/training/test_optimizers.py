@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -37,3 +38,20 @@ def test_a_step_is_that_of_the_loop_over_weights(name: str, memory_format: torch
         weights.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
     assert weights[0].isfinite().all()
     torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [sgd, adamw])
+def test_a_first_step_that_is_left_out_leaves_no_trace(make: Callable[..., torch.optim.Optimizer]) -> None:
+    """As in fp16, where the first scale is mostly too large."""
+    weights = [torch.nn.Parameter(torch.randn(50, 40)) for _ in range(2)]
+    with torch.no_grad():
+        weights[1].copy_(weights[0])
+    steps = [make([{"params": [weight]}], lr=0.1) for weight in weights]
+    for left_out in (True, True, False, False):
+        for weight, step in zip(weights, steps, strict=True):
+            if left_out and step is steps[1]:
+                continue
+            weight.grad = torch.full_like(weight, torch.inf if left_out else 0.5)
+            step.found_inf = torch.tensor(float(left_out))
+            step.step()
+    torch.testing.assert_close(weights[0], weights[1])

@@ -22,4 +22,9 @@ def sgd(
     groups: list[dict[str, Any]], lr: float, momentum: float = 0.9, nesterov: bool = False
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent with momentum."""
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
+    made = torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
+    if momentum:
+        for weight in (weight for group in made.param_groups for weight in group["params"]):
+            # torch's own begins with memory as it finds it, which stays so where fp16 leaves the first step out
+            made.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+    return made
