@@ -72,6 +72,10 @@ def assert_near(run: Run, other: Run) -> None:
         for name in row:
             if "loss" in name and row[name]:
                 assert float(row[name]) == pytest.approx(float(same[name]), rel=1e-2)
+    states = [torch.load(each.last_checkpoint, weights_only=True)["current_model_state"] for each in (run, other)]
+    counts = [[value for name, value in state.items() if "num_batches" in name] for state in states]
+    assert counts[0]
+    assert counts[0] == counts[1]  # norms have seen no step but the training's
 
 
 @pytest.mark.slow
