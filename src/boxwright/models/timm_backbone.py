@@ -5,7 +5,6 @@ timm takes seconds to import, so that only what needs it does.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,10 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from boxwright.errors import MissingWeights, RecipeError
-from boxwright.models.layers import fold_batch_norm
+from boxwright.models.layers import fold_batch_norm, folds_exactly
 from boxwright.text import did_you_mean
 from boxwright.types import FeatureMap
 
@@ -80,7 +78,7 @@ class TimmBackbone(nn.Module):
 
     def fold_frozen(self) -> None:
         """Fold frozen BatchNorm into frozen convolutions, where the model's structure leaves the outputs unchanged."""
-        if _folds_exactly(self.body):
+        if folds_exactly(self.body):
             fold_batch_norm(self.body)
 
 
@@ -197,22 +195,3 @@ def _fingerprints(file: str) -> set[tuple[int, float]]:
 def _fingerprint(weights: Tensor) -> tuple[int, float]:
     """Equal for equal weights, whatever their name and shape."""
     return weights.numel(), weights.double().sum().item()
-
-
-@torch.no_grad()
-def _folds_exactly(body: nn.Module) -> bool:
-    """Whether folding leaves the outputs unchanged, tried on a float64 copy with uneven statistics.
-
-    The answer depends on the architecture alone, so that a saved model always finds the structure it was saved from.
-    """
-    generator = torch.Generator().manual_seed(0)
-    trial = copy.deepcopy(body).eval().double()
-    for module in trial.modules():
-        if isinstance(module, _BatchNorm) and module.running_mean is not None and module.running_var is not None:
-            module.running_mean.uniform_(-0.5, 0.5, generator=generator)
-            module.running_var.uniform_(0.5, 2.0, generator=generator)
-    images = torch.rand(1, 3, 64, 64, generator=generator, dtype=torch.float64)
-    before = trial(images)
-    fold_batch_norm(trial)
-    pairs = zip(before, trial(images), strict=True)
-    return all(torch.allclose(a, b, rtol=0, atol=1e-6 * float(a.abs().max())) for a, b in pairs)
