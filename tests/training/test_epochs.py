@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from itertools import islice
-from typing import Any
 
 import pytest
 import torch
@@ -22,10 +21,8 @@ class Keys(Dataset[tuple[int, int]]):
 
 
 def loader_of(places: EpochPlaces, batch_size: int, workers: int = 0) -> EpochLoader:
-    def make(keys: EndlessBatches) -> DataLoader[Any]:
-        return DataLoader(Keys(), batch_sampler=keys, num_workers=workers)
-
-    return EpochLoader(make, places, batch_size)
+    keys = EndlessBatches(places, batch_size)
+    return EpochLoader(DataLoader(Keys(), batch_sampler=keys, num_workers=workers), keys)
 
 
 def epoch_of(loader: EpochLoader, epoch: int) -> tuple[list[list[int]], set[int]]:

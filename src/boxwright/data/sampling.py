@@ -88,10 +88,17 @@ class EpochPlaces(Sampler[int]):
 
     def keys_of(self, epoch: int) -> list[int]:
         """What this rank shows in an epoch."""
-        resumed, batches = self._resumed
-        done = batches * (self.batch_size // self.world) if epoch == resumed else 0
-        keys: list[int] = self._shared_out(self._order(epoch))[done:].tolist()
+        keys: list[int] = self._shared_out(self._order(epoch))[self._done(epoch) :].tolist()
         return keys
+
+    def left_of(self, epoch: int) -> int:
+        """How many keys these are."""
+        return len(self) - self._done(epoch)
+
+    def _done(self, epoch: int) -> int:
+        """Keys of this rank that were shown before the run was resumed."""
+        resumed, batches = self._resumed
+        return batches * (self.batch_size // self.world) if epoch == resumed else 0
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """Keys of all that the epoch shows; always as many."""

@@ -25,7 +25,7 @@ from boxwright.errors import DataError
 from boxwright.recipes import Recipe
 from boxwright.text import plural
 from boxwright.training.distributed import Ranks
-from boxwright.training.epochs import EpochLoader
+from boxwright.training.epochs import EndlessBatches, EpochLoader
 from boxwright.training.options import RunOptions
 from boxwright.training.reading import check_trainable
 from boxwright.training.record import CHECKED_IMAGES
@@ -86,9 +86,8 @@ class Batches:
             cache, readable, recipe.input_size, recipe.augmentation, options.seed, windows=self._windows
         )
         self._batch_size = recipe.images_a_batch // ranks.world
-        self.training = EpochLoader(
-            lambda keys: self._loader(images, self.workers, batch_sampler=keys), self.places, self._batch_size
-        )
+        keys = EndlessBatches(self.places, self._batch_size)
+        self.training = EpochLoader(self._loader(images, self.workers, batch_sampler=keys), keys)
         self.validation: DataLoader[Any] | None = None
         if validation is not None:
             cache, readable = self._decode(validation, recipe.reduction())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -28,15 +28,13 @@ class EpochLoader:
     """Gives an epoch's batches at each iteration; meanwhile its workers prepare those of the next.
 
     An epoch of few images is over before a worker has made a batch: one that had to begin anew would mostly be waited
-    for. ``loader``: makes a DataLoader that goes on without end, of the batches' keys.
+    for. ``loader``: of the batches of ``keys``, without end.
     """
 
-    def __init__(
-        self, loader: Callable[[EndlessBatches], DataLoader[Any]], places: EpochPlaces, batch_size: int
-    ) -> None:
-        self.sampler = places  # whose set_epoch the trainer calls
-        self._batch_size = batch_size
-        self.loader = loader(EndlessBatches(places, batch_size))
+    def __init__(self, loader: DataLoader[Any], keys: EndlessBatches) -> None:
+        self.loader = loader
+        self.sampler = keys.places  # whose set_epoch the trainer calls
+        self._batch_size = keys.batch_size
         self._batches: Iterator[Any] | None = None
         self._next = -1
 
@@ -47,7 +45,7 @@ class EpochLoader:
         epoch = self.sampler.epoch
         if self._batches is None or self._next != epoch:
             self._batches = iter(self.loader)
-        left = -(-len(self.sampler.keys_of(epoch)) // self._batch_size)
+        left = -(-self.sampler.left_of(epoch) // self._batch_size)
         self._next = -1
         for number in range(left):
             batch = next(self._batches)
