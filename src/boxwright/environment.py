@@ -20,6 +20,12 @@ PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy")
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve", "bf16", "i8mm")
 
 
+def check_device(asked: str) -> None:
+    """Raise RecipeError for a name that is no device's."""
+    if asked not in get_args(Device):
+        raise RecipeError(f"Expected device to be one of {', '.join(get_args(Device))} but got {asked!r}")
+
+
 def choose_device(asked: Device) -> Literal["cpu", "cuda", "xpu"]:
     """Choose the kind of device to compute on; "auto": a GPU where there is one that can.
 
@@ -27,8 +33,7 @@ def choose_device(asked: Device) -> Literal["cpu", "cuda", "xpu"]:
     """
     import torch
 
-    if asked not in get_args(Device):
-        raise RecipeError(f"Expected device to be one of {', '.join(get_args(Device))} but got {asked!r}")
+    check_device(asked)
     if asked == "mps":
         raise RecipeError("device mps has no float64, in which matching and NMS compare boxes: take device=cpu")
     current = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None

@@ -27,18 +27,15 @@ def number(low: float, high: float = math.inf, *, above: bool = False) -> Callab
     return check
 
 
-def check_workers(text: str | None) -> str | None:
-    """Raise BadParameter unless it is auto or a number of processes."""
-    if text is None or text == "auto" or (text.isdecimal() and len(text) < 5 and int(text) <= MAX_WORKERS):
-        return text
-    raise typer.BadParameter(f"Expected auto or 0 to {MAX_WORKERS} but got {text}")
+def auto_or(least: int, most: int) -> Callable[[str | None], str | None]:
+    """A check for a flag that is auto or a whole number in ``least``..``most``."""
 
+    def check(text: str | None) -> str | None:
+        if text is None or text == "auto" or (text.isdecimal() and len(text) < 5 and least <= int(text) <= most):
+            return text
+        raise typer.BadParameter(f"Expected auto or {least} to {most} but got {text}")
 
-def check_batch(text: str) -> str:
-    """Raise BadParameter unless it is auto or a number of images."""
-    if text == "auto" or (text.isdecimal() and len(text) < 5 and int(text) >= 1):
-        return text
-    raise typer.BadParameter(f"Expected auto or 1 to 9999 but got {text}")
+    return check
 
 
 def check_precision(text: str) -> str:
@@ -117,7 +114,7 @@ Batch = Annotated[
     typer.Option(
         "--batch",
         metavar="N|auto",
-        callback=check_batch,
+        callback=auto_or(1, 9999),
         help="Images at a time; auto: up to 64, fewer the larger the network's input.",
     ),
 ]

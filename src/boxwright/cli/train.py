@@ -13,6 +13,7 @@ from rich.console import Console
 from boxwright._util.progress import bar
 from boxwright.cli.arguments import (
     MAX_SEED,
+    MAX_WORKERS,
     AllowCode,
     AllowLinks,
     Classes,
@@ -22,8 +23,8 @@ from boxwright.cli.arguments import (
     Reader,
     Settings,
     Steps,
+    auto_or,
     check_settings,
-    check_workers,
     number,
     run_there,
     typed_settings,
@@ -55,7 +56,7 @@ def train(
         str | None,
         typer.Option(
             metavar="auto|N",
-            callback=check_workers,
+            callback=auto_or(0, MAX_WORKERS),
             help="Processes that augment images; 0: none beside the training's; auto: by the cores that are spare.",
             show_default="auto",
         ),

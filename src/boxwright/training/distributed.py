@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -65,10 +66,8 @@ class Ranks:
         if self.on_machine == 1:
             return [mine]
         self._begun(accelerator)
-        machines = torch.arange(self.world).view(-1, self.on_machine).tolist()
-        group: Any = torch.distributed.new_subgroups_by_enumeration(machines, backend="gloo")[0]
         given: list[Any] = [None] * self.on_machine
-        torch.distributed.all_gather_object(given, mine, group)
+        torch.distributed.all_gather_object(given, mine, _group_of_machine(self.world, self.on_machine))
         return given
 
     def _begun(self, accelerator: str) -> torch.device:
@@ -96,3 +95,10 @@ class Ranks:
         if self.world == 1:
             return {"devices": 1}
         return {"devices": self.on_machine, "num_nodes": self.world // self.on_machine, "strategy": "ddp"}
+
+
+@cache
+def _group_of_machine(world: int, on_machine: int) -> Any:
+    """The processes of this machine; all of the training take part in making the groups."""
+    machines = torch.arange(world).view(-1, on_machine).tolist()
+    return torch.distributed.new_subgroups_by_enumeration(machines, backend="gloo")[0]

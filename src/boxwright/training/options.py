@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
 from boxwright._util.own_files import typed
-from boxwright.environment import Device, choose_device
+from boxwright.environment import Device, check_device, choose_device
 from boxwright.errors import RecipeError
 from boxwright.recipes import RecipeKeys
 
@@ -71,8 +71,7 @@ class RunOptions:
             raise RecipeError(f"Expected seed in 0..4294967295 but got {self.seed}")
         if self.steps is not None and (self.steps < 1 or self.minutes is not None):
             raise RecipeError(f"Expected at least 1 step, or minutes instead, but got {self.steps} and {self.minutes}")
-        if self.device not in get_args(Device):
-            raise RecipeError(f"Expected device to be one of {', '.join(get_args(Device))} but got {self.device!r}")
+        check_device(self.device)
         if self.logger not in get_args(LoggerName):
             raise RecipeError(f"Expected logger to be one of {', '.join(get_args(LoggerName))} but got {self.logger!r}")
         if not 0 <= self.checkpoint_minutes < math.inf:
