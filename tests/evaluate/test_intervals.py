@@ -6,19 +6,10 @@ from math import log, sqrt
 
 import numpy as np
 import pytest
+from found_or_not import BOX, NONE, found_or_not
 
 from boxwright.evaluate import MetricsTable, detection_metrics, score_intervals
 from boxwright.evaluate.intervals import Interval, images_of_classes, t_chance, t_quantile, unit_interval
-
-BOX = [[10.0, 10.0, 50.0, 50.0]]
-NONE: dict[str, list[float]] = {"boxes": [], "labels": [], "scores": []}
-
-
-def found_or_not(found: np.ndarray) -> MetricsTable:
-    """One target an image, which is found exactly, or not at all; nothing is wrong, so that AP is the share found."""
-    targets = [{"boxes": BOX, "labels": [0]} for _ in found]
-    right = {"boxes": BOX, "labels": [0], "scores": [0.9]}
-    return detection_metrics([right if hit else NONE for hit in found], targets, ["a"])
 
 
 @pytest.mark.parametrize(("freedom", "value"), [(5, 2.571), (10, 2.228), (30, 2.042), (1e9, 1.960)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from coco_scenes import make_scene
+from found_or_not import BOX, NONE, found_or_not
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,16 +13,6 @@ from boxwright.evaluate import DetectionColumns, MetricsTable, compare_tables, d
 from boxwright.evaluate.bootstrap import draw_images
 from boxwright.evaluate.error_types import error_costs, error_types
 from boxwright.evaluate.paired import holm
-
-BOX = [[10.0, 10.0, 50.0, 50.0]]
-NONE: dict[str, list[float]] = {"boxes": [], "labels": [], "scores": []}
-
-
-def found_or_not(found: np.ndarray) -> MetricsTable:
-    """One target an image, which is found exactly, or not at all: AP is the share found."""
-    targets = [{"boxes": BOX, "labels": [0]} for _ in found]
-    right = {"boxes": BOX, "labels": [0], "scores": [0.9]}
-    return detection_metrics([right if hit else NONE for hit in found], targets, ["a"])
 
 
 def scene_tables(seed: int, images: int = 8) -> tuple[MetricsTable, MetricsTable]:

@@ -128,14 +128,15 @@ def error_costs(table: MatchTable, errors: ErrorTable) -> dict[str, ErrorCost]:
     detections are left out; missed targets are not asked for. "false_positive" leaves out every false detection,
     "false_negative" asks for no target that wasn't found. The losses don't sum up to 1 - AP.
     """
-    before, *mended = (
-        _mean_ap(table, case) for case in (as_it_is(table, errors), *mended_cases(table, errors).values())
+    before, *corrected = (
+        _mean_ap(table, case) for case in (as_it_is(table, errors), *corrected_cases(table, errors).values())
     )
     counts = [int((errors.kind == kind).sum()) for kind in range(len(ERROR_TYPES) - 1)]
     counts += [int(errors.missed.sum()), int((errors.kind >= 0).sum())]
     counts.append(int(table.not_found(errors.foreground, errors.score).sum()))
     return {
-        name: ErrorCost(after - before, count) for name, after, count in zip(ERROR_COSTS, mended, counts, strict=True)
+        name: ErrorCost(after - before, count)
+        for name, after, count in zip(ERROR_COSTS, corrected, counts, strict=True)
     }
 
 
@@ -145,17 +146,17 @@ def as_it_is(table: MatchTable, errors: ErrorTable) -> Case:
     return Case(right | (errors.kind >= 0), right, table.label, table.counted[:, 0])
 
 
-def mended_cases(table: MatchTable, errors: ErrorTable) -> dict[str, Case]:
-    """What each of `ERROR_COSTS` leaves where it is mended, by its name."""
+def corrected_cases(table: MatchTable, errors: ErrorTable) -> dict[str, Case]:
+    """The detections and targets that are left once each of `ERROR_COSTS` is put right, by its name."""
     kept, right, label, asked = as_it_is(table, errors)
     cases = []
     for kind in range(len(ERROR_TYPES) - 1):
         own = errors.kind == kind
-        mended = own & errors.mendable
+        put_right = own & errors.mendable
         corrected = label.copy()
         if kind == _CLASSIFICATION:
-            corrected[mended] = table.targets.label[errors.target[mended]]
-        cases.append(Case(kept & ~own | mended, right | mended, corrected, asked))
+            corrected[put_right] = table.targets.label[errors.target[put_right]]
+        cases.append(Case(kept & ~own | put_right, right | put_right, corrected, asked))
     cases.append(Case(kept, right, label, asked & ~errors.missed))
     cases.append(Case(right, right, label, asked))
     cases.append(Case(kept, right, label, asked & ~table.not_found(errors.foreground, errors.score)))

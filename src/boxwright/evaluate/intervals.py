@@ -31,7 +31,7 @@ from boxwright.evaluate.matches import MatchTable
 LEVEL = 0.95
 RESAMPLES = 1000
 RELIABLE_IMAGES = 50
-"""From so many images on the intervals of AP held in at least 93 % of the trials, in all worlds of the simulation."""
+"""With this many images or more, the intervals of AP held in at least 93 % of the simulated trials, in every world."""
 
 
 class Interval(NamedTuple):

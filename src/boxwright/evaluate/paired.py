@@ -29,7 +29,7 @@ from boxwright.evaluate.bootstrap import (
     metric_thresholds,
 )
 from boxwright.evaluate.columns import Floats, Ints
-from boxwright.evaluate.error_types import Case, as_it_is, error_types, mended_cases
+from boxwright.evaluate.error_types import Case, as_it_is, corrected_cases, error_types
 from boxwright.evaluate.intervals import (
     LEVEL,
     RESAMPLES,
@@ -198,7 +198,7 @@ def _drawn_costs(table: MatchTable, draws: Ints) -> dict[str, Floats]:
     errors = error_types(table)
     weights = np.ascontiguousarray(draws.T, np.int32)
     before = _drawn_ap(table, as_it_is(table, errors), weights)
-    return {name: _drawn_ap(table, case, weights) - before for name, case in mended_cases(table, errors).items()}
+    return {name: _drawn_ap(table, case, weights) - before for name, case in corrected_cases(table, errors).items()}
 
 
 def _drawn_ap(table: MatchTable, case: Case, weights: Weights) -> Floats:
@@ -259,7 +259,7 @@ def _deciding(
 ) -> tuple[DecidingImage, ...]:
     """The images with the largest part in the difference in AP; those without any are left out.
 
-    Which may have one is told by the draws: how the difference goes with the number of times that an image was drawn.
+    The draws show which may have one: how the difference changes with the number of times that an image was drawn.
     """
     images, whole = draws.shape[1], difference[0]
     away = np.where(np.isfinite(difference), difference - whole, 0.0)
