@@ -122,8 +122,7 @@ def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunRes
 
 def conclude(setting: Setting, plan: Plan, jobs: Sequence[Job], results: Sequence[RunResult]) -> Comparison:
     """The differences to the baseline, the arm to recommend if there is one, and the facts."""
-    from boxwright.compare.plan.forecast import FROZEN_NOTE
-    from boxwright.compare.results.statistics import detectable_difference
+    from boxwright.compare.plan.forecast import FROZEN_NOTE, what_can_be_seen
     from boxwright.environment import environment_line
     from boxwright.evaluate import read_results
 
@@ -148,7 +147,7 @@ def conclude(setting: Setting, plan: Plan, jobs: Sequence[Job], results: Sequenc
             "validation images": len(setting.validation),
             "classes": list(setting.training.classes),
         },
-        "detectable difference": detectable_difference(options.seeds, len(setting.validation), len(setting.arms) - 1),
+        "what can be seen": what_can_be_seen(setting, jobs),
         "recommended": recommended,
         "without detections": [f"{job.arm}, seed {job.seed}" for job, kept in found if not len(kept.score)],
         "left out": dict(setting.left_out),

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from boxwright.compare.plan.arms import arm_recipe, folder_name
 from boxwright.compare.plan.options import CompareOptions
 from boxwright.compare.results.results import Arm
@@ -102,9 +104,13 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
     if options.test:
         read_dataset(data, "test", classes=training.classes, **common)  # before anything starts: it is there
     check_trainable(training)
-    if not (validation.code == NORMAL).any():
+    owners = np.repeat(np.arange(len(validation)), np.diff(validation.offsets))
+    holding = len(np.unique(owners[validation.code == NORMAL]))
+    if holding < 2:
+        what = "boxes in one image only" if holding else "no box"
         raise DataError(
-            f"{data}: split {validation.split!r} has no box to compare the arms by: --val-split NAME takes another one"
+            f"{data}: split {validation.split!r} has {what}, and arms are compared on two images or more: "
+            "--val-split NAME takes another one"
         )
     # Without patience: the number of steps is fixed
     recipes = {name: recipe.replace(classes=training.classes, patience=0) for name, recipe in recipes.items()}

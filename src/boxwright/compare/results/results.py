@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boxwright.compare.results.verdict import Headline, headline
+
 if TYPE_CHECKING:
     from boxwright.compare.results.statistics import Difference
 
@@ -68,6 +70,11 @@ class Comparison:
         """The arm that the others are compared with."""
         return next(arm for arm in self.arms if arm.baseline)
 
+    @property
+    def headline(self) -> Headline:
+        """The answer in words: ``print(comparison.headline)``."""
+        return headline(self)
+
     def of_arm(self, name: str) -> list[RunResult]:
         """The runs of an arm that have a result, by seed."""
         found = [run for run in self.runs if run.arm == name and not run.failed]
@@ -89,14 +96,14 @@ class Comparison:
         return {key: fmean(getattr(run, key) for run in runs) for key in COSTS} if runs else {}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, and mean and standard deviation of each arm's metrics."""
+        """Give plain values: the headline's lines, all fields, and mean and sd of each arm's metrics."""
         means = {
             arm.name: {
                 metric: dict(zip(("mean", "sd"), self.spread(arm.name, metric), strict=True)) for metric in METRICS
             }
             for arm in self.arms
         }
-        content: dict[str, Any] = plain({**asdict(self), "means": means})
+        content: dict[str, Any] = plain({"headline": self.headline.lines, **asdict(self), "means": means})
         return content
 
 
