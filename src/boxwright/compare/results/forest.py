@@ -31,7 +31,7 @@ def forest(rows: Sequence[ForestRow]) -> Markup:
     scale = _Scale(rows)
     body = "".join(
         f'<tr><th scope="row">{text(row.arm)}</th><td class="track">{_track(row, scale)}</td>'
-        f'<td class="interval">{_numbers(row.difference)}</td><td class="verdict">{_verdict(row.difference)}</td></tr>'
+        f'<td class="numbers">{_numbers(row.difference)}</td><td class="verdict">{_verdict(row.difference)}</td></tr>'
         for row in rows
     )
     heads = "".join(
