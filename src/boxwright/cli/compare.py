@@ -180,6 +180,7 @@ def _words(comparison: Comparison) -> Iterator[str]:
     for run in comparison.runs:
         if run.failed:
             yield f"{run.arm}, seed {run.seed} failed: {run.failed}"
+    yield from (f"{arm} was left out: {why}" for arm, why in facts["left out"].items())
     for name in facts["without detections"]:
         yield f"{name}: its predictions file holds no detection, so that it counts as finding nothing"
     if comparison.differences:

@@ -47,7 +47,7 @@ class Noise:
 
 
 def assumed_noise(dataset: DetectionDataset) -> Noise:
-    """Noise of AP on a validation split, by the number of images that hold each of its classes."""
+    """Assume the noise of AP on a validation split, by the number of images that hold each of its classes."""
     counted = dataset.code == NORMAL
     image = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
     pairs = np.unique(np.stack([dataset.labels[counted], image[counted]]), axis=1)
@@ -58,7 +58,7 @@ def assumed_noise(dataset: DetectionDataset) -> Noise:
 
 
 def measured_noise(jobs: Sequence[Job], assumed: Noise) -> Noise:
-    """Noise over seeds of the runs that are finished; what is assumed where they are too few."""
+    """Measure the noise over seeds on the finished runs; where they are too few, return what is assumed."""
     scores: dict[str, dict[int, float]] = {job.arm: {} for job in jobs}
     for job in jobs:
         if job.finished and job.result is not None:
@@ -76,7 +76,7 @@ def measured_noise(jobs: Sequence[Job], assumed: Noise) -> Noise:
 def detectable_difference(
     seeds: int, images: int, arms: int, noise: Noise, *, level: float = 0.95, power: float = 0.8
 ) -> float:
-    """The true difference that `compare_arms` finds in ``power`` of all comparisons; infinite with one seed.
+    """Compute the true difference that `compare_arms` finds in ``power`` of all comparisons; infinite with one seed.
 
     Args:
         seeds: of each arm.
@@ -102,7 +102,7 @@ def detectable_difference(
 
 
 def _drawn_variances(random: np.random.Generator, arms: int, seeds: int) -> tuple[Floats, Floats]:
-    """What `seed_variances` makes of scores with variance 1, pooled and one arm's own, (simulations,) each.
+    """Draw what `seed_variances` makes of scores with variance 1: pooled and one arm's own, (simulations,) each.
 
     The residuals lie in A directions: the arm less the baseline, which alone is in its own variance, and A - 1 others.
     """

@@ -20,7 +20,7 @@ from boxwright.types import DenseOutputs, Targets
 def box_gradients(
     detector: DenseDetector, criteria: Mapping[str, DenseCriterion], batches: Iterable[Batch]
 ) -> dict[str, float]:
-    """The norm of each criterion's box term's gradient with respect to the deltas (B, A, D), mean over the batches.
+    """Measure the norm of each box term's gradient with respect to the deltas (B, A, D), mean over the batches.
 
     One forward a batch serves all criteria.
     """
@@ -44,7 +44,7 @@ def _norm(anchors: Anchors, criterion: DenseCriterion, outputs: DenseOutputs, ta
 
 
 def equal_weights(gradients: Mapping[str, float], baseline: str, weight: float) -> dict[str, float]:
-    """The weight of each box loss whose gradient, measured at the same ``weight``, becomes the baseline's.
+    """Weight each box loss so that its gradient, measured at the same ``weight``, becomes the baseline's.
 
     To four digits; losses without a gradient are missing.
     """

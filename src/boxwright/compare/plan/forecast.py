@@ -17,7 +17,7 @@ FROZEN_NOTE = (
 
 
 def outlook(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> list[str]:
-    """The lines, for the terminal."""
+    """Say what is about to run, in lines for the terminal."""
     weights = [f"  {arm}: {weight:g}" for arm, weight in plan.box_weights.items()]
     lines = [f"{arm} is left out: {why}" for arm, why in setting.left_out.items()]
     lines += [f"the baseline is {setting.arms[0].name}"] if setting.left_out else []

@@ -59,14 +59,14 @@ class Plan:
     """Of computing the frozen tier's features, of all arms together."""
 
     def recipe_of(self, setting: Setting, arm: str) -> Recipe:
-        """What an arm trains with."""
+        """Return the recipe that an arm trains with."""
         weight = self.box_weights.get(arm)
         recipe = setting.recipes[arm]
         return recipe if weight is None else recipe.replace(box_weight=weight)
 
 
 def make_plan(setting: Setting) -> Plan:
-    """The folder's plan, or a new one. Raises RecipeError where the folder holds another comparison or damaged plan."""
+    """Read the folder's plan or make one. Raises RecipeError where it holds another comparison or a damaged plan."""
     file, request = setting.folder / "plan.json", json.loads(json.dumps(setting.request()))
     if file.exists():
         return _kept_plan(file, request)
@@ -98,14 +98,14 @@ def _kept_plan(file: Path, request: dict[str, Any]) -> Plan:
 
 
 def _sample(setting: Setting) -> DetectionDataset:
-    """Images for a few steps, from all over the training split: a large one would take minutes to decode."""
+    """Take images for a few steps, from all over the training split: a large one would take minutes to decode."""
     recipe, images = setting.baseline, len(setting.training)
     most = (_WARM_UP + _TIMED) * recipe.images_a_batch * recipe.accumulate
     return setting.training.subset(np.unique(np.linspace(0, images - 1, min(most, images)).round().astype(np.int64)))
 
 
 def _steps_an_epoch(setting: Setting) -> int:
-    """Of the baseline, as far as all images can be read."""
+    """Count the baseline's steps of an epoch, as if all images could be read."""
     recipe, images = setting.baseline, setting.training
     repeats = repeats_of(recipe, images, list(range(len(images))))
     places = EpochPlaces(len(images), 0, batch_size=recipe.images_a_batch, repeats=repeats)
@@ -113,7 +113,7 @@ def _steps_an_epoch(setting: Setting) -> int:
 
 
 def _box_weights(setting: Setting, batches: Batches) -> tuple[dict[str, float], str]:
-    """The weights of the arms whose box loss isn't the baseline's, and how they came about."""
+    """Weight the arms whose box loss isn't the baseline's, and say how the weights came about."""
     baseline = setting.baseline
     losses = {name: recipe.box_loss for name, recipe in setting.recipes.items() if recipe.box_loss != baseline.box_loss}
     if not losses:
@@ -145,7 +145,7 @@ def _box_weights(setting: Setting, batches: Batches) -> tuple[dict[str, float], 
 
 
 class _StepTimes(Callback):
-    """When each optimiser step was done."""
+    """Notes when each optimiser step was done."""
 
     def __init__(self) -> None:
         self.times: dict[int, float] = {}
@@ -155,7 +155,7 @@ class _StepTimes(Callback):
 
 
 def _seconds_per_step(setting: Setting, sample: DetectionDataset) -> float:
-    """Median over a few warm steps of the baseline; NaN where the runs' device isn't here and no minutes need it."""
+    """Time a few warm steps of the baseline: median; NaN where the runs' device isn't here and no minutes need it."""
     options, clock = setting.options, _StepTimes()
     try:
         RunOptions(device=options.device).accelerator()
@@ -180,14 +180,14 @@ def _seconds_per_step(setting: Setting, sample: DetectionDataset) -> float:
 
 
 def _frozen_seconds(setting: Setting, batches: Batches) -> tuple[float, float]:
-    """Of a step of neck and head, and of all features."""
+    """Time a step of neck and head, and all features."""
     head, backbone = time_frozen(setting.baseline, next(iter(batches.training)))
     caches = len({cache_name(recipe) for recipe in setting.recipes.values()})
     return head, caches * VIEWS * len(setting.training) * backbone
 
 
 def jobs_of(setting: Setting, plan: Plan) -> list[Job]:
-    """All runs, seed by seed, so that a comparison that was stopped has compared something."""
+    """List all runs, seed by seed, so that a comparison that was stopped has compared something."""
     options = setting.options
     device = options.device
     if device == "auto":

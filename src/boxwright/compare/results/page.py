@@ -104,7 +104,7 @@ def _scores(comparison: Comparison) -> Markup:
 
 
 def _classes(comparison: Comparison) -> Markup:
-    """AP of each class, a column an arm."""
+    """Show AP of each class, a column an arm."""
     names = list(dict.fromkeys(name for run in comparison.runs for name in run.per_class))
     if not names:
         return Markup()
@@ -116,7 +116,7 @@ def _classes(comparison: Comparison) -> Markup:
 
 
 def _errors(comparison: Comparison) -> str:
-    """AP50 lost to each kind of error by arm, and the kind that moved most where an arm is better or worse."""
+    """Show AP50 lost to each kind of error by arm, and the kind that moved most where an arm is better or worse."""
     kinds = [
         kind for kind in dict.fromkeys(kind for run in comparison.runs for kind in run.errors) if kind not in _SUMS
     ]
@@ -222,7 +222,7 @@ def _spread(mean: float, sd: float) -> Markup:
 
 
 def _class_spread(runs: Sequence[RunResult], name: str) -> Markup:
-    """Of a class's AP, over the runs in which it is defined."""
+    """Show a class's AP over the runs in which it is defined."""
     values = [run.per_class.get(name, {}).get("AP", nan) for run in runs]
     values = [value for value in values if isfinite(value)]
     return _spread(_mean(values), stdev(values) if len(values) > 1 else nan)

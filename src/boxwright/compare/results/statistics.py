@@ -71,7 +71,7 @@ def compare_arms(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Difference]:
-    """Each arm's difference to the baseline.
+    """Compare each arm with the baseline.
 
     Args:
         baseline: (S,) match tables, one a seed.
@@ -100,7 +100,7 @@ def compare_arms(
 def compare_scores(
     scores: Floats, drawn: Floats, images: int, *, level: float = 0.95, seed: int = 0
 ) -> list[Difference]:
-    """Each arm's difference to the baseline, from scores alone.
+    """Compare each arm with the baseline by scores alone.
 
     Args:
         scores: (A + 1, S), the baseline's first.
@@ -136,7 +136,7 @@ def compare_scores(
 
 
 def seed_variances(scores: Floats) -> tuple[Floats, Floats]:
-    """Variance of the residual of (..., A + 1, S) scores: pooled over all arms (...,), and each arm's own (..., A)."""
+    """Estimate the residual's variance of (..., A + 1, S) scores: pooled (...,), and each arm's own (..., A)."""
     arms, seeds = scores.shape[-2:]
     centred = scores - scores.mean(axis=-1, keepdims=True)
     residual = centred - centred.mean(axis=-2, keepdims=True)
@@ -146,7 +146,7 @@ def seed_variances(scores: Floats) -> tuple[Floats, Floats]:
 
 
 def _image_covariance(drawn: Floats, images: int) -> Floats:
-    """(A, A) covariance, between arms, of the image noise in mean differences that different seeds share."""
+    """Estimate the (A, A) covariance, between arms, of the image noise in mean differences that seeds share."""
     drawn = drawn[..., np.isfinite(drawn).all(axis=(0, 1))]
     seeds, draws = drawn.shape[1:]
     if draws < 2 or images < 2:
@@ -163,7 +163,7 @@ def _image_covariance(drawn: Floats, images: int) -> Floats:
 
 
 def worst_errors(pooled: float, seeds: int, image: Floats, images: int, seed: int) -> Floats:
-    """(simulations,) errors that a comparison could have made, in standard errors: the worst arm's of each."""
+    """Draw (simulations,) errors that a comparison could have made, in standard errors: the worst arm's of each."""
     random = np.random.default_rng(seed)
     arms = len(image)
     freedom = arms * (seeds - 1)
@@ -178,7 +178,7 @@ def worst_errors(pooled: float, seeds: int, image: Floats, images: int, seed: in
 
 
 def _ratio(values: Floats, errors: Floats) -> Floats:
-    """Values in standard errors: none where both are 0, infinitely many where the error alone is."""
+    """Divide values by errors: 0 where both are 0, infinite where the error alone is."""
     return np.divide(values, errors, out=np.where(values > 0, np.inf, 0.0), where=errors > 0)
 
 

@@ -69,7 +69,7 @@ def _advice(comparison: Comparison) -> str:
 
 
 def _findings(comparison: Comparison) -> Iterator[Finding]:
-    """By falling interest; arms that have shown the same are together."""
+    """Say what each arm has shown, the best first; arms that have shown the same are together."""
     found = comparison.differences
     for name in sorted(_with_verdict(found, "better"), key=lambda name: -found[name].mean):
         yield Finding([name], f"better by {_size(found[name])}")
@@ -109,7 +109,7 @@ def _with_verdict(found: Mapping[str, Difference], verdict: str) -> list[str]:
 
 
 def _size(found: Difference) -> str:
-    """How large a difference is, whichever way: ``0.021 AP [0.012, 0.030]``."""
+    """Say how large a difference is, whichever way: ``0.021 AP [0.012, 0.030]``."""
     low, high = sorted((abs(found.low), abs(found.high)))
     return f"{abs(found.mean):.3f} AP [{low:.3f}, {high:.3f}]"
 
