@@ -83,7 +83,7 @@ def test_user_text_is_escaped_everywhere(full: Tree) -> None:
     [
         "Take eiou.",
         "eiou : better by 0.031 AP [0.012, 0.050]",
-        "giou : not tested enough (±0.019): a gain of up to 0.024 AP isn't ruled out",
+        "giou : not tested enough (±0.019): a gain of up to 0.024 AP is still possible",
         "broken : not compared: every run failed",
         "an approximation",
         "1 of 9 runs failed: broken.",

@@ -49,12 +49,12 @@ def comparison(
             [
                 STAY,
                 "ciou, eiou: any gain above 0.012 AP is ruled out",
-                "focal_eiou: not tested enough (±0.030): a gain of up to 0.032 AP isn't ruled out",
+                "focal_eiou: not tested enough (±0.030): a gain of up to 0.032 AP is still possible",
             ],
         ),
         (
             {"a": between(-0.03, 0.03), "b": between(-0.01, 0.05)},
-            [STAY, "a, b: not tested enough (up to ±0.030): a gain of up to 0.050 AP isn't ruled out"],
+            [STAY, "a, b: not tested enough (up to ±0.030): a gain of up to 0.050 AP is still possible"],
         ),
         (
             {"giou": between(0.012, 0.030), "ciou": between(-0.004, 0.008)},
@@ -133,7 +133,7 @@ def test_every_arm_is_in_one_finding_and_what_is_said_is_true(seed: int, arms: i
     assert sorted(arm for finding in headline.findings for arm in finding.arms) == sorted(found)
     for finding in headline.findings:
         for each in (found[arm] for arm in finding.arms):
-            if "ruled out" in finding.words and "n't" not in finding.words:
+            if "ruled out" in finding.words:
                 limit = float(finding.words.split()[3])
                 assert each.high <= min(limit + 5e-4, WORTH_KNOWING)
             if finding.words.startswith(("better", "worse")):

@@ -87,7 +87,7 @@ def _findings(comparison: Comparison) -> Iterator[Finding]:
         reach = max(found[name].high - found[name].mean for name in unsure)
         most = max(found[name].high for name in unsure)
         widest = f"±{reach:.3f}" if len(unsure) == 1 else f"up to ±{reach:.3f}"
-        yield Finding(unsure, f"not tested enough ({widest}): a gain of up to {most:.3f} AP isn't ruled out")
+        yield Finding(unsure, f"not tested enough ({widest}): a gain of up to {most:.3f} AP is still possible")
     if one_seed:
         yield Finding(one_seed, "not tested: one seed doesn't show the noise between seeds")
     worse = _with_verdict(found, "worse")
