@@ -35,7 +35,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """The jobs that a comparison would have run; the arm ciou finds more than the others."""
     jobs: list[Job] = []
     monkeypatch.setattr(executors, "run_locally", fake(jobs))
-    monkeypatch.setattr(plan, "_seconds_per_step", lambda *_: 0.1)
+    monkeypatch.setattr(plan, "seconds_per_step", lambda *_: 0.1)
     return jobs
 
 
@@ -185,7 +185,7 @@ def test_minutes_become_steps_once_and_epochs_too(
 ) -> None:
     run(data, tmp_path / "a", steps=None, minutes=1.0)
     assert {job.steps for job in ran} == {600}
-    monkeypatch.setattr(plan, "_seconds_per_step", lambda *_: 99.0)  # a slower day
+    monkeypatch.setattr(plan, "seconds_per_step", lambda *_: 99.0)  # a slower day
     run(data, tmp_path / "a", steps=None, minutes=1.0, seeds=3)
     assert {job.steps for job in ran} == {600}
     del ran[:]
