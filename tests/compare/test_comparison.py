@@ -35,7 +35,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """The jobs that a comparison would have run; the arm ciou finds more than the others."""
     jobs: list[Job] = []
     monkeypatch.setattr(executors, "run_locally", fake(jobs))
-    monkeypatch.setattr(plan, "_seconds_per_step", lambda *_: 0.1)
+    monkeypatch.setattr(plan, "seconds_per_step", lambda *_: 0.1)
     return jobs
 
 
@@ -53,7 +53,7 @@ def test_a_better_arm_is_found_and_recommended(data: Path, tmp_path: Path, ran: 
     assert comparison.baseline.name == "giou"
     assert comparison.facts["recommended"] == "ciou"
     assert "3 arms x 2 seeds = 6 runs of 8 steps" in said
-    assert "2 seeds and 6 validation images detect a difference" in said
+    assert re.search(r"with 6 validation images \(\d+ objects\) and 2 seeds a difference of about .* can be seen", said)
     assert said.index("6 runs of 8") < said.index("1 of 6  giou, seed 0")
 
 
@@ -72,6 +72,14 @@ def test_a_run_without_a_detection_is_said(data: Path, tmp_path: Path, ran: list
 def test_the_files_say_the_same(data: Path, tmp_path: Path, ran: list[Job]) -> None:
     comparison, _ = run(data, tmp_path)
     content = json.loads((tmp_path / "compare.json").read_text(), parse_constant=lambda _: pytest.fail("NaN"))
+    assert content["headline"] == comparison.headline.lines
+    console = Console(record=True, width=300, file=io.StringIO())
+    render_comparison(comparison, console)
+    shown = re.sub(r"<[^>]*>", "", (tmp_path / "compare.html").read_text(encoding="utf-8"))
+    assert comparison.headline.advice == "Take ciou."
+    for line in comparison.headline.lines:
+        assert line in console.export_text(clear=False)
+        assert line in shown
     assert content["facts"]["steps"] == 8
     assert content["differences"]["ciou"]["verdict"] == "better"
     assert content["means"]["ciou"]["AP"]["mean"] == comparison.spread("ciou", "AP")[0]
@@ -102,8 +110,11 @@ def test_finished_runs_are_not_run_again_and_seeds_may_be_added(data: Path, tmp_
     assert ran == []
     assert "6 of them finished already" in said
     assert again.differences == first.differences
+    assert "assumed, by the blood cells" in said
     run(data, tmp_path, seeds=3)
     assert [job.seed for job in ran] == [2, 2, 2]
+    _, said = run(data, tmp_path, seeds=4)
+    assert "measured on 9 finished runs" in said
 
 
 @pytest.mark.slow
@@ -143,7 +154,7 @@ def test_a_failed_baseline_leaves_nothing_to_compare(
     assert not (tmp_path / "recommended.yaml").exists()
     console = Console(record=True, width=300, file=io.StringIO())
     render_comparison(comparison, console)
-    assert "nothing is recommended: no run of the baseline, giou, has a result" in console.export_text()
+    assert "Nothing can be said: no run of the baseline, giou, has a result" in console.export_text()
 
 
 @pytest.mark.parametrize(("broken", "code"), [("giou", 1), ("ciou", 0)])
@@ -174,7 +185,7 @@ def test_minutes_become_steps_once_and_epochs_too(
 ) -> None:
     run(data, tmp_path / "a", steps=None, minutes=1.0)
     assert {job.steps for job in ran} == {600}
-    monkeypatch.setattr(plan, "_seconds_per_step", lambda *_: 99.0)  # a slower day
+    monkeypatch.setattr(plan, "seconds_per_step", lambda *_: 99.0)  # a slower day
     run(data, tmp_path / "a", steps=None, minutes=1.0, seeds=3)
     assert {job.steps for job in ran} == {600}
     del ran[:]
@@ -240,7 +251,7 @@ def test_without_boxes_to_learn_from_or_to_compare_by_nothing_starts(tmp_path: P
     cat = [("cat", 10, 10, 40, 40)]
     for root, train, val, text in (
         ("a", [], cat, "nothing-to-train: .*split 'train'"),
-        ("b", cat, [], "split 'val' has no box to compare the arms by: --val-split NAME"),
+        ("b", cat, [], "split 'val' has no box, and arms are compared on two images or more: --val-split NAME"),
     ):
         write_voc(tmp_path / root, {"i": train, "j": val}, {"train": ["i"], "val": ["j"]})
         with pytest.raises(DataError, match=text):
@@ -306,7 +317,7 @@ def test_the_command_line_asks_for_the_same(data: Path, tmp_path: Path, ran: lis
     assert result.exit_code == 0
     assert len(ran) == 8
     assert {job.recipe.miner for job in ran} == {"none", "hard_negatives:ratio=3,scope=batch"}
-    assert "recommended: box_loss=giou miner=none" in result.output
+    assert "Stay with box_loss=giou miner=none" in result.output
     assert all(len(line) < 400 for line in result.output.splitlines())
     kept = yaml.safe_load((tmp_path / "recommended.yaml").read_text())
     assert kept["classes"] == []
@@ -326,7 +337,7 @@ def test_tables_on_a_terminal(data: Path, tmp_path: Path, ran: list[Job]) -> Non
     text = console.export_text()
     assert "better" in text
     assert "images/s" in text
-    assert "recommended: ciou" in text
+    assert "Take ciou." in text
 
 
 @pytest.mark.slow

@@ -180,6 +180,7 @@ def _words(comparison: Comparison) -> Iterator[str]:
     for run in comparison.runs:
         if run.failed:
             yield f"{run.arm}, seed {run.seed} failed: {run.failed}"
+    yield from (f"{arm} was left out: {why}" for arm, why in facts["left out"].items())
     for name in facts["without detections"]:
         yield f"{name}: its predictions file holds no detection, so that it counts as finding nothing"
     if comparison.differences:
@@ -187,20 +188,15 @@ def _words(comparison: Comparison) -> Iterator[str]:
     yield facts["box weights"]["how"]
     if facts["tier note"]:
         yield facts["tier note"]
-    yield _recommendation(facts["recommended"], comparison)
     if "test" in facts:
         mean = facts["test"]["mean"]
         of = f"test split, {facts['test']['arm']}, mean over {plural(len(facts['test']['runs']), 'run')}"
         yield f"{of}: AP {mean['AP']:.3f}, AP50 {mean['AP50']:.3f}"
-    yield f"the report is in {facts['folder']}/compare.html"
-
-
-def _recommendation(arm: str | None, comparison: Comparison) -> str:
-    if arm is None:
-        return f"nothing is recommended: no run of the baseline, {comparison.baseline.name}, has a result"
-    better = arm != comparison.baseline.name
-    why = "the best of those that are better" if better else "no arm is detectably better than the baseline"
-    return f"recommended: {arm} ({why}); its recipe is {comparison.facts['folder']}/recommended.yaml"
+    advice, *findings = comparison.headline.lines
+    yield advice
+    yield from (f"  {finding}" for finding in findings)
+    recipe = "" if facts["recommended"] is None else f"the recipe is {facts['folder']}/recommended.yaml, "
+    yield f"{recipe}the report {facts['folder']}/compare.html"
 
 
 def _number(value: float) -> str:

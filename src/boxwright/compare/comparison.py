@@ -97,7 +97,7 @@ def _arms(vary: Mapping[str, Sequence[Any]] | None, arms: str | Path | Sequence[
 
 
 def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunResult]:
-    """The results of all jobs, in their order; those that are finished are read."""
+    """Run the jobs that aren't finished, and return the results of all, in the jobs' order."""
     from boxwright.compare.run.execute import training_images
     from boxwright.compare.run.executors import run_locally, run_on_ray
     from boxwright.compare.run.features import cache_features, is_cached
@@ -121,20 +121,34 @@ def _run(setting: Setting, jobs: Sequence[Job], console: Console) -> list[RunRes
 
 
 def conclude(setting: Setting, plan: Plan, jobs: Sequence[Job], results: Sequence[RunResult]) -> Comparison:
-    """The differences to the baseline, the arm to recommend if there is one, and the facts."""
-    from boxwright.compare.plan.forecast import FROZEN_NOTE
-    from boxwright.compare.results.statistics import detectable_difference
-    from boxwright.environment import environment_line
+    """Compare the arms with the baseline, choose the one to recommend if there is one, and collect the facts."""
     from boxwright.evaluate import read_results
 
-    found = [(job, read_results(job.detections_file, setting.validation)) for job in jobs if job.finished]
-    differences = _differences(setting, found)
-    better = {name: found.mean for name, found in differences.items() if found.verdict == "better"}
+    measured = [(job, read_results(job.detections_file, setting.validation)) for job in jobs if job.finished]
+    differences = _differences(setting, measured)
+    gains = {name: each.mean for name, each in differences.items() if each.verdict == "better"}
     baseline = setting.arms[0].name
-    measured = any(job.finished for job in jobs if job.arm == baseline)
-    recommended = max(better, key=better.__getitem__) if better else baseline if measured else None
+    recommended = max(gains, key=gains.__getitem__) if gains else None
+    if recommended is None and any(job.arm == baseline for job, _ in measured):
+        recommended = baseline
+    facts = {
+        **_facts(setting, plan, jobs),
+        "recommended": recommended,
+        "without detections": [f"{job.arm}, seed {job.seed}" for job, kept in measured if not len(kept.score)],
+    }
+    if setting.options.test and recommended is not None:
+        facts["test"] = _test(setting, jobs, recommended)
+    title = f"{setting.baseline.detector} on {setting.data.name}"
+    return Comparison(title, setting.arms, results, differences, facts)
+
+
+def _facts(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> dict[str, Any]:
+    """Collect under which conditions the arms were compared."""
+    from boxwright.compare.plan.forecast import FROZEN_NOTE, what_can_be_seen
+    from boxwright.environment import environment_line
+
     options = setting.options
-    facts: dict[str, Any] = {
+    return {
         "steps": plan.steps,
         "budget": _budget(setting, plan),
         "seeds": list(range(options.seeds)),
@@ -148,18 +162,12 @@ def conclude(setting: Setting, plan: Plan, jobs: Sequence[Job], results: Sequenc
             "validation images": len(setting.validation),
             "classes": list(setting.training.classes),
         },
-        "detectable difference": detectable_difference(options.seeds, len(setting.validation), len(setting.arms) - 1),
-        "recommended": recommended,
-        "without detections": [f"{job.arm}, seed {job.seed}" for job, kept in found if not len(kept.score)],
+        "what can be seen": what_can_be_seen(setting, jobs),
         "left out": dict(setting.left_out),
         "folder": str(setting.folder),
         "environment": environment_line(),
         "command": options.command,
     }
-    if options.test and recommended is not None:
-        facts["test"] = _test(setting, jobs, recommended)
-    title = f"{setting.baseline.detector} on {setting.data.name}"
-    return Comparison(title, setting.arms, results, differences, facts)
 
 
 def _budget(setting: Setting, plan: Plan) -> str:
@@ -169,13 +177,13 @@ def _budget(setting: Setting, plan: Plan) -> str:
     return f"{steps}, which the baseline makes in {minutes:g} min ({plan.seconds_per_step:.3g} s a step)"
 
 
-def _differences(setting: Setting, found: Sequence[tuple[Job, DetectionColumns]]) -> dict[str, Difference]:
-    """Over the seeds that the baseline has results of, for the arms that have them too."""
+def _differences(setting: Setting, measured: Sequence[tuple[Job, DetectionColumns]]) -> dict[str, Difference]:
+    """Compare the arms that have a result of every seed that the baseline has one of."""
     from boxwright.compare.results.statistics import compare_arms
     from boxwright.evaluate import MatchTable, detection_metrics
 
     tables: dict[str, dict[int, MatchTable]] = {arm.name: {} for arm in setting.arms}
-    for job, detections in found:
+    for job, detections in measured:
         metrics = detection_metrics(detections, setting.validation, setting.validation.classes)
         tables[job.arm][job.seed] = metrics.matches
     first, *others = tables
@@ -189,7 +197,7 @@ def _differences(setting: Setting, found: Sequence[tuple[Job, DetectionColumns]]
 
 
 def _test(setting: Setting, jobs: Sequence[Job], arm: str) -> dict[str, Any]:
-    """The test split's metrics of one arm, mean over its runs; measured once, and kept, for whatever arm it was."""
+    """Measure an arm's runs on the test split, once: what is kept is returned, for whatever arm it was."""
     from boxwright.runs.assess import evaluate_run
 
     file = setting.folder / "test.json"

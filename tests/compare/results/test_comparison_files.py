@@ -46,7 +46,7 @@ def again(data: Path, folder: Path) -> None:
 @pytest.fixture
 def made(data: Path, tmp_path: Path, ran: list[Job], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished comparison; no training is timed."""
-    monkeypatch.setattr(plan, "_seconds_per_step", lambda *_: 0.1)
+    monkeypatch.setattr(plan, "seconds_per_step", lambda *_: 0.1)
     again(data, tmp_path / "c")
     return tmp_path / "c"
 
@@ -61,7 +61,7 @@ def test_it_is_marked_and_goes_on(made: Path, data: Path, ran: list[Job]) -> Non
 def test_a_second_one_at_the_same_time_is_refused(
     data: Path, tmp_path: Path, ran: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "_seconds_per_step", lambda *_: 0.1)
+    monkeypatch.setattr(plan, "seconds_per_step", lambda *_: 0.1)
     begun = workflow._run
 
     def meanwhile(*arguments: Any) -> Any:
@@ -77,7 +77,7 @@ def test_a_second_one_at_the_same_time_is_refused(
 def test_beside_files_of_people_and_never_over_them(
     data: Path, tmp_path: Path, ran: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "_seconds_per_step", lambda *_: 0.1)
+    monkeypatch.setattr(plan, "seconds_per_step", lambda *_: 0.1)
     (tmp_path / "notes.txt").write_text("mine")
     for _ in range(2):  # it goes on too
         again(data, tmp_path)

@@ -10,13 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boxwright.compare.results.statistics import (
-    ONE_SEED,
-    Difference,
-    compare_arms,
-    compare_scores,
-    detectable_difference,
-)
+from boxwright.compare.plan.detectable import Noise, detectable_difference
+from boxwright.compare.results.statistics import ONE_SEED, Difference, compare_arms, compare_scores
 from boxwright.evaluate import MatchTable, detection_metrics
 from boxwright.evaluate.bootstrap import draw_images
 
@@ -183,19 +178,8 @@ def test_wrong_verdicts_with_one_noisy_arm(seeds: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("arms", "seeds"), [(1, 3), (3, 3), (6, 5), (1, 7)])
 def test_the_detectable_difference_is_found_in_four_of_five(arms: int, seeds: int) -> None:
-    gain = detectable_difference(seeds, IMAGES, arms, seed_sd=sqrt(0.006**2 + 0.003**2))
+    gain = detectable_difference(seeds, IMAGES, arms, Noise(sqrt(0.006**2 + 0.003**2), 0.0017 * sqrt(2), ""))
     assert right(arms, seeds, 300, gain) / 300 == pytest.approx(0.8, abs=0.07)
-
-
-def test_detectable_difference_falls_with_seeds_and_images_and_rises_with_arms() -> None:
-    by_seeds = [detectable_difference(seeds, IMAGES, 3) for seeds in (1, 2, 3, 5, 10)]
-    assert by_seeds[0] == np.inf
-    assert by_seeds == sorted(by_seeds, reverse=True)
-    assert detectable_difference(5, 500, 3) < detectable_difference(5, IMAGES, 3)
-    assert detectable_difference(5, IMAGES, 12) > detectable_difference(5, IMAGES, 3)
-    assert detectable_difference(5, IMAGES, 3, power=0.5) < detectable_difference(5, IMAGES, 3)
-    with pytest.raises(ValueError, match="at least 1 seed, 1 arm and 2 images but got 0, 1 and 87"):
-        detectable_difference(0, IMAGES, 1)
 
 
 def tables(shift: float, seeds: int, images: int = 12) -> list[MatchTable]:

@@ -18,7 +18,7 @@ from boxwright.recipes import Recipe, parse_settings, read_yaml
 
 
 def parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
-    """``["box_loss=giou,ciou", "miner=none,ohem:count=64"]`` -> values by key, separated as in ``split_values``.
+    """Split ``["box_loss=giou,ciou", "miner=none,ohem:count=64"]`` into values by key, as ``split_values`` does.
 
     ``giou,focal_eiou:gamma=0.5,detach=true`` are two values. Raises RecipeError for a text without ``=``, a key that
     stands twice, and an empty value.
@@ -37,7 +37,7 @@ def parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def combine(vary: Mapping[str, Sequence[Any]]) -> list[Arm]:
-    """An arm for every combination of the values; the first, of all first values, is the baseline.
+    """Make an arm of every combination of the values; the first, of all first values, is the baseline.
 
     Raises RecipeError for fewer than two arms, and for equal ones.
     """
@@ -46,7 +46,7 @@ def combine(vary: Mapping[str, Sequence[Any]]) -> list[Arm]:
 
 
 def read_arms(path: Path) -> list[Arm]:
-    """The arms of a YAML file: a list of recipe keys and values, the first being the baseline.
+    """Read arms from a YAML file: a list of recipe keys and values, the first being the baseline.
 
     ``name`` is the arm's name in tables; an arm without a key is the unchanged recipe. Raises RecipeError for anything
     else.
@@ -61,7 +61,7 @@ def read_arms(path: Path) -> list[Arm]:
 
 
 def list_arms(rows: Sequence[Mapping[str, Any]]) -> list[Arm]:
-    """Arms of recipe keys and values, and of a ``name`` if they have one. Raises as ``combine`` does."""
+    """Make arms of recipe keys and values, and of a ``name`` if they have one. Raises as ``combine`` does."""
     arms: list[Arm] = []
     for row in rows:
         settings = {str(key): _text(str(key), value) for key, value in row.items() if key != "name"}
@@ -78,12 +78,12 @@ def list_arms(rows: Sequence[Mapping[str, Any]]) -> list[Arm]:
 
 
 def arm_recipe(base: Recipe, arm: Arm) -> Recipe:
-    """The recipe of an arm. Raises RecipeError for an unknown key, or a value that can't be."""
+    """Return the recipe of an arm. Raises RecipeError for an unknown key, or a value that can't be."""
     return base.replace(**parse_settings([f"{key}={value}" for key, value in arm.settings.items()]))
 
 
 def folder_name(arm: Arm) -> str:
-    """The arm's name with nothing in it that a file system minds."""
+    """Return the arm's name with nothing in it that a file system minds."""
     return re.sub(r"[^\w.=+-]+", "-", arm.name).strip("-.")
 
 
@@ -92,7 +92,7 @@ def _text_of(arm: Arm) -> str:
 
 
 def _name(settings: Mapping[str, str]) -> str:
-    """Of one part its value alone; of several keys, or of a number, the keys too."""
+    """Name an arm: one part by its value alone, several keys or a number with the keys."""
     if not settings:
         return "recipe"
     if len(settings) == 1 and next(iter(settings)) in PART_KEYS:
@@ -101,7 +101,7 @@ def _name(settings: Mapping[str, str]) -> str:
 
 
 def _text(key: str, value: Any) -> str:
-    """As YAML reads it back; a part by its name."""
+    """Write a value as YAML reads it back, a part by its name."""
     if callable(value):
         return name_choice(key.removeprefix("rpn_"), value)
     return value if isinstance(value, str) else format_yaml(value)

@@ -8,19 +8,57 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import lightning as L
+import numpy as np
 import torch
 
 from boxwright.anchors import Anchors
+from boxwright.compare.plan.study import Setting
 from boxwright.criterion import DenseCriterion
 from boxwright.data.loading import Batch
-from boxwright.models import DenseDetector
+from boxwright.errors import RecipeError
+from boxwright.models import DenseDetector, build_detector
+from boxwright.recipes.criterion import build_criterion
+from boxwright.training.batches import Batches
 from boxwright.types import DenseOutputs, Targets
+
+
+def weigh_box_losses(setting: Setting, batches: Batches) -> tuple[dict[str, float], str]:
+    """Weight the arms whose box loss isn't the baseline's, and say how the weights came about."""
+    baseline = setting.baseline
+    losses = {name: recipe.box_loss for name, recipe in setting.recipes.items() if recipe.box_loss != baseline.box_loss}
+    if not losses:
+        return {}, "The box loss is the same in all arms, and its weight is the recipe's."
+    if setting.options.box_weights == "fixed" or setting.weight_given:
+        return {}, "Box weights are fixed by the user."
+    counts = torch.from_numpy(np.bincount(setting.training.labels, minlength=len(setting.training.classes)))
+    L.seed_everything(0, verbose=False)
+    detector, first = build_detector(baseline), build_criterion(baseline, counts)
+    if not isinstance(detector, DenseDetector) or not isinstance(first, DenseCriterion):
+        return {}, f"Box weights are the recipe's: {baseline.detector} has more than one box loss to equalise."
+    criteria = {baseline.box_loss: first}
+    for loss in losses.values():
+        try:
+            other = build_criterion(baseline.replace(box_loss=loss, box_weight=first.box_weight), counts)
+        except RecipeError:
+            continue  # with the baseline's coder there is no such loss
+        if isinstance(other, DenseCriterion):
+            criteria[loss] = other
+    gradients = box_gradients(detector, criteria, batches.training)
+    weights = equal_weights(gradients, baseline.box_loss, first.box_weight)
+    left = sorted(set(losses.values()) - weights.keys())
+    by = "Box weights are equalised: each box loss's gradient has the norm of the baseline's at the start."
+    if left:
+        by += (
+            f" Not so {' and '.join(left)}: not comparable with the baseline's gradient, their weight is the recipe's."
+        )
+    return {name: weights[loss] for name, loss in losses.items() if loss in weights}, by
 
 
 def box_gradients(
     detector: DenseDetector, criteria: Mapping[str, DenseCriterion], batches: Iterable[Batch]
 ) -> dict[str, float]:
-    """The norm of each criterion's box term's gradient with respect to the deltas (B, A, D), mean over the batches.
+    """Measure the norm of each box term's gradient with respect to the deltas (B, A, D), mean over the batches.
 
     One forward a batch serves all criteria.
     """
@@ -44,7 +82,7 @@ def _norm(anchors: Anchors, criterion: DenseCriterion, outputs: DenseOutputs, ta
 
 
 def equal_weights(gradients: Mapping[str, float], baseline: str, weight: float) -> dict[str, float]:
-    """The weight of each box loss whose gradient, measured at the same ``weight``, becomes the baseline's.
+    """Weight each box loss so that its gradient, measured at the same ``weight``, becomes the baseline's.
 
     To four digits; losses without a gradient are missing.
     """

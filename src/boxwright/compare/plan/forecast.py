@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from boxwright.compare.plan.detectable import assumed_noise, describe_power, measured_noise
 from boxwright.compare.plan.plan import Plan
 from boxwright.compare.plan.study import Setting
-from boxwright.compare.results.statistics import detectable_difference
 from boxwright.compare.run.jobs import Job
 from boxwright.text import plural
 
@@ -17,11 +17,11 @@ FROZEN_NOTE = (
 
 
 def outlook(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> list[str]:
-    """The lines, for the terminal."""
+    """Say what is about to run, in lines for the terminal."""
     weights = [f"  {arm}: {weight:g}" for arm, weight in plan.box_weights.items()]
     lines = [f"{arm} is left out: {why}" for arm, why in setting.left_out.items()]
     lines += [f"the baseline is {setting.arms[0].name}"] if setting.left_out else []
-    lines += [_extent(setting, plan, jobs), _power(setting), plan.weights_by, *weights]
+    lines += [_extent(setting, plan, jobs), what_can_be_seen(setting, jobs), plan.weights_by, *weights]
     return [*lines, FROZEN_NOTE] if setting.options.tier == "frozen" else lines
 
 
@@ -41,15 +41,11 @@ def _extent(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> str:
     return f"{text}; all that is left, one after the other: {_duration(seconds * left + before)} and the evaluations"
 
 
-def _power(setting: Setting) -> str:
-    seeds, images = setting.options.seeds, len(setting.validation)
-    if seeds == 1:
-        return "one seed: no difference can be told from the noise between seeds; two or more tell it"
-    least = detectable_difference(seeds, images, len(setting.arms) - 1)
-    return (
-        f"{seeds} seeds and {plural(images, 'validation image')} detect a difference in AP of about {least:.3f}, "
-        "if they vary as on the blood cells (docs/compare.md)"
-    )
+def what_can_be_seen(setting: Setting, jobs: Sequence[Job]) -> str:
+    """Say which difference the comparison can see, and by what noise; that of finished runs, where there are enough."""
+    noise = measured_noise(jobs, assumed_noise(setting.validation))
+    said = describe_power(setting.options.seeds, setting.validation, len(setting.arms) - 1, noise)
+    return f"{said} ({noise.source})"
 
 
 def _duration(seconds: float) -> str:

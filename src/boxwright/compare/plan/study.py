@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from boxwright.compare.plan.arms import arm_recipe, folder_name
 from boxwright.compare.plan.options import CompareOptions
 from boxwright.compare.results.results import Arm
@@ -60,7 +62,7 @@ class Setting:
         return (self.folder / "features" / cache_name(self.recipes[arm.name])).resolve()
 
     def request(self) -> dict[str, Any]:
-        """What can't change when a comparison goes on."""
+        """Collect what can't change when a comparison goes on."""
         own = asdict(self.options)
         kept = ("minutes", "steps", "tier", "box_weights", "split", "val_split")
         return {
@@ -102,10 +104,7 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
     if options.test:
         read_dataset(data, "test", classes=training.classes, **common)  # before anything starts: it is there
     check_trainable(training)
-    if not (validation.code == NORMAL).any():
-        raise DataError(
-            f"{data}: split {validation.split!r} has no box to compare the arms by: --val-split NAME takes another one"
-        )
+    _check_comparable(validation)
     # Without patience: the number of steps is fixed
     recipes = {name: recipe.replace(classes=training.classes, patience=0) for name, recipe in recipes.items()}
     left_out = _untrainable(recipes, options)
@@ -120,8 +119,20 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
     return Setting(data.resolve(), arms, recipes, options, folder, training, validation, weighted, left_out)
 
 
+def _check_comparable(validation: DetectionDataset) -> None:
+    """Raise DataError unless two images or more have boxes: the noise of the images is told from them."""
+    owners = np.repeat(np.arange(len(validation)), np.diff(validation.offsets))
+    holding = len(np.unique(owners[validation.code == NORMAL]))
+    if holding < 2:
+        what = "boxes in one image only" if holding else "no box"
+        raise DataError(
+            f"{validation.root}: split {validation.split!r} has {what}, and arms are compared on two images or more: "
+            "--val-split NAME takes another one"
+        )
+
+
 def _untrainable(recipes: Mapping[str, Recipe], options: CompareOptions) -> dict[str, str]:
-    """The arms whose parts don't go together, each with the reason."""
+    """Find the arms whose parts don't go together, each with the reason."""
     reasons = {}
     for name, recipe in recipes.items():
         try:

@@ -36,7 +36,7 @@ def write_results(folder: Path, comparison: Comparison, recommended: Recipe | No
 
 
 def write_csv(path: Path, comparison: Comparison) -> None:
-    """A row for each run; what it doesn't have is empty."""
+    """Write a row for each run; what it doesn't have is empty."""
     rows = [_row(run) for run in comparison.runs]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))

@@ -27,11 +27,11 @@ class ForestRow:
 
 
 def forest(rows: Sequence[ForestRow]) -> Markup:
-    """The table of drawings, differences and verdicts, all on one scale."""
+    """Draw a table of intervals, differences and verdicts, all on one scale."""
     scale = _Scale(rows)
     body = "".join(
         f'<tr><th scope="row">{text(row.arm)}</th><td class="track">{_track(row, scale)}</td>'
-        f'<td class="interval">{_numbers(row.difference)}</td><td class="verdict">{_verdict(row.difference)}</td></tr>'
+        f'<td class="numbers">{_numbers(row.difference)}</td><td class="verdict">{_verdict(row.difference)}</td></tr>'
         for row in rows
     )
     heads = "".join(
@@ -42,14 +42,14 @@ def forest(rows: Sequence[ForestRow]) -> Markup:
 
 
 def signed(value: float) -> str:
-    """With its sign and three decimals; a dash where it isn't defined."""
+    """Format a number with its sign and three decimals; a dash where it isn't defined."""
     if not isfinite(value):
         return "–"
     return f"{value:+.3f}".replace("-", "−") if abs(value) >= 5e-4 else "0.000"
 
 
 class _Scale:
-    """From a difference to a place across the drawing."""
+    """Maps a difference to a place across the drawing."""
 
     def __init__(self, rows: Sequence[ForestRow]) -> None:
         values = [0.0, *(value for row in rows for value in row.seeds)]
@@ -65,7 +65,7 @@ class _Scale:
         return round(_MARGIN + share * (_WIDTH - 2 * _MARGIN), 1)
 
     def ticks(self) -> list[float]:
-        """Round differences, six at most, 0 among them."""
+        """Choose round differences, six at most, 0 among them."""
         raw = (self.high - self.low) / 5
         power = 10.0 ** floor(log10(raw))
         step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)

@@ -11,7 +11,7 @@ from typing import Any
 
 from boxwright.compare.results.forest import ForestRow, forest, signed
 from boxwright.compare.results.results import METRICS, Comparison, RunResult
-from boxwright.compare.results.verdict import answer, what_moved
+from boxwright.compare.results.verdict import what_moved
 from boxwright.report.markup import Markup, details, section, table, text, write_document
 from boxwright.text import plural
 
@@ -33,9 +33,7 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
         warnings.append(f"{len(failed)} of {plural(len(comparison.runs), 'run')} failed: {arms}.")
     warnings += [f"{run} has no detection in its predictions file." for run in facts.get("without detections", ())]
     warnings += [f"{arm} was left out: {why}." for arm, why in facts.get("left out", {}).items()]
-    header = f'<p class="answer">{answer(comparison)}</p>' + "".join(
-        f'<p class="warning">{text(warning)}</p>' for warning in warnings
-    )
+    header = _answer(comparison) + "".join(f'<p class="warning">{text(warning)}</p>' for warning in warnings)
     sections = (
         section("Difference to the baseline", _differences(comparison)),
         section("Scores", _scores(comparison)),
@@ -51,6 +49,14 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
     style = files("boxwright.compare").joinpath("compare.css").read_text(encoding="utf-8")
     footer = facts.get("environment", "")
     return write_document(Path(path), f"Comparison: {comparison.title}", header, sections, footer, style)
+
+
+def _answer(comparison: Comparison) -> str:
+    advice, findings = comparison.headline.advice, comparison.headline.findings
+    rows = [
+        f"<li>{', '.join(f'<b>{text(arm)}</b>' for arm in each.arms)}: {text(each.words)}</li>" for each in findings
+    ]
+    return f'<p class="answer">{text(advice)}</p>' + (f'<ul class="findings">{"".join(rows)}</ul>' if rows else "")
 
 
 def _differences(comparison: Comparison) -> str:
@@ -98,7 +104,7 @@ def _scores(comparison: Comparison) -> Markup:
 
 
 def _classes(comparison: Comparison) -> Markup:
-    """AP of each class, a column an arm."""
+    """Show AP of each class, a column an arm."""
     names = list(dict.fromkeys(name for run in comparison.runs for name in run.per_class))
     if not names:
         return Markup()
@@ -110,7 +116,7 @@ def _classes(comparison: Comparison) -> Markup:
 
 
 def _errors(comparison: Comparison) -> str:
-    """AP50 lost to each kind of error by arm, and the kind that moved most where an arm is better or worse."""
+    """Show AP50 lost to each kind of error by arm, and the kind that moved most where an arm is better or worse."""
     kinds = [
         kind for kind in dict.fromkeys(kind for run in comparison.runs for kind in run.errors) if kind not in _SUMS
     ]
@@ -134,7 +140,7 @@ def _errors(comparison: Comparison) -> str:
         for name, values in lost.items()
     ]
     note = "AP50 that each kind of error costs, mean over the seeds, and in brackets the change from the baseline."
-    words = "".join(f"<p>{sentence}</p>" for sentence in sentences if sentence)
+    words = "".join(f"<p>{text(sentence)}</p>" for sentence in sentences if sentence)
     return f'{words}<p class="dim">{note}</p>{table(("arm", *kinds), rows, "t" + "n" * len(kinds))}'
 
 
@@ -172,7 +178,7 @@ def _failed(comparison: Comparison) -> str:
     return table(("arm", "seed", "why"), rows, "tnt") if rows else ""
 
 
-def _facts(comparison: Comparison) -> str:
+def _facts(comparison: Comparison) -> Markup:
     rows: list[tuple[str, Any]] = []
     for key, value in comparison.facts.items():
         if isinstance(value, Mapping) and key not in _SHOWN_ELSEWHERE:
@@ -180,10 +186,10 @@ def _facts(comparison: Comparison) -> str:
         elif key not in _SHOWN_ELSEWHERE and value != "":
             rows.append((key, value))
     settings = [(arm.name, arm.settings) for arm in comparison.arms]
-    return (
-        f'<p class="dim">{_EQUAL}</p>'
-        + (table(("", ""), rows, "ft") if rows else "")
-        + details("What each arm sets", table(("arm", "settings"), settings, "tt"))
+    known = table(("", ""), rows, "ft") if rows else ""
+    return details(
+        "Same weights, images and steps for all",
+        Markup(f'<p class="dim">{_EQUAL}</p>{known}{table(("arm", "settings"), settings, "tt")}'),
     )
 
 
@@ -216,7 +222,7 @@ def _spread(mean: float, sd: float) -> Markup:
 
 
 def _class_spread(runs: Sequence[RunResult], name: str) -> Markup:
-    """Of a class's AP, over the runs in which it is defined."""
+    """Show a class's AP over the runs in which it is defined."""
     values = [run.per_class.get(name, {}).get("AP", nan) for run in runs]
     values = [value for value in values if isfinite(value)]
     return _spread(_mean(values), stdev(values) if len(values) > 1 else nan)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boxwright.compare.results.verdict import Headline, headline
+
 if TYPE_CHECKING:
     from boxwright.compare.results.statistics import Difference
 
@@ -68,40 +70,45 @@ class Comparison:
         """The arm that the others are compared with."""
         return next(arm for arm in self.arms if arm.baseline)
 
+    @property
+    def headline(self) -> Headline:
+        """The answer in words: ``print(comparison.headline)``."""
+        return headline(self)
+
     def of_arm(self, name: str) -> list[RunResult]:
-        """The runs of an arm that have a result, by seed."""
+        """List the runs of an arm that have a result, by seed."""
         found = [run for run in self.runs if run.arm == name and not run.failed]
         return sorted(found, key=lambda run: run.seed)
 
     def spread(self, name: str, metric: str) -> tuple[float, float]:
-        """Mean and standard deviation of a metric over an arm's seeds; NaN for what isn't defined."""
+        """Compute mean and standard deviation of a metric over an arm's seeds; NaN for what isn't defined."""
         values = [run.metrics[metric] for run in self.of_arm(name)]
         return (fmean(values) if values else nan), (float(np.std(values, ddof=1)) if len(values) > 1 else nan)
 
     def class_mean(self, name: str, label: str) -> float:
-        """Mean AP of a class over an arm's seeds."""
+        """Compute the mean AP of a class over an arm's seeds."""
         values = [run.per_class.get(label, {}).get("AP", nan) for run in self.of_arm(name)]
         return fmean(values) if values else nan
 
     def costs(self, name: str) -> dict[str, float]:
-        """Mean time, speed and memory of an arm's runs."""
+        """Compute mean time, speed and memory of an arm's runs."""
         runs = self.of_arm(name)
         return {key: fmean(getattr(run, key) for run in runs) for key in COSTS} if runs else {}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, and mean and standard deviation of each arm's metrics."""
+        """Give plain values: the headline's lines, all fields, and mean and sd of each arm's metrics."""
         means = {
             arm.name: {
                 metric: dict(zip(("mean", "sd"), self.spread(arm.name, metric), strict=True)) for metric in METRICS
             }
             for arm in self.arms
         }
-        content: dict[str, Any] = plain({**asdict(self), "means": means})
+        content: dict[str, Any] = plain({"headline": self.headline.lines, **asdict(self), "means": means})
         return content
 
 
 def plain(value: Any) -> Any:
-    """The same with None for numbers that aren't finite, which JSON can't hold."""
+    """Replace numbers that aren't finite, which JSON can't hold, by None."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -38,9 +38,7 @@ from boxwright.evaluate.columns import Floats
 from boxwright.evaluate.paired import Verdict
 
 ONE_SEED = "One seed: the noise between seeds isn't known, so that no difference can be told from it."
-_SIMULATIONS = 20_000
-_REFERENCE_IMAGES = 87  # those that `image_sd` of `detectable_difference` was measured on
-_IMAGE_NOISE_LEFT = 0.2  # sd of the image noise that a difference has with every seed / sd of a score's
+SIMULATIONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ def compare_arms(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Difference]:
-    """Each arm's difference to the baseline.
+    """Compare each arm with the baseline.
 
     Args:
         baseline: (S,) match tables, one a seed.
@@ -102,7 +100,7 @@ def compare_arms(
 def compare_scores(
     scores: Floats, drawn: Floats, images: int, *, level: float = 0.95, seed: int = 0
 ) -> list[Difference]:
-    """Each arm's difference to the baseline, from scores alone.
+    """Compare each arm with the baseline by scores alone.
 
     Args:
         scores: (A + 1, S), the baseline's first.
@@ -124,8 +122,8 @@ def compare_scores(
             Difference(float(at), nan, nan, level, nan, unknown, nan, float(error), 1, ONE_SEED)
             for at, error in zip(mean, image_error, strict=True)
         ]
-    pooled, own = _seed_variances(scores)
-    reference = _worst_errors(float(pooled), seeds, image, images, seed)
+    pooled, own = seed_variances(scores)
+    reference = worst_errors(float(pooled), seeds, image, images, seed)
     seed_error = np.sqrt(2 / seeds * np.maximum(pooled, own))
     error = np.hypot(seed_error, image_error)
     reach = np.quantile(reference, level) * error
@@ -137,47 +135,8 @@ def compare_scores(
     ]
 
 
-def detectable_difference(
-    seeds: int,
-    images: int,
-    arms: int,
-    *,
-    seed_sd: float = 0.006,
-    image_sd: float = 0.012,
-    level: float = 0.95,
-    power: float = 0.8,
-) -> float:
-    """The true difference that `compare_arms` finds in `power` of all comparisons; infinite with one seed.
-
-    Args:
-        images: of the validation split.
-        arms: beside the baseline.
-        seed_sd: standard deviation of a score over seeds.
-        image_sd: that of a score over draws of 87 images; it falls with the root of their number. A fifth of it is
-            taken to be left in a difference, whatever the seed: all arms are scored on the same images. (On the blood
-            cells too little is left between box losses to be measured; what single runs have of it is in `seed_sd`.)
-
-    Raises:
-        ValueError: less than one seed or arm, or less than two images.
-    """
-    if seeds < 1 or arms < 1 or images < 2:
-        raise ValueError(f"Expected at least 1 seed, 1 arm and 2 images but got {seeds}, {arms} and {images}")
-    if seeds == 1:
-        return float("inf")
-    left = _IMAGE_NOISE_LEFT * image_sd * sqrt(_REFERENCE_IMAGES / images)
-    image = left**2 / 2 * (np.eye(arms) + 1)
-    critical = np.quantile(_worst_errors(seed_sd**2, seeds, image, images, seed=0), level)
-    random = np.random.default_rng(0)
-    scores = seed_sd * random.standard_normal((_SIMULATIONS, arms + 1, seeds))
-    pooled, own = _seed_variances(scores)
-    image_variance = left**2 * random.chisquare(images - 1, _SIMULATIONS) / (images - 1)
-    error = np.sqrt(2 / seeds * np.maximum(pooled, own[:, 0]) + image_variance)
-    by_chance = (scores[:, 1] - scores[:, 0]).mean(axis=1) + left * random.standard_normal(_SIMULATIONS)
-    return float(np.quantile(critical * error - by_chance, power))
-
-
-def _seed_variances(scores: Floats) -> tuple[Floats, Floats]:
-    """Variance of the residual of (..., A + 1, S) scores: pooled over all arms (...,), and each arm's own (..., A)."""
+def seed_variances(scores: Floats) -> tuple[Floats, Floats]:
+    """Estimate the residual's variance of (..., A + 1, S) scores: pooled (...,), and each arm's own (..., A)."""
     arms, seeds = scores.shape[-2:]
     centred = scores - scores.mean(axis=-1, keepdims=True)
     residual = centred - centred.mean(axis=-2, keepdims=True)
@@ -187,7 +146,7 @@ def _seed_variances(scores: Floats) -> tuple[Floats, Floats]:
 
 
 def _image_covariance(drawn: Floats, images: int) -> Floats:
-    """(A, A) covariance, between arms, of the image noise in mean differences that different seeds share."""
+    """Estimate the (A, A) covariance, between arms, of the image noise in mean differences that seeds share."""
     drawn = drawn[..., np.isfinite(drawn).all(axis=(0, 1))]
     seeds, draws = drawn.shape[1:]
     if draws < 2 or images < 2:
@@ -203,23 +162,23 @@ def _image_covariance(drawn: Floats, images: int) -> Floats:
     return covariance
 
 
-def _worst_errors(pooled: float, seeds: int, image: Floats, images: int, seed: int) -> Floats:
-    """(simulations,) errors that a comparison could have made, in standard errors: the worst arm's of each."""
+def worst_errors(pooled: float, seeds: int, image: Floats, images: int, seed: int) -> Floats:
+    """Draw (simulations,) errors that a comparison could have made, in standard errors: the worst arm's of each."""
     random = np.random.default_rng(seed)
     arms = len(image)
     freedom = arms * (seeds - 1)
-    runs = random.standard_normal((_SIMULATIONS, arms + 1)) * sqrt(pooled / seeds)
-    runs *= np.sqrt(freedom / random.chisquare(freedom, (_SIMULATIONS, 1)))
+    runs = random.standard_normal((SIMULATIONS, arms + 1)) * sqrt(pooled / seeds)
+    runs *= np.sqrt(freedom / random.chisquare(freedom, (SIMULATIONS, 1)))
     values, vectors = np.linalg.eigh(image)
-    of_images = random.standard_normal((_SIMULATIONS, arms)) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
-    of_images *= np.sqrt((images - 1) / random.chisquare(images - 1, (_SIMULATIONS, 1)))
+    of_images = random.standard_normal((SIMULATIONS, arms)) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    of_images *= np.sqrt((images - 1) / random.chisquare(images - 1, (SIMULATIONS, 1)))
     error = np.sqrt(2 * pooled / seeds + np.diag(image))
     worst: Floats = _ratio(np.abs(runs[:, 1:] - runs[:, :1] + of_images), error).max(axis=1)
     return worst
 
 
 def _ratio(values: Floats, errors: Floats) -> Floats:
-    """Values in standard errors: none where both are 0, infinitely many where the error alone is."""
+    """Divide values by errors: 0 where both are 0, infinite where the error alone is."""
     return np.divide(values, errors, out=np.where(values > 0, np.inf, 0.0), where=errors > 0)
 
 

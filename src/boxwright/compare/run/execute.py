@@ -68,7 +68,7 @@ def _execute(job: Job) -> RunResult:
 
 
 def training_images(job: Job) -> DetectionDataset:
-    """The data set that a job trains on."""
+    """Read the data set that a job trains on."""
     recipe = job.recipe
     return read_dataset(
         job.data,
@@ -81,7 +81,7 @@ def training_images(job: Job) -> DetectionDataset:
 
 
 def initial_weights(baseline: Recipe, seed: int) -> dict[str, Tensor]:
-    """The baseline's random weights for a seed, by name.
+    """Draw the baseline's initial weights for a seed, by name.
 
     A pretrained backbone is left out: its weights are no draw, and freezing folds them.
     """
@@ -98,7 +98,7 @@ class Pulse(Callback):
         self._written = 0.0
 
     def beat(self, step: int) -> None:
-        """So many steps are done. Raises KeyboardInterrupt where nobody waits any more."""
+        """Note how many steps are done. Raises KeyboardInterrupt where nobody waits any more."""
         now = time.monotonic()
         if now - self._written < _BEAT:
             return
@@ -114,8 +114,10 @@ class Pulse(Callback):
 
 
 def _train(job: Job) -> Run:
-    """The last averaged weights are the model: choosing the best epoch on the images that arms are compared on would
-    flatter those that vary most."""
+    """Train the job's arm, or go on with it, without a validation split: the last averaged weights are the model.
+
+    Choosing the best epoch on the images that arms are compared on would flatter those that vary most.
+    """
     dataset, run = training_images(job), Run(job.folder)
     common: dict[str, Any] = {"console": Console(file=sys.stdout), "callbacks": [Pulse(job.progress_file)]}
     if _can_go_on(run):
@@ -148,7 +150,7 @@ def _can_go_on(run: Run) -> bool:
 
 
 def _train_frozen(job: Job) -> Run:
-    """From the start in any case: it is a matter of seconds to minutes."""
+    """Train neck and head, from the start in any case: it is a matter of seconds to minutes."""
     _clear(job.folder)
     return train_head(job, training_images(job), initial_weights(job.baseline, job.seed), Pulse(job.progress_file).beat)
 
@@ -181,7 +183,7 @@ def _measure(job: Job, run: Run) -> RunResult:
 
 
 def peak_memory_mb(device: str) -> float:
-    """The most memory that this process, or its GPU, has held so far."""
+    """Return the most memory that this process, or its GPU, has held so far."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     try:

@@ -25,7 +25,7 @@ _PATIENCE = 120.0  # seconds for the runs of a cluster to end in order
 
 
 def run_locally(jobs: Sequence[Job], watch: Watch) -> Iterator[RunResult]:
-    """Each job in a new process: its memory is its own, and nothing that happens to it happens to the others.
+    """Run each job in a new process: its memory is its own, and what happens to it leaves the others alone.
 
     Ctrl-C ends the running job after its step, and raises KeyboardInterrupt; the second one ends it at once.
     """
@@ -47,7 +47,7 @@ def run_locally(jobs: Sequence[Job], watch: Watch) -> Iterator[RunResult]:
 
 
 def run_on_ray(jobs: Sequence[Job], watch: Watch) -> Iterator[RunResult]:
-    """Each job as a Ray task that reserves its threads, and a GPU where it trains on one.
+    """Run each job as a Ray task that reserves its threads, and a GPU where it trains on one.
 
     It joins the cluster of RAY_ADDRESS, or one that was started on this machine, or else starts one. A run that a
     machine takes down with it is started again elsewhere by Ray, and goes on from its last checkpoint. Raises
@@ -107,7 +107,7 @@ def _start_method() -> str:
 
 
 def _run_alone(job: Job) -> None:
-    """What a process does: its output goes into run.log, and a terminal's Ctrl-C is its parent's to answer."""
+    """Execute a job in its process: output goes into run.log, and a terminal's Ctrl-C is the parent's to answer."""
     from boxwright.compare.run.execute import execute
 
     if hasattr(os, "setsid"):

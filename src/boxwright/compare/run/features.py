@@ -59,7 +59,7 @@ _CACHE_KEYS = (
 
 
 def cache_name(recipe: Recipe) -> str:
-    """Of the folder of the features: the same for recipes that share them."""
+    """Name the folder of the features: the same for recipes that share them."""
     values = recipe.to_dict()
     text = json.dumps([values[key] for key in _CACHE_KEYS])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -84,7 +84,7 @@ class Features:
 
     @classmethod
     def open(cls, folder: Path) -> Features:
-        """What ``cache_features`` wrote. Raises RecipeError where a file is missing or damaged."""
+        """Open what ``cache_features`` wrote. Raises RecipeError where a file is missing or damaged."""
         meta = _read_meta(folder)
         try:
             maps = [np.load(folder / f"map-{level}.npy", mmap_mode="r") for level in range(meta["levels"])]
@@ -97,7 +97,7 @@ class Features:
         return cls(images, meta["readable"], maps, samples)
 
     def batch(self, keys: list[int], detector: Detector) -> tuple[list[Tensor], Targets]:
-        """Maps and targets of the showings that the keys tell of, on the detector's device."""
+        """Load the maps and targets of a batch of sampler keys, onto the detector's device."""
         showings = [decode(key, self.images) for key in keys]
         rows = [(s.epoch + s.copy) % self.views * self.images + s.place for s in showings]
         maps = [torch.from_numpy(level[rows]).to(detector.device).float() for level in self.maps]
@@ -124,7 +124,7 @@ def _read_meta(folder: Path) -> _Meta:
 
 
 def is_cached(folder: Path) -> bool:
-    """Whether the features there are complete."""
+    """Tell whether the features there are complete."""
     return (folder / "meta.json").is_file()
 
 
@@ -172,13 +172,13 @@ def _maps(detector: Detector, images: Tensor) -> list[Tensor]:
 
 
 def _shapes(detector: Detector) -> list[torch.Size]:
-    """(C, H, W) of each level."""
+    """Find the shape (C, H, W) of each level."""
     side = detector.recipe.image_size
     return [level.shape[1:] for level in _maps(detector, torch.zeros(1, 3, side, side, dtype=torch.uint8))]
 
 
 def _views(shapes: list[torch.Size], images: int, folder: Path) -> int:
-    """As many as half of the free disk holds."""
+    """Count the views that half of the free disk holds, at most ``VIEWS``."""
     a_view = images * sum(2 * shape.numel() for shape in shapes)
     views = min(VIEWS, shutil.disk_usage(folder).free // 2 // a_view)
     if views < 1:
@@ -188,7 +188,7 @@ def _views(shapes: list[torch.Size], images: int, folder: Path) -> int:
 
 @contextmanager
 def _written(path: Path, rows: int, shape: torch.Size) -> Iterator[BinaryIO]:
-    """A file of ``rows`` maps, which are to be written one after the other.
+    """Open a file of ``rows`` maps, which are to be written one after the other.
 
     Not a memory map: where the disk is full, that ends the process.
     """

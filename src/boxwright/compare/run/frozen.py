@@ -87,7 +87,7 @@ def train_head(job: Job, dataset: DetectionDataset, initial: Mapping[str, Tensor
 
 
 def time_frozen(recipe: Recipe, batch: Batch) -> tuple[float, float]:
-    """Seconds of a step of neck and head on a batch, and of the features of an image, about."""
+    """Time, roughly, a step of neck and head on a batch, and the features of an image: seconds."""
     detector, criterion = build_detector(recipe, pretrained=False).train(), build_criterion(recipe)
     start = monotonic()
     with torch.no_grad():
@@ -141,7 +141,7 @@ def _check(fine: Late[int]) -> None:
 
 
 def _keys(job: Job, dataset: DetectionDataset, features: Features) -> Iterator[list[int]]:
-    """Batches in the order of a training; a step's batches, where it accumulates several, are one."""
+    """Yield batches of sampler keys in a training's order; what a step accumulates is one batch."""
     size = job.recipe.images_a_batch * job.recipe.accumulate
     repeats = repeats_of(job.recipe, dataset, features.readable)
     places = EpochPlaces(features.images, job.seed, batch_size=size, repeats=repeats)

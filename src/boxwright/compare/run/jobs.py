@@ -85,17 +85,17 @@ class Job:
 
 
 def failed(job: Job, why: str) -> RunResult:
-    """The result of a run without numbers."""
+    """Make the result of a run that failed: without numbers."""
     return RunResult(job.arm, job.seed, {}, {}, {}, 0.0, 0.0, 0.0, 0, failed=why)
 
 
 def write_result(path: Path, result: RunResult) -> None:
-    """In one piece: a file that is there is whole. Raises WriteError."""
+    """Write a result in one piece: a file that is there is whole. Raises WriteError."""
     write_json(path, asdict(result))  # NaN stays NaN: it is read back
 
 
 def read_result(path: Path) -> RunResult | None:
-    """The result of a run; None where it has none yet. Raises RecipeError where the file is damaged."""
+    """Read the result of a run; None where it has none yet. Raises RecipeError where the file is damaged."""
     if not path.exists():
         return None
     result = typed(read_own_json(path, _CURE), RunResult, path, _CURE)

@@ -15,7 +15,7 @@ from boxwright.text import plural
 
 
 class View:
-    """Progress on a terminal; elsewhere the lines alone."""
+    """Shows a bar on a terminal; elsewhere the lines alone."""
 
     def __init__(self, jobs: Sequence[Job], console: Console) -> None:
         self.console = console
@@ -39,11 +39,11 @@ class View:
         self._progress.stop()
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         say(self._progress.console, text)
 
     def features(self, done: int, total: int) -> None:
-        """So many of the frozen tier's views are computed."""
+        """Show how many of the frozen tier's views are computed."""
         self._progress.update(self._task, description=f"features of view {done} of {total}")
 
     def watch(self, running: Sequence[Job]) -> None:
@@ -60,7 +60,7 @@ class View:
         )
 
     def finished(self, result: RunResult) -> None:
-        """A line on a run that has ended."""
+        """Print a line on a run that has ended."""
         self._done.add((result.arm, result.seed))
         count = f"{len(self._done)} of {len(self._jobs)}"
         if result.failed:
