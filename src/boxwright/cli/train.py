@@ -18,10 +18,12 @@ from boxwright.cli.arguments import (
     AllowLinks,
     Classes,
     Data,
+    GroupBy,
     MaxPixels,
     Minutes,
     Reader,
     Settings,
+    SplitFile,
     Steps,
     auto_or,
     check_settings,
@@ -41,6 +43,8 @@ def train(
     settings: Settings = [],  # noqa: B006
     classes: Classes = None,
     allow_links: AllowLinks = False,
+    group_by: GroupBy = None,
+    split_file: SplitFile = None,
     max_pixels: MaxPixels = None,
     split: Annotated[str | None, typer.Option(help="Split to train on.", show_default="train")] = None,
     val_split: Annotated[str | None, typer.Option(help="Split to validate on, or none.", show_default="val")] = None,
@@ -102,6 +106,8 @@ def train(
         "checkpoint_minutes": checkpoint_minutes,
         "compile": compiled or None,
         "allow_links": allow_links or None,
+        "group_by": group_by,
+        "split_file": split_file,
         "out": out,
     }
     check_settings(settings_given, flags)
@@ -116,7 +122,8 @@ def train(
     else:
         chosen = Run.of(resume).recipe
     named = [name for name in (split, val_split) if name not in (None, "val", "none")]
-    check_splits(data, *named, allow_links=allow_links, reader=chosen.reader_options["reader"])
+    splitting = {"group_by": group_by, "split_file": split_file}
+    check_splits(data, *named, allow_links=allow_links, reader=chosen.reader_options["reader"], **splitting)
     if gpus > 1 and not started_by(gpus):
         if device == "cpu":
             raise RecipeError(f"Expected --gpus {gpus} with --device auto or cuda but got cpu")

@@ -23,6 +23,8 @@ class RunKeys(TypedDict, total=False):
     split: str
     val_split: str | None
     allow_links: bool
+    group_by: str | None
+    split_file: str | Path | None
     minutes: float | None
     steps: int | None
     seed: int
@@ -47,6 +49,10 @@ class RunOptions:
     """None, in words "none": no validation; the last averaged weights are the model."""
     allow_links: bool = False
     """Whether to follow links, and paths of data.yaml, out of the data set's folder."""
+    group_by: str | None = None
+    """What goes together where data without splits is split, see ``read_dataset``."""
+    split_file: str | None = None
+    """A file, or a run, that names the images of each split, instead of the data's own."""
     minutes: float | None = None
     """Minutes of training steps, instead of the recipe's epochs."""
     steps: int | None = None
@@ -86,6 +92,8 @@ class RunOptions:
         own = {name: value for name, value in as_meant(options).items() if name in known}
         if own.get("out") is not None:
             own["out"] = Path(own["out"])
+        if own.get("split_file") is not None:
+            own["split_file"] = str(own["split_file"])
         return cls(**own), {name: value for name, value in options.items() if name not in known}
 
     def accelerator(self) -> Literal["cpu", "cuda", "xpu"]:

@@ -29,6 +29,7 @@ from boxwright.compare.run.jobs import Job
 from boxwright.compare.run.threads import using_threads
 from boxwright.criterion import DenseCriterion
 from boxwright.data import DetectionDataset
+from boxwright.data.readers.reader import finding
 from boxwright.data.sampling import EpochPlaces
 from boxwright.errors import RecipeError
 from boxwright.models import DenseDetector, build_detector
@@ -203,7 +204,7 @@ def jobs_of(setting: Setting, plan: Plan) -> list[Job]:
             data=setting.data,
             split=options.split,
             val_split=options.val_split,
-            allow_links=options.allow_links,
+            **finding(options),
             device=device,
             workers=options.workers,
             threads=options.threads or torch.get_num_threads(),
