@@ -110,7 +110,7 @@ def compare(
         "val_split": val_split,
         "allow_links": allow_links,
         "group_by": group_by,
-        "split_file": split_file,
+        "split_file": None if split_file is None else str(split_file),
         "device": device,
         "threads": threads,
         "workers": workers,

@@ -77,12 +77,25 @@ def by_rarity(table: Annotations, groups: Sequence[Sequence[int]]) -> list[NDArr
     of_image = np.full(len(table.paths), -1, np.int64)
     for group, rows in enumerate(groups):
         of_image[list(rows)] = group
-    sound = (table.fault == SOUND) & (table.labels >= 0)
+    sound = (table.fault == SOUND) & (table.labels >= 0) & (of_image[table.image] >= 0)
     pairs = np.unique(np.stack([table.labels[sound], of_image[table.image[sound]]], 1), axis=0)  # (p, 2), by class
     counts = np.bincount(pairs[:, 0], minlength=len(table.classes))
     having = np.split(pairs[:, 1], np.cumsum(counts)[:-1]) if len(counts) else []
     empty = np.setdiff1d(np.arange(len(groups)), pairs[:, 1])
     return [having[label] for label in np.argsort(counts, kind="stable").tolist()] + [empty]
+
+
+def deal_out(table: Annotations, groups: Sequence[Sequence[int]], folds: int) -> list[NDArray[np.int64]]:
+    """Rows of the images of each fold: groups are dealt out class by class, the rarest first, in the order of hashes.
+
+    So the folds of a class differ by one group of it, but for what its images have of rarer classes.
+    """
+    place = np.array(hashed_groups(groups, table.paths))
+    dealt: list[int] = []
+    for having in by_rarity(table, groups):
+        members = np.setdiff1d(having, dealt)
+        dealt += members[np.argsort(place[members])].tolist()
+    return [np.array(sorted(row for group in dealt[fold::folds] for row in groups[group])) for fold in range(folds)]
 
 
 def hashed_groups(groups: Sequence[Sequence[int]], paths: Sequence[str]) -> list[float]:

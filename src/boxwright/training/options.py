@@ -24,7 +24,7 @@ class RunKeys(TypedDict, total=False):
     val_split: str | None
     allow_links: bool
     group_by: str | None
-    split_file: str | Path | None
+    split_file: str | None
     minutes: float | None
     steps: int | None
     seed: int
@@ -92,8 +92,6 @@ class RunOptions:
         own = {name: value for name, value in as_meant(options).items() if name in known}
         if own.get("out") is not None:
             own["out"] = Path(own["out"])
-        if own.get("split_file") is not None:
-            own["split_file"] = str(own["split_file"])
         return cls(**own), {name: value for name, value in options.items() if name not in known}
 
     def accelerator(self) -> Literal["cpu", "cuda", "xpu"]:

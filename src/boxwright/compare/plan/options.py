@@ -32,7 +32,7 @@ class ComparisonKeys(TypedDict, total=False):
     val_split: str
     allow_links: bool
     group_by: str | None
-    split_file: str | Path | None
+    split_file: str | None
     device: Device
     threads: int | None
     workers: int
@@ -98,6 +98,4 @@ class CompareOptions:
         own = {name: value for name, value in options.items() if name in known}
         if own.get("out") is not None:
             own["out"] = Path(own["out"])
-        if own.get("split_file") is not None:
-            own["split_file"] = str(own["split_file"])
         return cls(**own), {name: value for name, value in options.items() if name not in known}
