@@ -139,6 +139,17 @@ def test_folders_stay_together(tmp_path: Path) -> None:
     assert all(days.values())
 
 
+def test_large_groups_are_trained_on(tmp_path: Path) -> None:
+    sizes = {"a": 70, "b": 20, "c": 10}
+    names = [f"{group}/{i}.jpg" for group, size in sizes.items() for i in range(size)]
+    splits = make_splits(table_of(tmp_path, {name: [0] for name in names}), "folder")
+    assert [len(splits[name]) for name in HASHED] == [70, 20, 10]
+    many = [*(f"big/{i}.jpg" for i in range(100)), *(f"{i % 20}/{i}.jpg" for i in range(100))]
+    splits = make_splits(table_of(tmp_path, {name: [0] for name in many}), "folder")
+    assert set(range(100)) <= set(splits["train"].tolist())
+    assert min(len(splits["val"]), len(splits["test"])) >= 10
+
+
 @pytest.mark.parametrize(
     ("rule", "message"),
     [

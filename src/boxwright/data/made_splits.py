@@ -36,7 +36,7 @@ def make_splits(table: Annotations, group_by: str | None = None) -> Splits:
     ``group_by``: what goes together, see :func:`boxwright.data.grouping.grouped`. Groups are parted class by class, the
     rarest first: where the hashes give val or test less than three quarters or more than five quarters of its share of
     a class, the groups beside the border change sides, and both get one group at least of a class that has three.
-    Fewer than three groups in all are all train.
+    A group of more than an eighth of all images is train's, if others are left. Fewer than three groups are all train.
 
     Returns:
         Rows of the images of train, val and test.
@@ -45,16 +45,18 @@ def make_splits(table: Annotations, group_by: str | None = None) -> Splits:
     if len(groups) < len(HASHED):
         return {name: np.arange(len(table.paths) if name == "train" else 0) for name in HASHED}
     place = np.array(hashed_groups(groups, table.paths))
-    home = np.full(len(groups), _UNPLACED)
+    size = np.array([len(rows) for rows in groups])
+    large = size > len(table.paths) * min(_SHARES) * (1 + _TOLERANCE)
+    home = np.where(large, HASHED.index("train"), _UNPLACED)
     for having in by_rarity(table, groups):
         members = having[home[having] == _UNPLACED]
         members = members[np.argsort(place[members])]
         placed = np.bincount(home[having][home[having] != _UNPLACED], minlength=len(HASHED))
         home[members] = np.repeat(np.arange(len(HASHED)), _counts(place[members], placed))
     for split in reversed(range(len(HASHED))):
-        if not (home == split).any():  # of classes with one or two images each
-            fullest = np.flatnonzero(home == np.bincount(home).argmax())
-            home[fullest[place[fullest].argmax()]] = split
+        if not (home == split).any():  # large groups alone, or classes with one or two images each
+            train = np.flatnonzero(home == np.bincount(home).argmax())
+            home[train[np.lexsort((-place[train], size[train]))[0]]] = split
     rows = {split: [row for group in np.flatnonzero(home == split) for row in groups[group]] for split in range(3)}
     return {name: np.array(sorted(rows[split]), np.int64) for split, name in enumerate(HASHED)}
 
@@ -63,11 +65,11 @@ def _counts(places: NDArray[np.float64], placed: NDArray[np.int64]) -> list[int]
     """How many groups of a class train, val and test get: of those at ``places`` in [0, 1), beside those placed."""
     count, least = len(places) + int(placed.sum()), 1 if len(places) + placed.sum() >= len(HASHED) else 0
     hashed = placed + np.bincount(np.searchsorted(np.cumsum(_SHARES)[:-1], places, side="right"), minlength=len(HASHED))
-    new = []
-    for split, left in ((2, len(places)), (1, len(places))):
+    new: list[int] = []
+    for split in (2, 1):
         wish = count * _SHARES[split]
         low, high = max(least, np.ceil(wish * (1 - _TOLERANCE))), max(least, np.floor(wish * (1 + _TOLERANCE)))
-        new.append(int(np.clip(np.clip(hashed[split], low, high) - placed[split], 0, left - sum(new))))
+        new.append(int(np.clip(np.clip(hashed[split], low, high) - placed[split], 0, len(places) - sum(new))))
     test, val = new
     return [len(places) - val - test, val, test]
 
