@@ -59,8 +59,7 @@ def check_dataset(
     Raises:
         DataError: where there is no data set that can be recognised.
     """
-    splitting = {"group_by": group_by, "split_file": split_file}
-    options = ReaderOptions(voc_one_based, allow_links, max_pixels=max_pixels, reader=reader, **splitting)
+    options = ReaderOptions(voc_one_based, allow_links, None, max_pixels, reader, group_by, split_file)
     asked_split = group_by is not None or split_file is not None
     source = open_with_splits(path, options) if asked_split else open_layout(path, options)
     table = source.read(source.splits if asked_split else ())

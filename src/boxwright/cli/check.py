@@ -58,8 +58,9 @@ def check(
     if json is not None:
         claim(json, overwrite=overwrite, inputs=referred_files(data, allow_links=allow_links, reader=options["reader"]))
     with bar("checking", console) as advance:
-        splitting = {"group_by": group_by, "split_file": split_file}
-        report = check_dataset(data, **options, allow_links=allow_links, progress=advance, **splitting)
+        report = check_dataset(
+            data, **options, allow_links=allow_links, group_by=group_by, split_file=split_file, progress=advance
+        )
     render_report(report, console)
     if json is not None:
         write_json(json, {"generator": GENERATOR, **report.to_json()})

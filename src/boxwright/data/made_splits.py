@@ -184,12 +184,13 @@ def read_split_file(path: Path) -> dict[str, list[str]]:
     if not isinstance(splits, Mapping) or not splits or not all(_is_list_of_names(names) for names in splits.values()):
         example = '{"splits": {"train": ["a.jpg"], "val": ["b.jpg"]}}'
         raise DataError(f"{path}: Expected splits with the names of their images, as in {example}")
-    for split, names in splits.items():
-        twice = [name for name, count in Counter(names).items() if count > 1]
+    listed: dict[str, list[str]] = {str(split): list(names) for split, names in splits.items()}
+    for split, names in listed.items():
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             more = "" if len(twice) <= _NAMED else f" and {plural(len(twice) - _NAMED, 'other')}"
-            raise DataError(f"{path}: split {split!r} names {', '.join(sorted(twice)[:_NAMED])}{more} twice")
-    return {str(split): list(names) for split, names in splits.items()}
+            raise DataError(f"{path}: split {split!r} names {', '.join(twice[:_NAMED])}{more} twice")
+    return listed
 
 
 def _is_list_of_names(names: Any) -> bool:

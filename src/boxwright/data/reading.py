@@ -89,8 +89,9 @@ def read_dataset(
         DataError: where the folder, the split or a class is not there, no image is left, or ``reader`` fails.
     """
     share = _negative_share(negatives)
-    finding = {"reader": reader, "group_by": group_by, "split_file": split_file}
-    source = open_with_splits(path, ReaderOptions(voc_one_based, allow_links, max_pixels=max_pixels, **finding))
+    source = open_with_splits(
+        path, ReaderOptions(voc_one_based, allow_links, None, max_pixels, reader, group_by, split_file)
+    )
     name = None if split is None else find_split(source.splits, split, Path(path))
     table = _read(source, name)
     if not table.names:

@@ -92,8 +92,10 @@ def train_folds(
             file = folder / f"fold-{fold + 1}.json"
             write_json(file, {"generator": GENERATOR, "splits": {"train": sorted(rest), "val": sorted(held_out)}})
             run = _train_fold(Run(folder / f"fold-{fold + 1}"), root, recipe, options, file, console)
-            options_of_data = {"allow_links": options.allow_links, "split_file": file}
-            numbers = evaluate_run(run.folder, root, "val", **options_of_data, device=options.device).metrics.numbers
+            assessed = evaluate_run(
+                run.folder, root, "val", allow_links=options.allow_links, split_file=file, device=options.device
+            )
+            numbers = assessed.metrics.numbers
             found.append({name: numbers[name] for name in SHOWN})
             say(console, f"fold {fold + 1}: AP {numbers['AP']:.3f}, AP50 {numbers['AP50']:.3f}")
         done = Folds(folder, tuple(map(len, names)), tuple(found))

@@ -64,7 +64,7 @@ def describe_data(
             "classes": _boxes_by_class(datasets, recipe.classes),
             "left out": "; ".join(filter(None, (dataset.left_out.summary() for dataset in datasets))),
         }
-    options = recipe.reader_options | (finding or {})
+    options = {**recipe.reader_options, **(finding or {})}
     with bar("checking", console) as advance:
         report = check_dataset(source, classes=recipe.classes, **options, known=known, progress=advance)
     if report.findings:
