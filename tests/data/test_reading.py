@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pickle
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 
 from boxwright.data import available_splits, read_dataset
 from boxwright.data.files import Strings, Tree
-from boxwright.data.splits import HASHED, hashed_fraction, hashed_splits
 from boxwright.errors import DataError
 from dataset_builders import write_picture, write_text, write_voc
 
@@ -108,42 +106,6 @@ def test_what_is_no_data_set_is_one_line(tmp_path: Path, prepare: str) -> None:
         with pytest.raises(DataError, match="data") as error:
             function(path)
         assert "\n" not in str(error.value)
-
-
-def test_hashed_split_is_stable_and_keeps_copies_together(tmp_path: Path) -> None:
-    write_picture(tmp_path / "original.png", 0, 8, 8)
-    names = [f"{i:03d}.png" for i in range(400)]
-    for i, name in enumerate(names):
-        write_text(tmp_path / name, f"content {i}, of any length {'x' * (i % 7)}")
-    for copy in names[:40]:
-        shutil.copy(tmp_path / "original.png", tmp_path / copy)
-    splits = hashed_splits(tmp_path, names)
-    assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(400))
-    homes = {names[row]: split for split, rows in splits.items() for row in rows.tolist()}
-    assert len({homes[name] for name in names[:40]}) == 1
-    shares = [np.mean([homes[name] == split for name in names[40:]]) for split in ("train", "val", "test")]
-    np.testing.assert_allclose(shares, [0.8, 0.1, 0.1], atol=0.05)  # three standard deviations
-    fewer = hashed_splits(tmp_path, names[100:])
-    assert all(homes[names[100 + row]] == split for split, rows in fewer.items() for row in rows.tolist())
-
-
-@pytest.mark.parametrize("count", range(8))
-def test_small_data_has_no_empty_split(tmp_path: Path, count: int) -> None:
-    for i in range(count):
-        write_text(tmp_path / f"{i}.png", f"content {i}")
-    splits = hashed_splits(tmp_path, [f"{i}.png" for i in range(count)])
-    assert sum(len(rows) for rows in splits.values()) == count
-    if count >= 3:
-        assert min(len(rows) for rows in splits.values()) >= 1
-    else:
-        assert len(splits["train"]) == count
-
-
-def test_training_images_are_never_wanting(tmp_path: Path) -> None:
-    names = sorted((f"{i}.png" for i in range(400)), key=hashed_fraction)[-3:]  # of which none would be train
-    for name in names:
-        write_text(tmp_path / name, name)
-    assert {split: len(rows) for split, rows in hashed_splits(tmp_path, names).items()} == dict.fromkeys(HASHED, 1)
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=9), max_size=9))

@@ -19,12 +19,10 @@ from boxwright.data.decoded import Decoded, Reduction
 from boxwright.data.depth import Range
 from boxwright.data.endings import stops_early
 from boxwright.data.images import Header, PixelRule, RefusedImageError, open_image, to_rgb
+from boxwright.data.near import THUMBNAIL
 from boxwright.data.pictures import Headers, Settled
 from boxwright.data.upright import orientation
 from boxwright.errors import DataError
-
-THUMBNAIL = 32
-"""Side of the gray thumbnails that images are compared by."""
 
 
 @dataclass(frozen=True)

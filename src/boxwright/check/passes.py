@@ -24,7 +24,7 @@ from boxwright.check.splits import (
 from boxwright.check.training import training_faults
 from boxwright.data.annotations import Annotations, place
 from boxwright.data.images import PixelRule
-from boxwright.data.layout import open_layout
+from boxwright.data.layout import open_layout, open_with_splits
 from boxwright.data.leftovers import leftovers
 from boxwright.data.pictures import settle
 from boxwright.data.readers.reader import ReaderOptions, ReaderPart
@@ -42,6 +42,8 @@ def check_dataset(
     depth_range: str = "data",
     max_pixels: int | None = None,
     reader: ReaderPart | None = None,
+    group_by: str | None = None,
+    split_file: str | Path | None = None,
     known: Mapping[str, ImageFacts] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
@@ -49,15 +51,18 @@ def check_dataset(
 
     Args:
         classes: look at the boxes of these alone.
-        voc_one_based, allow_links, exif, depth_range, max_pixels, reader: as in :func:`boxwright.read_dataset`.
+        voc_one_based, allow_links, exif, depth_range, max_pixels, reader, group_by, split_file: as in
+            :func:`boxwright.read_dataset`; a split that would be made is looked at where one of the last two is given.
         known: facts of images that were decoded already, by their path relative to the data set.
         progress: called with (images done, images in all).
 
     Raises:
         DataError: where there is no data set that can be recognised.
     """
-    source = open_layout(path, ReaderOptions(voc_one_based, allow_links, max_pixels=max_pixels, reader=reader))
-    table = source.read(())
+    options = ReaderOptions(voc_one_based, allow_links, None, max_pixels, reader, group_by, split_file)
+    asked_split = group_by is not None or split_file is not None
+    source = open_with_splits(path, options) if asked_split else open_layout(path, options)
+    table = source.read(source.splits if asked_split else ())
     if classes is not None:
         table = _of_classes(table, classes, Path(path))
     annotated = np.zeros_like(table.sizes) if table.fractions else table.sizes.copy()

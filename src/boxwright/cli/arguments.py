@@ -88,6 +88,24 @@ AllowLinks = Annotated[
     bool,
     typer.Option("--allow-links", help="Follow links, and data.yaml's paths, out of DATA; where they lead is printed."),
 ]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        "--group-by",
+        metavar="RULE",
+        help="What stays together where data without splits is split: folder, near (nearly the same pictures; "
+        "default up to 20,000 images), or a REGEX in the path, by its first group.",
+    ),
+]
+SplitFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--split-file",
+        metavar="FILE|RUN",
+        callback=run_there,
+        help="Names the images of each split, instead of DATA's own splits: a run's split.json, or the like.",
+    ),
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option(

@@ -16,11 +16,13 @@ from boxwright.cli.arguments import (
     AllowLinks,
     Classes,
     Data,
+    GroupBy,
     JsonFile,
     MaxPixels,
     Overwrite,
     Reader,
     Settings,
+    SplitFile,
     data_options,
 )
 from boxwright.text import plural
@@ -37,6 +39,8 @@ def check(
     classes: Classes = None,
     settings: Settings = [],  # noqa: B006
     allow_links: AllowLinks = False,
+    group_by: GroupBy = None,
+    split_file: SplitFile = None,
     max_pixels: MaxPixels = None,
     json: JsonFile = None,
     overwrite: Overwrite = False,
@@ -54,7 +58,9 @@ def check(
     if json is not None:
         claim(json, overwrite=overwrite, inputs=referred_files(data, allow_links=allow_links, reader=options["reader"]))
     with bar("checking", console) as advance:
-        report = check_dataset(data, **options, allow_links=allow_links, progress=advance)
+        report = check_dataset(
+            data, **options, allow_links=allow_links, group_by=group_by, split_file=split_file, progress=advance
+        )
     render_report(report, console)
     if json is not None:
         write_json(json, {"generator": GENERATOR, **report.to_json()})

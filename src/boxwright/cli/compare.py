@@ -17,7 +17,9 @@ from boxwright.cli.arguments import (
     AllowCode,
     AllowLinks,
     Data,
+    GroupBy,
     Reader,
+    SplitFile,
     Steps,
     check_settings,
     number,
@@ -74,6 +76,8 @@ def compare(
     test: Annotated[bool, typer.Option("--test", help="Measure the recommended arm on the test split, once.")] = False,
     val_split: Annotated[str, typer.Option(help="Split that the arms are compared on.")] = "val",
     allow_links: AllowLinks = False,
+    group_by: GroupBy = None,
+    split_file: SplitFile = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or xpu.")] = "auto",
     threads: Annotated[
         int | None,
@@ -105,6 +109,8 @@ def compare(
         "test": test,
         "val_split": val_split,
         "allow_links": allow_links,
+        "group_by": group_by,
+        "split_file": None if split_file is None else str(split_file),
         "device": device,
         "threads": threads,
         "workers": workers,
@@ -113,7 +119,8 @@ def compare(
     given = typed_settings(settings, recipe, reader)
     check_settings(given, options)
     common = get_recipe(recipe or "lite320", **given).reader_options
-    check_splits(data, "train", val_split, allow_links=allow_links, reader=common["reader"])  # before torch is imported
+    finding = {"allow_links": allow_links, "group_by": group_by, "split_file": split_file, "reader": common["reader"]}
+    check_splits(data, "train", val_split, **finding)  # before torch is imported
     varied = parse_vary(vary) if vary else None
     for key, values in (varied or {}).items():
         for value in values:

@@ -21,6 +21,7 @@ from boxwright.cli.arguments import (
     Batch,
     Classes,
     Data,
+    GroupBy,
     InPrecision,
     JsonFile,
     MaxPixels,
@@ -29,6 +30,7 @@ from boxwright.cli.arguments import (
     Overwrite,
     Reader,
     Settings,
+    SplitFile,
     batch_size,
     data_options,
     run_there,
@@ -71,6 +73,8 @@ def evaluate(
     classes: Classes = None,
     settings: Settings = [],  # noqa: B006
     allow_links: AllowLinks = False,
+    group_by: GroupBy = None,
+    split_file: SplitFile = None,
     max_pixels: MaxPixels = None,
     by: Annotated[
         str | None,
@@ -95,6 +99,7 @@ def evaluate(
     """COCO and VOC metrics of a run, or of anybody's COCO results file, with intervals; differences between several."""
     console = Console()
     options = data_options(settings, classes, max_pixels, reader) | {"allow_links": allow_links}
+    options |= {"group_by": group_by, "split_file": split_file}
     _check_flags(sources, nms is not None or nms_agnostic is not None, by, save_detections)
     outputs = [path for path in (json, save_detections, save_targets) if path]
     own = [_claimed(source, data, split, options, outputs, overwrite) for source in sources]
@@ -143,11 +148,15 @@ def _claimed(
     from boxwright.data.layout import check_splits
     from boxwright.data.references import referred_files
     from boxwright.runs import Run
+    from boxwright.runs.splits import split_file_for
 
     if options["reader"] is None and not _is_file(source):
         options = options | {"reader": Run.of(source).recipe.reader_options["reader"]}
     finding = {"allow_links": options["allow_links"], "reader": options["reader"]}
-    check_splits(data, split, **finding)  # before torch is imported
+    if not _is_file(source) and options["split_file"] is None and options["group_by"] is None:
+        options = options | {"split_file": split_file_for(Run.of(source), data, **finding)}
+    splitting = {name: options[name] for name in ("split_file", "group_by")}
+    check_splits(data, split, **finding, **splitting)  # before torch is imported
     read: Iterable[Path] = [source] if _is_file(source) else Run.of(source).files
     claim(*outputs, overwrite=overwrite, inputs=chain(read, referred_files(data, **finding)))
     return options

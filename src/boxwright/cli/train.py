@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from boxwright._util.printing import say, say_table
 from boxwright._util.progress import bar
 from boxwright.cli.arguments import (
     MAX_SEED,
@@ -18,10 +19,12 @@ from boxwright.cli.arguments import (
     AllowLinks,
     Classes,
     Data,
+    GroupBy,
     MaxPixels,
     Minutes,
     Reader,
     Settings,
+    SplitFile,
     Steps,
     auto_or,
     check_settings,
@@ -30,6 +33,9 @@ from boxwright.cli.arguments import (
     typed_settings,
 )
 from boxwright.errors import RecipeError
+
+if TYPE_CHECKING:
+    from boxwright.training import Folds
 
 
 def train(
@@ -41,6 +47,8 @@ def train(
     settings: Settings = [],  # noqa: B006
     classes: Classes = None,
     allow_links: AllowLinks = False,
+    group_by: GroupBy = None,
+    split_file: SplitFile = None,
     max_pixels: MaxPixels = None,
     split: Annotated[str | None, typer.Option(help="Split to train on.", show_default="train")] = None,
     val_split: Annotated[str | None, typer.Option(help="Split to validate on, or none.", show_default="val")] = None,
@@ -79,6 +87,14 @@ def train(
     ] = False,
     out: Annotated[Path | None, typer.Option(metavar="RUN", file_okay=False, help="The run folder to make.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", callback=run_there, help="Go on with this run.")] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            callback=number(2, 1000),
+            help="Train K detectors, each on all but a K-th of train and val, and evaluate each on that part.",
+        ),
+    ] = None,
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
     """Train a detector and keep it in a run folder. Ctrl-C stops it in order; --resume goes on."""
@@ -89,6 +105,8 @@ def train(
 
     if sum(length is not None for length in (epochs, minutes, steps)) > 1:
         raise RecipeError("Expected one of --epochs, --minutes and --steps but got several")
+    if folds is not None and (resume is not None or split is not None or val_split is not None or gpus > 1):
+        raise RecipeError("--folds makes its own splits and runs: leave out --resume, --split, --val-split and --gpus")
     settings_given = typed_settings(settings, recipe, reader)
     flags = {
         "split": split,
@@ -102,6 +120,8 @@ def train(
         "checkpoint_minutes": checkpoint_minutes,
         "compile": compiled or None,
         "allow_links": allow_links or None,
+        "group_by": group_by,
+        "split_file": None if split_file is None else str(split_file),
         "out": out,
     }
     check_settings(settings_given, flags)
@@ -116,7 +136,8 @@ def train(
     else:
         chosen = Run.of(resume).recipe
     named = [name for name in (split, val_split) if name not in (None, "val", "none")]
-    check_splits(data, *named, allow_links=allow_links, reader=chosen.reader_options["reader"])
+    splitting = {"group_by": group_by, "split_file": split_file}
+    check_splits(data, *named, allow_links=allow_links, reader=chosen.reader_options["reader"], **splitting)
     if gpus > 1 and not started_by(gpus):
         if device == "cpu":
             raise RecipeError(f"Expected --gpus {gpus} with --device auto or cuda but got cpu")
@@ -124,6 +145,23 @@ def train(
 
     first = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes that a launcher started
     with bar("loading PyTorch and Lightning", Console(quiet=not first)):
+        from boxwright.training import RunOptions, train_folds
         from boxwright.training import train as run_training
 
-    run_training(data, recipe, resume=resume, **options)
+    if folds is None:
+        run_training(data, recipe, resume=resume, **options)
+    else:
+        _render_folds(train_folds(data, chosen, folds, RunOptions.take(options)[0]))
+
+
+def _render_folds(done: Folds) -> None:
+    rows = [
+        (f"{fold}", f"{images}", *(f"{score:.3f}" for score in scores.values()))
+        for fold, (images, scores) in enumerate(zip(done.images, done.scores, strict=True), 1)
+    ]
+    means = [done.mean(name) for name in done.scores[0]]
+    rows += [("mean", f"{sum(done.images)}", *(f"{mean:.3f} [{low:.3f}, {high:.3f}]" for mean, low, high in means))]
+    console = Console()
+    say_table(console, ("fold", "images", *done.scores[0]), rows, ruled=[len(rows) - 2])
+    say(console, "95 % intervals over folds, widened for the images that their trainings share")
+    say(console, f"the runs and folds.json are in {done.folder}")

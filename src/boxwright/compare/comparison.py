@@ -17,6 +17,7 @@ from boxwright.compare.plan.arms import combine, list_arms, read_arms
 from boxwright.compare.plan.options import CompareKeys, CompareOptions
 from boxwright.compare.results.files import NAMES, write_results
 from boxwright.compare.results.results import METRICS, Arm, Comparison, RunResult
+from boxwright.data.readers.reader import finding
 from boxwright.errors import RecipeError
 from boxwright.own_code import import_code
 from boxwright.recipes import Recipe, get_recipe
@@ -204,7 +205,7 @@ def _test(setting: Setting, jobs: Sequence[Job], arm: str) -> dict[str, Any]:
     if file.exists():
         return _kept_test(file)
     found = [
-        evaluate_run(job.folder, setting.data, "test", allow_links=setting.options.allow_links).metrics.numbers
+        evaluate_run(job.folder, setting.data, "test", **finding(setting.options)).metrics.numbers
         for job in jobs
         if job.arm == arm and job.finished
     ]

@@ -17,6 +17,7 @@ from boxwright._util.reading import escaped
 from boxwright.data import readers
 from boxwright.data.files import Tree, join
 from boxwright.data.leftovers import may_annotate
+from boxwright.data.made_splits import SplitReader
 from boxwright.data.readers.coco import CocoReader
 from boxwright.data.readers.createml import CreateMLReader
 from boxwright.data.readers.imagefolder import ImageFolderReader
@@ -120,6 +121,26 @@ def open_layout(path: str | Path, options: ReaderOptions | None = None) -> Reade
     return reader
 
 
+def open_with_splits(path: str | Path, options: ReaderOptions | None = None) -> Reader:
+    """The reader for a folder, with the splits of a file where one is named, and made ones where the data has none.
+
+    Raises:
+        DataError: as ``open_layout``; for a file that holds no splits; for ``group_by`` where the data has splits.
+    """
+    options = options or ReaderOptions()
+    reader = open_layout(path, options)
+    if options.split_file is not None:
+        return SplitReader(reader, file=Path(options.split_file))
+    if not reader.splits:
+        return SplitReader(reader, options.group_by)
+    if options.group_by is not None:
+        names = ", ".join(reader.splits)
+        raise DataError(
+            f"{path}: --group-by is for data without splits; this has {names}, and --split-file gives others"
+        )
+    return reader
+
+
 def _detect(tree: Tree, options: ReaderOptions) -> Reader | None:
     layout = chosen_layout(options.reader)
     detectors = (YoloReader.detect_config,) if options.config else DETECTORS
@@ -184,19 +205,28 @@ def _folders_in(tree: Tree, folder: str) -> list[str]:
 
 
 def available_splits(
-    path: str | Path, *, allow_links: bool = False, reader: ReaderPart | None = None
+    path: str | Path,
+    *,
+    allow_links: bool = False,
+    reader: ReaderPart | None = None,
+    group_by: str | None = None,
+    split_file: str | Path | None = None,
 ) -> tuple[str, ...]:
     """Names that ``split`` may have; train, val and test where boxwright makes them.
 
     Raises:
         DataError: as :func:`boxwright.read_dataset`.
     """
-    splits = open_layout(path, ReaderOptions(allow_links=allow_links, reader=reader)).splits
-    return (*(name for name in HASHED if name in splits), *(s for s in splits if s not in HASHED)) if splits else HASHED
+    options = ReaderOptions(allow_links=allow_links, reader=reader, group_by=group_by, split_file=split_file)
+    splits = open_with_splits(path, options).splits
+    return (*(name for name in HASHED if name in splits), *(name for name in splits if name not in HASHED))
 
 
-def check_splits(path: str | Path, *splits: str, allow_links: bool = False, reader: ReaderPart | None = None) -> None:
-    """Raise DataError where a folder holds none of the layouts, or hasn't all of these splits."""
-    available = available_splits(path, allow_links=allow_links, reader=reader)
+def check_splits(path: str | Path, *splits: str, **options: Any) -> None:
+    """Raise DataError where a folder holds none of the layouts, or hasn't all of these splits.
+
+    ``options``: those of ``available_splits``.
+    """
+    available = available_splits(path, **options)
     for split in splits:
         find_split(available, split, Path(path))

@@ -20,7 +20,6 @@ from boxwright.data.depth import Range, sample, span
 from boxwright.data.formats import is_plain_jpeg
 from boxwright.data.images import Header, PixelRule, deep_values, read_header
 from boxwright.data.readers.reader import Reader
-from boxwright.data.splits import hashed_splits
 from boxwright.data.upright import Exif, turn_boxes
 from boxwright.errors import DataError
 
@@ -127,8 +126,7 @@ def data_range(reader: Reader, table: Annotations, max_pixels: int | None = None
     """
     table = table if "train" in table.splits else reader.read(("train",) if "train" in reader.splits else ())
     rows = np.flatnonzero(table.there)
-    splits = table.splits if reader.splits else hashed_splits(table.root, table.paths)
-    rows = np.intersect1d(rows, splits.get("train", rows))
+    rows = np.intersect1d(rows, table.splits.get("train", rows))
     there = np.isin(np.arange(len(table.paths)), rows)
     deep = np.flatnonzero(read_headers(table.root, table.paths, there, max_pixels).deep)
     values = []

@@ -25,10 +25,11 @@ from boxwright.data.annotations import (
 from boxwright.data.dataset import DetectionDataset, LeftOut, Regions
 from boxwright.data.files import Strings
 from boxwright.data.images import PixelRule, image_size
-from boxwright.data.layout import open_layout
+from boxwright.data.layout import open_with_splits
+from boxwright.data.made_splits import SplitReader, hashed_fraction
 from boxwright.data.pictures import settle
 from boxwright.data.readers.reader import Reader, ReaderOptions, ReaderPart
-from boxwright.data.splits import HASHED, find_split, hashed_fraction, hashed_splits
+from boxwright.data.splits import HASHED, find_split
 from boxwright.data.upright import Exif
 from boxwright.errors import DataError
 from boxwright.text import did_you_mean
@@ -57,6 +58,8 @@ def read_dataset(
     depth_range: str = "data",
     max_pixels: int | None = None,
     reader: ReaderPart | None = None,
+    group_by: str | None = None,
+    split_file: str | Path | None = None,
 ) -> DetectionDataset:
     """Reads a data set in whichever layout it is; docs/data.md lists them.
 
@@ -65,7 +68,7 @@ def read_dataset(
 
     Args:
         split: its name; None for all images. Data without splits is split 80 / 10 / 10 into train, val and test by the
-            hash of the file names, byte-identical images together; fewer than three distinct ones are all train.
+            hash of the file names, class by class, what goes together in one; fewer than three groups are all train.
         classes: only these, in this order.
         negatives: images without objects: "keep", "drop", or "ratio:0.1" for at most 0.1 to each image with objects.
         voc_one_based: whether VOC boxes count pixels from 1; None: those do whose <source><database> is Pascal VOC's.
@@ -77,13 +80,19 @@ def read_dataset(
             "image", each image's own; or "LOW,HIGH".
         max_pixels: images of more are refused; None: of more than Pillow's limit, 89,478,485.
         reader: a function of your own that reads the folder, see docs/own-parts.md.
+        group_by: what goes together where data without splits is split, beside byte-identical images: "folder", "near"
+            (nearly identical images; None: these, up to 20,000 images) or a regular expression on the path, whose first
+            group is the name: ``(cam[0-9]+)_``.
+        split_file: a JSON file, or a run, that names the images of each split, instead of the data's own splits.
 
     Raises:
         DataError: where the folder, the split or a class is not there, no image is left, or ``reader`` fails.
     """
     share = _negative_share(negatives)
-    source = open_layout(path, ReaderOptions(voc_one_based, allow_links, max_pixels=max_pixels, reader=reader))
-    name = None if split is None else find_split(source.splits or HASHED, split, Path(path))
+    source = open_with_splits(
+        path, ReaderOptions(voc_one_based, allow_links, None, max_pixels, reader, group_by, split_file)
+    )
+    name = None if split is None else find_split(source.splits, split, Path(path))
     table = _read(source, name)
     if not table.names:
         raise _no_images(path, name, source, table)
@@ -115,7 +124,7 @@ def _no_images(path: str | Path, split: str | None, reader: Reader, table: Annot
     if table.faults:
         where = f" in split {split!r}" if split else ""
         return NoImagesError(f"{path}: no images{where} ({table.faults[0].file}: {table.faults[0].message})")
-    if split in HASHED[1:] and not reader.splits:
+    if split in HASHED[1:] and isinstance(reader, SplitReader) and reader.file is None:
         return TooFewImagesError(
             f"{path}: no images in split {split!r}: the data has no splits of its own, and they are made of three "
             "distinct images or more: all are in split 'train'"
@@ -125,10 +134,9 @@ def _no_images(path: str | Path, split: str | None, reader: Reader, table: Annot
 
 def _read(reader: Reader, split: str | None) -> Annotations:
     """The table of one split, or of all images; ids of data without ids are places in it."""
-    table = reader.read((split,) if split and reader.splits else ())
+    table = reader.read((split,) if split else ())
     if split:
-        rows = table.splits if reader.splits else hashed_splits(reader.tree.root, table.paths)
-        chosen = rows.get(split, np.zeros(0, np.int64))
+        chosen = table.splits.get(split, np.zeros(0, np.int64))
         table = select(table, chosen) if len(chosen) < len(table.names) else replace(table, splits={})
     if reader.layout != "coco":
         table.image_ids = np.arange(1, len(table.names) + 1)

@@ -1,22 +1,18 @@
-"""Names of splits, and a split for data that has none."""
+"""Names of splits."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from boxwright._util.reading import read_regular
 from boxwright.errors import DataError
 from boxwright.text import did_you_mean
 
 HASHED = ("train", "val", "test")
-_SHARES = (0.8, 0.9, 1.0)  # upper ends of train, val, test
+"""The splits of data that has none of its own."""
+SPLIT_FILE = "split.json"
+"""What a run calls the file that names the images of each split."""
 _ALIASES = {"valid": "val", "validation": "val"}
 LAYOUT_FOLDERS = frozenset({"images", "jpegimages", "labels", "annotations", "annots", "xml", "xmls", "data"})
 """Names, in lower case, of folders that say what lies in them and not which images."""
@@ -86,67 +82,3 @@ def find_split(available: Sequence[str], split: str, root: Path) -> str:
         if name in available:
             return name
     raise DataError(f"{root}: no split {split!r}{did_you_mean(split, available)}")
-
-
-def hashed_splits(root: Path, paths: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-    """80 / 10 / 10 by the BLAKE2b hash of the file name, so that an image stays where it is when others come.
-
-    Byte-identical images go together, by the name that sorts first. Where one would be empty, the images with the
-    highest hashes of the fullest fill it; fewer than three distinct images are all train.
-
-    Returns:
-        Rows of ``paths`` (relative to ``root``) of train, val and test.
-    """
-    groups = identical_files(root, paths)
-    place = {rows[0]: hashed_fraction(min(Path(paths[row]).name for row in rows)) for rows in groups}
-    homes: dict[str, list[int]] = {name: [] for name in HASHED}
-    if len(groups) < len(HASHED):
-        return {name: np.arange(len(paths) if name == "train" else 0) for name in HASHED}
-    for first, value in sorted(place.items(), key=lambda item: item[1]):
-        homes[HASHED[int(np.searchsorted(_SHARES, value, side="right"))]].append(first)
-    for name in reversed(HASHED):
-        if not homes[name]:
-            homes[name].append(max(homes.values(), key=len).pop())
-    members = {rows[0]: rows for rows in groups}
-    return {
-        name: np.array(sorted(row for first in firsts for row in members[first]), np.int64)
-        for name, firsts in homes.items()
-    }
-
-
-def identical_files(root: Path, paths: Sequence[str]) -> list[list[int]]:
-    """Rows of byte-identical files, in groups; a file that can't be read is alone. Only equal sizes are compared."""
-    by_size: Mapping[object, list[int]] = _group((_size(root / path, row), row) for row, path in enumerate(paths))
-    groups: list[list[int]] = []
-    for rows in by_size.values():
-        if len(rows) == 1:
-            groups.append(rows)
-        else:
-            groups.extend(_group((_digest(root / paths[row], row), row) for row in rows).values())
-    return groups
-
-
-def _group(pairs: Iterable[tuple[object, int]]) -> dict[object, list[int]]:
-    groups: dict[object, list[int]] = defaultdict(list)
-    for key, row in pairs:
-        groups[key].append(row)
-    return groups
-
-
-def _size(path: Path, row: int) -> object:
-    try:
-        return path.stat().st_size
-    except (OSError, ValueError):
-        return ("alone", row)
-
-
-def _digest(path: Path, row: int) -> object:
-    try:
-        return blake2b(read_regular(path), digest_size=16).digest()
-    except (OSError, ValueError):
-        return ("alone", row)
-
-
-def hashed_fraction(name: str) -> float:
-    """Uniform in [0, 1) by the name."""
-    return int.from_bytes(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=6).digest()) / 2**48

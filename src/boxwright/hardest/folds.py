@@ -11,7 +11,8 @@ from rich.console import Console
 
 from boxwright._util.printing import say
 from boxwright.data import DetectionDataset
-from boxwright.data.splits import hashed_fraction, identical_files
+from boxwright.data.grouping import identical_files
+from boxwright.data.made_splits import hashed_fraction
 from boxwright.errors import RecipeError
 from boxwright.evaluate import DetectionColumns, read_results, save_results
 from boxwright.runs import Run

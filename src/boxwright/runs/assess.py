@@ -43,6 +43,7 @@ from boxwright.report import ErrorRow, Picture, ReportData, write_report
 from boxwright.runs import Run, load
 from boxwright.runs.kept import Say, keep_detections, path_beside, work_of
 from boxwright.runs.predict import predict_dataset, predict_files
+from boxwright.runs.splits import split_file_for
 from boxwright.text import plural
 from boxwright.types import Detections
 
@@ -88,6 +89,8 @@ def evaluate_run(
     max_pixels: int | None = None,
     reader: Part | None = None,
     allow_links: bool = False,
+    group_by: str | None = None,
+    split_file: str | Path | None = None,
     nms: str | None = None,
     nms_agnostic: bool | None = None,
     batch: int | None = None,
@@ -112,6 +115,9 @@ def evaluate_run(
     detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, reader=reader, **reading)
     recipe = detector.recipe
     options = recipe.reader_options | {"allow_links": allow_links}
+    if split_file is None and group_by is None:
+        split_file = split_file_for(folder, data, reader=options["reader"], allow_links=allow_links)
+    options |= {"group_by": group_by, "split_file": split_file}
     dataset = read_dataset(data, split, classes=classes or recipe.classes, **options)
     read = referred_files(data, allow_links=allow_links, reader=options["reader"])
     page, results = folder.report_file(dataset.split), folder.results_file(dataset.split)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from boxwright._util.naming import file_stem
+from boxwright.data.splits import SPLIT_FILE
 from boxwright.errors import RecipeError
 from boxwright.own_code import import_code
 
@@ -83,6 +84,11 @@ class Run:
         return self.folder / "run.lock"
 
     @property
+    def split_file(self) -> Path:
+        """The images of each split, where the data has no splits of its own or others were asked for."""
+        return self.folder / SPLIT_FILE
+
+    @property
     def metrics_file(self) -> Path:
         """Loss terms by step, metrics by epoch."""
         return self.folder / "metrics.csv"
@@ -91,7 +97,7 @@ class Run:
     def files(self) -> tuple[Path, ...]:
         """What makes the run, which no later command replaces."""
         checkpoints = (self.best_checkpoint, self.last_checkpoint)
-        return (self.recipe_file, self.model_file, *checkpoints, self.data_file, self.metrics_file)
+        return (self.recipe_file, self.model_file, *checkpoints, self.data_file, self.split_file, self.metrics_file)
 
     @property
     def predictions(self) -> Path:

@@ -3,12 +3,14 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-_NAMES = {"RunOptions": "options", "replay": "nonfinite", "train": "engine"}
+_NAMES = {"Folds": "folds", "RunOptions": "options", "replay": "nonfinite", "train": "engine", "train_folds": "folds"}
 
-__all__ = ["RunOptions", "replay", "train"]
+__all__ = ["Folds", "RunOptions", "replay", "train", "train_folds"]
 
 if TYPE_CHECKING:
     from boxwright.training.engine import train as train
+    from boxwright.training.folds import Folds as Folds
+    from boxwright.training.folds import train_folds as train_folds
     from boxwright.training.nonfinite import replay as replay
     from boxwright.training.options import RunOptions as RunOptions
 else:

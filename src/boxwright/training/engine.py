@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from boxwright._util.allocator import keep_large_blocks
 from boxwright._util.printing import say
 from boxwright.data import DetectionDataset
+from boxwright.data.readers.reader import finding
 from boxwright.errors import RecipeError
 from boxwright.models import build_detector
 from boxwright.models.memory import check_input
@@ -30,6 +31,7 @@ from boxwright.recipes import Recipe, find_detector, get_recipe
 from boxwright.recipes.criterion import build_criterion
 from boxwright.runs import Run
 from boxwright.runs.folder import check_free, held_run, new_run
+from boxwright.runs.splits import keep_splits
 from boxwright.text import plural
 from boxwright.training.accelerators import device_options
 from boxwright.training.batch_size import settle_batch_size
@@ -301,9 +303,7 @@ def _begin(job: _Job, batches: Batches, source: Path | None, computing: dict[str
     if job.criterion is not None:
         training["criterion"] = f"{type(job.criterion).__module__}:{type(job.criterion).__qualname__}"
     if job.position is None:
-        data = describe_data(
-            batches.datasets, job.recipe, source, job.console, batches.facts, allow_links=job.options.allow_links
-        )
+        data = describe_data(batches.datasets, job.recipe, source, job.console, batches.facts, finding(job.options))
     else:
         data = job.run.record["data"]
         training["resumed after steps"] = job.position.step
@@ -314,6 +314,8 @@ def _begin(job: _Job, batches: Batches, source: Path | None, computing: dict[str
         unreadable=batches.unreadable,
     )
     job.recipe.save(job.run.recipe_file)
+    if source is not None:
+        keep_splits(job.run.split_file, source, job.recipe.reader_options | finding(job.options))
     record.write(job.run.data_file)
     return record
 

@@ -23,6 +23,8 @@ class RunKeys(TypedDict, total=False):
     split: str
     val_split: str | None
     allow_links: bool
+    group_by: str | None
+    split_file: str | None
     minutes: float | None
     steps: int | None
     seed: int
@@ -47,6 +49,10 @@ class RunOptions:
     """None, in words "none": no validation; the last averaged weights are the model."""
     allow_links: bool = False
     """Whether to follow links, and paths of data.yaml, out of the data set's folder."""
+    group_by: str | None = None
+    """What goes together where data without splits is split, see ``read_dataset``."""
+    split_file: str | None = None
+    """A file, or a run, that names the images of each split, instead of the data's own."""
     minutes: float | None = None
     """Minutes of training steps, instead of the recipe's epochs."""
     steps: int | None = None

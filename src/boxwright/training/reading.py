@@ -11,6 +11,7 @@ from rich.console import Console
 
 from boxwright._util.printing import say
 from boxwright.data import NORMAL, DetectionDataset, available_splits, read_dataset
+from boxwright.data.readers.reader import finding
 from boxwright.data.reading import NoImagesError, TooFewImagesError
 from boxwright.errors import DataError
 from boxwright.recipes import Recipe
@@ -83,7 +84,7 @@ def _warnings(training: DetectionDataset, validation: DetectionDataset | None, r
 def _read_splits(
     data: str | Path, recipe: Recipe, options: RunOptions, console: Console
 ) -> tuple[DetectionDataset, DetectionDataset | None]:
-    reading = recipe.reader_options | {"allow_links": options.allow_links}
+    reading = recipe.reader_options | finding(options)
     try:
         training = read_dataset(
             data, options.split, classes=recipe.classes or None, negatives=recipe.negatives, **reading
@@ -92,9 +93,7 @@ def _read_splits(
         raise DataError(f"nothing-to-train: {error}") from None
     if options.val_split is None:
         return training, None
-    if options.val_split == "val" and "val" not in available_splits(
-        data, allow_links=options.allow_links, reader=reading["reader"]
-    ):
+    if options.val_split == "val" and "val" not in available_splits(data, reader=reading["reader"], **finding(options)):
         say(console, f"no val split in {data}: the last weights will be the model")
         return training, None
     settled = reading | training.pixels.to_dict()

@@ -51,11 +51,11 @@ def describe_data(
     source: Path | None,
     console: Console,
     known: Mapping[str, ImageFacts] | None = None,
-    allow_links: bool = False,
+    finding: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Images, boxes of each class and split, and findings; of the whole folder where it was checked.
 
-    ``known``: facts of images that were decoded already, by their path.
+    ``known``: facts of images that were decoded already, by their path. ``finding``: where the splits are.
     """
     if source is None or sum(len(dataset) for dataset in datasets) > CHECKED_IMAGES:
         return {
@@ -64,7 +64,7 @@ def describe_data(
             "classes": _boxes_by_class(datasets, recipe.classes),
             "left out": "; ".join(filter(None, (dataset.left_out.summary() for dataset in datasets))),
         }
-    options = recipe.reader_options | {"allow_links": allow_links}
+    options = {**recipe.reader_options, **(finding or {})}
     with bar("checking", console) as advance:
         report = check_dataset(source, classes=recipe.classes, **options, known=known, progress=advance)
     if report.findings:

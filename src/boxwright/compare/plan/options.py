@@ -31,6 +31,8 @@ class ComparisonKeys(TypedDict, total=False):
     split: str
     val_split: str
     allow_links: bool
+    group_by: str | None
+    split_file: str | None
     device: Device
     threads: int | None
     workers: int
@@ -64,6 +66,10 @@ class CompareOptions:
     val_split: str = "val"
     allow_links: bool = False
     """Whether to follow links, and paths of data.yaml, out of the data set's folder."""
+    group_by: str | None = None
+    """What goes together where data without splits is split, see ``read_dataset``."""
+    split_file: str | None = None
+    """A file, or a run, that names the images of each split, instead of the data's own."""
     device: Device = "auto"
     threads: int | None = None
     """Of each run; None: all cores. A Ray task reserves as many CPUs."""

@@ -18,6 +18,7 @@ from boxwright.compare.plan.equal_weights import weigh_box_losses
 from boxwright.compare.plan.study import Setting
 from boxwright.compare.plan.timing import frozen_seconds, seconds_per_step, timing_sample
 from boxwright.compare.run.jobs import Job
+from boxwright.data.readers.reader import finding
 from boxwright.data.sampling import EpochPlaces
 from boxwright.errors import RecipeError
 from boxwright.recipes import Recipe
@@ -107,7 +108,7 @@ def jobs_of(setting: Setting, plan: Plan) -> list[Job]:
             data=setting.data,
             split=options.split,
             val_split=options.val_split,
-            allow_links=options.allow_links,
+            **finding(options),
             device=device,
             workers=options.workers,
             threads=options.threads or torch.get_num_threads(),

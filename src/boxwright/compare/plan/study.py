@@ -15,6 +15,7 @@ from boxwright.compare.results.results import Arm
 from boxwright.compare.run.features import cache_name
 from boxwright.compare.run.frozen import check_freezable
 from boxwright.data import NORMAL, DetectionDataset, read_dataset
+from boxwright.data.readers.reader import finding
 from boxwright.errors import DataError, RecipeError
 from boxwright.models import build_detector
 from boxwright.models.memory import check_input
@@ -97,7 +98,7 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
     if any("__main__" in own_modules(recipe.to_dict()) for recipe in recipes.values()):
         raise RecipeError("the runs are other processes, which can't import __main__: move your parts to a module")
     first = recipes[arms[0].name]
-    common = first.reader_options | {"allow_links": options.allow_links}
+    common = first.reader_options | finding(options)
     training = read_dataset(data, options.split, classes=first.classes or None, negatives=first.negatives, **common)
     common |= training.pixels.to_dict()
     validation = read_dataset(data, options.val_split, classes=training.classes, **common)

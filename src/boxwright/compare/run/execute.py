@@ -25,6 +25,7 @@ from boxwright.compare.run.frozen import train_head
 from boxwright.compare.run.jobs import Job, failed, write_result
 from boxwright.compare.run.threads import using_threads
 from boxwright.data import DetectionDataset, read_dataset
+from boxwright.data.readers.reader import finding
 from boxwright.errors import BoxwrightError, RecipeError
 from boxwright.models import build_detector
 from boxwright.own_code import import_code
@@ -75,8 +76,8 @@ def training_images(job: Job) -> DetectionDataset:
         job.split,
         classes=recipe.classes,
         negatives=recipe.negatives,
-        allow_links=job.allow_links,
         **recipe.reader_options,
+        **finding(job),
     )
 
 
@@ -130,7 +131,7 @@ def _train(job: Job) -> Run:
         seed=job.seed,
         steps=job.steps,
         split=job.split,
-        allow_links=job.allow_links,
+        **finding(job),
         val_split=None,
         device=job.device,
         workers=job.workers,
@@ -167,7 +168,7 @@ def _clear(folder: Path) -> None:
 def _measure(job: Job, run: Run) -> RunResult:
     record = run.record["training"]
     memory = peak_memory_mb(record["device"])
-    metrics = evaluate_run(run.folder, job.data, job.val_split, allow_links=job.allow_links).metrics
+    metrics = evaluate_run(run.folder, job.data, job.val_split, **finding(job)).metrics
     images = record["steps"] * job.recipe.images_a_batch * job.recipe.accumulate
     return RunResult(
         arm=job.arm,

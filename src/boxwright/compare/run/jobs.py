@@ -32,6 +32,8 @@ class Job:
     split: str = "train"
     val_split: str = "val"
     allow_links: bool = False
+    group_by: str | None = None
+    split_file: str | None = None
     device: Device = "auto"
     threads: int | None = None
     """None: as many as torch takes by itself."""

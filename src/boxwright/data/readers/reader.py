@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from boxwright.data.annotations import Annotations, Fault
@@ -26,6 +27,19 @@ class ReaderOptions:
     """Images of more are refused; None: of more than Pillow's limit."""
     reader: ReaderPart | None = None
     """What reads the folder: somebody's own function, or the reader of one layout; None: whichever knows it."""
+    group_by: str | None = None
+    """What goes together where a split is made, see :func:`boxwright.data.grouping.grouped`."""
+    split_file: str | Path | None = None
+    """The file, or the run, whose splits count instead of the data's own; see :func:`read_split_file`."""
+
+
+FINDING = ("allow_links", "group_by", "split_file")
+"""The options that say where the images of a split are, and that no recipe has."""
+
+
+def finding(options: Any) -> dict[str, Any]:
+    """Those of a run's or a comparison's options, as ``read_dataset`` takes them."""
+    return {name: getattr(options, name) for name in FINDING}
 
 
 ReaderPart = Callable[..., "Iterable[Any] | Reader"]
