@@ -57,7 +57,7 @@ def test_it_is_complete_in_itself(page: Path, inspection: Inspection) -> None:
     assert not re.search(r"(src|href)=[\"']?(?!data:|#)[a-z/]", text.replace("picture.src", ""))
     assert "url(" not in re.sub(r"url\(#", "", text)
     assert inspection.headline in text
-    for title in ("Objects and their anchors", "Anchor by anchor", "Levels", "Coverage", "Other anchors", "Over the"):
+    for title in ("Objects and their anchors", "One object and its", "Levels", "Coverage", "Other anchors", "Over the"):
         assert title in text
     assert len(content(page)["images"]) == 8
 
@@ -113,7 +113,7 @@ def test_images_that_are_not_there_are_left_out(folder: Path, tmp_path: Path) ->
     assert len(found.examples) == 7
     assert (found.supervision.image == 3).any()
     none = inspect_supervision(replace(dataset, has_images=False), small_recipe())
-    assert "Anchor by anchor" not in write_page(tmp_path / "page.html", none).read_text()
+    assert "One object and its anchors" not in write_page(tmp_path / "page.html", none).read_text()
 
 
 @pytest.fixture(scope="module")
