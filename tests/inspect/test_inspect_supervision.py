@@ -10,6 +10,7 @@ from inspect_builders import small_recipe
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.boxes import box_iou
 from boxwright.data import NORMAL, DetectionDataset
+from boxwright.data.loading import pad_targets
 from boxwright.data.transforms import InputSize
 from boxwright.errors import RecipeError
 from boxwright.inspect import examine, inspect_supervision, supervision
@@ -116,12 +117,29 @@ def test_what_cannot_be_shown_is_told(dataset: DetectionDataset) -> None:
         inspect_supervision(dataset, small_recipe(matcher="atss:top=0"))
 
 
-def test_other_detectors_and_inputs_are_refused(dataset: DetectionDataset) -> None:
-    scratch = {"pretrained": False, "freeze": 0, "norm_mode": "train", "backbone": "tf_efficientnet_lite0"}
-    with pytest.raises(RecipeError, match="one dense head"):
-        inspect_supervision(dataset, get_recipe("faster-rcnn", **scratch))
-    with pytest.raises(RecipeError, match="resize=shortest"):
+def test_inputs_of_any_size_are_refused_with_what_to_type(dataset: DetectionDataset) -> None:
+    with pytest.raises(RecipeError, match=r"not those of resize=shortest: --set resize=pad"):
         inspect_supervision(dataset, small_recipe(resize="shortest"))
+
+
+def test_of_two_stages_the_first_one_s_matching_is_shown(dataset: DetectionDataset) -> None:
+    scratch = {"pretrained": False, "freeze": 0, "norm_mode": "train", "backbone": "tf_efficientnet_lite0"}
+    recipe = get_recipe("faster-rcnn", image_size=128, **scratch)
+    found = inspect_supervision(dataset, recipe)
+    positives = left_aside = 0
+    for place in range(len(dataset)):
+        boxes, labels, ignore = dataset.supervised(place)
+        moved = recipe.input_size.whole(*dataset.sizes[place].tolist()).to_input(boxes)
+        targets = pad_targets([(moved, labels, ignore)])
+        state = match_iou(
+            found.supervision.anchors, *targets[:2], ignore=targets.ignore, positive=0.7, negative=0.3, force="ties"
+        ).state
+        positives, left_aside = positives + int((state == 1).sum()), left_aside + int((state == -1).sum())
+    assert found.supervision.positives.sum() == positives > 0
+    assert found.supervision.left_aside == left_aside > 0
+    assert found.supervision.matched == len(dataset) * len(found.supervision.anchors)
+    assert f"{100 * left_aside / found.supervision.matched:.2g} % of all anchors ignored" in found.headline
+    assert not found.has_losses
 
 
 @pytest.mark.parametrize(("resize", "shape"), [("squash", (60, 80)), ("pad", (640, 640))])

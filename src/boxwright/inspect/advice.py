@@ -50,7 +50,8 @@ def _for_forced(found: Supervision, recipe: Recipe) -> str:
     smallest, _ = anchor_sides(found.anchors)
     side = float(np.median(found.sides[found.forced]))
     if side < smallest:
-        return f"Those with a forced anchor alone are small, {side:.0f} px in the median: {_larger(side, smallest, recipe)}."
+        what = _larger(side, smallest, recipe)
+        return f"Those with a forced anchor alone are small, {side:.0f} px in the median: {what}."
     rule = MatchRule.of(recipe)
     lower = max(rule.positive - _LOWER, _LOWER)
     setting = _iou(recipe, lower, min(rule.negative, lower), str(rule.force))

@@ -46,7 +46,8 @@ def write_page(path: str | Path, inspection: Inspection, *, overwrite: bool = Fa
     Raises WriteError, also for a file that boxwright didn't write, unless it is to ``overwrite`` it.
     """
     recipe, data = inspection.recipe, inspection.dataset
-    title = f"Supervision of {data.root.resolve().name}{f' ({data.split})' if data.split else ''} by {recipe.detector}"
+    whose = recipe.detector + ("'s first stage" if find_detector(recipe.detector).two_stage else "")
+    title = f"Supervision of {data.root.resolve().name}{f' ({data.split})' if data.split else ''} by {whose}"
     sections = (
         _examples(inspection),
         _objects(inspection),
@@ -72,8 +73,8 @@ def _objects(inspection: Inspection) -> Markup:
     left_out += f" Left out for their unknown size: {plural(len(found.unread), 'image')}." if found.unread else ""
     images = plural(len(inspection.dataset), "image")
     note = (
-        f"{images} at {recipe.image_size} px ({recipe.resize}), without augmentation; "
-        f"{'the first stage, ' if find_detector(recipe.detector).two_stage else ''}matcher {recipe.matcher}, anchors {recipe.anchors}. Sizes are sqrt(width × height) in pixels of the network's input: "
+        f"{images} at {recipe.image_size} px ({recipe.resize}), without augmentation; matcher "
+        f"{recipe.matcher}, anchors {recipe.anchors}. Sizes are sqrt(width × height) in pixels of the network's input: "
         f"small below {small:.0f}, large from {large:.0f}.{left_out}"
     )
     return section(

@@ -28,7 +28,8 @@ def viewer(inspection: Inspection, images: int) -> Markup:
         f'<div>{_kinds(inspection.has_losses)}<dl id="told" aria-live="polite"></dl>{_sliders(inspection)}</div>'
         f'<div><div class="filters">{_filters(inspection)}</div>'
         '<div id="images" role="group" aria-label="Images; arrow keys move"></div>'
-        f'<p id="none" hidden>No image fits.</p></div></div>{details("What is shown", _explanation(inspection, images))}'
+        '<p id="none" hidden>No image fits.</p></div></div>'
+        f"{details('What is shown', _explanation(inspection, images))}"
     )
 
 
@@ -44,9 +45,9 @@ def _steps() -> str:
 def _explanation(inspection: Inspection, images: int) -> Markup:
     recipe, rule, with_losses = inspection.recipe, MatchRule.of(inspection.recipe), inspection.has_losses
     said = [
-        f"{plural(images, 'image')} as the network sees them, stretched back. The anchors of an object are the stronger "
-        f"the more they overlap it. Shown are those that overlap an object by an IoU of {LEAST_IOU:g} or answer for "
-        f"one, the {MOST_NEAR:,} that overlap most where there are more"
+        f"{plural(images, 'image')} as the network sees them, stretched back. The anchors of an object are the "
+        f"stronger the more they overlap it. Shown are those that overlap an object by an IoU of {LEAST_IOU:g} or "
+        f"answer for one, the {MOST_NEAR:,} that overlap most where there are more"
         + (f", and the hardest others: enough for {MOST_RATIO:g} negatives a positive." if with_losses else ".")
     ]
     left_out = len(inspection.examples) - images

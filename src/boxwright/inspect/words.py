@@ -17,7 +17,8 @@ WORDS = {
     "forced": "An object below the threshold with every anchor gets its own anchor nevertheless, where the matcher has "
     "a force rule. Forced alone: all that answers for the object came by that rule.",
     "hard": "A positive whose class has a score below 0.5; a negative whose loss is among the highest of its image.",
-    "level": "One of the network's maps. A cell of it is a stride of pixels wide, and has the same anchors as any other.",
+    "level": "One of the network's maps. A cell of it is a stride of pixels wide, and all its cells have the same "
+    "anchors.",
     "input": "What the network gets: the image after the resize. Sizes are in its pixels.",
 }
 """What the page's words mean."""
