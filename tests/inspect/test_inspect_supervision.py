@@ -124,7 +124,7 @@ def test_inputs_of_any_size_are_refused_with_what_to_type(dataset: DetectionData
 
 def test_of_two_stages_the_first_one_s_matching_is_shown(dataset: DetectionDataset) -> None:
     scratch = {"pretrained": False, "freeze": 0, "norm_mode": "train", "backbone": "tf_efficientnet_lite0"}
-    recipe = get_recipe("faster-rcnn", image_size=128, **scratch)
+    recipe = get_recipe("faster-rcnn", image_size=128, width=16, hidden=16, **scratch)
     found = inspect_supervision(dataset, recipe)
     positives = left_aside = 0
     for place in range(len(dataset)):

@@ -58,8 +58,13 @@ def write_page(path: str | Path, inspection: Inspection, *, overwrite: bool = Fa
         glossary(),
     )
     header = f'<p class="answer">{text(inspection.headline)}</p><p class="advice">{text(inspection.advice)}</p>'
-    style = _read("inspect.css")
+    style = read_style()
     return write_document(Path(path), title, header, sections, environment_line(), style, overwrite=overwrite)
+
+
+def read_style() -> str:
+    """The CSS of the inspection's pages, beside that of all."""
+    return _read("inspect.css")
 
 
 def _read(name: str) -> str:

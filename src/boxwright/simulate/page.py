@@ -11,13 +11,14 @@ import numpy as np
 
 from boxwright._util.ownership import GENERATOR, claim, is_marked, mark_new_folder
 from boxwright._util.writing import write_bytes, write_json, write_text
+from boxwright.drawing import png_file
 from boxwright.environment import environment_line
 from boxwright.report.curves import series_svg
 from boxwright.report.markup import Markup, details, document, drawing, section, table, text
 from boxwright.simulate.cases import CASES_A_CENTRE
 from boxwright.simulate.experiment import GOOD_IOU, Regression, Simulation
 from boxwright.simulate.paths import LAYOUTS, SHOWN, animation, single_cases, still
-from boxwright.simulate.pictures import curves_png, map_png, maps_png, png_file
+from boxwright.simulate.pictures import curves_png, map_png, maps_png
 
 _WAYS = {
     "iou": "No gradient where boxes don't overlap",

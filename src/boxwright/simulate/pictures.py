@@ -11,8 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from boxwright._util.ownership import MADE_BY
 from boxwright.report.curves import line_colour
@@ -83,13 +81,4 @@ def _map(axes: Axes, simulation: Simulation, found: Regression, scale: LogNorm) 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None, "Comment": MADE_BY})
-    return buffer.getvalue()
-
-
-def png_file(picture: Image.Image) -> bytes:
-    """The picture as a PNG file that says who made it."""
-    buffer = io.BytesIO()
-    comment = PngInfo()
-    comment.add_text("Comment", MADE_BY)
-    picture.save(buffer, "PNG", pnginfo=comment)
     return buffer.getvalue()
