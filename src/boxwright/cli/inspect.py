@@ -48,9 +48,7 @@ def inspect(
     images: Annotated[int, typer.Option(callback=number(0, 1000), help="Images or inputs to show.")] = 24,
     inputs: Annotated[
         bool,
-        typer.Option(
-            "--inputs", help="Show the first augmented inputs of a training instead, as the network gets them."
-        ),
+        typer.Option("--inputs", help="Show the first inputs of a training instead, as the network gets them."),
     ] = False,
     seed: Annotated[
         int | None,
@@ -61,7 +59,7 @@ def inspect(
         typer.Option(
             metavar="FILE.html",
             dir_okay=False,
-            help="The page; default inspect.html, or inputs.html with a PNG beside it; in the run if any.",
+            help="The page; default inspect.html, or inputs.html and inputs-sheet.png; in the run if any.",
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -87,7 +85,7 @@ def inspect(
 
     page = out or (Run.of(run).folder if run else Path()) / ("inputs.html" if inputs else "inspect.html")
     read = [*(Run.of(run).files if run else ()), *([Path(recipe)] if recipe else ())]
-    pages = [page, page.with_suffix(".png")] if inputs else [page]
+    pages = [page, page.with_name(f"{page.stem}-sheet.png")] if inputs else [page]
     claim(*pages, overwrite=overwrite, inputs=chain(read, referred_files(data, **finding)))
 
     console = Console()
@@ -95,30 +93,30 @@ def inspect(
         if seed is None:
             seed = Run.of(run).record["training"].get("seed", 0) if run else 0
         dataset = read_dataset(data, split, classes=chosen.classes or None, negatives=chosen.negatives, **options)
-        return _show_inputs(dataset, chosen, seed, images, page, overwrite, console)
+        _show_inputs(dataset, chosen, seed, images, page, overwrite, console)
+    else:
+        from boxwright.inspect import inspect_supervision, write_page
 
-    from boxwright.inspect import inspect_supervision, write_page
-
-    dataset = read_dataset(data, split, classes=chosen.classes or None, **options)
-    with bar("inspecting", console) as advance:
-        found = inspect_supervision(dataset, chosen, run, examples=images, advance=advance)
-    write_page(page, found, overwrite=overwrite)
-    _render(found, console)
-    say(console, f"the page is {page}")
+        dataset = read_dataset(data, split, classes=chosen.classes or None, **options)
+        with bar("inspecting", console) as advance:
+            found = inspect_supervision(dataset, chosen, run, examples=images, advance=advance)
+        write_page(page, found, overwrite=overwrite)
+        _render(found, console)
+        say(console, f"the page is {page}")
 
 
 def _show_inputs(
     dataset: DetectionDataset, recipe: Recipe, seed: int, images: int, page: Path, overwrite: bool, console: Console
 ) -> None:
     from boxwright.inspect import training_inputs, write_inputs_page
-    from boxwright.inspect.inputs_page import advice, summary
+    from boxwright.inspect.inputs_page import advice, sheet_path, summary
 
     with bar("decoding", console) as advance:
         found = training_inputs(dataset, recipe, seed=seed, inputs=images, advance=advance)
     write_inputs_page(page, found, overwrite=overwrite)
     for line in filter(None, (summary(found), advice(found))):
         say(console, line)
-    say(console, f"the page is {page}, the first inputs as one picture {page.with_suffix('.png')}")
+    say(console, f"the page is {page}, the first inputs as one picture {sheet_path(page)}")
 
 
 def _render(found: Inspection, console: Console) -> None:

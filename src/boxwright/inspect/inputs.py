@@ -85,9 +85,9 @@ def training_inputs(
     """Make the first ``inputs`` network inputs of a training: after augmentation and resize, with their targets.
 
     They are those of ``train`` with this recipe and seed, pixel by pixel, where the inputs are made on the CPU
-    (``augment_on=cpu``) on one device. Of more than 2,000 images those that can't be decoded aren't looked for: if there
-    are any, the training's order is another. With ``batch_size=auto`` all inputs are taken for one batch. ``advance`` is
-    called with the number of images decoded and their total.
+    (``augment_on=cpu``) on one device. Of more than 2,000 images those that can't be decoded aren't looked for: if
+    there are any, the training's order is another. With ``batch_size=auto`` all inputs are taken for one batch.
+    ``advance`` is called with the number of images decoded and their total.
 
     Raises DataError where there is nothing to train on, where an augmentation of your own fails, and where it leaves
     boxes that can't be learnt; RecipeError for less than one input.

@@ -27,7 +27,7 @@ _SMALL = 8.0  # pixels of the input; less is hard to learn
 
 def sheet_path(page: Path) -> Path:
     """Where the sheet of a page lies."""
-    return page.with_suffix(".png")
+    return page.with_name(f"{page.stem}-sheet.png")
 
 
 def write_inputs_page(path: str | Path, inputs: Inputs, *, overwrite: bool = False) -> Path:
@@ -39,10 +39,8 @@ def write_inputs_page(path: str | Path, inputs: Inputs, *, overwrite: bool = Fal
     claim(page, sheet_path(page), overwrite=overwrite)
     classes = inputs.dataset.classes
     pictures = [_drawn(view, classes) for view in inputs.views[:_ON_SHEET]]
-    data = inputs.dataset
-    title = (
-        f"Inputs of {inputs.recipe.detector} from {data.root.resolve().name}{f' ({data.split})' if data.split else ''}"
-    )
+    whose = inputs.dataset.root.resolve().name + (f" ({inputs.dataset.split})" if inputs.dataset.split else "")
+    title = f"Inputs of {inputs.recipe.detector} from {whose}"
     header = f'<p class="answer">{text(summary(inputs))}</p><p class="advice">{text(advice(inputs))}</p>'
     figures = _Figures(classes)
     batches = list(_batches(inputs))
@@ -53,10 +51,10 @@ def write_inputs_page(path: str | Path, inputs: Inputs, *, overwrite: bool = Fal
             *(figures.row(views, by_epoch=True) for views in inputs.again),
         ),
     ]
-    left_out = (
-        f" {plural(figures.left_out, 'input')} more would have made the page too large." if figures.left_out else ""
-    )
-    sections.append(section("What is shown", f"<p>{text(_explanation(inputs) + left_out)}</p>"))
+    explanation = _explanation(inputs)
+    if figures.left_out:
+        explanation += f" {plural(figures.left_out, 'input')} more would have made the page too large."
+    sections.append(section("What is shown", f"<p>{text(explanation)}</p>"))
     write_document(page, title, header, sections, environment_line(), read_style(), overwrite=overwrite)
     write_bytes(sheet_path(page), png_file(contact_sheet(pictures, _COLUMNS)))
     return page
@@ -69,10 +67,8 @@ def summary(inputs: Inputs) -> str:
     sides = np.concatenate([_sides(view) for view in views])
     empty = sum(view.kept == 0 for view in views)
     batches = f"{plural(len(inputs.batches), 'batch')} of {inputs.recipe.images_a_batch}"
-    said = (
-        f"{plural(len(views), 'input')} of the first {batches}: they show {kept:,} of their images' {there:,} objects"
-    )
-    said += f", {empty} of them none" if empty else ""
+    said = f"{plural(len(views), 'input')} of the first {batches}, with {kept:,} of their images' {there:,} objects"
+    said += f"; {plural(empty, 'input')} without any" if empty else ""
     return said + (f"; in the median an object is {np.median(sides):.0f} px large." if len(sides) else ".")
 
 
@@ -140,7 +136,7 @@ class _Figures:
         note = f"{view.kept} of {plural(view.objects, 'object')}"
         if by_epoch or view.epoch:
             note = f"epoch {view.epoch + 1}: {note}"
-        return f"<figure>{shown}<figcaption><b>{text(view.name)}</b> {note}</figcaption></figure>"
+        return f"<figure>{shown}<figcaption><b>{text(view.name)}</b>{note}</figcaption></figure>"
 
 
 def _drawn(view: View, classes: Sequence[str]) -> Image.Image:
