@@ -20,7 +20,7 @@ from boxwright.cli.app import app
 from boxwright.errors import RecipeError, WriteError
 from boxwright.simulate import Simulation, simulate
 from boxwright.simulate.page import claim_folder, sentence, write_simulation
-from boxwright.simulate.paths import LAYOUTS, SHOWN, moving_svg, overlaps, single_cases, still_svg
+from boxwright.simulate.paths import LAYOUTS, SHOWN, WINDOW, moving_svg, overlaps, single_cases, still_svg
 
 NAMES = ["iou", "eiou", "authors_giou", "alpha_iou:alpha=3,kind=giou"]
 
@@ -96,9 +96,10 @@ def test_a_drawing_has_the_boxes_of_its_steps_and_says_when_they_arrive() -> Non
     drawn = ElementTree.fromstring(still_svg(ways[1], "#0072b2"))
     outlines = [r for r in drawn.iter("rect") if r.get("stroke") == "#0072b2"]
     assert len(outlines) == 3 * len(SHOWN)
-    side = 104.67 / (13.6 - 9.0)  # pixels of a unit
+    side = (346 - 20 - 2 * 8) / 3 / (WINDOW[1] - WINDOW[0])  # of a unit, in a panel
+    corner = (9.5 - WINDOW[0]) * side
     place = {name: float(outlines[len(SHOWN) - 1].get(name, "nan")) for name in ("x", "y", "width", "height")}
-    assert place == pytest.approx({"x": 0.5 * side, "y": 0.5 * side, "width": side, "height": side}, abs=0.5)
+    assert place == pytest.approx({"x": corner, "y": corner, "width": side, "height": side}, abs=0.5)
     texts = [element.text or "" for element in drawn.iter("text")]
     first = int(np.flatnonzero(overlaps(ways[1, :, 0]) >= 0.5)[0])
     assert f"IoU .5 by step {first}" in texts

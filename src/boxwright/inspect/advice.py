@@ -55,7 +55,7 @@ def _for_forced(found: Supervision, recipe: Recipe) -> str:
     rule = MatchRule.of(recipe)
     lower = max(rule.positive - _LOWER, _LOWER)
     setting = _iou(recipe, lower, min(rule.negative, lower), str(rule.force))
-    return f"Give those with a forced anchor alone more of them by a lower threshold: {setting}."
+    return f"A lower threshold gives those with a forced anchor alone more anchors: {setting}."
 
 
 def _larger(side: float, smallest: float, recipe: Recipe) -> str:

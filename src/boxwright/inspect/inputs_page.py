@@ -66,7 +66,8 @@ def summary(inputs: Inputs) -> str:
     there, kept = sum(view.objects for view in views), sum(view.kept for view in views)
     sides = np.concatenate([_sides(view) for view in views])
     empty = sum(view.kept == 0 for view in views)
-    batches = f"{plural(len(inputs.batches), 'batch')} of {inputs.recipe.images_a_batch}"
+    count = f"{len(inputs.batches)} batches" if len(inputs.batches) > 1 else "batch"
+    batches = f"{count} of {inputs.recipe.images_a_batch}"
     said = f"{plural(len(views), 'input')} of the first {batches}, with {kept:,} of their images' {there:,} objects"
     said += f"; {plural(empty, 'input')} without any" if empty else ""
     return said + (f"; in the median an object is {np.median(sides):.0f} px large." if len(sides) else ".")

@@ -17,13 +17,13 @@ TARGET = (*CENTRE, 1.0, 1.0)
 ANCHOR_SIDES = (2**0.5, 2**-0.5)
 SHOWN = (0, 20, 40, 80, 200)
 """Steps that the still pictures show."""
-WINDOW = (9.0, 13.6)
+WINDOW = (8.7, 13.7)
 """Of x and of y."""
 TICKS = (10, 12)
 
 _FRAMES = (*range(0, 100, 2), *range(100, 201, 5))
 _SECONDS, _REST = 6.0, 2.0  # of the way, and at its end
-_WIDTH, _LEFT, _TOP, _BOTTOM, _GAP = 346, 20, 16, 56, 8  # as wide as a plot of curves
+_WIDTH, _LEFT, _TOP, _BOTTOM, _GAP = 346, 20, 16, 48, 8  # as wide as a plot of curves
 _FONT = 10
 _PANEL = (_WIDTH - _LEFT - 2 * _GAP) / 3
 _REACHED = 0.5
