@@ -17,7 +17,7 @@ from browser import CHROMIUM, FLAGS
 from inspect_builders import SSD_LIKE, small_recipe
 
 from boxwright.data import DetectionDataset, read_dataset
-from boxwright.inspect import Inspection, inspect_supervision, write_page
+from boxwright.inspect import Inspection, inspect_supervision, payload, write_page
 from boxwright.models import build_detector
 from boxwright.runs import Run
 
@@ -103,6 +103,15 @@ def test_a_loss_that_is_not_finite_is_no_broken_json(inspection: Inspection, tmp
     path = write_page(tmp_path / "page.html", replace(inspection, examples=examples))
     assert "NaN" not in json.dumps(content(path)["images"][0]["loss"])
     assert content(path)["images"][0]["loss"] is None
+
+
+def test_the_page_is_bounded_and_says_what_it_leaves_out(
+    inspection: Inspection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payload, "MOST_BYTES", 1)
+    path = write_page(tmp_path / "page.html", inspection)
+    assert len(content(path)["images"]) == 1
+    assert "7 images more would have made the page too large" in path.read_text()
 
 
 def test_images_that_are_not_there_are_left_out(folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ COCO_SIDES = (32.0, 96.0)
 """Where COCO's small ends and its large begins; here in pixels of the input, which the anchors are in."""
 WORTH_A_WORD = 0.01
 """Share of the objects below which a finding is left unsaid."""
+_LEAST_ASIDE = 0.0005  # share of the anchors
 
 
 class Group(NamedTuple):
@@ -131,8 +132,9 @@ def headline(supervision: Supervision) -> str:
     said = [f"{100 * where.mean():.0f} % {what}" for where, what in findings if where.mean() >= WORTH_A_WORD]
     mean = float(supervision.positives.sum(1).mean())
     usual = f"{mean:.1f} an object on average, median best IoU {np.median(supervision.best_iou):.2f}"
-    if supervision.left_aside:
-        usual += f", {percent(supervision.left_aside / supervision.matched)} of all anchors ignored"
+    aside = supervision.left_aside / max(supervision.matched, 1)
+    if aside >= _LEAST_ASIDE:
+        usual += f", {percent(aside)} of all anchors ignored"
     if none.mean() >= WORTH_A_WORD or supervision.forced.mean() >= WORTH_A_WORD:
         said[0] = said[0].replace(" % ", " % of your objects ", 1)
         return f"{'; '.join(said)}. Anchors: {usual}."

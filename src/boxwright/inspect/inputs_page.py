@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from boxwright._util.ownership import claim
@@ -151,6 +152,7 @@ def _drawn(view: View, classes: Sequence[str]) -> Image.Image:
     )
 
 
-def _sides(view: View) -> np.ndarray:
+def _sides(view: View) -> NDArray[np.float64]:
+    """(k,) sqrt(width x height) of the objects, pixels of the input."""
     corners = view.boxes[~view.ignore].astype(np.float64)
-    return np.sqrt((corners[:, 2:] - corners[:, :2]).prod(1))
+    return np.asarray(np.sqrt((corners[:, 2:] - corners[:, :2]).prod(1)))
