@@ -288,7 +288,7 @@ function start(data) {
     const own = anchors.filter(i => kinds[i] < 2).sort((a, b) => image.iou[a] - image.iou[b]);
     const strength = $("object").value === "" ? own.map(() => 0.5) : strengths(own.map(i => image.iou[i]));
     own.forEach((i, n) => {
-      frame(corners(i), colours[kinds[i]], 1 + 2.5 * strength[n] ** 3, dashes[kinds[i]], 0.2 + 0.8 * strength[n]);
+      frame(corners(i), colours[kinds[i]], 1 + 2.5 * strength[n] ** 3, dashes[kinds[i]], 0.35 + 0.65 * strength[n]);
     });
     if ($("objects").checked && owner >= 0) frame(outline(image.objects[owner]), "#fff", 3, lacking[owner] ? [3, 5] : []);
     if (at >= 0) frame(corners(at), colours[kinds[at]], 4);
