@@ -70,6 +70,8 @@ def inspect(
 
     if run is not None and (recipe is not None or settings):
         raise RecipeError("a run has its recipe: name no other, and set nothing")
+    if seed is not None and not inputs:
+        raise RecipeError("--seed is the seed of the training that --inputs shows: add --inputs")
     chosen = get_recipe(recipe or "lite320", **typed_settings(settings, recipe, reader))  # before torch is imported
 
     from boxwright.data import read_dataset

@@ -124,7 +124,14 @@ def _levels(found: Supervision) -> Markup:
         shapes = ", ".join(f"{w:.0f} × {h:.0f}" for w, h in level.shapes)
         cells = f"{level.cells[0]} × {level.cells[1]}"
         rows.append((f"stride {level.stride:g}", cells, level.anchors, level.positives, level.objects, shapes))
-    head = (term("level"), "cells", "anchors", term("positive", "positives"), "objects that have some", "a cell's, px")
+    head = (
+        term("level"),
+        "cells",
+        "anchors",
+        term("positive", "positives"),
+        "objects that have some",
+        "shapes of a cell, px",
+    )
     return section("Levels", table(head, rows, "ttnnnt"))
 
 
