@@ -122,6 +122,25 @@ def test_what_cannot_be_shown_is_told(dataset: DetectionDataset) -> None:
         training_inputs(dataset, "lite32")
 
 
+def test_of_a_large_data_set_only_what_is_shown_is_decoded(
+    dataset: DetectionDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = small_recipe(**AUGMENTED)
+    wanted = training_inputs(dataset, recipe, inputs=3)
+    monkeypatch.setattr(bw.inspect.inputs, "MOST_TRIED", 7)
+    decoded: list[int] = []
+    plain = DetectionDataset.decode_reduced
+    monkeypatch.setattr(
+        DetectionDataset, "decode_reduced", lambda self, place, how: decoded.append(place) or plain(self, place, how)
+    )
+    found = training_inputs(dataset, recipe, inputs=3)
+    assert_same(found.batches, wanted.batches)
+    assert found.unreadable is None
+    assert set(decoded) == {view.place for view in found.views}
+    page = write_inputs_page(tmp_path / "page.html", found).read_text()
+    assert "Of 8 images only these were decoded" in page
+
+
 def test_an_automatic_batch_size_makes_one_batch(dataset: DetectionDataset) -> None:
     found = training_inputs(dataset, small_recipe(batch_size="auto"), inputs=5)
     assert [len(batch.indices) for batch in found.batches] == [5]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,9 +15,11 @@ from boxwright.data import NORMAL, DetectionDataset
 from boxwright.data.loading import pad_targets
 from boxwright.data.transforms import InputSize
 from boxwright.errors import RecipeError
-from boxwright.inspect import examine, inspect_supervision, supervision
+from boxwright.inspect import examine, inspect_supervision, supervision, write_page
 from boxwright.matching import match_atss, match_iou
+from boxwright.models import build_detector
 from boxwright.recipes import get_recipe
+from boxwright.runs import Run
 
 ANCHORS = make_anchors(AnchorSpec.ssd((10, 20, 40, 60), (8, 16, 32), ((2,), (2,), (2,))), 64)
 COUNTS = [level.count for level in ANCHORS.levels]
@@ -140,6 +144,19 @@ def test_of_two_stages_the_first_one_s_matching_is_shown(dataset: DetectionDatas
     assert found.supervision.matched == len(dataset) * len(found.supervision.anchors)
     assert f"{100 * left_aside / found.supervision.matched:.2g} % of all anchors ignored" in found.headline
     assert not found.has_losses
+
+
+def test_a_run_of_two_stages_opens_without_losses(dataset: DetectionDataset, tmp_path: Path) -> None:
+    scratch = {"pretrained": False, "freeze": 0, "norm_mode": "train", "backbone": "tf_efficientnet_lite0"}
+    recipe = get_recipe("faster-rcnn", image_size=128, width=16, hidden=16, classes=dataset.classes, **scratch)
+    run = Run(tmp_path / "run")
+    run.keep(build_detector(recipe, pretrained=False))
+    found = inspect_supervision(dataset, run=run, examples=2)
+    assert len(found.examples) == 2
+    text = write_page(tmp_path / "page.html", found).read_text()
+    assert "by faster-rcnn&#x27;s first stage</h1>" in text
+    assert 'id="positive"' in text
+    assert 'id="ratio"' not in text
 
 
 @pytest.mark.parametrize(("resize", "shape"), [("squash", (60, 80)), ("pad", (640, 640))])
