@@ -166,6 +166,11 @@ def broken(*given: Any) -> None:
 
 
 @bw.augmentation
+def two_values(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Any:
+    return image, boxes
+
+
+@bw.augmentation
 def mislabelled(
     image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -175,6 +180,8 @@ def mislabelled(
 def test_augmentations_of_one_s_own_tell_what_is_wrong(dataset: DetectionDataset) -> None:
     with pytest.raises(DataError, match=r"0\d\.jpg: the augmentation failed: KeyError: 'mask'"):
         training_inputs(dataset, small_recipe(augment=broken))
+    with pytest.raises(DataError, match=r"labels from tests\.inspect\.\w+:two_values but got 2 values"):
+        training_inputs(dataset, small_recipe(augment=two_values))
     with pytest.raises(DataError, match=r"boxes that can't be learnt: .*0\d\.jpg: .* is none of 0\.\.1"):
         training_inputs(dataset, small_recipe(augment=mislabelled))
     lost = training_inputs(dataset, small_recipe(augment=swapped))
