@@ -7,6 +7,7 @@ labels stay inside the picture, off their own box, and off each other and other 
 from __future__ import annotations
 
 import colorsys
+import io
 from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil, sqrt
@@ -15,7 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
+from boxwright._util.ownership import MADE_BY
 from boxwright._util.printing import printable
 
 Colour = tuple[int, int, int]
@@ -183,6 +186,15 @@ def contact_sheet(images: Sequence[Image.Image], columns: int, cell: int = 360) 
             sheet.paste(image, (left, top + (height - image.height) // 2))
         top += height + gap
     return sheet
+
+
+def png_file(picture: Image.Image) -> bytes:
+    """The picture as a PNG file that says who made it."""
+    buffer = io.BytesIO()
+    comment = PngInfo()
+    comment.add_text("Comment", MADE_BY)
+    picture.save(buffer, "PNG", pnginfo=comment)
+    return buffer.getvalue()
 
 
 def fit(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
