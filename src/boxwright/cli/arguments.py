@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from boxwright.errors import DataError, RecipeError
+from boxwright.text import did_you_mean
 
 
 def number(low: float, high: float = math.inf, *, above: bool = False) -> Callable[[float | None], float | None]:
@@ -55,6 +56,21 @@ def run_there(path: Path | None) -> Path | None:
     if path is not None and not path.exists():
         raise RecipeError(f"no run or model at {path}")
     return path
+
+
+def run_or_start(path: Path) -> Path:
+    """The folder of a run, or of published weights by their name; what lies at the path comes first.
+
+    Raises RecipeError where there is neither, and for weights that aren't fetched or are no whole detector.
+    """
+    from boxwright.starts.cache import detector_folder
+    from boxwright.starts.known import KNOWN
+
+    if path.exists():
+        return path
+    if str(path) in KNOWN:
+        return detector_folder(str(path))
+    raise RecipeError(f"no run or model at {path}{did_you_mean(str(path), KNOWN) if path.parent == Path() else ''}")
 
 
 def data_there(path: Path) -> Path:
