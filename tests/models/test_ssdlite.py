@@ -52,3 +52,12 @@ def test_everything_learns() -> None:
     found = detector(torch.randn(2, 3, 300, 300))
     (found.logits.square().sum() + found.deltas.square().sum()).backward()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in detector.parameters())
+
+
+def test_a_copy_for_inference_does_the_same() -> None:
+    torch.manual_seed(0)
+    detector = bw.create_detector("ssdlite300", 1, **SCRATCH).eval()
+    images = torch.randn(1, 3, 300, 300)
+    with torch.no_grad():
+        for was, now in zip(detector(images)[:2], detector.for_inference()(images)[:2], strict=True):
+            torch.testing.assert_close(now, was, rtol=1e-4, atol=1e-4)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from boxwright.errors import DataError, RecipeError
-from boxwright.text import did_you_mean
 
 
 def number(low: float, high: float = math.inf, *, above: bool = False) -> Callable[[float | None], float | None]:
@@ -70,7 +70,8 @@ def run_or_start(path: Path) -> Path:
         return path
     if str(path) in KNOWN:
         return detector_folder(str(path))
-    raise RecipeError(f"no run or model at {path}{did_you_mean(str(path), KNOWN) if path.parent == Path() else ''}")
+    near = get_close_matches(str(path), KNOWN, n=1)
+    raise RecipeError(f"no run or model at {path}{f'; did you mean {near[0]!r}?' if near else ''}")
 
 
 def data_there(path: Path) -> Path:
