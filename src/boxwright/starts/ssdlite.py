@@ -29,9 +29,9 @@ def ssdlite_person(graph: bytes) -> dict[str, Tensor]:
     nodes = read_frozen_graph(graph)
     try:
         state: dict[str, Tensor] = {}
-        for theirs, kernel, norm, ours in _convolutions():
+        for theirs, kernel, ours in _convolutions():
             state |= _convolution(nodes, f"{theirs}/{kernel}", f"{ours[0]}.weight")
-            state |= _batch_norm(nodes, f"{theirs}/{norm}", ours[1])
+            state |= _batch_norm(nodes, f"{theirs}/BatchNorm", ours[1])
         for level in range(_MAPS):
             state |= _outputs(nodes, f"BoxPredictor_{level}/ClassPredictor", f"net.logits.{level}.2", (1,), 2)
             state |= _outputs(
@@ -42,20 +42,20 @@ def ssdlite_person(graph: bytes) -> dict[str, Tensor]:
     return state
 
 
-def _convolutions() -> Iterator[tuple[str, str, str, tuple[str, str]]]:
-    """The graph's scope of each convolution with a norm, its names of both, and ours of both."""
+def _convolutions() -> Iterator[tuple[str, str, tuple[str, str]]]:
+    """The graph's scope of each convolution with a norm, its name of the kernel, and ours of both."""
     body = "net.backbone.body"
-    yield f"{_NETWORK}/Conv", "weights", "BatchNorm", (f"{body}.conv_stem", f"{body}.bn1")
-    yield f"{_NETWORK}/Conv_1", "weights", "BatchNorm", (f"{body}.conv_head", f"{body}.bn2")
+    yield f"{_NETWORK}/Conv", "weights", (f"{body}.conv_stem", f"{body}.bn1")
+    yield f"{_NETWORK}/Conv_1", "weights", (f"{body}.conv_head", f"{body}.bn2")
     places = [(stage, block) for stage, count in enumerate(_REPEATS) for block in range(count)]
     for flat, (stage, block) in enumerate(places):
         theirs, ours = f"{_NETWORK}/expanded_conv{f'_{flat}' if flat else ''}", f"{body}.blocks.{stage}.{block}"
-        scopes = (("expand", "conv_pw"), ("depthwise", "conv_dw"), ("project", "conv_pwl"))
-        if not flat:  # nothing is expanded
-            scopes = (("depthwise", "conv_dw"), ("project", "conv_pw"))
+        scopes = [("depthwise", "conv_dw"), ("project", "conv_pw")]
+        if flat:  # in the first block nothing is expanded
+            scopes = [("expand", "conv_pw"), ("depthwise", "conv_dw"), ("project", "conv_pwl")]
         for order, (scope, name) in enumerate(scopes, 1):
             kernel = "depthwise_weights" if scope == "depthwise" else "weights"
-            yield f"{theirs}/{scope}", kernel, "BatchNorm", (f"{ours}.{name}", f"{ours}.bn{order}")
+            yield f"{theirs}/{scope}", kernel, (f"{ours}.{name}", f"{ours}.bn{order}")
     for place, (inside, width) in enumerate(_EXTRA):
         ours, last = f"net.stages.{place}", f"{_NETWORK}/layer_19_2_Conv2d_{place + 2}_3x3_s2_{width}"
         yield (
@@ -64,12 +64,12 @@ def _convolutions() -> Iterator[tuple[str, str, str, tuple[str, str]]]:
             "BatchNorm",
             (f"{ours}.0", f"{ours}.1"),
         )
-        yield f"{last}_depthwise", "depthwise_weights", "BatchNorm", (f"{ours}.2", f"{ours}.3")
-        yield last, "weights", "BatchNorm", (f"{ours}.4", f"{ours}.5")
+        yield f"{last}_depthwise", "depthwise_weights", (f"{ours}.2", f"{ours}.3")
+        yield last, "weights", (f"{ours}.4", f"{ours}.5")
     for level in range(_MAPS):
         for scope, name in (("ClassPredictor", "logits"), ("BoxEncodingPredictor", "deltas")):
             theirs, ours = f"BoxPredictor_{level}/{scope}_depthwise", f"net.{name}.{level}"
-            yield theirs, "depthwise_weights", "BatchNorm", (f"{ours}.0", f"{ours}.1")
+            yield theirs, "depthwise_weights", (f"{ours}.0", f"{ours}.1")
 
 
 def _convolution(graph: Graph, theirs: str, ours: str) -> dict[str, Tensor]:
