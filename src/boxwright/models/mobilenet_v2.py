@@ -95,9 +95,8 @@ class MobileNetV2(nn.Module):
             raise RecipeError(
                 f"mobilenetv2_ssdlite has maps of strides {list(known)}: Expected none but {list(strides)}"
             )
-        channels = (
-            (_STAGES[_WIDENED - 1][-1] * 6, _HEAD) if wide else [_STAGES[_MAPS[stride]][-1] for stride in strides]
-        )
+        narrow = [_STAGES[_MAPS[stride]][-1] for stride in strides]
+        channels = [_STAGES[_WIDENED - 1][-1] * 6, _HEAD] if wide else narrow
         self.maps = tuple(map(FeatureMap, channels, strides))
         self.body = MobileBody([_MAPS[stride] for stride in strides], wide=wide)
 

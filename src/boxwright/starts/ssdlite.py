@@ -57,13 +57,9 @@ def _convolutions() -> Iterator[tuple[str, str, tuple[str, str]]]:
             kernel = "depthwise_weights" if scope == "depthwise" else "weights"
             yield f"{theirs}/{scope}", kernel, (f"{ours}.{name}", f"{ours}.bn{order}")
     for place, (inside, width) in enumerate(_EXTRA):
-        ours, last = f"net.stages.{place}", f"{_NETWORK}/layer_19_2_Conv2d_{place + 2}_3x3_s2_{width}"
-        yield (
-            f"{_NETWORK}/layer_19_1_Conv2d_{place + 2}_1x1_{inside}",
-            "weights",
-            "BatchNorm",
-            (f"{ours}.0", f"{ours}.1"),
-        )
+        ours, first = f"net.stages.{place}", f"{_NETWORK}/layer_19_1_Conv2d_{place + 2}_1x1_{inside}"
+        last = f"{_NETWORK}/layer_19_2_Conv2d_{place + 2}_3x3_s2_{width}"
+        yield first, "weights", (f"{ours}.0", f"{ours}.1")
         yield f"{last}_depthwise", "depthwise_weights", (f"{ours}.2", f"{ours}.3")
         yield last, "weights", (f"{ours}.4", f"{ours}.5")
     for level in range(_MAPS):
