@@ -11,6 +11,7 @@ from boxwright.models import build_detector
 from boxwright.recipes import get_recipe
 from boxwright.runs import Run
 from boxwright.starts import packages
+from boxwright.starts.cache import seal
 from boxwright.starts.known import KNOWN
 from command_line import Boxwright
 from dataset_builders import write_picture
@@ -29,6 +30,7 @@ def keep(cache: Path) -> Run:
     torch.manual_seed(0)
     run = Run(cache / "starts" / "ssdlite-person")
     run.keep(build_detector(get_recipe("ssdlite300", classes=["person"]), pretrained=False))
+    seal("ssdlite-person")
     return run
 
 

