@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from boxwright.errors import MissingWeights, RecipeError
 from boxwright.models.layers import fold_batch_norm, folds_exactly
 from boxwright.starts.cache import is_fetched, kept_weights
+from boxwright.starts.known import KNOWN
 from boxwright.text import did_you_mean
 from boxwright.types import FeatureMap
 
@@ -177,7 +178,8 @@ def load_pretrained(body: nn.Module, name: str, pretrained: bool | str = True, *
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if file is not None:
             raise RecipeError(f"{file} holds no weights of {name!r}: {reason}") from None
-        raise MissingWeights(f"can't get pretrained weights of {name!r} ({reason})") from None
+        cure = f"; boxwright start fetch {name} gets them" if name in KNOWN else ""
+        raise MissingWeights(f"can't get pretrained weights of {name!r} ({reason}){cure}") from None
     used = {key: value for key, value in source.items() if key in own}
     if known is not None:  # timm passes over what a file lacks
         lacking = [key for key, value in used.items() if value.ndim >= 2 and _fingerprint(value) not in known]
