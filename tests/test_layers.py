@@ -20,7 +20,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "evaluate check report",
         "anchors coding matching mining losses nms",
         "criterion",
-        "catalog choices own_code recipes",
+        "catalog choices own_code recipes starts",
         "models adapters",
         "runs",
         "training export compare inspect hardest simulate demo",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +56,22 @@ def run_there(path: Path | None) -> Path | None:
     if path is not None and not path.exists():
         raise RecipeError(f"no run or model at {path}")
     return path
+
+
+def run_or_start(path: Path) -> Path:
+    """The folder of a run, or of published weights by their name; what lies at the path comes first.
+
+    Raises RecipeError where there is neither, and for weights that aren't fetched or are no whole detector.
+    """
+    from boxwright.starts.cache import detector_folder
+    from boxwright.starts.known import KNOWN
+
+    if path.exists():
+        return path
+    if str(path) in KNOWN:
+        return detector_folder(str(path))
+    near = get_close_matches(str(path), KNOWN, n=1)
+    raise RecipeError(f"no run or model at {path}{f'; did you mean {near[0]!r}?' if near else ''}")
 
 
 def data_there(path: Path) -> Path:

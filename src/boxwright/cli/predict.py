@@ -21,15 +21,25 @@ from boxwright.cli.arguments import (
     Overwrite,
     batch_size,
     number,
-    run_there,
+    run_or_start,
 )
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", callback=run_there, help="A run folder.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|NAME", callback=run_or_start, help="A run folder, or weights that boxwright start fetch got."
+        ),
+    ],
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Images, folders or globs.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Where to write; default RUN/predictions.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="Where to write; default RUN/predictions, runs/NAME/predictions for weights by NAME.",
+        ),
     ] = None,
     score: Annotated[
         float | None,
@@ -55,9 +65,10 @@ def predict(
 
     from boxwright.runs import Run
     from boxwright.runs.assess import predict_to_folder
+    from boxwright.starts.cache import is_start
 
     console = Console()
-    folder = out or Run.of(run).predictions
+    folder = out or (Run(Path("runs") / run.name) if is_start(run) else Run.of(run)).predictions
     with bar("predicting", console) as advance:
         found = predict_to_folder(
             run,
