@@ -168,7 +168,7 @@ def _say_data(dataset: DetectionDataset, data: Path, console: Console) -> None:
 
 
 def _compare(found: dict[str, Evaluated], console: Console, overwrite: bool) -> dict[str, Any]:
-    """Print the differences to the first source, put them on the runs' pages, and give back what the JSON file holds."""
+    """Print the differences to the first source, put them on the runs' pages, and give back those for JSON."""
     from boxwright.evaluate import compare_tables
     from boxwright.runs.page import Compared
 

@@ -8,6 +8,7 @@ from math import isnan
 from boxwright.report.content import Comparison, Difference, Slice
 from boxwright.report.markup import Markup, details, signed, small_interval, span, table, text
 from boxwright.report.opening import score
+from boxwright.text import plural
 
 _CLASS = {"better": "better", "worse": "worse"}
 
@@ -48,9 +49,8 @@ def comparison(found: Comparison) -> Markup:
         "of rows of a kind (Holm); of what is lost to an error, less is better. What training with other seeds would "
         "give isn't in them."
     )
-    folded = (
-        details(f"{len(untold)} rows without a detectable difference", _table(untold, reach)) if untold else Markup()
-    )
+    title = f"{plural(len(untold), 'row')} without a detectable difference"
+    folded = details(title, _table(untold, reach)) if untold else Markup()
     return Markup(f'<p class="dim">{text(said)}</p>{_table({**overall, **told}, reach)}{folded}{_deciding(found)}')
 
 

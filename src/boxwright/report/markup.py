@@ -87,8 +87,9 @@ def table(
     ``look``: words of the style sheet. ``stacked``: on a narrow screen each row is a card, where the cells have their
     heads beside them. ``sortable``: heads are buttons once page.js runs. ``rising``: the column that the rows go by.
     """
+    ordered = ' aria-sort="ascending"'
     names = [
-        f'<th class="{kind}" scope="col"{" aria-sort=ascending" if place == rising else ""}>{text(name)}</th>'
+        f'<th class="{kind}" scope="col"{ordered if place == rising else ""}>{text(name)}</th>'
         for place, (name, kind) in enumerate(zip(head, kinds, strict=True))
     ]
     said = [f' data-name="{text(name)}"' if "stacked" in look else "" for name in head]
@@ -116,16 +117,16 @@ def details(title: str, body: Markup) -> Markup:
     return Markup(f"<details><summary>{text(title)}</summary>{body}</details>")
 
 
-def image(picture: Image.Image, alt: str) -> Markup:
-    """The picture on the page."""
+def image(picture: Image.Image, alt: str, *, fine: bool = False) -> Markup:
+    """The picture on the page. ``fine``: thin lines keep their colour, at more bytes."""
     width, height = picture.size
-    return Markup(f'<img src="{data_uri(picture)}" width="{width}" height="{height}" alt="{text(alt)}">')
+    return Markup(f'<img src="{data_uri(picture, fine=fine)}" width="{width}" height="{height}" alt="{text(alt)}">')
 
 
-def data_uri(picture: Image.Image, quality: int = 88) -> str:
-    """The picture as JPEG within its address."""
+def data_uri(picture: Image.Image, quality: int = 88, *, fine: bool = False) -> str:
+    """The picture as JPEG within its address; ``fine``: with the colours of all pixels, not of every fourth."""
     buffer = io.BytesIO()
-    picture.convert("RGB").save(buffer, "JPEG", quality=quality)
+    picture.convert("RGB").save(buffer, "JPEG", quality=quality, subsampling=0 if fine else 2)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 

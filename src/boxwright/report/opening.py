@@ -68,4 +68,4 @@ def _figure(picture: Picture, classes: Sequence[str]) -> str:
     )
     counts = f"{right.sum()} found, {false.sum()} false, {len(xyxy(picture.missed))} missed"
     caption = f"<b>{text(picture.name)}</b> {counts}"
-    return f"<figure>{image(drawn, f'{picture.name}: {counts}')}<figcaption>{caption}</figcaption></figure>"
+    return f"<figure>{image(drawn, f'{picture.name}: {counts}', fine=True)}<figcaption>{caption}</figcaption></figure>"

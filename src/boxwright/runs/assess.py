@@ -36,7 +36,6 @@ from boxwright.runs import Run, load
 from boxwright.runs.kept import Say, keep_detections, path_beside, work_of
 from boxwright.runs.page import Compared, Sliced, report_of
 from boxwright.runs.predict import predict_dataset, predict_files
-from boxwright.text import plural
 from boxwright.types import Detections
 
 MAX_JPEG_SIDE = 65_500
