@@ -112,8 +112,6 @@ def test_flags_for_one_source(data: Path, tmp_path: Path, flag: tuple[str, str])
 
 def test_slices_and_differences_are_on_the_page_of_a_run(data: Path, tmp_path: Path) -> None:
     own = keep_tiny_run(tmp_path / "run", ("cat", "dog"))
-    run(own.folder, data)
-    assert "By day|night" not in own.report_file().read_text()
     run(own.folder, data, "--by", "day|night")
     page = own.report_file().read_text()
     assert "<h2>By day|night</h2>" in page
