@@ -181,9 +181,8 @@ def _compare(found: dict[str, Evaluated], console: Console, overwrite: bool) -> 
     names = [dataset.name(place) for place in range(len(dataset))]
     render_differences(tables, comparisons, names, console)
     compared = Compared(next(iter(tables)), comparisons)
-    for each in found.values():
-        if each.assessment:
-            each.assessment.write_page(compared=compared, overwrite=overwrite)
+    for assessment in filter(None, (each.assessment for each in found.values())):
+        assessment.write_page(compared=compared, overwrite=overwrite)
     differences = {name: comparison.to_json() for name, comparison in comparisons.items()}
     for each in differences.values():
         for image in each["images"]:

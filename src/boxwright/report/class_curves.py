@@ -6,7 +6,7 @@ are pale, and the mean over all is a thick line in the colour of the text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -93,9 +93,7 @@ def _precision_recall(lines: list[_Line]) -> str:
     closed_lines = [closed(line.precision, line.recall) for line in lines]
     envelopes = np.array([envelope(x, y, _GRID) for x, y in closed_lines])
     drawn = [_drawn(line, *thin(x, y)) for line, (x, y) in zip(lines, closed_lines, strict=True)]
-    dots = []
-    for line, number in _marked(lines):
-        dots.append(_dot(line, line.recall[number - 1], line.precision[number - 1]))
+    dots = [_dot(line, recall, precision) for line, _, (precision, recall, _) in _marked(lines)]
     above = [*_mean(lines, _GRID, envelopes), *dots]
     return plot_svg([*_pale_first(drawn), *above], "recall", "precision", *_UNIT)
 
@@ -103,23 +101,22 @@ def _precision_recall(lines: list[_Line]) -> str:
 def _by_score(lines: list[_Line], place: int, name: str) -> str:
     values = np.array([at_thresholds(line.precision, line.recall, line.score)[place] for line in lines])
     drawn = [_drawn(line, _THRESHOLDS, y) for line, y in zip(lines, values, strict=True)]
-    dots = []
-    for line, number in _marked(lines):
-        precision, recall = line.precision[number - 1], line.recall[number - 1]
-        total = precision + recall
-        at = (precision, recall, 2 * precision * recall / total if total else 0.0)
-        dots.append(_dot(line, line.threshold, at[place]))
+    dots = [_dot(line, threshold, at[place]) for line, threshold, at in _marked(lines)]
     above = [*_mean(lines, _THRESHOLDS, values), *dots]
     return plot_svg([*_pale_first(drawn), *above], "score threshold", name, *_UNIT)
 
 
-def _marked(lines: list[_Line]) -> list[tuple[_Line, int]]:
-    """The named lines with a threshold, and how many detections reach it."""
-    numbers = [(line, int((line.score >= line.threshold).sum())) for line in lines if line.threshold is not None]
-    return [(line, number) for line, number in numbers if number and line.dash is not None]
+def _marked(lines: list[_Line]) -> Iterator[tuple[_Line, float, tuple[float, float, float]]]:
+    """The named lines with a threshold that a detection reaches: it, and precision, recall and F1 there."""
+    for line in lines:
+        if line.threshold is None or line.dash is None:
+            continue
+        if number := int((line.score >= line.threshold).sum()):
+            precision, recall = float(line.precision[number - 1]), float(line.recall[number - 1])
+            yield line, line.threshold, (precision, recall, 2 * precision * recall / (precision + recall or 1.0))
 
 
-def _dot(line: _Line, x: float | None, y: float) -> Line:
+def _dot(line: _Line, x: float, y: float) -> Line:
     return Line([x], [y], line.colour, width=2.4)
 
 
