@@ -41,3 +41,11 @@ def test_without_precision_none_is_explained() -> None:
     data = ReportData("t", ["a"], per_class={"a": {"AP": 0.0, "targets": 2, "score": 0.3}}, thresholds={"a": 0.3})
     assert "Precision" not in classes(data)
     assert classes(ReportData("t", ["a"])) == ""
+
+
+def test_brackets_are_explained_where_there_are_any() -> None:
+    rows = {"a": {"AP": 0.5}}
+    assert "In brackets" in classes(ReportData("t", ["a"], per_class=rows, class_intervals={"a": {"AP": (0.4, 0.6)}}))
+    assert "In brackets" not in classes(
+        ReportData("t", ["a"], per_class=rows, class_intervals={"a": {"AP": (NAN, NAN)}})
+    )

@@ -47,7 +47,7 @@ def _cell(name: str, row: Mapping[str, float], intervals: Mapping[str, Ends]) ->
 
 def _said(data: ReportData) -> str:
     sentences = ["The weakest first."] if len(data.per_class) > 1 else []
-    if data.class_intervals:
+    if any(not isnan(low) for row in data.class_intervals.values() for low, _ in row.values()):
         sentences.append("In brackets 95 % intervals: how far other images of the same kind would move the number.")
     if any("precision" in row for row in data.per_class.values()):
         sentences.append("Precision, recall and F1 (IoU 0.5) are those of the detections from the score beside them.")
