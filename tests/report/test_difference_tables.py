@@ -9,7 +9,7 @@ import pytest
 
 from boxwright.report import Comparison
 from boxwright.report.differences import comparison, slices
-from boxwright.report.markup import signed, span
+from boxwright.report.markup import signed, track
 from html_tree import Tree
 
 NAN = float("nan")
@@ -59,14 +59,14 @@ def test_a_comparison_of_which_all_rows_say_something_folds_nothing() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "left", "width"), [(-1, 1, 0, 100), (0, 1, 50, 50), (-0.5, 0.5, 25, 50), (0.2, 0.2, 60, 1)]
 )
-def test_a_span_lies_on_a_track_around_zero(low: float, high: float, left: float, width: float) -> None:
-    found = re.search(r"left:([\d.]+)%;width:([\d.]+)%", span(low, high, 1.0))
+def test_an_interval_lies_on_a_track_around_zero(low: float, high: float, left: float, width: float) -> None:
+    found = re.search(r"left:([\d.]+)%;width:([\d.]+)%", track(low, high, 1.0))
     assert found
     assert [float(share) for share in found.groups()] == [left, width]
 
 
-def test_no_span_without_ends_or_where_all_are_zero() -> None:
-    assert span(NAN, NAN, 1.0) == span(0.0, 0.0, 0.0) == ""
+def test_no_interval_without_ends_or_where_all_are_zero() -> None:
+    assert track(NAN, NAN, 1.0) == track(0.0, 0.0, 0.0) == ""
 
 
 @pytest.mark.parametrize(("value", "said"), [(0.0123, "+0.012"), (-0.5, "−0.500"), (-0.0004, "0.000"), (NAN, "–")])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from math import isnan
 
 from boxwright.report.content import Comparison, Difference, Slice
-from boxwright.report.markup import Markup, details, signed, small_interval, span, table, text
+from boxwright.report.markup import Markup, details, signed, small_interval, table, text, track
 from boxwright.report.opening import score
 from boxwright.text import plural
 
@@ -63,7 +63,7 @@ def _cells(each: Difference, reach: float) -> tuple[Markup, ...]:
     """Value with its ends, the bar, p and the verdict."""
     ends = "" if isnan(each.low) else f'<small class="interval">[{signed(each.low)}, {signed(each.high)}]</small>'
     verdict = Markup(f'<span class="{_CLASS.get(each.verdict, "d")}">{text(each.verdict)}</span>')
-    return Markup(signed(each.value) + ends), span(each.low, each.high, reach), score(each.p), verdict
+    return Markup(signed(each.value) + ends), track(each.low, each.high, reach), score(each.p), verdict
 
 
 def _reach(rows: Iterable[Difference]) -> float:

@@ -169,12 +169,12 @@ def signed(value: float) -> Markup:
     return Markup(f"{value:+.3f}".replace("-", "−") if abs(value) >= 5e-4 else "0.000")
 
 
-def span(low: float, high: float, reach: float) -> Markup:
+def track(low: float, high: float, reach: float) -> Markup:
     """The interval low..high as a bar on a track from -``reach`` to ``reach``, with 0 in the middle."""
     if isnan(low) or not reach:
         return Markup()
     left, right = (100 * (0.5 + min(max(end / reach, -1.0), 1.0) / 2) for end in (low, high))
-    return Markup(f'<i class="span"><b style="left:{left:.1f}%;width:{max(right - left, 1.0):.1f}%"></b></i>')
+    return Markup(f'<i class="track"><b style="left:{left:.1f}%;width:{max(right - left, 1.0):.1f}%"></b></i>')
 
 
 def bar(value: float, longest: float = 1.0) -> Markup:

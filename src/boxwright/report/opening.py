@@ -46,11 +46,11 @@ def _row(content: Sequence[Picture], classes: Sequence[str]) -> str:
     if not content:
         return ""
     key = (
-        '<p class="key"><i class="right"></i>found <i class="false"></i>false <i class="missed"></i>missed: '
+        '<p class="outcomes"><i class="right"></i>found <i class="false"></i>false <i class="missed"></i>missed: '
         "a few typical images, then the worst</p>"
     )
     figures = "".join(_figure(picture, classes) for picture in content)
-    return f'{key}<div class="row">{figures}</div>'
+    return f'{key}<div class="glance">{figures}</div>'
 
 
 def _figure(picture: Picture, classes: Sequence[str]) -> str:
