@@ -100,14 +100,16 @@ def draw_detections(
     classes: Sequence[str],
     *,
     targets: ArrayLike | None = None,
+    colours: Sequence[Colour] | None = None,
 ) -> Image.Image:
     """A picture of the image with its boxes, their class names and scores.
 
     ``image`` is (H, W, 3) RGB; ``boxes`` (n, 4) xyxy in its pixels; ``labels`` (n,) index ``classes``; ``scores`` (n,),
-    or None where there are none. ``targets`` (m, 4) are drawn thin and dashed below, to compare with. An image of less
-    than 400 pixels is enlarged by a whole number; where a box leaves no room for its label, a strip is added above. Of
-    boxes with scores those that lie on a better one of their class (see ``distinct``) aren't drawn. Where labels would
-    cover each other, the lower-scored ones are left out. Raises ValueError where the shapes don't fit.
+    or None where there are none. ``targets`` (m, 4) are drawn thin and dashed below, to compare with. ``colours`` (n,)
+    stand in for those of the classes. An image of less than 400 pixels is enlarged by a whole number; where a box
+    leaves no room for its label, a strip is added above. Of boxes with scores those that lie on a better one of their
+    class (see ``distinct``) aren't drawn. Where labels would cover each other, the lower-scored ones are left out.
+    Raises ValueError where the shapes don't fit.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"Expected an (H, W, 3) uint8 image but got {image.shape} {image.dtype}")
@@ -124,7 +126,8 @@ def draw_detections(
     wanted = np.asarray([] if targets is None else targets, dtype=np.float64).reshape(-1, 4)
     behind = [place for target in wanted if (place := _pixels(target * factor, picture))]
     texts = {i: _shown(classes[kinds[i]]) + ("" if scores is None else f"  {ranks[i]:.2f}") for i in places}
-    tags = [_Tag(texts[i], place, class_colour(int(kinds[i]))) for i, place in places.items()]
+    shades = colours or [class_colour(label) for label in kinds.tolist()]
+    tags = [_Tag(texts[i], place, shades[i]) for i, place in places.items()]
     return _drawn(picture, tags, behind)
 
 

@@ -67,7 +67,7 @@ def test_eval_agrees_with_itself_as_a_file(run: Path, digits: Path, tmp_path: Pa
     assert f"boxwright train {digits} --recipe lite320 --set image_size=64" in page
     assert f"boxwright eval {run} {digits} --split test" in page
     assert "Trained on the 8 images of split train for 2 steps" in page
-    for title in ("Errors", "Confusions", "Curves of the classes", "A cross-section"):
+    for title in ("What goes wrong", "Curves of the classes", "A cross-section"):
         assert f"<h2>{title}</h2>" in page
     assert (run / "report.html").stat().st_size > 10_000
 

@@ -42,6 +42,7 @@ from boxwright.text import plural
 if TYPE_CHECKING:
     from boxwright.data import DetectionDataset
     from boxwright.evaluate import MetricsTable, Slice
+    from boxwright.runs.assess import Assessment
 
 
 class Evaluated(NamedTuple):
@@ -50,6 +51,8 @@ class Evaluated(NamedTuple):
     metrics: MetricsTable
     dataset: DetectionDataset
     detections: Any
+    assessment: Assessment | None = None
+    """Of a run."""
 
 
 def _sources_there(paths: list[Path]) -> list[Path]:
@@ -97,6 +100,8 @@ def evaluate(
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
     """COCO and VOC metrics of a run, or of anybody's COCO results file, with intervals; differences between several."""
+    from boxwright.runs.page import Sliced
+
     console = Console()
     options = data_options(settings, classes, max_pixels, reader) | {"allow_links": allow_links}
     options |= {"group_by": group_by, "split_file": split_file}
@@ -121,8 +126,10 @@ def evaluate(
         if by is not None:
             render_slices(slices, by, console)
             content |= {"by": by, "slices": {name: each.to_json() for name, each in slices.items()}}
+            if first.assessment:
+                first.assessment.write_page(sliced=Sliced(by, slices), overwrite=overwrite)
     else:
-        content |= _compare(found, console)
+        content |= _compare(found, console, overwrite)
     if json is not None:
         write_json(json, content)
     _save(first, save_detections, save_targets, overwrite)
@@ -169,9 +176,10 @@ def _say_data(dataset: DetectionDataset, data: Path, console: Console) -> None:
     say(console, f"split {dataset.split} of {data}: {counts}", "bold")
 
 
-def _compare(found: dict[str, Evaluated], console: Console) -> dict[str, Any]:
-    """Print the differences to the first source, and give back what the JSON file holds of them."""
+def _compare(found: dict[str, Evaluated], console: Console, overwrite: bool) -> dict[str, Any]:
+    """Print the differences to the first source, put them on the runs' pages, and give back those for JSON."""
     from boxwright.evaluate import compare_tables
+    from boxwright.runs.page import Compared
 
     tables = {name: each.metrics for name, each in found.items()}
     dataset = next(iter(found.values())).dataset
@@ -181,6 +189,9 @@ def _compare(found: dict[str, Evaluated], console: Console) -> dict[str, Any]:
         raise DataError(str(error)) from error
     names = [dataset.name(place) for place in range(len(dataset))]
     render_differences(tables, comparisons, names, console)
+    compared = Compared(next(iter(tables)), comparisons)
+    for assessment in filter(None, (each.assessment for each in found.values())):
+        assessment.write_page(compared=compared, overwrite=overwrite)
     differences = {name: comparison.to_json() for name, comparison in comparisons.items()}
     for each in differences.values():
         for image in each["images"]:
@@ -229,4 +240,4 @@ def _evaluate_run(source: Path, data: Path, split: str, options: dict[str, Any],
     for name, fault in assessment.faults.items():
         say(console, f"left out {name}: {fault}", "yellow")
     say(console, f"the report is in {assessment.report}")
-    return Evaluated(assessment.metrics, assessment.dataset, assessment.detections)
+    return Evaluated(assessment.metrics, assessment.dataset, assessment.detections, assessment)
