@@ -36,7 +36,7 @@ from boxwright.models.dense import DenseDetector
 from boxwright.recipes.criterion import build_criterion
 from boxwright.runs.predict import predict_dataset
 
-KINDS = ("missing", "wrong-class", "shifted", "duplicate")
+KINDS = ("missing", "wrong-class", "shifted", "duplicate", "spurious")
 TOP = (0.05, 0.1, 0.2)
 """Entries that are looked at, as shares of the number of labels."""
 
@@ -58,42 +58,63 @@ class Planted:
 
 
 def plant(dataset: DetectionDataset, share: float, seed: int) -> Planted:
-    """Make a share of the boxes wrong in each way."""
+    """Make a share of the boxes wrong in each way; as many are added where there is no object."""
     rng = np.random.default_rng(seed)
     count = round(share * len(dataset.boxes))
-    chosen = rng.permutation(np.flatnonzero(dataset.code == NORMAL))[: 4 * count].reshape(4, count)
-    kind = np.full(len(dataset.boxes), -1)
-    for place, rows in enumerate(chosen):
-        kind[rows] = place
-    missing, wrong, shifted, duplicate = chosen
+    chosen = rng.permutation(np.flatnonzero(dataset.code == NORMAL))[: 5 * count].reshape(5, count)
+    missing, wrong, shifted, duplicate, model = chosen
+    owner = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
     labels, boxes = dataset.labels.copy(), dataset.boxes.copy()
     labels[wrong] = (labels[wrong] + rng.integers(1, len(dataset.classes), count)) % len(dataset.classes)
     sides = boxes[:, 2:] - boxes[:, :2]
     moves = rng.uniform(0.1, 0.3, (count, 2)) * rng.choice([-1, 1], (count, 2)) * sides[shifted]
     boxes[shifted] += np.tile(moves, 2)
     copies = boxes[duplicate] + rng.uniform(-0.05, 0.05, (count, 4)) * np.tile(sides[duplicate], 2)
-    origin = np.concatenate([np.setdiff1d(np.arange(len(boxes)), missing), duplicate])
-    twice = np.concatenate([np.zeros(len(boxes) - count, np.bool_), np.ones(count, np.bool_)])
-    order = np.lexsort((twice, origin))
-    every = np.concatenate([boxes[origin[~twice]], copies])[order]
-    origin = origin[order]
+    placed = [_elsewhere(dataset, owner[row], sides[row], rng) for row in model.tolist()]
+    model = model[[box is not None for box in placed]]
+    invented = np.array([box for box in placed if box is not None], np.float32).reshape(-1, 4)
+
+    kind = np.full(len(boxes), -1)
+    for place, rows in enumerate(chosen[:4]):
+        kind[rows] = place
+    kind = np.concatenate(
+        [kind, np.full(count, KINDS.index("duplicate")), np.full(len(model), KINDS.index("spurious"))]
+    )
+    origin = np.concatenate([np.arange(len(boxes)), duplicate, model])
+    kept = np.setdiff1d(np.arange(len(origin)), missing)
+    kept = kept[np.argsort(origin[kept], kind="stable")]
+    every = np.concatenate([boxes, copies, invented])[kept]
+    return Planted(_with_boxes(dataset, every, labels[origin[kept]], origin[kept]), kind[kept], origin[kept], missing)
+
+
+def _elsewhere(dataset: DetectionDataset, image: int, sides: Floats, rng: np.random.Generator) -> Floats | None:
+    """A box (4,) of these sides that hardly meets the labels of the image; None where none of 100 does."""
+    height, width = dataset.sizes[image].tolist()
+    corner = rng.uniform(0, np.maximum([width, height] - sides, 0), (100, 2))
+    boxes = np.concatenate([corner, corner + sides], 1).astype(np.float32)
+    there = dataset.boxes[dataset.offsets[image] : dataset.offsets[image + 1]]
+    free = (box_iou(torch.from_numpy(boxes), torch.from_numpy(there)) < 0.1).all(1).numpy()
+    return boxes[free][0] if free.any() else None
+
+
+def _with_boxes(dataset: DetectionDataset, boxes: Floats, labels: Ints, origin: Ints) -> DetectionDataset:
+    """The data set with ``boxes`` (m, 4) alone, each where that of its ``origin`` (m,) was."""
     owner = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))[origin]
     height, width = dataset.sizes[owner].T.astype(np.float32)
-    every = np.clip(every, 0, np.stack([width, height, width, height], 1))
-    xywh = np.concatenate([every[:, :2], every[:, 2:] - every[:, :2]], 1).astype(np.float64)
+    boxes = np.clip(boxes, 0, np.stack([width, height, width, height], 1))
+    xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).astype(np.float64)
     counts = np.bincount(owner, minlength=len(dataset))
-    changed = replace(
+    return replace(
         dataset,
         offsets=np.concatenate([[0], np.cumsum(counts)]),
-        boxes=every,
-        labels=labels[origin],
+        boxes=boxes,
+        labels=labels,
         code=dataset.code[origin],
         xywh=xywh,
         areas=xywh[:, 2] * xywh[:, 3],
-        annotation_ids=np.arange(1, len(every) + 1),
-        numbers=np.arange(len(every)) - np.repeat(np.cumsum(counts) - counts, counts),
+        annotation_ids=np.arange(1, len(boxes) + 1),
+        numbers=np.arange(len(boxes)) - np.repeat(np.cumsum(counts) - counts, counts),
     )
-    return Planted(changed, kind[origin], origin, missing)
 
 
 @torch.no_grad()
