@@ -41,8 +41,9 @@ def evidence_ratio(sure: Floats, usual: Floats) -> Floats:
 def explain(ratios: Floats) -> Floats:
     """(h, n) how probable each of h explanations is of each of n cases, given its likelihood ratios (h, n).
 
-    How common each is isn't known but found from the cases, by expectation maximisation (Saerens et al. 2002, "Adjusting
-    the outputs of a classifier to new a priori probabilities"), with one case added to each explanation.
+    How common each is isn't known but found from the cases, by expectation maximisation (Saerens, Latinne and
+    Decaestecker 2002, "Adjusting the outputs of a classifier to new a priori probabilities"), with one case added to
+    each explanation.
     """
     kinds, cases = ratios.shape
     share = np.full((kinds, 1), 1 / kinds)

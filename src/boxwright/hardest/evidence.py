@@ -19,6 +19,7 @@ from boxwright.hardest.calibration import calibrated
 SAME_OBJECT = 0.5
 _AT_ONCE = 32
 """Images: a hundred detections each make 10,000 pairs, which take some 10 MiB."""
+_OF_A_LABEL = tuple(name for name in TargetColumns.__slots__ if name != "image_rank")
 
 
 class OfLabels(NamedTuple):
@@ -66,9 +67,7 @@ class Evidence(NamedTuple):
     usual: Floats
     """(K,) how sure detections of each class are on average."""
     confirmed: int
-    """Labels that a detection finds which is more probably right than not."""
-    contradicted: int
-    """Labels that none of these finds, and those of these that find no label."""
+    """Judged labels that a detection finds which is more probably right than not."""
 
 
 class _Part(NamedTuple):
@@ -91,13 +90,11 @@ def collect_evidence(
     check_columns(detections, targets, classes)
     judged = ~(targets.crowd | targets.difficult) & ~np.isin(targets.image, np.array([*unseen], np.int64))
     parts = _split(detections, targets, judged)
-    right, wrong = np.zeros((2, len(detections)), np.bool_)
-    hit_by = np.full(len(targets), -1)
+    right, hit_by = np.zeros(len(detections), np.bool_), np.full(len(targets), -1)
     for part in parts():
         table = match_detections(part.detections, part.targets, classes, iou_thresholds=(SAME_OBJECT,))
         hits = table.right(SAME_OBJECT)
         right[part.rows[table.detection[hits]]] = True
-        wrong[part.rows[table.detection[table.wrong(SAME_OBJECT)]]] = True
         hit_by[part.label_rows[table.target[hits, 0]]] = part.rows[table.detection[hits]]
     sure, usual = np.zeros(len(detections)), np.full(classes, 0.5)
     for label in np.unique(detections.label):
@@ -113,9 +110,7 @@ def collect_evidence(
             column[part.label_rows] = values
         for column, values in zip(shown, of_detections, strict=True):
             column[part.rows] = values
-    confirmed = int((right & (sure > 0.5)).sum())
-    contradicted = int(judged.sum()) - confirmed + int((wrong & (sure > 0.5)).sum())
-    return Evidence(targets, judged, OfLabels(*labels), OfDetections(*shown), usual, confirmed, contradicted)
+    return Evidence(targets, judged, OfLabels(*labels), OfDetections(*shown), usual, int((alone[judged] > 0.5).sum()))
 
 
 def taken(values: NDArray[Any], rows: Ints, nothing: Any) -> NDArray[Any]:
@@ -133,8 +128,8 @@ def _split(detections: DetectionColumns, targets: TargetColumns, judged: Bools) 
     def parts() -> Iterator[_Part]:
         for place in range(len(starts) - 1):
             own, labels = rows[cuts[place] : cuts[place + 1]], label_rows[label_cuts[place] : label_cuts[place + 1]]
-            fields = (getattr(targets, name)[labels] for name in TargetColumns.__slots__ if name != "image_rank")
-            some = TargetColumns(*fields, image_rank=targets.image_rank)
+            fields: dict[str, Any] = {name: getattr(targets, name)[labels] for name in _OF_A_LABEL}
+            some = TargetColumns(**fields, image_rank=targets.image_rank)
             yield _Part(own, detections.take(own), labels, some, judged[labels])
 
     return parts
