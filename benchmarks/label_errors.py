@@ -1,13 +1,17 @@
 """How many planted label errors `boxwright hardest` ranks first, against ranking by raw loss.
 
-    python benchmarks/label_errors.py DATA [--share 0.05] [--epochs 12] [--folds 3] [--out DIR]
+    python benchmarks/label_errors.py DATA [--share 0.05] [--epochs 12] [--seeds 3] [--set key=value ...] [--out DIR]
 
-In the training split of DATA a share of the boxes is made wrong in each of four ways, every box in one way at most:
+In the training split of DATA a share of the boxes is made wrong in each of five ways, every box in one way at most:
 left out; given another class; moved by 10 to 30 % of its width and of its height; drawn twice, the second time with
-each side off by up to 5 % of the size. lite320 is trained on the result, and the labels are ranked by its own
-detections and by those of detectors that never saw the image. A row is the share of the errors that stand in the first
-entries (as many as a share of the labels); its peer is the best that any order could do. The trainings are kept under
---out, and found again.
+each side off by up to 5 % of the size; copied to a place where there is no label. lite320 is trained on the result, and
+the labels are ranked by its own detections, and by raw loss: of a label the mean over its anchors of classification and
+box loss, of a detection without a label the classification loss at its nearest anchor.
+
+The row of a kind is the share of its n errors that stand among the first n entries, the errors of other kinds not
+counted: of all labels, and of all detections without one for those left out. The row "all" is the same of the whole
+list. Each is the mean over the seeds, which plant and train; the interval of the difference is a bootstrap over images.
+The trainings are kept under --out, and found again.
 """
 
 from __future__ import annotations
@@ -29,19 +33,17 @@ from boxwright.data import NORMAL, DetectionDataset
 from boxwright.data.cache import ImageCache
 from boxwright.data.loading import TrainingSet, collate
 from boxwright.data.transforms import Augmentation
-from boxwright.evaluate import DetectionColumns, to_detections
+from boxwright.evaluate import DetectionColumns
+from boxwright.evaluate.bootstrap import draw_images
 from boxwright.hardest import Suspects, rank_labels
-from boxwright.hardest.folds import fold_runs, predict_out_of_fold, split_folds
+from boxwright.hardest.detect import detect
 from boxwright.models.dense import DenseDetector
 from boxwright.recipes.criterion import build_criterion
-from boxwright.runs.predict import predict_dataset
 
 KINDS = ("missing", "wrong-class", "shifted", "duplicate", "spurious")
-TOP = (0.05, 0.1, 0.2)
-"""Entries that are looked at, as shares of the number of labels."""
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -118,17 +120,15 @@ def _with_boxes(dataset: DetectionDataset, boxes: Floats, labels: Ints, origin: 
 
 
 @torch.no_grad()
-def losses(
-    detector: DenseDetector, dataset: DetectionDataset, places: Ints, boxes: DetectionColumns
-) -> tuple[Floats, Floats]:
-    """In the images at ``places``, and 0 elsewhere: of each label (m,) the mean over its anchors of classification and
-    box loss; of each of ``boxes`` (n,) the classification loss of the anchor that it overlaps most."""
+def losses(detector: DenseDetector, dataset: DetectionDataset, boxes: DetectionColumns) -> tuple[Floats, Floats]:
+    """Of each label (m,) the mean over its anchors of classification and box loss; of each of ``boxes`` (n,) the
+    classification loss of the anchor that it overlaps most."""
     recipe, anchors = detector.recipe, detector.anchors
     criterion = build_criterion(recipe).eval()
     plain = Augmentation("none", "none")
     images = TrainingSet(ImageCache(dataset, limit=0), range(len(dataset)), recipe.input_size, plain)
     of_labels, of_boxes = np.zeros(len(dataset.boxes)), np.zeros(len(boxes))
-    for place in places.tolist():
+    for place in range(len(dataset)):
         batch = collate([images[place]])
         parts = criterion.per_anchor(anchors, detector(detector.normalize(batch.images)), batch.targets)
         found, targets = parts.positives, parts.matches.gt_index
@@ -145,67 +145,75 @@ def losses(
     return of_labels, of_boxes
 
 
-def ranks(order: Suspects, clean: DetectionDataset, planted: Planted) -> dict[str, Ints]:
-    """Of every planted error the place at which it is met: of the label, of either label of a duplicate, of a
-    detection without a label on the box that was left out; the number of entries where it isn't met."""
-    never = len(order)
-    of_label = np.full(len(planted.kind), never)
-    listed = order.box >= 0
-    of_label[order.box[listed]] = np.flatnonzero(listed)
-    owner = np.repeat(np.arange(len(clean)), np.diff(clean.offsets))
-    missing = []
-    for row in planted.missing:
-        places = np.flatnonzero(~listed & (order.image == owner[row]))
-        overlap = box_iou(torch.from_numpy(clean.boxes[[row]]).double(), torch.from_numpy(order.suggested_box[places]))
-        met = places[overlap[0].numpy() >= 0.5]
-        missing.append(met.min(initial=never))
-    found = {"missing": np.array(missing)}
-    for place, kind in enumerate(KINDS[1:], start=1):
-        rows = np.flatnonzero(planted.kind == place)
-        _, twin = np.unique(planted.origin[rows], return_inverse=True)
-        first = np.full(twin.max(initial=-1) + 1, never)
-        np.minimum.at(first, twin, of_label[rows])
-        found[kind] = first
-    return found
-
-
 def by_loss(suspects: Suspects, of_labels: Floats, of_boxes: Floats) -> Suspects:
     """The same entries by falling raw loss."""
     loss = np.where(suspects.box >= 0, of_labels[suspects.box], of_boxes[suspects.detection])
     return suspects.take(np.argsort(-loss, kind="stable"))
 
 
-def shares(title: str, order: Suspects, clean: DetectionDataset, planted: Planted) -> Iterator[Row]:
-    """Share of the planted errors in the first so many entries, a row a share."""
-    found = ranks(order, clean, planted)
-    every = np.concatenate(list(found.values()))
-    for share in TOP:
-        count = round(share * len(planted.kind))
-        note = ", ".join(f"{kind} {(places < count).mean():.3f}" for kind, places in found.items())
-        best = min(1.0, count / len(every))
-        yield Row(f"{title}, top {share:.0%}", float((every < count).mean()), best, unit="", note=note)
+def met(order: Suspects, clean: DetectionDataset, planted: Planted) -> tuple[Ints, Ints]:
+    """What each entry of a list meets: the kind of the planted error, -1 for none, and the row of the box in ``clean``.
+
+    A label meets what was done to it; a detection without label the box left out that it overlaps by half.
+    """
+    listed = order.box >= 0
+    kind = np.where(listed, planted.kind[order.box], -1)
+    error = np.where(listed, planted.origin[order.box], -1)
+    owner = np.repeat(np.arange(len(clean)), np.diff(clean.offsets))
+    for row in planted.missing:
+        places = np.flatnonzero(~listed & (order.image == owner[row]))
+        overlap = box_iou(torch.from_numpy(clean.boxes[[row]]).double(), torch.from_numpy(order.suggested_box[places]))
+        hit = places[overlap[0].numpy() >= 0.5]
+        kind[hit], error[hit] = KINDS.index("missing"), row
+    return kind, error
+
+
+def found_first(order: Suspects, clean: DetectionDataset, planted: Planted, weights: Ints) -> dict[str, Floats]:
+    """By kind, and of all: the share (R,) of the n errors among the first n entries, in images weighted by (R, i)."""
+    kind, error = met(order, clean, planted)
+    owner = np.repeat(np.arange(len(clean)), np.diff(clean.offsets))
+    errors = {name: np.unique(planted.origin[planted.kind == place]) for place, name in enumerate(KINDS)}
+    errors["missing"] = planted.missing
+    _, first = np.unique(np.where(kind >= 0, error, -2 - np.arange(len(kind))), return_index=True)
+    fresh = np.isin(np.arange(len(kind)), first)  # an error that was met before is no entry
+    found = {}
+    for place, name in enumerate(KINDS):
+        of_sort = (order.box < 0) == (name == "missing")
+        rows = np.flatnonzero(fresh & of_sort & np.isin(kind, [place, -1]))
+        found[name] = _share(weights, order.image[rows], kind[rows] == place, owner[errors[name]])
+    rows = np.flatnonzero(fresh)
+    found["all"] = _share(weights, order.image[rows], kind[rows] >= 0, owner[np.concatenate([*errors.values()])])
+    return found
+
+
+def _share(weights: Ints, image: Ints, hit: Bools, owner: Ints) -> Floats:
+    wanted = weights[:, owner].sum(1)
+    entries = weights[:, image]  # (R, entries)
+    inside = entries.cumsum(1) <= wanted[:, None]
+    return (entries * (hit & inside)).sum(1) / np.maximum(wanted, 1)
 
 
 def rows(options: Namespace) -> Iterator[Row]:
-    console = Console()
     clean = bw.read_dataset(options.data, "train")
-    planted = plant(clean, options.share, options.seed)
-    dataset, kept = planted.dataset, options.out / "run"
-    if not (kept / "model.safetensors").is_file():
-        bw.train(dataset, epochs=options.epochs, out=kept, console=console)
-    own = to_detections(predict_dataset(bw.load(kept), dataset)[0])
-    held_out = predict_out_of_fold(kept, dataset, options.folds, console=console)
-    for title, detections in (("own detections", own), ("out of fold", held_out)):
-        suspects = rank_labels(detections, dataset)
-        yield from shares(title, suspects, clean, planted)
-        yield from shares(f"{title}, labels alone", suspects.take(suspects.box >= 0), clean, planted)
-        if detections is own:
-            parts = [losses(bw.load(kept), dataset, np.arange(len(dataset)), own)]
-        else:
-            folds = zip(fold_runs(kept, dataset, options.folds), split_folds(dataset, options.folds), strict=True)
-            parts = [losses(fold.load(), dataset, places, held_out) for fold, places in folds]
-        of_labels, of_boxes = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
-        yield from shares(f"{title}, raw loss", by_loss(suspects, of_labels, of_boxes), clean, planted)
+    draws = np.concatenate([np.ones((1, len(clean)), np.int64), draw_images(len(clean), options.draws)])
+    sides: list[list[dict[str, Floats]]] = []
+    for seed in range(options.seeds):
+        planted = plant(clean, options.share, seed)
+        kept = options.out / f"seed-{seed}"
+        if not (kept / "model.safetensors").is_file():
+            keys = dict(item.split("=", 1) for item in options.set)
+            recipe = bw.get_recipe("lite320", **keys)
+            bw.train(planted.dataset, recipe, epochs=options.epochs, seed=seed, out=kept, console=Console())
+        found, _ = detect(bw.load(kept), planted.dataset)
+        ours = rank_labels(found, planted.dataset)
+        theirs = by_loss(ours, *losses(bw.load(kept), planted.dataset, found))
+        sides.append([found_first(order, clean, planted, draws) for order in (ours, theirs)])
+    for name in (*KINDS, "all"):
+        ours, theirs = (np.mean([pair[side][name] for pair in sides], axis=0) for side in (0, 1))
+        low, high = np.quantile((ours - theirs)[1:], [0.025, 0.975])
+        each = ", ".join(f"{pair[0][name][0]:.3f}" for pair in sides)
+        note = f"difference {ours[0] - theirs[0]:+.3f} [{low:+.3f}, {high:+.3f}]; seeds {each}"
+        yield Row(name, float(ours[0]), float(theirs[0]), unit="", note=note)
 
 
 if __name__ == "__main__":
@@ -213,7 +221,8 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path)
     parser.add_argument("--share", type=float, default=0.05)
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--set", metavar="key=value", nargs="*", default=[], help="of the recipe")
     parser.add_argument("--out", type=Path, default=Path("runs/label-errors"))
     run(rows, parser)

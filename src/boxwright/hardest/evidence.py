@@ -37,13 +37,11 @@ class OfLabels(NamedTuple):
     other_overlap: Floats
     twin_overlap: Floats
     """(M,) IoU with a label on the same object that is seen better; 0 where there is none."""
-    alone: Floats
-    """(M,) how sure the detection is that it has to itself, in the matching of COCO."""
     object_detection: Ints
     """(M,) the surest detection on its object."""
 
 
-_OF_LABELS = (float, int, float, float, int, float, float, float, int)
+_OF_LABELS = (float, int, float, float, int, float, float, int)
 """Types of those columns."""
 
 
@@ -101,16 +99,16 @@ def collect_evidence(
         rows = detections.label == label
         sure[rows] = calibrated(detections.score[rows], right[rows])
         usual[label] = min(float(sure[rows].mean()), 0.5)
-    alone = taken(sure, hit_by, 0.0)
+    confirmed = int((taken(sure, hit_by, 0.0)[judged] > 0.5).sum())
     labels = [np.zeros(len(targets), kind) for kind in _OF_LABELS]
     shown = [np.zeros(len(detections)) for _ in OfDetections._fields]
     for part in parts():
-        of_labels, of_detections = _look(part, sure[part.rows], alone[part.label_rows])
+        of_labels, of_detections = _look(part, sure[part.rows])
         for column, values in zip(labels, of_labels, strict=True):
             column[part.label_rows] = values
         for column, values in zip(shown, of_detections, strict=True):
             column[part.rows] = values
-    return Evidence(targets, judged, OfLabels(*labels), OfDetections(*shown), usual, int((alone[judged] > 0.5).sum()))
+    return Evidence(targets, judged, OfLabels(*labels), OfDetections(*shown), usual, confirmed)
 
 
 def taken(values: NDArray[Any], rows: Ints, nothing: Any) -> NDArray[Any]:
@@ -135,8 +133,8 @@ def _split(detections: DetectionColumns, targets: TargetColumns, judged: Bools) 
     return parts
 
 
-def _look(part: _Part, sure: Floats, alone: Floats) -> tuple[OfLabels, OfDetections]:
-    """``sure`` (N,) and ``alone`` (M,) of the part."""
+def _look(part: _Part, sure: Floats) -> tuple[OfLabels, OfDetections]:
+    """``sure`` (N,) of the part."""
     detections, targets = part.detections, part.targets
     pairs, iou, nearest, crowd = overlapping_pairs(detections.xywh, targets, detections.image, targets.image, 1e-9)
     pairs = pairs.take(part.judged[pairs.target])
@@ -148,15 +146,15 @@ def _look(part: _Part, sure: Floats, alone: Floats) -> tuple[OfLabels, OfDetecti
     other = _best(strength * (same & ~of_class), pairs, len(targets))
     anything = _best(strength * same, pairs, len(targets))
     own_detection, other_detection = taken(row, own, -1), taken(row, other, -1)
+    seen = taken(sure, own_detection, 0.0)
     labels = OfLabels(
-        own=taken(sure, own_detection, 0.0),
+        own=seen,
         own_detection=taken(part.rows, own_detection, -1),
         own_overlap=taken(pairs.overlap, own, 0.0),
         other=taken(sure, other_detection, 0.0),
         other_detection=taken(part.rows, other_detection, -1),
         other_overlap=taken(pairs.overlap, other, 0.0),
-        twin_overlap=_twin_overlap(targets, part.judged, alone),
-        alone=alone,
+        twin_overlap=_twin_overlap(targets, part.judged, seen),
         object_detection=taken(part.rows, taken(row, anything, -1), -1),
     )
     overlap = np.maximum(iou, crowd)
@@ -180,10 +178,10 @@ def _hold_centres(boxes: Floats, others: Floats) -> Bools:
     return np.asarray((apart <= np.minimum(boxes[:, 2:], others[:, 2:]) / 2).all(1))
 
 
-def _twin_overlap(targets: TargetColumns, judged: Bools, alone: Floats) -> Floats:
+def _twin_overlap(targets: TargetColumns, judged: Bools, seen: Floats) -> Floats:
     """(M,) the greatest IoU with a label on the same object that is seen better, or as well and stands before."""
     twins, *_ = overlapping_pairs(targets.xywh, targets, targets.image, targets.image, SAME_OBJECT)
-    own, other = alone[twins.row], alone[twins.target]
+    own, other = seen[twins.row], seen[twins.target]
     lesser = (own < other) | ((own == other) & (twins.row > twins.target))
     twins = twins.take(lesser & judged[twins.row] & judged[twins.target])
     overlap = np.zeros(len(targets))
