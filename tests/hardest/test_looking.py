@@ -59,7 +59,7 @@ def test_a_damaged_image_is_told_and_not_blamed(damage: str, run: Path, tmp_path
     DAMAGES[damage](dataset.path(1))
     review = review_labels(tmp_path / "data", run, shown=12)
     assert list(review.witness.unseen) == [dataset.name(1)]
-    assert dataset.name(1).split("/")[-1] in review.witness.unseen[dataset.name(1)]
+    assert review.witness.unseen[dataset.name(1)].startswith("not a readable image (")
     assert review.witness.labels == 8 * (IMAGES - 1)
     assert 1 not in review.suspects.image
     listed = json.loads(review.corrections.read_text())["corrections"]
@@ -74,7 +74,7 @@ def test_what_training_leaves_out_for_its_turn_is_not_looked_at(detector: Detect
     write_picture(dataset.path(3), 0, width=width, height=height, exif=exif_with(6))
     found, faults = detect(detector.eval(), dataset)
     assert list(faults) == [3]
-    assert "EXIF turns it" in faults[3]
+    assert faults[3].startswith("EXIF turns it")
     assert 3 not in found.image
     _, faults = detect(detector, replace(dataset, pixels=replace(dataset.pixels, exif="apply")))
     assert not faults

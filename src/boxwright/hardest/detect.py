@@ -31,7 +31,8 @@ def detect(
     for place, (_, answer) in enumerate(predict_files(detector, files, score=EVALUATION_SCORE)):
         found = answer if isinstance(answer, DataError) else _turned(dataset, place) or answer
         if isinstance(found, DataError):
-            faults[place], found = str(found), no_detections()
+            faults[place] = str(found).removeprefix(f"{files[place]}: ")
+            found = no_detections()
         block.append(found)
         if len(block) == _BLOCK or place == len(files) - 1:
             columns.append(_columns(block, place + 1 - len(block)))
