@@ -15,7 +15,7 @@ from boxwright.cli.arguments import Overwrite, number
 def reproduce(
     names: Annotated[list[str], typer.Argument(metavar="NAME|all", help="Claims by their names, or all of them.")],
     size: Annotated[
-        str, typer.Option(help="trial: whether all runs; small: an hour or two of one core; full: overnight on two.")
+        str, typer.Option(help="trial: whether all runs; small: an hour of one core; full: overnight.")
     ] = "small",
     out: Annotated[
         Path, typer.Option(metavar="DIR", file_okay=False, help="Where everything is kept; the same one goes on.")

@@ -77,10 +77,10 @@ def _reproduce(name: str, claims: Sequence[Claim], size: str, place: Place) -> I
     if not left:
         return
     say(place.console, f"{name}: {', '.join(claim.name for claim in left)}", "bold")
-    found: Found | BoxwrightError
+    found: Found | Exception
     try:
         found = run_experiment(name, EXPERIMENTS[name], place)
-    except BoxwrightError as error:
+    except Exception as error:  # it is this experiment's result, and the others go on
         found = error
     for claim in left:
         outcome = _conclude(claim, size, found)
@@ -89,9 +89,9 @@ def _reproduce(name: str, claims: Sequence[Claim], size: str, place: Place) -> I
         yield outcome
 
 
-def _conclude(claim: Claim, size: str, found: Found | BoxwrightError) -> Outcome:
-    if isinstance(found, BoxwrightError):
-        return Outcome(claim.name, size, 0, why=str(found), **stamped())
+def _conclude(claim: Claim, size: str, found: Found | Exception) -> Outcome:
+    if isinstance(found, Exception):
+        return Outcome(claim.name, size, 0, why=_reason(found), **stamped())
     try:
         interval = found.difference(claim)
     except (BoxwrightError, ValueError) as error:
@@ -108,6 +108,10 @@ def _conclude(claim: Claim, size: str, found: Found | BoxwrightError) -> Outcome
         verdict=judge(interval.low, interval.high, less_is_better=claim.measure != "AP"),
         **stamped(),
     )
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, BoxwrightError) else f"{type(error).__name__}: {error}"
 
 
 def _definition(claim: Claim, place: Place) -> dict[str, object]:

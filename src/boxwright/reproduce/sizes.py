@@ -28,8 +28,8 @@ class Size:
 SIZES: Mapping[str, Size] = MappingProxyType(
     {
         "trial": Size(images=16, validation=8, steps=2, seeds=2, centres=2, draws=3),
-        "small": Size(images=400, validation=150, steps=200, seeds=3, centres=1000, draws=5),
+        "small": Size(images=400, validation=150, steps=200, seeds=3, centres=1000, draws=3),
         "full": Size(images=2000, validation=400, steps=2000, seeds=5, centres=1000, draws=5),
     }
 )
-"""trial: whether all runs; it tells nothing. small: an hour or two of one core. full: overnight on two."""
+"""trial: whether all runs; it tells nothing. small: under an hour of one core. full: some eight hours of one, overnight."""
