@@ -198,7 +198,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "ohem-mining",
-        "OHEM does better without a fixed share of positives than with hard negatives, 3 to 1.",
+        "OHEM, the hardest of all anchors, does better than hard negatives, 3 to 1.",
         f"{_FOCAL}, table 1",
         *("focal", "ohem", "1 to 3"),
     ),

@@ -32,4 +32,4 @@ SIZES: Mapping[str, Size] = MappingProxyType(
         "full": Size(images=2000, validation=400, steps=2000, seeds=5, centres=1000, draws=5),
     }
 )
-"""trial: whether all runs; it tells nothing. small: under an hour of one core. full: some eight hours of one, overnight."""
+"""trial: whether all runs; it tells nothing. small: less than an hour of one core. full: some eight hours of one."""
