@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from boxwright.recipes.keys import Suppression as NmsKind
+
 Measure = Literal["AP", "error left", "error over the steps"]
 
 LITTLE: Mapping[str, Any] = MappingProxyType(
@@ -70,7 +72,7 @@ class Suppression:
     """One training a seed, whose candidates go through every kind of NMS."""
 
     scenes: str
-    arms: Mapping[str, str]
+    arms: Mapping[str, NmsKind]
 
 
 Experiment = Regression | Training | Suppression

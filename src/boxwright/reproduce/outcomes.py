@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from math import sqrt
 from pathlib import Path
@@ -40,8 +40,8 @@ class Outcome:
     verdict: Verdict = "failed"
     why: str = ""
     """Of a failure."""
-    machine: str = ""
-    day: str = ""
+    machine: str = field(default_factory=environment_line)
+    day: str = field(default_factory=lambda: date.today().isoformat())
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,6 @@ def paired_interval(arm: Sequence[float], against: Sequence[float]) -> Interval:
     mean = fmean(away)
     reach = t_quantile((1 + _LEVEL) / 2, len(away) - 1) * stdev(away) / sqrt(len(away))
     return Interval(mean, mean - reach, mean + reach)
-
-
-def stamped() -> dict[str, str]:
-    """The machine and the day, as an outcome keeps them."""
-    return {"machine": environment_line(), "day": date.today().isoformat()}
 
 
 def write_outcome(file: Path, outcome: Outcome, definition: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from boxwright._util.printing import say
 from boxwright.errors import BoxwrightError, RecipeError
 from boxwright.reproduce.claims import CLAIMS, EXPERIMENTS, LITTLE, Claim, Regression
 from boxwright.reproduce.experiments import Found, Place, run_experiment
-from boxwright.reproduce.outcomes import Outcome, judge, read_outcome, stamped, write_outcome
+from boxwright.reproduce.outcomes import Outcome, judge, read_outcome, write_outcome
 from boxwright.reproduce.scenes import SCENES
 from boxwright.reproduce.sizes import SIZES
 from boxwright.text import did_you_mean
@@ -91,11 +91,11 @@ def _reproduce(name: str, claims: Sequence[Claim], size: str, place: Place) -> I
 
 def _conclude(claim: Claim, size: str, found: Found | Exception) -> Outcome:
     if isinstance(found, Exception):
-        return Outcome(claim.name, size, 0, why=_reason(found), **stamped())
+        return Outcome(claim.name, size, 0, why=_reason(found))
     try:
         interval = found.difference(claim)
     except (BoxwrightError, ValueError) as error:
-        return Outcome(claim.name, size, found.seeds, why=str(error), **stamped())
+        return Outcome(claim.name, size, found.seeds, why=str(error))
     return Outcome(
         claim.name,
         size,
@@ -106,7 +106,6 @@ def _conclude(claim: Claim, size: str, found: Found | Exception) -> Outcome:
         low=interval.low,
         high=interval.high,
         verdict=judge(interval.low, interval.high, less_is_better=claim.measure != "AP"),
-        **stamped(),
     )
 
 

@@ -81,7 +81,8 @@ def move_boxes(file: Path, share: float, seed: int = 0) -> None:
     rng = np.random.default_rng(seed)
     for annotation in content["annotations"]:
         x, y, w, h = annotation["bbox"]
-        chosen, right, down = rng.random() < share, *rng.choice((-0.3, 0.3), 2).tolist()
+        chosen = rng.random() < share
+        right, down = rng.choice((-0.3, 0.3), 2).tolist()
         if chosen:
             x = float(np.clip(x + right * w, 0, SIDE - w))
             y = float(np.clip(y + down * h, 0, SIDE - h))
