@@ -42,7 +42,7 @@ SCENES: Mapping[str, Scenes] = MappingProxyType(
     {
         "digits": Scenes("1 to 6 digits an image"),
         "rare": Scenes(
-            "one digit an image, one in 1,029 anchors; the k-th class 1 / k times as often as the first",
+            "one digit an image, which has 1,029 anchors; the k-th class 1 / k times as often as the first",
             Layout(most=1, sides=_SIDES),
             falling_shares(1),
         ),
@@ -51,7 +51,8 @@ SCENES: Mapping[str, Scenes] = MappingProxyType(
         ),
         "noise": Scenes("1 to 6 digits an image; a fifth of the training boxes moved by .3 of their sides", moved=0.2),
         "large": Scenes(
-            "1 or 2 digits an image, half to nine tenths of its side", Layout(most=2, empty=0.5, sides=(0.5, 0.9))
+            "1 or 2 digits in half of the images, half to nine tenths of the side",
+            Layout(most=2, empty=0.5, sides=(0.5, 0.9)),
         ),
         "crowds": Scenes(
             "10 to 20 digits of one class an image, one in seven under another at an IoU above .45",
