@@ -73,13 +73,13 @@ def test_the_page_tells_numbers_failures_and_what_is_missing() -> None:
     first, second, third, *_ = (claim.name for claim in CLAIMS if claim.measure == "AP")
     outcomes = {
         first: Outcome(
-            first, "small", 3, 0.5, 0.4, 0.1, 0.05, 0.15, "as stated", machine="a machine", day="2026-01-02"
+            first, "small", 3, 0.5, 0.4, 0.1, -0.05, 0.15, "as stated", machine="a machine", day="2026-01-02"
         ),
         second: Outcome(second, "small", 0, why="no|place\nleft", machine="a machine", day="2026-01-04"),
     }
     page = make_page(outcomes, "small")
     rows = {line.split('"')[1]: line for line in page.splitlines() if line.startswith("| <a id=")}
-    assert "giou 0.500, iou 0.400 | +0.100 [+0.050, +0.150] | 3 | **as stated** |" in rows[first]
+    assert "giou 0.500, iou 0.400 | +0.1000 [−0.0500, +0.1500] | 3 | **as stated** |" in rows[first]
     assert r"failed: no\|place left |" in rows[second]
     assert rows[third].endswith("| not run yet |")
     assert "Run 2026-01-02 to 2026-01-04 with a machine." in page

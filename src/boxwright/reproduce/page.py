@@ -7,7 +7,6 @@ from pathlib import Path
 
 from boxwright._util.ownership import claim as claim_file
 from boxwright._util.writing import write_text
-from boxwright.compare.results.forest import signed
 from boxwright.reproduce.claims import CLAIMS, EXPERIMENTS, Claim, Regression, Suppression
 from boxwright.reproduce.outcomes import Outcome
 from boxwright.reproduce.scenes import SCENES
@@ -82,14 +81,18 @@ def _numbers(claim: Claim, outcome: Outcome | None) -> list[str]:
     if outcome.low is None or outcome.high is None:
         interval = "one seed"
     else:
-        interval = f"[{signed(outcome.low)}, {signed(outcome.high)}]"
+        interval = f"[{_signed(outcome.low)}, {_signed(outcome.high)}]"
     digits = 3 if claim.measure == "AP" else 4
     return [
         f"{claim.arm} {outcome.arm:.{digits}f}, {claim.against} {outcome.against:.{digits}f}",
-        f"{signed(outcome.difference)} {interval}",
+        f"{_signed(outcome.difference)} {interval}",
         str(outcome.seeds),
         f"**{outcome.verdict}**",
     ]
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("-", "−")
 
 
 def _how(size: str) -> str:
