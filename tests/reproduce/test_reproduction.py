@@ -12,12 +12,16 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from boxwright.cli.app import app
+from boxwright.compare.plan import plan
+from boxwright.compare.run import executors
+from boxwright.compare.run.jobs import Job
 from boxwright.errors import RecipeError
 from boxwright.reproduce import CLAIMS, SIZES, Outcome, experiments, reproduce, reproduction
 from boxwright.reproduce.claims import Regression
 from boxwright.reproduce.experiments import Place, Values, run_experiment
 from boxwright.simulate import simulate
 from boxwright.simulate.cases import CASES_A_CENTRE
+from comparison_builders import fake
 
 QUIET = Console(file=io.StringIO())
 BOXES = [claim.name for claim in CLAIMS if claim.experiment == "boxes"]
@@ -126,6 +130,23 @@ def test_the_command_prints_and_writes_the_page(tmp_path: Path, ran: list[str]) 
     assert page.read_text() == "mine"
     failed = CliRunner().invoke(app, ["reproduce", "focal-gamma", "--out", str(tmp_path / "out")])
     assert failed.exit_code == 1
+
+
+def test_trainings_are_compared_with_the_arm_that_the_claim_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Detections stand in for trainings; those of ciou are better than all others, and eiou's runs fail."""
+    jobs: list[Job] = []
+    monkeypatch.setattr(executors, "run_locally", fake(jobs, broken="eiou"))
+    monkeypatch.setattr(plan, "_seconds_per_step", lambda *_: 0.1)
+    found = ask(tmp_path, *BOXES, size="trial")
+    verdicts = [found[name].verdict for name in BOXES]  # giou v iou, diou v giou, ciou v diou, eiou v ciou
+    assert verdicts == ["no difference at this size", "no difference at this size", "as stated", "failed"]
+    assert found["eiou-training"].why == "eiou: RuntimeError: broken"
+    best, other = found["ciou-training"], found["diou-training"]
+    assert best.against == other.arm
+    assert best.difference == pytest.approx(best.arm - best.against)
+    assert [job.seed for job in jobs if job.arm == "ciou"] == [0, 1]
 
 
 @pytest.fixture(scope="module")
