@@ -175,6 +175,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(
         "inspect DIGITS --out FOLDER",
         "hardest DIGITS --run RUN --out FOLDER",
         "simulate --out FILE",
+        "reproduce all --out FILE",
+        "reproduce all --page FOLDER",
     ],
 )
 def test_a_file_is_no_folder_and_a_folder_no_file(command: str, run: Path, digits: Path, tmp_path: Path) -> None:

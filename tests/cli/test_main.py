@@ -175,6 +175,7 @@ NUMBERS = {
     "hardest data --top": ("1 to 100000", ["0", "-1"]),
     "inspect data --images": ("0 to 1000", ["-1", "1001"]),
     "simulate --centres": ("1 to 1000000", ["0", "-1"]),
+    "reproduce all --threads": ("1 to 4096", ["0", "-1"]),
     "demo --minutes": ("a number above 0", ["0", "nan", "inf"]),
 }
 

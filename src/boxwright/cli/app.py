@@ -19,6 +19,7 @@ from boxwright.cli.inspect import inspect
 from boxwright.cli.parts import parts
 from boxwright.cli.predict import predict
 from boxwright.cli.recipe import list_names, show
+from boxwright.cli.reproduce import reproduce
 from boxwright.cli.simulate import simulate
 from boxwright.cli.start import fetch, list_starts
 from boxwright.cli.train import train
@@ -64,4 +65,5 @@ app.command()(compare)
 app.command()(inspect)
 app.command()(hardest)
 app.command()(simulate)
+app.command()(reproduce)
 app.command()(parts)
