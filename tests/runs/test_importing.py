@@ -13,6 +13,7 @@ import boxwright as bw
 from boxwright.cli.app import app
 from boxwright.errors import RecipeError, WriteError
 from boxwright.runs import importing
+from boxwright.runs.foreign import read_foreign
 from boxwright.runs.importing import MODELS, import_weights
 
 
@@ -137,7 +138,7 @@ CHECKPOINTS: dict[str, Any] = {
 @pytest.mark.parametrize("form", CHECKPOINTS)
 def test_checkpoints_of_training_scripts_are_looked_through(form: str, tmp_path: Path) -> None:
     torch.save(CHECKPOINTS[form], tmp_path / "weights.pth")
-    found = importing._state_of(importing._read(tmp_path / "weights.pth"), LAYER)
+    found = importing._state_of(read_foreign(tmp_path / "weights.pth"), LAYER)
     assert found is not None
     assert found.keys() == STATE.keys()
     assert all(torch.equal(found[key], STATE[key]) for key in STATE)

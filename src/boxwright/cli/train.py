@@ -36,7 +36,17 @@ def train(
     data: Data,
     reader: Reader = None,
     recipe: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="A built-in recipe or a YAML file.", show_default="lite320")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="A built-in recipe or a YAML file.", show_default="lite320 or the start's"
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN|FILE|NAME",
+            help="Start from an earlier run, a file of weights or a fetched start; its recipe, if --recipe names none.",
+        ),
     ] = None,
     settings: Settings = [],  # noqa: B006
     classes: Classes = None,
@@ -86,6 +96,7 @@ def train(
     from boxwright.data.layout import check_splits
     from boxwright.recipes import get_recipe
     from boxwright.runs import Run
+    from boxwright.runs.start import start_recipe
 
     if sum(length is not None for length in (epochs, minutes, steps)) > 1:
         raise RecipeError("Expected one of --epochs, --minutes and --steps but got several")
@@ -102,6 +113,7 @@ def train(
         "checkpoint_minutes": checkpoint_minutes,
         "compile": compiled or None,
         "allow_links": allow_links or None,
+        "start": start,
         "out": out,
     }
     check_settings(settings_given, flags)
@@ -112,7 +124,8 @@ def train(
     # before torch is imported, which takes seconds: misspelled keys and splits fail here
     if resume is None:
         own = {name: value for name, value in options.items() if name not in flags}
-        chosen = get_recipe(recipe or "lite320", **own)
+        brought = start_recipe(start) if start is not None and recipe is None else None
+        chosen = get_recipe(recipe or "lite320", **own) if brought is None else brought.replace(**own)
     else:
         chosen = Run.of(resume).recipe
     named = [name for name in (split, val_split) if name not in (None, "val", "none")]
