@@ -32,7 +32,7 @@ class RunKeys(TypedDict, total=False):
     logger: LoggerName
     checkpoint_minutes: float
     compile: bool
-    start: str | Path | None
+    start: str | None
 
 
 class TrainKeys(RecipeKeys, RunKeys, total=False):

@@ -164,8 +164,8 @@ def _fitted(
     rows: ClassRows | None,
 ) -> Tensor | str:
     """What takes the place of ``ours``, or why nothing does. ``rows``: of the classes, where it has any."""
-    if theirs.is_floating_point() != ours.is_floating_point():
-        return "of another type"
+    if ours.is_floating_point() and not theirs.is_floating_point():
+        return "of whole numbers"
     other = f"of another shape: {tuple(theirs.shape)} there, {tuple(ours.shape)} here"
     if rows is None:
         return theirs.to(ours.dtype) if theirs.shape == ours.shape else other
