@@ -1,4 +1,4 @@
-"""Classes that two detectors share score the same after their rows are carried over; others are as a new head has them."""
+"""Shared classes score the same after their rows are carried over; others are as a new head has them."""
 
 from typing import Any
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_runs import keep_tiny_run
 
 from boxwright.errors import RecipeError
 from boxwright.recipes import get_recipe
 from boxwright.runs import Run
 from boxwright.runs.checkpoints import write_checkpoint
 from boxwright.runs.start import resolve_start, start_names, start_recipe
+from tiny_runs import keep_tiny_run
 
 
 @pytest.fixture(scope="module")

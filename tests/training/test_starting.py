@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import SMALL
 from torch import Tensor
 
 from boxwright.errors import RecipeError
@@ -16,6 +15,7 @@ from boxwright.recipes import get_recipe
 from boxwright.runs.start import Start, resolve_start
 from boxwright.training import starting
 from boxwright.training.starting import start_detector
+from tiny_runs import SMALL
 
 CLASSES = ("cat", "dog", "eel")
 LOGITS = "net.head.logits.0.1.weight"
