@@ -139,7 +139,7 @@ def test_a_start_proves_itself(tmp_path: Path) -> None:
     """On other images with the classes in another order and one new, a third of the steps do for the ImageNet start."""
     images = {"train": 48, "test": 24}
     first, second = (make_digits(tmp_path / name, images=images, size=96, seed=seed) for seed, name in enumerate("ab"))
-    options: dict[str, Any] = {**LITE, "image_size": 96, "val_split": None, "batch_size": 8}
+    options: dict[str, Any] = {**LITE, "image_size": 96, "val_split": None}
     start = train(first, tmp_path / "start", classes=["0", "1", "2"], steps=90, **options)
     classes = ["2", "5", "0"]
     runs = {
@@ -147,5 +147,6 @@ def test_a_start_proves_itself(tmp_path: Path) -> None:
         "start": train(second, tmp_path / "third", classes=classes, steps=20, start=start.folder, val_split=None),
     }
     found = {name: evaluate_run(run.folder, second, "test").metrics.AP for name, run in runs.items()}
+    print(found)
     assert found["start"] >= found["ImageNet"], found
     assert json.loads(runs["start"].data_file.read_text())["training"]["steps"] == 20
