@@ -26,7 +26,7 @@ _BACKBONE = "net.backbone."
 _COUNT = "num_batches_tracked"  # of a BatchNorm, which many files leave out
 _NORM = ("running_mean", "running_var", "weight", "bias")
 _DEEPEST = 5  # dots of a prefix
-_SHOWN = 3  # names in a message
+_SHOWN, _SHOWN_CLASSES = 3, 8  # names in a message
 _FOREIGN = "not in this network"
 
 
@@ -68,7 +68,9 @@ class Taken:
             new = [name for name in classes if name not in self.kept]
             gone = [name for name in self.start.classes if name not in self.kept]
             parts = (("kept", self.kept), ("new", new), ("of the start left out", gone))
-            lines.append("classes: " + "; ".join(f"{', '.join(names)} {what}" for what, names in parts if names))
+            lines.append(
+                "classes: " + "; ".join(f"{_some(names, _SHOWN_CLASSES)} {what}" for what, names in parts if names)
+            )
         by_reason = defaultdict(list)
         for name, reason in self.left_out.items():
             by_reason[reason.partition(":")[0]].append(name)
@@ -138,10 +140,11 @@ def take(start: Start, detector: Detector) -> Taken:
             (taken.whole if whole else taken.partly).append(name)
         elif not name.endswith(_COUNT):
             taken.made_anew.append(name)
-    used = set(names.values())
-    taken.left_out = {theirs: _FOREIGN for theirs in start.weights if theirs not in used}
-    taken.left_out |= {names[ours]: given for ours, given in found.items() if isinstance(given, str)}
-    taken.left_out |= {names[ours]: _FOREIGN for ours in found if ours not in own}
+    given_up = {ours: reason for ours, reason in found.items() if isinstance(reason, str)}
+    given_up |= {ours: _FOREIGN for ours in found if ours not in own}
+    foreign = start.weights.keys() - set(names.values())
+    taken.left_out = {theirs: _FOREIGN for theirs in start.weights if theirs in foreign}
+    taken.left_out |= {names[ours]: reason for ours, reason in given_up.items()}
     if any(name in rows for name in state):
         taken.kept = [name for name in detector.classes if name in start.classes]
     if not any(value.ndim > 1 for value in state.values()):
@@ -240,7 +243,7 @@ def _dotted(name: str) -> str:
     return name.replace("_", ".")
 
 
-def _some(names: Iterable[str]) -> str:
+def _some(names: Iterable[str], most: int = _SHOWN) -> str:
     """The first few of some names."""
     listed = list(names)
-    return ", ".join(listed[:_SHOWN]) + (", ..." if len(listed) > _SHOWN else "")
+    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
