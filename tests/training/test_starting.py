@@ -114,6 +114,15 @@ def test_norms_are_folded_as_those_of_pretrained_stages_are() -> None:
     assert len(taken.whole) > 200
 
 
+def test_norms_of_another_width_are_left_out() -> None:
+    """Though they are folded first, into a bias that the start doesn't have."""
+    first = ("conv_stem.weight", *(f"bn1.{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")))
+    wider = {**lite0_weights(), **{name: lite0_weights()[name].repeat_interleave(2, 0) for name in first}}
+    detector, taken = begin(Start("wider", wider), **FROZEN)
+    assert taken.left_out["conv_stem.weight"] == "of another shape: (64, 3, 3, 3) there, (32, 3, 3, 3) here"
+    assert_same(detector.state_dict(), made(seed=2, **FROZEN).state_dict())
+
+
 def test_folded_norms_cannot_be_had_back() -> None:
     folded = Start("folded", made(**FROZEN).state_dict(), CLASSES)
     detector, taken = begin(folded, pretrained=True)

@@ -121,13 +121,14 @@ def _fetch(name: str) -> Mapping[str, Any]:
     published = _MODELS[name].published
     try:
         with _impatient():
-            return published.get_state_dict(check_hash=True, progress=False, weights_only=True)
+            state: Mapping[str, Any] = published.get_state_dict(check_hash=True, progress=False, weights_only=True)
     except Exception as error:  # whatever the network stack raises, and torch of a file that is damaged
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RecipeError(
             f"can't fetch {published.url} ({reason}): where there is a network, download it, and "
             f"boxwright import torchvision {name} {Path(published.url).name} takes the file"
         ) from None
+    return state
 
 
 @contextmanager

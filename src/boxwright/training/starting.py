@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,25 +126,26 @@ def take(start: Start, detector: Detector) -> Taken:
     plain = plain_detector(detector.recipe)
     own, larger = detector.state_dict(), plain.state_dict()
     names = _align(start.weights, {**larger, **own})
-    found: dict[str, Tensor | str] = {ours: start.weights[theirs] for ours, theirs in names.items()}
-    _fold(found, own, plain, {ours for ours, theirs in names.items() if _is_folded(theirs, start.weights)})
+    found = {ours: start.weights[theirs] for ours, theirs in names.items()}
+    why = _fold(found, own, plain, {ours for ours, theirs in names.items() if _has_bias(theirs, start.weights)})
     rows = class_rows(detector, larger)
     taken, state = Taken(start), {}
     for name, value in own.items():
-        given = found.get(name)
-        if isinstance(given, Tensor):
-            found[name] = given = _fitted(given, value, start.classes, detector.classes, rows.get(name))
+        given = None
+        if name in found:
+            given = _fitted(found[name], value, start.classes, detector.classes, rows.get(name))
         if isinstance(given, Tensor):
             state[name] = given
             whole = name not in rows or set(detector.classes) <= set(start.classes)
             (taken.whole if whole else taken.partly).append(name)
         elif not name.endswith(_COUNT):
             taken.made_anew.append(name)
-    given_up = {ours: reason for ours, reason in found.items() if isinstance(reason, str)}
-    given_up |= {ours: _FOREIGN for ours in found if ours not in own}
+        if isinstance(given, str):
+            why[name] = given
     foreign = start.weights.keys() - set(names.values())
+    why |= {ours: _FOREIGN for ours in found if ours not in own}
     taken.left_out = {theirs: _FOREIGN for theirs in start.weights if theirs in foreign}
-    taken.left_out |= {names[ours]: reason for ours, reason in given_up.items()}
+    taken.left_out |= {names[ours]: reason for ours, reason in why.items() if ours in names}
     if any(name in rows for name in state):
         taken.kept = [name for name in detector.classes if name in start.classes]
     if not any(value.ndim > 1 for value in state.values()):
@@ -180,29 +181,32 @@ def _fitted(
     return other if carried is None else carried
 
 
-def _is_folded(theirs: str, weights: Mapping[str, Tensor]) -> bool:
+def _has_bias(theirs: str, weights: Mapping[str, Tensor]) -> bool:
     """Whether the start has a bias beside a weight."""
     return theirs.endswith("weight") and theirs.removesuffix("weight") + "bias" in weights
 
 
-def _fold(found: dict[str, Tensor | str], own: Mapping[str, Tensor], plain: Detector, biased: Iterable[str]) -> None:
+def _fold(found: dict[str, Tensor], own: Mapping[str, Tensor], plain: Detector, biased: Set[str]) -> dict[str, str]:
     """Fold the start's BatchNorms into its convolutions where the detector's are, in place.
 
-    Where it is the other way round, the norm can't be had back: the convolution is left out. ``biased``: convolutions'
-    weights beside which the start has a bias.
+    Where it is the other way round, the norm can't be had back: the convolution is left out, with the reason that is
+    returned. ``biased``: convolutions' weights beside which the start has a bias.
     """
+    why = {}
     for convolution, norm, eps in norms_behind_convolutions(plain):
         weight, bias = f"{convolution}.weight", f"{convolution}.bias"
-        tensors = [found.get(f"{norm}.{leaf}") for leaf in _NORM]
+        tensors = {leaf: found[f"{norm}.{leaf}"] for leaf in _NORM if f"{norm}.{leaf}" in found}
         if f"{norm}.running_mean" in own:
-            if tensors[0] is None and weight in biased:
-                found[weight] = "folded with a BatchNorm that learns here (freeze as many stages as the start)"
-        elif isinstance(found.get(weight), Tensor) and all(isinstance(each, Tensor) for each in tensors):
-            mean, variance, scale, shift = tensors
+            if weight in found and weight in biased and not tensors:
+                del found[weight]
+                why[weight] = "folded with a BatchNorm that learns here (freeze as many stages as the start)"
+        elif weight in found and len(tensors) == len(_NORM):
+            mean, variance, scale, shift = (tensors[leaf] for leaf in _NORM)
             folded = fuse_conv_bn_weights(found[weight], None, mean, variance, eps, scale, shift)
             found[weight], found[bias] = (part.detach() for part in folded)
             for leaf in (*_NORM, _COUNT):
                 found.pop(f"{norm}.{leaf}", None)
+    return why
 
 
 def _align(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, str]:
