@@ -112,7 +112,8 @@ def dying_after(count: int) -> Callable[..., None]:
 def test_killed_in_the_middle_it_goes_on_bit_for_bit(
     digits: Path, earlier: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options: dict[str, Any] = {"start": earlier.folder, "classes": ["3", "0", "7"], "layer_delay": "start=0.3"}
+    options: dict[str, Any] = {"start": earlier.folder, "classes": ["3", "0", "7"]}
+    options |= {"layer_lr": "start=0.3", "layer_delay": "start=0.3"}
     whole = train(digits, tmp_path / "whole", **options)
     for name, at in (("before the first checkpoint", 0), ("later", 2)):
         monkeypatch.setattr(AtomicCheckpoints, "save_checkpoint", dying_after(at))
@@ -142,7 +143,8 @@ def test_a_start_proves_itself(tmp_path: Path) -> None:
     start = train(first, tmp_path / "start", classes=list("01234"), steps=150, **options)
     classes = list("417203")
     whole = train(second, tmp_path / "imagenet", classes=classes, steps=60, **options)
-    third = train(second, tmp_path / "third", classes=classes, steps=20, start=start.folder, val_split=None)
+    slower: dict[str, Any] = {"start": start.folder, "layer_lr": "start=0.3", "val_split": None}
+    third = train(second, tmp_path / "third", classes=classes, steps=20, **slower)
     ap, ap_of_third = (evaluate_run(run.folder, second, "test").metrics.AP for run in (whole, third))
     assert third.record["training"]["steps"] == 20
     assert ap_of_third >= ap > 0

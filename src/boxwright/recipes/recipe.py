@@ -159,7 +159,7 @@ class Recipe:
     )
     freeze_depthwise: int = _key(0, "depthwise kernels of this side or more stay as they are, for speed; 0: all learn")
     layer_lr: str = _key(
-        "start=0.3",
+        "none",
         "factors of lr by layer, none or PREFIX=FACTOR,...: the longest prefix of a layer's name counts (backbone, "
         "head.logits); start: all layers that a start has given",
     )
