@@ -18,7 +18,7 @@ import boxwright as bw
 from boxwright.demo_data import make_digits
 from boxwright.errors import DataError, RecipeError
 from boxwright.runs import Run
-from boxwright.training.module import parameter_groups
+from boxwright.training.layer_rates import parameter_groups
 
 pytestmark = pytest.mark.slow
 

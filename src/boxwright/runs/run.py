@@ -112,12 +112,18 @@ class Run:
         """The page that shows the run on a split: report.html on test, report-val.html on val."""
         return self.folder / ("report.html" if split == "test" else f"report-{file_stem(split or 'all')}.html")
 
-    def keep(self, detector: Detector) -> None:
-        """Write recipe.yaml and model.safetensors, which are enough to load the detector again. Raises WriteError."""
+    def keep(self, detector: Detector, *, origin: str = "", licence: str = "") -> None:
+        """Write recipe.yaml and model.safetensors, which are enough to load the detector again.
+
+        ``origin`` and ``licence``, those of the weights that it started from, stand in the latter too. Raises
+        WriteError.
+        """
         from boxwright.runs.weights import write_weights
 
+        known = {"origin": origin, "licence": licence}
+        metadata = {"classes": json.dumps(detector.classes), **{key: text for key, text in known.items() if text}}
         detector.recipe.save(self.recipe_file)
-        write_weights(self.model_file, detector.state_dict(), {"classes": json.dumps(detector.classes)})
+        write_weights(self.model_file, detector.state_dict(), metadata)
 
     def load(self) -> Detector:
         """The detector, ready for ``predict``."""
@@ -141,7 +147,7 @@ def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] | str = ()) ->
     from boxwright.models import build_detector
 
     detector = build_detector(run.recipe, pretrained=False)
-    state = _read_state(run, weights)
+    state = read_state(run, weights)
     try:
         detector.load_state_dict(state)
     except RuntimeError as error:
@@ -149,8 +155,8 @@ def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] | str = ()) ->
     return detector.eval()
 
 
-def _read_state(run: Run, path: Path) -> dict[str, Tensor]:
-    """The detector's tensors in a model.safetensors, or the averaged ones in a checkpoint."""
+def read_state(run: Run, path: Path) -> dict[str, Tensor]:
+    """The detector's tensors in a model.safetensors, or the averaged ones in a checkpoint. Raises RecipeError."""
     from boxwright.runs.checkpoints import read_checkpoint
     from boxwright.runs.weights import read_weights
 
