@@ -36,13 +36,16 @@ from boxwright.evaluate import (
 )
 from boxwright.evaluate.entries import Entry
 from boxwright.evaluate.results import write_entries
-from boxwright.models.detector import EVALUATION_SCORE, Detector, InferencePrecision
+from boxwright.evaluate.thresholds import Thresholds
+from boxwright.models.detector import Detector, InferencePrecision, Score
+from boxwright.models.selection import EVALUATION_SCORE
 from boxwright.recipes import Recipe
 from boxwright.recipes.keys import Part
 from boxwright.report import ErrorRow, Picture, ReportData, write_report
 from boxwright.runs import Run, load
 from boxwright.runs.kept import Say, keep_detections, path_beside, work_of
 from boxwright.runs.predict import predict_dataset, predict_files
+from boxwright.runs.thresholds import check_as_predicted, said, scores_said, write_thresholds
 from boxwright.text import plural
 from boxwright.types import Detections
 
@@ -93,6 +96,7 @@ def evaluate_run(
     batch: int | None = None,
     precision: InferencePrecision = "float32",
     device: Device = "auto",
+    save_thresholds: bool = False,
     overwrite: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
     say: Say = lambda text: None,
@@ -101,7 +105,8 @@ def evaluate_run(
 
     What is found is kept as it comes, beside the results: interrupted, the same call goes on where it stopped.
     ``batch``: inputs at a time, see ``predict_stream``. ``precision``: see ``Detector.for_inference``.
-    ``device``: where the network computes; auto: on a GPU where there is one.
+    ``device``: where the network computes; auto: on a GPU where there is one. ``save_thresholds``: keep the scores of
+    each class's best F1 as those that the run predicts by.
 
     Raises DataError, RecipeError and WriteError: files that boxwright didn't write stay, unless it is to ``overwrite``
     them.
@@ -116,7 +121,11 @@ def evaluate_run(
     read = referred_files(data, allow_links=allow_links, reader=options["reader"])
     page, results = folder.report_file(dataset.split), folder.results_file(dataset.split)
     partial = path_beside(results)
-    claim(page, results, partial, overwrite=overwrite, inputs=chain(folder.files, read))
+    outputs, inputs = {page, results, partial}, set(folder.files)
+    if save_thresholds:
+        check_as_predicted(run, recipe, dataset, nms is not None or nms_agnostic is not None)
+        outputs.add(folder.thresholds_file)
+    claim(*outputs, overwrite=overwrite, inputs=chain(inputs - outputs, read))
     total = len(dataset)
     work = work_of(detector, map(dataset.path, range(total)), EVALUATION_SCORE) | {"precision": precision}
     with keep_detections(partial, work, total, say) as lines:
@@ -131,6 +140,10 @@ def evaluate_run(
         )
         kept = save_results(results, found, dataset, overwrite=overwrite)
     metrics = detection_metrics(kept, dataset, dataset.classes)
+    if save_thresholds:
+        told = Thresholds.of(metrics.matches, metrics.classes, split=dataset.split or "", default=recipe.score)
+        write_thresholds(folder.thresholds_file, told)
+        say(said(told))
     how = _how(nms, nms_agnostic, precision)
     record = _with_command(record, _eval_command(folder, dataset, recipe.reader, split, how))
     content = _report(folder, recipe, dataset, found, metrics, record)
@@ -143,7 +156,7 @@ def predict_to_folder(
     files: Sequence[Path],
     folder: Path,
     *,
-    score: float | None = None,
+    score: Score | None = None,
     nms: str | None = None,
     nms_agnostic: bool | None = None,
     max_pixels: int | None = None,
@@ -158,13 +171,14 @@ def predict_to_folder(
     """Write detections.json (COCO results), images.json (all files with their ids) and, if asked, the drawn images.
 
     What is found is kept as it comes, in detections.part.jsonl: interrupted, the same call goes on where it stopped.
-    ``batch``: inputs at a time, see ``predict_stream``; ``precision``: see ``Detector.for_inference``; ``device``:
-    where the network computes, auto: on a GPU where there is one. ``say`` gets a line on each file.
+    ``score``: see ``Detector.predict``. ``batch``: inputs at a time, see ``predict_stream``; ``precision``: see
+    ``Detector.for_inference``; ``device``: where the network computes, auto: on a GPU where there is one. ``say`` gets
+    what scores are kept by class, unless one is given, and a line on each file.
 
     Raises RecipeError; WriteError before anything is predicted where a file would be replaced that boxwright didn't
     write, unless it is to ``overwrite`` it, and in any case for one of ``files`` or of the run.
     """
-    if score is not None and not 0 <= score <= 1:
+    if isinstance(score, float | int) and not 0 <= score <= 1:
         raise RecipeError(f"Expected a score in 0..1 but got {score}")
     names = distinct_names((file.stem for file in files), ".jpg") if save_images else [None] * len(files)
     result = Predictions(folder / "detections.json", folder / "images.json", {})
@@ -173,11 +187,14 @@ def predict_to_folder(
     inputs = chain(Run.of(run).files, files)
     claim(result.detections, result.images, partial, *drawings, overwrite=overwrite, inputs=inputs)
     detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, max_pixels=max_pixels)
+    least = detector.least_scores(score)
+    for line in scores_said(detector, score):
+        say(line)
     mark_new_folder(folder, "predictions")
-    work = work_of(detector, files, score) | {"precision": precision, "pictures": save_images}
+    work = work_of(detector, files, least) | {"precision": precision, "pictures": save_images}
     with keep_detections(partial, work, len(files), say) as kept:
         rest = slice(kept.done, None)
-        answers = predict_files(detector, files[rest], score=score, batch=batch, precision=precision, device=device)
+        answers = predict_files(detector, files[rest], score=least, batch=batch, precision=precision, device=device)
         for (file, found), name in zip(answers, names[rest], strict=True):
             if name and not isinstance(found, DataError):
                 _save_drawing(folder / name, file, found, detector)

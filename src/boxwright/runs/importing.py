@@ -64,7 +64,7 @@ def import_weights(
     run = Run(Path(out))
     if run.recipe_file.exists() and not overwrite:
         raise WriteError(f"{run.folder} holds a run already: name another folder with --out, or add --overwrite")
-    claim(run.recipe_file, run.model_file, overwrite=overwrite, inputs=[Path(weights)])
+    claim(run.recipe_file, run.model_file, run.thresholds_file, overwrite=overwrite, inputs=[Path(weights)])
     known = _MODELS[name]
     state = _state_of(_read(Path(weights)), known.layer)
     if state is None or state[known.layer].ndim == 0:
