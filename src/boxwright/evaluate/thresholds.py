@@ -4,7 +4,7 @@ Read off a validation split's match table at IoU .5. Of a curve those points sta
 and recall: the best F1 is among them, and so is whatever can be had of one for a wish about the other. A score lies
 between the last detection that is kept and the next, where > and >= say the same.
 
-Shape shorthand: R draws, n images, N detections, P points of a curve.
+Shape shorthand: n images, N detections, P points of a curve.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from boxwright.evaluate.bootstrap import draw_images
 from boxwright.evaluate.columns import Bools, Floats, Ints
-from boxwright.evaluate.intervals import LEVEL, RESAMPLES, Interval, ends, t_quantile, variance_of_defined
+from boxwright.evaluate.intervals import LEVEL, Interval, ends, t_quantile
 from boxwright.evaluate.matches import MatchTable
 
 IOU = 0.5
@@ -113,7 +112,7 @@ class Thresholds:
     """By name, in label order."""
 
     @classmethod
-    def of(cls, table: MatchTable, classes: Sequence[str], *, split: str, default: float, seed: int = 0) -> Thresholds:
+    def of(cls, table: MatchTable, classes: Sequence[str], *, split: str, default: float) -> Thresholds:
         """Measure them on a split, from its match table.
 
         A class of fewer than `LEAST_OBJECTS` objects goes by the curve of all classes, and where there are fewer of all
@@ -122,19 +121,16 @@ class Thresholds:
         Args:
             classes: (K,) names in label order.
             default: the recipe's score.
-            seed: of the draws of images that intervals come from.
 
         Raises:
             ValueError: a table without IoU .5.
         """
-        images = len(table.targets.image_rank)
-        draws = draw_images(images, RESAMPLES, seed=seed) if images else np.zeros((RESAMPLES, 0), np.int64)
         instead: tuple[float, Source] = (default, "recipe")
-        together = _threshold(table, range(len(classes)), draws, "all classes", instead)
+        together = _threshold(table, range(len(classes)), "all classes", instead)
         if together.curve is not None:
             instead = (together.score, "all classes")
-        own = {name: _threshold(table, [label], draws, "class", instead) for label, name in enumerate(classes)}
-        return cls(split, images, together, own)
+        own = {name: _threshold(table, [label], "class", instead) for label, name in enumerate(classes)}
+        return cls(split, len(table.targets.image_rank), together, own)
 
     @classmethod
     def unmeasured(cls, classes: Sequence[str], default: float) -> Thresholds:
@@ -183,13 +179,13 @@ def f1(precision: Floats, recall: Floats) -> Floats:
 
 
 def _threshold(
-    table: MatchTable, labels: Iterable[int], draws: Ints, source: Source, instead: tuple[float, Source]
+    table: MatchTable, labels: Iterable[int], source: Source, instead: tuple[float, Source]
 ) -> ClassThreshold:
     """Of some classes together; ``instead`` where they have too few objects, or none of these was found."""
     chosen = np.zeros(len(table.positives), np.bool_)
     chosen[list(labels)] = True
     objects = int(table.positives[chosen, 0].sum())
-    curve = _curve(table, chosen, draws) if objects >= LEAST_OBJECTS else None
+    curve = _curve(table, chosen) if objects >= LEAST_OBJECTS else None
     if curve is None:
         return ClassThreshold(*instead, objects, None, None, None, None)
     best = curve.best_f1()
@@ -198,7 +194,7 @@ def _threshold(
     return ClassThreshold(curve.score[best], source, objects, precision, recall, greatest, curve)
 
 
-def _curve(table: MatchTable, chosen: Bools, draws: Ints) -> Curve | None:
+def _curve(table: MatchTable, chosen: Bools) -> Curve | None:
     """The best points of the classes ``chosen`` (K,), a hundred or so; None where none of their objects is found."""
     right = table.right(IOU)
     rows = np.flatnonzero((right | table.wrong(IOU)) & chosen[table.label])
@@ -212,11 +208,11 @@ def _curve(table: MatchTable, chosen: Bools, draws: Ints) -> Curve | None:
     rows = rows[: last[-1] + 1]
     hit, image = right[rows], table.image[rows]
     point = np.searchsorted(last, np.arange(len(rows)))  # the first that keeps the row
-    shape = (len(last), draws.shape[1])
+    shape = (len(last), len(table.targets.image_rank))
     hits, shown = _sums(point[hit], image[hit], shape), _sums(point, image, shape)
     objects = np.bincount(asked, minlength=shape[1])[None]
-    precision, precision_intervals = _shares(hits, shown, draws)
-    recall, recall_intervals = _shares(hits, objects, draws)
+    precision, precision_intervals = _shares(hits, shown)
+    recall, recall_intervals = _shares(hits, objects)
     return Curve(cuts, precision, recall, precision_intervals, recall_intervals)
 
 
@@ -252,25 +248,26 @@ def _sums(point: Ints, image: Ints, shape: tuple[int, int]) -> Ints:
     return sums
 
 
-def _shares(hits: Ints, of: Ints, draws: Ints) -> tuple[list[float], list[Ends]]:
-    """The share (P,) that ``hits`` (P, n) are of all (P, n) or (1, n), with its interval."""
-    seen = np.flatnonzero((of + hits).any(axis=0))
-    weights = np.vstack([np.ones((1, len(seen))), draws[:, seen]])
-    number, total = (weights @ counts[:, seen].T.astype(np.float64) for counts in (hits, of))  # (1 + R, P)
-    shares = np.divide(number, total, out=np.full(number.shape, np.nan), where=total > 0)
-    drawn = np.array([variance_of_defined(column) for column in shares[1:].T])
-    images = np.broadcast_to(np.count_nonzero(of, axis=1), len(drawn))
-    variance = drawn * images / np.maximum(images - 1, 1)
-    columns = (shares[0], total[0] * np.ones(len(drawn)), variance, images)
-    intervals = [share_interval(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
-    return shares[0].round(_DECIMALS).tolist(), [_rounded(each) for each in intervals]
+def _shares(hits: Ints, of: Ints) -> tuple[list[float], list[Ends]]:
+    """The share (P,) that ``hits`` (P, n) are of all (P, n) or (1, n), with its interval.
+
+    The variance over images is the bootstrap's to first order, in closed form: the infinitesimal jackknife.
+    Source: Efron 1982, "The jackknife, the bootstrap and other resampling plans", section 6.
+    """
+    total = of.sum(axis=1)
+    share = hits.sum(axis=1) / total
+    images = np.count_nonzero(of, axis=1)
+    squares = ((hits - share[:, None] * of) ** 2).sum(axis=1) / total**2
+    columns = (share, total, squares * images / np.maximum(images - 1, 1), images)
+    rows = zip(*(np.broadcast_to(column, share.shape).tolist() for column in columns), strict=True)
+    return share.round(_DECIMALS).tolist(), [_rounded(share_interval(*row)) for row in rows]
 
 
 def share_interval(share: float, count: float, variance: float, images: int) -> Interval:
     """Wilson's interval of a share of ``count`` boxes, as of so many as would vary by chance alone as it does.
 
-    The boxes of an image are alike: ``variance``, which the bootstrap over the images gives, is that of fewer
-    independent ones. Of a share that doesn't vary, 0 or 1, all count. NaN where one image alone has any.
+    The boxes of an image are alike: ``variance``, over the images, is that of fewer independent ones. Of a share that
+    doesn't vary, 0 or 1, all count. NaN where one image alone has any.
     Source: Korn & Graubard 1998, "Confidence intervals for proportions with small expected number of positive counts
     estimated from survey data", with Wilson's interval in place of Clopper and Pearson's.
     """

@@ -62,7 +62,7 @@ def said(thresholds: Thresholds) -> str:
 
 def expectations(thresholds: Thresholds, wish: Wish) -> Iterator[str]:
     """What to expect of each class for a wish, a line each."""
-    yield f"{wish} on {_where(thresholds)} takes, and promises, with 95 % intervals over images:"
+    yield f"for {wish} expect what {_where(thresholds)} had, with 95 % intervals over images:"
     for name, each in thresholds.expected(wish).items():
         measures = f"precision {_measure(each.precision, each.precision_interval)}"
         measures += f", recall {_measure(each.recall, each.recall_interval)}"
