@@ -61,7 +61,7 @@ class Curve:
 
     def best_f1(self) -> int:
         """The place of the greatest F1; of equal ones the highest score."""
-        return int(np.argmax(f1(np.array(self.precision), np.array(self.recall))))
+        return int(np.argmax(f1_score(np.array(self.precision), np.array(self.recall))))
 
     def reaching(self, wish: Wish) -> int:
         """The place where the wish is fulfilled with the most of the other measure; if nowhere, where it nearly is."""
@@ -165,13 +165,13 @@ class Thresholds:
 def read_wish(text: str) -> Wish:
     """The wish that ``precision=0.9`` or ``recall=0.8`` is. Raises ValueError for another text."""
     measure, _, value = text.partition("=")
-    number = float(value) if re.fullmatch(r"\d*\.?\d+", value) else -1.0
+    number = float(value) if re.fullmatch(r"[0-9]*\.?[0-9]+", value) else -1.0
     if measure not in ("precision", "recall") or not 0 < number <= 1:
         raise ValueError(f"Expected precision=P or recall=R, above 0 and up to 1, but got {text!r}")
     return Wish(measure, number)  # type: ignore[arg-type]
 
 
-def f1(precision: Floats, recall: Floats) -> Floats:
+def f1_score(precision: Floats, recall: Floats) -> Floats:
     """2PR / (P + R), 0 where both are 0."""
     total = precision + recall
     mean: Floats = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
@@ -190,7 +190,7 @@ def _threshold(
         return ClassThreshold(*instead, objects, None, None, None, None)
     best = curve.best_f1()
     precision, recall = curve.precision[best], curve.recall[best]
-    greatest = round(float(f1(np.array(precision), np.array(recall))), _DECIMALS)
+    greatest = round(float(f1_score(np.array(precision), np.array(recall))), _DECIMALS)
     return ClassThreshold(curve.score[best], source, objects, precision, recall, greatest, curve)
 
 
@@ -230,7 +230,7 @@ def _best_points(right: Bools, score: Floats, objects: int) -> Ints:
     if not len(last):
         return last
     reached = np.searchsorted(recall, _LEVELS[recall[-1] >= _LEVELS])
-    kept: Ints = np.unique([*reached, np.argmax(f1(precision, recall)), len(last) - 1])
+    kept: Ints = np.unique([*reached, np.argmax(f1_score(precision, recall)), len(last) - 1])
     return last[kept]
 
 
