@@ -121,11 +121,12 @@ def evaluate_run(
     read = referred_files(data, allow_links=allow_links, reader=options["reader"])
     page, results = folder.report_file(dataset.split), folder.results_file(dataset.split)
     partial = path_beside(results)
-    outputs, inputs = {page, results, partial}, set(folder.files)
+    outputs = [page, results, partial]
     if save_thresholds:
         check_as_predicted(run, recipe, dataset, nms is not None or nms_agnostic is not None)
-        outputs.add(folder.thresholds_file)
-    claim(*outputs, overwrite=overwrite, inputs=chain(inputs - outputs, read))
+        outputs.append(folder.thresholds_file)
+    own = (path for path in folder.files if path not in outputs)
+    claim(*outputs, overwrite=overwrite, inputs=chain(own, read))
     total = len(dataset)
     work = work_of(detector, map(dataset.path, range(total)), EVALUATION_SCORE) | {"precision": precision}
     with keep_detections(partial, work, total, say) as lines:
