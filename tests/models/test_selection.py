@@ -64,9 +64,12 @@ def test_what_was_crowded_out_stays_out(detector: Detector, outputs: DenseOutput
     """``max_detections`` counts as at one score: those of a class that is cut take their places."""
     before = detector.recipe
     try:
-        detector.recipe = before.replace(max_detections=20)
-        low = detector.detect(outputs, score=0.2)
-        torch.testing.assert_close(detector.detect(outputs, score=OWN), [cut(each, OWN) for each in low])
+        detector.recipe = before.replace(max_detections=1000)
+        crowd = min(len(found.scores) for found in detector.detect(outputs, score=0.2))
+        detector.recipe = before.replace(max_detections=crowd - 10)
+        low, found = detector.detect(outputs, score=0.2), detector.detect(outputs, score=OWN)
+        torch.testing.assert_close(found, [cut(each, OWN) for each in low])
+        assert len(found[0].scores) < len(low[0].scores) == crowd - 10
     finally:
         detector.recipe = before
 
