@@ -93,6 +93,7 @@ def test_slices(data: Path, tmp_path: Path) -> None:
         (("--by", "("), "nor a regular expression"),
         (("--by", "zebra"), "of one group"),
         (("--nms", "iou"), "--nms is for runs"),
+        (("--save-thresholds",), "--save-thresholds is for runs"),
     ],
 )
 def test_flags_that_make_no_sense(data: Path, tmp_path: Path, more: tuple[str, ...], message: str) -> None:

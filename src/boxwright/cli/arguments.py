@@ -46,6 +46,29 @@ def check_precision(text: str) -> str:
     raise typer.BadParameter(f"Expected float32 or bf16 but got {text}")
 
 
+def check_score(text: str | None) -> str | None:
+    """Raise BadParameter unless it is a number in 0..1, precision=P or recall=R."""
+    if text is not None and "=" in text:
+        from boxwright.evaluate.thresholds import read_wish
+
+        try:
+            read_wish(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    elif text is not None:
+        try:
+            value = float(text)
+        except ValueError:
+            raise typer.BadParameter(f"Expected 0 to 1, precision=P or recall=R but got {text}") from None
+        number(0, 1)(value)
+    return text
+
+
+def least_score(text: str | None) -> float | str | None:
+    """What ``--score`` says: a number, or the text of a precision or a recall."""
+    return text if text is None or "=" in text else float(text)
+
+
 def batch_size(text: str) -> int | None:
     """The images at a time that ``--batch`` says; None for auto."""
     return None if text == "auto" else int(text)

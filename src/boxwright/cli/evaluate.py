@@ -96,6 +96,10 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", dir_okay=False, help="Write the ground truth as COCO JSON, with the same ids."),
     ] = None,
+    save_thresholds: Annotated[
+        bool,
+        typer.Option("--save-thresholds", help="Keep each class's score of the best F1: predict then goes by it."),
+    ] = False,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
@@ -105,11 +109,11 @@ def evaluate(
     console = Console()
     options = data_options(settings, classes, max_pixels, reader) | {"allow_links": allow_links}
     options |= {"group_by": group_by, "split_file": split_file}
-    _check_flags(sources, nms is not None or nms_agnostic is not None, by, save_detections)
+    _check_flags(sources, nms is not None or nms_agnostic is not None, by, save_detections, save_thresholds)
     outputs = [path for path in (json, save_detections, save_targets) if path]
     own = [_claimed(source, data, split, options, outputs, overwrite) for source in sources]
     finding = {"nms": nms, "nms_agnostic": nms_agnostic, "batch": batch_size(batch), "precision": precision}
-    finding |= {"device": device}
+    finding |= {"device": device, "save_thresholds": save_thresholds}
     found: dict[str, Evaluated] = {}
     for source, reading in zip(sources, own, strict=True):
         name = str(source) if str(source) not in found else f"{source} ({len(found) + 1})"
@@ -139,9 +143,13 @@ def _is_file(source: Path) -> bool:
     return source.suffix == ".json" and not source.is_dir()
 
 
-def _check_flags(sources: Sequence[Path], suppressed: bool, by: str | None, save_detections: Path | None) -> None:
+def _check_flags(
+    sources: Sequence[Path], suppressed: bool, by: str | None, save_detections: Path | None, save_thresholds: bool
+) -> None:
     if suppressed and any(map(_is_file, sources)):
         raise RecipeError("--nms is for runs: the detections of a file are evaluated as they are")
+    if save_thresholds and any(map(_is_file, sources)):
+        raise RecipeError("--save-thresholds is for runs: there is none that goes by those of a file")
     if len(sources) > 1 and by is not None:
         raise RecipeError("--by is for one source: evaluate each by itself")
     if len(sources) > 1 and save_detections is not None:

@@ -20,7 +20,8 @@ from boxwright.cli.arguments import (
     OnDevice,
     Overwrite,
     batch_size,
-    number,
+    check_score,
+    least_score,
     run_or_start,
 )
 
@@ -42,8 +43,13 @@ def predict(
         ),
     ] = None,
     score: Annotated[
-        float | None,
-        typer.Option(callback=number(0, 1), help="Lowest score to keep, 0 to 1; default the recipe's, 0.3."),
+        str | None,
+        typer.Option(
+            metavar="S|precision=P|recall=R",
+            callback=check_score,
+            help="Keep detections above this score, or above what a precision or recall takes by the validation; "
+            "default each class's best F1 there, else the recipe's, 0.3.",
+        ),
     ] = None,
     nms: NmsOption = None,
     nms_agnostic: AgnosticOption = None,
@@ -74,7 +80,7 @@ def predict(
             run,
             files,
             folder,
-            score=score,
+            score=least_score(score),
             nms=nms,
             nms_agnostic=nms_agnostic,
             max_pixels=max_pixels,

@@ -28,7 +28,9 @@ from boxwright.evaluate import (
 )
 from boxwright.evaluate.entries import Entry
 from boxwright.evaluate.results import write_entries
-from boxwright.models.detector import EVALUATION_SCORE, Detector, InferencePrecision
+from boxwright.evaluate.thresholds import Thresholds
+from boxwright.models.detector import Detector, InferencePrecision, Score
+from boxwright.models.selection import EVALUATION_SCORE
 from boxwright.recipes import Recipe
 from boxwright.recipes.keys import Part
 from boxwright.report import write_report
@@ -37,6 +39,7 @@ from boxwright.runs.kept import Say, keep_detections, path_beside, work_of
 from boxwright.runs.page import Compared, Sliced, report_of
 from boxwright.runs.predict import predict_dataset, predict_files
 from boxwright.runs.splits import split_file_for
+from boxwright.runs.thresholds import check_as_predicted, said, scores_said, write_thresholds
 from boxwright.types import Detections
 
 MAX_JPEG_SIDE = 65_500
@@ -98,6 +101,7 @@ def evaluate_run(
     batch: int | None = None,
     precision: InferencePrecision = "float32",
     device: Device = "auto",
+    save_thresholds: bool = False,
     overwrite: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
     say: Say = lambda text: None,
@@ -108,6 +112,7 @@ def evaluate_run(
     ``batch``: inputs at a time, see ``predict_stream``. ``precision``: see ``Detector.for_inference``.
     ``device``: where the network computes; auto: on a GPU where there is one. ``group_by``, ``split_file``: as in
     ``read_dataset``; without them the run's own split.json counts, where the data is what it was made of.
+    ``save_thresholds``: keep the scores of each class's best F1 as those that the run predicts by.
 
     Raises DataError, RecipeError and WriteError: files that boxwright didn't write stay, unless it is to ``overwrite``
     them.
@@ -126,7 +131,12 @@ def evaluate_run(
     read = referred_files(data, allow_links=allow_links, reader=options["reader"])
     page, results = folder.report_file(dataset.split), folder.results_file(dataset.split)
     partial = path_beside(results)
-    claim(page, results, partial, overwrite=overwrite, inputs=chain(folder.files, read))
+    outputs = [page, results, partial]
+    if save_thresholds:
+        check_as_predicted(run, recipe, dataset, nms is not None or nms_agnostic is not None)
+        outputs.append(folder.thresholds_file)
+    own = (path for path in folder.files if path not in outputs)
+    claim(*outputs, overwrite=overwrite, inputs=chain(own, read))
     total = len(dataset)
     work = work_of(detector, map(dataset.path, range(total)), EVALUATION_SCORE) | {"precision": precision}
     with keep_detections(partial, work, total, say) as lines:
@@ -141,6 +151,10 @@ def evaluate_run(
         )
         kept = save_results(results, found, dataset, overwrite=overwrite)
     metrics = detection_metrics(kept, dataset, dataset.classes)
+    if save_thresholds:
+        told = Thresholds.of(metrics.matches, metrics.classes, split=dataset.split or "", default=recipe.score)
+        write_thresholds(folder.thresholds_file, told)
+        say(said(told))
     how = _how(nms, nms_agnostic, precision) + _parted(group_by, split_file)
     record = _with_command(record, _eval_command(folder, dataset, recipe.reader, split, how))
     assessment = Assessment(dataset, found, faults, metrics, page, folder, recipe, record)
@@ -153,7 +167,7 @@ def predict_to_folder(
     files: Sequence[Path],
     folder: Path,
     *,
-    score: float | None = None,
+    score: Score | None = None,
     nms: str | None = None,
     nms_agnostic: bool | None = None,
     max_pixels: int | None = None,
@@ -168,13 +182,14 @@ def predict_to_folder(
     """Write detections.json (COCO results), images.json (all files with their ids) and, if asked, the drawn images.
 
     What is found is kept as it comes, in detections.part.jsonl: interrupted, the same call goes on where it stopped.
-    ``batch``: inputs at a time, see ``predict_stream``; ``precision``: see ``Detector.for_inference``; ``device``:
-    where the network computes, auto: on a GPU where there is one. ``say`` gets a line on each file.
+    ``score``: see ``Detector.predict``. ``batch``: inputs at a time, see ``predict_stream``; ``precision``: see
+    ``Detector.for_inference``; ``device``: where the network computes, auto: on a GPU where there is one. ``say`` gets
+    what scores are kept by class, unless one is given, and a line on each file.
 
     Raises RecipeError; WriteError before anything is predicted where a file would be replaced that boxwright didn't
     write, unless it is to ``overwrite`` it, and in any case for one of ``files`` or of the run.
     """
-    if score is not None and not 0 <= score <= 1:
+    if isinstance(score, float | int) and not 0 <= score <= 1:
         raise RecipeError(f"Expected a score in 0..1 but got {score}")
     names = distinct_names((file.stem for file in files), ".jpg") if save_images else [None] * len(files)
     result = Predictions(folder / "detections.json", folder / "images.json", {})
@@ -183,11 +198,14 @@ def predict_to_folder(
     inputs = chain(Run.of(run).files, files)
     claim(result.detections, result.images, partial, *drawings, overwrite=overwrite, inputs=inputs)
     detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, max_pixels=max_pixels)
+    least = detector.least_scores(score)
+    for line in scores_said(detector, score):
+        say(line)
     mark_new_folder(folder, "predictions")
-    work = work_of(detector, files, score) | {"precision": precision, "pictures": save_images}
+    work = work_of(detector, files, least) | {"precision": precision, "pictures": save_images}
     with keep_detections(partial, work, len(files), say) as kept:
         rest = slice(kept.done, None)
-        answers = predict_files(detector, files[rest], score=score, batch=batch, precision=precision, device=device)
+        answers = predict_files(detector, files[rest], score=least, batch=batch, precision=precision, device=device)
         for (file, found), name in zip(answers, names[rest], strict=True):
             if name and not isinstance(found, DataError):
                 _save_drawing(folder / name, file, found, detector)

@@ -85,7 +85,7 @@ def import_weights(
     if run.recipe_file.exists() and not overwrite:
         raise WriteError(f"{run.folder} holds a run already: name another folder with --out, or add --overwrite")
     inputs = [] if weights is None else [Path(weights)]
-    claim(run.recipe_file, run.model_file, overwrite=overwrite, inputs=inputs)
+    claim(run.recipe_file, run.model_file, run.thresholds_file, overwrite=overwrite, inputs=inputs)
     content = _fetch(name) if weights is None else read_foreign(Path(weights))
     source = str(weights or f"torchvision's {_MODELS[name].published}")
     detector = convert(_load(name, content, source))

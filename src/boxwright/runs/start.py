@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boxwright.errors import RecipeError
-from boxwright.runs.run import Run, read_state
+from boxwright.runs.run import Run, read_model
 from boxwright.starts.cache import kept_weights
 from boxwright.starts.known import KNOWN
 from boxwright.text import did_you_mean
@@ -83,7 +83,7 @@ def _located(start: str) -> tuple[Run | None, Path]:
 def _of_run(run: Run, file: Path, name: str) -> Start:
     recipe = run.recipe
     known = _metadata(run.model_file) if run.model_file.is_file() else {}
-    weights = read_state(run, file)
+    weights, _ = read_model(run, file)
     return Start(name, weights, recipe.classes, _fresh(recipe), known.get("origin", ""), known.get("licence", ""))
 
 

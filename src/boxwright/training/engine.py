@@ -22,15 +22,18 @@ from boxwright._util.printing import say
 from boxwright.data import DetectionDataset
 from boxwright.data.readers.reader import finding
 from boxwright.errors import RecipeError
+from boxwright.evaluate.thresholds import Thresholds
 from boxwright.models import build_detector
 from boxwright.models.memory import check_input
 from boxwright.own_code import import_code
 from boxwright.recipes import Recipe, find_detector, get_recipe
 from boxwright.recipes.criterion import build_criterion
 from boxwright.runs import Run
+from boxwright.runs.checkpoints import read_checkpoint
 from boxwright.runs.folder import check_free, held_run, new_run
 from boxwright.runs.splits import keep_splits
 from boxwright.runs.start import Start, resolve_start
+from boxwright.runs.thresholds import said, thresholds_in
 from boxwright.text import plural
 from boxwright.training.accelerators import device_options
 from boxwright.training.batch_size import settle_batch_size
@@ -180,7 +183,8 @@ def _train(
         detector.lay_out(torch.channels_last)
     stopped = None if over else _fit(job, batches, module, loggers, accelerator, precision)
     if record is not None:
-        _keep_model(job.run, module, finished=stopped is None and not over, started=started)
+        told = _keep_model(job.run, module, finished=stopped is None and not over, started=started)
+        job.say(said(told))
         step = job.position.step if over and job.position else module.trainer.global_step
         record.training.update(describe_outcome(step, progress, job.recipe, accelerator, precision.name))
         record.write(job.run.data_file)  # last: what says how it ended has its model
@@ -381,9 +385,9 @@ def _callbacks(job: _Job, batches: Batches, progress: Progress, last: LastCheckp
     return [*callbacks, *job.callbacks]
 
 
-def _keep_model(run: Run, module: TrainingModule, finished: bool, started: dict[str, Any] | None) -> None:
-    """Write model.safetensors: the best checkpoint's averaged weights, or the last ones."""
-    source = run.best_checkpoint
+def _keep_model(run: Run, module: TrainingModule, finished: bool, started: dict[str, Any] | None) -> Thresholds:
+    """Write model.safetensors, the best checkpoint's averaged weights or the last ones, and their thresholds."""
+    source, detector, told = run.best_checkpoint, module.detector, module.thresholds
     if not source.exists() and not finished:
         source = run.last_checkpoint  # its weights are the averaged ones, the module's are not yet
     if source.exists():
@@ -391,4 +395,7 @@ def _keep_model(run: Run, module: TrainingModule, finished: bool, started: dict[
             module.load_state_dict(fitting_weights(source, module))
         except RecipeError as error:
             raise RecipeError(f"{error}; remove it, and --resume {run.folder} keeps the last weights") from None
-    run.keep(module.detector, **provenance(started))
+        told = thresholds_in(read_checkpoint(source, mmap=True), detector.classes, source)
+    detector.thresholds = told or Thresholds.unmeasured(detector.classes, detector.recipe.score)
+    run.keep(detector, **provenance(started))
+    return detector.thresholds

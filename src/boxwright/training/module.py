@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import asdict
 from typing import Any, NoReturn
 
 import lightning as L
@@ -16,6 +17,7 @@ from boxwright.choices import required
 from boxwright.criterion import Losses
 from boxwright.criterion.normalizers import least_divisor
 from boxwright.data.loading import Batch
+from boxwright.evaluate.thresholds import Thresholds
 from boxwright.models import Detector
 from boxwright.models.detector import to_image
 from boxwright.training.curves import Curves
@@ -65,6 +67,8 @@ class TrainingModule(L.LightningModule):
         self.started = frozenset(started)
         self.found: dict[int, Detections] = {}
         """Detections of the validation that runs, in pixels of the images, by place in the data set."""
+        self.thresholds: Thresholds | None = None
+        """Of the latest validation, as long as the weights are those that it saw."""
         self._divisor: float | Tensor = 0.0
         self._batch: Batch | None = None
         self._weights: list[nn.Parameter] = []
@@ -98,6 +102,14 @@ class TrainingModule(L.LightningModule):
     def on_train_start(self) -> None:
         self._weights = list(self.parameters())  # to go through the modules takes longer than a step's norms
         self.curves.start(self.trainer.global_step)
+
+    def on_train_epoch_start(self) -> None:
+        self.thresholds = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the thresholds with the weights that they are for, in plain values."""
+        if self.thresholds is not None:
+            checkpoint["thresholds"] = asdict(self.thresholds)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """What the step draws (dropout) depends on seed, rank, epoch and batch alone: a resumed run draws the same."""
