@@ -9,7 +9,8 @@ import numpy as np
 from boxwright.data import DetectionDataset, image_size
 from boxwright.errors import DataError
 from boxwright.evaluate import DetectionColumns, to_detections
-from boxwright.models.detector import EVALUATION_SCORE, Detector
+from boxwright.models.detector import Detector
+from boxwright.models.selection import EVALUATION_SCORE
 from boxwright.runs.predict import no_detections, predict_files
 from boxwright.types import Detections
 
