@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from boxwright.data import DetectionDataset, read_dataset
 from boxwright.evaluate import ERROR_TYPES, MetricsTable, compare_tables, detection_metrics, error_types, slice_metrics
+from boxwright.evaluate.thresholds import Thresholds
 from boxwright.report import ReportData
 from boxwright.runs import Run
-from boxwright.runs.page import Compared, Sliced, _by_image, _note, _opening, best_scores, headline, report_of
+from boxwright.runs.page import (
+    Compared,
+    Sliced,
+    _by_image,
+    _note,
+    _opening,
+    best_scores,
+    counted_scores,
+    headline,
+    report_of,
+)
+from boxwright.runs.thresholds import write_thresholds
 from dataset_builders import write_picture, write_voc
 from tiny_runs import keep_tiny_run
 
@@ -108,6 +121,20 @@ def detected(dataset: DetectionDataset, *, dogs: int) -> MetricsTable:
 
 def page(run: Run, dataset: DetectionDataset, metrics: MetricsTable, **more: object) -> ReportData:
     return report_of(run, run.recipe, {"commands": []}, dataset, metrics, **more)
+
+
+def test_a_run_with_thresholds_is_counted_at_them(run: Run, dataset: DetectionDataset, tmp_path: Path) -> None:
+    found = detected(dataset, dogs=4)
+    kept = keep_tiny_run(tmp_path / "kept", CLASSES)
+    least, said = counted_scores(kept, found, 0.3)
+    assert (least.tolist(), "on these very images" in said) == (best_scores(found, 0.3).tolist(), True)
+    told = Thresholds.of(detected(dataset, dogs=9).matches, CLASSES, split="val", default=0.3)
+    write_thresholds(kept.thresholds_file, told)
+    least, said = counted_scores(kept, found, 0.3)
+    assert least.tolist() == told.scores != best_scores(found, 0.3).tolist()
+    assert "best F1 on split val (thresholds.json)" in said
+    write_thresholds(kept.thresholds_file, Thresholds.unmeasured(CLASSES, 0.3))
+    assert "on these very images" in counted_scores(kept, found, 0.3)[1]
 
 
 def test_the_sentence_names_the_weakest_class_and_the_greatest_loss(dataset: DetectionDataset) -> None:

@@ -78,12 +78,17 @@ def inspect(
     from boxwright.data.layout import check_splits
     from boxwright.data.references import referred_files
     from boxwright.runs import Run
+    from boxwright.runs.splits import split_file_for
 
+    parted_by: dict[str, Path | None] = {}
     if run is not None:
         chosen = Run.of(run).recipe.replace(**typed_settings([], None, reader))
     options = chosen.reader_options | {"allow_links": allow_links}
     finding = {key: options[key] for key in ("allow_links", "reader")}
-    check_splits(data, split, **finding)
+    if run is not None:
+        parted_by["split_file"] = split_file_for(Run.of(run), data, **finding)
+    check_splits(data, split, **finding, **parted_by)
+    options |= parted_by
 
     page = out or (Run.of(run).folder if run else Path()) / ("inputs.html" if inputs else "inspect.html")
     read = [*(Run.of(run).files if run else ()), *([Path(recipe)] if recipe else ())]

@@ -22,6 +22,7 @@ from boxwright.hardest.evidence import collect_evidence
 from boxwright.hardest.page import Witness, write_page
 from boxwright.hardest.ranking import KINDS, Suspects, rank_evidence
 from boxwright.runs import Run, load
+from boxwright.runs.splits import split_file_for
 
 SHOWN = 200
 """Suspects on the page and in the list."""
@@ -78,7 +79,8 @@ def review_labels(
     if not overwrite:
         check_untouched(listing)
     detector = load(run)
-    dataset = read_dataset(data, split, classes=recipe.classes, **options)
+    parted_by = split_file_for(Run.of(run), data, reader=options["reader"], allow_links=allow_links)
+    dataset = read_dataset(data, split, classes=recipe.classes, split_file=parted_by, **options)
     if not dataset.has_images:
         raise DataError(f"{dataset.root}: there is none of the images that split {dataset.split!r} names")
     found, faults = detect(detector, dataset, advance=lambda done: advance(done, len(dataset)))

@@ -63,7 +63,7 @@ def report_of(
     ``recipe``: by which it detected. ``record``: the run's, with the commands that led to the results.
     """
     training = record.get("training", {})
-    least = best_scores(metrics, recipe.score)
+    least, thresholds_said = counted_scores(run, metrics, recipe.score)
     shown = error_types(metrics.matches, score=least)
     return ReportData(
         title=f"{recipe.detector} on {dataset.root.resolve().name}",
@@ -85,10 +85,7 @@ def report_of(
         class_intervals=metrics.class_intervals,
         curves={name: metrics.precision_recall(name) for name in metrics.classes},
         thresholds=dict(zip(metrics.classes, least.tolist(), strict=True)),
-        thresholds_said=(
-            "Counted are detections from the score of their class's best F1 on these very images, the best that a "
-            f"threshold can do here ({recipe.score:g}, the recipe's, where nothing of a class is found)."
-        ),
+        thresholds_said=thresholds_said,
         confusion=confusion_matrix(metrics.matches, least),
         errors=_errors(metrics, shown),
         sliced_by=sliced.rule if sliced else "",
@@ -99,6 +96,25 @@ def report_of(
         metrics_csv=run.metrics_file if run.metrics_file.is_file() else None,
         **_chosen_pictures(dataset, metrics, shown),
         files={"Model": run.model_file, "Predictions": run.predictions},
+    )
+
+
+def counted_scores(run: Run, metrics: MetricsTable, default: float) -> tuple[NDArray[np.float64], str]:
+    """(K,) score of each class from which the page counts detections, and how it was found, in a sentence.
+
+    It is what ``predict`` goes by where the run has thresholds of a validation, else the best on these images.
+    """
+    kept = run.thresholds if run.recipe_file.is_file() else None
+    if kept is not None and kept.images and kept.classes.keys() >= set(metrics.classes):
+        scores = np.array([kept.classes[name].score for name in metrics.classes], np.float64)
+        split = f"split {kept.split}" if kept.split else "the validation"
+        return scores, (
+            f"Counted are the detections that predict keeps: above each class's score of the best F1 on {split} "
+            "(thresholds.json)."
+        )
+    return best_scores(metrics, default), (
+        "Counted are detections from the score of their class's best F1 on these very images, the best that a "
+        f"threshold can do here ({default:g}, the recipe's, where nothing of a class is found)."
     )
 
 
