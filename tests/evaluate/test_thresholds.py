@@ -228,7 +228,7 @@ def test_what_is_expected_comes_true(images: int) -> None:
         return table.precision_recall("a")
 
     everything, held = curve_of(world(4000)), []
-    for _ in range(40):
+    for _ in range(150):
         curve = module._curve(world(images).matches, np.array([True]))
         assert curve is not None
         for place in (curve.best_f1(), curve.reaching(Wish("precision", 0.8)), curve.reaching(Wish("recall", 0.5))):

@@ -138,7 +138,7 @@ def test_trainings_are_compared_with_the_arm_that_the_claim_names(
     """Detections stand in for trainings; those of ciou are better than all others, and eiou's runs fail."""
     jobs: list[Job] = []
     monkeypatch.setattr(executors, "run_locally", fake(jobs, broken="eiou"))
-    monkeypatch.setattr(plan, "_seconds_per_step", lambda *_: 0.1)
+    monkeypatch.setattr(plan, "seconds_per_step", lambda *_: 0.1)
     found = ask(tmp_path, *BOXES, size="trial")
     verdicts = [found[name].verdict for name in BOXES]  # giou v iou, diou v giou, ciou v diou, eiou v ciou
     assert verdicts == ["no difference at this size", "no difference at this size", "as stated", "failed"]
