@@ -1,10 +1,12 @@
 """Puts this folder on the path, for what several tests share; the same examples at every run; torch left as found; no
-test hangs on the clock, or writes into a user's cache; the command line within a test's own process."""
+test hangs on the clock, or writes into a user's cache; the command line within a test's own process; a browser."""
 
 import math
+import shutil
 import sys
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from hypothesis import Phase, settings
 
 from boxwright._util import progress, turns
 from boxwright.cli import main
+from chromium import CHROMIUM, FLAGS
 from command_line import Boxwright, Outcome
 
 settings.register_profile("same", derandomize=True, deadline=None, database=None)
@@ -42,6 +45,23 @@ def fresh_compiler() -> Iterator[None]:
     yield
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium, driven by selenium."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    driver_file = shutil.which("chromedriver")
+    if CHROMIUM is None or driver_file is None:
+        pytest.skip("Chromium and its driver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1280,1400"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_file))
+    yield driver
+    driver.quit()
 
 
 @pytest.fixture

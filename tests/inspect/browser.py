@@ -13,17 +13,9 @@ from typing import Any
 
 import pytest
 
+from chromium import CHROMIUM, FLAGS
+
 SCRIPT = files("boxwright.inspect").joinpath("inspect.js").read_text(encoding="utf-8")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 def run_script(body: str, given: Any, folder: Path) -> Any:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import base64
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, FLAGS
 
 from boxwright.evaluate import ERROR_TYPES
 from boxwright.report import Comparison, ErrorRow, Picture, ReportData, write_report
@@ -21,22 +18,6 @@ NAMES = [f"class {place:02d}" for place in range(COUNT - 1)] + ["a name of a cla
 DIFFERENCE = SimpleNamespace(value=0.01, low=-0.01, high=0.03, p=0.2, verdict="no detectable difference")
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    driver_file = shutil.which("chromedriver")
-    if CHROMIUM is None or driver_file is None:
-        pytest.skip("Chromium and its driver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1280,1400"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_file))
-    yield driver
-    driver.quit()
 
 
 def report(classes: list[str]) -> ReportData:

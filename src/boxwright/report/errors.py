@@ -35,7 +35,7 @@ def errors(rows: Mapping[str, ErrorRow]) -> Markup:
         for name, row in rows.items()
     ]
     said = (
-        "AP50 lost: by how much it rises where this kind of mistake alone is mended, at all scores (TIDE, "
+        "AP50 lost: by how much it rises where this kind of mistake alone is corrected, at all scores (TIDE, "
         "arXiv:2008.08115). The losses don't add up, as mending one mistake changes what the others cost."
     )
     shown = table(("error", "AP50 lost", "times"), body, "tnn")

@@ -36,8 +36,8 @@ boxwright reproduce all --size {size} --page reproductions.md          # the pag
 
 `small` takes less than an hour of one core, `full` some eight hours, overnight; `trial` only shows that all runs. The
 folder (`--out`, otherwise `reproductions/`) keeps each claim's numbers as `SIZE/claims/NAME.json` and every run. The
-same command goes on where it was stopped: nothing that is finished is run again, and an experiment that fails, which is
-told in its rows, is tried again and stops no other.
+same command goes on where it was stopped: nothing that is finished is run again, and an experiment that fails, which
+its rows say, is tried again and stops no other.
 """
 
 
