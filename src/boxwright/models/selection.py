@@ -24,20 +24,25 @@ def limits(shown: Tensor | None, size: tuple[int, int], images: int) -> list[tup
 
 
 def best_pairs(scores: Tensor, least: float, recipe: Recipe, maps: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores, rows and labels (n,) of the pairs of a row and a class that go into NMS.
-
-    scores (A, K), of which the recipe takes the best of the image, of each class of it, or of each of the ``maps``,
-    which have so many rows; those above ``least``.
-    """
-    columns = scores.shape[1]
-    if recipe.candidates_per == "class":
-        best, row = scores.topk(min(recipe.candidates, len(scores)), dim=0)
-        best, flat = best.flatten(), (row * columns + torch.arange(columns, device=row.device)).flatten()
-    else:
-        parts = maps if recipe.candidates_per == "map" else [len(scores)]
-        best, flat = best_of_maps(scores, recipe.candidates, parts)
+    """Scores, rows and labels (n,) of the pairs of a row and a class that go into NMS: those ``candidate_pairs`` of
+    scores (A, K) that are above ``least``."""
+    best, row, label = candidate_pairs(scores, recipe, maps)
     above = (best > least).nonzero().squeeze(1)
-    best, flat = best[above], flat[above]
+    return best[above], row[above], label[above]
+
+
+def candidate_pairs(scores: Tensor, recipe: Recipe, maps: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, rows and labels (..., n) of the best pairs of a row and a class.
+
+    scores (..., A, K), of which the recipe takes the best of the image, of each class of it, or of each of the
+    ``maps``, which have so many rows.
+    """
+    rows, columns = scores.shape[-2:]
+    if recipe.candidates_per == "class":
+        best, row = scores.topk(min(recipe.candidates, rows), dim=-2)
+        label = torch.arange(columns, device=row.device).expand_as(row)
+        return best.flatten(-2), row.flatten(-2), label.flatten(-2)
+    best, flat = best_of_maps(scores, recipe.candidates, maps if recipe.candidates_per == "map" else [rows])
     return best, flat // columns, flat % columns
 
 

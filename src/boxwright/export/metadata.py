@@ -1,0 +1,89 @@
+"""What a model file says of itself, so that it needs nothing beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx
+
+from boxwright._util.own_files import read_own_json, typed
+from boxwright._util.ownership import GENERATOR, MADE_BY
+from boxwright.errors import RecipeError
+from boxwright.models.dense import DenseDetector
+from boxwright.report.history import read_history
+from boxwright.runs import Run
+
+
+def class_scores_of(run: Run, detector: DenseDetector, score: float | None) -> list[float]:
+    """The score of each class above which detections are shown: ``score``, else that of the run's thresholds, else the
+    recipe's. Raises RecipeError where the thresholds are damaged, or of other classes."""
+    path = run.folder / "thresholds.json"
+    if score is not None or not path.is_file():
+        return [detector.recipe.score if score is None else score] * len(detector.classes)
+    by_name = typed(read_own_json(path), dict[str, Any], path).get("classes")
+    if not isinstance(by_name, dict) or tuple(by_name) != detector.classes:
+        raise RecipeError(f"{path} isn't of the model's classes: remove it, and the recipe's score holds")
+    return [typed(each, dict[str, Any], path)["score"] for each in by_name.values()]
+
+
+def describe(run: Run, detector: DenseDetector, least: Sequence[float], nms: str) -> dict[str, Any]:
+    """All that a prediction from the file needs to know, and where the model comes from, by topic."""
+    recipe = detector.recipe
+    values = recipe.to_dict()
+    record = run.record
+    by_hand = ("resize", "max_size", "antialias", "exif", "depth_range", "max_pixels", "decode")
+    suppression = (*("nms", "nms_threshold", "nms_agnostic", "candidates", "candidates_per", "max_detections", "vote"),)
+    mean, std = ((255 * part).flatten().tolist() for part in _normalization(detector))
+    return {
+        "generator": GENERATOR,
+        "classes": list(detector.classes),
+        "input": {"height": recipe.image_size, "width": recipe.image_size, "colours": "RGB"}
+        | {key: values[key] for key in by_hand},
+        "normalization": {"mean": mean, "std": std, "where": "in the graph"},
+        "thresholds": dict(zip(detector.classes, least, strict=True)),
+        "nms": {"where": nms, **{key: values[key] for key in suppression}, "maps": _maps(detector)},
+        "recipe": values,
+        "data": {"fingerprint": record["origin"].get("fingerprint"), "images": record["training"].get("images")},
+        "figures": _figures(run),
+        "start": _start(recipe.backbone, recipe.pretrained),
+    }
+
+
+def put(model: onnx.ModelProto, content: Mapping[str, Any]) -> None:
+    """Write JSON by topic into the model, in place."""
+    model.doc_string = MADE_BY
+    texts = {topic: json.dumps(values, ensure_ascii=False) for topic, values in content.items()}
+    onnx.helper.set_model_props(model, texts)
+
+
+def _normalization(detector: DenseDetector) -> tuple[Any, Any]:
+    """Mean and deviation of each channel, in 0..1."""
+    return detector.get_buffer("_mean") / 255, detector.get_buffer("_std") / 255
+
+
+def _maps(detector: DenseDetector) -> list[int]:
+    return [level.count for level in detector.anchors.levels]
+
+
+def _figures(run: Run) -> dict[str, Any]:
+    """The validation's scores after the epoch with the best AP, whose weights are the model; none without one."""
+    scores = read_history(run.metrics_file).scores
+    if "AP" not in scores:
+        return {}
+    epochs, values = scores["AP"]
+    best = epochs[values.index(max(values))]
+    of_epoch = {name: dict(zip(*series, strict=True)).get(best) for name, series in scores.items()}
+    return {"split": "validation", "epoch": best, **of_epoch}
+
+
+def _start(backbone: str, pretrained: bool | str) -> dict[str, Any]:
+    """Where the backbone's weights came from, with their licence where timm knows it."""
+    import timm
+
+    licence = None
+    if pretrained is True and timm.is_model(backbone):
+        config = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
+        licence = None if config is None else config.license
+    return {"backbone": backbone, "pretrained": pretrained, "licence": licence}

@@ -1,0 +1,68 @@
+"""ONNX by torch.export: the module's graph with its weights in one model."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import onnx
+import torch
+from onnx.utils import Extractor
+from onnxscript import opset18 as op
+from torch import Tensor, nn
+
+OPSET = 18
+
+
+def to_onnx(module: nn.Module, example: Tensor, outputs: Sequence[str], *, dynamic: bool) -> onnx.ModelProto:
+    """The model of a module that takes ``images`` like the example. ``dynamic``: for any number of them."""
+    shapes = {"images": {0: torch.export.Dim("batch", min=1)} if dynamic else {}}
+    with _quiet():
+        program = torch.onnx.export(
+            module.eval(),
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=list(outputs),
+            dynamic_shapes=shapes if dynamic else None,
+            custom_translation_table={torch.ops.boxwright.kept_by_nms.default: _kept_by_nms},
+            verbose=False,
+        )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model
+
+
+def between(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
+    """The part of a model that makes some values of others."""
+    part: onnx.ModelProto = Extractor(model).extract_model(list(inputs), list(outputs))
+    return part
+
+
+def _kept_by_nms(boxes: Any, scores: Any, iou: float) -> Any:
+    """ONNX's own operator, which lists (image, column, box) of what stays, as a mask (B, n)."""
+    every = op.Shape(scores, start=2, end=3)
+    none, limit = op.Constant(value_floats=[0.0]), op.Constant(value_floats=[iou])
+    kept = op.NonMaxSuppression(boxes, scores, every, limit, none)
+    places = op.Gather(kept, op.Constant(value_ints=[0, 2]), axis=1)
+    shape = op.Shape(boxes, start=0, end=2)
+    zeros = op.Expand(op.Constant(value_int=0), shape)
+    ones = op.Expand(op.Constant(value_int=1), op.Shape(kept, start=0, end=1))
+    return op.Cast(op.ScatterND(zeros, places, ones), to=onnx.TensorProto.BOOL)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide what the exporter says of its own inner works."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

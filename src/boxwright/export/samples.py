@@ -1,0 +1,88 @@
+"""What a model file is tried on: pictures, and candidates that no picture is sure to give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from boxwright.errors import DataError
+from boxwright.models.batching import Input
+from boxwright.models.detector import Detector
+
+PICTURES = 8
+"""Given or made, beside one that is black and one of noise."""
+_SIZES = ((240, 320), (333, 200), (64, 64), (480, 640))  # H, W of those made
+
+
+class Sample(NamedTuple):
+    """A picture at the size of the network's input."""
+
+    name: str
+    input: Input
+
+
+class Candidates(NamedTuple):
+    """Made scores (1, A, K) and boxes (1, A, 4) of all anchors."""
+
+    name: str
+    scores: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+
+
+def make_samples(detector: Detector, files: Sequence[Path]) -> list[Sample]:
+    """Eight pictures, evenly chosen of the ``files``, or made where these are fewer; a black one and one of noise.
+
+    Raises DataError for a file that can't be read.
+    """
+    step = max(len(files) / PICTURES, 1)
+    chosen: list[tuple[str, Any]] = [
+        (files[int(place * step)].name, files[int(place * step)]) for place in range(min(len(files), PICTURES))
+    ]
+    rng = np.random.default_rng(0)
+    made = PICTURES - len(chosen)
+    chosen += [(f"made picture {number}", _picture(rng, _SIZES[number % len(_SIZES)])) for number in range(made)]
+    chosen.append(("black picture", np.zeros((*_SIZES[0], 3), np.uint8)))
+    chosen.append(("picture of noise", rng.integers(0, 256, (*_SIZES[1], 3), np.uint8)))
+    return [Sample(name, detector.prepare(picture)) for name, picture in chosen]
+
+
+def _picture(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Bright shapes before a ground that changes slowly, (H, W, 3)."""
+    height, width = size
+    ground = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    pixels = np.array(ground)
+    for _ in range(6):
+        y, x = int(rng.integers(0, height - 8)), int(rng.integers(0, width - 8))
+        rows, columns = int(rng.integers(8, height // 2 + 8)), int(rng.integers(8, width // 2 + 8))
+        pixels[y : y + rows, x : x + columns] = rng.integers(0, 256, 3, np.uint8)
+    return pixels
+
+
+def make_candidates(detector: Detector, lowest: float) -> Iterator[Candidates]:
+    """Nothing above the ``lowest`` score; far more than ``max_detections`` small boxes; crowds about a few places."""
+    rng = np.random.default_rng(0)
+    anchors, classes, side = len(detector.anchors), len(detector.classes), detector.recipe.image_size
+    shape = (1, anchors, classes)
+    scores = rng.uniform(lowest, 1, shape).astype(np.float32)
+    cells = int(np.ceil(anchors**0.5))
+    row, column = np.divmod(np.arange(anchors), cells)
+    apart = np.stack([column, row, column + 0.9, row + 0.9], 1) * (side / cells)
+    yield Candidates("nothing found", np.full(shape, lowest, np.float32), apart[None].astype(np.float32))
+    yield Candidates("more than there is room for", scores, apart[None].astype(np.float32))
+    centres = rng.uniform(0, side, (8, 2))[rng.integers(0, 8, anchors)] + rng.normal(0, side / 40, (anchors, 2))
+    half = rng.uniform(side / 20, side / 4, (anchors, 2))
+    crowds = np.concatenate([centres - half, centres + half], 1)
+    yield Candidates("crowds", scores**3, crowds[None].astype(np.float32))
+
+
+def shown_batch(samples: Sequence[Sample]) -> torch.Tensor:
+    """(B, H, W, 3) the pixels of samples of one size."""
+    return torch.stack([sample.input.pixels for sample in samples])
