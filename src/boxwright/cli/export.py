@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ from boxwright.errors import RecipeError
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
-def _one_of(*names: str) -> typer.models.ParameterInfo | object:
+def _one_of(*names: str) -> Callable[[str], str]:
     def check(text: str) -> str:
         if text in names:
             return text

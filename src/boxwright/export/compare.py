@@ -132,7 +132,10 @@ def _limit(own: Detections, other: Detections, row: int, candidates: _Candidates
     rivals &= box_iou(box[None], candidates.boxes)[0] > 0
     if bool(candidates.unsure[rivals].any()):
         return "candidates"
-    boxes, labels = candidates.boxes[rivals], candidates.labels[rivals]
-    close = (box_iou(boxes, boxes) - recipe.nms_threshold).abs() <= within.share
-    close &= (labels[:, None] == labels) | recipe.nms_agnostic
-    return "IoU" if bool(close.any()) else None
+    boxes, scores, labels = candidates.boxes[rivals], candidates.scores[rivals], candidates.labels[rivals]
+    iou = box_iou(boxes, boxes)
+    acting = ((labels[:, None] == labels) | recipe.nms_agnostic).triu(diagonal=1)  # pairs, each once
+    if bool((acting & ((iou - recipe.nms_threshold).abs() <= within.share)).any()):
+        return "IoU"
+    equal = (scores[:, None] - scores).abs() <= within.of(scores)
+    return "order" if bool((acting & equal & (iou > recipe.nms_threshold)).any()) else None

@@ -76,12 +76,12 @@ def export_run(
     samples = make_samples(detector, pictures)
     verifier = Verifier(detector, samples, batch, least, _WITHIN_HALF if half else _WITHIN)
     module = _in_half(detector) if half else detector
-    example = shown_batch([samples[place % len(samples)] for place in range(batch or 2)])
+    pixels = {"images": shown_batch([samples[place % len(samples)] for place in range(batch or 2)])}
     with torch.no_grad():
         if nms == "graph":
-            model = to_onnx(WholeGraph(module, least), example, (*_FOUND, *_RAW), dynamic=batch is None)
+            model = to_onnx(WholeGraph(module, least), pixels, (*_FOUND, *_RAW), dynamic=batch is None)
         else:
-            model = to_onnx(RawGraph(module), example, _FOUND[1::-1], dynamic=batch is None)
+            model = to_onnx(RawGraph(module), pixels, _FOUND[1::-1], dynamic=batch is None)
     _check(verifier, model, nms)
     put(model, describe(folder, detector, least, nms))
     mark_new_folder(file.parent, "export")
@@ -120,7 +120,7 @@ def _check(verifier: Verifier, model: onnx.ModelProto, nms: NmsPlace) -> None:
     else:
         verifier.check_raw(model, _RAW)
         if not verifier.agreement.faults:
-            verifier.check_selection(between(model, _RAW, _FOUND), _RAW)
+            verifier.check_selection(between(model, ("images", *_RAW), _FOUND), _RAW)
         del model.graph.output[len(_FOUND) :]
         if not verifier.agreement.faults:
             verifier.check_detections(model)

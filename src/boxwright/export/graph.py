@@ -1,4 +1,4 @@
-"""The way from pixels to boxes as modules that torch.export takes: no loop over images, no shape that depends on values.
+"""The way from pixels to boxes as modules that torch.export takes: no loop over images, no shape that values decide.
 
 Shape shorthand: B images, A anchors, K classes, n candidates, M = the recipe's ``max_detections``.
 """
@@ -20,7 +20,7 @@ from boxwright.nms import vote_boxes
 torch.library.define("boxwright::kept_by_nms", "(Tensor boxes, Tensor scores, float iou) -> Tensor")
 
 
-@torch.library.register_fake("boxwright::kept_by_nms")
+@torch.library.register_fake("boxwright::kept_by_nms")  # type: ignore[untyped-decorator]
 def _kept_by_nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
     """(B, n) bool: which of boxes (B, n, 4) stay, each scored in one of the columns (B, C, n) and -1 in the others."""
     return boxes.new_empty(boxes.shape[:2], dtype=torch.bool)

@@ -15,6 +15,9 @@ from boxwright.models.dense import DenseDetector
 from boxwright.report.history import read_history
 from boxwright.runs import Run
 
+_READING = ("resize", "max_size", "antialias", "exif", "depth_range", "max_pixels", "decode")
+_SELECTION = ("nms", "nms_threshold", "nms_agnostic", "candidates", "candidates_per", "max_detections", "vote")
+
 
 def class_scores_of(run: Run, detector: DenseDetector, score: float | None) -> list[float]:
     """The score of each class above which detections are shown: ``score``, else that of the run's thresholds, else the
@@ -33,17 +36,16 @@ def describe(run: Run, detector: DenseDetector, least: Sequence[float], nms: str
     recipe = detector.recipe
     values = recipe.to_dict()
     record = run.record
-    by_hand = ("resize", "max_size", "antialias", "exif", "depth_range", "max_pixels", "decode")
-    suppression = (*("nms", "nms_threshold", "nms_agnostic", "candidates", "candidates_per", "max_detections", "vote"),)
-    mean, std = ((255 * part).flatten().tolist() for part in _normalization(detector))
+    maps = [level.count for level in detector.anchors.levels]
+    mean, std = (detector.get_buffer(name).flatten().tolist() for name in ("_mean", "_std"))
     return {
         "generator": GENERATOR,
         "classes": list(detector.classes),
         "input": {"height": recipe.image_size, "width": recipe.image_size, "colours": "RGB"}
-        | {key: values[key] for key in by_hand},
+        | {key: values[key] for key in _READING},
         "normalization": {"mean": mean, "std": std, "where": "in the graph"},
         "thresholds": dict(zip(detector.classes, least, strict=True)),
-        "nms": {"where": nms, **{key: values[key] for key in suppression}, "maps": _maps(detector)},
+        "nms": {"where": nms, **{key: values[key] for key in _SELECTION}, "maps": maps},
         "recipe": values,
         "data": {"fingerprint": record["origin"].get("fingerprint"), "images": record["training"].get("images")},
         "figures": _figures(run),
@@ -56,15 +58,6 @@ def put(model: onnx.ModelProto, content: Mapping[str, Any]) -> None:
     model.doc_string = MADE_BY
     texts = {topic: json.dumps(values, ensure_ascii=False) for topic, values in content.items()}
     onnx.helper.set_model_props(model, texts)
-
-
-def _normalization(detector: DenseDetector) -> tuple[Any, Any]:
-    """Mean and deviation of each channel, in 0..1."""
-    return detector.get_buffer("_mean") / 255, detector.get_buffer("_std") / 255
-
-
-def _maps(detector: DenseDetector) -> list[int]:
-    return [level.count for level in detector.anchors.levels]
 
 
 def _figures(run: Run) -> dict[str, Any]:

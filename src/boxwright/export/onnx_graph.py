@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import onnx
 import torch
 from onnx.utils import Extractor
-from onnxscript import opset18 as op
+from onnxscript import opset18
 from torch import Tensor, nn
 
 OPSET = 18
+op: Any = opset18
 
 
-def to_onnx(module: nn.Module, example: Tensor, outputs: Sequence[str], *, dynamic: bool) -> onnx.ModelProto:
-    """The model of a module that takes ``images`` like the example. ``dynamic``: for any number of them."""
-    shapes = {"images": {0: torch.export.Dim("batch", min=1)} if dynamic else {}}
+def to_onnx(
+    module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool
+) -> onnx.ModelProto:
+    """The model of a module that takes tensors (B, ...) like these, under the names of its arguments.
+
+    ``dynamic``: for any B; else for that of the ``inputs``.
+    """
+    batch = torch.export.Dim("batch", min=1)
     with _quiet():
         program = torch.onnx.export(
             module.eval(),
-            (example,),
+            tuple(inputs.values()),
             dynamo=True,
             opset_version=OPSET,
-            input_names=["images"],
+            input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_shapes=shapes if dynamic else None,
+            dynamic_shapes={name: {0: batch} for name in inputs} if dynamic else None,
             custom_translation_table={torch.ops.boxwright.kept_by_nms.default: _kept_by_nms},
             verbose=False,
         )

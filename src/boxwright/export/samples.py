@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from boxwright.errors import DataError
 from boxwright.models.batching import Input
 from boxwright.models.detector import Detector
 

@@ -89,14 +89,18 @@ class Verifier:
                 self._pair(sample.name, expected[row], _detections(found, row), Raw(raw.scores[row], raw.boxes[row]))
 
     def check_selection(self, model: onnx.ModelProto, names: tuple[str, str]) -> None:
-        """Compare the detections of made scores and boxes, which the model takes under these ``names``."""
+        """Compare the detections of made scores and boxes, which the model takes under these ``names``.
+
+        Of ``images`` it takes no more than their number.
+        """
         session = Session(model)
         recipe, lowest = self.detector.recipe, min(self.least)
         maps, size = self._maps, (recipe.image_size, recipe.image_size)
-        for name, scores, boxes in make_candidates(self.detector, lowest):
-            copies = self.batch or 1
-            found = session({names[0]: scores.repeat(copies, 0), names[1]: boxes.repeat(copies, 0)})
-            raw = Raw(torch.from_numpy(scores[0]), torch.from_numpy(boxes[0]))
+        images = shown_batch(next(self._batches())).numpy()
+        for name, *made in make_candidates(self.detector, lowest):
+            repeated = (part.repeat(len(images), 0) for part in made)
+            found = session({"images": images, **dict(zip(names, repeated, strict=True))})
+            raw = Raw(*(torch.from_numpy(part[0]) for part in made))
             best, anchor, labels = best_pairs(raw.scores, lowest, recipe, maps)
             expected = keep_best(raw.boxes[anchor], best, labels, size, lowest, recipe)
             self._pair(f"made candidates, {name}", expected, _detections(found, 0), raw)

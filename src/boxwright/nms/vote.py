@@ -15,8 +15,9 @@ def vote_boxes(
     """Each kept box as the average of all candidates of its class that overlap it, itself among them.
 
     kept (..., m, 4) and kept_labels (..., m) of those that NMS left; boxes (..., n, 4), scores (..., n) and labels
-    (..., n) of all candidates. Returns (..., m, 4). A candidate weighs its score times exp(-(1 - IoU)^2 / ``temperature``), 0 where it
-    doesn't overlap: variance voting (arXiv 1809.08545, section 3.4) with the score in place of the inverse variance.
+    (..., n) of all candidates. Returns (..., m, 4). A candidate weighs its score times exp(-(1 - IoU)^2 /
+    ``temperature``), 0 where it doesn't overlap: variance voting (arXiv 1809.08545, section 3.4) with the score in
+    place of the inverse variance.
     Raises ValueError for a temperature that isn't above 0.
     """
     if not temperature > 0:
