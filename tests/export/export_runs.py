@@ -30,13 +30,20 @@ def lively(name: str, **options: object) -> Detector:
         torch.manual_seed(0)
         detector = create_detector(name, 3, **{**{**KINDS, **LARGE}[name], **options})
         outputs = [module for place, module in detector.net.named_modules() if _is_output(place, module)]
+        for module in detector.net.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        maps: dict[nn.Module, torch.Tensor] = {}
         for module in outputs:
             nn.init.normal_(module.weight)
-            nn.init.normal_(module.bias)
-        logits = detector.eval()(torch.randn(1, 3, *[detector.recipe.image_size] * 2)).logits
-        for module in outputs:
-            module.weight.data /= logits.std()
-            module.bias.data -= logits.mean() / logits.std() + 1
+            nn.init.zeros_(module.bias)
+            module.register_forward_hook(lambda module, _, cells: maps.setdefault(module, cells[0]).shape and None)
+        detector.eval()(torch.randn(1, 3, *[detector.recipe.image_size] * 2))
+        for module, cells in maps.items():  # the finest map of each layer, (C, H, W)
+            spread, middle = cells.flatten(1).std(1, correction=0).clamp(min=1e-3), cells.flatten(1).mean(1)
+            module.weight.data /= spread.view(-1, 1, 1, 1)
+            module.bias.data = -middle / spread - 1
+            module._forward_hooks.clear()
     return detector.eval()
 
 

@@ -130,7 +130,8 @@ def _limit(own: Detections, other: Detections, row: int, candidates: _Candidates
         return "count"
     rivals = (candidates.labels == label) | recipe.nms_agnostic
     rivals &= box_iou(box[None], candidates.boxes)[0] > 0
-    if bool(candidates.unsure[rivals].any()):
+    alike = (candidates.scores - score).abs() <= margin
+    if bool((candidates.unsure & (rivals | alike)).any()):
         return "candidates"
     boxes, scores, labels = candidates.boxes[rivals], candidates.scores[rivals], candidates.labels[rivals]
     iou = box_iou(boxes, boxes)

@@ -28,6 +28,7 @@ NmsPlace = Literal["graph", "runtime"]
 FILE = "model.onnx"
 _IN_GRAPH = ("iou", "cluster_iou")  # one result
 _RAW = ("all_scores", "all_boxes")
+_RAW_ALONE = ("scores", "boxes")
 _FOUND = ("boxes", "scores", "labels", "count")
 _WITHIN, _WITHIN_HALF = Tolerance(1e-4), Tolerance(2e-2)
 _SHOWN = 3  # faults in a message
@@ -81,7 +82,7 @@ def export_run(
         if nms == "graph":
             model = to_onnx(WholeGraph(module, least), pixels, (*_FOUND, *_RAW), dynamic=batch is None)
         else:
-            model = to_onnx(RawGraph(module), pixels, _FOUND[1::-1], dynamic=batch is None)
+            model = to_onnx(RawGraph(module), pixels, _RAW_ALONE, dynamic=batch is None)
     _check(verifier, model, nms)
     put(model, describe(folder, detector, least, nms))
     mark_new_folder(file.parent, "export")
@@ -116,14 +117,14 @@ def _in_half(detector: DenseDetector) -> DenseDetector:
 def _check(verifier: Verifier, model: onnx.ModelProto, nms: NmsPlace) -> None:
     """Verify the model, and leave in it the outputs alone that people want. Raises Unfaithful."""
     if nms == "runtime":
-        verifier.check_raw(model, ("scores", "boxes"))
+        verifier.check(model, raw=_RAW_ALONE, detections=False)
     else:
-        verifier.check_raw(model, _RAW)
+        verifier.check(model, raw=_RAW, detections=True)
         if not verifier.agreement.faults:
             verifier.check_selection(between(model, ("images", *_RAW), _FOUND), _RAW)
         del model.graph.output[len(_FOUND) :]
         if not verifier.agreement.faults:
-            verifier.check_detections(model)
+            verifier.check(model, raw=None, detections=True, batches=1)
     faults = verifier.agreement.faults
     if faults:
         more = f" (and {len(faults) - _SHOWN} more)" if len(faults) > _SHOWN else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import onnx
@@ -19,7 +20,7 @@ from boxwright.export.session import Session
 from boxwright.models.dense import DenseDetector
 from boxwright.models.selection import best_pairs, keep_best
 from boxwright.text import plural
-from boxwright.types import Detections
+from boxwright.types import DenseOutputs, Detections
 
 Arrays = dict[str, NDArray[Any]]
 _BATCHES = (1, 3)  # pictures at a time of a file that takes any number
@@ -69,24 +70,22 @@ class Verifier:
     def __post_init__(self) -> None:
         self.agreement = Agreement(len(self.samples), self.within)
 
-    def check_raw(self, model: onnx.ModelProto, names: tuple[str, str]) -> None:
-        """Compare scores and boxes of all anchors, which the model gives under these ``names``."""
+    def check(
+        self, model: onnx.ModelProto, *, raw: tuple[str, str] | None, detections: bool, batches: int | None = None
+    ) -> None:
+        """Compare what a model says of the pictures, in so many ``batches`` (None: all): scores and boxes of all
+        anchors, which it gives under the names ``raw``, and its ``detections``."""
         session = Session(model)
-        for samples in self._batches():
+        for samples in islice(self._batches(), batches):
             found = session({"images": shown_batch(samples).numpy()})
-            expected = self._raw(samples)
-            for kind, name, values in zip(("score", "box"), names, expected, strict=True):
+            outputs = self._outputs(samples)
+            expected = self._raw(outputs)
+            for kind, name, values in zip(("score", "box"), raw or (), expected, strict=False):
                 self._compare(kind, samples, values, torch.from_numpy(found[name]))
-
-    def check_detections(self, model: onnx.ModelProto) -> None:
-        """Compare the detections of the pictures."""
-        session = Session(model)
-        for samples in self._batches():
-            found = session({"images": shown_batch(samples).numpy()})
-            outputs, raw = self._outputs(samples), self._raw(samples)
-            expected = self.detector.detect(outputs, score=min(self.least))
-            for row, sample in enumerate(samples):
-                self._pair(sample.name, expected[row], _detections(found, row), Raw(raw.scores[row], raw.boxes[row]))
+            if detections and not self.agreement.faults:
+                lists = self.detector.detect(outputs, score=min(self.least))
+                for row, (sample, each) in enumerate(zip(samples, lists, strict=True)):
+                    self._pair(sample.name, each, _detections(found, row), Raw(*(part[row] for part in expected)))
 
     def check_selection(self, model: onnx.ModelProto, names: tuple[str, str]) -> None:
         """Compare the detections of made scores and boxes, which the model takes under these ``names``.
@@ -116,11 +115,10 @@ class Verifier:
                 yield [self.samples[place % len(self.samples)] for place in range(start, start + size)]
 
     @torch.inference_mode()
-    def _outputs(self, samples: Sequence[Sample]) -> Any:
-        return self.detector(self.detector.normalize(shown_batch(samples).permute(0, 3, 1, 2)))
+    def _outputs(self, samples: Sequence[Sample]) -> DenseOutputs:
+        return self.detector.forward(self.detector.normalize(shown_batch(samples).permute(0, 3, 1, 2)))
 
-    def _raw(self, samples: Sequence[Sample]) -> Raw:
-        outputs = self._outputs(samples)
+    def _raw(self, outputs: DenseOutputs) -> Raw:
         boxes = self.detector.coder.decode(self.detector.anchors.boxes, outputs.deltas)
         return Raw(self.detector.scores(outputs), boxes)
 
