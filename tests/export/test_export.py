@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +15,7 @@ import onnxruntime
 import pytest
 import torch
 from export_runs import LARGE, lively_run
+from PIL import Image
 
 from boxwright.errors import RecipeError, WriteError
 from boxwright.export import Exported, Unfaithful, export_run, exporting
@@ -80,6 +83,21 @@ def test_the_file_finds_what_the_run_finds(run: Run, exported: Exported) -> None
         assert (labels[row, found:] == -1).all()
         assert not boxes[row, found:].any()
         assert not scores[row, found:].any()
+
+
+def test_the_page_finds_what_the_run_finds(run: Run, exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Python, as it is printed."""
+    monkeypatch.chdir(exported.file.parent)
+    pixels = np.random.default_rng(2).integers(0, 256, (12, 9, 3), np.uint8)
+    Image.fromarray(pixels).resize((180, 240)).save("a.jpg")
+    page = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    (expected,) = run.load().predict("a.jpg")
+    assert len(expected.scores) > 3
+    assert names["boxes"] == pytest.approx(expected.boxes.numpy(), abs=0.05)
+    assert names["labels"][: len(expected.labels)].tolist() == expected.labels.tolist()
 
 
 def test_the_verification_says_what_it_compared(exported: Exported) -> None:
