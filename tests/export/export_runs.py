@@ -28,7 +28,7 @@ def lively(name: str, **options: object) -> Detector:
     """A detector whose output layers have large weights."""
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        detector = create_detector(name, 3, **{**{**KINDS, **LARGE}[name], **options})
+        detector = create_detector(name, len(options.get("classes", "abc")), **{**{**KINDS, **LARGE}[name], **options})
         outputs = [module for place, module in detector.net.named_modules() if _is_output(place, module)]
         for module in detector.net.modules():
             if isinstance(module, nn.Conv2d):

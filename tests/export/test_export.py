@@ -16,15 +16,18 @@ import pytest
 import torch
 from export_runs import LARGE, lively_run
 from PIL import Image
+from torch import nn
 
+from boxwright.demo_data import make_digits
 from boxwright.errors import RecipeError, WriteError
 from boxwright.export import Exported, Unfaithful, export_run, exporting
 from boxwright.export.compare import Tolerance
 from boxwright.export.metadata import class_scores_of
-from boxwright.export.onnx_graph import between
-from boxwright.export.samples import make_samples
+from boxwright.export.onnx_graph import between, to_onnx
+from boxwright.export.samples import make_samples, pictures_of
 from boxwright.export.verify import Verifier
 from boxwright.models import DenseDetector
+from boxwright.recipes import get_recipe
 from boxwright.runs import Run
 from command_line import Boxwright
 
@@ -213,7 +216,7 @@ def test_each_kind_of_detector(tmp_path: Path, name: str, options: dict[str, obj
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_each_ssd(tmp_path: Path, name: str) -> None:
-    agreement = export_run(lively_run(tmp_path, name).folder).agreement
+    agreement = export_run(lively_run(tmp_path, name).folder, half=name == "ssd300").agreement
     assert agreement.pairs > sum(agreement.excused.values())
 
 
@@ -248,6 +251,48 @@ def test_scores_by_class(tmp_path: Path) -> None:
     (tmp_path / "thresholds.json").write_text('{"classes": {"another": {"score": 0.5}}}')
     with pytest.raises(RecipeError, match="isn't of the model's classes"):
         class_scores_of(run, detector, None)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"classes": {"class_0": {}}}', "{"])
+def test_damaged_scores_by_class(run: Run, tmp_path: Path, content: str) -> None:
+    (tmp_path / "thresholds.json").write_text(content)
+    with pytest.raises(RecipeError, match="remove it, and the recipe's score holds"):
+        class_scores_of(Run(tmp_path), run.load(), None)  # type: ignore[arg-type]
+
+
+def test_without_antialias_of_one_class_of_any_name(tmp_path: Path) -> None:
+    """Such a recipe's pixels are not whole numbers."""
+    run = lively_run(tmp_path, "tiny-detector", antialias=False, classes=("Größe\n“é”",))
+    file = export_run(run.folder, half=True).file
+    assert opened(file).get_inputs()[0].type == "tensor(float)"
+    (classes,) = (item.value for item in onnx.load(file).metadata_props if item.key == "classes")
+    assert json.loads(classes) == ["Größe\n“é”"]
+
+
+class Doubting(nn.Module):
+    """What no graph can be made of."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images + 1 if images.sum() > 0 else images
+
+
+def test_a_network_that_torch_cannot_export() -> None:
+    with pytest.raises(RecipeError, match=r"^torch can't export this network as ONNX: [^\n]{10,}$"):
+        to_onnx(Doubting(), {"images": torch.zeros(2, 3)}, ("out",), dynamic=True)
+
+
+def test_the_run_s_own_validation_images(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    make_digits(data, images={"train": 4, "val": 3}, size=64)
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    recipe = get_recipe("tiny-detector", classes=tuple("0123456789"))
+    assert pictures_of(run, recipe) == []
+    run.data_file.write_text(json.dumps({"origin": {"commands": [f"boxwright train '{data}' --seed 0"]}}))
+    assert sorted(path.parent.name for path in pictures_of(run, recipe)) == ["val"] * 3
+    assert pictures_of(run, recipe.replace(classes=("another",))) == []
+    data.rename(tmp_path / "moved")
+    assert pictures_of(run, recipe) == []
 
 
 @pytest.mark.parametrize(

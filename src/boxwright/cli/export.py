@@ -58,7 +58,7 @@ def export(
     ] = None,
     verify: Annotated[
         str | None,
-        typer.Option(metavar="DATA", help="Images, a folder or a glob to verify on; default made pictures."),
+        typer.Option(metavar="DATA", help="Images, a folder or a glob to verify on; default the run's own."),
     ] = None,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import onnx
 import torch
+from torch import nn
 
 from boxwright._util.ownership import claim, mark_new_folder
 from boxwright._util.writing import write_bytes
@@ -18,7 +19,7 @@ from boxwright.export.compare import Tolerance
 from boxwright.export.graph import RawGraph, WholeGraph
 from boxwright.export.metadata import class_scores_of, describe, put
 from boxwright.export.onnx_graph import between, to_onnx
-from boxwright.export.samples import make_samples, shown_batch
+from boxwright.export.samples import make_samples, pictures_of, shown_batch
 from boxwright.export.verify import Agreement, Verifier
 from boxwright.models.dense import DenseDetector
 from boxwright.models.detector import Detector
@@ -64,7 +65,8 @@ def export_run(
     (B, M) and how many there are (B,); what is padded up to M = ``max_detections`` is 0, with label -1. With "runtime":
     scores (B, A, K) and boxes (B, A, 4) of all anchors. ``batch``: pictures at a time; None: any number. ``half``: the
     network computes in float16. ``score``: of what is shown, instead of the run's. ``pictures``: what it is tried on,
-    beside a black picture and one of noise; where these are fewer than eight, made ones too.
+    beside a black picture and one of noise, instead of the run's validation images where they still are; where these
+    are fewer than eight, made ones too.
 
     Raises Unfaithful where file and run differ by more than 1e-4 + 1e-4 |x| (half: 2e-2), and nothing is written then;
     RecipeError for a detector or NMS that can't be exported so; DataError and WriteError.
@@ -74,7 +76,7 @@ def export_run(
     file = Path(out or folder.folder) / FILE
     claim(file, overwrite=overwrite, inputs=[*folder.files, *pictures])
     least = class_scores_of(folder, detector, score)
-    samples = make_samples(detector, pictures)
+    samples = make_samples(detector, pictures or pictures_of(folder, detector.recipe))
     verifier = Verifier(detector, samples, batch, least, _WITHIN_HALF if half else _WITHIN)
     module = _in_half(detector) if half else detector
     pixels = {"images": shown_batch([samples[place % len(samples)] for place in range(batch or 2)])}
@@ -110,7 +112,9 @@ def _exportable(detector: Detector, nms: NmsPlace, batch: int | None) -> DenseDe
 
 def _in_half(detector: DenseDetector) -> DenseDetector:
     half = copy.deepcopy(detector)
-    half.net.half()
+    for module in half.net.half().modules():
+        if isinstance(module, nn.Conv2d):  # some layers give float32 whatever they take, such as SSD's norm
+            module.register_forward_pre_hook(lambda layer, inputs: inputs[0].to(layer.weight.dtype))
     return half
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import onnx
 
@@ -15,8 +15,17 @@ from boxwright.models.dense import DenseDetector
 from boxwright.report.history import read_history
 from boxwright.runs import Run
 
+_CURE = ": remove it, and the recipe's score holds"
 _READING = ("resize", "max_size", "antialias", "exif", "depth_range", "max_pixels", "decode")
 _SELECTION = ("nms", "nms_threshold", "nms_agnostic", "candidates", "candidates_per", "max_detections", "vote")
+
+
+class _OfClass(TypedDict):
+    score: float
+
+
+class _Thresholds(TypedDict):
+    classes: dict[str, _OfClass]
 
 
 def class_scores_of(run: Run, detector: DenseDetector, score: float | None) -> list[float]:
@@ -25,10 +34,11 @@ def class_scores_of(run: Run, detector: DenseDetector, score: float | None) -> l
     path = run.folder / "thresholds.json"
     if score is not None or not path.is_file():
         return [detector.recipe.score if score is None else score] * len(detector.classes)
-    by_name = typed(read_own_json(path), dict[str, Any], path).get("classes")
-    if not isinstance(by_name, dict) or tuple(by_name) != detector.classes:
-        raise RecipeError(f"{path} isn't of the model's classes: remove it, and the recipe's score holds")
-    return [typed(each, dict[str, Any], path)["score"] for each in by_name.values()]
+    content = typed(read_own_json(path, _CURE), _Thresholds, path, _CURE)
+    by_name = content["classes"]
+    if tuple(by_name) != detector.classes:
+        raise RecipeError(f"{path} isn't of the model's classes{_CURE}")
+    return [each["score"] for each in by_name.values()]
 
 
 def describe(run: Run, detector: DenseDetector, least: Sequence[float], nms: str) -> dict[str, Any]:

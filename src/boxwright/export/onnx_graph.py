@@ -13,6 +13,9 @@ import torch
 from onnx.utils import Extractor
 from onnxscript import opset18
 from torch import Tensor, nn
+from torch.onnx.errors import OnnxExporterError
+
+from boxwright.errors import RecipeError
 
 OPSET = 18
 op: Any = opset18
@@ -23,21 +26,25 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """The model of a module that takes tensors (B, ...) like these, under the names of its arguments.
 
-    ``dynamic``: for any B; else for that of the ``inputs``.
+    ``dynamic``: for any B; else for that of the ``inputs``. Raises RecipeError for a module that can't be exported.
     """
     batch = torch.export.Dim("batch", min=1)
-    with _quiet():
-        program = torch.onnx.export(
-            module.eval(),
-            tuple(inputs.values()),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_shapes={name: {0: batch} for name in inputs} if dynamic else None,
-            custom_translation_table={torch.ops.boxwright.kept_by_nms.default: _kept_by_nms},
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                module.eval(),
+                tuple(inputs.values()),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes={name: {0: batch} for name in inputs} if dynamic else None,
+                custom_translation_table={torch.ops.boxwright.kept_by_nms.default: _kept_by_nms},
+                verbose=False,
+            )
+    except OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise RecipeError(f"torch can't export this network as ONNX: {reason}") from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     return model

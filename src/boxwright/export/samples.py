@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +12,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from boxwright.data import read_dataset
+from boxwright.errors import BoxwrightError
 from boxwright.models.batching import Input
 from boxwright.models.detector import Detector
+from boxwright.recipes import Recipe
+from boxwright.runs import Run
+from boxwright.runs.splits import split_file_for
 
 PICTURES = 8
 """Given or made, beside one that is black and one of noise."""
@@ -32,6 +38,22 @@ class Candidates(NamedTuple):
     name: str
     scores: NDArray[np.float32]
     boxes: NDArray[np.float32]
+
+
+def pictures_of(run: Run, recipe: Recipe) -> list[Path]:
+    """The run's validation images; none where its data isn't here any more, or has no such split."""
+    commands = run.record["origin"].get("commands") or [""]
+    words = shlex.split(commands[0])
+    data = Path(words[2]) if words[:2] == ["boxwright", "train"] and len(words) > 2 else None
+    if data is None or not data.exists():
+        return []
+    try:
+        options = recipe.reader_options
+        options |= {"split_file": split_file_for(run, data, reader=options["reader"])}
+        dataset = read_dataset(data, "val", classes=recipe.classes, **options)
+        return [path for path in map(dataset.path, range(len(dataset))) if path.is_file()]
+    except BoxwrightError:  # moved or changed since
+        return []
 
 
 def make_samples(detector: Detector, files: Sequence[Path]) -> list[Sample]:
