@@ -20,7 +20,7 @@ KINDS = {
 }
 LARGE = {
     "ssd300": {**SMALL, "image_size": 300},
-    "ssd512": {**SMALL, "image_size": 512},
+    "ssd512": {**SMALL, "image_size": 512, "backbone": "resnet18"},
 }
 
 
