@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from boxwright.boxes import box_iou, clip_boxes
+from boxwright.boxes import box_iou
 from boxwright.models.selection import candidate_pairs
 from boxwright.recipes import Recipe
 from boxwright.types import Detections
@@ -67,8 +67,7 @@ class _Candidates(NamedTuple):
         margin = rules.within.of(best)
         unsure = ((best - lowest).abs() <= margin) | (full & ((best - last).abs() <= margin))
         near = best > lowest - margin
-        clipped = clip_boxes(boxes[row], (recipe.image_size, recipe.image_size))
-        return cls(clipped[near], best[near], label[near], unsure[near])
+        return cls(boxes[row][near], best[near], label[near], unsure[near])
 
 
 class Outcome(NamedTuple):
@@ -84,7 +83,7 @@ class Outcome(NamedTuple):
 def compare(expected: Detections, found: Detections, scores: Tensor, boxes: Tensor, rules: Rules) -> Outcome:
     """Pair the detections of a picture one to one, and find the limit that explains each that is left.
 
-    ``scores`` (A, K) and ``boxes`` (A, 4): what they were chosen from.
+    ``scores`` (A, K) and ``boxes`` (A, 4), cut to the picture: what they were chosen from.
     """
     left, right = _unpaired(expected, found, rules.within)
     alone = [(expected, found, row) for row in left] + [(found, expected, row) for row in right]

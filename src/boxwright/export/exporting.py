@@ -19,7 +19,7 @@ from boxwright.export.compare import Tolerance
 from boxwright.export.graph import RawGraph, WholeGraph
 from boxwright.export.metadata import class_scores_of, describe, put
 from boxwright.export.onnx_graph import between, to_onnx
-from boxwright.export.samples import make_samples, pictures_of, shown_batch
+from boxwright.export.samples import as_batch, make_samples, pictures_of
 from boxwright.export.verify import Agreement, Verifier
 from boxwright.models.dense import DenseDetector
 from boxwright.models.detector import Detector
@@ -61,7 +61,8 @@ def export_run(
     """Write model.onnx into ``out``, or the run's folder, once it agrees with the run on at least eight pictures.
 
     It takes pixels (B, H, W, 3) at the size of the network's input, uint8 (float32 in 0..255 of a model without
-    antialias). With ``nms`` "graph" it gives boxes (B, M, 4) in pixels of the input, scores (B, M) falling, labels
+    antialias); where that is any, with sides that are multiples of 32, and what of each is ``shown`` (B, 2), rows and
+    columns. With ``nms`` "graph" it gives boxes (B, M, 4) in pixels of the input, scores (B, M) falling, labels
     (B, M) and how many there are (B,); what is padded up to M = ``max_detections`` is 0, with label -1. With "runtime":
     scores (B, A, K) and boxes (B, A, 4) of all anchors. ``batch``: pictures at a time; None: any number. ``half``: the
     network computes in float16. ``score``: of what is shown, instead of the run's. ``pictures``: what it is tried on,
@@ -79,12 +80,13 @@ def export_run(
     samples = make_samples(detector, pictures or pictures_of(folder, detector.recipe))
     verifier = Verifier(detector, samples, batch, least, _WITHIN_HALF if half else _WITHIN)
     module = _in_half(detector) if half else detector
-    pixels = {"images": shown_batch([samples[place % len(samples)] for place in range(batch or 2)])}
+    any_size = detector.recipe.resize == "shortest"
+    inputs = as_batch([samples[place % len(samples)] for place in range(batch or 2)], any_size)
     with torch.no_grad():
         if nms == "graph":
-            model = to_onnx(WholeGraph(module, least), pixels, (*_FOUND, *_RAW), dynamic=batch is None)
+            model = to_onnx(WholeGraph(module, least), inputs, (*_FOUND, *_RAW), dynamic=batch is None)
         else:
-            model = to_onnx(RawGraph(module), pixels, _RAW_ALONE, dynamic=batch is None)
+            model = to_onnx(RawGraph(module), inputs, _RAW_ALONE, dynamic=batch is None)
     _check(verifier, model, nms)
     put(model, describe(folder, detector, least, nms))
     mark_new_folder(file.parent, "export")
@@ -101,8 +103,6 @@ def _exportable(detector: Detector, nms: NmsPlace, batch: int | None) -> DenseDe
         raise RecipeError(f"Expected a batch of at least 1 but got {batch}")
     if not isinstance(detector, DenseDetector):
         raise RecipeError(f"{recipe.detector} has two stages, and only detectors of one can be exported so far")
-    if recipe.resize == "shortest":
-        raise RecipeError("resize=shortest has inputs of any size, and only squash and pad can be exported so far")
     if nms == "graph" and recipe.nms not in _IN_GRAPH:
         raise RecipeError(
             f"ONNX has no operator for nms={recipe.nms}: add --nms runtime, which leaves it to the caller"
@@ -125,7 +125,7 @@ def _check(verifier: Verifier, model: onnx.ModelProto, nms: NmsPlace) -> None:
     else:
         verifier.check(model, raw=_RAW, detections=True)
         if not verifier.agreement.faults:
-            verifier.check_selection(between(model, ("images", *_RAW), _FOUND), _RAW)
+            verifier.check_selection(between(model, (*(each.name for each in model.graph.input), *_RAW), _FOUND), _RAW)
         del model.graph.output[len(_FOUND) :]
         if not verifier.agreement.faults:
             verifier.check(model, raw=None, detections=True, batches=1)

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from boxwright.boxes import clip_boxes
+from boxwright.anchors import Anchors, make_anchors
+from boxwright.boxes import clip_boxes, clip_boxes_of_images
 from boxwright.models.dense import DenseDetector
 from boxwright.models.selection import candidate_pairs
 from boxwright.nms import vote_boxes
+from boxwright.recipes import Recipe
 
 torch.library.define("boxwright::kept_by_nms", "(Tensor boxes, Tensor scores, float iou) -> Tensor")
 
@@ -36,18 +38,27 @@ class Raw(NamedTuple):
 
 
 class RawGraph(nn.Module):
-    """Pixels (B, H, W, 3) in 0..255, at the size of the network's input -> scores and boxes at all anchors."""
+    """Pixels (B, H, W, 3) in 0..255, at the size of the network's input -> scores and boxes at all anchors.
+
+    The first ``shown`` (B, 2) rows and columns of inputs of any size are the picture; None: all is, of one size.
+    """
 
     def __init__(self, detector: DenseDetector) -> None:
         super().__init__()
         self.detector = detector
 
-    def forward(self, images: Tensor) -> Raw:
+    def forward(self, images: Tensor, shown: Tensor | None = None) -> Raw:
         detector = self.detector
-        x = detector.normalize(images.permute(0, 3, 1, 2))
+        x = detector.normalize(images.permute(0, 3, 1, 2), shown)
         outputs = detector(x.to(next(detector.net.parameters()).dtype))
-        anchors = detector.anchors.boxes
-        return Raw(detector.scores(outputs), detector.coder.decode(anchors, outputs.deltas.float()))
+        boxes = detector.coder.decode(self.anchors(images, shown).boxes, outputs.deltas.float())
+        return Raw(detector.scores(outputs), boxes)
+
+    def anchors(self, images: Tensor, shown: Tensor | None) -> Anchors:
+        """Those of the input, laid out in the graph where that is of any size."""
+        if shown is None:
+            return self.detector.anchors
+        return make_anchors(self.detector.spec, (images.shape[1], images.shape[2]))
 
 
 class Selection(nn.Module):
@@ -59,22 +70,28 @@ class Selection(nn.Module):
     least: Tensor
     labels: Tensor
 
-    def __init__(self, detector: DenseDetector, least: Sequence[float]) -> None:
+    def __init__(self, recipe: Recipe, least: Sequence[float]) -> None:
         """``least``: the score of each class above which it is shown."""
         super().__init__()
-        self.recipe = detector.recipe
-        self.maps = [level.count for level in detector.anchors.levels]
+        self.recipe = recipe
         self.register_buffer("least", torch.tensor(least), persistent=False)
         self.register_buffer("labels", torch.arange(len(least)), persistent=False)
         self.lowest = min(least)
 
-    def forward(self, scores: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        self, scores: Tensor, boxes: Tensor, maps: Sequence[int], shown: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """``maps``: the anchors of each feature map; boxes are cut to what is ``shown``."""
         recipe = self.recipe
-        best, anchor, labels = candidate_pairs(scores, recipe, self.maps)  # (B, n)
+        best, anchor, labels = candidate_pairs(scores, recipe, maps)  # (B, n)
         best = torch.where(best > self.lowest, best, 0)
-        boxes = clip_boxes(_rows(boxes, anchor), (recipe.image_size, recipe.image_size))
+        boxes = _rows(boxes, anchor)
+        if shown is None:
+            boxes = clip_boxes(boxes, (recipe.image_size, recipe.image_size))
+        else:
+            boxes = clip_boxes_of_images(boxes, shown)
         kept = torch.ops.boxwright.kept_by_nms(boxes, self._columns(best, labels), recipe.nms_threshold)
-        found, place = torch.where(kept, best, 0).topk(min(recipe.max_detections, best.shape[1]))
+        found, place = torch.where(kept, best, 0).topk(torch.sym_min(recipe.max_detections, best.shape[1]))
         own, voted = labels.gather(1, place), _rows(boxes, place)
         if recipe.vote:
             voted = vote_boxes(voted, own, boxes, best, labels, recipe.vote)
@@ -103,11 +120,12 @@ class WholeGraph(nn.Module):
 
     def __init__(self, detector: DenseDetector, least: Sequence[float]) -> None:
         super().__init__()
-        self.raw, self.selection = RawGraph(detector), Selection(detector, least)
+        self.raw, self.selection = RawGraph(detector), Selection(detector.recipe, least)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        raw = self.raw(images)
-        return *self.selection(*raw), *raw
+    def forward(self, images: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]:
+        raw = self.raw(images, shown)
+        maps = [level.count for level in self.raw.anchors(images, shown).levels]
+        return *self.selection(*raw, maps, shown), *raw
 
 
 def _rows(values: Tensor, places: Tensor) -> Tensor:

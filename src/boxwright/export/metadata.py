@@ -16,7 +16,7 @@ from boxwright.report.history import read_history
 from boxwright.runs import Run
 
 _CURE = ": remove it, and the recipe's score holds"
-_READING = ("resize", "max_size", "antialias", "exif", "depth_range", "max_pixels", "decode")
+_READING = ("resize", "image_size", "max_size", "antialias", "exif", "depth_range", "max_pixels", "decode")
 _SELECTION = ("nms", "nms_threshold", "nms_agnostic", "candidates", "candidates_per", "max_detections", "vote")
 
 
@@ -46,12 +46,14 @@ def describe(run: Run, detector: DenseDetector, least: Sequence[float], nms: str
     recipe = detector.recipe
     values = recipe.to_dict()
     record = run.record
-    maps = [level.count for level in detector.anchors.levels]
+    any_size = recipe.resize == "shortest"
+    side = None if any_size else recipe.image_size
+    maps = None if any_size else [level.count for level in detector.anchors.levels]
     mean, std = (detector.get_buffer(name).flatten().tolist() for name in ("_mean", "_std"))
     return {
         "generator": GENERATOR,
         "classes": list(detector.classes),
-        "input": {"height": recipe.image_size, "width": recipe.image_size, "colours": "RGB"}
+        "input": {"height": side, "width": side, "multiple": recipe.input_size.multiple, "colours": "RGB"}
         | {key: values[key] for key in _READING},
         "normalization": {"mean": mean, "std": std, "where": "in the graph"},
         "thresholds": dict(zip(detector.classes, least, strict=True)),

@@ -13,8 +13,10 @@ import torch
 from onnx.utils import Extractor
 from onnxscript import opset18
 from torch import Tensor, nn
+from torch.export import Dim
 from torch.onnx.errors import OnnxExporterError
 
+from boxwright.data.transforms import BATCH_MULTIPLE
 from boxwright.errors import RecipeError
 
 OPSET = 18
@@ -26,9 +28,15 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """The model of a module that takes tensors (B, ...) like these, under the names of its arguments.
 
-    ``dynamic``: for any B; else for that of the ``inputs``. Raises RecipeError for a module that can't be exported.
+    ``dynamic``: for any B; else for that of the ``inputs``. Where ``shown`` is one of these, ``images`` (B, H, W, 3)
+    may have any sides that are multiples of 32. Raises RecipeError for a module that can't be exported.
     """
-    batch = torch.export.Dim("batch", min=1)
+    free: dict[str, dict[int, Any]] = {name: {} for name in inputs}
+    if "shown" in inputs:
+        free["images"] = {1: BATCH_MULTIPLE * Dim("rows", min=1), 2: BATCH_MULTIPLE * Dim("columns", min=1)}
+    if dynamic:
+        batch = Dim("batch", min=1)
+        free = {name: {0: batch, **sides} for name, sides in free.items()}
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -38,7 +46,7 @@ def to_onnx(
                 opset_version=OPSET,
                 input_names=list(inputs),
                 output_names=list(outputs),
-                dynamic_shapes={name: {0: batch} for name in inputs} if dynamic else None,
+                dynamic_shapes=free if any(free.values()) else None,
                 custom_translation_table={torch.ops.boxwright.kept_by_nms.default: _kept_by_nms},
                 verbose=False,
             )

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
 
 from boxwright.data import read_dataset
 from boxwright.errors import BoxwrightError
@@ -87,10 +89,10 @@ def _picture(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint
     return pixels
 
 
-def make_candidates(detector: Detector, lowest: float) -> Iterator[Candidates]:
-    """Nothing above the ``lowest`` score; far more than ``max_detections`` small boxes; crowds about a few places."""
+def make_candidates(anchors: int, classes: int, side: int, lowest: float) -> Iterator[Candidates]:
+    """Nothing above the ``lowest`` score; small boxes far apart, which may be more than there is room for; crowds about
+    a few places. Within a square of so many pixels a ``side``."""
     rng = np.random.default_rng(0)
-    anchors, classes, side = len(detector.anchors), len(detector.classes), detector.recipe.image_size
     shape = (1, anchors, classes)
     scores = rng.uniform(lowest, 1, shape).astype(np.float32)
     cells = int(np.ceil(anchors**0.5))
@@ -104,6 +106,12 @@ def make_candidates(detector: Detector, lowest: float) -> Iterator[Candidates]:
     yield Candidates("crowds", scores**3, crowds[None].astype(np.float32))
 
 
-def shown_batch(samples: Sequence[Sample]) -> torch.Tensor:
-    """(B, H, W, 3) the pixels of samples of one size."""
-    return torch.stack([sample.input.pixels for sample in samples])
+def as_batch(samples: Sequence[Sample], any_size: bool) -> dict[str, Tensor]:
+    """The inputs of a model: ``images`` (B, H, W, 3), and where they may have any size, padded to the largest of these,
+    ``shown`` (B, 2), the rows and columns of each."""
+    pixels = [sample.input.pixels for sample in samples]
+    if not any_size:
+        return {"images": torch.stack(pixels)}
+    height, width = (max(each.shape[side] for each in pixels) for side in (0, 1))
+    padded = [F.pad(each, (0, 0, 0, width - each.shape[1], 0, height - each.shape[0])) for each in pixels]
+    return {"images": torch.stack(padded), "shown": torch.tensor([sample.input.frame.size for sample in samples])}

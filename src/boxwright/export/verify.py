@@ -6,24 +6,65 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from boxwright.boxes import clip_boxes
 from boxwright.export.compare import Rules, Tolerance, compare
 from boxwright.export.graph import Raw
-from boxwright.export.samples import Sample, make_candidates, shown_batch
+from boxwright.export.samples import Sample, as_batch, make_candidates
 from boxwright.export.session import Session
 from boxwright.models.dense import DenseDetector
-from boxwright.models.selection import best_pairs, keep_best
+from boxwright.models.selection import best_pairs, keep_best, limits
 from boxwright.text import plural
 from boxwright.types import DenseOutputs, Detections
 
 Arrays = dict[str, NDArray[Any]]
 _BATCHES = (1, 3)  # pictures at a time of a file that takes any number
+
+
+class Limit(NamedTuple):
+    """What bounds the detections of a picture."""
+
+    size: tuple[int, int]
+    """(H, W) of the input that it fills."""
+    maps: Sequence[int]
+    """Anchors of each feature map."""
+
+
+class Said(NamedTuple):
+    """What a detector says of some inputs of one size."""
+
+    detector: DenseDetector
+    inputs: dict[str, Tensor]
+    outputs: DenseOutputs
+    raw: Raw
+    limits: list[Limit]
+
+    @classmethod
+    def of(cls, detector: DenseDetector, inputs: dict[str, Tensor]) -> Said:
+        """Ask it, as a prediction does."""
+        images, shown = inputs["images"].permute(0, 3, 1, 2), inputs.get("shown")
+        size = (images.shape[2], images.shape[3])
+        outputs = detector.forward(detector.normalize(images, shown), shown)
+        anchors = detector.anchors_of(size)
+        raw = Raw(detector.scores(outputs), detector.coder.decode(anchors.boxes, outputs.deltas))
+        maps = [level.count for level in anchors.levels]
+        return cls(detector, inputs, outputs, raw, [Limit(each, maps) for each in limits(shown, size, len(images))])
+
+    def detections(self, score: float) -> list[Detections]:
+        """Those above a score."""
+        images, shown = self.inputs["images"], self.inputs.get("shown")
+        return self.detector.detect(self.outputs, size=(images.shape[1], images.shape[2]), shown=shown, score=score)
+
+    def of_image(self, row: int) -> Raw:
+        """Scores and boxes of one image."""
+        return Raw(*(part[row] for part in self.raw))
 
 
 @dataclass
@@ -77,15 +118,13 @@ class Verifier:
         anchors, which it gives under the names ``raw``, and its ``detections``."""
         session = Session(model)
         for samples in islice(self._batches(), batches):
-            found = session({"images": shown_batch(samples).numpy()})
-            outputs = self._outputs(samples)
-            expected = self._raw(outputs)
-            for kind, name, values in zip(("score", "box"), raw or (), expected, strict=False):
+            said = self._said(as_batch(samples, self._any_size))
+            found = session({name: values.numpy() for name, values in said.inputs.items()})
+            for kind, name, values in zip(("score", "box"), raw or (), said.raw, strict=False):
                 self._compare(kind, samples, values, torch.from_numpy(found[name]))
             if detections and not self.agreement.faults:
-                lists = self.detector.detect(outputs, score=min(self.least))
-                for row, (sample, each) in enumerate(zip(samples, lists, strict=True)):
-                    self._pair(sample.name, each, _detections(found, row), Raw(*(part[row] for part in expected)))
+                for row, (sample, each) in enumerate(zip(samples, said.detections(min(self.least)), strict=True)):
+                    self._pair(sample.name, each, _detections(found, row), said.of_image(row), said.limits[row])
 
     def check_selection(self, model: onnx.ModelProto, names: tuple[str, str]) -> None:
         """Compare the detections of made scores and boxes, which the model takes under these ``names``.
@@ -94,33 +133,34 @@ class Verifier:
         """
         session = Session(model)
         recipe, lowest = self.detector.recipe, min(self.least)
-        maps, size = self._maps, (recipe.image_size, recipe.image_size)
-        images = shown_batch(next(self._batches())).numpy()
-        for name, *made in make_candidates(self.detector, lowest):
-            repeated = (part.repeat(len(images), 0) for part in made)
-            found = session({"images": images, **dict(zip(names, repeated, strict=True))})
+        side = recipe.image_size + -recipe.image_size % recipe.input_size.multiple
+        anchors = self.detector.anchors_of((side, side))
+        maps = [level.count for level in anchors.levels]
+        copies = self.batch or 1
+        inputs: Arrays = {"images": np.zeros((copies, side, side, 3), np.uint8 if recipe.antialias else np.float32)}
+        if self._any_size:
+            inputs["shown"] = np.full((copies, 2), side)
+        for name, *made in make_candidates(len(anchors), len(self.detector.classes), side, lowest):
+            repeated = (part.repeat(copies, 0) for part in made)
+            found = session({**inputs, **dict(zip(names, repeated, strict=True))})
             raw = Raw(*(torch.from_numpy(part[0]) for part in made))
             best, anchor, labels = best_pairs(raw.scores, lowest, recipe, maps)
-            expected = keep_best(raw.boxes[anchor], best, labels, size, lowest, recipe)
-            self._pair(f"made candidates, {name}", expected, _detections(found, 0), raw)
+            expected = keep_best(raw.boxes[anchor], best, labels, (side, side), lowest, recipe)
+            self._pair(f"made candidates, {name}", expected, _detections(found, 0), raw, Limit((side, side), maps))
 
     @property
-    def _maps(self) -> list[int]:
-        return [level.count for level in self.detector.anchors.levels]
+    def _any_size(self) -> bool:
+        return self.detector.recipe.resize == "shortest"
+
+    @torch.inference_mode()
+    def _said(self, inputs: dict[str, Tensor]) -> Said:
+        return Said.of(self.detector, inputs)
 
     def _batches(self) -> Iterator[Sequence[Sample]]:
         """All samples, in batches of each number that is tried; the last is filled up with the first ones."""
         for size in (self.batch,) if self.batch else _BATCHES:
             for start in range(0, len(self.samples), size):
                 yield [self.samples[place % len(self.samples)] for place in range(start, start + size)]
-
-    @torch.inference_mode()
-    def _outputs(self, samples: Sequence[Sample]) -> DenseOutputs:
-        return self.detector.forward(self.detector.normalize(shown_batch(samples).permute(0, 3, 1, 2)))
-
-    def _raw(self, outputs: DenseOutputs) -> Raw:
-        boxes = self.detector.coder.decode(self.detector.anchors.boxes, outputs.deltas)
-        return Raw(self.detector.scores(outputs), boxes)
 
     def _compare(self, kind: str, samples: Sequence[Sample], expected: Tensor, found: Tensor) -> None:
         names = ", ".join(sample.name for sample in samples)
@@ -136,10 +176,11 @@ class Verifier:
         if not bool((apart <= allowed).all()):
             self.agreement.faults.append(f"{names}: a {kind} differs by {most:.2g}")
 
-    def _pair(self, name: str, expected: Detections, found: Detections, raw: Raw) -> None:
+    def _pair(self, name: str, expected: Detections, found: Detections, raw: Raw, limit: Limit) -> None:
         shown = expected.scores > torch.tensor(self.least)[expected.labels]
         expected = Detections(*(part[shown] for part in expected))
-        outcome = compare(expected, found, *raw, Rules(self.detector.recipe, self._maps, self.least, self.within))
+        rules = Rules(self.detector.recipe, limit.maps, self.least, self.within)
+        outcome = compare(expected, found, raw.scores, clip_boxes(raw.boxes, limit.size), rules)
         self.agreement.pairs += outcome.pairs
         self.agreement.excused += outcome.excused
         self.agreement.faults += [f"{name}: {fault}" for fault in outcome.faults]

@@ -39,7 +39,7 @@ def candidate_pairs(scores: Tensor, recipe: Recipe, maps: Sequence[int]) -> tupl
     """
     rows, columns = scores.shape[-2:]
     if recipe.candidates_per == "class":
-        best, row = scores.topk(min(recipe.candidates, rows), dim=-2)
+        best, row = scores.topk(torch.sym_min(recipe.candidates, rows), dim=-2)
         label = torch.arange(columns, device=row.device).expand_as(row)
         return best.flatten(-2), row.flatten(-2), label.flatten(-2)
     best, flat = best_of_maps(scores, recipe.candidates, maps if recipe.candidates_per == "map" else [rows])
@@ -52,7 +52,7 @@ def best_of_maps(scores: Tensor, count: int, maps: Sequence[int]) -> tuple[Tenso
     start, values, places = 0, [], []
     for part in torch.split(scores, list(maps), dim=-2):
         flat = part.flatten(-2)
-        top = flat.topk(min(count, flat.shape[-1]))
+        top = flat.topk(torch.sym_min(count, flat.shape[-1]))
         values.append(top.values)
         places.append(start + top.indices)
         start += flat.shape[-1]
