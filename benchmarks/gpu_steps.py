@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import boxwright as bw
 from boxwright.models import Detector, TwoStageDetector
 from boxwright.recipes.criterion import build_criterion
-from boxwright.training.module import parameter_groups
+from boxwright.training.layer_rates import parameter_groups
 from boxwright.training.step import supervise
 from boxwright.types import Targets
 

@@ -1,13 +1,17 @@
 """How many planted label errors `boxwright hardest` ranks first, against ranking by raw loss.
 
-    python benchmarks/label_errors.py DATA [--share 0.05] [--epochs 12] [--folds 3] [--out DIR]
+    python benchmarks/label_errors.py DATA [--share 0.05] [--epochs 12] [--seeds 3] [--set key=value ...] [--out DIR]
 
-In the training split of DATA a share of the boxes is made wrong in each of four ways, every box in one way at most:
+In the training split of DATA a share of the boxes is made wrong in each of five ways, every box in one way at most:
 left out; given another class; moved by 10 to 30 % of its width and of its height; drawn twice, the second time with
-each side off by up to 5 % of the size. lite320 is trained on the result, and the labels are ranked by its own
-detections and by those of detectors that never saw the image. A row is the share of the errors that stand in the first
-entries (as many as a share of the labels); its peer is the best that any order could do. The trainings are kept under
---out, and found again.
+each side off by up to 5 % of the size; copied to a place where there is no label. lite320 is trained on the result, and
+the labels are ranked by its own detections, and by raw loss: of a label the mean over its anchors of classification and
+box loss, of a detection without a label the classification loss at its nearest anchor.
+
+The row of a kind is the share of its n errors that stand among the first n entries, the errors of other kinds not
+counted: of all labels, and of all detections without one for those left out. The row "all" is the same of the whole
+list. Each is the mean over the seeds, which plant and train; the interval of the difference is a bootstrap over images.
+The trainings are kept under --out, and found again.
 """
 
 from __future__ import annotations
@@ -29,19 +33,17 @@ from boxwright.data import NORMAL, DetectionDataset
 from boxwright.data.cache import ImageCache
 from boxwright.data.loading import TrainingSet, collate
 from boxwright.data.transforms import Augmentation
-from boxwright.evaluate import DetectionColumns, to_detections
+from boxwright.evaluate import DetectionColumns
+from boxwright.evaluate.bootstrap import draw_images
 from boxwright.hardest import Suspects, rank_labels
-from boxwright.hardest.folds import fold_runs, predict_out_of_fold, split_folds
+from boxwright.hardest.detect import detect
 from boxwright.models.dense import DenseDetector
 from boxwright.recipes.criterion import build_criterion
-from boxwright.runs.predict import predict_dataset
 
-KINDS = ("missing", "wrong-class", "shifted", "duplicate")
-TOP = (0.05, 0.1, 0.2)
-"""Entries that are looked at, as shares of the number of labels."""
-
+KINDS = ("missing", "wrong-class", "shifted", "duplicate", "spurious")
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -58,56 +60,75 @@ class Planted:
 
 
 def plant(dataset: DetectionDataset, share: float, seed: int) -> Planted:
-    """Make a share of the boxes wrong in each way."""
+    """Make a share of the boxes wrong in each way; as many are added where there is no object."""
     rng = np.random.default_rng(seed)
     count = round(share * len(dataset.boxes))
-    chosen = rng.permutation(np.flatnonzero(dataset.code == NORMAL))[: 4 * count].reshape(4, count)
-    kind = np.full(len(dataset.boxes), -1)
-    for place, rows in enumerate(chosen):
-        kind[rows] = place
-    missing, wrong, shifted, duplicate = chosen
+    chosen = rng.permutation(np.flatnonzero(dataset.code == NORMAL))[: 5 * count].reshape(5, count)
+    missing, wrong, shifted, duplicate, model = chosen
+    owner = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
     labels, boxes = dataset.labels.copy(), dataset.boxes.copy()
     labels[wrong] = (labels[wrong] + rng.integers(1, len(dataset.classes), count)) % len(dataset.classes)
     sides = boxes[:, 2:] - boxes[:, :2]
     moves = rng.uniform(0.1, 0.3, (count, 2)) * rng.choice([-1, 1], (count, 2)) * sides[shifted]
     boxes[shifted] += np.tile(moves, 2)
     copies = boxes[duplicate] + rng.uniform(-0.05, 0.05, (count, 4)) * np.tile(sides[duplicate], 2)
-    origin = np.concatenate([np.setdiff1d(np.arange(len(boxes)), missing), duplicate])
-    twice = np.concatenate([np.zeros(len(boxes) - count, np.bool_), np.ones(count, np.bool_)])
-    order = np.lexsort((twice, origin))
-    every = np.concatenate([boxes[origin[~twice]], copies])[order]
-    origin = origin[order]
+    placed = [_elsewhere(dataset, owner[row], sides[row], rng) for row in model.tolist()]
+    model = model[[box is not None for box in placed]]
+    invented = np.array([box for box in placed if box is not None], np.float32).reshape(-1, 4)
+
+    kind = np.full(len(boxes), -1)
+    for place, rows in enumerate(chosen[:4]):
+        kind[rows] = place
+    kind = np.concatenate(
+        [kind, np.full(count, KINDS.index("duplicate")), np.full(len(model), KINDS.index("spurious"))]
+    )
+    origin = np.concatenate([np.arange(len(boxes)), duplicate, model])
+    kept = np.setdiff1d(np.arange(len(origin)), missing)
+    kept = kept[np.argsort(origin[kept], kind="stable")]
+    every = np.concatenate([boxes, copies, invented])[kept]
+    return Planted(_with_boxes(dataset, every, labels[origin[kept]], origin[kept]), kind[kept], origin[kept], missing)
+
+
+def _elsewhere(dataset: DetectionDataset, image: int, sides: Floats, rng: np.random.Generator) -> Floats | None:
+    """A box (4,) of these sides that hardly meets the labels of the image; None where none of 100 does."""
+    height, width = dataset.sizes[image].tolist()
+    corner = rng.uniform(0, np.maximum([width, height] - sides, 0), (100, 2))
+    boxes = np.concatenate([corner, corner + sides], 1).astype(np.float32)
+    there = dataset.boxes[dataset.offsets[image] : dataset.offsets[image + 1]]
+    free = (box_iou(torch.from_numpy(boxes), torch.from_numpy(there)) < 0.1).all(1).numpy()
+    return boxes[free][0] if free.any() else None
+
+
+def _with_boxes(dataset: DetectionDataset, boxes: Floats, labels: Ints, origin: Ints) -> DetectionDataset:
+    """The data set with ``boxes`` (m, 4) alone, each where that of its ``origin`` (m,) was."""
     owner = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))[origin]
     height, width = dataset.sizes[owner].T.astype(np.float32)
-    every = np.clip(every, 0, np.stack([width, height, width, height], 1))
-    xywh = np.concatenate([every[:, :2], every[:, 2:] - every[:, :2]], 1).astype(np.float64)
+    boxes = np.clip(boxes, 0, np.stack([width, height, width, height], 1))
+    xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).astype(np.float64)
     counts = np.bincount(owner, minlength=len(dataset))
-    changed = replace(
+    return replace(
         dataset,
         offsets=np.concatenate([[0], np.cumsum(counts)]),
-        boxes=every,
-        labels=labels[origin],
+        boxes=boxes,
+        labels=labels,
         code=dataset.code[origin],
         xywh=xywh,
         areas=xywh[:, 2] * xywh[:, 3],
-        annotation_ids=np.arange(1, len(every) + 1),
-        numbers=np.arange(len(every)) - np.repeat(np.cumsum(counts) - counts, counts),
+        annotation_ids=np.arange(1, len(boxes) + 1),
+        numbers=np.arange(len(boxes)) - np.repeat(np.cumsum(counts) - counts, counts),
     )
-    return Planted(changed, kind[origin], origin, missing)
 
 
 @torch.no_grad()
-def losses(
-    detector: DenseDetector, dataset: DetectionDataset, places: Ints, boxes: DetectionColumns
-) -> tuple[Floats, Floats]:
-    """In the images at ``places``, and 0 elsewhere: of each label (m,) the mean over its anchors of classification and
-    box loss; of each of ``boxes`` (n,) the classification loss of the anchor that it overlaps most."""
+def losses(detector: DenseDetector, dataset: DetectionDataset, boxes: DetectionColumns) -> tuple[Floats, Floats]:
+    """Of each label (m,) the mean over its anchors of classification and box loss; of each of ``boxes`` (n,) the
+    classification loss of the anchor that it overlaps most."""
     recipe, anchors = detector.recipe, detector.anchors
     criterion = build_criterion(recipe).eval()
     plain = Augmentation("none", "none")
     images = TrainingSet(ImageCache(dataset, limit=0), range(len(dataset)), recipe.input_size, plain)
     of_labels, of_boxes = np.zeros(len(dataset.boxes)), np.zeros(len(boxes))
-    for place in places.tolist():
+    for place in range(len(dataset)):
         batch = collate([images[place]])
         parts = criterion.per_anchor(anchors, detector(detector.normalize(batch.images)), batch.targets)
         found, targets = parts.positives, parts.matches.gt_index
@@ -124,67 +145,75 @@ def losses(
     return of_labels, of_boxes
 
 
-def ranks(order: Suspects, clean: DetectionDataset, planted: Planted) -> dict[str, Ints]:
-    """Of every planted error the place at which it is met: of the label, of either label of a duplicate, of a
-    detection without a label on the box that was left out; the number of entries where it isn't met."""
-    never = len(order)
-    of_label = np.full(len(planted.kind), never)
-    listed = order.box >= 0
-    of_label[order.box[listed]] = np.flatnonzero(listed)
-    owner = np.repeat(np.arange(len(clean)), np.diff(clean.offsets))
-    missing = []
-    for row in planted.missing:
-        places = np.flatnonzero(~listed & (order.image == owner[row]))
-        overlap = box_iou(torch.from_numpy(clean.boxes[[row]]).double(), torch.from_numpy(order.suggested_box[places]))
-        met = places[overlap[0].numpy() >= 0.5]
-        missing.append(met.min(initial=never))
-    found = {"missing": np.array(missing)}
-    for place, kind in enumerate(KINDS[1:], start=1):
-        rows = np.flatnonzero(planted.kind == place)
-        _, twin = np.unique(planted.origin[rows], return_inverse=True)
-        first = np.full(twin.max(initial=-1) + 1, never)
-        np.minimum.at(first, twin, of_label[rows])
-        found[kind] = first
-    return found
-
-
 def by_loss(suspects: Suspects, of_labels: Floats, of_boxes: Floats) -> Suspects:
     """The same entries by falling raw loss."""
     loss = np.where(suspects.box >= 0, of_labels[suspects.box], of_boxes[suspects.detection])
     return suspects.take(np.argsort(-loss, kind="stable"))
 
 
-def shares(title: str, order: Suspects, clean: DetectionDataset, planted: Planted) -> Iterator[Row]:
-    """Share of the planted errors in the first so many entries, a row a share."""
-    found = ranks(order, clean, planted)
-    every = np.concatenate(list(found.values()))
-    for share in TOP:
-        count = round(share * len(planted.kind))
-        note = ", ".join(f"{kind} {(places < count).mean():.3f}" for kind, places in found.items())
-        best = min(1.0, count / len(every))
-        yield Row(f"{title}, top {share:.0%}", float((every < count).mean()), best, unit="", note=note)
+def met(order: Suspects, clean: DetectionDataset, planted: Planted) -> tuple[Ints, Ints]:
+    """What each entry of a list meets: the kind of the planted error, -1 for none, and the row of the box in ``clean``.
+
+    A label meets what was done to it; a detection without label the box left out that it overlaps by half.
+    """
+    listed = order.box >= 0
+    kind = np.where(listed, planted.kind[order.box], -1)
+    error = np.where(listed, planted.origin[order.box], -1)
+    owner = np.repeat(np.arange(len(clean)), np.diff(clean.offsets))
+    for row in planted.missing:
+        places = np.flatnonzero(~listed & (order.image == owner[row]))
+        overlap = box_iou(torch.from_numpy(clean.boxes[[row]]).double(), torch.from_numpy(order.suggested_box[places]))
+        hit = places[overlap[0].numpy() >= 0.5]
+        kind[hit], error[hit] = KINDS.index("missing"), row
+    return kind, error
+
+
+def found_first(order: Suspects, clean: DetectionDataset, planted: Planted, weights: Ints) -> dict[str, Floats]:
+    """By kind, and of all: the share (R,) of the n errors among the first n entries, in images weighted by (R, i)."""
+    kind, error = met(order, clean, planted)
+    owner = np.repeat(np.arange(len(clean)), np.diff(clean.offsets))
+    errors = {name: np.unique(planted.origin[planted.kind == place]) for place, name in enumerate(KINDS)}
+    errors["missing"] = planted.missing
+    _, first = np.unique(np.where(kind >= 0, error, -2 - np.arange(len(kind))), return_index=True)
+    fresh = np.isin(np.arange(len(kind)), first)  # an error that was met before is no entry
+    found = {}
+    for place, name in enumerate(KINDS):
+        of_sort = (order.box < 0) == (name == "missing")
+        rows = np.flatnonzero(fresh & of_sort & np.isin(kind, [place, -1]))
+        found[name] = _share(weights, order.image[rows], kind[rows] == place, owner[errors[name]])
+    rows = np.flatnonzero(fresh)
+    found["all"] = _share(weights, order.image[rows], kind[rows] >= 0, owner[np.concatenate([*errors.values()])])
+    return found
+
+
+def _share(weights: Ints, image: Ints, hit: Bools, owner: Ints) -> Floats:
+    wanted = weights[:, owner].sum(1)
+    entries = weights[:, image]  # (R, entries)
+    inside = entries.cumsum(1) <= wanted[:, None]
+    return (entries * (hit & inside)).sum(1) / np.maximum(wanted, 1)
 
 
 def rows(options: Namespace) -> Iterator[Row]:
-    console = Console()
     clean = bw.read_dataset(options.data, "train")
-    planted = plant(clean, options.share, options.seed)
-    dataset, kept = planted.dataset, options.out / "run"
-    if not (kept / "model.safetensors").is_file():
-        bw.train(dataset, epochs=options.epochs, out=kept, console=console)
-    own = to_detections(predict_dataset(bw.load(kept), dataset)[0])
-    held_out = predict_out_of_fold(kept, dataset, options.folds, console=console)
-    for title, detections in (("own detections", own), ("out of fold", held_out)):
-        suspects = rank_labels(detections, dataset)
-        yield from shares(title, suspects, clean, planted)
-        yield from shares(f"{title}, labels alone", suspects.take(suspects.box >= 0), clean, planted)
-        if detections is own:
-            parts = [losses(bw.load(kept), dataset, np.arange(len(dataset)), own)]
-        else:
-            folds = zip(fold_runs(kept, dataset, options.folds), split_folds(dataset, options.folds), strict=True)
-            parts = [losses(fold.load(), dataset, places, held_out) for fold, places in folds]
-        of_labels, of_boxes = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
-        yield from shares(f"{title}, raw loss", by_loss(suspects, of_labels, of_boxes), clean, planted)
+    draws = np.concatenate([np.ones((1, len(clean)), np.int64), draw_images(len(clean), options.draws)])
+    sides: list[list[dict[str, Floats]]] = []
+    for seed in range(options.seeds):
+        planted = plant(clean, options.share, seed)
+        kept = options.out / f"seed-{seed}"
+        if not (kept / "model.safetensors").is_file():
+            keys = dict(item.split("=", 1) for item in options.set)
+            recipe = bw.get_recipe("lite320", **keys)
+            bw.train(planted.dataset, recipe, epochs=options.epochs, seed=seed, out=kept, console=Console())
+        found, _ = detect(bw.load(kept), planted.dataset)
+        ours = rank_labels(found, planted.dataset)
+        theirs = by_loss(ours, *losses(bw.load(kept), planted.dataset, found))
+        sides.append([found_first(order, clean, planted, draws) for order in (ours, theirs)])
+    for name in (*KINDS, "all"):
+        ours, theirs = (np.mean([pair[side][name] for pair in sides], axis=0) for side in (0, 1))
+        low, high = np.quantile((ours - theirs)[1:], [0.025, 0.975])
+        each = ", ".join(f"{pair[0][name][0]:.3f}" for pair in sides)
+        note = f"difference {ours[0] - theirs[0]:+.3f} [{low:+.3f}, {high:+.3f}]; seeds {each}"
+        yield Row(name, float(ours[0]), float(theirs[0]), unit="", note=note)
 
 
 if __name__ == "__main__":
@@ -192,7 +221,8 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path)
     parser.add_argument("--share", type=float, default=0.05)
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--set", metavar="key=value", nargs="*", default=[], help="of the recipe")
     parser.add_argument("--out", type=Path, default=Path("runs/label-errors"))
     run(rows, parser)

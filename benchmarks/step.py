@@ -38,7 +38,7 @@ from turns import Row, arguments, compare, run
 
 import boxwright as bw
 from boxwright.recipes.criterion import build_criterion
-from boxwright.training.module import parameter_groups
+from boxwright.training.layer_rates import parameter_groups
 from boxwright.training.precision import bf16_available
 
 CPU = torch.device("cpu")

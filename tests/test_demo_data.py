@@ -67,7 +67,7 @@ def test_layout_is_coco(folder: Path, split: str) -> None:
 def test_splits_share_no_handwritten_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pools = []
 
-    def spy(rng, glyphs, labels, size):
+    def spy(rng, glyphs, labels, size, layout):
         pools.append({glyph.tobytes() for glyph in glyphs})
         return demo_data.Scene(np.zeros((size, size, 3), np.uint8), np.zeros((0, 4)), np.zeros(0, np.int64))
 
@@ -118,9 +118,9 @@ def test_a_digit_stays_visible_under_later_ones() -> None:
     owner = np.full((64, 64), -1)
     owner[20:40, 20:40] = 0
     mask = np.ones((62, 62), dtype=bool)  # would hide the first digit wherever it lies
-    assert demo_data._free_place(np.random.default_rng(0), mask, owner, [400]) is None
+    assert demo_data._free_place(np.random.default_rng(0), mask, owner, [400], 0.9) is None
     small = np.ones((5, 5), dtype=bool)  # hides 25 of 400 pixels at most
-    assert demo_data._free_place(np.random.default_rng(0), small, owner, [400]) is not None
+    assert demo_data._free_place(np.random.default_rng(0), small, owner, [400], 0.9) is not None
 
 
 @pytest.mark.parametrize("ground", [0.0, 0.2, 0.5, 0.8, 1.0])

@@ -219,3 +219,10 @@ def test_names_of_any_kind_make_one_short_label(name: str) -> None:
 
     assert height(name) < 1.5 * height("x")
     assert len(drawing._shown(name)) <= 60
+
+
+def test_boxes_have_the_colours_that_they_are_given() -> None:
+    boxes = [[50, 60, 150, 140], [250, 60, 350, 140]]
+    picture = np.asarray(drawing.draw_detections(GREY, boxes, [0, 0], None, ["a"], colours=[(255, 0, 0), (0, 255, 0)]))
+    assert tuple(picture[139, 149]) == (255, 0, 0)
+    assert tuple(picture[139, 349]) == (0, 255, 0)

@@ -20,10 +20,10 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "evaluate check report",
         "anchors coding matching mining losses nms",
         "criterion",
-        "catalog choices own_code recipes",
+        "catalog choices own_code recipes starts",
         "models adapters",
         "runs",
-        "training export compare inspect hardest simulate demo",
+        "training export compare inspect hardest simulate demo reproduce",
         "cli __main__",
     )
 )

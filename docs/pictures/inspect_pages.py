@@ -14,17 +14,25 @@ from PIL import Image
 from style import FOLDER
 
 from boxwright.data import read_dataset
-from boxwright.inspect import Inspection, inspect_supervision, write_page
+from boxwright.inspect import (
+    Inputs,
+    Inspection,
+    inspect_supervision,
+    training_inputs,
+    write_inputs_page,
+    write_page,
+)
 from boxwright.recipes import get_recipe
 
 Window = tuple[int, int, int, int]
 """Left, top, right and bottom of what is shown of a page."""
 
 
-def picture(name: str, found: Inspection, window: Window, script: str = "") -> None:
+def picture(name: str, found: Inspection | Inputs, window: Window, script: str = "") -> None:
     """Write NAME.png: the page within the window, after the script has run in it."""
     with tempfile.TemporaryDirectory() as folder:
-        page = write_page(Path(folder) / "page.html", found)
+        path = Path(folder) / "page.html"
+        page = write_inputs_page(path, found) if isinstance(found, Inputs) else write_page(path, found)
         if script:
             page.write_text(page.read_text(encoding="utf-8") + f"<script>{script}</script>", encoding="utf-8")
         shot = Path(folder) / "shot.png"
@@ -52,9 +60,11 @@ def main() -> None:
     ssd = inspect_supervision(cells, get_recipe("ssd300", backbone="tf_efficientnet_lite0"))
     picture("inspect", ssd, (80, 0, 1200, 1180))
     trained = inspect_supervision(cells, run=run)
-    choose = 'document.getElementById("canvas").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));'
+    key = 'document.getElementById("canvas").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown" }));'
     top = 'document.querySelector("main").prepend(document.querySelector(".viewer").parentElement);'
-    picture("inspect_run", trained, (80, 20, 1200, 740), choose + top)
+    picture("inspect_run", trained, (80, 20, 1200, 760), key + top)
+    recipe = get_recipe("lite320")
+    picture("inspect_inputs", training_inputs(cells, recipe, inputs=8), (80, 0, 1200, 1000))
     curves = 'document.querySelector("main").prepend(...[...document.querySelectorAll("section")].filter(s => '
     picture("inspect_training", trained, (80, 20, 1200, 470), curves + 's.textContent.startsWith("Over the")));')
     animals = inspect_supervision(read_dataset(raccoon, "train"))

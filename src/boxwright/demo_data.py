@@ -7,7 +7,8 @@ COCO JSON, so that the set goes through the same reader as anybody's own images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -26,12 +27,27 @@ DEFAULT_IMAGES: Mapping[str, int] = MappingProxyType({"train": 500, "val": 60, "
 CLASSES = tuple("0123456789")
 
 _SPLIT_SHARES = {"train": (0.0, 0.70), "val": (0.70, 0.80), "test": (0.80, 1.0)}
-_EMPTY_SHARE = 0.05  # of the images hold clutter and no digit
-_MAX_DIGITS = 12
-_MIN_SIDE, _MAX_SIDE = 1 / 8, 1 / 3  # longer side of a digit, as a share of the image's side
-_MIN_VISIBLE = 0.90  # of a digit's ink stays visible under later ones
+_POOL = 20_000  # samples drawn of the training split where digits aren't equally frequent
+_SCRAP_SIDES = (1 / 8, 1 / 4)
 _MIN_CONTRAST = 0.30  # of luminance between ink and the background under it, 0..1
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the digits of an image lie."""
+
+    fewest: int = 1
+    most: int = 12
+    """How many an image has that has any; less where no place is left."""
+    empty: float = 0.05
+    """Share of the images that hold clutter and no digit."""
+    sides: tuple[float, float] = (1 / 8, 1 / 3)
+    """Longer side of a digit, as a share of the image's side."""
+    visible: float = 0.90
+    """Share of a digit's ink that stays visible under later ones."""
+    alike: bool = False
+    """Whether all digits of an image are of one class."""
 
 
 class Scene(NamedTuple):
@@ -51,14 +67,17 @@ def make_digits(
     images: Mapping[str, int] = DEFAULT_IMAGES,
     size: int = 192,
     seed: int = 0,
+    layout: Layout = Layout(),
+    shares: Sequence[float] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write ``images/<split>/*.jpg`` and ``annotations/instances_<split>.json`` under ``folder``, which is returned.
 
     ``images`` gives the number of images of the splits train, val and test; ``size`` is their side in pixels, 64 or
-    more. The same arguments give the same bytes on one machine, and image i does not depend on how many follow it.
-    Raises DataError for another split, a smaller size, or where scikit-learn is not installed; WriteError where one of
-    the files is there, unless it is to ``overwrite`` them.
+    more. ``shares`` (10,): how often each digit comes up in the training split, relative to the others; None: as often
+    as people wrote it. The same arguments give the same bytes on one machine, and image i does not depend on how many
+    follow it. Raises DataError for another split, a smaller size, or where scikit-learn is not installed; WriteError
+    where one of the files is there, unless it is to ``overwrite`` them.
     """
     unknown = sorted(set(images) - set(_SPLIT_SHARES))
     if unknown or size < 64:
@@ -73,15 +92,23 @@ def make_digits(
     for number, (split, (start, stop)) in enumerate(_SPLIT_SHARES.items()):
         if split in images:
             pool = order[round(start * len(order)) : round(stop * len(order))]
+            if split == "train" and shares is not None:
+                pool = _draw_pool(np.random.default_rng([seed, len(_SPLIT_SHARES)]), pool, labels[pool], shares)
             scenes = (
-                compose(np.random.default_rng([seed, number, i]), glyphs[pool], labels[pool], size)
+                compose(np.random.default_rng([seed, number, i]), glyphs[pool], labels[pool], size, layout)
                 for i in range(images[split])
             )
             _write_split(folder, split, scenes)
     return folder
 
 
-def compose(rng: np.random.Generator, glyphs: NDArray[np.float64], labels: NDArray[np.int64], size: int) -> Scene:
+def compose(
+    rng: np.random.Generator,
+    glyphs: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    size: int,
+    layout: Layout = Layout(),
+) -> Scene:
     """Draw one scene from a pool of handwritten samples: ``glyphs`` (n, 8, 8) in 0..1 and their ``labels`` (n,)."""
     canvas = _background(rng, size)
     for _ in range(rng.integers(0, 5)):
@@ -89,12 +116,15 @@ def compose(rng: np.random.Generator, glyphs: NDArray[np.float64], labels: NDArr
     owner = np.full((size, size), -1, dtype=np.int64)
     inks: list[int] = []
     found: list[int] = []
-    count = 0 if rng.random() < _EMPTY_SHARE else int(rng.integers(1, _MAX_DIGITS + 1))
+    count = 0 if rng.random() < layout.empty else int(rng.integers(layout.fewest, layout.most + 1))
+    if layout.alike:
+        own = labels == rng.choice(labels)
+        glyphs, labels = glyphs[own], labels[own]
     for _ in range(count):
         pick = int(rng.integers(len(labels)))
-        side = size * float(np.exp(rng.uniform(np.log(_MIN_SIDE), np.log(_MAX_SIDE))))
+        side = size * float(np.exp(rng.uniform(*np.log(layout.sides))))
         alpha = _digit_alpha(rng, glyphs[pick], side)
-        place = _free_place(rng, alpha >= 0.5, owner, inks)
+        place = _free_place(rng, alpha >= 0.5, owner, inks, layout.visible)
         if place is not None:
             owner[place][alpha >= 0.5] = len(inks)
             inks.append(int((alpha >= 0.5).sum()))
@@ -104,6 +134,14 @@ def compose(rng: np.random.Generator, glyphs: NDArray[np.float64], labels: NDArr
     image = np.rint(canvas.clip(0, 1) * 255).astype(np.uint8)
     boxes = np.array([_bounds(owner == i) for i in range(len(inks))], dtype=np.float64).reshape(-1, 4)
     return Scene(image, boxes, np.array(found, dtype=np.int64))
+
+
+def _draw_pool(
+    rng: np.random.Generator, pool: NDArray[np.int64], labels: NDArray[np.int64], shares: Sequence[float]
+) -> NDArray[np.int64]:
+    """Samples of the pool (n,) with their labels (n,), as often as each label's share says."""
+    weights = np.asarray(shares, float)[labels] / np.bincount(labels, minlength=len(shares))[labels]
+    return rng.choice(pool, _POOL, p=weights / weights.sum())
 
 
 def _load_glyphs() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -135,9 +173,9 @@ def _digit_alpha(rng: np.random.Generator, glyph: NDArray[np.float64], side: flo
 
 
 def _free_place(
-    rng: np.random.Generator, mask: NDArray[np.bool_], owner: NDArray[np.int64], inks: list[int]
+    rng: np.random.Generator, mask: NDArray[np.bool_], owner: NDArray[np.int64], inks: list[int], visible: float
 ) -> tuple[slice, slice] | None:
-    """A random place where ``mask`` leaves every digit below it visible enough, or None after twelve tries."""
+    """A random place where ``mask`` leaves so much of every digit below it ``visible``, or None after twelve tries."""
     height, width = mask.shape
     seen = np.bincount(owner.ravel() + 1, minlength=len(inks) + 1)
     for _ in range(12):
@@ -145,7 +183,7 @@ def _free_place(
         left = int(rng.integers(1, owner.shape[1] - width))
         place = (slice(top, top + height), slice(left, left + width))
         remaining = seen - np.bincount(owner[place][mask] + 1, minlength=len(seen))
-        if (remaining[1:] >= _MIN_VISIBLE * np.array(inks)).all():
+        if (remaining[1:] >= visible * np.array(inks)).all():
             return place
     return None
 
@@ -270,7 +308,7 @@ def _scraps(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64
     quarters = [np.rot90(glyph[i : i + 4, j : j + 4], int(rng.integers(1, 4))) for i in (0, 4) for j in (0, 4)]
     a, b, c, d = (quarters[i] for i in rng.permutation(4))
     size = len(canvas)
-    alpha = _digit_alpha(rng, np.block([[a, b], [c, d]]), size * rng.uniform(_MIN_SIDE, 0.25))
+    alpha = _digit_alpha(rng, np.block([[a, b], [c, d]]), size * rng.uniform(*_SCRAP_SIDES))
     height, width = alpha.shape
     top, left = int(rng.integers(0, size - height)), int(rng.integers(0, size - width))
     place = (slice(top, top + height), slice(left, left + width))

@@ -7,6 +7,7 @@ labels stay inside the picture, off their own box, and off each other and other 
 from __future__ import annotations
 
 import colorsys
+import io
 from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil, sqrt
@@ -15,7 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
+from boxwright._util.ownership import MADE_BY
 from boxwright._util.printing import printable
 
 Colour = tuple[int, int, int]
@@ -97,14 +100,16 @@ def draw_detections(
     classes: Sequence[str],
     *,
     targets: ArrayLike | None = None,
+    colours: Sequence[Colour] | None = None,
 ) -> Image.Image:
     """A picture of the image with its boxes, their class names and scores.
 
     ``image`` is (H, W, 3) RGB; ``boxes`` (n, 4) xyxy in its pixels; ``labels`` (n,) index ``classes``; ``scores`` (n,),
-    or None where there are none. ``targets`` (m, 4) are drawn thin and dashed below, to compare with. An image of less
-    than 400 pixels is enlarged by a whole number; where a box leaves no room for its label, a strip is added above. Of
-    boxes with scores those that lie on a better one of their class (see ``distinct``) aren't drawn. Where labels would
-    cover each other, the lower-scored ones are left out. Raises ValueError where the shapes don't fit.
+    or None where there are none. ``targets`` (m, 4) are drawn thin and dashed below, to compare with. ``colours`` (n,)
+    stand in for those of the classes. An image of less than 400 pixels is enlarged by a whole number; where a box
+    leaves no room for its label, a strip is added above. Of boxes with scores those that lie on a better one of their
+    class (see ``distinct``) aren't drawn. Where labels would cover each other, the lower-scored ones are left out.
+    Raises ValueError where the shapes don't fit.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"Expected an (H, W, 3) uint8 image but got {image.shape} {image.dtype}")
@@ -121,7 +126,8 @@ def draw_detections(
     wanted = np.asarray([] if targets is None else targets, dtype=np.float64).reshape(-1, 4)
     behind = [place for target in wanted if (place := _pixels(target * factor, picture))]
     texts = {i: _shown(classes[kinds[i]]) + ("" if scores is None else f"  {ranks[i]:.2f}") for i in places}
-    tags = [_Tag(texts[i], place, class_colour(int(kinds[i]))) for i, place in places.items()]
+    shades = colours or [class_colour(label) for label in kinds.tolist()]
+    tags = [_Tag(texts[i], place, shades[i]) for i, place in places.items()]
     return _drawn(picture, tags, behind)
 
 
@@ -183,6 +189,15 @@ def contact_sheet(images: Sequence[Image.Image], columns: int, cell: int = 360) 
             sheet.paste(image, (left, top + (height - image.height) // 2))
         top += height + gap
     return sheet
+
+
+def png_file(picture: Image.Image) -> bytes:
+    """The picture as a PNG file that says who made it."""
+    buffer = io.BytesIO()
+    comment = PngInfo()
+    comment.add_text("Comment", MADE_BY)
+    picture.save(buffer, "PNG", pnginfo=comment)
+    return buffer.getvalue()
 
 
 def fit(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:

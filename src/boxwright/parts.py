@@ -268,3 +268,11 @@ def _check(what: str, value: object, allowed: Sequence[object]) -> None:
     _check_brackets(value)
     if value not in allowed:
         raise ValueError(f"Expected the {what} to be one of {', '.join(map(repr, allowed))} but got {value!r}")
+
+
+def name_of(function: Any) -> str:
+    """``module:function``, options bound or not."""
+    while isinstance(function, partial):
+        function = function.func
+    kind = function if hasattr(function, "__qualname__") else type(function)
+    return f"{kind.__module__}:{kind.__qualname__}"

@@ -89,3 +89,20 @@ def parse_range(name: str, text: str) -> tuple[float, float] | None:
         if -math.inf < low < high < math.inf:
             return low, high
     raise RecipeError(f"Expected {name} to be data, image or LOW,HIGH (0,4095) but got {shown(text)}")
+
+
+def numbers_by_name(key: str, text: str, most: float = math.inf) -> dict[str, float]:
+    """``"cat=1, dog=2.5"`` -> the numbers by their names, in order; ``"none"`` -> no numbers.
+
+    Raises RecipeError for other text, and for numbers below 0 or above ``most``.
+    """
+    numbers = {}
+    for item in text.split(",") if text != "none" else ():
+        name, equals, number = (part.strip() for part in item.rpartition("="))
+        if not equals or not name:
+            raise RecipeError(f"Expected {key} to be none or NAME=NUMBER,... but got {shown(text)}")
+        numbers[name] = coerce(f"{key} of {shown(name)}", number, float)
+        if not 0 <= numbers[name] <= most:
+            expected = "of at least 0" if math.isinf(most) else f"in 0..{most:g}"
+            raise RecipeError(f"Expected {key} of {shown(name)} {expected} but got {number}")
+    return numbers

@@ -67,7 +67,7 @@ def test_eval_agrees_with_itself_as_a_file(run: Path, digits: Path, tmp_path: Pa
     assert f"boxwright train {digits} --recipe lite320 --set image_size=64" in page
     assert f"boxwright eval {run} {digits} --split test" in page
     assert "Trained on the 8 images of split train for 2 steps" in page
-    for title in ("Errors", "Confusions", "Curves of the classes", "A cross-section"):
+    for title in ("What goes wrong", "Curves of the classes", "A cross-section"):
         assert f"<h2>{title}</h2>" in page
     assert (run / "report.html").stat().st_size > 10_000
 
@@ -175,6 +175,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(
         "inspect DIGITS --out FOLDER",
         "hardest DIGITS --run RUN --out FOLDER",
         "simulate --out FILE",
+        "reproduce all --out FILE",
+        "reproduce all --page FOLDER",
     ],
 )
 def test_a_file_is_no_folder_and_a_folder_no_file(command: str, run: Path, digits: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ READ_BY = {
     "recipe.yaml": ("eval", "predict", "inspect", "hardest", "resume"),
     "data.json": ("eval", "resume"),
     "model.safetensors": ("eval", "predict", "inspect", "hardest"),
+    "thresholds.json": ("eval", "predict", "inspect", "hardest"),
     "best.ckpt": ("eval best", "predict best", "resume best"),
     "last.ckpt": ("eval last", "resume"),
     "metrics.csv": ("eval", "resume"),

@@ -1,4 +1,4 @@
-"""eval of results files: intervals, several sources, slices. Nothing needs a network."""
+"""eval of results files and of runs: intervals, several sources, slices, and what of them is on a run's page."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from boxwright.data import read_dataset
 from boxwright.errors import RecipeError
 from boxwright.evaluate import save_results
 from dataset_builders import write_picture, write_voc
+from tiny_runs import keep_tiny_run
 
 NAMES = [f"{time}_{place}" for time in ("day", "night") for place in range(12)]
 
@@ -92,6 +93,7 @@ def test_slices(data: Path, tmp_path: Path) -> None:
         (("--by", "("), "nor a regular expression"),
         (("--by", "zebra"), "of one group"),
         (("--nms", "iou"), "--nms is for runs"),
+        (("--save-thresholds",), "--save-thresholds is for runs"),
     ],
 )
 def test_flags_that_make_no_sense(data: Path, tmp_path: Path, more: tuple[str, ...], message: str) -> None:
@@ -107,3 +109,16 @@ def test_flags_for_one_source(data: Path, tmp_path: Path, flag: tuple[str, str])
     result = CliRunner().invoke(app, ["eval", str(source), str(source), str(data), *flag])
     assert isinstance(result.exception, RecipeError)
     assert "for one source" in str(result.exception)
+
+
+def test_slices_and_differences_are_on_the_page_of_a_run(data: Path, tmp_path: Path) -> None:
+    own = keep_tiny_run(tmp_path / "run", ("cat", "dog"))
+    run(own.folder, data, "--by", "day|night")
+    page = own.report_file().read_text()
+    assert "<h2>By day|night</h2>" in page
+    assert '</td><td class="n" data-name="images">12</td>' in page
+    other = results(data, tmp_path / "b.json", found_at_night=2)
+    run(own.folder, other, data)
+    page = own.report_file().read_text()
+    assert f"<h2>{other} less {own.folder}</h2>" in page
+    assert "By day|night" not in page

@@ -40,7 +40,7 @@ def test_another_split_and_matcher(data: Path, tmp_path: Path) -> None:
     options = ["--split", "val", "--images", "0", "--set", "matcher=iou", "--out", str(tmp_path / "page.html")]
     result = CliRunner().invoke(app, ["inspect", str(data), *SMALL, *options])
     assert "50 % of your objects have nothing but a forced anchor below the threshold" in result.output
-    assert "Anchor by anchor" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "One object and its anchors" not in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,9 @@ def test_another_split_and_matcher(data: Path, tmp_path: Path) -> None:
         (["--run", "nowhere"], RecipeError, "no run or model at nowhere"),
         (["--run", ".", "--recipe", "ssd300"], RecipeError, "a run has its recipe"),
         (["--split", "trian"], DataError, "trian"),
+        (["--seed", "1"], RecipeError, "add --inputs"),
+        (["--inputs", "--images", "0"], RecipeError, "at least one input but got 0"),
+        (["--inputs", "--set", "augment=own:mine"], RecipeError, "own"),
     ],
 )
 def test_what_cannot_be(data: Path, options: list[str], error: type[Exception], message: str) -> None:

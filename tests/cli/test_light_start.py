@@ -35,7 +35,8 @@ def loaded(*arguments: object) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["recipe", "show", "lite320"], ["recipe", "show", "ssd300"]]
+    "arguments",
+    [["--help"], ["train", "--help"], ["recipe", "show", "lite320"], ["recipe", "show", "ssd300"], ["start", "list"]],
 )
 def test_help_and_recipes_need_no_torch(arguments: list[str]) -> None:
     assert loaded(*arguments) == []

@@ -159,7 +159,7 @@ def test_each_split_has_a_page_of_its_own(place: Path, boxwright: Boxwright) -> 
     assert "the report is in run/report-val.html" in out
     assert "split val of data: 3 images, 6 boxes" in out
     assert (place / "run" / "report.html").read_bytes() == page
-    assert b"3 images of split val" in (place / "run" / "report-val.html").read_bytes()
+    assert b"on 3 val images" in (place / "run" / "report-val.html").read_bytes()
 
 
 def test_a_report_of_people_stays(place: Path, boxwright: Boxwright) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.evaluate import Thresholds, detection_metrics
+from boxwright.runs.thresholds import write_thresholds
 from command_line import Boxwright
 from dataset_builders import write_picture
 from tiny_runs import keep_tiny_run
@@ -66,3 +68,38 @@ def test_a_pipe_among_photos_is_left_out(run: Path, photos: Path, boxwright: Box
     code, _, err = boxwright("predict", run, "pipe.jpg", "photos", "--out", "found")
     assert code == 0
     assert err == "boxwright: warning: left out pipe.jpg: it is no regular file\n"
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        ("high", "Expected 0 to 1, precision=P or recall=R but got high"),
+        ("1.5", "Expected 0 to 1 but got 1.5"),
+        ("nan", "Expected 0 to 1 but got nan"),
+        ("precision=2", "Expected precision=P or recall=R, above 0 and up to 1, but got 'precision=2'"),
+        ("precision=0.9", "precision 0.9 is read off a validation, of which this model has none: boxwright eval RUN"),
+    ],
+)
+def test_scores_that_cannot_be(score: str, message: str, run: Path, photos: Path, boxwright: Boxwright) -> None:
+    code, out, err = boxwright("predict", run, "photos", "--out", "found", "--score", score)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not (photos / "found").exists()
+
+
+def test_a_score_a_precision_or_what_the_run_keeps(
+    tmp_path_factory: pytest.TempPathFactory, photos: Path, boxwright: Boxwright
+) -> None:
+    own = keep_tiny_run(tmp_path_factory.mktemp("runs") / "run", ("cat", "dog"))
+    boxes = [{"boxes": [[1, 1, 9, 9]], "labels": [0]}] * 12
+    table = detection_metrics([{**each, "scores": [0.5]} for each in boxes], boxes, ("cat", "dog"))
+    write_thresholds(own.thresholds_file, Thresholds.of(table.matches, table.classes, split="val", default=0.3))
+    heads = {
+        (): "predict keeps scores above cat 0.250, dog 0.250 (all classes together: 0 objects): the best F1 on val",
+        ("--score", "recall=.8"): "for recall 0.8 expect what val (12 images) had, with 95 % intervals over images:",
+        ("--score", "0.25"): "photos/a.jpg: ",
+    }
+    for options, head in heads.items():
+        code, out, _ = boxwright("predict", own.folder, "photos", "--out", "found", *options)
+        assert code == 0
+        assert out.startswith(head)

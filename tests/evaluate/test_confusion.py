@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from coco_scenes import make_scene
 
-from boxwright.evaluate import confusion_matrix, detection_metrics, match_detections
+from boxwright.evaluate import confusion_matrix, detection_metrics, error_types, match_detections
 
 
 def by_hand():
@@ -51,6 +51,22 @@ def test_sums(seed, score):
     np.testing.assert_array_equal(matrix[:-1].sum(axis=1), table.positives[:, 0])
     np.testing.assert_array_equal(matrix[:, :-1].sum(axis=0), np.bincount(table.label[shown], minlength=3))
     np.testing.assert_array_equal(np.diag(matrix)[:-1], np.bincount(table.label[right], minlength=3))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_errors_and_matrix_count_the_same_false_and_not_found(seed):
+    """Each class from a score of its own: what is wrong by the one is off the diagonal of the other."""
+    scene = make_scene(seed, crowd=0.2, difficult=0.2)
+    table = match_detections(*scene.columns(), len(scene.classes))
+    least = np.array([0.2, 0.5, 0.8])
+    matrix, errors = confusion_matrix(table, least), error_types(table, score=least)
+    off = matrix - np.diag(np.diag(matrix))
+    assert off[:, :-1].sum() == (errors.kind >= 0).sum() > 0
+    assert off[:-1].sum() == table.not_found(0.5, least).sum() > 0
+
+
+def test_a_score_for_each_class():
+    assert confusion_matrix(by_hand(), np.array([0.85, 0.0])).tolist() == [[1, 0, 1], [0, 1, 1], [0, 0, 0]]
 
 
 def test_nothing_at_all():

@@ -120,16 +120,19 @@ def test_by_hand():
     assert errors.missed.tolist() == [False, False, False, True, False]
 
 
-@pytest.mark.parametrize("score", [0.55, 0.65, 0.75, 0.85, 0.95])
+@pytest.mark.parametrize("score", [0.55, 0.65, 0.75, 0.85, 0.95, [0.55, 0.95, 0.75]])
 def test_a_score_leaves_out_what_is_below_it(score):
-    """The same as a table without those detections."""
+    """The same as a table without those detections, be it one score or one for each class."""
     scene = make_scene(3, images=8, targets=9, crowd=0.2, difficult=0.1, scores=40)
     detections, targets = scene.columns()
+    by_class = np.broadcast_to(score, 3)
     whole = match_detections(detections, targets, 3)
-    part = match_detections(detections.take(detections.score >= score), targets, 3)
-    some, all_of_part = error_types(whole, score=score), error_types(part)
-    np.testing.assert_array_equal(some.kind[whole.score >= score], all_of_part.kind)
-    assert np.all(some.kind[whole.score < score] == -1)
+    part = match_detections(detections.take(detections.score >= by_class[detections.label]), targets, 3)
+    least = np.array(score) if isinstance(score, list) else score
+    some, all_of_part = error_types(whole, score=least), error_types(part)
+    kept = whole.score >= by_class[whole.label]
+    np.testing.assert_array_equal(some.kind[kept], all_of_part.kind)
+    assert np.all(some.kind[~kept] == -1)
     np.testing.assert_array_equal(some.missed, all_of_part.missed)
     assert error_costs(whole, some) == error_costs(part, all_of_part)
 

@@ -22,7 +22,6 @@ from boxwright.demo_data import make_digits
 from boxwright.errors import RecipeError, WriteError
 from boxwright.export import Exported, Unfaithful, export_run, exporting
 from boxwright.export.compare import Tolerance
-from boxwright.export.metadata import class_scores_of
 from boxwright.export.onnx_graph import between, to_onnx
 from boxwright.export.samples import make_samples, pictures_of
 from boxwright.export.verify import Verifier
@@ -234,30 +233,13 @@ def test_half_of_a_fixed_number_at_the_command_line(tmp_path: Path, boxwright: B
 
 
 def test_scores_by_class(tmp_path: Path) -> None:
-    run = lively_run(tmp_path, "tiny-detector")
-    detector = run.load()
-    assert isinstance(detector, DenseDetector)
-    assert class_scores_of(run, detector, None) == [0.2, 0.2, 0.2]
-    values = dict(zip(detector.classes, (0.1, 0.5, 0.7), strict=True))
-    (tmp_path / "thresholds.json").write_text(json.dumps({"classes": {k: {"score": v} for k, v in values.items()}}))
-    assert class_scores_of(run, detector, None) == [0.1, 0.5, 0.7]
-    assert class_scores_of(run, detector, 0.3) == [0.3, 0.3, 0.3]
-    session = opened(export_run(run.folder).file)
+    least = [0.1, 0.5, 0.7]
+    session = opened(export_run(lively_run(tmp_path, "tiny-detector").folder, score=least).file)
     pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     _, scores, labels, count = session.run(None, {"images": pictures})
     for row, found in enumerate(count):
         assert (np.diff(scores[row]) <= 0).all()
-        assert (scores[row, :found] > np.array([0.1, 0.5, 0.7])[labels[row, :found]]).all()
-    (tmp_path / "thresholds.json").write_text('{"classes": {"another": {"score": 0.5}}}')
-    with pytest.raises(RecipeError, match="isn't of the model's classes"):
-        class_scores_of(run, detector, None)
-
-
-@pytest.mark.parametrize("content", ["[]", '{"classes": {"class_0": {}}}', "{"])
-def test_damaged_scores_by_class(run: Run, tmp_path: Path, content: str) -> None:
-    (tmp_path / "thresholds.json").write_text(content)
-    with pytest.raises(RecipeError, match="remove it, and the recipe's score holds"):
-        class_scores_of(Run(tmp_path), run.load(), None)  # type: ignore[arg-type]
+        assert (scores[row, :found] > np.array(least)[labels[row, :found]]).all()
 
 
 def test_without_antialias_of_one_class_of_any_name(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boxwright.hardest.calibration import calibrated, excess
+from boxwright.hardest.calibration import calibrated, evidence_ratio, excess, explain
 
 
 def test_without_data_a_score_means_itself() -> None:
@@ -77,3 +77,27 @@ def test_excess_rises_with_the_distance(cases: list[float]) -> None:
     found = excess(distance)
     assert ((found >= 0) & (found <= 1)).all()
     assert (np.diff(found[np.argsort(distance, kind="stable")]) >= -1e-12).all()
+
+
+def test_evidence_is_the_ratio_of_the_odds() -> None:
+    """.8 is 4 to 1, .2 is 1 to 4, and .5 says nothing where half of the detections are right."""
+    found = evidence_ratio(np.array([0.8, 0.5, 0.2]), np.array([0.2, 0.5, 0.2]))
+    np.testing.assert_allclose(found, [16, 1, 1])
+
+
+def test_how_common_an_explanation_is_is_found_from_the_cases() -> None:
+    """Evidence of known strength, drawn from three explanations: their shares come back."""
+    rng = np.random.default_rng(0)
+    truth = rng.choice(3, 20_000, p=[0.7, 0.2, 0.1])
+    value = rng.normal(1.5 * truth, 1)
+    ratios = np.exp(-((value - 1.5 * np.arange(3)[:, None]) ** 2) / 2)
+    np.testing.assert_allclose(explain(ratios).mean(1), [0.7, 0.2, 0.1], atol=0.02)
+
+
+def test_evidence_that_leaves_no_doubt_is_followed() -> None:
+    ratios = np.array([[1e6, 1e6, 1e6, 1e-6], [1e-6, 1e-6, 1e-6, 1e-6], np.ones(4)])
+    np.testing.assert_allclose(explain(ratios)[[0, 0, 0, 2], [0, 1, 2, 3]], 1, atol=1e-4)
+
+
+def test_nothing_needs_no_explanation() -> None:
+    assert explain(np.ones((3, 0))).shape == (3, 0)

@@ -62,7 +62,7 @@ def test_scores_by_hand(planted: DetectionDataset) -> None:
     """A missing or a shifted box is at most as certain as its detection is right, a duplicate as the two overlap."""
     suspects = rank_labels(detections(), planted)
     right = suspects.take(suspects.image >= 6)
-    assert first(suspects, 4).score[0] == pytest.approx((SIDE - 1) / (SIDE + 1))
+    assert first(suspects, 4).score[0] == pytest.approx((SIDE - 1) / (SIDE + 1), abs=1e-4)  # all but surely not there
     assert first(suspects, 4).overlap[0] == pytest.approx((SIDE - 1) / (SIDE + 1))
     assert 0.8 < first(suspects, 0).score[0] < 1
     assert 0.8 < first(suspects, 2).score[0] < 1
@@ -109,7 +109,7 @@ def test_nothing_found(planted: DetectionDataset) -> None:
     assert len(suspects) == len(planted.boxes)
     duplicate = suspects.kind == KINDS.index("duplicate")
     assert suspects.score[duplicate].max() == pytest.approx((SIDE - 1) / (SIDE + 1))
-    assert suspects.score[~duplicate].max() == 0
+    assert suspects.score[~duplicate].max() < 1e-6  # it knows no class
     assert (suspects.kind[~duplicate] == KINDS.index("spurious")).all()
 
 

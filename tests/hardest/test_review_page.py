@@ -17,7 +17,7 @@ from label_scenes import detections, objects, write_scenes
 
 from boxwright.hardest import rank_labels
 from boxwright.hardest.corrections import Corrections, list_corrections
-from boxwright.hardest.page import _crop, _moved, _window, write_page
+from boxwright.hardest.page import Witness, _crop, _moved, _window, write_page
 
 NASTY = "</script><b>&'\""
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -53,7 +53,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Corrections
     suspects = rank_labels(found, dataset).take(slice(20))
     listed = list_corrections(suspects, dataset)
     path = root / "new" / "page.html"
-    write_page(path, suspects, dataset, found, listed, score=0.3, origin="run <r>")
+    witness = Witness("<r>", 0.3, confirmed=3, labels=7, unseen={"<i>.jpg": "cut off & gone"})
+    write_page(path, suspects, dataset, found, listed, witness)
     return path, listed
 
 
@@ -63,11 +64,11 @@ def test_cards_are_in_the_order_of_the_list(written: tuple[Path, Corrections]) -
     assert [card["data-kind"] for card in cards] == [item.kind for item in listed]
     assert [card["data-class"] for card in cards] == [item.class_name or item.suggested_class for item in listed]
     boxes = [box for box in page.all("input") if box["type"] == "checkbox"]
-    assert [box["value"] for box in boxes] == [str(place) for place in range(len(listed))]
+    assert [box["value"] for box in boxes] == [str(n) for n, item in enumerate(listed) if "i02" not in item.image]
     broken = sum("i02" in item.image for item in listed)
     assert broken
     assert len(page.all("img")) == 2 * (len(listed) - broken)
-    assert page.text.count("The image can't be read.") == broken
+    assert page.text.count("The image can no longer be read.") == broken
 
 
 def test_nothing_is_loaded(written: tuple[Path, Corrections]) -> None:
@@ -83,6 +84,25 @@ def test_what_users_named_is_escaped(written: tuple[Path, Corrections]) -> None:
     assert NASTY in {option["value"] for option in page.all("option")}
     assert "run <r>" in page.text
     assert not page.all("r")
+
+
+def test_what_was_not_looked_at_is_told_apart(written: tuple[Path, Corrections]) -> None:
+    said = Page(written[0]).text
+    assert "1 image couldn't be looked at; nothing is said of their labels" in said
+    assert "<i>.jpg" in said
+    assert "cut off & gone" in said
+
+
+@pytest.mark.parametrize(("confirmed", "doubted"), [(0, True), (3, True), (4, False), (7, False)])
+def test_a_run_that_finds_less_than_half_is_to_train_longer(confirmed: int, doubted: bool) -> None:
+    doubt = Witness("r", 0.3, confirmed=confirmed, labels=7).doubt
+    assert bool(doubt) is doubted
+    assert not doubted or doubt.startswith(f"Train longer first: the run finds {confirmed} of 7 labels")
+
+
+def test_without_labels_there_is_nothing_to_doubt(written: tuple[Path, Corrections]) -> None:
+    assert not Witness("r", 0.3, confirmed=0, labels=0).doubt
+    assert "Train longer first: the run finds 3 of 7 labels" in Page(written[0]).text
 
 
 def test_the_list_in_the_page_is_the_list(written: tuple[Path, Corrections]) -> None:

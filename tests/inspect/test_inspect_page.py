@@ -17,7 +17,7 @@ from browser import CHROMIUM, FLAGS
 from inspect_builders import SSD_LIKE, small_recipe
 
 from boxwright.data import DetectionDataset, read_dataset
-from boxwright.inspect import Inspection, inspect_supervision, write_page
+from boxwright.inspect import Inspection, inspect_supervision, payload, write_page
 from boxwright.models import build_detector
 from boxwright.runs import Run
 
@@ -57,7 +57,7 @@ def test_it_is_complete_in_itself(page: Path, inspection: Inspection) -> None:
     assert not re.search(r"(src|href)=[\"']?(?!data:|#)[a-z/]", text.replace("picture.src", ""))
     assert "url(" not in re.sub(r"url\(#", "", text)
     assert inspection.headline in text
-    for title in ("Objects and their anchors", "Anchor by anchor", "Levels", "Coverage", "Other anchors", "Over the"):
+    for title in ("Objects and their anchors", "One object and its", "Levels", "Coverage", "Other anchors", "Over the"):
         assert title in text
     assert len(content(page)["images"]) == 8
 
@@ -105,6 +105,15 @@ def test_a_loss_that_is_not_finite_is_no_broken_json(inspection: Inspection, tmp
     assert content(path)["images"][0]["loss"] is None
 
 
+def test_the_page_is_bounded_and_says_what_it_leaves_out(
+    inspection: Inspection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payload, "MOST_BYTES", 1)
+    path = write_page(tmp_path / "page.html", inspection)
+    assert len(content(path)["images"]) == 1
+    assert "7 images more would have made the page too large" in path.read_text()
+
+
 def test_images_that_are_not_there_are_left_out(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / "JPEGImages" / "03.jpg").unlink()
@@ -113,7 +122,7 @@ def test_images_that_are_not_there_are_left_out(folder: Path, tmp_path: Path) ->
     assert len(found.examples) == 7
     assert (found.supervision.image == 3).any()
     none = inspect_supervision(replace(dataset, has_images=False), small_recipe())
-    assert "Anchor by anchor" not in write_page(tmp_path / "page.html", none).read_text()
+    assert "One object and its anchors" not in write_page(tmp_path / "page.html", none).read_text()
 
 
 @pytest.fixture(scope="module")
@@ -209,11 +218,11 @@ def test_pointing_and_arrow_keys_tell_of_an_anchor(opened: Any, inspection: Insp
     from selenium.webdriver import ActionChains, Keys
 
     canvas = by_id(opened, "canvas")
-    canvas.send_keys(Keys.ARROW_RIGHT)
+    canvas.send_keys(Keys.ARROW_DOWN)
     told = by_id(opened, "told").text
     assert "state" in told
     assert "loss" in told
-    canvas.send_keys(Keys.ARROW_RIGHT)
+    canvas.send_keys(Keys.ARROW_DOWN)
     assert by_id(opened, "told").text != told
     example = inspection.examples[0]
     place = int((example.roles.state == 1).nonzero()[0])
@@ -232,21 +241,21 @@ def test_the_keyboard_reaches_everything(opened: Any) -> None:
     from selenium.webdriver import ActionChains, Keys
 
     reached = []
-    for _ in range(22):
+    for _ in range(40):
         ActionChains(opened).send_keys(Keys.TAB).perform()
         element = opened.switch_to.active_element
         reached.append(element.get_attribute("id") or element.get_attribute("data-kind") or element.tag_name)
         outline = element.value_of_css_property("outline-style")
         assert outline != "none", reached[-1]
-        if reached[-1] == "reset":
+        if reached[-1] == "order" and "reset" in reached:
             break
     for wanted in (
         "order",
-        "only",
-        "class",
-        "size",
-        "button",
         "canvas",
+        "previous",
+        "next",
+        "zoom",
+        "button",
         "0",
         "4",
         "objects",
@@ -279,3 +288,66 @@ def test_nothing_sticks_out(opened: Any, width: int) -> None:
         assert opened.execute_script("return document.documentElement.scrollWidth") <= width
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def object_told(browser: Any) -> str:
+    return by_id(browser, "object-told").text
+
+
+@pytest.mark.slow
+def test_the_page_opens_with_the_first_object_alone(opened: Any, inspection: Inspection) -> None:
+    example = inspection.examples[0]
+    first = int((~example.ignore).argmax())
+    assert object_told(opened).startswith(f"Object {first + 1} of {len(example.labels)}: ")
+    count = int(((example.roles.state == 1) & (example.roles.target == first)).sum())
+    wanted = "no anchor answers" if not count else f"{count} anchor{'s answer' if count > 1 else ' answers'} for it"
+    assert wanted in object_told(opened)
+    assert by_id(opened, "object").get_attribute("value") == str(first)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by_key", [False, True])
+def test_objects_follow_each_other_through_all_images_and_back(
+    opened: Any, inspection: Inspection, by_key: bool
+) -> None:
+    from selenium.webdriver import Keys
+
+    def step(button: str, key: str) -> str:
+        by_id(opened, "canvas").send_keys(key) if by_key else by_id(opened, button).click()
+        return f"{by_id(opened, 'caption').text}: {object_told(opened)}"
+
+    start = f"{by_id(opened, 'caption').text}: {object_told(opened)}"
+    seen = [start]
+    while (told := step("next", Keys.ARROW_RIGHT)) != start:
+        seen.append(told)
+    objects = sum(int((~e.ignore).sum()) for e in inspection.examples)
+    empty = sum(not (~e.ignore).any() for e in inspection.examples)
+    assert len(seen) == len(set(seen)) == objects + empty
+    back = [step("previous", Keys.ARROW_LEFT) for _ in seen]
+    assert back == seen[::-1]
+
+
+@pytest.mark.slow
+def test_a_filter_chooses_an_object_that_fits(opened: Any, inspection: Inspection) -> None:
+    by_id(opened, "class").find_elements("tag name", "option")[2].click()
+    assert f": {inspection.dataset.classes[1]}, " in object_told(opened)
+
+
+@pytest.mark.slow
+def test_words_tell_what_they_mean_by_keyboard(opened: Any) -> None:
+    from selenium.webdriver import Keys
+
+    word = opened.find_element("css selector", '[popovertarget="word-own-anchor"]')
+    meaning = by_id(opened, "word-own-anchor")
+    assert not meaning.is_displayed()
+    word.send_keys(Keys.ENTER)
+    assert "overlaps an object most" in meaning.text
+    word.send_keys(Keys.ESCAPE)
+    assert not meaning.is_displayed()
+
+
+@pytest.mark.slow
+def test_zoom_shows_the_object_larger(opened: Any) -> None:
+    before = opened.execute_script("return document.getElementById('canvas').toDataURL()")
+    by_id(opened, "zoom").click()
+    assert opened.execute_script("return document.getElementById('canvas').toDataURL()") != before

@@ -188,3 +188,21 @@ def test_kinds(tmp_path: Path) -> None:
 def test_chromium_runs_the_script_as_node_does(tmp_path: Path) -> None:
     program = "const result = [...hardNegatives({ background: [3, 1, 2], left: null }, [0, 1, 0], 1, 0).hard];"
     assert _in_chromium(program, tmp_path) == "[1,0,0]"
+
+
+def test_a_close_up_holds_the_boxes_in_the_picture_s_shape(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    corners = np.sort(rng.uniform((0, 0), (640, 480), (200, 2, 2)), axis=1).reshape(-1, 4).tolist()
+    views = run_script("return given.map(box => closeUp([box], 640, 480));", corners, tmp_path)
+    for (x0, y0, x1, y1), view in zip(corners, views, strict=True):
+        width, height = 640 / view["scale"], 480 / view["scale"]
+        assert 1 <= view["scale"] <= 16
+        assert -1e-9 <= view["x"] <= x0 + 1e-9
+        assert -1e-9 <= view["y"] <= y0 + 1e-9
+        assert x1 <= view["x"] + width + 1e-9 <= 640 + 1e-6
+        assert y1 <= view["y"] + height + 1e-9 <= 480 + 1e-6
+
+
+def test_the_best_anchor_is_the_strongest(tmp_path: Path) -> None:
+    body = "return given.map(strengths);"
+    assert run_script(body, [[0.5, 0.75, 1.0], [0.4], [0.6, 0.6], []], tmp_path) == [[0, 0.5, 1], [1], [1, 1], []]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,11 +12,14 @@ from inspect_builders import small_recipe
 from boxwright.anchors import AnchorSpec, make_anchors
 from boxwright.boxes import box_iou
 from boxwright.data import NORMAL, DetectionDataset
+from boxwright.data.loading import pad_targets
 from boxwright.data.transforms import InputSize
 from boxwright.errors import RecipeError
-from boxwright.inspect import examine, inspect_supervision, supervision
+from boxwright.inspect import examine, inspect_supervision, supervision, write_page
 from boxwright.matching import match_atss, match_iou
+from boxwright.models import build_detector
 from boxwright.recipes import get_recipe
+from boxwright.runs import Run
 
 ANCHORS = make_anchors(AnchorSpec.ssd((10, 20, 40, 60), (8, 16, 32), ((2,), (2,), (2,))), 64)
 COUNTS = [level.count for level in ANCHORS.levels]
@@ -116,12 +121,42 @@ def test_what_cannot_be_shown_is_told(dataset: DetectionDataset) -> None:
         inspect_supervision(dataset, small_recipe(matcher="atss:top=0"))
 
 
-def test_other_detectors_and_inputs_are_refused(dataset: DetectionDataset) -> None:
-    scratch = {"pretrained": False, "freeze": 0, "norm_mode": "train", "backbone": "tf_efficientnet_lite0"}
-    with pytest.raises(RecipeError, match="one dense head"):
-        inspect_supervision(dataset, get_recipe("faster-rcnn", **scratch))
-    with pytest.raises(RecipeError, match="resize=shortest"):
+def test_inputs_of_any_size_are_refused_with_what_to_type(dataset: DetectionDataset) -> None:
+    with pytest.raises(RecipeError, match=r"not those of resize=shortest: --set resize=pad"):
         inspect_supervision(dataset, small_recipe(resize="shortest"))
+
+
+def test_of_two_stages_the_first_one_s_matching_is_shown(dataset: DetectionDataset) -> None:
+    scratch = {"pretrained": False, "freeze": 0, "norm_mode": "train", "backbone": "tf_efficientnet_lite0"}
+    recipe = get_recipe("faster-rcnn", image_size=128, width=16, hidden=16, **scratch)
+    found = inspect_supervision(dataset, recipe)
+    positives = left_aside = 0
+    for place in range(len(dataset)):
+        boxes, labels, ignore = dataset.supervised(place)
+        moved = recipe.input_size.whole(*dataset.sizes[place].tolist()).to_input(boxes)
+        targets = pad_targets([(moved, labels, ignore)])
+        state = match_iou(
+            found.supervision.anchors, *targets[:2], ignore=targets.ignore, positive=0.7, negative=0.3, force="ties"
+        ).state
+        positives, left_aside = positives + int((state == 1).sum()), left_aside + int((state == -1).sum())
+    assert found.supervision.positives.sum() == positives > 0
+    assert found.supervision.left_aside == left_aside > 0
+    assert found.supervision.matched == len(dataset) * len(found.supervision.anchors)
+    assert f"{100 * left_aside / found.supervision.matched:.2g} % of all anchors ignored" in found.headline
+    assert not found.has_losses
+
+
+def test_a_run_of_two_stages_opens_without_losses(dataset: DetectionDataset, tmp_path: Path) -> None:
+    scratch = {"pretrained": False, "freeze": 0, "norm_mode": "train", "backbone": "tf_efficientnet_lite0"}
+    recipe = get_recipe("faster-rcnn", image_size=128, width=16, hidden=16, classes=dataset.classes, **scratch)
+    run = Run(tmp_path / "run")
+    run.keep(build_detector(recipe, pretrained=False))
+    found = inspect_supervision(dataset, run=run, examples=2)
+    assert len(found.examples) == 2
+    text = write_page(tmp_path / "page.html", found).read_text()
+    assert "by faster-rcnn&#x27;s first stage</h1>" in text
+    assert 'id="positive"' in text
+    assert 'id="ratio"' not in text
 
 
 @pytest.mark.parametrize(("resize", "shape"), [("squash", (60, 80)), ("pad", (640, 640))])

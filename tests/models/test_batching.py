@@ -26,6 +26,8 @@ TINY: dict[str, dict[str, Any]] = {
     "retinanet": {"image_size": 64, "max_size": 128, "width": 16, "backbone": "resnet10t"},
     "unitbox": {"image_size": 64, "max_size": 128, "width": 16, "backbone": "resnet10t"},
     "faster-rcnn": {"image_size": 64, "max_size": 128, "width": 16, "hidden": 32, "backbone": "resnet10t"},
+    "nano416": {"image_size": 64},
+    "ssdlite300": {},
     "tiny-detector": {},
     "ssd300": {},
     "ssd300-pool": {},

@@ -41,6 +41,7 @@ class Residual(nn.Module):
 NETS: dict[str, tuple[nn.Module, list[str]]] = {
     "relu": (nn.Sequential(nn.Conv2d(8, 6, 3, 2, 1), nn.ReLU()), ["relu"]),
     "relu6 behind a norm": (nn.Sequential(nn.Conv2d(8, 6, 1, bias=False), norm(6), nn.ReLU6()), ["hardtanh"]),
+    "leaky relu": (nn.Sequential(nn.Conv2d(8, 6, 3, 2, 1), nn.LeakyReLU(0.25)), ["leaky_relu"]),
     "depthwise, dilated": (nn.Sequential(nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=8), nn.ReLU()), ["relu"]),
     "two in a row": (nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1), nn.ReLU()), ["none", "relu"]),
     "another activation": (nn.Sequential(nn.Conv2d(8, 8, 1), nn.SiLU()), ["none"]),

@@ -16,7 +16,7 @@ from boxwright.data.transforms import Augmentation
 from boxwright.errors import BoxwrightWarning
 from boxwright.models import Detector
 from boxwright.recipes.criterion import build_criterion
-from boxwright.training.module import parameter_groups
+from boxwright.training.layer_rates import parameter_groups
 from boxwright.training.step import supervise
 from dataset_builders import voc_xml, write_text
 

@@ -1,16 +1,21 @@
 """Feature maps of any timm model, and weights that need no network."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 import boxwright as bw
-from boxwright.errors import BoxwrightError, BoxwrightWarning, RecipeError
+from boxwright.errors import BoxwrightError, BoxwrightWarning, MissingWeights, RecipeError
 from boxwright.models import weights
 from boxwright.models.timm_backbone import TimmBackbone, probe_feature_maps
+from boxwright.runs.weights import write_weights
+from boxwright.starts.cache import seal
 
 
 def test_lite0_weights_fit_strictly_and_speak() -> None:
@@ -116,3 +121,32 @@ def test_without_network_and_weights_all_is_learnt_from_scratch(monkeypatch: pyt
     recipe = detector.recipe
     assert (recipe.pretrained, recipe.freeze, recipe.norm_mode) == (False, 0, "train")
     assert all(p.requires_grad for p in detector.parameters())
+
+
+def test_fetched_weights_are_taken_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOXWRIGHT_CACHE", str(tmp_path))
+    name = "tf_efficientnet_lite1"
+    monkeypatch.setattr(timm, "create_model", refuse_downloads(timm.create_model))
+    backbone = TimmBackbone(name, (8, 16))
+    with pytest.raises(
+        MissingWeights, match=rf"can't get pretrained weights of '{name}' \(no network\); boxwright start"
+    ):
+        backbone.load(True)
+    torch.manual_seed(3)
+    state = timm.create_model(name).state_dict()
+    write_weights(tmp_path / "starts" / name / "model.safetensors", state, {})
+    seal(name)
+    backbone.load(True)
+    for key, value in backbone.body.state_dict().items():
+        assert torch.equal(value, state[key]), key
+
+
+def refuse_downloads(create: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """timm without a network: weights come out of files alone."""
+
+    def create_model(name: str, **options: Any) -> nn.Module:
+        if options.get("pretrained") and not (options.get("pretrained_cfg_overlay") or {}).get("file"):
+            raise OSError("no network")
+        return create(name, **options)
+
+    return create_model

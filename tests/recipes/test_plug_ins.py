@@ -11,8 +11,8 @@ import pytest
 
 import boxwright as bw
 from boxwright import catalog
-from boxwright.data.readers.own import name_of
 from boxwright.errors import RecipeError
+from boxwright.parts import name_of
 from boxwright.recipes import find_detector, get_recipe, list_recipes
 from command_line import Boxwright
 from dataset_builders import write_picture

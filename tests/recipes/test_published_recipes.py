@@ -10,6 +10,7 @@ import yaml
 
 from boxwright.anchors import RETINANET, RPN, SSD300, SSD300_TF, SSD300_V1, SSD512, TINY_441, AnchorSpec, make_anchors
 from boxwright.recipes import get_recipe, list_recipes
+from boxwright.recipes.anchors import ssdlite300
 
 SNAPSHOTS = Path(__file__).parent / "resolved"
 
@@ -126,6 +127,40 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "box_per_class": True,
         "box_weight": 1.0,
     },
+    # github.com/RangiLyu/nanodet, config/nanodet-g.yml: 416 px, aspect kept, 128 channels, cells of 8 strides, ATSS,
+    # quality focal loss (beta 2), GIoU (2.0), distribution focal loss (0.25) over 11 bins of a stride
+    "nano416": {
+        "backbone": "nanodet_g",
+        "image_size": 416,
+        "resize": "pad",
+        "strides": (8, 16, 32),
+        "width": 128,
+        "anchors": "squares:scale=8",
+        "matcher": "atss:top=9",
+        "coder": "distribution:bins=11,step=0.125",
+        "class_loss": "quality_focal:beta=2",
+        "box_loss": "giou",
+        "box_weight": 2.0,
+        "distribution_weight": 0.25,
+        "nms_threshold": 0.6,
+    },
+    # ssdlite_mobilenet_v2_coco's pipeline.config: argmax matcher of .5 that forces each object's best, sigmoid scores,
+    # smooth L1, three negatives a positive, NMS at .6, 100 detections
+    "ssdlite300": {
+        "backbone": "mobilenetv2_ssdlite:wide=true",
+        "image_size": 300,
+        "resize": "squash",
+        "anchors": "ssdlite300",
+        "matcher": "iou:positive=0.5,negative=0.5,force=bipartite",
+        "coder": "delta",
+        "class_loss": "binary_cross_entropy",
+        "box_loss": "smooth_l1",
+        "box_weight": 1.0,
+        "miner": "hard_negatives:ratio=3",
+        "normalizer": "positives",
+        "nms_threshold": 0.6,
+        "max_detections": 100,
+    },
 }
 """Recipe -> key -> what the paper, or the code that is named, says."""
 
@@ -139,6 +174,8 @@ DEPARTURES: dict[str, dict[str, Any]] = {
     },
     "unitbox": {"image_size": 800, "resize": "shortest", "epochs": 12},  # FCOS, section 4
     "faster-rcnn": {"image_size": 800, "resize": "shortest", "epochs": 12},  # FPN, section 5
+    "nano416": {"optimizer": "sgd", "lr": 0.1, "weight_decay": 1e-4, "epochs": 190, "batch_size": 128},
+    "ssdlite300": {"optimizer": "rmsprop", "lr": 0.004, "weight_decay": 4e-5, "batch_size": 24},
 }
 """Recipe -> key -> what the paper says where the recipe says something else on purpose (docs/recipes.md)."""
 
@@ -175,6 +212,8 @@ def test_departures_from_a_paper_are_departures(name: str) -> None:
         # RetinaNet, section 4: nine a cell of P3 to P7, some 100,000 at 600 px; Faster R-CNN: three of P2 to P6
         (RETINANET, 640, 9 * (80**2 + 40**2 + 20**2 + 10**2 + 5**2)),
         (RPN, 640, 3 * (160**2 + 80**2 + 40**2 + 20**2 + 10**2)),
+        # ssd_anchor_generator of TensorFlow's models: three a cell of the first map, six of the others
+        (ssdlite300(), 300, 3 * 19**2 + 6 * (10**2 + 5**2 + 3**2 + 2**2 + 1)),
     ],
 )
 def test_anchors_are_as_many_as_published(spec: AnchorSpec, side: int, count: int) -> None:

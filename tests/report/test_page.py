@@ -8,6 +8,7 @@ import json
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,18 +17,31 @@ from PIL import Image
 from boxwright._util.ownership import GENERATOR
 from boxwright.errors import WriteError
 from boxwright.evaluate import ERROR_TYPES
-from boxwright.report import ErrorRow, Picture, ReportData, write_report
+from boxwright.report import Comparison, ErrorRow, Picture, ReportData, write_report
 from boxwright.report.markup import Markup, bar, drawing, script_data, table, text
-from boxwright.report.pictures import _scaled
+from boxwright.report.pictures import fitted
 from html_tree import Tree
 
 NASTY = "<script>alert('x')</script> & \"quotes\""
 
 
+DIFFERENCE = SimpleNamespace(value=0.01, low=-0.01, high=0.03, p=0.2, verdict="no detectable difference")
+
+
 def picture(name: str) -> Picture:
     image = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
     return Picture(
-        name, image, [[5, 5, 40, 40]], [0], [0.75], [[6, 6, 41, 39], [50, 10, 80, 50]], [0, 1], note="1 missed"
+        name,
+        image,
+        [[5, 5, 40, 40]],
+        [0],
+        [0.75],
+        [[6, 6, 41, 39], [50, 10, 80, 50]],
+        [0, 1],
+        right=[True],
+        false=[False],
+        missed=[[50, 10, 80, 50]],
+        note="1 missed",
     )
 
 
@@ -60,9 +74,16 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Tree:
         per_class={"cat": {"AP": 0.25, "AP50": 0.5, "targets": 9}, NASTY: {"AP": float("nan"), "targets": 0}},
         curves={"cat": ([1, 0.5], [0.5, 0.5], [0.9, 0.8]), NASTY: ([], [], [])},
         commands=[f"boxwright train {NASTY}"],
-        shown_score=0.3,
+        thresholds={"cat": 0.3, NASTY: 0.5},
+        thresholds_said=f"From {NASTY} up.",
+        trained="Trained on nothing.",
+        certainty="Known well.",
+        sliced_by=f"folder {NASTY}",
+        slices={NASTY: SimpleNamespace(images=3, targets=4, AP=0.5, interval=(0.4, 0.6), difference=DIFFERENCE)},
+        comparisons={f"b less {NASTY}": Comparison([{"AP": DIFFERENCE}, {NASTY: DIFFERENCE}], [(NASTY, 0.01)])},
+        opening=[picture(f"o{NASTY}.jpg")],
         confusion=[[3, 1, 2], [0, 0, 1], [7, 0, 0]],
-        errors={name: ErrorRow(0.01, 12, 3) for name in (*ERROR_TYPES, "false_positive", "false_negative")},
+        errors={name: ErrorRow(0.01, 12) for name in (*ERROR_TYPES, "false_positive", "false_negative")},
         metrics_csv=log,
         pictures=[picture(f"a{NASTY}.jpg")],
         worst=[picture("b.jpg")],
@@ -74,8 +95,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     return Tree(path.read_text(encoding="utf-8"))
 
 
-def test_nothing_is_loaded_or_run(page: Tree) -> None:
-    assert "script" not in page.tags
+def test_nothing_is_loaded(page: Tree) -> None:
+    assert page.tags.count("script") == 1
     assert "link" not in page.tags
     links = [value for name, value in page.attributes if name in ("src", "href", "xlink:href", "action", "data")]
     assert links
@@ -94,8 +115,10 @@ def test_user_text_is_escaped_everywhere(page: Tree) -> None:
     ["0.500", "0.750", "VOC07 mAP", "A sentence.", "8.25", "8, 16, 32", "peak learning rate", "1,234", "zero-area",
      "runs/x/model.safetensors", "2 objects, 1 found; 1 missed", "Losses", "Average precision on validation",
      "Precision and recall at IoU 0.5", "Where it went wrong most", "w0.xml: small", "Where it did best",
-     "F1 by score threshold", "right class, box too far off", "Detections from score 0.3 against the truth",
-     "boxwright train"],
+     "F1 by score threshold", "right class, box too far off", "Which class was taken for which",
+     "boxwright train", "Trained on nothing.", "Known well.", "1 found, 0 false, 1 missed", "From <script>",
+     "3 right, 8 false, 4 objects not found", "[0.400, 0.600]", "+0.010", "[−0.010, +0.030]",
+     "1 confusion in the matrix, 12 classification errors in the table", "All 3 numbers"],
 )  # fmt: skip
 def test_content_is_there(page: Tree, words: str) -> None:
     assert words in page.text.replace("\n", " ")
@@ -108,7 +131,7 @@ def test_findings_are_counted_errors_first(page: Tree) -> None:
 
 
 def test_pictures_are_pairs(page: Tree) -> None:
-    assert page.tags.count("img") == 6
+    assert page.tags.count("img") == 7
     assert ("alt", "b.jpg: truth") in page.attributes
     assert ("alt", "b.jpg: found") in page.attributes
 
@@ -141,10 +164,10 @@ def test_an_image_without_objects(tmp_path: Path) -> None:
 
 
 def test_images_are_fitted_and_boxes_follow() -> None:
-    pixels, scale = _scaled(np.zeros((1000, 2000, 3), np.uint8))
+    pixels, scale = fitted(np.zeros((1000, 2000, 3), np.uint8), (520, 400))
     assert pixels.shape == (260, 520, 3)
     np.testing.assert_allclose(scale, 0.26)
-    pixels, scale = _scaled(np.zeros((100, 50, 3), np.uint8))
+    pixels, scale = fitted(np.zeros((100, 50, 3), np.uint8), (520, 400))
     assert pixels.shape == (400, 200, 3)
     np.testing.assert_allclose(scale, 4)
 

@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -13,7 +15,9 @@ import boxwright as bw
 from boxwright.cli.app import app
 from boxwright.errors import RecipeError, WriteError
 from boxwright.runs import importing
+from boxwright.runs.foreign import read_foreign
 from boxwright.runs.importing import MODELS, import_weights
+from boxwright.runs.start import resolve_start
 
 
 def file_of(tmp_path: Path, columns: int, name: str = "ssd300_vgg16") -> tuple[torch.nn.Module, Path]:
@@ -103,6 +107,53 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
+def test_published_weights_are_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = file_of(tmp_path, 91)
+    asked = []
+
+    def load(url: str, **options: Any) -> dict[str, torch.Tensor]:
+        asked.append((url, options, socket.getdefaulttimeout()))
+        return dict(model.state_dict())
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", load)
+    before = socket.getdefaulttimeout()
+    app(["import", "torchvision", "ssd300_vgg16", "--out", str(tmp_path / "run")], standalone_mode=False)
+    start = resolve_start(tmp_path / "run")
+    assert start.classes[0] == "person"
+    assert start.origin == "torchvision's SSD300_VGG16_Weights.COCO_V1"
+    assert start.licence == "BSD-3-Clause"
+    ((url, options, timeout),) = asked
+    assert url == detection.SSD300_VGG16_Weights.COCO_V1.url
+    assert options["check_hash"]
+    assert options["weights_only"]
+    assert timeout == 15
+    assert socket.getdefaulttimeout() == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [URLError("Name or service not known"), TimeoutError("timed out"), RuntimeError("invalid hash value\nof it")],
+)
+def test_what_cannot_be_fetched_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
+    before = socket.getdefaulttimeout()
+    with pytest.raises(RecipeError) as raised:
+        import_weights("retinanet_resnet50_fpn", None, tmp_path / "run")
+    text = str(raised.value)
+    assert text.startswith("can't fetch https://")
+    assert str(error).splitlines()[0] in text
+    assert text.endswith("torchvision retinanet_resnet50_fpn retinanet_resnet50_fpn_coco-eeacb38b.pth takes the file")
+    assert "\n" not in text
+    assert not (tmp_path / "run").exists()
+    assert socket.getdefaulttimeout() == before
+
+
 LAYER = "head.classification_head.module_list.0.weight"
 STATE = {"backbone.features.0.weight": torch.ones(2, 2), LAYER: torch.ones(12, 3)}
 
@@ -137,7 +188,7 @@ CHECKPOINTS: dict[str, Any] = {
 @pytest.mark.parametrize("form", CHECKPOINTS)
 def test_checkpoints_of_training_scripts_are_looked_through(form: str, tmp_path: Path) -> None:
     torch.save(CHECKPOINTS[form], tmp_path / "weights.pth")
-    found = importing._state_of(importing._read(tmp_path / "weights.pth"), LAYER)
+    found = importing._state_of(read_foreign(tmp_path / "weights.pth"), LAYER)
     assert found is not None
     assert found.keys() == STATE.keys()
     assert all(torch.equal(found[key], STATE[key]) for key in STATE)

@@ -10,12 +10,13 @@ from boxwright.runs import Run
 
 
 def assert_same_end(run: Run, other: Run) -> None:
-    """Weights, averages, optimiser, schedule and curves."""
+    """Weights, averages, optimiser, schedule, thresholds and curves."""
     states = [torch.load(r.last_checkpoint, weights_only=True) for r in (run, other)]
     for key in ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers"):
         assert_equal(states[0][key], states[1][key], key)
     models = [load_file(r.model_file) for r in (run, other)]
     assert_equal(models[0], models[1], "model")
+    assert run.thresholds == other.thresholds
     rows = [list(csv.DictReader(r.metrics_file.open())) for r in (run, other)]
     assert rows[0] == rows[1]
 

@@ -9,13 +9,13 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from made_up_scores import make_up_ap
 from rich.console import Console
 from safetensors.torch import load_file
 
 import boxwright as bw
 from boxwright.demo_data import make_digits
 from boxwright.runs import Run
-from boxwright.training import callbacks
 from boxwright.training.best import BestCheckpoint, EarlyStoppingOnAP, which_is_the_model
 
 NAN = float("nan")
@@ -59,9 +59,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(
     digits: Path, out: Path, aps: Iterable[float], monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> tuple[Run, str]:
-    left = iter(aps)
-    measured = lambda *_: SimpleNamespace(AP=next(left), AP50=0.0, AP75=0.0)  # noqa: E731
-    monkeypatch.setattr(callbacks, "detection_metrics", measured)
+    make_up_ap(monkeypatch, iter(aps))
     console = Console(record=True, width=300, file=io.StringIO())
     return bw.train(digits, out=out, console=console, **{**SETTINGS, **options}), console.export_text()
 
@@ -77,6 +75,7 @@ def test_epochs_without_ap_are_never_the_best(digits: Path, tmp_path: Path, monk
     best = torch.load(run.best_checkpoint, weights_only=True)["state_dict"]
     for name, value in load_file(run.model_file).items():
         torch.testing.assert_close(best[f"detector.{name}"], value)
+    assert run.thresholds == bw.load(run.best_checkpoint).thresholds
     assert "AP could be computed after 2 of 4 epochs only" in said
 
 
@@ -91,4 +90,5 @@ def test_without_any_ap_the_last_averaged_weights_are_the_model(
     assert last["epoch"] == 2
     for name, value in load_file(run.model_file).items():
         torch.testing.assert_close(last["state_dict"][f"detector.{name}"], value)
+    assert run.thresholds == bw.load(run.last_checkpoint).thresholds
     assert "AP could never be computed: the last averaged weights are the model" in said

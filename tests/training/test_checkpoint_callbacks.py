@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+import boxwright as bw
 from boxwright.errors import RecipeError
+from boxwright.evaluate import Thresholds
 from boxwright.runs.checkpoints import write_checkpoint
 from boxwright.training import schedule
 from boxwright.training.best import BestCheckpoint
@@ -16,6 +18,7 @@ from boxwright.training.callbacks import Clock
 from boxwright.training.checkpoints import Position, fitting_weights, read_position
 from boxwright.training.module import TrainingModule
 from boxwright.training.schedule import Progress
+from tiny_runs import SMALL
 
 
 def test_the_clock_goes_on_where_it_stood(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +52,18 @@ def test_processes_agree_on_the_time_every_tenth_step(monkeypatch: pytest.Monkey
         done.append(clock.progress.done)
     assert len(agreed) == 2
     assert done == [0.0] * 9 + [0.5] * 12
+
+
+def test_thresholds_are_kept_with_the_weights_that_were_validated() -> None:
+    module = TrainingModule(bw.create_detector("lite320", 1, **SMALL), nn.Identity(), Progress(steps=1))
+    module.thresholds = Thresholds.unmeasured(("a",), 0.3)
+    at_its_end: dict[str, Any] = {}
+    module.on_save_checkpoint(at_its_end)
+    assert at_its_end["thresholds"]["classes"]["a"]["score"] == 0.3
+    module.on_train_epoch_start()
+    within_the_next: dict[str, Any] = {}
+    module.on_save_checkpoint(within_the_next)
+    assert not within_the_next
 
 
 def test_a_step_draws_by_seed_rank_epoch_and_batch() -> None:

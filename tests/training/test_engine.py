@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 import boxwright as bw
 from boxwright.demo_data import make_digits
 from boxwright.errors import DataError, RecipeError
+from boxwright.evaluate import Thresholds
 from boxwright.runs import Run
-from boxwright.training.module import parameter_groups
+from boxwright.training.layer_rates import parameter_groups
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +71,14 @@ def test_the_best_checkpoint_is_the_model(run: Run) -> None:
         torch.testing.assert_close(best[f"detector.{name}"], value)
 
 
+def test_the_best_checkpoint_s_thresholds_are_the_run_s(run: Run) -> None:
+    kept = run.thresholds
+    assert kept is not None
+    assert (kept.split, kept.images, tuple(kept.classes)) == ("val", 4, run.recipe.classes)
+    assert kept.all_classes.objects == sum(each.objects for each in kept.classes.values()) > 4
+    assert kept == bw.load(run.best_checkpoint).thresholds == run.load().thresholds
+
+
 def test_same_seed_same_model(digits: Path, run: Run, tmp_path: Path) -> None:
     again = bw.train(digits, out=tmp_path / "b", console=Console(quiet=True), **TINY)
     other = bw.train(digits, out=tmp_path / "c", console=Console(quiet=True), seed=1, **TINY)
@@ -82,6 +91,7 @@ def test_same_seed_same_model(digits: Path, run: Run, tmp_path: Path) -> None:
 def test_without_validation_the_last_weights_are_the_model(digits: Path, tmp_path: Path) -> None:
     run = bw.train(digits, val_split=None, out=tmp_path / "a", console=Console(quiet=True), **{**TINY, "epochs": 1})
     assert not (run.folder / "best.ckpt").exists()
+    assert run.thresholds == Thresholds.unmeasured(run.recipe.classes, run.recipe.score)
     last = torch.load(run.folder / "last.ckpt", weights_only=True)["state_dict"]
     for name, value in load_file(run.model_file).items():
         torch.testing.assert_close(last[f"detector.{name}"], value)

@@ -1,11 +1,11 @@
 """What a training says when something is wrong with it: at once, by name, and with the means to look into it."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from made_up_scores import make_up_ap
 from rich.console import Console
 from torch import Tensor
 
@@ -13,7 +13,7 @@ import boxwright as bw
 from boxwright.criterion import DenseCriterion, Positives
 from boxwright.demo_data import make_digits
 from boxwright.errors import BoxwrightError, RecipeError
-from boxwright.training import callbacks, replay
+from boxwright.training import replay
 from boxwright.training.callbacks import supervision_warnings
 from boxwright.training.module import TrainingModule
 
@@ -108,7 +108,7 @@ def test_supervision_warnings() -> None:
 @pytest.mark.slow
 def test_early_stopping(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     aps = iter([0.2, 0.5, 0.4, 0.4, 0.6, 0.7])
-    monkeypatch.setattr(callbacks, "detection_metrics", lambda *_: SimpleNamespace(AP=next(aps), AP50=0.0, AP75=0.0))
+    make_up_ap(monkeypatch, aps)
     text = said_by(digits, tmp_path / "run", epochs=9, patience=2)
     assert text.count("epoch  ") == 4
     with pytest.raises(RecipeError, match="needs a validation split"):

@@ -9,14 +9,15 @@ import socket
 import subprocess
 import sys
 import time
+from itertools import repeat
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from made_up_scores import make_up_ap
 from rich.console import Console
 from same_end import assert_same_end
 
@@ -26,7 +27,6 @@ from boxwright.cli import main
 from boxwright.demo_data import make_digits
 from boxwright.errors import DataError, RecipeError, WriteError
 from boxwright.runs import Run
-from boxwright.training import callbacks
 from boxwright.training.checkpoints import AtomicCheckpoints, LastCheckpoint, Position, read_position
 
 pytestmark = pytest.mark.slow
@@ -170,8 +170,7 @@ def test_steps_that_are_done_stay_done_unless_there_are_more(digits: Path, tmp_p
 def test_what_patience_ended_stays_so_unless_there_are_more_epochs(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aps = iter([0.5, 0.4, 0.4])
-    monkeypatch.setattr(callbacks, "detection_metrics", lambda *_: SimpleNamespace(AP=next(aps), AP50=0.0, AP75=0.0))
+    make_up_ap(monkeypatch, iter([0.5, 0.4, 0.4]))
     run = train(digits, tmp_path / "run", patience=1)
     before = content(run)
     assert "is finished: 1 epoch without a better AP" in said_by(digits, tmp_path, resume=run.folder)
@@ -221,7 +220,7 @@ def test_finished_and_killed_before_the_model_was_kept(
 def test_a_damaged_last_checkpoint_names_the_best_and_the_command_that_goes_on(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(callbacks, "detection_metrics", lambda *_: SimpleNamespace(AP=0.5, AP50=0.0, AP75=0.0))
+    make_up_ap(monkeypatch, repeat(0.5))
     whole, run = train(digits, tmp_path / "whole"), Run(tmp_path / "run")
     shutil.copytree(whole.folder, run.folder)
     assert read_position(run.best_checkpoint) == Position(1, 0, 5)

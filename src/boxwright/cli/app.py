@@ -20,7 +20,9 @@ from boxwright.cli.inspect import inspect
 from boxwright.cli.parts import parts
 from boxwright.cli.predict import predict
 from boxwright.cli.recipe import list_names, show
+from boxwright.cli.reproduce import reproduce
 from boxwright.cli.simulate import simulate
+from boxwright.cli.start import fetch, list_starts
 from boxwright.cli.train import train
 
 app = typer.Typer(
@@ -35,6 +37,8 @@ recipes_app = typer.Typer(cls=Commands, help="The built-in recipes.", no_args_is
 app.add_typer(recipes_app, name="recipe")
 import_app = typer.Typer(cls=Commands, help="Other libraries' weights as runs.", no_args_is_help=True)
 app.add_typer(import_app, name="import")
+start_app = typer.Typer(cls=Commands, help="Published weights to predict with, or to train from.", no_args_is_help=True)
+app.add_typer(start_app, name="start")
 
 
 @app.callback(invoke_without_command=True)
@@ -57,8 +61,11 @@ app.command()(demo)
 recipes_app.command("list")(list_names)
 recipes_app.command()(show)
 import_app.command("torchvision")(import_torchvision)
+start_app.command("list")(list_starts)
+start_app.command()(fetch)
 app.command()(compare)
 app.command()(inspect)
 app.command()(hardest)
 app.command()(simulate)
+app.command()(reproduce)
 app.command()(parts)

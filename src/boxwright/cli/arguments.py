@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +46,29 @@ def check_precision(text: str) -> str:
     raise typer.BadParameter(f"Expected float32 or bf16 but got {text}")
 
 
+def check_score(text: str | None) -> str | None:
+    """Raise BadParameter unless it is a number in 0..1, precision=P or recall=R."""
+    if text is not None and "=" in text:
+        from boxwright.evaluate.thresholds import read_wish
+
+        try:
+            read_wish(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    elif text is not None:
+        try:
+            value = float(text)
+        except ValueError:
+            raise typer.BadParameter(f"Expected 0 to 1, precision=P or recall=R but got {text}") from None
+        number(0, 1)(value)
+    return text
+
+
+def least_score(text: str | None) -> float | str | None:
+    """What ``--score`` says: a number, or the text of a precision or a recall."""
+    return text if text is None or "=" in text else float(text)
+
+
 def batch_size(text: str) -> int | None:
     """The images at a time that ``--batch`` says; None for auto."""
     return None if text == "auto" else int(text)
@@ -55,6 +79,22 @@ def run_there(path: Path | None) -> Path | None:
     if path is not None and not path.exists():
         raise RecipeError(f"no run or model at {path}")
     return path
+
+
+def run_or_start(path: Path) -> Path:
+    """The folder of a run, or of published weights by their name; what lies at the path comes first.
+
+    Raises RecipeError where there is neither, and for weights that aren't fetched or are no whole detector.
+    """
+    from boxwright.starts.cache import detector_folder
+    from boxwright.starts.known import KNOWN
+
+    if path.exists():
+        return path
+    if str(path) in KNOWN:
+        return detector_folder(str(path))
+    near = get_close_matches(str(path), KNOWN, n=1)
+    raise RecipeError(f"no run or model at {path}{f'; did you mean {near[0]!r}?' if near else ''}")
 
 
 def data_there(path: Path) -> Path:

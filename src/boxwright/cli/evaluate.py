@@ -42,6 +42,7 @@ from boxwright.text import plural
 if TYPE_CHECKING:
     from boxwright.data import DetectionDataset
     from boxwright.evaluate import MetricsTable, Slice
+    from boxwright.runs.assess import Assessment
 
 
 class Evaluated(NamedTuple):
@@ -50,6 +51,8 @@ class Evaluated(NamedTuple):
     metrics: MetricsTable
     dataset: DetectionDataset
     detections: Any
+    assessment: Assessment | None = None
+    """Of a run."""
 
 
 def _sources_there(paths: list[Path]) -> list[Path]:
@@ -93,18 +96,24 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", dir_okay=False, help="Write the ground truth as COCO JSON, with the same ids."),
     ] = None,
+    save_thresholds: Annotated[
+        bool,
+        typer.Option("--save-thresholds", help="Keep each class's score of the best F1: predict then goes by it."),
+    ] = False,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
     """COCO and VOC metrics of a run, or of anybody's COCO results file, with intervals; differences between several."""
+    from boxwright.runs.page import Sliced
+
     console = Console()
     options = data_options(settings, classes, max_pixels, reader) | {"allow_links": allow_links}
     options |= {"group_by": group_by, "split_file": split_file}
-    _check_flags(sources, nms is not None or nms_agnostic is not None, by, save_detections)
+    _check_flags(sources, nms is not None or nms_agnostic is not None, by, save_detections, save_thresholds)
     outputs = [path for path in (json, save_detections, save_targets) if path]
     own = [_claimed(source, data, split, options, outputs, overwrite) for source in sources]
     finding = {"nms": nms, "nms_agnostic": nms_agnostic, "batch": batch_size(batch), "precision": precision}
-    finding |= {"device": device}
+    finding |= {"device": device, "save_thresholds": save_thresholds}
     found: dict[str, Evaluated] = {}
     for source, reading in zip(sources, own, strict=True):
         name = str(source) if str(source) not in found else f"{source} ({len(found) + 1})"
@@ -121,8 +130,10 @@ def evaluate(
         if by is not None:
             render_slices(slices, by, console)
             content |= {"by": by, "slices": {name: each.to_json() for name, each in slices.items()}}
+            if first.assessment:
+                first.assessment.write_page(sliced=Sliced(by, slices), overwrite=overwrite)
     else:
-        content |= _compare(found, console)
+        content |= _compare(found, console, overwrite)
     if json is not None:
         write_json(json, content)
     _save(first, save_detections, save_targets, overwrite)
@@ -132,9 +143,13 @@ def _is_file(source: Path) -> bool:
     return source.suffix == ".json" and not source.is_dir()
 
 
-def _check_flags(sources: Sequence[Path], suppressed: bool, by: str | None, save_detections: Path | None) -> None:
+def _check_flags(
+    sources: Sequence[Path], suppressed: bool, by: str | None, save_detections: Path | None, save_thresholds: bool
+) -> None:
     if suppressed and any(map(_is_file, sources)):
         raise RecipeError("--nms is for runs: the detections of a file are evaluated as they are")
+    if save_thresholds and any(map(_is_file, sources)):
+        raise RecipeError("--save-thresholds is for runs: there is none that goes by those of a file")
     if len(sources) > 1 and by is not None:
         raise RecipeError("--by is for one source: evaluate each by itself")
     if len(sources) > 1 and save_detections is not None:
@@ -169,9 +184,10 @@ def _say_data(dataset: DetectionDataset, data: Path, console: Console) -> None:
     say(console, f"split {dataset.split} of {data}: {counts}", "bold")
 
 
-def _compare(found: dict[str, Evaluated], console: Console) -> dict[str, Any]:
-    """Print the differences to the first source, and give back what the JSON file holds of them."""
+def _compare(found: dict[str, Evaluated], console: Console, overwrite: bool) -> dict[str, Any]:
+    """Print the differences to the first source, put them on the runs' pages, and give back those for JSON."""
     from boxwright.evaluate import compare_tables
+    from boxwright.runs.page import Compared
 
     tables = {name: each.metrics for name, each in found.items()}
     dataset = next(iter(found.values())).dataset
@@ -181,6 +197,9 @@ def _compare(found: dict[str, Evaluated], console: Console) -> dict[str, Any]:
         raise DataError(str(error)) from error
     names = [dataset.name(place) for place in range(len(dataset))]
     render_differences(tables, comparisons, names, console)
+    compared = Compared(next(iter(tables)), comparisons)
+    for assessment in filter(None, (each.assessment for each in found.values())):
+        assessment.write_page(compared=compared, overwrite=overwrite)
     differences = {name: comparison.to_json() for name, comparison in comparisons.items()}
     for each in differences.values():
         for image in each["images"]:
@@ -229,4 +248,4 @@ def _evaluate_run(source: Path, data: Path, split: str, options: dict[str, Any],
     for name, fault in assessment.faults.items():
         say(console, f"left out {name}: {fault}", "yellow")
     say(console, f"the report is in {assessment.report}")
-    return Evaluated(assessment.metrics, assessment.dataset, assessment.detections)
+    return Evaluated(assessment.metrics, assessment.dataset, assessment.detections, assessment)

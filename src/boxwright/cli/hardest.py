@@ -38,14 +38,6 @@ def hardest(
         Path | None, typer.Option(metavar="RUN", callback=run_there, help="Whose detections speak against the labels.")
     ] = None,
     split: Annotated[str, typer.Option(help="Split whose labels are ranked.")] = "train",
-    folds: Annotated[
-        int,
-        typer.Option(
-            metavar="K",
-            callback=number(0, 100),
-            help="Train K detectors, each on all but its part; 0: ask the run itself.",
-        ),
-    ] = 0,
     top: Annotated[int, typer.Option(callback=number(1, 100_000), help="Suspects on the page and in the list.")] = 200,
     apply: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Carry out what is accepted in a correction list.")
@@ -99,13 +91,11 @@ def hardest(
             data,
             run,
             split,
-            folds=folds,
             shown=top,
             out=out,
             reading=reading,
             allow_links=allow_links,
             overwrite=overwrite,
-            console=console,
             advance=advance,
         )
     _render(review, console)
@@ -115,13 +105,18 @@ def _render(review: Review, console: Console) -> None:
     from boxwright.hardest.corrections import list_corrections
     from boxwright.hardest.ranking import KINDS
 
-    for name, fault in review.faults.items():
-        say(console, f"left out {name}: {fault}")
+    unseen = review.witness.unseen
+    for name, fault in list(unseen.items())[:_LINES]:
+        say(console, f"not looked at: {name}: {fault}")
+    if len(unseen) > _LINES:
+        say(console, f"not looked at: {len(unseen) - _LINES} more, which are on the page")
+    if review.witness.doubt:
+        say(console, review.witness.doubt, "bold")
     first = list_corrections(review.suspects.take(slice(_LINES)), review.dataset)
     for item in first.corrections:
         where = item.image if item.box is None else f"{item.file} box {item.box}"
         say(console, f"{item.score:.2f}  {item.kind:<11}  {where}: {item.reason}")
     counts = ", ".join(f"{count} {kind}" for kind, count in zip(KINDS, review.likely.tolist(), strict=True))
-    say(console, f"more probably wrong than right, of {plural(len(review.dataset.boxes), 'label')}: {counts}")
+    say(console, f"more probably wrong than right, of {plural(review.witness.labels, 'label')}: {counts}")
     say(console, f"the page: {review.page}")
     say(console, f"the correction list: {review.corrections}")

@@ -20,8 +20,11 @@ def import_torchvision(
         ),
     ],
     weights: Annotated[
-        Path, typer.Argument(metavar="WEIGHTS.pth", help="A state_dict, as torchvision publishes them.")
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="WEIGHTS.pth", help="A state_dict of your own; none: torchvision's published one is fetched."
+        ),
+    ] = None,
     classes: Classes = None,
     out: Annotated[
         Path | None, typer.Option(metavar="RUN", file_okay=False, help="The run folder to make; default runs/NAME.")

@@ -13,6 +13,7 @@ from boxwright._util.ownership import claim
 from boxwright._util.printing import printable, say
 from boxwright._util.progress import bar
 from boxwright.cli.arguments import (
+    MAX_SEED,
     AllowCode,
     AllowLinks,
     Data,
@@ -26,7 +27,9 @@ from boxwright.cli.arguments import (
 from boxwright.errors import RecipeError
 
 if TYPE_CHECKING:
+    from boxwright.data import DetectionDataset
     from boxwright.inspect import Inspection
+    from boxwright.recipes import Recipe
 
 
 def inspect(
@@ -42,51 +45,96 @@ def inspect(
     ] = None,
     split: Annotated[str, typer.Option(help="Split to look at.")] = "train",
     allow_links: AllowLinks = False,
-    images: Annotated[int, typer.Option(callback=number(0, 1000), help="Images to show anchor by anchor.")] = 24,
+    images: Annotated[int, typer.Option(callback=number(0, 1000), help="Images or inputs to show.")] = 24,
+    inputs: Annotated[
+        bool,
+        typer.Option("--inputs", help="Show the first inputs of a training instead, as the network gets them."),
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(callback=number(0, MAX_SEED), help="Of the training of --inputs.", show_default="the run's, or 0"),
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.html", dir_okay=False, help="The page; default inspect.html, in the run if any."),
+        typer.Option(
+            metavar="FILE.html",
+            dir_okay=False,
+            help="The page; default inspect.html, or inputs.html and inputs-sheet.png; in the run if any.",
+        ),
     ] = None,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
-    """See the supervision: which objects have anchors, what would fit them better, and what is mined."""
+    """See the supervision: which objects have anchors, what would fit them better, and what is mined; or the inputs."""
     from boxwright.recipes import get_recipe
 
     if run is not None and (recipe is not None or settings):
         raise RecipeError("a run has its recipe: name no other, and set nothing")
+    if seed is not None and not inputs:
+        raise RecipeError("--seed is the seed of the training that --inputs shows: add --inputs")
     chosen = get_recipe(recipe or "lite320", **typed_settings(settings, recipe, reader))  # before torch is imported
 
     from boxwright.data import read_dataset
     from boxwright.data.layout import check_splits
     from boxwright.data.references import referred_files
     from boxwright.runs import Run
+    from boxwright.runs.splits import split_file_for
 
+    parted_by: dict[str, Path | None] = {}
     if run is not None:
         chosen = Run.of(run).recipe.replace(**typed_settings([], None, reader))
     options = chosen.reader_options | {"allow_links": allow_links}
     finding = {key: options[key] for key in ("allow_links", "reader")}
-    check_splits(data, split, **finding)
+    if run is not None:
+        parted_by["split_file"] = split_file_for(Run.of(run), data, **finding)
+    check_splits(data, split, **finding, **parted_by)
+    options |= parted_by
 
-    page = out or (Run.of(run).folder if run else Path()) / "inspect.html"
+    page = out or (Run.of(run).folder if run else Path()) / ("inputs.html" if inputs else "inspect.html")
     read = [*(Run.of(run).files if run else ()), *([Path(recipe)] if recipe else ())]
-    claim(page, overwrite=overwrite, inputs=chain(read, referred_files(data, **finding)))
+    pages = [page, page.with_name(f"{page.stem}-sheet.png")] if inputs else [page]
+    claim(*pages, overwrite=overwrite, inputs=chain(read, referred_files(data, **finding)))
 
-    from boxwright.inspect import inspect_supervision, write_page
-
-    dataset = read_dataset(data, split, classes=chosen.classes or None, **options)
     console = Console()
-    with bar("inspecting", console) as advance:
-        found = inspect_supervision(dataset, chosen, run, examples=images, advance=advance)
-    write_page(page, found, overwrite=overwrite)
-    _render(found, console)
-    say(console, f"the page is {page}")
+    if inputs:
+        if seed is None:
+            seed = Run.of(run).record["training"].get("seed", 0) if run else 0
+        dataset = read_dataset(data, split, classes=chosen.classes or None, negatives=chosen.negatives, **options)
+        _show_inputs(dataset, chosen, seed, images, page, overwrite, console)
+    else:
+        from boxwright.inspect import inspect_supervision, write_page
+
+        dataset = read_dataset(data, split, classes=chosen.classes or None, **options)
+        with bar("inspecting", console) as advance:
+            found = inspect_supervision(dataset, chosen, run, examples=images, advance=advance)
+        write_page(page, found, overwrite=overwrite)
+        _render(found, console)
+        say(console, f"the page is {page}")
+
+
+def _show_inputs(
+    dataset: DetectionDataset, recipe: Recipe, seed: int, images: int, page: Path, overwrite: bool, console: Console
+) -> None:
+    from boxwright.inspect import training_inputs, write_inputs_page
+    from boxwright.inspect.inputs_page import advice, sheet_path, summary
+
+    with bar("decoding", console) as advance:
+        found = training_inputs(dataset, recipe, seed=seed, inputs=images, advance=advance)
+    write_inputs_page(page, found, overwrite=overwrite)
+    for line in filter(None, (summary(found), advice(found))):
+        say(console, line)
+    say(console, f"the page is {page}, the first inputs as one picture {sheet_path(page)}")
 
 
 def _render(found: Inspection, console: Console) -> None:
     from boxwright.inspect.coverage import by_class, by_coco_size
 
-    lines = [found.headline, "", f"{'':<16}{'objects':>9}{'best IoU':>10}{'anchors':>9}{'forced':>8}{'none':>8}"]
+    lines = [
+        found.headline,
+        found.advice,
+        "",
+        f"{'':<16}{'objects':>9}{'best IoU':>10}{'anchors':>9}{'forced':>8}{'none':>8}",
+    ]
     for group in [*by_coco_size(found.supervision), *by_class(found.supervision, found.dataset.classes)]:
         cells = f"{printable(group.name)[:15]:<16}{group.objects:>9}"
         if group.objects:

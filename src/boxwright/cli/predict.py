@@ -20,20 +20,36 @@ from boxwright.cli.arguments import (
     OnDevice,
     Overwrite,
     batch_size,
-    number,
-    run_there,
+    check_score,
+    least_score,
+    run_or_start,
 )
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", callback=run_there, help="A run folder.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|NAME", callback=run_or_start, help="A run folder, or weights that boxwright start fetch got."
+        ),
+    ],
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Images, folders or globs.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Where to write; default RUN/predictions.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="Where to write; default RUN/predictions, runs/NAME/predictions for weights by NAME.",
+        ),
     ] = None,
     score: Annotated[
-        float | None,
-        typer.Option(callback=number(0, 1), help="Lowest score to keep, 0 to 1; default the recipe's, 0.3."),
+        str | None,
+        typer.Option(
+            metavar="S|precision=P|recall=R",
+            callback=check_score,
+            help="Keep detections above this score, or above what a precision or recall takes by the validation; "
+            "default each class's best F1 there, else the recipe's, 0.3.",
+        ),
     ] = None,
     nms: NmsOption = None,
     nms_agnostic: AgnosticOption = None,
@@ -55,15 +71,16 @@ def predict(
 
     from boxwright.runs import Run
     from boxwright.runs.assess import predict_to_folder
+    from boxwright.starts.cache import is_start
 
     console = Console()
-    folder = out or Run.of(run).predictions
+    folder = out or (Run(Path("runs") / run.name) if is_start(run) else Run.of(run)).predictions
     with bar("predicting", console) as advance:
         found = predict_to_folder(
             run,
             files,
             folder,
-            score=score,
+            score=least_score(score),
             nms=nms,
             nms_agnostic=nms_agnostic,
             max_pixels=max_pixels,

@@ -42,7 +42,17 @@ def train(
     data: Data,
     reader: Reader = None,
     recipe: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="A built-in recipe or a YAML file.", show_default="lite320")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="A built-in recipe or a YAML file.", show_default="lite320 or the start's"
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN|FILE|NAME",
+            help="Start from an earlier run, a file of weights or a fetched start; its recipe, if --recipe names none.",
+        ),
     ] = None,
     settings: Settings = [],  # noqa: B006
     classes: Classes = None,
@@ -102,6 +112,7 @@ def train(
     from boxwright.data.layout import check_splits
     from boxwright.recipes import get_recipe
     from boxwright.runs import Run
+    from boxwright.runs.start import start_recipe
 
     if sum(length is not None for length in (epochs, minutes, steps)) > 1:
         raise RecipeError("Expected one of --epochs, --minutes and --steps but got several")
@@ -122,6 +133,7 @@ def train(
         "allow_links": allow_links or None,
         "group_by": group_by,
         "split_file": None if split_file is None else str(split_file),
+        "start": start,
         "out": out,
     }
     check_settings(settings_given, flags)
@@ -132,7 +144,8 @@ def train(
     # before torch is imported, which takes seconds: misspelled keys and splits fail here
     if resume is None:
         own = {name: value for name, value in options.items() if name not in flags}
-        chosen = get_recipe(recipe or "lite320", **own)
+        brought = start_recipe(start) if start is not None and recipe is None else None
+        chosen = get_recipe(recipe or "lite320", **own) if brought is None else brought.replace(**own)
     else:
         chosen = Run.of(resume).recipe
     named = [name for name in (split, val_split) if name not in (None, "val", "none")]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from boxwright.data.decoded import Decoded
+from boxwright.parts import name_of
 
 FILL = 114
 """Grey level of what lies outside the image."""
@@ -229,14 +230,16 @@ def apply_own(
     It sees the label -1 for boxes that are ignored. Raises ValueError where it gives back something else.
     """
     found = own(image.copy(), boxes.copy(), np.where(ignore, -1, labels), rng)
+    name = name_of(own)
     if not isinstance(found, tuple) or len(found) != 3:
-        raise ValueError(f"Expected image, boxes and labels from {own} but got {type(found).__name__}")
+        what = f"{len(found)} values" if isinstance(found, tuple) else type(found).__name__
+        raise ValueError(f"Expected image, boxes and labels from {name} but got {what}")
     image, boxes, labels = (np.ascontiguousarray(value) for value in found)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ValueError(f"Expected an image (H, W, 3) uint8 from {own} but got {image.dtype} {image.shape}")
+        raise ValueError(f"Expected an image (H, W, 3) uint8 from {name} but got {image.dtype} {image.shape}")
     boxes, labels = boxes.reshape(-1, 4).astype(np.float32), labels.astype(np.int64)
     if labels.shape != (len(boxes),):
-        raise ValueError(f"Expected a label for each box from {own} but got {labels.shape}, {boxes.shape}")
+        raise ValueError(f"Expected a label for each box from {name} but got {labels.shape}, {boxes.shape}")
     return image, boxes, np.maximum(labels, 0), labels < 0
 
 

@@ -10,6 +10,7 @@ from boxwright.evaluate.paired import DecidingImage, PairedComparison, PairedDif
 from boxwright.evaluate.reliability import Reliability, reliability
 from boxwright.evaluate.results import read_results, save_results, save_targets
 from boxwright.evaluate.slices import Slice, slice_metrics
+from boxwright.evaluate.thresholds import Thresholds, Wish
 
 __all__ = [
     "AREAS",
@@ -29,6 +30,8 @@ __all__ = [
     "ScoreIntervals",
     "Slice",
     "TargetColumns",
+    "Thresholds",
+    "Wish",
     "compare_tables",
     "confusion_matrix",
     "detection_metrics",

@@ -5,17 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from boxwright.evaluate.columns import Bools, Ints
-from boxwright.evaluate.matches import MatchTable
+from boxwright.evaluate.matches import Least, MatchTable
 from boxwright.evaluate.overlaps import meetings, overlap
 
 
-def confusion_matrix(table: MatchTable, score: float, *, iou: float = 0.5) -> Ints:
+def confusion_matrix(table: MatchTable, score: Least, *, iou: float = 0.5) -> Ints:
     """How often targets of each class were detected as each class.
 
     A detection from ``score`` up that is right by the match table counts on the diagonal. The false ones then choose by
     falling score, each the target of another class that it overlaps most and that is still free, at ``iou`` or more.
     What is left is background detected as a class, and targets that weren't detected. Ignored detections and targets
     (crowd, difficult) are left out. A row sums up to the targets of its class, a column to its detections.
+
+    Args:
+        score: one for all classes, or (K,) one for each.
+        iou: from which a detection is right.
 
     Returns:
         (K + 1, K + 1): a row a true class, a column a detected one; the last row is background detected as a class,

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from boxwright.evaluate.coco import average_precision
 from boxwright.evaluate.columns import Bools, Floats, Ints
-from boxwright.evaluate.matches import MatchTable
+from boxwright.evaluate.matches import Least, MatchTable
 from boxwright.evaluate.overlaps import best_in_runs, meetings, overlap
 
 ERROR_TYPES = ("classification", "localisation", "both", "duplicate", "background", "missed")
@@ -51,7 +51,7 @@ class ErrorTable:
     missed: Bools
     """(M,)"""
     foreground: float
-    score: float
+    score: Least
     """Detections below it were left out."""
 
 
@@ -84,7 +84,7 @@ class Case(NamedTuple):
 
 
 def error_types(
-    table: MatchTable, *, foreground: float = 0.5, background: float = 0.1, score: float = -np.inf
+    table: MatchTable, *, foreground: float = 0.5, background: float = 0.1, score: Least = -np.inf
 ) -> ErrorTable:
     """The kind of error of each detection, and which targets are missed.
 
@@ -93,7 +93,7 @@ def error_types(
     Args:
         foreground: IoU from which a detection is right.
         background: IoU up to which a detection has nothing to do with a target.
-        score: detections below it are left out, as if they weren't there.
+        score: detections below it are left out, as if they weren't there; (K,) one for each class.
 
     Raises:
         ValueError: a foreground that isn't one of the table's thresholds.

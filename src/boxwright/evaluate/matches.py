@@ -38,6 +38,9 @@ AREAS: dict[str, tuple[float, float]] = {
 }
 """COCO's area ranges in square pixels, both ends included."""
 
+Least = float | Floats
+"""The score from which detections count: one for all classes, or (K,) one for each."""
+
 IOU_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
 
 
@@ -90,18 +93,24 @@ class MatchTable:
             raise ValueError(f"Expected an IoU of {self.iou_thresholds} but got {iou}")
         return int(np.argmin(np.abs(np.array(self.iou_thresholds) - iou)))
 
-    def right(self, iou: float, score: float = -np.inf) -> Bools:
+    def from_score(self, score: Least) -> Bools:
+        """(N,) detections from ``score`` up, one for all or (K,) one for each class."""
+        least = np.asarray(score, np.float64)
+        kept: Bools = self.score >= (least[self.label] if least.ndim else least)
+        return kept
+
+    def right(self, iou: float, score: Least = -np.inf) -> Bools:
         """(N,) detections from ``score`` up that took a counted target, in the range "all"."""
         hit: Bools = self.true_positive[:, self.threshold(iou), 0]
-        return hit & (self.score >= score)
+        return hit & self.from_score(score)
 
-    def wrong(self, iou: float, score: float = -np.inf) -> Bools:
+    def wrong(self, iou: float, score: Least = -np.inf) -> Bools:
         """(N,) detections from ``score`` up that count and took nothing, in the range "all"."""
         place = self.threshold(iou)
         wrong: Bools = ~(self.true_positive[:, place, 0] | self.ignored[:, place, 0])
-        return wrong & (self.rank < self.max_detections) & (self.score >= score)
+        return wrong & (self.rank < self.max_detections) & self.from_score(score)
 
-    def not_found(self, iou: float, score: float = -np.inf) -> Bools:
+    def not_found(self, iou: float, score: Least = -np.inf) -> Bools:
         """(M,) counted targets that no detection from ``score`` up took, in the range "all"."""
         free: Bools = self.counted[:, 0].copy()
         free[self.target[self.right(iou, score), self.threshold(iou)]] = False

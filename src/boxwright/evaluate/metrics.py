@@ -22,6 +22,7 @@ from boxwright.evaluate.intervals import (
 )
 from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_detections
 from boxwright.evaluate.reliability import Reliability, reliability
+from boxwright.evaluate.thresholds import f1_score
 from boxwright.evaluate.voc import voc_scores
 from boxwright.text import plural
 
@@ -158,8 +159,7 @@ class MetricsTable:
         if len(last) == 0 or np.isnan(recall[0]):
             return OperatingPoint(np.nan, np.nan, np.nan, np.nan)
         precision, recall, score = precision[last], recall[last], score[last]
-        total = precision + recall
-        f1 = np.divide(2 * precision * recall, total, out=np.zeros(len(total)), where=total > 0)
+        f1 = f1_score(precision, recall)
         best = int(np.argmax(f1))
         return OperatingPoint(float(score[best]), float(precision[best]), float(recall[best]), float(f1[best]))
 

@@ -52,22 +52,19 @@ class _Candidates(NamedTuple):
     scores: Tensor
     labels: Tensor
     unsure: Tensor
-    """(n,) bool: within the tolerance of the lowest score, or of the last that there is room for."""
+    """(n,) bool: within the tolerance of the last that there is room for."""
 
     @classmethod
     def of(cls, scores: Tensor, boxes: Tensor, rules: Rules) -> _Candidates:
-        """Those of scores (A, K) and boxes (A, 4) above the lowest score, and those just below."""
-        recipe, lowest = rules.recipe, min(rules.least)
+        """Those of scores (A, K) and boxes (A, 4)."""
+        recipe = rules.recipe
         best, row, label = candidate_pairs(scores, recipe, rules.maps)
         bounds = torch.tensor(rules.maps).cumsum(0)
         groups = {"image": torch.zeros_like(label), "class": label, "map": torch.bucketize(row, bounds, right=True)}
         group = groups[recipe.candidates_per]
         full = (torch.bincount(group) >= recipe.candidates)[group]
         last = torch.full_like(best, 2).scatter_reduce(0, group, best, "amin")[group]
-        margin = rules.within.of(best)
-        unsure = ((best - lowest).abs() <= margin) | (full & ((best - last).abs() <= margin))
-        near = best > lowest - margin
-        return cls(boxes[row][near], best[near], label[near], unsure[near])
+        return cls(boxes[row], best, label, full & ((best - last).abs() <= rules.within.of(best)))
 
 
 class Outcome(NamedTuple):
@@ -128,14 +125,16 @@ def _limit(own: Detections, other: Detections, row: int, candidates: _Candidates
     if len(other.scores) >= recipe.max_detections and float(score) <= float(other.scores.min()) + margin:
         return "count"
     rivals = (candidates.labels == label) | recipe.nms_agnostic
-    rivals &= box_iou(box[None], candidates.boxes)[0] > 0
+    touching = rivals & (box_iou(box[None], candidates.boxes)[0] > 0)
     alike = (candidates.scores - score).abs() <= margin
-    if bool((candidates.unsure & (rivals | alike)).any()):
+    if bool((candidates.unsure & (touching | alike)).any()):
         return "candidates"
-    boxes, scores, labels = candidates.boxes[rivals], candidates.scores[rivals], candidates.labels[rivals]
-    iou = box_iou(boxes, boxes)
-    acting = ((labels[:, None] == labels) | recipe.nms_agnostic).triu(diagonal=1)  # pairs, each once
-    if bool((acting & ((iou - recipe.nms_threshold).abs() <= within.share)).any()):
+    better = rivals & (candidates.scores >= score - margin)
+    first, second = (touching & better).nonzero(), better.nonzero().T
+    others = first != second
+    iou = box_iou(candidates.boxes[first[:, 0]], candidates.boxes[second[0]])
+    if bool((others & ((iou - recipe.nms_threshold).abs() <= within.share)).any()):
         return "IoU"
-    equal = (scores[:, None] - scores).abs() <= within.of(scores)
-    return "order" if bool((acting & equal & (iou > recipe.nms_threshold)).any()) else None
+    scores = candidates.scores
+    equal = (scores[first] - scores[second]).abs() <= within.of(scores[first])
+    return "order" if bool((others & equal & (iou > recipe.nms_threshold)).any()) else None

@@ -17,12 +17,12 @@ from boxwright._util.writing import write_bytes
 from boxwright.errors import BoxwrightError, RecipeError
 from boxwright.export.compare import Tolerance
 from boxwright.export.graph import RawGraph, WholeGraph
-from boxwright.export.metadata import class_scores_of, describe, put
+from boxwright.export.metadata import describe, put
 from boxwright.export.onnx_graph import between, to_onnx
 from boxwright.export.samples import as_batch, make_samples, pictures_of
 from boxwright.export.verify import Agreement, Verifier
 from boxwright.models.dense import DenseDetector
-from boxwright.models.detector import Detector
+from boxwright.models.detector import Detector, Score
 from boxwright.runs import Run, load
 
 NmsPlace = Literal["graph", "runtime"]
@@ -54,7 +54,7 @@ def export_run(
     nms: NmsPlace = "graph",
     batch: int | None = None,
     half: bool = False,
-    score: float | None = None,
+    score: Score | None = None,
     pictures: Sequence[Path] = (),
     overwrite: bool = False,
 ) -> Exported:
@@ -65,7 +65,7 @@ def export_run(
     columns. With ``nms`` "graph" it gives boxes (B, M, 4) in pixels of the input, scores (B, M) falling, labels
     (B, M) and how many there are (B,); what is padded up to M = ``max_detections`` is 0, with label -1. With "runtime":
     scores (B, A, K) and boxes (B, A, 4) of all anchors. ``batch``: pictures at a time; None: any number. ``half``: the
-    network computes in float16. ``score``: of what is shown, instead of the run's. ``pictures``: what it is tried on,
+    network computes in float16. ``score``: as ``predict`` takes it. ``pictures``: what it is tried on,
     beside a black picture and one of noise, instead of the run's validation images where they still are; where these
     are fewer than eight, made ones too.
 
@@ -76,7 +76,8 @@ def export_run(
     detector = _exportable(load(run), nms, batch)
     file = Path(out or folder.folder) / FILE
     claim(file, overwrite=overwrite, inputs=[*folder.files, *pictures])
-    least = class_scores_of(folder, detector, score)
+    scores = detector.least_scores(score)
+    least = list(scores) if isinstance(scores, Sequence) else [scores] * len(detector.classes)
     samples = make_samples(detector, pictures or pictures_of(folder, detector.recipe))
     verifier = Verifier(detector, samples, batch, least, _WITHIN_HALF if half else _WITHIN)
     module = _in_half(detector) if half else detector

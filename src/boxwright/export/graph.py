@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from boxwright.anchors import Anchors, make_anchors
 from boxwright.boxes import clip_boxes, clip_boxes_of_images
 from boxwright.models.dense import DenseDetector
-from boxwright.models.selection import candidate_pairs
+from boxwright.models.selection import candidate_pairs, least_vote
 from boxwright.nms import vote_boxes
 from boxwright.recipes import Recipe
 
@@ -84,6 +84,7 @@ class Selection(nn.Module):
         """``maps``: the anchors of each feature map; boxes are cut to what is ``shown``."""
         recipe = self.recipe
         best, anchor, labels = candidate_pairs(scores, recipe, maps)  # (B, n)
+        votes = torch.where(best > least_vote(self.lowest, recipe), best, 0)
         best = torch.where(best > self.lowest, best, 0)
         boxes = _rows(boxes, anchor)
         if shown is None:
@@ -94,7 +95,7 @@ class Selection(nn.Module):
         found, place = torch.where(kept, best, 0).topk(torch.sym_min(recipe.max_detections, best.shape[1]))
         own, voted = labels.gather(1, place), _rows(boxes, place)
         if recipe.vote:
-            voted = vote_boxes(voted, own, boxes, best, labels, recipe.vote)
+            voted = vote_boxes(voted, own, boxes, votes, labels, recipe.vote)
         return self._padded(found, own, voted)
 
     def _columns(self, best: Tensor, labels: Tensor) -> Tensor:

@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import onnx
 
-from boxwright._util.own_files import read_own_json, typed
 from boxwright._util.ownership import GENERATOR, MADE_BY
-from boxwright.errors import RecipeError
 from boxwright.models.dense import DenseDetector
 from boxwright.report.history import read_history
 from boxwright.runs import Run
 
-_CURE = ": remove it, and the recipe's score holds"
 _READING = ("resize", "image_size", "max_size", "antialias", "exif", "depth_range", "max_pixels", "decode")
 _SELECTION = ("nms", "nms_threshold", "nms_agnostic", "candidates", "candidates_per", "max_detections", "vote")
-
-
-class _OfClass(TypedDict):
-    score: float
-
-
-class _Thresholds(TypedDict):
-    classes: dict[str, _OfClass]
-
-
-def class_scores_of(run: Run, detector: DenseDetector, score: float | None) -> list[float]:
-    """The score of each class above which detections are shown: ``score``, else that of the run's thresholds, else the
-    recipe's. Raises RecipeError where the thresholds are damaged, or of other classes."""
-    path = run.folder / "thresholds.json"
-    if score is not None or not path.is_file():
-        return [detector.recipe.score if score is None else score] * len(detector.classes)
-    content = typed(read_own_json(path, _CURE), _Thresholds, path, _CURE)
-    by_name = content["classes"]
-    if tuple(by_name) != detector.classes:
-        raise RecipeError(f"{path} isn't of the model's classes{_CURE}")
-    return [each["score"] for each in by_name.values()]
 
 
 def describe(run: Run, detector: DenseDetector, least: Sequence[float], nms: str) -> dict[str, Any]:

@@ -30,6 +30,31 @@ def calibrated(score: Floats, right: Bools) -> Floats:
     return _sigmoid(inputs @ weights)
 
 
+def evidence_ratio(sure: Floats, usual: Floats) -> Floats:
+    """(n,) how much likelier a detection is on an object than beside one, from its calibrated score.
+
+    By Bayes' rule it is the odds that the score gives, over the odds ``usual`` (n,) that detections of its class have.
+    """
+    return np.exp(_logit(sure) - _logit(usual))
+
+
+def explain(ratios: Floats) -> Floats:
+    """(h, n) how probable each of h explanations is of each of n cases, given its likelihood ratios (h, n).
+
+    How common each is isn't known but found from the cases, by expectation maximisation (Saerens, Latinne and
+    Decaestecker 2002, "Adjusting the outputs of a classifier to new a priori probabilities"), with one case added to
+    each explanation.
+    """
+    kinds, cases = ratios.shape
+    share = np.full((kinds, 1), 1 / kinds)
+    probability = np.zeros_like(ratios)
+    for _ in range(_ROUNDS):
+        probability = share * ratios
+        probability /= probability.sum(0)
+        share = (probability.sum(1, keepdims=True) + 1) / (cases + kinds)
+    return probability
+
+
 def excess(distance: Floats) -> Floats:
     """(n,) how probably a case is farther away than by mere scatter; distances in 0..1. Rises with the distance.
 

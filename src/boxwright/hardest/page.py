@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from boxwright.errors import DataError
 from boxwright.evaluate import DetectionColumns
 from boxwright.hardest.corrections import Correction, Corrections
 from boxwright.hardest.ranking import KINDS, Suspects
-from boxwright.report.markup import Markup, bar, image, script_data, text, write_document
+from boxwright.report.markup import Markup, bar, details, image, script_data, table, text, write_document
 from boxwright.text import plural
 
 _PANEL = (400, 314)  # width and height that each picture fits into, pixels
@@ -29,24 +30,50 @@ _LEAST_AROUND = 24  # pixels
 Boxes = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Witness:
+    """Whose detections speak against the labels, and how far they are to be believed."""
+
+    run: str
+    score: float
+    """The least of the detections that are drawn; that of a suspect itself is drawn in any case."""
+    confirmed: int
+    """Labels that a detection finds which is more probably right than not."""
+    labels: int
+    """Labels that were judged."""
+    unseen: dict[str, str] = field(default_factory=dict)
+    """Images that couldn't be looked at, and why: nothing is said of their labels."""
+
+    @property
+    def doubt(self) -> str:
+        """Why the list is not to be relied on; empty where it is.
+
+        A label is suspected because the detector doesn't confirm it. Where it doesn't confirm most of them, that is its
+        own fault.
+        """
+        if 2 * self.confirmed >= self.labels:
+            return ""
+        return (
+            f"Train longer first: the run finds {self.confirmed:,} of {plural(self.labels, 'label')}, fewer than half, "
+            "so most of what it doubts is what it hasn't learnt yet."
+        )
+
+
 def write_page(
     path: Path,
     suspects: Suspects,
     dataset: DetectionDataset,
     detections: DetectionColumns,
     corrections: Corrections,
+    witness: Witness,
     *,
-    score: float,
-    origin: str,
     overwrite: bool = False,
 ) -> Path:
     """Write the page on ``suspects``, which ``corrections`` lists in the same order.
 
-    ``score``: the least of the detections that are drawn; that of a suspect itself is drawn in any case. ``origin``:
-    whose detections they are. Raises WriteError, also for a file that boxwright didn't write, unless it is to
-    ``overwrite`` it.
+    Raises WriteError, also for a file that boxwright didn't write, unless it is to ``overwrite`` it.
     """
-    pictures = _pictures(suspects, dataset, detections, score)
+    pictures = _pictures(suspects, dataset, detections, witness.score)
     cards = "".join(
         _card(place, item, picture)
         for place, (item, picture) in enumerate(zip(corrections.corrections, pictures, strict=True))
@@ -58,13 +85,22 @@ def write_page(
         f'<div class="suspects">{cards}</div>',
         f"{data}<script>{script}</script>",
     )
-    header = (
-        f"<p>The {plural(len(suspects), 'label')} of {text(dataset.split or 'the data set')} that are most probably "
-        f"wrong, by the detections of {text(origin)}. Left are the labels, right what was found, in both the one in "
-        "question drawn solid. The score is how probably the label is wrong in the way that is named.</p>"
-    )
     title = f"Labels to look at: {dataset.root.resolve().name}"
-    return write_document(path, title, header, sections, environment_line(), overwrite=overwrite)
+    return write_document(
+        path, title, _header(len(suspects), dataset, witness), sections, environment_line(), overwrite=overwrite
+    )
+
+
+def _header(count: int, dataset: DetectionDataset, witness: Witness) -> Markup:
+    doubt = f"<p class='doubt'><strong>{text(witness.doubt)}</strong></p>" if witness.doubt else ""
+    unseen = table(("image", "why"), witness.unseen.items(), "tt")
+    title = f"{plural(len(witness.unseen), 'image')} couldn't be looked at; nothing is said of their labels"
+    return Markup(
+        f"{doubt}<p>The {plural(count, 'label')} of {text(dataset.split or 'the data set')} that are most probably "
+        f"wrong, by the detections of run {text(witness.run)}. Left are the labels, right what was found, in both the "
+        "one in question drawn solid. The score is how probably the label is wrong.</p>"
+        f"{details(title, unseen) if witness.unseen else ''}"
+    )
 
 
 def _controls(corrections: Corrections) -> Markup:
@@ -86,15 +122,17 @@ def _choice(name: str, title: str, values: list[str]) -> str:
     return f'<label>{title} <select name="{name}"><option value="">all</option>{options}</select></label>'
 
 
-def _card(place: int, item: Correction, picture: Markup) -> str:
+def _card(place: int, item: Correction, picture: Markup | None) -> str:
+    """A suspect; without a ``picture`` there is nothing to decide by."""
+    accept = f'<label><input type="checkbox" value="{place}"> {text(_proposal(item))}</label>' if picture else ""
     where = item.file if item.box is None else f"{item.file} box {item.box}"
     classes = " ".join(dict.fromkeys(name for name in (item.class_name, item.suggested_class) if name))
     return (
         f'<article data-kind="{item.kind}" data-class="{text(item.class_name or item.suggested_class)}" '
         f'data-other="{text(item.suggested_class or item.class_name)}">'
-        f"<h2>{place + 1}. {item.kind} <small>{text(classes)}</small> {bar(item.score)}</h2><div>{picture}</div>"
-        f"<p>{text(item.reason)}</p><p class='d'>{text(item.image)}; {text(where)}</p>"
-        f'<label><input type="checkbox" value="{place}"> {text(_proposal(item))}</label></article>'
+        f"<h2>{place + 1}. {item.kind} <small>{text(classes)}</small> {bar(item.score)}</h2>"
+        f"<div>{picture or '<p>The image can no longer be read.</p>'}</div>"
+        f"<p>{text(item.reason)}</p><p class='d'>{text(item.image)}; {text(where)}</p>{accept}</article>"
     )
 
 
@@ -108,21 +146,20 @@ def _proposal(item: Correction) -> str:
 
 def _pictures(
     suspects: Suspects, dataset: DetectionDataset, detections: DetectionColumns, score: float
-) -> Iterator[Markup]:
-    """Of each suspect, in order; an image is decoded once."""
+) -> Iterator[Markup | None]:
+    """Of each suspect, in order, None where there is none; an image is decoded once."""
     pictures: dict[int, Markup] = {}
     for place in np.unique(suspects.image).tolist():
         rows = np.flatnonzero(suspects.image == place)
         try:
             pixels = dataset.decode(place)
         except DataError:
-            pictures.update(dict.fromkeys(rows.tolist(), Markup("<p>The image can't be read.</p>")))
             continue
         for row in rows.tolist():
             left, right = draw_suspect(pixels, suspects.take(slice(row, row + 1)), dataset, detections, score)
             name = dataset.name(place)
             pictures[row] = Markup(image(left, f"{name}: labels") + image(right, f"{name}: detections"))
-    return (pictures[row] for row in range(len(suspects)))
+    return (pictures.get(row) for row in range(len(suspects)))
 
 
 def draw_suspect(

@@ -13,32 +13,23 @@ Shape shorthand: N detections, M labels, P overlapping pairs of both, n suspects
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from boxwright.data.dataset import DetectionDataset
-from boxwright.evaluate import (
-    DetectionColumns,
-    TargetColumns,
-    match_detections,
-    overlapping_pairs,
-    to_detections,
-    to_targets,
-)
+from boxwright.evaluate import DetectionColumns, to_detections, to_targets
 from boxwright.evaluate.columns import Bools, Floats, Ints
-from boxwright.evaluate.matches import Pairs
-from boxwright.hardest.calibration import calibrated, excess
+from boxwright.hardest.calibration import evidence_ratio, excess, explain
+from boxwright.hardest.evidence import Evidence, OfDetections, collect_evidence, taken
 
 KINDS = ("missing", "wrong-class", "shifted", "duplicate", "spurious")
 """What may be wrong: no label on an object; a label of another class; a box beside its object; a second label on an
 object; a label where there is no object."""
 
 MISSING, WRONG_CLASS, SHIFTED, DUPLICATE, SPURIOUS = range(len(KINDS))
-SAME_OBJECT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,218 +66,116 @@ class Suspects:
         return Suspects(*(getattr(self, name)[rows] for name in self.__slots__))
 
 
-class _View(NamedTuple):
-    """What the detector sees where the labels are."""
-
-    detections: DetectionColumns
-    targets: TargetColumns
-    judged: Bools
-    """(M,) labels that are neither crowd nor difficult."""
-    sure: Floats
-    """(N,) calibrated scores."""
-    own: Floats
-    """(M,) of the detection that the label has to itself, 0 where there is none."""
-    pairs: Pairs
-    of_class: Bools
-    """(P,) both of one class."""
-    same: Bools
-    """(P,) both on the same object."""
-    overlap: Floats
-    """(N,) greatest IoU with a label, or share inside a crowd."""
-    nearest: Ints
-    """(N,) that label, -1 for none."""
-
-
-class _Claims(NamedTuple):
-    """One fault, label by label."""
-
-    score: Floats
-    """(M,) its probability."""
-    detection: Ints
-    """(M,) the detection that shows it, -1 for none."""
-    overlap: Floats
-    """(M,)"""
-
-
-def rank_labels(detections: Any, dataset: DetectionDataset) -> Suspects:
-    """Every label and every detection without one, by how probably the label is wrong.
+def rank_labels(
+    detections: Any, dataset: DetectionDataset, *, unseen: Collection[int] = (), most: int | None = None
+) -> Suspects:
+    """Rank every label, and every detection without one, by how probably the label is wrong.
 
     Crowds and difficult boxes are no suspects, and hide the detections on them.
 
     Args:
         detections: as ``boxwright.evaluate.to_detections`` takes them, kept from a low score, in the order of the data
-            set. Better from detectors that did not see the image, see ``boxwright.hardest.folds``.
+            set.
+        unseen: places of the images that the detector couldn't read: their labels are no suspects.
+        most: only so many, and what is more probably wrong than right; None: all.
 
     Raises:
         ValueError: detections of another number of images or classes.
     """
     columns = to_detections(detections, num_images=len(dataset))
-    view = _look(columns, to_targets(dataset), len(dataset.classes))
-    shifted = _shifted(view)
-    faults = (_wrong_class(view), shifted, _duplicate(view), _spurious(view, shifted.detection))
-    missing = _missing(view, shifted.detection)
-    suspects = _of_labels(view, dataset, faults), _of_detections(view, missing)
-    joined = Suspects(*(np.concatenate([getattr(part, name) for part in suspects]) for name in Suspects.__slots__))
-    return joined.take(np.lexsort((joined.overlap, -joined.score)))
+    evidence = collect_evidence(columns, to_targets(dataset), len(dataset.classes), unseen)
+    return rank_evidence(evidence, columns, dataset, most)
 
 
-def _look(detections: DetectionColumns, targets: TargetColumns, classes: int) -> _View:
-    table = match_detections(detections, targets, classes, iou_thresholds=(SAME_OBJECT,))
-    right = np.zeros(len(detections), np.bool_)
-    right[table.detection] = table.true_positive[:, 0, 0]
-    sure = np.zeros(len(detections))
-    for label in range(classes):
-        rows = detections.label == label
-        sure[rows] = calibrated(detections.score[rows], right[rows])
-    own = np.zeros(len(targets))
-    hits = table.true_positive[:, 0, 0]
-    own[table.target[hits, 0]] = sure[table.detection[hits]]
-    judged = ~(targets.crowd | targets.difficult)
-    pairs, iou, nearest, crowd = overlapping_pairs(detections.xywh, targets, detections.image, targets.image, 1e-9)
-    pairs = pairs.take(judged[pairs.target])
-    of_class = detections.label[pairs.row] == targets.label[pairs.target]
-    same = pairs.overlap >= SAME_OBJECT
-    overlap = np.maximum(iou, crowd)
-    return _View(detections, targets, judged, sure, own, pairs, of_class, same, overlap, nearest.astype(np.int64))
+def rank_evidence(
+    evidence: Evidence, detections: DetectionColumns, dataset: DetectionDataset, most: int | None = None
+) -> Suspects:
+    """Rank as ``rank_labels`` does, by evidence that was collected."""
+    parts = _of_labels(evidence, detections, dataset), _of_detections(evidence.detections, detections, most)
+    joined = Suspects(*(np.concatenate([getattr(part, name) for part in parts]) for name in Suspects.__slots__))
+    order = np.lexsort((joined.overlap, -joined.score))
+    return joined.take(order if most is None else order[: max(most, int((joined.score > 0.5).sum()))])
 
 
-def _strongest(view: _View, strength: Floats) -> tuple[Floats, Ints]:
-    """The greatest ``strength`` (P,) of each label (M,), and the pair that has it: 0 and -1 where none is above 0."""
-    order = np.argsort(strength, kind="stable")
-    order = order[strength[order] > 0]
-    pair = np.full(len(view.targets), -1)
-    pair[view.pairs.target[order]] = order  # of repeated labels the last written stays
-    return _taken(strength, pair, 0.0), pair
+def _faults(evidence: Evidence, detections: DetectionColumns) -> Floats:
+    """(4, M) how probably each label is wrong in each way, in the order of ``KINDS`` after missing.
 
-
-def _taken(values: NDArray[Any], rows: Ints, default: Any) -> NDArray[Any]:
-    """``values[rows]``, and ``default`` where the row is -1."""
-    return np.append(values, default)[rows]
-
-
-def _claims(view: _View, score: Floats, pair: Ints) -> _Claims:
-    return _Claims(score, _taken(view.pairs.row, pair, -1), _taken(view.pairs.overlap, pair, 0.0))
-
-
-def _wrong_class(view: _View) -> _Claims:
-    """A detection of another class on the object, and none of its own."""
-    sure = view.sure[view.pairs.row] * view.same
-    other, pair = _strongest(view, sure * ~view.of_class)
-    own, _ = _strongest(view, sure * view.of_class)
-    return _claims(view, other * (1 - own), pair)
-
-
-def _shifted(view: _View) -> _Claims:
-    """Farther from a sure detection than the labels of its class scatter, by the cube root of 1 - IoU.
-
-    1 - IoU adds up what four sides are off, as a gamma variable would, whose cube root is nearly normal (Wilson and
-    Hilferty 1931). A label's detection is of its class, each holds the other's centre, and neither has a nearer
-    partner.
+    What is on its object: one of its class, one of another, or nothing. The last two count as far as the detector knows
+    the class: as often as it sees one of its class there. Nothing on a label that has a twin counts by their overlap.
     """
-    row, target = view.pairs.row, view.pairs.target
-    fits = view.of_class & _hold_centres(view.detections.xywh[row], view.targets.xywh[target])
-    _, pair = _strongest(view, view.sure[row] * view.pairs.overlap * fits)
-    mutual = (pair >= 0) & (_taken(view.nearest, _taken(row, pair, -1), -1) == np.arange(len(pair)))
-    pair = np.where(mutual, pair, -1)
-    distance = np.cbrt(1 - _taken(view.pairs.overlap, pair, 0.0))
-    score = np.zeros(len(pair))
-    for label in np.unique(view.targets.label[mutual]):
-        rows = mutual & (view.targets.label == label)
-        score[rows] = excess(distance[rows])
-    return _claims(view, score * _taken(view.sure, _taken(row, pair, -1), 0.0), pair)
-
-
-def _hold_centres(boxes: Floats, others: Floats) -> Bools:
-    """(P,) whether two xywh boxes each hold the other's centre."""
-    apart = np.abs(boxes[:, :2] + boxes[:, 2:] / 2 - others[:, :2] - others[:, 2:] / 2)
-    return np.asarray((apart <= np.minimum(boxes[:, 2:], others[:, 2:]) / 2).all(1))
-
-
-def _duplicate(view: _View) -> _Claims:
-    """On the same object as another label, without a detection to itself: of the two the one that is less certain."""
-    targets = view.targets
-    twins, *_ = overlapping_pairs(targets.xywh, targets, targets.image, targets.image, SAME_OBJECT)
-    own, other = view.own[twins.row], view.own[twins.target]
-    lesser = (own < other) | ((own == other) & (twins.row > twins.target))
-    twins = twins.take(lesser & view.judged[twins.row] & view.judged[twins.target])
-    _, pair = _strongest(view, view.sure[view.pairs.row] * view.same)
-    overlap = np.zeros(len(targets))
-    np.maximum.at(overlap, twins.row, twins.overlap)
-    return _Claims(overlap * (1 - view.own), _taken(view.pairs.row, pair, -1), overlap)
-
-
-def _spurious(view: _View, partner: Ints) -> _Claims:
-    """Nothing is seen here, by how surely and closely the labels of this class are seen. What has a ``partner`` (M,),
-    near or far, is seen."""
-    seen, pair = _strongest(view, view.sure[view.pairs.row] * view.pairs.overlap)
-    score = 1 - np.maximum(seen, _taken(view.sure, partner, 0.0))
-    for label in np.unique(view.targets.label):
-        rows = view.targets.label == label
-        score[rows] *= seen[rows].mean()
-    return _claims(view, score, pair)
-
-
-def _missing(view: _View, spoken_for: Ints) -> Floats:
-    """(N,) a detection on no label's object; ``spoken_for`` are the detections of shifted labels.
-
-    It counts as far as it overlaps neither a label nor a surer detection of the same kind.
-    """
-    free = view.overlap < SAME_OBJECT
-    free[spoken_for[spoken_for >= 0]] = False
-    rows = np.flatnonzero(free)
-    rows = rows[np.argsort(-view.sure[rows], kind="stable")]
-    found = view.detections.take(rows)
-    none = np.zeros(len(rows), np.bool_)
-    as_targets = TargetColumns(
-        found.image, found.label, found.xywh, view.sure[rows], none, none, view.targets.image_rank
+    seen, label = evidence.labels, evidence.targets.label
+    away, known = np.zeros((2, len(label)))
+    said = taken(detections.label, seen.other_detection, 0)
+    ratios = np.stack(
+        [
+            evidence_ratio(seen.own, evidence.usual[label]),
+            evidence_ratio(seen.other, evidence.usual[said]),
+            np.ones(len(label)),
+        ]
     )
-    pairs, *_ = overlapping_pairs(found.xywh, as_targets, found.image, found.image, 1e-9)
-    surer = pairs.take(pairs.target < pairs.row)
-    hidden = np.zeros(len(rows))
-    np.maximum.at(hidden, surer.row, surer.overlap)
-    score = np.zeros(len(view.detections))
-    score[rows] = view.sure[rows] * (1 - view.overlap[rows]) * (1 - hidden)
-    return score
-
-
-def _of_labels(view: _View, dataset: DetectionDataset, faults: Sequence[_Claims]) -> Suspects:
-    """The judged labels, each under its most probable fault, spurious where none is; ``faults`` in the order of
-    ``KINDS`` after missing."""
-    rows = np.flatnonzero(view.judged)
-    worst = len(faults) - 1 - np.stack([fault.score for fault in reversed(faults)])[:, rows].argmax(0)
-    score, detection, overlap = (
-        np.stack([getattr(fault, name) for fault in faults])[worst, rows] for name in _Claims._fields
+    probable = np.zeros_like(ratios)
+    for one in np.unique(label[evidence.judged]):
+        rows = evidence.judged & (label == one)
+        probable[:, rows] = explain(ratios[:, rows])
+        average = probable[0, rows].mean()
+        known[rows] = min(1.0, average / max(1 - average, 1e-9))
+        rows &= seen.own_detection >= 0
+        away[rows] = excess(np.cbrt(1 - seen.own_overlap[rows]))
+    own, other, nothing = probable
+    twin = seen.twin_overlap > 0
+    return np.stack(
+        [other * known, own * away * known, nothing * seen.twin_overlap, np.where(twin, 0.0, nothing * known)]
     )
-    kind, label = worst + 1, view.targets.label[rows]
-    said = _taken(view.detections.label, detection, -1)
-    moved = np.append(view.detections.xyxy(), np.zeros((1, 4)), axis=0)[detection]
+
+
+def _of_labels(evidence: Evidence, detections: DetectionColumns, dataset: DetectionDataset) -> Suspects:
+    """The judged labels, each under its most probable fault, spurious where none is."""
+    targets, seen = evidence.targets, evidence.labels
+    rows = np.flatnonzero(evidence.judged)
+    parts = _faults(evidence, detections)[:, rows]
+    kind = len(KINDS) - 1 - parts[::-1].argmax(0)
+    nothing = np.full(len(seen.own), -1)
+    detection, overlap = (
+        np.stack(columns)[kind - 1, rows]
+        for columns in (
+            (seen.other_detection, seen.own_detection, seen.object_detection, nothing),
+            (seen.other_overlap, seen.own_overlap, seen.twin_overlap, np.zeros(len(nothing))),
+        )
+    )
+    label = targets.label[rows]
+    said = taken(detections.label, detection, -1)
+    moved = np.zeros((len(rows), 4))
+    moved[detection >= 0] = detections.take(detection[detection >= 0]).xyxy()
     return Suspects(
         kind=kind,
-        score=score,
-        image=view.targets.image[rows],
+        score=parts.sum(0),
+        image=targets.image[rows],
         box=rows,
         label=label,
         detection=detection,
         overlap=overlap,
-        confidence=_taken(view.detections.score, detection, 0.0),
+        confidence=taken(detections.score, detection, 0.0),
         suggested_label=np.select([kind == WRONG_CLASS, kind == SHIFTED], [said, label], -1),
         suggested_box=np.where((kind == SHIFTED)[:, None], moved, dataset.boxes[rows]),
     )
 
 
-def _of_detections(view: _View, score: Floats) -> Suspects:
-    """The detections that may show a missing label."""
-    rows = np.flatnonzero(score > 0)
-    found = view.detections.take(rows)
+def _of_detections(shown: OfDetections, detections: DetectionColumns, most: int | None) -> Suspects:
+    """The detections that may show a missing label; ``most`` as in ``rank_labels``."""
+    rows = np.flatnonzero(shown.missing > 0)
+    if most is not None:
+        order = rows[np.argsort(-shown.missing[rows], kind="stable")]
+        rows = order[: max(most, int((shown.missing > 0.5).sum()))]
+    found = detections.take(rows)
     none = np.full(len(rows), -1)
     return Suspects(
         kind=np.full(len(rows), MISSING),
-        score=score[rows],
+        score=shown.missing[rows],
         image=found.image,
         box=none,
         label=none,
         detection=rows,
-        overlap=view.overlap[rows],
+        overlap=shown.overlap[rows],
         confidence=found.score,
         suggested_label=found.label,
         suggested_box=found.xyxy(),

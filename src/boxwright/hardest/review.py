@@ -1,4 +1,4 @@
-"""The whole review: detections of a run, or out of fold, the ranked labels, the page and the correction list."""
+"""The whole review: detections of a run, the ranked labels, the page and the correction list."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from boxwright._util.ownership import claim
 from boxwright.data import DetectionDataset, read_dataset
 from boxwright.data.references import referred_files
 from boxwright.errors import DataError, WriteError
-from boxwright.evaluate import DetectionColumns, to_detections
+from boxwright.evaluate import to_targets
 from boxwright.hardest.corrections import check_untouched, list_corrections
-from boxwright.hardest.folds import predict_out_of_fold
-from boxwright.hardest.page import write_page
-from boxwright.hardest.ranking import KINDS, Suspects, rank_labels
-from boxwright.models.detector import Detector
+from boxwright.hardest.detect import detect
+from boxwright.hardest.evidence import collect_evidence
+from boxwright.hardest.page import Witness, write_page
+from boxwright.hardest.ranking import KINDS, Suspects, rank_evidence
 from boxwright.runs import Run, load
-from boxwright.runs.predict import predict_dataset
+from boxwright.runs.splits import split_file_for
 
 SHOWN = 200
 """Suspects on the page and in the list."""
@@ -35,11 +34,10 @@ class Review:
 
     dataset: DetectionDataset
     suspects: Suspects
-    """All of them, by falling score."""
+    """By falling score: those shown, and all that are more probably wrong than right."""
     page: Path
     corrections: Path
-    faults: dict[str, str]
-    """Images that couldn't be read, and why."""
+    witness: Witness
 
     @property
     def likely(self) -> NDArray[np.int64]:
@@ -52,20 +50,16 @@ def review_labels(
     run: str | Path,
     split: str = "train",
     *,
-    folds: int = 0,
     shown: int = SHOWN,
     out: Path | None = None,
     overwrite: bool = False,
     reading: Mapping[str, Any] | None = None,
     allow_links: bool = False,
-    console: Console | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Review:
     """Rank the labels of a split and write the page, and the correction list beside it (the same name, .json).
 
     Args:
-        folds: how many detectors to train, each on all but its part of the images; 0: the run's own detections, which
-            may repeat an error of the labels that it learnt by heart.
         out: the page; None: hardest.html in the run's folder.
         overwrite: whether page and list may replace files that boxwright didn't write; never those of run and data.
         allow_links: as in :func:`boxwright.read_dataset`.
@@ -85,28 +79,22 @@ def review_labels(
     if not overwrite:
         check_untouched(listing)
     detector = load(run)
-    dataset = read_dataset(data, split, classes=recipe.classes, **options)
+    parted_by = split_file_for(Run.of(run), data, reader=options["reader"], allow_links=allow_links)
+    dataset = read_dataset(data, split, classes=recipe.classes, split_file=parted_by, **options)
     if not dataset.has_images:
         raise DataError(f"{dataset.root}: there is none of the images that split {dataset.split!r} names")
-    found, faults = _detect(detector, run, dataset, folds, console or Console(quiet=True), advance)
-    suspects = rank_labels(found, dataset)
-    listed = list_corrections(suspects.take(slice(shown)), dataset, recipe)
-    listed.write(listing, overwrite=overwrite)
-    origin = f"{folds} detectors, each on images it was not trained on" if folds else f"run {Run.of(run).folder.name}"
+    found, faults = detect(detector, dataset, advance=lambda done: advance(done, len(dataset)))
+    evidence = collect_evidence(found, to_targets(dataset), len(dataset.classes), unseen=faults)
+    suspects = rank_evidence(evidence, found, dataset, shown)
     top = suspects.take(slice(shown))
-    write_page(page, top, dataset, found, listed, score=recipe.score, origin=origin, overwrite=overwrite)
-    return Review(dataset, suspects, page, listing, faults)
-
-
-def _detect(
-    detector: Detector,
-    run: str | Path,
-    dataset: DetectionDataset,
-    folds: int,
-    console: Console,
-    advance: Callable[[int, int], None],
-) -> tuple[DetectionColumns, dict[str, str]]:
-    if folds:
-        return predict_out_of_fold(run, dataset, folds, console=console, advance=advance), {}
-    found, faults = predict_dataset(detector, dataset, advance=lambda done: advance(done, len(dataset)))
-    return to_detections(found), faults
+    witness = Witness(
+        run=Run.of(run).folder.name,
+        score=recipe.score,
+        confirmed=evidence.confirmed,
+        labels=int(evidence.judged.sum()),
+        unseen={dataset.name(place): fault for place, fault in faults.items()},
+    )
+    listed = list_corrections(top, dataset, recipe)
+    listed.write(listing, overwrite=overwrite)
+    write_page(page, top, dataset, found, listed, witness, overwrite=overwrite)
+    return Review(dataset, suspects, page, listing, witness)

@@ -14,7 +14,9 @@ from boxwright.inspect.supervision import Supervision
 
 COCO_SIDES = (32.0, 96.0)
 """Where COCO's small ends and its large begins; here in pixels of the input, which the anchors are in."""
-_WORTH_A_WORD = 0.01  # share of the objects
+WORTH_A_WORD = 0.01
+"""Share of the objects below which a finding is left unsaid."""
+_LEAST_ASIDE = 0.0005  # share of the anchors
 
 
 class Group(NamedTuple):
@@ -108,6 +110,13 @@ def anchor_sides(anchors: Anchors) -> tuple[float, float]:
     return math.sqrt(min(areas)), math.sqrt(max(areas))
 
 
+def percent(share: float) -> str:
+    """``0.47 %``, ``54 %``; a dash for NaN."""
+    if share != share:
+        return "–"
+    return f"{100 * share:.2g} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
+
+
 def headline(supervision: Supervision) -> str:
     """What is wrong with the supervision of these objects, worst first; or that nothing is."""
     if not len(supervision):
@@ -120,10 +129,13 @@ def headline(supervision: Supervision) -> str:
         (sides < smallest, f"are smaller than any anchor ({smallest:.0f} px)"),
         (sides > largest, f"are larger than any anchor ({largest:.0f} px)"),
     ]
-    said = [f"{100 * where.mean():.0f} % {what}" for where, what in findings if where.mean() >= _WORTH_A_WORD]
+    said = [f"{100 * where.mean():.0f} % {what}" for where, what in findings if where.mean() >= WORTH_A_WORD]
     mean = float(supervision.positives.sum(1).mean())
     usual = f"{mean:.1f} an object on average, median best IoU {np.median(supervision.best_iou):.2f}"
-    if none.mean() >= _WORTH_A_WORD or supervision.forced.mean() >= _WORTH_A_WORD:
+    aside = supervision.left_aside / max(supervision.matched, 1)
+    if aside >= _LEAST_ASIDE:
+        usual += f", {percent(aside)} of all anchors ignored"
+    if none.mean() >= WORTH_A_WORD or supervision.forced.mean() >= WORTH_A_WORD:
         said[0] = said[0].replace(" % ", " % of your objects ", 1)
         return f"{'; '.join(said)}. Anchors: {usual}."
     whose = f"All of your objects but {none.sum()} have" if none.any() else "Every object has"

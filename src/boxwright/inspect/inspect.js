@@ -50,7 +50,22 @@ function kindsOf(image, states, hard, forces) {
   });
 }
 
-if (typeof module !== "undefined") module.exports = { matchStates, hardNegatives, readImage, kindsOf };
+// How much an anchor of each IoU stands out among those of its object, 0..1: 1 for the best.
+function strengths(ious) {
+  const most = Math.max(...ious), least = Math.min(...ious);
+  return ious.map(iou => most > least ? (iou - least) / (most - least) : 1);
+}
+
+// The part of a picture (width, height) that holds the boxes with some room around, in the picture's shape.
+function closeUp(boxes, width, height) {
+  const low = [0, 1].map(k => Math.min(...boxes.map(box => box[k])));
+  const high = [2, 3].map(k => Math.max(...boxes.map(box => box[k])));
+  const share = Math.min(1, Math.max((high[0] - low[0]) / width, (high[1] - low[1]) / height, 1 / 16) * 1.3);
+  const place = (middle, side) => Math.min(Math.max(middle - side / 2, 0), (1 - share) * (side / share));
+  return { x: place((low[0] + high[0]) / 2, share * width), y: place((low[1] + high[1]) / 2, share * height), scale: 1 / share };
+}
+
+if (typeof module !== "undefined") module.exports = { matchStates, hardNegatives, readImage, kindsOf, strengths, closeUp };
 if (typeof document !== "undefined") start(JSON.parse(document.getElementById("data").textContent));
 
 function start(data) {
@@ -61,7 +76,9 @@ function start(data) {
   const dashes = [[], [], [6, 3], [2, 3], [8, 2, 2, 2]];
   const names = data.kinds;
   const shown = new Set(data.losses ? [0, 1, 2] : [0, 1]);
+  const SIDE = 640;  // of a picture's longer side at least, so that lines are thin on small ones
   let order = [], image = null, picture = null, kinds = [], states = [], lacking = [], at = -1;
+  let view = { x: 0, y: 0, scale: 1 };
   const cache = new Map();
 
   function read(place) {
@@ -71,11 +88,14 @@ function start(data) {
 
   // The list of images
 
-  function fits(packed) {
+  function isWanted(object) {
     const size = $("size").value, label = $("class").value;
-    const objects = packed.objects.filter(o => !o.ignore && ($("only").value === "" || !o.positives));
-    return objects.some(o => (label === "" || o.label === +label) && (size === "" || o.size === size)) ||
-      !(size || label || $("only").value);
+    return !object.ignore && ($("only").value === "" || !object.positives) &&
+      (label === "" || object.label === +label) && (size === "" || object.size === size);
+  }
+
+  function fits(packed) {
+    return packed.objects.some(isWanted) || !($("size").value || $("class").value || $("only").value);
   }
 
   function list() {
@@ -111,7 +131,8 @@ function start(data) {
     $("images").querySelector('[aria-current="true"]').focus();
   };
 
-  function open(place) {
+  // `last`: with its last object instead of the first.
+  function open(place, last = false) {
     image = Object.assign(read(place), { place });
     for (const button of $("images").children) {
       const current = +button.dataset.place === place;
@@ -123,14 +144,31 @@ function start(data) {
     picture = new Image();
     picture.onload = draw;
     picture.src = image.src;
-    canvas.width = image.width;
-    canvas.height = image.height;
+    const times = Math.max(1, Math.round(SIDE / Math.max(image.width, image.height)));
+    canvas.width = times * image.width;
+    canvas.height = times * image.height;
     at = -1;
     const options = image.objects.map((o, i) => new Option(`${i + 1}: ${data.classes[o.label]}, ` +
       (o.ignore ? "ignored" : `${o.positives || "no"} anchors, best IoU ${o.best.toFixed(2)}`), i));
     $("object").replaceChildren(new Option("all objects and none", ""), ...options);
+    const wanted = image.objects.flatMap((o, i) => isWanted(o) ? [i] : []);
+    $("object").value = wanted.at(last ? -1 : 0) ?? "";
     update();
   }
+
+  // To the next or previous object, and from the last of an image to the first of the next.
+  function step(by) {
+    const wanted = image.objects.flatMap((o, i) => isWanted(o) ? [i] : []);
+    const now = $("object").value === "" ? (by > 0 ? -1 : wanted.length) : wanted.indexOf(+$("object").value);
+    const next = wanted[now + by];
+    if (next === undefined) {
+      return open(order[(order.indexOf(image.place) + by + order.length) % order.length], by < 0);
+    }
+    $("object").value = next;
+    chosen();
+  }
+  $("next").onclick = () => step(1);
+  $("previous").onclick = () => step(-1);
 
   // Not scrollIntoView, which scrolls the page too and moves the place that Tab goes on from.
   function reveal(button, box) {
@@ -157,8 +195,7 @@ function start(data) {
       `${none || "none"} without any` + (data.losses ? share() : "");
     canvas.dataset.states = counts.join(" ");
     if (at >= 0 && !shown.has(kinds[at])) at = -1;
-    draw();
-    tell();
+    chosen(false);
   }
 
   function share() {
@@ -200,42 +237,84 @@ function start(data) {
 
   // The picture
 
-  function corners(i) {
-    const [sx, sy] = [canvas.width / data.size / 4, canvas.height / data.size / 4];
-    const [x0, y0, x1, y1] = image.boxes.subarray(4 * i, 4 * i + 4);
-    return [x0 * sx, y0 * sy, x1 * sx, y1 * sy];
+  function place([x0, y0, x1, y1], size) {
+    const [sx, sy] = [canvas.width / size[0], canvas.height / size[1]];
+    return [(x0 * sx - view.x) * view.scale, (y0 * sy - view.y) * view.scale,
+      (x1 * sx - view.x) * view.scale, (y1 * sy - view.y) * view.scale];
   }
 
-  function frame([x0, y0, x1, y1], colour, width, dash) {
+  function corners(i) { return place(image.boxes.subarray(4 * i, 4 * i + 4), [4 * data.size, 4 * data.size]); }
+  function outline(object) { return place(object.box, [data.size, data.size]); }
+
+  function frame([x0, y0, x1, y1], colour, width, dash = [], alpha = 1) {
+    pen.globalAlpha = alpha;
     pen.setLineDash(dash);
+    const [w, h] = [Math.max(x1 - x0, 3), Math.max(y1 - y0, 3)];
     for (const [stroke, line] of [["#0006", width + 1], [colour, width]]) {
       pen.strokeStyle = stroke;
       pen.lineWidth = line;
-      pen.strokeRect(x0, y0, x1 - x0, y1 - y0);
+      pen.strokeRect(x0, y0, w, h);
     }
+    pen.globalAlpha = 1;
+  }
+
+  // The chosen object, or the one of the anchor that is told about; -1: none.
+  function subject() { return $("object").value === "" ? (at < 0 ? -1 : image.target[at]) : +$("object").value; }
+
+  function look() {
+    view = { x: 0, y: 0, scale: 1 };
+    const object = image.objects[$("object").value];
+    if (!object || !$("zoom").checked) return;
+    const near = [...kinds.keys()].filter(i => kinds[i] < 2 && image.target[i] === +$("object").value);
+    view = closeUp([outline(object), ...near.map(corners)], canvas.width, canvas.height);
   }
 
   function draw() {
     pen.clearRect(0, 0, canvas.width, canvas.height);
     pen.globalAlpha = 0.75;
-    if (picture.complete) pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    const [w, h] = [canvas.width * view.scale, canvas.height * view.scale];
+    if (picture.complete) pen.drawImage(picture, -view.x * view.scale, -view.y * view.scale, w, h);
     pen.globalAlpha = 1;
-    const anchors = visible();
-    for (const kind of [4, 3, 0, 1, 2]) {
-      for (const i of anchors) if (kinds[i] === kind) frame(corners(i), colours[kind], kind < 2 ? 2 : 1.2, dashes[kind]);
-    }
-    const scale = [canvas.width / data.size, canvas.height / data.size];
+    const owner = subject();
     if ($("objects").checked) {
       image.objects.forEach((o, i) => {
-        const box = o.box.map((x, axis) => x * scale[axis % 2]);
-        const chosen = at >= 0 ? image.target[at] === i : $("object").value === String(i);
-        frame(box, "#fff", chosen || lacking[i] ? 4 : 2, lacking[i] ? [3, 5] : []);
+        if (i !== owner) frame(outline(o), "#fff", 1, lacking[i] ? [3, 5] : [], 0.7);
       });
     }
-    if (at >= 0) frame(corners(at), colours[kinds[at]], 4, []);
+    const anchors = visible();
+    for (const kind of [4, 3, 2]) {
+      for (const i of anchors) if (kinds[i] === kind) frame(corners(i), colours[kind], 1.2, dashes[kind]);
+    }
+    const own = anchors.filter(i => kinds[i] < 2).sort((a, b) => image.iou[a] - image.iou[b]);
+    const strength = $("object").value === "" ? own.map(() => 0.5) : strengths(own.map(i => image.iou[i]));
+    own.forEach((i, n) => {
+      frame(corners(i), colours[kinds[i]], 1 + 2.5 * strength[n] ** 3, dashes[kinds[i]], 0.35 + 0.65 * strength[n]);
+    });
+    if ($("objects").checked && owner >= 0) frame(outline(image.objects[owner]), "#fff", 3, lacking[owner] ? [3, 5] : []);
+    if (at >= 0) frame(corners(at), colours[kinds[at]], 4);
   }
   $("objects").onchange = draw;
-  $("object").onchange = () => choose(-1) || draw();
+  $("object").onchange = () => chosen();
+  $("zoom").onchange = () => chosen(false);
+
+  // What follows from the object that is chosen; `anew`: it is another one, of which no anchor is told about.
+  function chosen(anew = true) {
+    if (anew) at = -1;
+    look();
+    const i = $("object").value === "" ? -1 : +$("object").value, object = image.objects[i];
+    $("object-told").textContent = object ? sentence(object, i) : image.objects.length ? "" : "An image without objects.";
+    draw();
+    tell();
+  }
+
+  function sentence(object, i) {
+    const [x0, y0, x1, y1] = object.box, size = `${(x1 - x0).toFixed(0)} × ${(y1 - y0).toFixed(0)} px of the input`;
+    const start = `Object ${i + 1} of ${image.objects.length}: ${data.classes[object.label]}, ${size}`;
+    if (object.ignore) return `${start}; ignored`;
+    const count = [...kinds.keys()].filter(a => kinds[a] < 2 && image.target[a] === i).length;
+    const anchors = count ? `${count} anchor${count === 1 ? "" : "s"} answer${count === 1 ? "s" : ""} for it` : "no anchor answers for it";
+    return `${start}; ${anchors}, best IoU ${object.best.toFixed(2)}`;
+  }
 
   // The anchor that is told about
 
@@ -259,11 +338,12 @@ function start(data) {
   canvas.onmousedown = canvas.onmousemove;
 
   canvas.onkeydown = event => {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!step) return;
+    const turn = { ArrowRight: 1, ArrowLeft: -1 }[event.key], by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!turn && !by) return;
     event.preventDefault();
+    if (turn) return step(turn);
     const anchors = visible().sort((a, b) => data.losses ? loss(b) - loss(a) : image.iou[b] - image.iou[a]);
-    const next = Math.max(anchors.indexOf(at), step < 0 ? 0 : -1) + step + anchors.length;
+    const next = Math.max(anchors.indexOf(at), by < 0 ? 0 : -1) + by + anchors.length;
     if (anchors.length) choose(anchors[next % anchors.length]);
   };
 
@@ -278,7 +358,7 @@ function start(data) {
 
   function tell() {
     if (at < 0) {
-      return show([["", "Point at an anchor's edge, or step through the anchors with the arrow keys in the picture."]]);
+      return show([["", "Point at an anchor's edge; or in the picture, arrow keys: left and right for the objects, up and down for the anchors."]]);
     }
     const object = image.objects[image.target[at]], [x0, y0, x1, y1] = image.boxes.subarray(4 * at, 4 * at + 4);
     const lines = [["state", names[kinds[at]] + (image.fixed[at] && data.rule.byIou ? " (forced)" : "")],

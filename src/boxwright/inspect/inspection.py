@@ -11,12 +11,13 @@ import torch
 from boxwright.criterion import DenseCriterion
 from boxwright.data import DetectionDataset
 from boxwright.errors import RecipeError
+from boxwright.inspect.advice import advice
 from boxwright.inspect.coverage import headline
 from boxwright.inspect.examples import Examiner, Example
 from boxwright.inspect.losses import Trained
 from boxwright.inspect.suggest import Suggestion, suggest_anchors
 from boxwright.inspect.supervision import Advance, Supervision, examine
-from boxwright.models import DenseDetector, build_detector
+from boxwright.models import DenseDetector, TwoStageDetector, build_detector
 from boxwright.recipes import Recipe, get_recipe
 from boxwright.recipes.criterion import build_criterion
 from boxwright.runs import Run
@@ -41,6 +42,16 @@ class Inspection:
         """The answer in a line."""
         return headline(self.supervision)
 
+    @property
+    def advice(self) -> str:
+        """What to change, in a line."""
+        return advice(self.supervision, self.recipe, self.suggestion)
+
+    @property
+    def has_losses(self) -> bool:
+        """Whether the examples have the losses of a run's model."""
+        return any(example.costs is not None for example in self.examples)
+
 
 def inspect_supervision(
     dataset: DetectionDataset,
@@ -54,11 +65,12 @@ def inspect_supervision(
 
     With a ``run`` its recipe counts, ``recipe`` is not read, and the losses of the examples are its model's. The
     examples are the images with the most objects without anchor, then those of the highest loss, tried on at most 500
-    images spread over the data set (without a run: of the worst best IoU). ``advance`` is called with the number done
-    and the total of each part of the work.
+    images spread over the data set (without a run: of the worst best IoU). Of two stages the first one's matching is
+    shown, whose matcher is then the ``matcher`` of the recipe that is returned, without losses. ``advance`` is called
+    with the number done and the total of each part of the work.
 
-    Raises RecipeError for a matcher that goes by predictions, a detector of two stages, inputs of any size, and where
-    the classes of the data set are not those of the run.
+    Raises RecipeError for a matcher that goes by predictions, inputs of any size, and where the classes of the data
+    set are not those of the run.
     """
     if run is not None:
         run = run if isinstance(run, Run) else Run.of(run)
@@ -68,14 +80,17 @@ def inspect_supervision(
     else:
         chosen = recipe if isinstance(recipe, Recipe) else get_recipe(recipe)
         detector = build_detector(chosen.replace(classes=dataset.classes), pretrained=False)
-    if not isinstance(detector, DenseDetector):
-        raise RecipeError("inspect shows detectors with one dense head: not those of two stages")
     recipe = detector.recipe
     if recipe.resize == "shortest":
-        raise RecipeError("inspect shows inputs of one size: not those of resize=shortest")
+        raise RecipeError(
+            "inspect shows the anchors of inputs of one size, not those of resize=shortest: --set resize=pad shows "
+            "them in a square, and --inputs what the network gets"
+        )
+    if isinstance(detector, TwoStageDetector):
+        recipe = recipe.replace(matcher=recipe.rpn_matcher)
     supervision = examine(dataset, recipe, detector.anchors, advance)
     suggestion = suggest_anchors(dataset, recipe, supervision, advance)
-    trained = None if run is None else _trained(detector, dataset)
+    trained = _trained(detector, dataset) if run is not None and isinstance(detector, DenseDetector) else None
     examiner = Examiner(dataset, recipe, supervision, trained)
     shown = examiner.show(examiner.choose(examples, advance)) if examples and dataset.has_images else []
     return Inspection(dataset, recipe, run, supervision, suggestion, shown)

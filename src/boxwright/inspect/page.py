@@ -15,18 +15,29 @@ from boxwright.inspect.coverage import (
     by_level,
     by_side,
     coverage_curve,
+    percent,
 )
 from boxwright.inspect.inspection import Inspection
 from boxwright.inspect.payload import payload
 from boxwright.inspect.suggest import STRIDES_A_SIDE, Coverage, Suggestion
 from boxwright.inspect.supervision import Supervision
 from boxwright.inspect.viewer import viewer
+from boxwright.inspect.words import glossary, term
+from boxwright.recipes import find_detector
 from boxwright.report.curves import series_svg
 from boxwright.report.history import Series, read_history
 from boxwright.report.markup import Markup, details, figures, script_data, section, table, text, write_document
 from boxwright.text import plural
 
-_HEAD = ("objects", "median best IoU", "anchors each", "forced alone", "no anchor")
+_HEAD = (
+    "objects",
+    term("own anchor", "median best IoU"),
+    term("positive", "anchors each"),
+    term("forced", "forced alone"),
+    "no anchor",
+)
+_FIRST, _MOST = 12, 1000
+"""Classes that are shown at first, and at all."""
 
 
 def write_page(path: str | Path, inspection: Inspection, *, overwrite: bool = False) -> Path:
@@ -35,18 +46,25 @@ def write_page(path: str | Path, inspection: Inspection, *, overwrite: bool = Fa
     Raises WriteError, also for a file that boxwright didn't write, unless it is to ``overwrite`` it.
     """
     recipe, data = inspection.recipe, inspection.dataset
-    title = f"Supervision of {data.root.resolve().name}{f' ({data.split})' if data.split else ''} by {recipe.detector}"
+    whose = recipe.detector + ("'s first stage" if find_detector(recipe.detector).two_stage else "")
+    title = f"Supervision of {data.root.resolve().name}{f' ({data.split})' if data.split else ''} by {whose}"
     sections = (
-        _objects(inspection),
         _examples(inspection),
+        _objects(inspection),
         _levels(inspection.supervision),
         _curves(inspection.supervision, inspection.suggestion),
         _other_anchors(inspection.suggestion),
         _training(inspection),
+        glossary(),
     )
-    header = f'<p class="answer">{text(inspection.headline)}</p>'
-    style = _read("inspect.css")
+    header = f'<p class="answer">{text(inspection.headline)}</p><p class="advice">{text(inspection.advice)}</p>'
+    style = read_style()
     return write_document(Path(path), title, header, sections, environment_line(), style, overwrite=overwrite)
+
+
+def read_style() -> str:
+    """The CSS of the inspection's pages, beside that of all."""
+    return _read("inspect.css")
 
 
 def _read(name: str) -> str:
@@ -69,8 +87,20 @@ def _objects(inspection: Inspection) -> Markup:
         f'<p class="dim">{text(note)}</p>',
         _groups("size", by_coco_size(found)),
         details("In finer steps of size", _groups("size", by_side(found))),
-        _groups("class", by_class(found, inspection.dataset.classes)),
+        _classes(by_class(found, inspection.dataset.classes)),
     )
+
+
+def _classes(groups: list[Group]) -> Markup:
+    """The classes: of many those first whose objects have the fewest anchors, and the others folded."""
+    if len(groups) <= _FIRST:
+        return _groups("class", groups)
+    groups = sorted((g for g in groups if g.objects), key=lambda g: (-g.unmatched, -g.forced, g.positives))
+    rest = groups[_FIRST:_MOST]
+    title = f"{plural(len(rest), 'other class')}, better served" + (
+        f"; {len(groups) - _MOST:,} more left out" if len(groups) > _MOST else ""
+    )
+    return Markup(_groups("class", groups[:_FIRST]) + (details(title, _groups("class", rest)) if rest else ""))
 
 
 def _groups(what: str, groups: Sequence[Group]) -> Markup:
@@ -80,8 +110,8 @@ def _groups(what: str, groups: Sequence[Group]) -> Markup:
             g.objects,
             _decimals(g.best_iou, 2),
             _decimals(g.positives, 1),
-            _percent(g.forced),
-            _percent(g.unmatched),
+            percent(g.forced),
+            percent(g.unmatched),
         )
         for g in groups
     ]
@@ -93,9 +123,16 @@ def _levels(found: Supervision) -> Markup:
     for level in by_level(found):
         shapes = ", ".join(f"{w:.0f} × {h:.0f}" for w, h in level.shapes)
         cells = f"{level.cells[0]} × {level.cells[1]}"
-        rows.append((f"stride {level.stride:g}", cells, shapes, level.anchors, level.positives, level.objects))
-    head = ("level", "cells", "anchors of a cell, px", "anchors", "positives", "objects that have some")
-    return section("Levels", table(head, rows, "ttdnnn"))
+        rows.append((f"stride {level.stride:g}", cells, level.anchors, level.positives, level.objects, shapes))
+    head = (
+        term("level"),
+        "cells",
+        "anchors",
+        term("positive", "positives"),
+        "objects that have some",
+        "shapes of a cell, px",
+    )
+    return section("Levels", table(head, rows, "ttnnnt"))
 
 
 def _curves(found: Supervision, suggestion: Suggestion) -> Markup:
@@ -133,9 +170,9 @@ def _other_anchors(suggestion: Suggestion) -> Markup:
 def _coverage(coverage: Coverage) -> tuple[str, ...]:
     return (
         _decimals(coverage.mean_iou, 3),
-        _percent(coverage.reached),
+        percent(coverage.reached),
         _decimals(coverage.positives, 1),
-        _percent(coverage.unmatched),
+        percent(coverage.unmatched),
     )
 
 
@@ -159,15 +196,10 @@ def _training(inspection: Inspection) -> Markup:
 def _examples(inspection: Inspection) -> Markup:
     if not inspection.examples:
         return Markup()
-    data = script_data("data", payload(inspection))
-    return section("Anchor by anchor", viewer(inspection), f"{data}<script>{_read('inspect.js')}</script>")
+    content = payload(inspection)
+    script = f"{script_data('data', content)}<script>{_read('inspect.js')}</script>"
+    return section("One object and its anchors", viewer(inspection, len(content["images"])), script)
 
 
 def _decimals(value: float, digits: int) -> str:
     return "–" if value != value else f"{value:.{digits}f}"
-
-
-def _percent(share: float) -> str:
-    if share != share:
-        return "–"
-    return f"{100 * share:.2g} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"

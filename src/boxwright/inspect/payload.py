@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 from typing import Any
 
@@ -22,6 +23,8 @@ KINDS = {
     False: ("positive", "forced positive", "", "negative near an object", "ignored"),
 }
 """What anchors are shown as, with losses and without, in the script's order."""
+MOST_BYTES = 16_000_000
+"""Of the pictures and anchors of all images on the page; those that would exceed it are left out, but for the first."""
 _QUALITY = 80  # of the pictures' JPEG
 
 
@@ -36,8 +39,8 @@ def payload(inspection: Inspection) -> dict[str, Any]:
         "size": recipe.image_size,
         "strides": [level.stride for level in anchors.levels],
         "least": LEAST_IOU,
-        "losses": inspection.run is not None,
-        "kinds": KINDS[inspection.run is not None],
+        "losses": inspection.has_losses,
+        "kinds": KINDS[inspection.has_losses],
         "rule": {
             "byIou": rule.by_iou,
             "positive": rule.positive,
@@ -45,8 +48,20 @@ def payload(inspection: Inspection) -> dict[str, Any]:
             "strict": rule.strict,
         },
         "miner": {"ratio": mining.ratio, "least": mining.least},
-        "images": [_image(example, levels, boxes) for example in inspection.examples],
+        "images": _images(inspection, levels, boxes),
     }
+
+
+def _images(inspection: Inspection, levels: NDArray[np.int64], boxes: NDArray[np.float32]) -> list[dict[str, Any]]:
+    images: list[dict[str, Any]] = []
+    used = 0
+    for example in inspection.examples:
+        image = _image(example, levels, boxes)
+        used += len(json.dumps(image))
+        if images and used > MOST_BYTES:
+            break
+        images.append(image)
+    return images
 
 
 def _image(example: Example, levels: NDArray[np.int64], boxes: NDArray[np.float32]) -> dict[str, Any]:

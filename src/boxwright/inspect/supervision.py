@@ -51,6 +51,10 @@ class Supervision:
     """Crowd and difficult boxes."""
     unread: tuple[str, ...] = ()
     """Images whose size is neither annotated nor to be read."""
+    matched: int = 0
+    """Anchors that were matched, over all images."""
+    left_aside: int = 0
+    """Those of them that are ignored: neither positive nor negative."""
 
     def __len__(self) -> int:
         return len(self.image)
@@ -165,6 +169,8 @@ def _examine_some(
         forced=((positives.sum(-1) > 0) & (own == 0))[real].numpy(),
         ignored=int(targets.ignore.sum()),
         unread=tuple(unread),
+        matched=matches.state.numel(),
+        left_aside=int((matches.state < 0).sum()),
     )
 
 
@@ -201,4 +207,6 @@ def _joined(parts: list[Supervision], anchors: Anchors, unread: tuple[str, ...] 
         forced=join("forced", np.bool_),
         ignored=sum(part.ignored for part in parts),
         unread=unread + tuple(name for part in parts for name in part.unread),
+        matched=sum(part.matched for part in parts),
+        left_aside=sum(part.left_aside for part in parts),
     )

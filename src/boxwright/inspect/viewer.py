@@ -7,34 +7,53 @@ from boxwright.inspect.inspection import Inspection
 from boxwright.inspect.losses import LEAST_IOU, Mining
 from boxwright.inspect.payload import KINDS
 from boxwright.inspect.supervision import MatchRule
-from boxwright.report.markup import Markup, text
+from boxwright.inspect.words import term
+from boxwright.report.markup import Markup, details, text
 from boxwright.text import plural
 
+_WORDS = {
+    True: ("positive", "hard", "hard", "negative", "ignored"),
+    False: ("positive", "forced", "", "IoU", "ignored"),
+}
+"""The word that explains a kind, with losses and without."""
 
-def viewer(inspection: Inspection) -> Markup:
-    """Controls, the list of images, the picture and what is told of an anchor."""
+
+def viewer(inspection: Inspection, images: int) -> Markup:
+    """The picture with one object and its anchors, what is told of them, and the list of ``images`` to choose from."""
     return Markup(
-        f'{_explanation(inspection)}<div class="viewer"><div>{_filters(inspection)}'
+        f'<div class="viewer"><div class="look"><p id="caption"></p><p id="object-told" aria-live="polite"></p>'
+        '<canvas id="canvas" tabindex="0" role="img" aria-label="The image with one object and its anchors; left and '
+        'right arrow keys go to the objects, up and down to the anchors" aria-describedby="told"></canvas>'
+        f'{_steps()}<p id="summary" aria-live="polite"></p></div>'
+        f'<div>{_kinds(inspection.has_losses)}<dl id="told" aria-live="polite"></dl>{_sliders(inspection)}</div>'
+        f'<div><div class="filters">{_filters(inspection)}</div>'
         '<div id="images" role="group" aria-label="Images; arrow keys move"></div>'
-        '<p id="none" hidden>No image fits.</p></div>'
-        '<div><p id="caption"></p><canvas id="canvas" tabindex="0" role="img" '
-        'aria-label="The image with its anchors; arrow keys step through them" aria-describedby="told"></canvas>'
-        '<p id="summary" aria-live="polite"></p></div>'
-        f"<div>{_kinds(inspection.run is not None)}"
-        f'<label>Anchors of<select id="object"></select></label>{_sliders(inspection)}'
-        '<dl id="told" aria-live="polite"></dl></div></div>'
+        '<p id="none" hidden>No image fits.</p></div></div>'
+        f"{details('What is shown', _explanation(inspection, images))}"
     )
 
 
-def _explanation(inspection: Inspection) -> str:
-    recipe, rule, with_run = inspection.recipe, MatchRule.of(inspection.recipe), inspection.run is not None
+def _steps() -> str:
+    return (
+        '<div class="steps"><button type="button" class="plain" id="previous">← previous object</button>'
+        '<button type="button" class="plain" id="next">next object →</button>'
+        '<label class="tick"><input type="checkbox" id="zoom">zoom in</label></div>'
+        '<label>Anchors of<select id="object"></select></label>'
+    )
+
+
+def _explanation(inspection: Inspection, images: int) -> Markup:
+    recipe, rule, with_losses = inspection.recipe, MatchRule.of(inspection.recipe), inspection.has_losses
     said = [
-        f"{plural(len(inspection.examples), 'image')} as the network sees them, stretched back. Shown are the anchors "
-        f"that overlap an object by an IoU of {LEAST_IOU:g} or answer for one, the {MOST_NEAR:,} that overlap most "
-        "where there are more"
-        + (f", and the hardest others: enough for {MOST_RATIO:g} negatives a positive." if with_run else ".")
+        f"{plural(images, 'image')} as the network sees them, stretched back. The anchors of an object are the "
+        f"stronger the more they overlap it. Shown are those that overlap an object by an IoU of {LEAST_IOU:g} or "
+        f"answer for one, the {MOST_NEAR:,} that overlap most where there are more"
+        + (f", and the hardest others: enough for {MOST_RATIO:g} negatives a positive." if with_losses else ".")
     ]
-    if with_run:
+    left_out = len(inspection.examples) - images
+    if left_out:
+        said.append(f"{plural(left_out, 'image')} more would have made the page too large.")
+    if with_losses:
         own = Mining.of(recipe).own
         said.append(
             "A positive is hard where its class has a score below 0.5; a negative where its loss is among the highest "
@@ -43,14 +62,13 @@ def _explanation(inspection: Inspection) -> str:
         )
     if not rule.by_iou:
         said.append(f"Matcher {recipe.matcher} has no threshold on an IoU to move.")
-    return f'<p class="dim">{text(" ".join(said))}</p>'
+    return Markup(f"<p>{text(' '.join(said))}</p>")
 
 
 def _filters(inspection: Inspection) -> str:
-    with_run = inspection.run is not None
     orders = [
         ("unmatched", "unmatched first"),
-        *([("loss", "highest loss first")] if with_run else []),
+        *([("loss", "highest loss first")] if inspection.has_losses else []),
         ("name", "by name"),
     ]
     classes = [("", "any class"), *((str(label), name) for label, name in enumerate(inspection.dataset.classes))]
@@ -62,7 +80,7 @@ def _filters(inspection: Inspection) -> str:
         ("class", "With", classes),
         ("size", "Of size", sizes),
     )
-    return f'<div class="filters">{"".join(_choice(*given) for given in lists)}</div>'
+    return "".join(_choice(*given) for given in lists)
 
 
 def _choice(name: str, title: str, options: list[tuple[str, str]]) -> str:
@@ -72,14 +90,14 @@ def _choice(name: str, title: str, options: list[tuple[str, str]]) -> str:
 
 def _kinds(with_losses: bool) -> str:
     rows = [
-        f'<label><input type="checkbox" data-kind="{kind}"{" checked" if kind < 2 + with_losses else ""}>'
-        f'<i style="border-color:var(--kind{kind});border-style:{"solid" if kind < 2 else "dashed"}"></i>{name}'
-        f'<output id="count{kind}"></output></label>'
-        for kind, name in enumerate(KINDS[with_losses])
+        f'<div><label><input type="checkbox" data-kind="{kind}"{" checked" if kind < 2 + with_losses else ""}>'
+        f'<i style="border-color:var(--kind{kind});border-style:{"solid" if kind < 2 else "dashed"}"></i>{name}</label>'
+        f'{term(word, "?")}<output id="count{kind}"></output></div>'
+        for kind, (name, word) in enumerate(zip(KINDS[with_losses], _WORDS[with_losses], strict=True))
         if name
     ]
-    objects = '<label><input type="checkbox" id="objects" checked><i style="border-color:#fff"></i>objects'
-    objects += '<span class="d">(dotted: no anchor)</span></label>'
+    objects = '<div><label><input type="checkbox" id="objects" checked><i style="border-color:#fff"></i>objects'
+    objects += '<span class="d">(dotted: no anchor)</span></label></div>'
     return f'<fieldset class="kinds"><legend hidden>Shown</legend>{"".join(rows)}{objects}</fieldset>'
 
 
@@ -90,7 +108,7 @@ def _sliders(inspection: Inspection) -> str:
             _slider("positive", "positive from IoU", (LEAST_IOU, 1, 0.01), rule.positive),
             _slider("negative", "negative below IoU", (LEAST_IOU, 1, 0.01), rule.negative),
         ]
-    if inspection.run is not None:
+    if inspection.has_losses:
         ratio = Mining.of(inspection.recipe).ratio
         sliders.append(_slider("ratio", "hard negatives a positive", (0, MOST_RATIO, 0.5), ratio))
     if not sliders:

@@ -26,3 +26,14 @@ def chosen_anchors(recipe: Recipe, **options: Any) -> AnchorSpec:
             f"are spaced for torchvision's padding, but got {recipe.image_size}"
         )
     return spec
+
+
+def one_a_cell(recipe: Recipe) -> AnchorSpec:
+    """The anchors, on the recipe's strides, of a detector that has one a cell. Raises RecipeError for others."""
+    if recipe.anchors.startswith(("squares", "shapes")):
+        spec = chosen_anchors(recipe, strides=recipe.strides)
+        if all(len(level.shapes) == 1 for level in spec.levels):
+            return spec
+    raise RecipeError(
+        f"{recipe.detector} has one anchor a cell, squares or one of shapes: its anchors can't be {recipe.anchors}"
+    )

@@ -14,6 +14,7 @@ from boxwright.choices import is_part, required
 from boxwright.errors import RecipeError
 from boxwright.models.efficientnet_lite import EfficientNetLite0
 from boxwright.models.layers import batch_norms, freeze_depthwise
+from boxwright.models.mobilenet_v2 import MobileNetV2
 from boxwright.models.timm_backbone import TimmBackbone
 from boxwright.recipes import Recipe
 from boxwright.types import FeatureMap
@@ -101,7 +102,7 @@ def _freeze(backbone: Backbone, recipe: Recipe) -> None:
     for stage in backbone.stages[: recipe.freeze]:
         stage.requires_grad_(False)
     net = cast(nn.Module, backbone)
-    if recipe.freeze and isinstance(backbone, TimmBackbone | EfficientNetLite0):
+    if recipe.freeze and isinstance(backbone, TimmBackbone | EfficientNetLite0 | MobileNetV2):
         backbone.fold_frozen()
     freeze_depthwise(net, recipe.freeze_depthwise if recipe.pretrained else 0)
     if recipe.norm_mode == "frozen":

@@ -18,7 +18,7 @@ from boxwright.nms import NmsKind
 from boxwright.types import Detections
 
 if TYPE_CHECKING:
-    from boxwright.models.detector import Detector
+    from boxwright.models.detector import Detector, Score
 
 _PIXELS_ON_CPU, _PIXELS = 2**20, 2**24
 """Pixels of a batch of inputs: 10 and 163 of 320 x 320; more are no faster, measured on the processor."""
@@ -56,7 +56,7 @@ def predict_stream(
     detector: Detector,
     images: Iterable[Any],
     *,
-    score: float | None = None,
+    score: Score | None = None,
     nms: NmsKind | None = None,
     batch: int | None = None,
 ) -> Iterator[Detections | DataError]:
@@ -127,14 +127,14 @@ def _by_shape(inputs: Iterable[Given], size: int) -> Iterator[list[tuple[int, Gi
 
 
 def _answers(
-    detector: Detector, given: Sequence[Given], score: float | None, nms: NmsKind | None
+    detector: Detector, given: Sequence[Given], score: Score | None, nms: NmsKind | None
 ) -> Sequence[Detections | DataError]:
     errors = [each for each in given if isinstance(each, DataError)]
     return errors or _within_memory(detector, [each for each in given if isinstance(each, Input)], score, nms)
 
 
 def _within_memory(
-    detector: Detector, inputs: Sequence[Input], score: float | None, nms: NmsKind | None
+    detector: Detector, inputs: Sequence[Input], score: Score | None, nms: NmsKind | None
 ) -> list[Detections]:
     """Detections of inputs of one shape, half of them at a time where there is no memory for all."""
     try:

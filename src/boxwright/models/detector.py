@@ -23,20 +23,21 @@ from boxwright.data.decoded import Decoded
 from boxwright.data.depth import to_eight_bits
 from boxwright.data.images import PLAIN, PixelRule, decode_reduced, from_pil
 from boxwright.data.transforms import Frame, resample
-from boxwright.errors import DataError
+from boxwright.errors import DataError, RecipeError
+from boxwright.evaluate.thresholds import Thresholds, read_wish
 from boxwright.models.batching import Input, predict_stream
 from boxwright.models.fused import can_fuse, fuse_convolutions
 from boxwright.models.layers import fold_batch_norm, folds_exactly, keep_statistics
+from boxwright.models.selection import EVALUATION_SCORE, above_own
 from boxwright.nms import NmsKind
 from boxwright.recipes import Recipe
 from boxwright.types import Detections
 
-EVALUATION_SCORE = 0.001
-"""Lowest score that counts in evaluation: average precision needs the whole curve."""
-
 ImageLike = Any  # torch (3, H, W), numpy (H, W, 3), PIL image or path
 
 
+Score = float | str | Sequence[float]
+"""Above which detections are kept: one for all classes, (K,) in label order, or ``precision=P``, ``recall=R``."""
 InferencePrecision = Literal["float32", "bf16"]
 
 _KEPT_SIZES = 64  # sizes of inputs whose anchors are kept
@@ -62,6 +63,8 @@ class Detector(nn.Module, ABC):
 
     anchors: Anchors
     """Those of a square input of the recipe's ``image_size``."""
+    thresholds: Thresholds | None
+    """The scores by class that ``predict`` goes by, where a validation told them."""
 
     def __init__(self, network: Network, coder: BoxCoder, recipe: Recipe, *, softmax: bool = False) -> None:
         """``softmax``: the last logit is the background."""
@@ -71,6 +74,7 @@ class Detector(nn.Module, ABC):
         self.coder = coder
         self.recipe = recipe
         self.softmax = softmax
+        self.thresholds = None
         self.memory_format = torch.contiguous_format
         self.anchors = make_anchors(network.spec, recipe.image_size)
         self._other_anchors: dict[tuple[int, int], Anchors] = {}
@@ -93,13 +97,18 @@ class Detector(nn.Module, ABC):
         *,
         size: tuple[int, int] | None = None,
         shown: Tensor | None = None,
-        score: float = EVALUATION_SCORE,
+        score: float | Sequence[float] = EVALUATION_SCORE,
         nms: NmsKind | None = None,
     ) -> list[Detections]:
         """Raw outputs of inputs of ``size`` (H, W; None: the recipe's square) -> the detections of each input, in its
-        pixels, within what is ``shown``, of a score above ``score``. ``nms``: instead of the recipe's."""
+        pixels, within what is ``shown``, of a score above ``score``, or above that (K,) of its class. ``nms``: instead
+        of the recipe's. Raises ValueError for another number of scores."""
         size = size or (self.recipe.image_size, self.recipe.image_size)
-        return self._detect(outputs, size, shown, score, nms)
+        if not isinstance(score, Sequence):
+            return self._detect(outputs, size, shown, score, nms)
+        if len(score) != len(self.classes):
+            raise ValueError(f"Expected a score for each of {len(self.classes)} classes but got {len(score)}")
+        return [above_own(found, score) for found in self._detect(outputs, size, shown, min(score), nms)]
 
     @abstractmethod
     def _detect(
@@ -157,16 +166,38 @@ class Detector(nn.Module, ABC):
             x = x * ((rows < shown[:, :1])[:, None, :, None] & (columns < shown[:, 1:])[:, None, None, :])
         return x.contiguous(memory_format=self.memory_format)
 
+    def least_scores(self, score: Score | None = None) -> float | Sequence[float]:
+        """The score above which ``predict`` keeps detections, for all classes or (K,) by class.
+
+        Raises ValueError for another text than ``precision=P`` and ``recall=R``, RecipeError where no validation told
+        what these are.
+        """
+        if score is None:
+            return self.recipe.score if self.thresholds is None else self.thresholds.scores
+        if not isinstance(score, str):
+            return score
+        wish = read_wish(score)
+        if self.thresholds is None or self.thresholds.all_classes.curve is None:
+            raise RecipeError(
+                f"{wish} is read off a validation, of which this model has "
+                + ("none" if self.thresholds is None or not self.thresholds.images else "too few objects")
+                + ": boxwright eval RUN DATA --split val --save-thresholds keeps one"
+            )
+        return [each.score for each in self.thresholds.expected(wish).values()]
+
     def predict(
-        self, images: Any, score: float | None = None, nms: NmsKind | None = None, *, batch: int | None = None
+        self, images: Any, score: Score | None = None, nms: NmsKind | None = None, *, batch: int | None = None
     ) -> list[Detections]:
         """Detections of each image, in its own pixels, by falling score.
 
         ``images``: one image or a sequence of them: torch (3, H, W) or a batch (B, 3, H, W), numpy (H, W, 3), PIL
         images or paths; RGB, gray (H, W) or one channel, or with alpha, which is dropped; uint8 0..255, 16 bits or
-        float 0..1, any sizes. ``score`` and ``nms``: instead of the recipe's. ``batch``: inputs at a time; None: as
-        many as ``auto_batch`` says.
-        Raises DataError for a file that can't be read, ValueError for another shape or type, or a batch below 1.
+        float 0..1, any sizes. ``score``: what is kept has more than this; None: than its class's in the
+        run's thresholds, else the recipe's. One number for all classes, (K,) by class, or "precision=0.9",
+        "recall=0.8": what that takes by the validation. ``nms``: instead of the recipe's. ``batch``: inputs at a time;
+        None: as many as ``auto_batch`` says.
+        Raises DataError for a file that can't be read, ValueError for another shape or type, a batch below 1, and
+        scores that aren't K; RecipeError for a precision or recall where there was no validation.
         """
         was_training = self.training
         self.eval()
@@ -200,7 +231,7 @@ class Detector(nn.Module, ABC):
 
     @torch.inference_mode()
     def predict_inputs(
-        self, inputs: Sequence[Input], score: float | None = None, nms: NmsKind | None = None
+        self, inputs: Sequence[Input], score: Score | None = None, nms: NmsKind | None = None
     ) -> list[Detections]:
         """Detections of each of some inputs of one size that ``prepare`` made, in pixels of its image.
 
@@ -212,8 +243,7 @@ class Detector(nn.Module, ABC):
         shown = torch.tensor([each.frame.size for each in inputs]) if padded else None
         x = self.normalize(batch.to(self.device), None if shown is None else shown.to(self.device))
         outputs = self(x.to(next(self.net.parameters()).dtype), shown)
-        least = self.recipe.score if score is None else score
-        found = self.detect(outputs, size=size, shown=shown, score=least, nms=nms)
+        found = self.detect(outputs, size=size, shown=shown, score=self.least_scores(score), nms=nms)
         return [to_image(of_input, each.frame, each.size) for of_input, each in zip(found, inputs, strict=True)]
 
     def for_inference(self, precision: InferencePrecision = "float32") -> Self:

@@ -65,9 +65,9 @@ class FirstBlock(nn.Module):
 
     def __init__(self, channels: int, width: int, kernel: int) -> None:
         super().__init__()
-        self.conv_dw = _conv(channels, channels, kernel, groups=channels)
+        self.conv_dw = conv(channels, channels, kernel, groups=channels)
         self.bn1 = NormAct(channels, nn.ReLU6(inplace=True))
-        self.conv_pw = _conv(channels, width)
+        self.conv_pw = conv(channels, width)
         self.bn2 = NormAct(width, nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,17 +83,25 @@ class InvertedResidual(nn.Module):
         super().__init__()
         wide = channels * factor
         self.adds = stride == 1 and channels == width
-        self.conv_pw = _conv(channels, wide)
+        self.conv_pw = conv(channels, wide)
         self.bn1 = NormAct(wide, nn.ReLU6(inplace=True))
-        self.conv_dw = _conv(wide, wide, kernel, stride, groups=wide)
+        self.conv_dw = conv(wide, wide, kernel, stride, groups=wide)
         self.bn2 = NormAct(wide, nn.ReLU6(inplace=True))
-        self.conv_pwl = _conv(wide, width)
+        self.conv_pwl = conv(wide, width)
         self.bn3 = NormAct(width, nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, width, H / stride, W / stride), rounded up."""
-        wide = self.bn2(self.conv_dw(self.bn1(self.conv_pw(x))))
-        narrow: Tensor = self.bn3(self.conv_pwl(wide))
+        return self.narrow(self.widen(x), x)
+
+    def widen(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the map of more channels between the first two convolutions."""
+        wide: Tensor = self.bn1(self.conv_pw(x))
+        return wide
+
+    def narrow(self, wide: Tensor, x: Tensor) -> Tensor:
+        """What ``forward`` makes of its input ``x`` once it is widened."""
+        narrow: Tensor = self.bn3(self.conv_pwl(self.bn2(self.conv_dw(wide))))
         return narrow + x if self.adds else narrow
 
 
@@ -102,7 +110,7 @@ class LiteBody(nn.Module):
 
     def __init__(self, ends: Sequence[int]) -> None:
         super().__init__()
-        self.conv_stem = _conv(3, _STEM, 3, 2)
+        self.conv_stem = conv(3, _STEM, 3, 2)
         self.bn1 = NormAct(_STEM, nn.ReLU6(inplace=True))
         for _ in range(2):  # timm draws the numbers of two such convolutions here: a seed gives the same weights
             nn.Conv2d(8, 8, 1)
@@ -117,7 +125,7 @@ class LiteBody(nn.Module):
                 channels = width
             stages.append(nn.Sequential(*blocks))
         self.blocks = nn.Sequential(*stages)
-        _start(self)
+        start(self)
         self.blocks = self.blocks[: max(ends) + 1]  # after all have drawn their numbers
         self._ends = frozenset(ends)
 
@@ -182,13 +190,14 @@ def tf_efficientnet_lite0(strides: Sequence[int]) -> EfficientNetLite0:
     return EfficientNetLite0(strides)
 
 
-def _conv(channels: int, width: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+def conv(channels: int, width: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """Make a convolution without bias, padded as TensorFlow does."""
     if stride == 2:
         return SamePadded(channels, width, kernel, 2, groups=groups, bias=False)
     return nn.Conv2d(channels, width, kernel, padding=kernel // 2, groups=groups, bias=False)
 
 
-def _start(body: nn.Module) -> None:
+def start(body: nn.Module) -> None:
     """Normal weights of variance 2 / fan out."""
     for module in body.modules():
         if isinstance(module, nn.Conv2d):

@@ -6,7 +6,8 @@ maps once more for each activation, and on one thread leaves 1x1 kernels to a sl
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeGuard
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,14 @@ class _Activation(NamedTuple):
     """An activation under oneDNN's name."""
 
     name: str
-    limits: list[float]
+    numbers: list[float]
 
 
-_ACTIVATIONS = {nn.ReLU: _Activation("relu", []), nn.ReLU6: _Activation("hardtanh", [0.0, 6.0])}
+_ACTIVATIONS: dict[type[nn.Module], Callable[[Any], _Activation]] = {
+    nn.ReLU: lambda activation: _Activation("relu", []),
+    nn.ReLU6: lambda activation: _Activation("hardtanh", [0.0, 6.0]),
+    nn.LeakyReLU: lambda activation: _Activation("leaky_relu", [activation.negative_slope]),
+}
 _NONE = _Activation("none", [])
 
 
@@ -32,7 +37,7 @@ class FusedConv(nn.Module):
         super().__init__()
         self.weight, self.bias = convolution.weight, convolution.bias
         self.geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
-        self.activation = _NONE if activation is None else _ACTIVATIONS[type(activation)]
+        self.activation = _NONE if activation is None else _ACTIVATIONS[type(activation)](activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of ``x``, and what the activation leaves of it."""
@@ -51,8 +56,8 @@ def can_fuse(net: nn.Module) -> bool:
 def fuse_convolutions(net: nn.Module) -> None:
     """Put ``FusedConv`` in the place of each plain convolution, in place.
 
-    It takes over a ReLU or ReLU6 that comes next in an ``nn.Sequential``, where the order of definition is that of use,
-    or that timm's BatchNormAct2d left behind when it was folded.
+    It takes over a ReLU, ReLU6 or LeakyReLU that comes next in an ``nn.Sequential``, where the order of definition is
+    that of use, or that timm's BatchNormAct2d left behind when it was folded.
     """
     for parent in list(net.modules()):
         previous: tuple[str, nn.Conv2d] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import TypeGuard
 
 import torch
@@ -56,6 +57,16 @@ def fold_batch_norm(module: nn.Module) -> None:
             if isinstance(child, _BatchNorm) and isinstance(previous, nn.Conv2d) and frozen:
                 setattr(parent, previous_name, fuse_conv_bn_eval(previous.eval(), child.eval()))
                 setattr(parent, name, _left_of(child))
+            previous_name, previous = name, child
+
+
+def norms_behind_convolutions(module: nn.Module) -> Iterator[tuple[str, str, float]]:
+    """Yield the names of each convolution and of the BatchNorm defined right after it, and its epsilon."""
+    for prefix, parent in module.named_modules():
+        previous_name, previous = "", nn.Module()
+        for name, child in parent.named_children():
+            if isinstance(child, _BatchNorm) and isinstance(previous, nn.Conv2d):
+                yield f"{prefix}.{previous_name}".lstrip("."), f"{prefix}.{name}".lstrip("."), child.eps
             previous_name, previous = name, child
 
 

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from boxwright.anchors import AnchorSpec
 from boxwright.coding import BoxCoder
-from boxwright.errors import RecipeError
-from boxwright.models.anchoring import chosen_anchors
+from boxwright.models.anchoring import one_a_cell
 from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.detector import Network
 from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits
@@ -77,17 +75,8 @@ def _tower(width: int, bias: Tensor) -> nn.Sequential:
 
 def build_lite(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """The network of a recipe. Raises RecipeError for anchors of several shapes a cell."""
-    spec = _one_a_cell(recipe)
+    spec = one_a_cell(recipe)
     backbone = make_backbone(recipe, recipe.strides, pretrained)
     logits = starting_logits(num_outputs, len(recipe.classes))
     net = LiteNet(backbone, logits, starting_deltas(coder), recipe.width)
     return Network(net, spec, backbone.mean, backbone.std)
-
-
-def _one_a_cell(recipe: Recipe) -> AnchorSpec:
-    """The anchors, on the recipe's strides, of a detector that has one a cell."""
-    if recipe.anchors.startswith(("squares", "shapes")):
-        spec = chosen_anchors(recipe, strides=recipe.strides)
-        if all(len(level.shapes) == 1 for level in spec.levels):
-            return spec
-    raise RecipeError(f"lite320 has one anchor a cell, squares or one of shapes: its anchors can't be {recipe.anchors}")

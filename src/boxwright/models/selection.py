@@ -1,4 +1,4 @@
-"""From scores and boxes to detections: candidates, NMS, vote."""
+"""From scores and boxes to detections: candidates, NMS, vote, and the cut at each class's score."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from boxwright.nms import NmsKind, suppress, vote_boxes
 from boxwright.recipes import Recipe
 from boxwright.types import Detections
 
+EVALUATION_SCORE = 0.001
+"""Lowest score that counts in evaluation: average precision needs the whole curve. Boxes from it up vote."""
+
 
 def class_scores(logits: Tensor, softmax: bool) -> Tensor:
     """(..., K) in 0..1, float32; ``softmax``: of logits whose last is the background."""
@@ -24,11 +27,19 @@ def limits(shown: Tensor | None, size: tuple[int, int], images: int) -> list[tup
 
 
 def best_pairs(scores: Tensor, least: float, recipe: Recipe, maps: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores, rows and labels (n,) of the pairs of a row and a class that go into NMS: those ``candidate_pairs`` of
-    scores (A, K) that are above ``least``."""
+    """Scores, rows and labels (n,) of the pairs of a row and a class that go into NMS.
+
+    Those ``candidate_pairs`` of scores (A, K) that are above ``least``, and where boxes vote all that evaluation sees.
+    """
+    least = least_vote(least, recipe)
     best, row, label = candidate_pairs(scores, recipe, maps)
     above = (best > least).nonzero().squeeze(1)
     return best[above], row[above], label[above]
+
+
+def least_vote(least: float, recipe: Recipe) -> float:
+    """The score above which candidates count where detections are shown above ``least``: some may only vote."""
+    return min(least, EVALUATION_SCORE) if recipe.vote else least
 
 
 def candidate_pairs(scores: Tensor, recipe: Recipe, maps: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -68,13 +79,33 @@ def keep_best(
     recipe: Recipe,
     nms: NmsKind | None = None,
 ) -> Detections:
-    """What the recipe's NMS, or ``nms``, leaves of an image's candidates (n, 4), (n,), (n,), cut to ``size`` (H, W)."""
+    """What the recipe's NMS, or ``nms``, leaves of an image's candidates (n, 4), (n,), (n,), cut to ``size`` (H, W).
+
+    Those up to ``least`` only vote: whatever it is, a box is where evaluation saw it.
+    """
     boxes = clip_boxes(boxes, size)
+    above = (scores > least).nonzero().squeeze(1)
     keep, left = suppress(
-        boxes, scores, labels, recipe.nms_threshold, nms or recipe.nms, least_score=least, agnostic=recipe.nms_agnostic
+        boxes[above],
+        scores[above],
+        labels[above],
+        recipe.nms_threshold,
+        nms or recipe.nms,
+        least_score=least,
+        agnostic=recipe.nms_agnostic,
     )
-    keep, left = keep[: recipe.max_detections], left[: recipe.max_detections]
+    keep, left = above[keep[: recipe.max_detections]], left[: recipe.max_detections]
     found = boxes[keep]
     if recipe.vote:
         found = vote_boxes(found, labels[keep], boxes, scores, labels, recipe.vote)
     return Detections(found, left, labels[keep])
+
+
+def above_own(found: Detections, least: Sequence[float]) -> Detections:
+    """The detections above the score (K,) of their class.
+
+    They are cut last, so that nothing else is found than with one low score: within a class a lesser box never acts on
+    a better one, but among all classes one below its own score may have suppressed another.
+    """
+    kept = found.scores > torch.tensor(least, device=found.scores.device)[found.labels]
+    return Detections(*(part[kept] for part in found))

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from boxwright.errors import MissingWeights, RecipeError
 from boxwright.models.layers import fold_batch_norm, folds_exactly
+from boxwright.starts.cache import is_fetched, kept_weights
+from boxwright.starts.known import KNOWN
 from boxwright.text import did_you_mean
 from boxwright.types import FeatureMap
 
@@ -156,12 +158,14 @@ def load_pretrained(body: nn.Module, name: str, pretrained: bool | str = True, *
     """Give ``body`` the weights of a timm model that it has names of: the published ones, or those in a file.
 
     The file is a state dict of the model under timm's names (torchvision's of ResNets are the same), as .safetensors or
-    as a .pth, which is never unpickled blindly. Raises RecipeError where it can't be used, and MissingWeights where the
-    published ones can't be fetched.
+    as a .pth, which is never unpickled blindly. Published ones that ``boxwright start fetch`` has put into the cache
+    are taken from there. Raises RecipeError where it can't be used, and MissingWeights where the published ones can't
+    be fetched.
     """
     import timm
 
-    own, file = body.state_dict(), pretrained if isinstance(pretrained, str) else None
+    kept = str(kept_weights(name)) if is_fetched(name) else None
+    own, file = body.state_dict(), pretrained if isinstance(pretrained, str) else kept
     if file is not None and not Path(file).is_file():
         raise RecipeError(f"no file of pretrained weights at {file}")
     known = None if file is None else _fingerprints(file)
@@ -174,7 +178,8 @@ def load_pretrained(body: nn.Module, name: str, pretrained: bool | str = True, *
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if file is not None:
             raise RecipeError(f"{file} holds no weights of {name!r}: {reason}") from None
-        raise MissingWeights(f"can't get pretrained weights of {name!r} ({reason})") from None
+        cure = f"; boxwright start fetch {name} gets them" if name in KNOWN else ""
+        raise MissingWeights(f"can't get pretrained weights of {name!r} ({reason}){cure}") from None
     used = {key: value for key, value in source.items() if key in own}
     if known is not None:  # timm passes over what a file lacks
         lacking = [key for key, value in used.items() if value.ndim >= 2 and _fingerprint(value) not in known]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from boxwright import anchors
-from boxwright.anchors import AnchorSpec, BoundsRule, Clip, Rounding
+from boxwright.anchors import AnchorSpec, BoundsRule, Clip, LevelSpec, Rounding, Shape
 from boxwright.parts import anchor_spec
 
 
@@ -50,6 +52,25 @@ def ssd300_tf(clip: Clip | None = None, fitted: bool = False, rounding: Rounding
 def ssd512(clip: Clip | None = None, fitted: bool = False, rounding: Rounding = "ceil") -> AnchorSpec:
     """24564 anchors at 512 x 512: the sizes that the authors of SSD use for Pascal VOC."""
     return replace(anchors.SSD512, clip=clip, fitted=fitted, rounding=rounding)
+
+
+@anchor_spec
+def ssdlite300(clip: Clip | None = None) -> AnchorSpec:
+    """1917 anchors at 300 x 300: those of TensorFlow's SSDLite, sizes rising from 20 to 95 % over six maps."""
+    ratios = (1, 2, 0.5, 3, 0.3333)  # in their digits
+    sizes = (60, 105, 150, 195, 240, 285, 300)
+    first: tuple[Shape, ...] = ((30, 30), *(_of_area(60, ratio) for ratio in ratios[1:3]))
+    shapes = [first]
+    for size, following in pairwise(sizes[1:]):
+        between = math.sqrt(size * following)
+        shapes.append((*(_of_area(size, ratio) for ratio in ratios), (between, between)))
+    levels = (LevelSpec(300 / cells, level) for cells, level in zip((19, 10, 5, 3, 2, 1), shapes, strict=True))
+    return AnchorSpec(tuple(levels), clip)
+
+
+def _of_area(side: float, ratio: float) -> Shape:
+    """(w, h) of a square's area and w / h as given."""
+    return side * math.sqrt(ratio), side / math.sqrt(ratio)
 
 
 @anchor_spec

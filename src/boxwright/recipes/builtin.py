@@ -128,6 +128,27 @@ _LITE320 = DetectorSpec(
 )
 """Our own: measured in docs/recipes.md."""
 
+_NANO416 = DetectorSpec(
+    "nano416",
+    build="boxwright.models.nanodet:build_nanodet",
+    recipe={
+        **_LITE320.recipe,
+        "backbone": "nanodet_g",
+        "image_size": 416,
+        "resize": "pad",
+        "width": 128,
+        "anchors": "squares:scale=8",
+        "coder": "distribution:bins=11,step=0.125",
+        "distribution_weight": 0.25,
+        "lr": 1e-3,
+        "freeze_depthwise": 0,
+        "nms_threshold": 0.6,
+    },
+    without=_CENTERNESS,
+)
+"""NanoDet-g (config nanodet-g of github.com/RangiLyu/nanodet): its network, anchors, matching and losses; trained as
+lite320 is, at a learning rate that a network without BatchNorm bears."""
+
 _RETINANET = DetectorSpec(
     "retinanet",
     build="boxwright.models.retinanet:build_retinanet",
@@ -166,6 +187,24 @@ _TINY_DETECTOR = DetectorSpec(
 )
 
 
+_SSDLITE300 = DetectorSpec(
+    "ssdlite300",
+    build="boxwright.models.ssdlite:build_ssdlite",
+    recipe={
+        **_SSD300,
+        "backbone": "mobilenetv2_ssdlite:wide=true",
+        "strides": (16, 32, 64, 128, 256, 512),
+        "anchors": "ssdlite300",
+        "class_loss": "binary_cross_entropy",
+        "nms_threshold": 0.6,
+        "max_detections": 100,
+    },
+    without=_NOT_OF_SSD,
+)
+"""ssdlite_mobilenet_v2_coco of TensorFlow's detection models: its network, anchors, matching and losses; trained as SSD
+is."""
+
+
 def _ssd(name: str, recipe: RecipeKeys) -> DetectorSpec:
     return DetectorSpec(name, build="boxwright.models.ssd:build_ssd", recipe=recipe, without=_NOT_OF_SSD)
 
@@ -175,6 +214,7 @@ DETECTORS = {
     for spec in (
         _FASTER_RCNN,
         _LITE320,
+        _NANO416,
         _RETINANET,
         _ssd("ssd300", _SSD300),
         _ssd("ssd300-pool", {**_SSD300, "anchors": "ssd300_v1"}),
@@ -188,6 +228,7 @@ DETECTORS = {
                 "normalizer": "batch",
             },
         ),
+        _SSDLITE300,
         _ssd(
             "ssd512",
             {**_SSD300, "image_size": 512, "strides": (8, 16, 32, 64, 128, 256, 512), "anchors": "ssd512"},

@@ -80,6 +80,8 @@ class RecipeKeys(TypedDict, total=False):
     patience: int
     freeze: int
     freeze_depthwise: int
+    layer_lr: str
+    layer_delay: str
     norm_mode: NormMode
     ema: float
     augment: Part

@@ -33,7 +33,7 @@ from boxwright.recipes.keys import (
     Suppression,
 )
 from boxwright.text import did_you_mean
-from boxwright.values import coerce, parse_range, shown
+from boxwright.values import coerce, numbers_by_name, parse_range, shown
 
 if TYPE_CHECKING:
     from boxwright.data.decoded import Reduction
@@ -141,7 +141,7 @@ class Recipe:
     )
     accumulate: int = _key(1, "batches whose gradients make one step")
     optimizer: str = _key("sgd", "adamw | sgd:momentum=0.9")
-    lr: float = _stated("peak learning rate, of backbone and head alike")
+    lr: float = _stated("peak learning rate, of backbone and head alike unless layer_lr says otherwise")
     schedule: str = _key(
         "cosine:final=0.01", "the learning rate after the warm-up: cosine | constant | steps:at=[0.67,0.89],factor=0.1"
     )
@@ -158,6 +158,14 @@ class Recipe:
         0, "first stages of the backbone that stay as they are (0 is none; the stem goes with the first)"
     )
     freeze_depthwise: int = _key(0, "depthwise kernels of this side or more stay as they are, for speed; 0: all learn")
+    layer_lr: str = _key(
+        "none",
+        "factors of lr by layer, none or PREFIX=FACTOR,...: the longest prefix of a layer's name counts (backbone, "
+        "head.logits); start: all layers that a start has given",
+    )
+    layer_delay: str = _key(
+        "none", "shares of the training before which layers stay as they are, none or PREFIX=SHARE,... as in layer_lr"
+    )
     norm_mode: NormMode = _key(
         "train",
         "BatchNorm of the stages that train: statistics follow the data | stay as loaded | scale and shift stay too | "
@@ -238,6 +246,8 @@ class Recipe:
         for name in ("warmup", "ema", "score", "nms_threshold", "proposal_nms"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"Expected {name} in 0..1 but got {getattr(self, name)}")
+        numbers_by_name("layer_lr", self.layer_lr)
+        numbers_by_name("layer_delay", self.layer_delay, most=1)
         parse_range("depth_range", self.depth_range)
         if self.max_pixels is not None and self.max_pixels < 1:
             raise RecipeError(f"Expected max_pixels of at least 1 but got {self.max_pixels}")
@@ -298,14 +308,10 @@ class Recipe:
         """``class_weights`` that are given by the classes' names; empty where a scheme is."""
         if "=" not in self.class_weights or scheme_of(self.class_weights):
             return {}
-        weights, known = {}, set(self.classes)
-        for item in self.class_weights.split(","):
-            name, _, text = (part.strip() for part in item.rpartition("="))
+        weights, known = numbers_by_name("class_weights", self.class_weights), set(self.classes)
+        for name in weights:
             if known and name not in known:
                 raise RecipeError(f"class_weights: unknown class {shown(name)}{did_you_mean(name, self.classes)}")
-            weights[name] = coerce(f"class_weights of {shown(name)}", text, float)
-            if weights[name] < 0:
-                raise RecipeError(f"Expected class_weights of {shown(name)} of at least 0 but got {text}")
         return weights
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boxwright.report.content import ErrorRow, Picture, ReportData
+from boxwright.report.content import Comparison, ErrorRow, Picture, ReportData
 from boxwright.report.page import write_report
 
-__all__ = ["ErrorRow", "Picture", "ReportData", "write_report"]
+__all__ = ["Comparison", "ErrorRow", "Picture", "ReportData", "write_report"]

@@ -6,7 +6,7 @@ are pale, and the mean over all is a thick line in the colour of the text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -33,23 +33,26 @@ class _Line(NamedTuple):
     colour: str
     dash: tuple[float, ...] | None
     """None: pale, without a name."""
+    threshold: float | None
 
 
-def class_curves(curves: Mapping[str, ClassCurve], ap50: Mapping[str, float], shown_score: float | None) -> Markup:
-    """The four figures with a legend, or nothing without a class that has objects.
+def class_curves(
+    curves: Mapping[str, ClassCurve], ap50: Mapping[str, float], thresholds: Mapping[str, float]
+) -> Markup:
+    """The four figures with a legend, or nothing where no class that has objects is detected.
 
     Args:
         curves: class -> precision, recall and score (n,) by falling score, at IoU 0.5; recall NaN without objects.
         ap50: class -> average precision, which tells the best and the worst where there are many.
-        shown_score: a threshold to mark, the one from which detections are shown.
+        thresholds: class -> the score to mark on its curves, from which its detections are shown.
     """
-    lines = _lines(curves, ap50)
-    if not lines:
+    lines = _lines(curves, ap50, thresholds)
+    if not any(len(line.score) for line in lines):
         return Markup()
     plots = [("Precision and recall at IoU 0.5", _precision_recall(lines))]
     for place, name in enumerate(("precision", "recall", "F1")):
-        plots.append((f"{name.capitalize()} by score threshold", _by_score(lines, place, name, shown_score)))
-    return Markup(_explained(lines, shown_score) + _legend(lines) + figures(plots))
+        plots.append((f"{name.capitalize()} by score threshold", _by_score(lines, place, name)))
+    return Markup(_explained(lines, marked=bool(thresholds)) + _legend(lines) + figures(plots))
 
 
 def at_thresholds(
@@ -69,7 +72,7 @@ def at_thresholds(
     return values
 
 
-def _lines(curves: Mapping[str, ClassCurve], ap50: Mapping[str, float]) -> list[_Line]:
+def _lines(curves: Mapping[str, ClassCurve], ap50: Mapping[str, float], thresholds: Mapping[str, float]) -> list[_Line]:
     shown = [name for name, (_, recall, _) in curves.items() if not np.isnan(recall).any()]
     named = shown
     if len(shown) > _MAX_NAMED:
@@ -82,7 +85,7 @@ def _lines(curves: Mapping[str, ClassCurve], ap50: Mapping[str, float]) -> list[
     lines = []
     for name, colour, dash in styles:
         precision, recall, score = (np.asarray(column, np.float64) for column in curves[name])
-        lines.append(_Line(name, precision, recall, score, colour, dash))
+        lines.append(_Line(name, precision, recall, score, colour, dash, thresholds.get(name)))
     return lines
 
 
@@ -90,15 +93,31 @@ def _precision_recall(lines: list[_Line]) -> str:
     closed_lines = [closed(line.precision, line.recall) for line in lines]
     envelopes = np.array([envelope(x, y, _GRID) for x, y in closed_lines])
     drawn = [_drawn(line, *thin(x, y)) for line, (x, y) in zip(lines, closed_lines, strict=True)]
-    return plot_svg([*_pale_first(drawn), *_mean(lines, _GRID, envelopes)], "recall", "precision", *_UNIT)
+    dots = [_dot(line, recall, precision) for line, _, (precision, recall, _) in _marked(lines)]
+    above = [*_mean(lines, _GRID, envelopes), *dots]
+    return plot_svg([*_pale_first(drawn), *above], "recall", "precision", *_UNIT)
 
 
-def _by_score(lines: list[_Line], place: int, name: str, shown_score: float | None) -> str:
+def _by_score(lines: list[_Line], place: int, name: str) -> str:
     values = np.array([at_thresholds(line.precision, line.recall, line.score)[place] for line in lines])
     drawn = [_drawn(line, _THRESHOLDS, y) for line, y in zip(lines, values, strict=True)]
-    upright = [] if shown_score is None else [Line([shown_score] * 2, [0, 2], width=1, opacity=0.5)]
-    above = _mean(lines, _THRESHOLDS, values)
-    return plot_svg([*upright, *_pale_first(drawn), *above], "score threshold", name, *_UNIT)
+    dots = [_dot(line, threshold, at[place]) for line, threshold, at in _marked(lines)]
+    above = [*_mean(lines, _THRESHOLDS, values), *dots]
+    return plot_svg([*_pale_first(drawn), *above], "score threshold", name, *_UNIT)
+
+
+def _marked(lines: list[_Line]) -> Iterator[tuple[_Line, float, tuple[float, float, float]]]:
+    """The named lines with a threshold that a detection reaches: it, and precision, recall and F1 there."""
+    for line in lines:
+        if line.threshold is None or line.dash is None:
+            continue
+        if number := int((line.score >= line.threshold).sum()):
+            precision, recall = float(line.precision[number - 1]), float(line.recall[number - 1])
+            yield line, line.threshold, (precision, recall, 2 * precision * recall / (precision + recall or 1.0))
+
+
+def _dot(line: _Line, x: float, y: float) -> Line:
+    return Line([x], [y], line.colour, width=2.4)
 
 
 def _drawn(line: _Line, x: NDArray[np.float64], y: NDArray[np.float64]) -> Line:
@@ -122,15 +141,15 @@ def _mean(lines: list[_Line], x: NDArray[np.float64], values: NDArray[np.float64
     return [Line(x, mean, width=2.6)]
 
 
-def _explained(lines: list[_Line], shown_score: float | None) -> str:
+def _explained(lines: list[_Line], *, marked: bool) -> str:
     sentences = []
     if len(lines) > _MAX_NAMED:
         sentences.append(
             f"Of the {len(lines)} classes the {_EXTREMES} with the best AP50 and the {_EXTREMES} with the worst are "
             "named; the others are pale, and the thick line is the mean of all."
         )
-    if shown_score is not None:
-        sentences.append(f"The upright line is the score {shown_score:g}, from which detections are shown.")
+    if marked:
+        sentences.append("The dots are the scores from which each class's detections are counted and shown.")
     return f'<p class="dim">{text(" ".join(sentences))}</p>' if sentences else ""
 
 

@@ -9,37 +9,67 @@ from numpy.typing import ArrayLike, NDArray
 
 from boxwright.report.markup import Markup, table, text
 
-_MAX_CLASSES = 20  # of more classes the most frequent confusions are listed
-_LISTED = 20
+Counts = NDArray[np.int64]
+
+_MAX_CLASSES = 20  # of more, the matrix has those that are confused most
+_SHOWN = 10  # classes that it then has
+_LISTED = 20  # confusions below it
 
 
-def confusion(matrix: ArrayLike, classes: Sequence[str], score: float | None) -> Markup:
-    """The matrix of up to 20 classes, or the 20 most frequent confusions of more.
+def confusion(matrix: ArrayLike, classes: Sequence[str]) -> Markup:
+    """The matrix of up to 20 classes; of more, the part with the classes that are confused most, and a list.
 
-    Args:
-        matrix: (K + 1, K + 1) counts, a row a true class, a column a detected one, background last.
-        score: the one from which detections count, which is said.
+    ``matrix``: (K + 1, K + 1) counts, a row a true class, a column a detected one, background last.
     """
     counts = np.asarray(matrix, dtype=np.int64)
-    since = "" if score is None else f" from score {score:g}"
-    said = f"Detections{since} against the truth, at IoU 0.5."
-    if len(classes) > _MAX_CLASSES:
-        return _listed(counts, classes, said)
-    said += " A row is a true class; the shade is a number's share of its row."
-    head = "".join(f'<th scope="col"><span>{text(name)}</span></th>' for name in (*classes, "not detected"))
-    rows = "".join(
-        f'<tr><th scope="row">{text(name)}</th>{_cells(row, place, len(classes))}</tr>'
-        for place, (name, row) in enumerate(zip((*classes, "background"), counts, strict=True))
+    said = "A row is a true class, a column a detected one; the shade is a number's share of its row."
+    if len(classes) <= _MAX_CLASSES:
+        rows, columns = (*classes, "background"), (*classes, "not detected")
+        return Markup(f'<p class="dim">{text(said)}</p>{_grid(counts, rows, columns)}')
+    between = counts[:-1, :-1].copy()
+    np.fill_diagonal(between, 0)
+    pairs = _most_confused(between)
+    if not pairs:
+        return Markup(f"<p>None of the {len(classes)} classes is taken for another.</p>")
+    chosen = list(dict.fromkeys(label for pair in pairs for label in pair))[:_SHOWN]
+    names = [classes[label] for label in chosen]
+    said += f" Of the {len(classes)} classes these are confused most; the others stand together."
+    rows, columns = (*names, "other classes", "background"), (*names, "other classes", "not detected")
+    grid = _grid(_merged(counts, chosen), rows, columns)
+    return Markup(f'<p class="dim">{text(said)}</p><div class="pair">{grid}{_list(counts, pairs, classes)}</div>')
+
+
+def _most_confused(between: Counts) -> list[tuple[int, int]]:
+    """(true, detected) of the most frequent confusions."""
+    order = np.argsort(-between, axis=None, kind="stable")[:_LISTED]
+    pairs = [divmod(int(place), len(between)) for place in order]
+    return [pair for pair in pairs if between[pair]]
+
+
+def _merged(counts: Counts, chosen: Sequence[int]) -> Counts:
+    """The chosen classes, all others as one, and background."""
+    groups = np.full(len(counts), len(chosen))
+    groups[list(chosen)], groups[-1] = np.arange(len(chosen)), len(chosen) + 1
+    merged = np.zeros((len(chosen) + 2, len(chosen) + 2), np.int64)
+    np.add.at(merged, (groups[:, None], groups[None, :]), counts)
+    return merged
+
+
+def _grid(counts: Counts, rows: Sequence[str], columns: Sequence[str]) -> Markup:
+    head = "".join(f'<th scope="col"><span>{text(name)}</span></th>' for name in columns)
+    body = "".join(
+        f'<tr><th scope="row">{text(name)}</th>{_cells(row, place, len(rows) - 1)}</tr>'
+        for place, (name, row) in enumerate(zip(rows, counts, strict=True))
     )
-    few = ' class="few"' if len(classes) <= 6 else ""
+    few = ' class="few"' if len(rows) <= 7 else ""
     corner = '<th scope="col">true \\ detected</th>'
     return Markup(
-        f'<p class="dim">{text(said)}</p><div class="wide confusion"><table{few}><thead><tr>{corner}{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
+        '<div class="wide confusion" tabindex="0" role="region" aria-label="Confusion matrix">'
+        f"<table{few}><thead><tr>{corner}{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _cells(row: NDArray[np.int64], place: int, background: int) -> str:
+def _cells(row: Counts, place: int, background: int) -> str:
     total = max(int(row.sum()), 1)
     cells = []
     for column, count in enumerate(row.tolist()):
@@ -52,22 +82,10 @@ def _cells(row: NDArray[np.int64], place: int, background: int) -> str:
     return "".join(cells)
 
 
-def _listed(counts: NDArray[np.int64], classes: Sequence[str], said: str) -> Markup:
-    between = counts[:-1, :-1].copy()
-    np.fill_diagonal(between, 0)
-    order = np.argsort(-between, axis=None, kind="stable")[:_LISTED]
-    places = [divmod(int(place), len(classes)) for place in order]
+def _list(counts: Counts, pairs: Sequence[tuple[int, int]], classes: Sequence[str]) -> Markup:
+    objects = counts.sum(axis=1)
     rows = [
-        (classes[true], classes[found], int(between[true, found]), between[true, found] / counts[true].sum())
-        for true, found in places
-        if between[true, found]
+        (classes[true], classes[found], int(counts[true, found]), f"{100 * counts[true, found] / objects[true]:.1f} %")
+        for true, found in pairs
     ]
-    said += f" With {len(classes)} classes, their {len(rows)} most frequent confusions are listed instead of a matrix."
-    return Markup(
-        f'<p class="dim">{text(said)}</p>'
-        + table(
-            ("true class", "detected as", "times", "of its objects"),
-            [(true, found, count, f"{100 * share:.1f} %") for true, found, count, share in rows],
-            "ttnn",
-        )
-    )
+    return table(("true class", "detected as", "times", "of its objects"), rows, "ttnn", "stacked")

@@ -20,31 +20,23 @@ _MEANINGS = {
 }
 
 
-def errors(rows: Mapping[str, ErrorRow], score: float | None) -> Markup:
-    """A table with a bar a kind of error; nothing where there are none.
-
-    Args:
-        rows: kind -> what it costs and how often it comes up, in the order of the page.
-        score: the one from which detections are shown.
-    """
+def errors(rows: Mapping[str, ErrorRow]) -> Markup:
+    """A table with a bar a kind of error, by what it costs and how often it comes up; nothing where there are none."""
     if not rows:
         return Markup()
     costs = [row.dap for row in rows.values() if not isnan(row.dap)]
     longest = max([*costs, 0.01])
-    head = ["error", "AP50 lost", "all"] + ([] if score is None else [f"from score {score:g}"])
     body = [
-        [
+        (
             Markup(f"{text(name.replace('_', ' '))}<small>{text(_MEANINGS[name])}</small>"),
             bar(row.dap, longest),
             row.count,
-            *([] if score is None else [row.shown]),
-        ]
+        )
         for name, row in rows.items()
     ]
     said = (
-        "AP50 lost: by how much it rises where this kind of mistake alone is mended (TIDE, arXiv:2008.08115). The "
-        "losses don't add up, as mending one mistake changes what the others cost."
+        "AP50 lost: by how much it rises where this kind of mistake alone is mended, at all scores (TIDE, "
+        "arXiv:2008.08115). The losses don't add up, as mending one mistake changes what the others cost."
     )
-    return Markup(
-        f'<p class="dim">{text(said)}</p><div class="errors">{table(head, body, "tn" + "n" * (len(head) - 2))}</div>'
-    )
+    shown = table(("error", "AP50 lost", "times"), body, "tnn")
+    return Markup(f'<p class="dim">{text(said)}</p><div class="errors">{shown}</div>')

@@ -4,123 +4,100 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import nan
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from boxwright.report.class_curves import class_curves
+from boxwright.report.classes import classes
 from boxwright.report.confusion import confusion
-from boxwright.report.content import Ends, ReportData
+from boxwright.report.content import ReportData
 from boxwright.report.curves import series_svg
+from boxwright.report.differences import comparison, slices
 from boxwright.report.errors import errors
 from boxwright.report.history import read_history
-from boxwright.report.markup import Markup, bar, details, figures, section, small_interval, table, text, write_document
+from boxwright.report.markup import Markup, details, figures, section, small_interval, table, text, write_document
+from boxwright.report.opening import TITLES, opening, score
 from boxwright.report.pictures import pictures
 from boxwright.report.reliability import reliability_diagram
 from boxwright.text import plural
 
-_HEADLINE = ("AP", "AP50", "AP75", "voc07")
-_TITLES = {
-    "voc07": "VOC07 mAP",
-    "voc_area": "VOC area mAP",
-    "targets": "objects",
-    "F1": "best F1",
-    "score": "at score",
-}
+_FEW = 6  # classes whose confusion matrix fits into half the page
+_MANY = 20  # classes whose numbers of boxes are folded
 
 
 def write_report(path: Path, data: ReportData, *, overwrite: bool = False) -> Path:
-    """Write the page: one file without script, links to elsewhere or anything to load. Returns its path.
+    """Write the page: one file that loads nothing and reads without its script, which sorts tables. Returns its path.
 
     Raises WriteError, also for a file that boxwright didn't write, unless it is to ``overwrite`` it.
     """
     sections = (
-        _classes(data),
-        _results(data),
-        section("Errors", errors(data.errors, data.shown_score)),
-        section("Confusions", _confusion(data)),
-        section("Curves of the classes", class_curves(data.curves, _ap50(data), data.shown_score)),
+        *(section(title, comparison(found)) for title, found in data.comparisons.items()),
+        section("Class by class", classes(data)),
+        section(f"By {data.sliced_by}", slices(data.slices)),
+        section("What goes wrong", _mistakes(data)),
+        section("Curves of the classes", class_curves(data.curves, _ap50(data), data.thresholds)),
         section("Are the scores probabilities?", _calibration(data)),
-        _curves(data),
         section("Where it went wrong most", pictures(data.worst, data.classes)),
         section("Where it did best", pictures(data.best, data.classes)),
         section("A cross-section", pictures(data.pictures, data.classes)),
+        _curves(data),
         _training(data),
         _data(data),
+        section("All numbers and their protocols", _numbers(data)),
         section("Files", table(("", ""), data.files.items(), "fk") if data.files else Markup()),
+        _script() if data.per_class else Markup(),
     )
-    summary = f"<p>{text(data.summary)}</p>" if data.summary else ""
-    header = summary + _cards(data)
-    return write_document(Path(path), data.title, header, sections, data.environment, overwrite=overwrite)
+    return write_document(Path(path), data.title, opening(data), sections, data.environment, overwrite=overwrite)
 
 
-def _cards(data: ReportData) -> Markup:
-    cards = "".join(
-        f"<div><b>{_score(data.metrics[name])}</b><span>{text(_TITLES.get(name, name))}</span>"
-        f"{small_interval(data.intervals.get(name))}</div>"
-        for name in _HEADLINE
-        if name in data.metrics
-    )
-    return Markup(f'<div class="cards">{cards}</div>' if cards else "")
+def _script() -> Markup:
+    source = files("boxwright.report").joinpath("page.js").read_text(encoding="utf-8")
+    return Markup(f"<script>{source}</script>")
 
 
-def _results(data: ReportData) -> Markup:
-    warnings = "".join(f'<p class="warning">{text(warning)}</p>' for warning in data.warnings)
+def _numbers(data: ReportData) -> Markup:
+    if not data.metrics:
+        return Markup()
     rows = [
-        (
-            _TITLES.get(name, name),
-            _score(value),
-            small_interval(data.intervals.get(name)),
-            data.protocols.get(name, ""),
-        )
+        (TITLES.get(name, name), score(value), small_interval(data.intervals.get(name)), data.protocols.get(name, ""))
         for name, value in data.metrics.items()
     ]
-    head = ("metric", "value", "95 % interval", "protocol")
-    folded = details(f"All {len(rows)} numbers and their protocols", table(head, rows, "tnnd")) if rows else ""
-    return section("Results", warnings, folded)
+    shown = table(("metric", "value", "95 % interval", "protocol"), rows, "tnnd")
+    return details(f"All {len(rows)} numbers", shown)
 
 
-def _classes(data: ReportData) -> Markup:
-    if not data.per_class:
-        return Markup()
-    names = [
-        name
-        for name in ("AP", "AP50", "AP75", "F1", "score", "targets")
-        if any(name in row for row in data.per_class.values())
-    ]
-    rows = [
-        (
-            label,
-            *(
-                _count(row, n) if n == "targets" else _class_score(n, row.get(n), data.class_intervals.get(label, {}))
-                for n in names
-            ),
+def _mistakes(data: ReportData) -> Markup:
+    """Errors and confusions of the same detections, side by side where there is room for a matrix of few classes."""
+    parts = [f"<div><h3>What each kind of error costs</h3>{errors(data.errors)}</div>"] if data.errors else []
+    if data.confusion is not None:
+        matrix = confusion(data.confusion, data.classes)
+        parts.append(f"<div><h3>Which class was taken for which</h3>{matrix}</div>")
+    said = f'<p class="dim">{text(_agreement(data))}</p>' if parts else ""
+    look = ' class="beside"' if len(data.classes) <= _FEW else ""
+    return Markup(f"{said}<div{look}>{''.join(parts)}</div>" if parts else "")
+
+
+def _agreement(data: ReportData) -> str:
+    """What both tables count, and why they don't count the same confusions."""
+    said = [data.thresholds_said] if data.thresholds_said else []
+    if data.confusion is None or not data.errors:
+        return " ".join(said)
+    counts = np.asarray(data.confusion, np.int64)
+    right = int(np.trace(counts))
+    false, missed = int(counts[:, :-1].sum()) - right, int(counts[:-1].sum()) - right
+    said.append(
+        f"Both tables count the same: {right:,} right, {false:,} false, {plural(missed, 'object')} not found (IoU 0.5)."
+    )
+    confused, classified = int(counts[:-1, :-1].sum()) - right, data.errors["classification"].count
+    if confused != classified:
+        said.append(
+            f"{plural(confused, 'confusion')} in the matrix, {plural(classified, 'classification error')} in the "
+            "table: the matrix gives an object to one detection, the table blames every false one."
         )
-        for label, row in data.per_class.items()
-    ]
-    said = (
-        '<p class="dim">In brackets the 95 % interval: how far other images of the same kind would move the number.</p>'
-    )
-    return section(
-        "Class by class",
-        said if data.class_intervals else "",
-        table(("class", *(_TITLES.get(n, n) for n in names)), rows, "t" + "n" * len(names)),
-    )
-
-
-def _class_score(name: str, value: float | None, intervals: Mapping[str, Ends]) -> Markup:
-    shown = bar(nan if value is None else value) if name == "AP" else _score(value)
-    return Markup(shown + small_interval(intervals.get(name)))
-
-
-def _count(row: Mapping[str, float], name: str) -> Markup:
-    return text(int(row[name])) if name in row else text(None)
-
-
-def _score(value: float | None) -> Markup:
-    return text(None) if value is None or np.isnan(value) else Markup(f"{value:.3f}")
+    return " ".join(said)
 
 
 def _curves(data: ReportData) -> Markup:
@@ -137,10 +114,6 @@ def _ap50(data: ReportData) -> dict[str, float]:
     return {name: row["AP50"] for name, row in data.per_class.items() if "AP50" in row}
 
 
-def _confusion(data: ReportData) -> Markup:
-    return Markup() if data.confusion is None else confusion(data.confusion, data.classes, data.shown_score)
-
-
 def _calibration(data: ReportData) -> Markup:
     if data.calibration is None:
         return Markup()
@@ -151,7 +124,8 @@ def _training(data: ReportData) -> Markup:
     facts = table(("", ""), data.training.items(), "ft") if data.training else ""
     rows = [(key, value, data.recipe_notes.get(key, "")) for key, value in data.recipe.items()]
     recipe = details(f"Recipe: all {len(rows)} keys", table(("key", "value", ""), rows, "ktd")) if rows else ""
-    return section("How it was trained", facts, _commands(data.commands), recipe)
+    said = f"<p>{text(data.trained)}</p>" if data.trained else ""
+    return section("How it was trained", said, facts, _commands(data.commands), recipe)
 
 
 def _commands(commands: Sequence[str]) -> str:
@@ -176,14 +150,16 @@ def _data(data: ReportData) -> Markup:
 
 
 def _class_counts(classes: Mapping[str, Any]) -> str:
-    """Boxes of each class, in all or by split."""
+    """Boxes of each class, in all or by split; folded where there are many."""
     if not classes:
         return ""
     splits = list(dict.fromkeys(s for counts in classes.values() if isinstance(counts, Mapping) for s in counts))
-    if not splits:
-        return table(("class", "boxes"), classes.items(), "tn")
-    rows = [(name, *(counts.get(split, 0) for split in splits)) for name, counts in classes.items()]
-    return table(("class", *splits), rows, "t" + "n" * len(splits))
+    if splits:
+        rows = [(name, *(counts.get(split, 0) for split in splits)) for name, counts in classes.items()]
+        shown = table(("class", *splits), rows, "t" + "n" * len(splits))
+    else:
+        shown = table(("class", "boxes"), classes.items(), "tn")
+    return details(f"Boxes of the {len(classes)} classes", shown) if len(classes) > _MANY else shown
 
 
 def _findings(findings: Sequence[Mapping[str, Any]]) -> str:

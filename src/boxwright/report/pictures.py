@@ -28,8 +28,8 @@ def pictures(content: Sequence[Picture], classes: Sequence[str]) -> Markup:
 
 
 def _figure(picture: Picture, classes: Sequence[str]) -> str:
-    pixels, scale = _scaled(picture.image)
-    truth, found = _boxes(picture.target_boxes) * scale, _boxes(picture.boxes) * scale
+    pixels, scale = fitted(picture.image, _PICTURE_SIZE)
+    truth, found = xyxy(picture.target_boxes) * scale, xyxy(picture.boxes) * scale
     left = draw_detections(pixels, truth, picture.target_labels, None, classes)
     right = draw_detections(pixels, found, picture.labels, picture.scores, classes)
     hidden = len(found) - len(distinct(found, picture.labels, picture.scores))
@@ -40,13 +40,14 @@ def _figure(picture: Picture, classes: Sequence[str]) -> str:
     return f"<figure><div>{panels}</div><figcaption>{caption}</figcaption></figure>"
 
 
-def _boxes(boxes: Any) -> NDArray[np.float64]:
+def xyxy(boxes: Any) -> NDArray[np.float64]:
+    """Boxes as (n, 4), also where there are none."""
     return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
 
 
-def _scaled(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The image fitted into its place on the page, and the factors of (x, y, x, y) that lead there."""
+def fitted(pixels: NDArray[np.uint8], room: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The image (H, W, 3) as large as it fits into ``room`` (width, height), and the factors of (x, y, x, y)."""
     height, width = pixels.shape[:2]
-    size = fit((width, height), _PICTURE_SIZE)
+    size = fit((width, height), room)
     resized = np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
     return resized, np.array([size[0] / width, size[1] / height] * 2)

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from boxwright._util.naming import distinct_names
 from boxwright._util.ownership import GENERATOR, MADE_BY, claim, mark_new_folder
@@ -20,35 +19,29 @@ from boxwright.data import DetectionDataset, decode_image, read_dataset
 from boxwright.data.references import referred_files
 from boxwright.data.upright import Exif
 from boxwright.drawing import draw_detections
-from boxwright.environment import Device, environment_line
+from boxwright.environment import Device
 from boxwright.errors import DataError, RecipeError
 from boxwright.evaluate import (
-    ERROR_TYPES,
-    ErrorTable,
-    MatchTable,
     MetricsTable,
-    Reliability,
-    confusion_matrix,
     detection_metrics,
-    error_costs,
-    error_types,
     save_results,
 )
 from boxwright.evaluate.entries import Entry
 from boxwright.evaluate.results import write_entries
-from boxwright.models.detector import EVALUATION_SCORE, Detector, InferencePrecision
+from boxwright.evaluate.thresholds import Thresholds
+from boxwright.models.detector import Detector, InferencePrecision, Score
+from boxwright.models.selection import EVALUATION_SCORE
 from boxwright.recipes import Recipe
 from boxwright.recipes.keys import Part
-from boxwright.report import ErrorRow, Picture, ReportData, write_report
+from boxwright.report import write_report
 from boxwright.runs import Run, load
 from boxwright.runs.kept import Say, keep_detections, path_beside, work_of
+from boxwright.runs.page import Compared, Sliced, report_of
 from boxwright.runs.predict import predict_dataset, predict_files
 from boxwright.runs.splits import split_file_for
-from boxwright.text import plural
+from boxwright.runs.thresholds import check_as_predicted, said, scores_said, write_thresholds
 from boxwright.types import Detections
 
-PICTURES = 6
-"""Images that a report shows of the worst, of the best, and of the whole split."""
 MAX_JPEG_SIDE = 65_500
 
 
@@ -63,6 +56,18 @@ class Assessment:
     """Images that couldn't be read, and why; they count as without detections."""
     metrics: MetricsTable
     report: Path
+    run: Run
+    recipe: Recipe
+    """By which it detected."""
+    record: dict[str, Any]
+    """The run's, with the command that measured it."""
+
+    def write_page(
+        self, *, sliced: Sliced | None = None, compared: Compared | None = None, overwrite: bool = False
+    ) -> None:
+        """Write the run's page on the split, with slices of it or differences to others where they are given."""
+        content = report_of(self.run, self.recipe, self.record, self.dataset, self.metrics, sliced, compared)
+        write_report(self.report, content, overwrite=overwrite)
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ def evaluate_run(
     batch: int | None = None,
     precision: InferencePrecision = "float32",
     device: Device = "auto",
+    save_thresholds: bool = False,
     overwrite: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
     say: Say = lambda text: None,
@@ -104,7 +110,9 @@ def evaluate_run(
 
     What is found is kept as it comes, beside the results: interrupted, the same call goes on where it stopped.
     ``batch``: inputs at a time, see ``predict_stream``. ``precision``: see ``Detector.for_inference``.
-    ``device``: where the network computes; auto: on a GPU where there is one.
+    ``device``: where the network computes; auto: on a GPU where there is one. ``group_by``, ``split_file``: as in
+    ``read_dataset``; without them the run's own split.json counts, where the data is what it was made of.
+    ``save_thresholds``: keep the scores of each class's best F1 as those that the run predicts by.
 
     Raises DataError, RecipeError and WriteError: files that boxwright didn't write stay, unless it is to ``overwrite``
     them.
@@ -115,14 +123,20 @@ def evaluate_run(
     detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, reader=reader, **reading)
     recipe = detector.recipe
     options = recipe.reader_options | {"allow_links": allow_links}
+    parted_by = {"group_by": group_by, "split_file": split_file}
     if split_file is None and group_by is None:
-        split_file = split_file_for(folder, data, reader=options["reader"], allow_links=allow_links)
-    options |= {"group_by": group_by, "split_file": split_file}
+        parted_by["split_file"] = split_file_for(folder, data, reader=options["reader"], allow_links=allow_links)
+    options |= parted_by
     dataset = read_dataset(data, split, classes=classes or recipe.classes, **options)
     read = referred_files(data, allow_links=allow_links, reader=options["reader"])
     page, results = folder.report_file(dataset.split), folder.results_file(dataset.split)
     partial = path_beside(results)
-    claim(page, results, partial, overwrite=overwrite, inputs=chain(folder.files, read))
+    outputs = [page, results, partial]
+    if save_thresholds:
+        check_as_predicted(run, recipe, dataset, nms is not None or nms_agnostic is not None)
+        outputs.append(folder.thresholds_file)
+    own = (path for path in folder.files if path not in outputs)
+    claim(*outputs, overwrite=overwrite, inputs=chain(own, read))
     total = len(dataset)
     work = work_of(detector, map(dataset.path, range(total)), EVALUATION_SCORE) | {"precision": precision}
     with keep_detections(partial, work, total, say) as lines:
@@ -137,11 +151,15 @@ def evaluate_run(
         )
         kept = save_results(results, found, dataset, overwrite=overwrite)
     metrics = detection_metrics(kept, dataset, dataset.classes)
-    how = _how(nms, nms_agnostic, precision)
+    if save_thresholds:
+        told = Thresholds.of(metrics.matches, metrics.classes, split=dataset.split or "", default=recipe.score)
+        write_thresholds(folder.thresholds_file, told)
+        say(said(told))
+    how = _how(nms, nms_agnostic, precision) + _parted(group_by, split_file)
     record = _with_command(record, _eval_command(folder, dataset, recipe.reader, split, how))
-    content = _report(folder, recipe, dataset, found, metrics, record)
-    write_report(page, content, overwrite=overwrite)
-    return Assessment(dataset, found, faults, metrics, page)
+    assessment = Assessment(dataset, found, faults, metrics, page, folder, recipe, record)
+    assessment.write_page(overwrite=overwrite)
+    return assessment
 
 
 def predict_to_folder(
@@ -149,7 +167,7 @@ def predict_to_folder(
     files: Sequence[Path],
     folder: Path,
     *,
-    score: float | None = None,
+    score: Score | None = None,
     nms: str | None = None,
     nms_agnostic: bool | None = None,
     max_pixels: int | None = None,
@@ -164,13 +182,14 @@ def predict_to_folder(
     """Write detections.json (COCO results), images.json (all files with their ids) and, if asked, the drawn images.
 
     What is found is kept as it comes, in detections.part.jsonl: interrupted, the same call goes on where it stopped.
-    ``batch``: inputs at a time, see ``predict_stream``; ``precision``: see ``Detector.for_inference``; ``device``:
-    where the network computes, auto: on a GPU where there is one. ``say`` gets a line on each file.
+    ``score``: see ``Detector.predict``. ``batch``: inputs at a time, see ``predict_stream``; ``precision``: see
+    ``Detector.for_inference``; ``device``: where the network computes, auto: on a GPU where there is one. ``say`` gets
+    what scores are kept by class, unless one is given, and a line on each file.
 
     Raises RecipeError; WriteError before anything is predicted where a file would be replaced that boxwright didn't
     write, unless it is to ``overwrite`` it, and in any case for one of ``files`` or of the run.
     """
-    if score is not None and not 0 <= score <= 1:
+    if isinstance(score, float | int) and not 0 <= score <= 1:
         raise RecipeError(f"Expected a score in 0..1 but got {score}")
     names = distinct_names((file.stem for file in files), ".jpg") if save_images else [None] * len(files)
     result = Predictions(folder / "detections.json", folder / "images.json", {})
@@ -179,11 +198,14 @@ def predict_to_folder(
     inputs = chain(Run.of(run).files, files)
     claim(result.detections, result.images, partial, *drawings, overwrite=overwrite, inputs=inputs)
     detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, max_pixels=max_pixels)
+    least = detector.least_scores(score)
+    for line in scores_said(detector, score):
+        say(line)
     mark_new_folder(folder, "predictions")
-    work = work_of(detector, files, score) | {"precision": precision, "pictures": save_images}
+    work = work_of(detector, files, least) | {"precision": precision, "pictures": save_images}
     with keep_detections(partial, work, len(files), say) as kept:
         rest = slice(kept.done, None)
-        answers = predict_files(detector, files[rest], score=score, batch=batch, precision=precision, device=device)
+        answers = predict_files(detector, files[rest], score=least, batch=batch, precision=precision, device=device)
         for (file, found), name in zip(answers, names[rest], strict=True):
             if name and not isinstance(found, DataError):
                 _save_drawing(folder / name, file, found, detector)
@@ -257,6 +279,11 @@ def _how(nms: str | None, nms_agnostic: bool | None, precision: InferencePrecisi
     return words + ([] if precision == "float32" else ["--precision", precision])
 
 
+def _parted(group_by: str | None, split_file: str | Path | None) -> list[str]:
+    words = [] if group_by is None else ["--group-by", group_by]
+    return words + ([] if split_file is None else ["--split-file", str(split_file)])
+
+
 def _eval_command(run: Run, dataset: DetectionDataset, reader: str, split: str | None, how: Sequence[str]) -> str:
     words = ["boxwright", "eval", str(run.folder), str(dataset.root)]
     words += [] if reader == "auto" else ["--reader", reader]
@@ -267,142 +294,3 @@ def _eval_command(run: Run, dataset: DetectionDataset, reader: str, split: str |
 def _with_command(record: dict[str, Any], command: str) -> dict[str, Any]:
     """A run's record with one more of the commands that led to its results."""
     return {**record, "commands": [*record.get("origin", {}).get("commands", ()), command]}
-
-
-def _report(
-    run: Run,
-    recipe: Recipe,
-    dataset: DetectionDataset,
-    found: list[Detections],
-    metrics: MetricsTable,
-    record: dict[str, Any],
-) -> ReportData:
-    training = record.get("training", {})
-    shown = error_types(metrics.matches, score=recipe.score)
-    return ReportData(
-        title=f"{recipe.detector} on {dataset.root.resolve().name}",
-        classes=dataset.classes,
-        environment=environment_line(),
-        summary=_summary(training, metrics, dataset),
-        commands=record["commands"],
-        training=training,
-        recipe=recipe.to_dict(),
-        recipe_notes=recipe.notes(),
-        data=record.get("data", {}),
-        metrics=metrics.numbers,
-        protocols=metrics.protocols,
-        intervals=metrics.intervals,
-        warnings=metrics.warnings,
-        per_class=_per_class(metrics),
-        class_intervals=metrics.class_intervals,
-        curves={name: metrics.precision_recall(name) for name in metrics.classes},
-        shown_score=recipe.score,
-        confusion=confusion_matrix(metrics.matches, recipe.score),
-        errors=_errors(metrics, shown),
-        calibration=metrics.calibration,
-        calibration_said=_calibration_said(metrics.calibration),
-        metrics_csv=run.metrics_file if run.metrics_file.is_file() else None,
-        **_chosen_pictures(dataset, found, metrics, shown),
-        files={"Model": run.model_file, "Predictions": run.predictions},
-    )
-
-
-def _summary(training: dict[str, Any], metrics: MetricsTable, dataset: DetectionDataset) -> str:
-    """What was trained on what, as far as it is known, and how good it is."""
-    where = f"the {plural(len(dataset), 'image')} of {_split(dataset.split)}"
-    result = f"AP {metrics.AP:.3f}, AP50 {metrics.AP50:.3f} on {where}. {metrics.certainty}".rstrip()
-    if "steps" not in training:
-        return result
-    return (
-        f"Trained on the {plural(training['images'], 'image')} of {_split(training['split'])} "
-        f"for {plural(training['steps'], 'step')}, {training['minutes of steps']:.1f} minutes; {result}"
-    )
-
-
-def _split(name: str | None) -> str:
-    return f"split {name}" if name else "the data set"
-
-
-def _per_class(metrics: MetricsTable) -> dict[str, dict[str, float]]:
-    """The table by class, with the best F1 and its score."""
-    points = {name: metrics.operating_point(name) for name in metrics.classes}
-    return {
-        name: {**row, "F1": points[name].f1, "score": points[name].score} for name, row in metrics.per_class.items()
-    }
-
-
-def _errors(metrics: MetricsTable, shown: ErrorTable) -> dict[str, ErrorRow]:
-    """What each kind of error costs; how often it comes up in all detections, and in those ``shown``."""
-    costs = error_costs(metrics.matches, shown)
-    return {name: ErrorRow(cost.dap, cost.count, costs[name].count) for name, cost in metrics.errors.items()}
-
-
-def _calibration_said(found: Reliability | None) -> str:
-    """What the report says of the calibration error."""
-    if found is None or np.isnan(found.ece):
-        return ""
-    low, high = found.interval
-    return (
-        f"Expected calibration error {found.ece:.3f} [{low:.3f}, {high:.3f}], of scores from {found.least:g} up: by so "
-        "much they miss the share that is right, on average. Below the dashed line scores promise too much, above it "
-        "too little; larger points stand for more detections."
-    )
-
-
-def _by_image(table: MatchTable, errors: ErrorTable, images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(n, 6) errors of each image by kind, and (n,) detections that are right."""
-    counts = np.zeros((images, len(ERROR_TYPES)), np.int64)
-    wrong = errors.kind >= 0
-    np.add.at(counts, (table.image[wrong], errors.kind[wrong].astype(np.int64)), 1)
-    counts[:, ERROR_TYPES.index("missed")] = np.bincount(table.targets.image[errors.missed], minlength=images)
-    return counts, np.bincount(table.image[table.right(0.5, errors.score)], minlength=images)
-
-
-def _note(counts: NDArray[np.int64]) -> str:
-    """ "2 background, 1 missed", or that all is right."""
-    return ", ".join(f"{n} {name}" for n, name in zip(counts.tolist(), ERROR_TYPES, strict=True) if n) or "all right"
-
-
-def _chosen_pictures(
-    dataset: DetectionDataset, found: list[Detections], metrics: MetricsTable, errors: ErrorTable
-) -> dict[str, list[Picture]]:
-    """The images with the most mistakes, those with the fewest and then the most found, and some evenly chosen."""
-    mistakes, hits = _by_image(metrics.matches, errors, len(dataset))
-    number = mistakes.sum(axis=1)
-    worst = np.argsort(-number, kind="stable")[:PICTURES]
-    best = np.lexsort((-hits, number))[:PICTURES]
-    spread = np.linspace(0, len(dataset) - 1, min(PICTURES, len(dataset))).round().astype(int)
-    chosen = {"worst": worst[number[worst] > 0], "best": best[hits[best] > 0], "pictures": spread}
-    notes = [_note(row) for row in mistakes]
-    return {name: _pictures(dataset, found, places, errors.score, notes) for name, places in chosen.items()}
-
-
-def _pictures(
-    dataset: DetectionDataset,
-    found: list[Detections],
-    places: NDArray[np.int64],
-    score: float,
-    notes: Sequence[str],
-) -> list[Picture]:
-    """Pictures of those images that can be read. ``notes`` has one for each image of the data set."""
-    pictures = []
-    for place in places.tolist():
-        try:
-            image = dataset.decode(place)
-        except DataError:
-            continue
-        shown = found[place].scores >= score
-        boxes, labels, _ = dataset.target(place)
-        pictures.append(
-            Picture(
-                name=dataset.name(place),
-                image=image,
-                boxes=found[place].boxes[shown],
-                labels=found[place].labels[shown],
-                scores=found[place].scores[shown],
-                target_boxes=boxes,
-                target_labels=labels,
-                note=notes[place],
-            )
-        )
-    return pictures

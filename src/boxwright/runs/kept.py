@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -86,12 +86,12 @@ def _telling(kept: KeptDetections, images: int, say: Say) -> Iterator[None]:
         raise
 
 
-def work_of(detector: Detector, files: Iterable[Path], score: float | None) -> dict[str, Any]:
-    """What detections depend on, as digests: the model, its recipe, the score and the files, by name, size and time."""
+def work_of(detector: Detector, files: Iterable[Path], score: float | Sequence[float]) -> dict[str, Any]:
+    """What detections depend on: the scores, and as digests the model, its recipe and the files by name, size, time."""
     return {
         "model": hash_of(detector.state_dict()),
         "recipe": _digest(sorted(detector.recipe.to_dict().items())),
-        "score": score,
+        "score": list(score) if isinstance(score, Sequence) else score,
         "images": _digest(map(_identity, files)),
     }
 

@@ -16,7 +16,8 @@ from boxwright.data.files import is_image
 from boxwright.environment import Device, choose_device
 from boxwright.errors import BoxwrightWarning, DataError
 from boxwright.models.batching import predict_stream
-from boxwright.models.detector import EVALUATION_SCORE, Detector, InferencePrecision
+from boxwright.models.detector import Detector, InferencePrecision, Score
+from boxwright.models.selection import EVALUATION_SCORE
 from boxwright.runs.kept import KeptDetections
 from boxwright.types import Detections
 
@@ -55,7 +56,7 @@ def predict_files(
     detector: Detector,
     files: Sequence[Path],
     *,
-    score: float | None = None,
+    score: Score | None = None,
     batch: int | None = None,
     precision: InferencePrecision = "float32",
     device: Device = "auto",

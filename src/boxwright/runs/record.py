@@ -44,10 +44,18 @@ _CURE = ": without it eval, predict and hardest go on, and --resume can't"
 _OF_AN_END = ("split", "images", "minutes of steps", "images/s", "device")
 
 
+class _Start(TypedDict):
+    name: str
+    origin: str
+    licence: str
+    taken: list[str]
+
+
 class _Origin(TypedDict, total=False):
     options: dict[str, Any]
     fingerprint: str
     commands: list[str]
+    start: _Start
 
 
 class _Record(TypedDict, total=False):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from boxwright._util.naming import file_stem
+from boxwright._util.writing import write_errors
 from boxwright.data.splits import SPLIT_FILE
 from boxwright.errors import RecipeError
 from boxwright.own_code import import_code
@@ -16,6 +18,7 @@ from boxwright.own_code import import_code
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from boxwright.evaluate.thresholds import Thresholds
     from boxwright.models.detector import Detector
     from boxwright.recipes import Recipe
 
@@ -52,6 +55,22 @@ class Run:
     def model_file(self) -> Path:
         """The weights to use: the best by validation AP, or the last where there was no validation."""
         return self.folder / "model.safetensors"
+
+    @property
+    def thresholds_file(self) -> Path:
+        """The scores by class that ``predict`` goes by; absent for a model that boxwright didn't train."""
+        return self.folder / "thresholds.json"
+
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """What stands in thresholds.json; None where there is none.
+
+        Raises RecipeError where it is damaged, or of other classes than the recipe.
+        """
+        from boxwright.runs.thresholds import read_thresholds
+
+        path = self.thresholds_file
+        return read_thresholds(path, self.recipe.classes) if os.path.lexists(path) else None
 
     @property
     def best_checkpoint(self) -> Path:
@@ -97,7 +116,8 @@ class Run:
     def files(self) -> tuple[Path, ...]:
         """What makes the run, which no later command replaces."""
         checkpoints = (self.best_checkpoint, self.last_checkpoint)
-        return (self.recipe_file, self.model_file, *checkpoints, self.data_file, self.split_file, self.metrics_file)
+        model = (self.recipe_file, self.model_file, self.thresholds_file)
+        return (*model, *checkpoints, self.data_file, self.split_file, self.metrics_file)
 
     @property
     def predictions(self) -> Path:
@@ -112,12 +132,23 @@ class Run:
         """The page that shows the run on a split: report.html on test, report-val.html on val."""
         return self.folder / ("report.html" if split == "test" else f"report-{file_stem(split or 'all')}.html")
 
-    def keep(self, detector: Detector) -> None:
-        """Write recipe.yaml and model.safetensors, which are enough to load the detector again. Raises WriteError."""
+    def keep(self, detector: Detector, *, origin: str = "", licence: str = "") -> None:
+        """Write recipe.yaml and model.safetensors, which are enough to load the detector again, and its thresholds.
+
+        ``origin`` and ``licence``, those of the weights that it started from, stand in the model too. Thresholds of a
+        model that was there before go. Raises WriteError.
+        """
+        from boxwright.runs.thresholds import write_thresholds
         from boxwright.runs.weights import write_weights
 
+        known = {"origin": origin, "licence": licence}
+        metadata = {"classes": json.dumps(detector.classes), **{key: text for key, text in known.items() if text}}
+        with write_errors(self.thresholds_file):
+            self.thresholds_file.unlink(missing_ok=True)
         detector.recipe.save(self.recipe_file)
-        write_weights(self.model_file, detector.state_dict(), {"classes": json.dumps(detector.classes)})
+        write_weights(self.model_file, detector.state_dict(), metadata)
+        if detector.thresholds is not None:
+            write_thresholds(self.thresholds_file, detector.thresholds)
 
     def load(self) -> Detector:
         """The detector, ready for ``predict``."""
@@ -126,6 +157,8 @@ class Run:
 
 def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] | str = ()) -> Detector:
     """The detector of a run folder, or of a model.safetensors or .ckpt beside its recipe.yaml, ready for ``predict``.
+
+    It has the run's thresholds, or those of a checkpoint that was written after a validation.
 
     ``allow_code``: modules of people's own parts that the recipe names and prediction needs, a coder or a backbone; no
     others are ever imported. Raises RecipeError where one is missing, where either file is missing or damaged, or they
@@ -141,7 +174,7 @@ def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] | str = ()) ->
     from boxwright.models import build_detector
 
     detector = build_detector(run.recipe, pretrained=False)
-    state = _read_state(run, weights)
+    state, detector.thresholds = read_model(run, weights)
     try:
         detector.load_state_dict(state)
     except RuntimeError as error:
@@ -149,19 +182,26 @@ def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] | str = ()) ->
     return detector.eval()
 
 
-def _read_state(run: Run, path: Path) -> dict[str, Tensor]:
-    """The detector's tensors in a model.safetensors, or the averaged ones in a checkpoint."""
+def read_model(run: Run, path: Path) -> tuple[dict[str, Tensor], Thresholds | None]:
+    """The detector's tensors in a model.safetensors, or the averaged ones in a checkpoint, and their thresholds.
+
+    Raises RecipeError.
+    """
     from boxwright.runs.checkpoints import read_checkpoint
+    from boxwright.runs.thresholds import thresholds_in
     from boxwright.runs.weights import read_weights
 
     if path.suffix != ".ckpt":
+        thresholds = run.thresholds if path == run.model_file else None
         try:
-            return read_weights(path)
+            return read_weights(path), thresholds
         except RecipeError as error:
             best = run.best_checkpoint
             cure = f"; {best} can be used in its place" if path == run.model_file and best.is_file() else ""
             raise RecipeError(f"{error}{cure}") from None
-    state = read_checkpoint(path).get("state_dict")
+    content = read_checkpoint(path)
+    state = content.get("state_dict")
     if not isinstance(state, dict):
         raise RecipeError(f"{path} holds no model: it has no state_dict")
-    return {str(name).removeprefix("detector."): value for name, value in state.items()}
+    tensors = {str(name).removeprefix("detector."): value for name, value in state.items()}
+    return tensors, thresholds_in(content, run.recipe.classes, path)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from boxwright._util.ownership import GENERATOR, claim, is_marked, mark_new_folder
 from boxwright._util.writing import write_bytes, write_json, write_text
 from boxwright.environment import environment_line
-from boxwright.report.curves import series_svg
-from boxwright.report.markup import Markup, details, document, drawing, section, table, text
+from boxwright.report.curves import line_colour, series_svg
+from boxwright.report.markup import Markup, details, document, drawing, figures, section, table, text
 from boxwright.simulate.cases import CASES_A_CENTRE
 from boxwright.simulate.experiment import GOOD_IOU, Regression, Simulation
-from boxwright.simulate.paths import LAYOUTS, SHOWN, animation, single_cases, still
-from boxwright.simulate.pictures import curves_png, map_png, maps_png, png_file
+from boxwright.simulate.paths import SHOWN, moving_svg, single_cases, still_svg
+from boxwright.simulate.pictures import curves_png, map_png, maps_png, paths_png
 
 _WAYS = {
     "iou": "No gradient where boxes don't overlap",
@@ -33,7 +35,8 @@ _WAYS = {
 
 
 PAGE = "simulate.html"
-_SIGNED = ("curves.png", "maps.png", "paths.png", "paths.gif", "simulation.json", PAGE)
+_STYLE = "@media print { .moving { display: none; } }"
+_SIGNED = ("curves.png", "maps.png", "paths.png", "simulation.json", PAGE)
 _UNSIGNED = ("errors.csv", "final_errors.npz")  # in them is no place to say who wrote them
 
 
@@ -44,7 +47,7 @@ def claim_folder(folder: Path, *, overwrite: bool = False) -> None:
 
 
 def write_simulation(folder: Path, simulation: Simulation, *, overwrite: bool = False) -> Path:
-    """Write simulation.json, errors.csv, final_errors.npz, curves.png, maps.png, paths.png, paths.gif, simulate.html.
+    """Write simulation.json, errors.csv, final_errors.npz, curves.png, maps.png, paths.png and simulate.html.
 
     errors.csv has the sum of all errors after each step, a column a loss; final_errors.npz the centres (P, 2) and for
     each loss the mean error (P,) that its cases end with. Returns the page's path. Raises WriteError, also where a file
@@ -57,15 +60,14 @@ def write_simulation(folder: Path, simulation: Simulation, *, overwrite: bool = 
     pictures = {
         "curves.png": curves_png(simulation),
         "maps.png": maps_png(simulation),
-        "paths.png": png_file(still(names, ways)),
-        "paths.gif": animation(names, ways),
+        "paths.png": paths_png(names, ways),
     }
     for name, data in pictures.items():
         write_bytes(folder / name, data)
     write_json(folder / "simulation.json", {"generator": GENERATOR, **_json(simulation)}, indent=1)
     write_text(folder / "errors.csv", _csv(simulation))
     write_bytes(folder / "final_errors.npz", _npz(simulation))
-    write_text(folder / PAGE, _page(simulation, pictures["paths.png"], pictures["paths.gif"]))
+    write_text(folder / PAGE, _page(simulation, ways))
     return folder / PAGE
 
 
@@ -123,7 +125,7 @@ def sentence(name: str, found: Regression, cases: int) -> str:
     )
 
 
-def _page(simulation: Simulation, paths: bytes, moving: bytes) -> str:
+def _page(simulation: Simulation, ways: NDArray[np.float64]) -> str:
     losses = simulation.losses
     summary = (
         f"<p>{simulation.cases:,} boxes ({len(simulation.centres):,} places x {CASES_A_CENTRE} shapes of anchor and "
@@ -138,7 +140,7 @@ def _page(simulation: Simulation, paths: bytes, moving: bytes) -> str:
         section("What each loss does", f"<ul>{said}</ul>", _table(simulation)),
         section("On the way", _curves(simulation)),
         section("Where errors are left", _maps(simulation)),
-        section("Single boxes", _paths(paths, moving)),
+        section("Single boxes", _paths(list(losses), ways)),
         section(
             "What may be concluded",
             "<p>How the gradients of a loss move one box that is free to go, under these steps. Not which loss trains "
@@ -146,7 +148,7 @@ def _page(simulation: Simulation, paths: bytes, moving: bytes) -> str:
             "loss of boxes is one of several. A loss on a larger scale also takes larger steps here.</p>",
         ),
     )
-    return document("Boxes going down a loss", summary, sections, environment_line())
+    return document("Boxes going down a loss", summary, sections, environment_line(), _STYLE)
 
 
 def _table(simulation: Simulation) -> Markup:
@@ -169,28 +171,29 @@ def _curves(simulation: Simulation) -> Markup:
         ("Mean error", series_svg(errors, "step", "mean error", log=True)),
         ("Mean IoU", series_svg(overlaps, "step", "mean IoU")),
     )
-    figures = "".join(f"<figure><figcaption>{title}</figcaption>{svg}</figure>" for title, svg in plots)
-    return Markup(f'<div class="curves">{figures}</div>')
+    return figures(plots)
 
 
 def _maps(simulation: Simulation) -> Markup:
-    figures = "".join(
-        f"<figure><figcaption>{text(name)}</figcaption>"
-        f"{drawing(map_png(simulation, found), f'{name}: error left over the place where a box starts')}</figure>"
+    maps = figures(
+        (name, drawing(map_png(simulation, found), f"{name}: error left over the place where a box starts"))
         for name, found in simulation.losses.items()
     )
     return Markup(
         '<p class="dim">Each point is a place where anchors start; its colour is the mean error that they end with. '
-        f'The target is in the middle.</p><div class="curves">{figures}</div>'
+        f"The target is in the middle.</p>{maps}"
     )
 
 
-def _paths(paths: bytes, moving: bytes) -> Markup:
-    where = ", ".join(LAYOUTS)
+def _paths(names: Sequence[str], ways: NDArray[np.float64]) -> Markup:
+    """The single cases (L, 201, 3, 4) of the losses, still and moving."""
     steps = f"at steps {', '.join(map(str, SHOWN[:-1]))} and {SHOWN[-1]}"
+    still, moving = (
+        figures([(name, draw(way, line_colour(row))) for row, (name, way) in enumerate(zip(names, ways, strict=True))])
+        for draw in (still_svg, moving_svg)
+    )
     return Markup(
-        f'<p class="dim">An anchor of 1.41 x 0.71 beside its target of 1 x 1 (grey), {steps}, paler the earlier.</p>'
-        f'<div class="curves"><figure>'
-        f"{drawing(paths, f'boxes that start {where} from their target, {steps}, a row a loss')}</figure>"
-        f"<figure>{details('Play it', drawing(moving, f'the same boxes moving: {where}'))}</figure></div>"
+        f'<p class="dim">An anchor of 1.41 x 0.71 beside its target of 1 x 1 (grey), {steps}, paler the earlier. Axes '
+        f"as in the maps: x to the right, y down, in sides of a square target.</p>{still}"
+        f'<div class="moving">{details("Play it", moving)}</div>'
     )

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
-from boxwright._util.ownership import MADE_BY
-from boxwright.drawing import Colour
-from boxwright.report.curves import line_colour
+from boxwright.report.plot import INK
 from boxwright.simulate.cases import CENTRE
 from boxwright.simulate.descent import trace
 
@@ -21,13 +16,17 @@ LAYOUTS: dict[str, tuple[float, float]] = {"diagonal": (2.0, 2.0), "horizontal":
 TARGET = (*CENTRE, 1.0, 1.0)
 ANCHOR_SIDES = (2**0.5, 2**-0.5)
 SHOWN = (0, 20, 40, 80, 200)
-"""Steps that the still picture shows."""
+"""Steps that the still pictures show."""
+WINDOW = (8.7, 13.7)
+"""Of x and of y."""
+TICKS = (10, 12)
 
 _FRAMES = (*range(0, 100, 2), *range(100, 201, 5))
-_PANEL, _GAP, _LINE = 150, 6, 20  # pixels
-_WINDOW = (8.5, 13.7)  # of x and of y
-_SHARP = 2  # drawn so many times as large, for smooth lines
-_GROUND, _FRAME, _TARGET, _TEXT = (255, 255, 255), (200, 205, 212), (218, 222, 228), (28, 33, 40)
+_SECONDS, _REST = 6.0, 2.0  # of the way, and at its end
+_WIDTH, _LEFT, _TOP, _BOTTOM, _GAP = 346, 20, 16, 48, 8  # as wide as a plot of curves
+_FONT = 10
+_PANEL = (_WIDTH - _LEFT - 2 * _GAP) / 3
+_REACHED = 0.5
 
 
 def single_cases(losses: Sequence[str]) -> NDArray[np.float64]:
@@ -36,67 +35,99 @@ def single_cases(losses: Sequence[str]) -> NDArray[np.float64]:
     return np.stack([trace(name, anchors, [TARGET] * len(anchors)) for name in losses])
 
 
-def still(losses: Sequence[str], ways: NDArray[np.float64]) -> Image.Image:
-    """A row a loss, a column a layout; the box at the steps ``SHOWN``, from pale to full colour."""
-    title = "steps " + ", ".join(map(str, SHOWN[:-1])) + f" (pale) and {SHOWN[-1]}"
-    return _sheet(losses, ways[:, list(SHOWN)], title)
+def strength(place: int, count: int) -> float:
+    """How strongly the place-th of ``count`` boxes is drawn: pale at first, the last one in full."""
+    return 1.0 if place == count - 1 else 0.4 + 0.3 * place / count
 
 
-def animation(losses: Sequence[str], ways: NDArray[np.float64]) -> bytes:
-    """The same sheet as a GIF, a frame every few steps, at the end a rest of two seconds."""
-    frames = [_sheet(losses, ways[:, [step]], f"step {step}") for step in _FRAMES]
-    palette = frames[-1].quantize(64, method=Image.Quantize.FASTOCTREE)  # leaves white white
-    drawn = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    buffer = io.BytesIO()
-    durations = [80] * (len(drawn) - 1) + [2000]
-    sheets: dict[str, Any] = {"save_all": True, "append_images": drawn[1:], "duration": durations, "loop": 0}
-    drawn[0].save(buffer, "GIF", comment=MADE_BY.encode(), **sheets)
-    return buffer.getvalue()
+def overlaps(way: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(T,) IoU of the boxes (T, 4) cxcywh with the target."""
+    target = np.asarray(TARGET)
+    low = np.maximum(way[:, :2] - way[:, 2:] / 2, target[:2] - target[2:] / 2)
+    high = np.minimum(way[:, :2] + way[:, 2:] / 2, target[:2] + target[2:] / 2)
+    shared = np.maximum(high - low, 0).prod(1)
+    return np.asarray(shared / (way[:, 2:].prod(1) + target[2:].prod() - shared))
 
 
-def _sheet(losses: Sequence[str], ways: NDArray[np.float64], title: str) -> Image.Image:
-    """Panels of the boxes (L, T, 3, 4), the last of the T in full colour."""
-    width = len(LAYOUTS) * (_PANEL + _GAP) + _GAP
-    height = len(losses) * (_PANEL + _LINE + _GAP) + 2 * _LINE
-    sheet = Image.new("RGB", (width * _SHARP, height * _SHARP), _GROUND)
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(13 * _SHARP)
-
-    def write(x: float, y: float, words: str, colour: Colour = _TEXT) -> None:
-        draw.text((x * _SHARP, y * _SHARP), words, fill=colour, font=font)
-
-    write(_GAP, 2, title)
-    for column, layout in enumerate(LAYOUTS):
-        left = _GAP + column * (_PANEL + _GAP)
-        write(left, _LINE, layout)
-        for row, name in enumerate(losses):
-            top = 2 * _LINE + row * (_PANEL + _LINE + _GAP)
-            if column == 0:
-                write(left, top, name)
-            panel = _panel(ways[row, :, column], _rgb(line_colour(row)))
-            sheet.paste(panel, (left * _SHARP, (top + _LINE) * _SHARP))
-    return sheet.resize((width, height), Image.Resampling.LANCZOS)
+def still_svg(ways: NDArray[np.float64], colour: str) -> str:
+    """The boxes of one loss (201, 3, 4) at the steps ``SHOWN``, a panel a layout, with when they reach their target."""
+    return _svg("".join(_panel(column, ways[:, column], _still(ways[:, column], colour)) for column in range(3)))
 
 
-def _panel(boxes: NDArray[np.float64], colour: Colour) -> Image.Image:
-    side = _PANEL * _SHARP
-    panel = Image.new("RGB", (side, side), _GROUND)
-    draw = ImageDraw.Draw(panel)
-    draw.rectangle((0, 0, side - 1, side - 1), outline=_FRAME, width=_SHARP)
-    draw.rectangle(_pixels(np.asarray(TARGET)), fill=_TARGET)
-    for place, box in enumerate(boxes):
-        strength = 1.0 if place == len(boxes) - 1 else 0.4 + 0.3 * place / len(boxes)
-        pale = tuple(round(255 - strength * (255 - c)) for c in colour)
-        draw.rectangle(_pixels(box), outline=pale, width=(2 if strength == 1 else 1) * _SHARP)
-    return panel
+def moving_svg(ways: NDArray[np.float64], colour: str) -> str:
+    """The same boxes on their way, for ever anew, without a script."""
+    return _svg("".join(_panel(column, ways[:, column], _moving(ways[:, column], colour)) for column in range(3)))
 
 
-def _pixels(box: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    """Corners in a panel's pixels."""
-    scale = _PANEL * _SHARP / (_WINDOW[1] - _WINDOW[0])
-    (x, y), (w, h) = (box[:2] - _WINDOW[0]) * scale, box[2:] * scale / 2
-    return float(x - w), float(y - h), float(x + w), float(y + h)
+def _svg(content: str) -> str:
+    height = _TOP + _PANEL + _BOTTOM
+    return f'<svg viewBox="0 0 {_WIDTH} {height:.0f}" font-size="{_FONT}" fill="{INK}">{content}</svg>'
 
 
-def _rgb(colour: str) -> Colour:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+def _panel(column: int, way: NDArray[np.float64], boxes: str) -> str:
+    """A layout's name, its axes, the target, the boxes and when they reach it."""
+    layout = list(LAYOUTS)[column]
+    left = _LEFT + column * (_PANEL + _GAP)
+    target = f'<rect {_attributes(np.asarray(TARGET))} fill-opacity=".16"/>'
+    return (
+        f'<g transform="translate({left:.1f} {_TOP})"><text y="-5">{layout}</text>{_axes(column)}'
+        f'<svg width="{_PANEL:.1f}" height="{_PANEL:.1f}" style="width:{_PANEL:.1f}px;height:{_PANEL:.1f}px">'
+        f"{target}{boxes}</svg>{_reached(way)}</g>"
+    )
+
+
+def _axes(column: int) -> str:
+    """A frame with ticks; y's text at the first panel alone. y points down, as in images."""
+    grid, marks = "", ""
+    for value in TICKS:
+        at = _scaled(value - WINDOW[0])
+        grid += f"M{at:.1f} 0V{_PANEL:.1f}M0 {at:.1f}H{_PANEL:.1f}"
+        marks += f'<text x="{at:.1f}" y="{_PANEL + _FONT + 3:.1f}" text-anchor="middle">{value}</text>'
+        if column == 0:
+            marks += f'<text x="-4" y="{at + 0.35 * _FONT:.1f}" text-anchor="end">{value}</text>'
+    frame = f'<rect width="{_PANEL:.1f}" height="{_PANEL:.1f}" fill="none" stroke="{INK}" stroke-opacity=".35"/>'
+    return f'<path d="{grid}" stroke="{INK}" stroke-opacity=".12" stroke-width=".6"/>{frame}{marks}'
+
+
+def _reached(way: NDArray[np.float64]) -> str:
+    """When the box has half of its target, and what it ends with."""
+    iou = overlaps(way)
+    there = np.flatnonzero(iou >= _REACHED)
+    lines = (f"IoU .5 by step {there[0]}" if len(there) else "never at IoU .5", f"ends at IoU {iou[-1]:.2f}")
+    places = (_PANEL + 2 * (_FONT + 4) + 2, _PANEL + 3 * (_FONT + 4) + 2)
+    return "".join(f'<text y="{place:.1f}">{line}</text>' for place, line in zip(places, lines, strict=True))
+
+
+def _still(way: NDArray[np.float64], colour: str) -> str:
+    return "".join(
+        f'<rect {_attributes(way[step])} fill="none" stroke="{colour}" stroke-width="{1 + (step == SHOWN[-1])}" '
+        f'stroke-opacity="{strength(place, len(SHOWN)):.2f}"/>'
+        for place, step in enumerate(SHOWN)
+    )
+
+
+def _moving(way: NDArray[np.float64], colour: str) -> str:
+    whole = _SECONDS + _REST
+    times = [f"{_SECONDS / whole * place / (len(_FRAMES) - 1):.4f}" for place in range(len(_FRAMES))] + ["1"]
+    clock = f'dur="{whole:g}s" repeatCount="indefinite" keyTimes="{";".join(times)}"'
+    columns = zip(*(_rectangle(way[step]) for step in (*_FRAMES, _FRAMES[-1])), strict=True)
+    turns = "".join(
+        f'<animate attributeName="{name}" {clock} values="{";".join(f"{value:.1f}" for value in values)}"/>'
+        for name, values in zip(("x", "y", "width", "height"), columns, strict=True)
+    )
+    return f'<rect {_attributes(way[0])} fill="none" stroke="{colour}" stroke-width="2">{turns}</rect>'
+
+
+def _attributes(box: NDArray[np.float64]) -> str:
+    x, y, width, height = _rectangle(box)
+    return f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+
+
+def _rectangle(box: NDArray[np.float64]) -> Iterator[float]:
+    """x, y, width and height of a box (4,) cxcywh in a panel."""
+    corner = box[:2] - box[2:] / 2 - WINDOW[0]
+    return (_scaled(float(value)) for value in (*corner, *box[2:]))
+
+
+def _scaled(length: float) -> float:
+    return length * _PANEL / (WINDOW[1] - WINDOW[0])

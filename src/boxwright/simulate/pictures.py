@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
 from boxwright._util.ownership import MADE_BY
 from boxwright.report.curves import line_colour
 from boxwright.simulate.cases import CENTRE, RADIUS
 from boxwright.simulate.experiment import Regression, Simulation
+from boxwright.simulate.paths import LAYOUTS, SHOWN, TARGET, TICKS, WINDOW, strength
 
 _SETTINGS: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _LEAST_SHOWN = 1e-3  # errors below it have its colour
@@ -65,6 +67,35 @@ def map_png(simulation: Simulation, found: Regression) -> bytes:
         return _png(figure)
 
 
+def paths_png(losses: Sequence[str], ways: NDArray[np.float64]) -> bytes:
+    """The single cases (L, 201, 3, 4): a row a loss, a column a layout; the box at some steps, paler the earlier."""
+    with mpl.rc_context(_SETTINGS):
+        figure = Figure(figsize=(7.2, 2.3 * len(losses)), layout="constrained")
+        grid = figure.subplots(len(losses), len(LAYOUTS), squeeze=False)
+        figure.suptitle(f"steps {', '.join(map(str, SHOWN[:-1]))} (pale) and {SHOWN[-1]}; grey: the target")
+        for row, name in enumerate(losses):
+            grid[row, 0].set_ylabel(name)
+            for column, layout in enumerate(LAYOUTS):
+                _case(grid[row, column], ways[row, :, column], line_colour(row))
+                if row == 0:
+                    grid[row, column].set_title(layout)
+        return _png(figure)
+
+
+def _case(axes: Axes, way: NDArray[np.float64], colour: str) -> None:
+    """One box (201, 4) cxcywh on its way."""
+    axes.add_patch(_patch(np.asarray(TARGET), color="0.87"))
+    for place, step in enumerate(SHOWN):
+        width = 2 if step == SHOWN[-1] else 1
+        axes.add_patch(_patch(way[step], fill=False, ec=colour, lw=width, alpha=strength(place, len(SHOWN))))
+    axes.set(aspect="equal", xticks=TICKS, yticks=TICKS, xlim=WINDOW, ylim=WINDOW[::-1])  # y points down
+
+
+def _patch(box: NDArray[np.float64], **look: Any) -> Rectangle:
+    (x, y), (w, h) = box[:2] - box[2:] / 2, box[2:]
+    return Rectangle((float(x), float(y)), float(w), float(h), **look)
+
+
 def _scale(losses: Mapping[str, Regression]) -> LogNorm:
     """From 0.001 to the largest error of any map."""
     return LogNorm(_LEAST_SHOWN, max(10 * _LEAST_SHOWN, *(float(found.final.max()) for found in losses.values())))
@@ -83,13 +114,4 @@ def _map(axes: Axes, simulation: Simulation, found: Regression, scale: LogNorm) 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None, "Comment": MADE_BY})
-    return buffer.getvalue()
-
-
-def png_file(picture: Image.Image) -> bytes:
-    """The picture as a PNG file that says who made it."""
-    buffer = io.BytesIO()
-    comment = PngInfo()
-    comment.add_text("Comment", MADE_BY)
-    picture.save(buffer, "PNG", pnginfo=comment)
     return buffer.getvalue()

@@ -19,8 +19,8 @@ from boxwright.errors import RecipeError
 from boxwright.models import build_detector
 from boxwright.recipes import Recipe, base_recipe
 from boxwright.training.distributed import Ranks
+from boxwright.training.layer_rates import parameter_groups
 from boxwright.training.made_up import largest_size, made_up_batch, shown_of
-from boxwright.training.module import parameter_groups
 from boxwright.training.precision import choose_precision
 from boxwright.training.step import supervise
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from boxwright._util.printing import say
 from boxwright.data.dataset import DetectionDataset
 from boxwright.evaluate import detection_metrics
+from boxwright.evaluate.thresholds import Thresholds
 from boxwright.runs.predict import no_detections
 from boxwright.training.averages import Averages
 from boxwright.training.best import which_is_the_model
@@ -103,6 +104,9 @@ class Validation(Callback):
         # An image that couldn't be read counts as one without detections
         predictions = [pl_module.found.get(place, no_detections()) for place in range(len(self.dataset))]
         metrics = detection_metrics(predictions, self.dataset, self.dataset.classes)
+        pl_module.thresholds = Thresholds.of(
+            metrics.matches, metrics.classes, split=self.dataset.split or "", default=pl_module.recipe.score
+        )
         self.epochs += 1
         self.without_ap += bool(np.isnan(metrics.AP))
         for name in ("AP", "AP50", "AP75"):

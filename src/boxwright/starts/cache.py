@@ -1,0 +1,70 @@
+"""Where converted weights are kept: a folder for each start in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+
+from boxwright._util.remembered import cache_folder
+from boxwright._util.writing import write_text
+from boxwright.errors import MissingWeights, RecipeError
+from boxwright.starts.known import find_known
+
+WEIGHTS = "model.safetensors"
+_DIGEST = "sha256sum.txt"
+
+
+def start_folder(name: str) -> Path:
+    """The folder where the start of this name is kept, fetched or not: a run folder where it is a whole detector.
+
+    Raises RecipeError where there is no home to have a cache in.
+    """
+    try:
+        return cache_folder() / "starts" / name
+    except RuntimeError:
+        raise RecipeError("there is no home folder to keep weights in: name one with BOXWRIGHT_CACHE") from None
+
+
+def is_fetched(name: str) -> bool:
+    """Whether the weights of a start are in the cache."""
+    with suppress(RecipeError):
+        return all((start_folder(name) / file).is_file() for file in (WEIGHTS, _DIGEST))
+    return False
+
+
+def seal(name: str) -> None:
+    """Note what a start's weights are, which makes it fetched. Raises WriteError."""
+    folder = start_folder(name)
+    write_text(folder / _DIGEST, f"{sha256_of(folder / WEIGHTS)}  {WEIGHTS}\n")
+
+
+def kept_weights(name: str) -> Path:
+    """The file of a start's weights.
+
+    Raises MissingWeights where they aren't fetched, RecipeError where they are damaged; both say what to type.
+    """
+    if not is_fetched(name):
+        raise MissingWeights(f"the weights {name} are not here yet: boxwright start fetch {name} gets them")
+    path = start_folder(name) / WEIGHTS
+    if (path.with_name(_DIGEST)).read_text(encoding="utf-8", errors="replace").split()[:1] != [sha256_of(path)]:
+        raise RecipeError(f"{path} is damaged (SHA-256): boxwright start fetch {name} makes it anew")
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def detector_folder(name: str) -> Path:
+    """The run folder of a start. Raises MissingWeights where it isn't fetched, RecipeError for a backbone's weights."""
+    if find_known(name).recipe is None:
+        raise RecipeError(f"{name} is a backbone and finds nothing by itself: train with --set backbone={name}")
+    return kept_weights(name).parent
+
+
+def is_start(folder: Path) -> bool:
+    """Whether a folder is one of the cache's."""
+    return folder == start_folder(folder.name)
