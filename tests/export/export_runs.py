@@ -19,6 +19,8 @@ KINDS = {
     "unitbox": {**PYRAMID, "centerness": True},
 }
 LARGE = {
+    "nano416": {**SMALL, "image_size": 128},
+    "ssdlite300": {**SMALL, "image_size": 300},
     "ssd300": {**SMALL, "image_size": 300},
     "ssd512": {**SMALL, "image_size": 512, "backbone": "resnet18"},
 }

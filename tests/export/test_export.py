@@ -214,7 +214,7 @@ def test_each_kind_of_detector(tmp_path: Path, name: str, options: dict[str, obj
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
-def test_each_ssd(tmp_path: Path, name: str) -> None:
+def test_each_large_detector(tmp_path: Path, name: str) -> None:
     agreement = export_run(lively_run(tmp_path, name).folder, half=name == "ssd300").agreement
     assert agreement.pairs > sum(agreement.excused.values())
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import AllowCode, Overwrite, number, run_there
+from boxwright.cli.arguments import AllowCode, Overwrite, check_score, least_score, run_there
 from boxwright.errors import RecipeError
 
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -53,8 +53,12 @@ def export(
     ] = "dynamic",
     half: Annotated[bool, typer.Option("--half", help="The network computes in float16.")] = False,
     score: Annotated[
-        float | None,
-        typer.Option(callback=number(0, 1), help="Lowest score of a detection, 0 to 1; default the run's."),
+        str | None,
+        typer.Option(
+            metavar="S|precision=P|recall=R",
+            callback=check_score,
+            help="Give detections above this score, as in predict; default what predict goes by.",
+        ),
     ] = None,
     verify: Annotated[
         str | None,
@@ -82,7 +86,7 @@ def export(
             nms=nms,  # type: ignore[arg-type]
             batch=None if batch == "dynamic" else int(batch),
             half=half,
-            score=score,
+            score=least_score(score),
             pictures=find_images([verify]) if verify else [],
             overwrite=overwrite,
         )
