@@ -21,7 +21,7 @@ KINDS = {
 LARGE = {
     "nano416": {**SMALL, "image_size": 128},
     "ssdlite300": {**SMALL, "image_size": 300},
-    "ssd300": {**SMALL, "image_size": 300},
+    "ssd300": {**SMALL, "image_size": 300, "backbone": "resnet18"},
     "ssd512": {**SMALL, "image_size": 512, "backbone": "resnet18"},
 }
 
