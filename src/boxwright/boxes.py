@@ -65,7 +65,7 @@ def box_area(boxes: Tensor) -> Tensor:
 def box_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Width and height (...) of boxes (..., 4); 0 for inverted ones."""
     x1, y1, x2, y2 = boxes.unbind(-1)
-    return (x2 - x1).clamp(0, LARGEST), (y2 - y1).clamp(0, LARGEST)
+    return (x2 - x1).clamp(0.0, LARGEST), (y2 - y1).clamp(0.0, LARGEST)
 
 
 def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -116,7 +116,7 @@ def intersection(a: Tensor, b: Tensor) -> Tensor:
     bx1, by1, bx2, by2 = b.unbind(-1)
     width = torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)
     height = torch.minimum(ay2, by2) - torch.maximum(ay1, by1)
-    return width.clamp(0, LARGEST) * height.clamp(0, LARGEST)
+    return width.clamp(0.0, LARGEST) * height.clamp(0.0, LARGEST)
 
 
 def enclosing_sides(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from boxwright.cli.commands import Commands
 from boxwright.cli.compare import compare
 from boxwright.cli.demo import demo
 from boxwright.cli.evaluate import evaluate
+from boxwright.cli.export import export
 from boxwright.cli.hardest import hardest
 from boxwright.cli.import_weights import import_torchvision
 from boxwright.cli.inspect import inspect
@@ -55,6 +56,7 @@ app.command()(check)
 app.command()(train)
 app.command("eval")(evaluate)
 app.command()(predict)
+app.command()(export)
 app.command()(demo)
 recipes_app.command("list")(list_names)
 recipes_app.command()(show)

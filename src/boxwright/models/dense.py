@@ -24,14 +24,19 @@ class DenseDetector(Detector):
         """
         return DenseOutputs(*self.net(images))
 
+    def scores(self, outputs: DenseOutputs) -> Tensor:
+        """(B, A, K) in 0..1, float32, of raw outputs."""
+        scores = class_scores(outputs.logits, self.softmax)
+        if outputs.centerness is None:
+            return scores
+        return (scores * outputs.centerness.float().sigmoid().unsqueeze(-1)).sqrt()
+
     def _detect(
         self, outputs: DenseOutputs, size: tuple[int, int], shown: Tensor | None, score: float, nms: NmsKind | None
     ) -> list[Detections]:
         anchors = self.anchors_of(size)
         maps = [level.count for level in anchors.levels]
-        scores = class_scores(outputs.logits, self.softmax)
-        if outputs.centerness is not None:
-            scores = (scores * outputs.centerness.float().sigmoid().unsqueeze(-1)).sqrt()
+        scores = self.scores(outputs)
         found = []
         for image, limit in enumerate(limits(shown, size, len(scores))):
             best, anchor, labels = best_pairs(scores[image], score, self.recipe, maps)

@@ -60,4 +60,4 @@ def starting_deltas(coder: BoxCoder) -> Tensor:
 
 def rows(cells: Tensor, columns: int) -> Tensor:
     """(B, S x columns, H, W) of S anchors a cell -> (B, H x W x S, columns), in the anchors' order."""
-    return cells.permute(0, 2, 3, 1).reshape(len(cells), -1, columns)
+    return cells.permute(0, 2, 3, 1).reshape(cells.shape[0], -1, columns)

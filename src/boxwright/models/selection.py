@@ -29,19 +29,31 @@ def limits(shown: Tensor | None, size: tuple[int, int], images: int) -> list[tup
 def best_pairs(scores: Tensor, least: float, recipe: Recipe, maps: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, rows and labels (n,) of the pairs of a row and a class that go into NMS.
 
-    scores (A, K), of which the recipe takes the best of the image, of each class of it, or of each of the ``maps``,
-    which have so many rows; those above ``least``, and where boxes vote all that evaluation sees.
+    Those ``candidate_pairs`` of scores (A, K) that are above ``least``, and where boxes vote all that evaluation sees.
     """
-    least = min(least, EVALUATION_SCORE) if recipe.vote else least
-    columns = scores.shape[1]
-    if recipe.candidates_per == "class":
-        best, row = scores.topk(min(recipe.candidates, len(scores)), dim=0)
-        best, flat = best.flatten(), (row * columns + torch.arange(columns, device=row.device)).flatten()
-    else:
-        parts = maps if recipe.candidates_per == "map" else [len(scores)]
-        best, flat = best_of_maps(scores, recipe.candidates, parts)
+    least = least_vote(least, recipe)
+    best, row, label = candidate_pairs(scores, recipe, maps)
     above = (best > least).nonzero().squeeze(1)
-    best, flat = best[above], flat[above]
+    return best[above], row[above], label[above]
+
+
+def least_vote(least: float, recipe: Recipe) -> float:
+    """The score above which candidates count where detections are shown above ``least``: some may only vote."""
+    return min(least, EVALUATION_SCORE) if recipe.vote else least
+
+
+def candidate_pairs(scores: Tensor, recipe: Recipe, maps: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, rows and labels (..., n) of the best pairs of a row and a class.
+
+    scores (..., A, K), of which the recipe takes the best of the image, of each class of it, or of each of the
+    ``maps``, which have so many rows.
+    """
+    rows, columns = scores.shape[-2:]
+    if recipe.candidates_per == "class":
+        best, row = scores.topk(torch.sym_min(recipe.candidates, rows), dim=-2)
+        label = torch.arange(columns, device=row.device).expand_as(row)
+        return best.flatten(-2), row.flatten(-2), label.flatten(-2)
+    best, flat = best_of_maps(scores, recipe.candidates, maps if recipe.candidates_per == "map" else [rows])
     return best, flat // columns, flat % columns
 
 
@@ -51,7 +63,7 @@ def best_of_maps(scores: Tensor, count: int, maps: Sequence[int]) -> tuple[Tenso
     start, values, places = 0, [], []
     for part in torch.split(scores, list(maps), dim=-2):
         flat = part.flatten(-2)
-        top = flat.topk(min(count, flat.shape[-1]))
+        top = flat.topk(torch.sym_min(count, flat.shape[-1]))
         values.append(top.values)
         places.append(start + top.indices)
         start += flat.shape[-1]

@@ -34,8 +34,8 @@ def check_candidates(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) 
 
 
 def is_sound(boxes: Tensor, scores: Tensor) -> Tensor:
-    """(n,) bool: the boxes (n, 4) that are finite and whose score isn't NaN."""
-    return boxes.isfinite().all(1) & ~scores.isnan()
+    """(..., n) bool: the boxes (..., n, 4) that are finite and whose score isn't NaN."""
+    return boxes.isfinite().all(-1) & ~scores.isnan()
 
 
 class Candidates(NamedTuple):

@@ -1,0 +1,117 @@
+"""What a model file is tried on: pictures, and candidates that no picture is sure to give."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from boxwright.data import read_dataset
+from boxwright.errors import BoxwrightError
+from boxwright.models.batching import Input
+from boxwright.models.detector import Detector
+from boxwright.recipes import Recipe
+from boxwright.runs import Run
+from boxwright.runs.splits import split_file_for
+
+PICTURES = 8
+"""Given or made, beside one that is black and one of noise."""
+_SIZES = ((240, 320), (333, 200), (64, 64), (480, 640))  # H, W of those made
+
+
+class Sample(NamedTuple):
+    """A picture at the size of the network's input."""
+
+    name: str
+    input: Input
+
+
+class Candidates(NamedTuple):
+    """Made scores (1, A, K) and boxes (1, A, 4) of all anchors."""
+
+    name: str
+    scores: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+
+
+def pictures_of(run: Run, recipe: Recipe) -> list[Path]:
+    """The run's validation images; none where its data isn't here any more, or has no such split."""
+    commands = run.record["origin"].get("commands") or [""]
+    words = shlex.split(commands[0])
+    data = Path(words[2]) if words[:2] == ["boxwright", "train"] and len(words) > 2 else None
+    if data is None or not data.exists():
+        return []
+    try:
+        options = recipe.reader_options
+        options |= {"split_file": split_file_for(run, data, reader=options["reader"])}
+        dataset = read_dataset(data, "val", classes=recipe.classes, **options)
+        return [path for path in map(dataset.path, range(len(dataset))) if path.is_file()]
+    except BoxwrightError:  # moved or changed since
+        return []
+
+
+def make_samples(detector: Detector, files: Sequence[Path]) -> list[Sample]:
+    """Eight pictures, evenly chosen of the ``files``, or made where these are fewer; a black one and one of noise.
+
+    Raises DataError for a file that can't be read.
+    """
+    step = max(len(files) / PICTURES, 1)
+    chosen: list[tuple[str, Any]] = [
+        (files[int(place * step)].name, files[int(place * step)]) for place in range(min(len(files), PICTURES))
+    ]
+    rng = np.random.default_rng(0)
+    made = PICTURES - len(chosen)
+    chosen += [(f"made picture {number}", _picture(rng, _SIZES[number % len(_SIZES)])) for number in range(made)]
+    chosen.append(("black picture", np.zeros((*_SIZES[0], 3), np.uint8)))
+    chosen.append(("picture of noise", rng.integers(0, 256, (*_SIZES[1], 3), np.uint8)))
+    return [Sample(name, detector.prepare(picture)) for name, picture in chosen]
+
+
+def _picture(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Bright shapes before a ground that changes slowly, (H, W, 3)."""
+    height, width = size
+    ground = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    pixels = np.array(ground)
+    for _ in range(6):
+        y, x = int(rng.integers(0, height - 8)), int(rng.integers(0, width - 8))
+        rows, columns = int(rng.integers(8, height // 2 + 8)), int(rng.integers(8, width // 2 + 8))
+        pixels[y : y + rows, x : x + columns] = rng.integers(0, 256, 3, np.uint8)
+    return pixels
+
+
+def make_candidates(anchors: int, classes: int, side: int, lowest: float) -> Iterator[Candidates]:
+    """Nothing above the ``lowest`` score; small boxes far apart, which may be more than there is room for; crowds about
+    a few places. Within a square of so many pixels a ``side``."""
+    rng = np.random.default_rng(0)
+    shape = (1, anchors, classes)
+    scores = rng.uniform(lowest, 1, shape).astype(np.float32)
+    cells = int(np.ceil(anchors**0.5))
+    row, column = np.divmod(np.arange(anchors), cells)
+    apart = np.stack([column, row, column + 0.9, row + 0.9], 1) * (side / cells)
+    yield Candidates("nothing found", np.full(shape, lowest, np.float32), apart[None].astype(np.float32))
+    yield Candidates("more than there is room for", scores, apart[None].astype(np.float32))
+    centres = rng.uniform(0, side, (8, 2))[rng.integers(0, 8, anchors)] + rng.normal(0, side / 40, (anchors, 2))
+    half = rng.uniform(side / 20, side / 4, (anchors, 2))
+    crowds = np.concatenate([centres - half, centres + half], 1)
+    yield Candidates("crowds", scores**3, crowds[None].astype(np.float32))
+
+
+def as_batch(samples: Sequence[Sample], any_size: bool) -> dict[str, Tensor]:
+    """The inputs of a model: ``images`` (B, H, W, 3), and where they may have any size, padded to the largest of these,
+    ``shown`` (B, 2), the rows and columns of each."""
+    pixels = [sample.input.pixels for sample in samples]
+    if not any_size:
+        return {"images": torch.stack(pixels)}
+    height, width = (max(each.shape[side] for each in pixels) for side in (0, 1))
+    padded = [F.pad(each, (0, 0, 0, width - each.shape[1], 0, height - each.shape[0])) for each in pixels]
+    return {"images": torch.stack(padded), "shown": torch.tensor([sample.input.frame.size for sample in samples])}
