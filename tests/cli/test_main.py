@@ -138,7 +138,7 @@ def test_warnings_are_harmless_too(monkeypatch: pytest.MonkeyPatch, boxwright: B
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("export run", "no command 'export'; there are check, train, eval, predict, "),
+        ("deploy run", "no command 'deploy'; there are check, train, eval, predict, "),
         ("evaluate run", "no command 'evaluate'; did you mean 'eval'?"),
         ("trian data", "no command 'trian'; did you mean 'train'?"),
         ("recipe shwo", "no command 'shwo'; did you mean 'show'?"),
