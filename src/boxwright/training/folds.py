@@ -18,7 +18,7 @@ from boxwright._util.writing import write_json
 from boxwright.data.grouping import grouped
 from boxwright.data.layout import open_with_splits
 from boxwright.data.made_splits import deal_out, split_names
-from boxwright.data.readers.reader import ReaderOptions
+from boxwright.data.readers.reader import ReaderOptions, finding
 from boxwright.errors import DataError, RecipeError
 from boxwright.recipes import Recipe
 from boxwright.runs import Run
@@ -116,12 +116,7 @@ def _names_by_fold(data: Path, recipe: Recipe, options: RunOptions, folds: int) 
     """The names of the images of each fold."""
     reading = recipe.reader_options
     known = {name: reading[name] for name in ("voc_one_based", "max_pixels", "reader")}
-    source = open_with_splits(
-        data,
-        ReaderOptions(
-            allow_links=options.allow_links, group_by=options.group_by, split_file=options.split_file, **known
-        ),
-    )
+    source = open_with_splits(data, ReaderOptions(**known, **finding(options)))
     table = source.read(source.splits)
     parts = [table.splits[name] for name in ("train", "val") if name in table.splits]
     if not parts:
