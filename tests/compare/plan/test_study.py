@@ -13,7 +13,7 @@ from dataset_builders import write_voc
 @pytest.mark.parametrize(("key", "values"), [("exif", ["apply", "boxes"]), ("voc_one_based", [True, False])])
 def test_arms_can_not_differ_in_what_their_boxes_are(key: str, values: list[object]) -> None:
     with pytest.raises(RecipeError, match=f"{key} can't differ between arms: all arms are compared on the same boxes"):
-        set_out(Path(), combine({key: values}), get_recipe("lite320"), CompareOptions(), weight_given=False)
+        set_out(Path(), combine({key: values}), get_recipe("lite320"), {}, CompareOptions())
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,11 @@ def test_arms_are_compared_on_two_images_or_more(tmp_path: Path, cats: int, why:
     cat = [("cat", 10, 10, 40, 40)]
     images = {"t": cat, **{f"v{place}": cat if place < cats else [] for place in range(3)}}
     write_voc(tmp_path, images, {"train": ["t"], "val": ["v0", "v1", "v2"]})
-    asked = combine({"lr": [0.1, 0.2]}), get_recipe("lite320"), CompareOptions()
+    asked = combine({"lr": [0.1, 0.2]}), get_recipe("lite320"), {}, CompareOptions()
     if why:
         with pytest.raises(
             DataError, match=f"split 'val' has {why}, and arms are compared on two images or more: --val"
         ):
-            set_out(tmp_path, *asked, weight_given=False)
+            set_out(tmp_path, *asked)
     else:
-        assert len(set_out(tmp_path, *asked, weight_given=False).validation) == 3
+        assert len(set_out(tmp_path, *asked).validation) == 3

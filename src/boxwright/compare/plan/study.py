@@ -84,30 +84,35 @@ _NOT_AN_ARMS = {
 }
 
 
-def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptions, *, weight_given: bool) -> Setting:
+def set_out(
+    data: Path, arms: Sequence[Arm], base: Recipe | None, common: Mapping[str, Any], options: CompareOptions
+) -> Setting:
     """Read the data, and leave out the arms whose parts don't go together; the first of the others is the baseline.
 
+    ``base``: the recipe that was named for all arms, if one was; ``common``: recipe keys that were set for all.
     Raises DataError and RecipeError: for keys and values that no arm can have, and where fewer than two arms are left.
     """
     for key in {key for arm in arms for key in arm.settings} & _NOT_AN_ARMS.keys():
         raise RecipeError(f"{key} can't differ between arms: {_NOT_AN_ARMS[key]}")
-    recipes = {arm.name: arm_recipe(base, arm) for arm in arms}
+    recipes = {arm.name: arm_recipe(base, common, arm) for arm in arms}
     if any(recipe.batch_size == "auto" for recipe in recipes.values()):
         usual = base_recipe(recipes[arms[0].name].detector).batch_size
         raise RecipeError(f"arms are compared at a batch size that is given: --set batch_size={usual} is the recipe's")
     if any("__main__" in own_modules(recipe.to_dict()) for recipe in recipes.values()):
         raise RecipeError("the runs are other processes, which can't import __main__: move your parts to a module")
     first = recipes[arms[0].name]
-    common = first.reader_options | finding(options)
-    training = read_dataset(data, options.split, classes=first.classes or None, negatives=first.negatives, **common)
-    common |= training.pixels.to_dict()
-    validation = read_dataset(data, options.val_split, classes=training.classes, **common)
+    reading = first.reader_options | finding(options)
+    training = read_dataset(data, options.split, classes=first.classes or None, negatives=first.negatives, **reading)
+    reading |= training.pixels.to_dict()
+    validation = read_dataset(data, options.val_split, classes=training.classes, **reading)
     if options.test:
-        read_dataset(data, "test", classes=training.classes, **common)  # before anything starts: it is there
+        read_dataset(data, "test", classes=training.classes, **reading)  # before anything starts: it is there
     check_trainable(training)
     _check_comparable(validation)
     # Without patience: the number of steps is fixed
     recipes = {name: recipe.replace(classes=training.classes, patience=0) for name, recipe in recipes.items()}
+    if options.tier == "frozen" and any(arm.start for arm in arms):
+        raise RecipeError("the frozen tier keeps the backbone's published weights: --tier full compares starts")
     left_out = _untrainable(recipes, options)
     arms = [arm for arm in arms if arm.name not in left_out]
     if len(arms) < 2:
@@ -116,7 +121,7 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
     arms = [replace(arm, baseline=arm is arms[0]) for arm in arms]
     recipes = {arm.name: recipes[arm.name] for arm in arms}
     folder = options.out or Path("compare") / data.resolve().name
-    weighted = weight_given or any("box_weight" in arm.settings for arm in arms)
+    weighted = "box_weight" in common or any("box_weight" in arm.settings for arm in arms)
     return Setting(data.resolve(), arms, recipes, options, folder, training, validation, weighted, left_out)
 
 
