@@ -1,9 +1,9 @@
 """Focal losses of sigmoids as one autograd function: no one-hot targets, few temporaries.
 
 With f(x) = sigmoid(x)^gamma softplus(x), a negative costs f(x) and a positive f(-x), each times its weight. The slope
-f'(x) = sigmoid(x)^(gamma + 1) + gamma (1 - sigmoid(x)) f(x) is computed along with the value. For a soft target t,
-with e = sigmoid(x) - t and h = softplus(x) - t x, the loss is |e|^beta h, and its slope
-sign(e) |e|^(beta - 1) (beta sigmoid(x) (1 - sigmoid(x)) h + e^2).
+f'(x) = sigmoid(x)^(gamma + 1) + gamma (1 - sigmoid(x)) f(x) is computed along with the value. For a soft target t, with
+e = sigmoid(x) - t and h = softplus(x) - t x, the loss is |e|^beta h, and its slope sign(e) |e|^(beta - 1) (beta
+sigmoid(x) (1 - sigmoid(x)) h + e^2).
 """
 
 from __future__ import annotations

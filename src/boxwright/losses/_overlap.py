@@ -3,8 +3,7 @@
 IoU and its penalties are functions of a few measures of a pair, each in x and y: the sides of the prediction (``own``),
 of the part it shares with its target, and of the box ``around`` both, and the ``offset`` of the centers. Each term
 returns its value and adds its slopes in these measures; ``Pair.slope`` turns them into slopes in the corners. Values
-are
-bit for bit those of ``boxwright.boxes``, and its conventions hold: a vanishing denominator gives 0, and a side or
+are bit for bit those of ``boxwright.boxes``, and its conventions hold: a vanishing denominator gives 0, and a side or
 distance counts as 1e18 at most.
 """
 
@@ -91,8 +90,7 @@ class Pair:
         """Compute the overlap's slope (..., 4) in the prediction's corners.
 
         A corner inside its target moves the intersection, one outside moves the box around both; equal corners move
-        either by
-        half.
+        either by half.
         """
         in_own = (self.in_own + self.in_union * self.own.flip(-1)).masked_fill_(self._flat, 0)
         in_shared = ((self.in_area - self.in_union) * self.shared.flip(-1)).masked_fill_(self._apart, 0)

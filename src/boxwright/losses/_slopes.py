@@ -13,9 +13,8 @@ class WithSlope(torch.autograd.Function):
     """Loss of predictions (..., K), values (..., K) or (...), whose slopes ``evaluate`` computes in the forward pass.
 
     The first backward pass returns these slopes, scaled in place, so a loss costs one tensor of the predictions' size.
-    A
-    second pass through a kept graph computes them again. For double backward torch differentiates ``expression``, which
-    has the same values.
+    A second pass through a kept graph computes them again. For double backward torch differentiates ``expression``,
+    which has the same values.
     """
 
     @staticmethod

@@ -2,9 +2,8 @@
 
 Any leading dimensions are allowed. Value and gradient are finite for every finite prediction, degenerate boxes
 included, and do not change when both boxes are scaled. Recipes weigh these losses 2 to 1 against the classification
-loss
-by default. All raise ValueError for other shapes and, in eager calls on the CPU, for a target that is not finite or has
-no area.
+loss by default. All raise ValueError for other shapes and, in eager calls on the CPU, for a target that is not finite
+or has no area.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Losses of encoded boxes: plain functions ``f(pred, target, ..., reduction="none")``, (N, 4) -> (N,).
 
 Each is a function of d = |pred - target|, summed over the 4 deltas. Any leading dimensions are allowed. Value and
-gradient are finite for all finite predictions: a pair costs at most 1e30, without gradient beyond.
-All raise ValueError for other shapes and, in eager calls on the CPU, for a target that is not finite.
+gradient are finite for all finite predictions: a pair costs at most 1e30, without gradient beyond. All raise ValueError
+for other shapes and, in eager calls on the CPU, for a target that is not finite.
 """
 
 from __future__ import annotations
@@ -93,9 +93,8 @@ def balanced_l1_loss(
     """Compute balanced L1 (Libra R-CNN, arXiv 1904.02701): smooth L1 with larger gradients for small errors.
 
     The slope is alpha ln(b d / beta + 1) where d < beta and gamma beyond; b = exp(gamma / alpha) - 1 makes it
-    continuous.
-    The paper has beta = 1; other values give beta L(d / beta), which keeps value and slope continuous (a common variant
-    with ln(b d / beta + 1) alone does not).
+    continuous. The paper has beta = 1; other values give beta L(d / beta), which keeps value and slope continuous (a
+    common variant with ln(b d / beta + 1) alone does not).
 
     Args:
         pred: Predicted deltas (N, 4).
@@ -130,8 +129,7 @@ def focal_l1_loss(pred: Tensor, target: Tensor, beta: float = 0.8, reduction: Re
     """Compute focal L1 (arXiv 2101.08158): its slope peaks at d = 1 / (e beta) and is constant from d = 1 on.
 
     The slope is -alpha d ln(beta d) up to d = 1 and -alpha ln(beta) beyond, with alpha = e beta so that the peak is 1.
-    The
-    loss is its integral: -alpha d^2 (2 ln(beta d) - 1) / 4 up to 1.
+    The loss is its integral: -alpha d^2 (2 ln(beta d) - 1) / 4 up to 1.
 
     Args:
         pred: Predicted deltas (N, 4).

@@ -195,8 +195,7 @@ def mpdiou_loss(
     """Compute MPDIoU (arXiv 2307.07662): 1 - IoU + (d1^2 + d2^2) / (W^2 + H^2).
 
     d1 and d2 are the distances between the upper left and between the lower right corners. They are weighed by the
-    image's
-    size, so the loss changes when boxes are scaled and the image is not.
+    image's size, so the loss changes when boxes are scaled and the image is not.
 
     Args:
         pred: Predicted boxes (N, 4).

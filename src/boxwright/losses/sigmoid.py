@@ -236,8 +236,7 @@ def _focal_loss(
     """Reduce the losses of logits (..., K).
 
     They come from ``evaluate``, which gives their slopes too, where it can be used; otherwise from ``expression``,
-    which
-    a compiler fuses and functorch transforms can trace.
+    which a compiler fuses and functorch transforms can trace.
     """
     if evaluate is None or not is_eager(logits):
         return reduce_elements(expression(logits, targets), reduction)

@@ -135,8 +135,7 @@ def seesaw_loss(
     """Compute seesaw loss (arXiv 2008.10032): cross entropy in which exp(z_j) counts S_ij times for target i.
 
     S_ij = min(1, N_j / N_i)^p x max(1, s_j / s_i)^q, where N is the number of boxes of each class seen so far (at least
-    1)
-    and s the softmax (s_i at least 0.01). S is constant in the gradient.
+    1) and s the softmax (s_i at least 0.01). S is constant in the gradient.
 
     A column beyond the state's K is background: it is not counted, and S = 1 from and to it, in place of the paper's
     separate objectness. (Its frequency, if counted, would remove nearly all penalty from false positives.)
