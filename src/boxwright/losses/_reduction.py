@@ -29,6 +29,10 @@ def initial_state(loss: Callable[..., Tensor], classes: int | None) -> Tensor | 
 
     Raises:
         ValueError: If the loss is not declared, or its state needs the number of ``classes`` and that is None.
+
+    Examples:
+        >>> bw.losses.initial_state(bw.losses.seesaw_loss, classes=3)
+        tensor([0, 0, 0])
     """
     start = class_loss_info(loss).state
     state = None if start is None else start(classes or 0, **getattr(loss, "keywords", {}))

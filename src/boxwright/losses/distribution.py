@@ -27,8 +27,7 @@ def distribution_focal_loss(logits: Tensor, target: Tensor, reduction: Reduction
 
     Examples:
         >>> logits = torch.zeros(1, 4, 8)
-        >>> bw.losses.distribution_focal_loss(logits, torch.tensor([[0.0, 2.5, 3, 7]]))  # ln 8: all bins are equally
-        likely
+        >>> bw.losses.distribution_focal_loss(logits, torch.tensor([[0.0, 2.5, 3, 7]]))
         tensor([2.0794])
     """
     bins = logits.shape[-1]
