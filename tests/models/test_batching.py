@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import boxwright as bw
+from boxwright.data.inputs import Input
 from boxwright.errors import BoxwrightError, DataError
 from boxwright.models import Detector, build_detector
-from boxwright.data.inputs import Input
 from boxwright.models.batching import auto_batch, predict_stream
 from boxwright.recipes import get_recipe
 from boxwright.types import Detections

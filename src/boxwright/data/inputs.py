@@ -82,10 +82,9 @@ def resize_bilinear(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[np.f
     Pixels are squares, as in torch's ``interpolate`` without antialias and without aligned corners.
     """
     (above, below, down), (left, right, along) = map(_neighbours, pixels.shape[:2], size)
-    along = along[:, None]
+    down, along = down[:, None, None], along[:, None]
     rows = [pixels[each].astype(np.float32) for each in (above, below)]  # (H, w, 3) each
     first, second = (row[:, left] * (1 - along) + row[:, right] * along for row in rows)
-    down = down[:, None, None]
     resized: NDArray[np.float32] = first * (1 - down) + second * down
     return resized
 
@@ -95,7 +94,7 @@ def _neighbours(length: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.i
     step = np.float32(length) / np.float32(size)
     place = np.maximum((np.arange(size, dtype=np.float32) + np.float32(0.5)) * step - np.float32(0.5), 0)
     before = np.minimum(place.astype(np.int64), length - 1)
-    return before, np.minimum(before + 1, length - 1), (place - before).astype(np.float32)
+    return before, np.minimum(before + 1, length - 1), np.asarray(place - before, np.float32)
 
 
 def as_levels(pixels: NDArray[Any]) -> NDArray[np.uint8]:

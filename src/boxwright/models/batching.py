@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from boxwright.errors import DataError
 from boxwright.models.memory import largest_input
@@ -12,16 +12,33 @@ from boxwright.streaming import PIXELS, PIXELS_ON_CPU, batch_of, stream
 from boxwright.types import Detections
 
 if TYPE_CHECKING:
-    from boxwright.models.detector import Detector, Score
+    import torch
+
+    from boxwright.data.inputs import Input
+    from boxwright.models.detector import Score
+    from boxwright.recipes import Recipe
 
 
-def auto_batch(detector: Detector) -> int:
+class Finder(Protocol):
+    """What finds objects: a detector, or a model file."""
+
+    @property
+    def recipe(self) -> Recipe: ...
+    @property
+    def device(self) -> torch.device: ...
+    def prepare(self, image: Any) -> Input: ...
+    def predict_inputs(
+        self, inputs: Sequence[Input], score: Score | None = None, nms: NmsKind | None = None
+    ) -> list[Detections]: ...
+
+
+def auto_batch(detector: Finder) -> int:
     """The images at a time that prediction takes unless told: 1 to 64, fewer the larger its inputs are."""
     return batch_of(largest_input(detector.recipe), PIXELS_ON_CPU if detector.device.type == "cpu" else PIXELS)
 
 
 def predict_stream(
-    detector: Detector,
+    detector: Finder,
     images: Iterable[Any],
     *,
     score: Score | None = None,

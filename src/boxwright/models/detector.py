@@ -16,8 +16,8 @@ from boxwright.boxes import clip_boxes
 from boxwright.coding import BoxCoder
 from boxwright.data.inputs import ImageLike, Input, each_image
 from boxwright.data.transforms import Frame
-from boxwright.errors import DataError, RecipeError
-from boxwright.evaluate.thresholds import Thresholds, read_wish
+from boxwright.errors import DataError
+from boxwright.evaluate.thresholds import Thresholds, least_scores
 from boxwright.models.batching import predict_stream
 from boxwright.models.fused import can_fuse, fuse_convolutions
 from boxwright.models.layers import fold_batch_norm, folds_exactly, keep_statistics
@@ -164,16 +164,7 @@ class Detector(nn.Module, ABC):
         """
         if score is None:
             return self.recipe.score if self.thresholds is None else self.thresholds.scores
-        if not isinstance(score, str):
-            return score
-        wish = read_wish(score)
-        if self.thresholds is None or self.thresholds.all_classes.curve is None:
-            raise RecipeError(
-                f"{wish} is read off a validation, of which this model has "
-                + ("none" if self.thresholds is None or not self.thresholds.images else "too few objects")
-                + ": boxwright eval RUN DATA --split val --save-thresholds keeps one"
-            )
-        return [each.score for each in self.thresholds.expected(wish).values()]
+        return least_scores(score, self.thresholds)
 
     def predict(
         self, images: Any, score: Score | None = None, nms: NmsKind | None = None, *, batch: int | None = None

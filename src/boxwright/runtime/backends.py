@@ -33,6 +33,11 @@ class Backend(Protocol):
         ...
 
 
+def is_model_file(path: Path) -> bool:
+    """Whether a path is, by its name, an ONNX file."""
+    return path.suffix == ".onnx" and path.is_file()
+
+
 def open_backend(path: str | Path, threads: int | None = None) -> Backend:
     """Open a ``.onnx`` file with onnxruntime. ``threads``: that compute; None: as many as there are cores.
 
@@ -42,7 +47,7 @@ def open_backend(path: str | Path, threads: int | None = None) -> Backend:
     path = Path(path)
     if not path.exists():
         raise RecipeError(f"no model at {path}")
-    if path.suffix != ".onnx" or not path.is_file():
+    if not is_model_file(path):
         raise RecipeError(f"{path} is no model file: expected model.onnx, as boxwright export writes it")
     return OnnxBackend(path, threads or usable_cores())
 
@@ -51,7 +56,7 @@ class OnnxBackend:
     """An ONNX file as onnxruntime runs it on the processor."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        self.files = (path,)
+        self.files: tuple[Path, ...] = (path,)
         self._threads = threads
         self._session = self._open(path.read_bytes())
         self.metadata = _parsed(self._session.get_modelmeta().custom_metadata_map, path)

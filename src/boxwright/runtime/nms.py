@@ -61,7 +61,8 @@ def overlaps(box: NDArray[Any], boxes: NDArray[Any], *, diou: bool = False) -> N
     apart = (box[..., :2] + box[..., 2:] - boxes[..., :2] - boxes[..., 2:]) / 2
     diagonal = (hull**2).sum(-1)
     distance = (apart**2).sum(-1)
-    return iou - np.divide(distance, diagonal, out=np.zeros_like(distance), where=diagonal > 0)
+    iou -= np.divide(distance, diagonal, out=np.zeros_like(distance), where=diagonal > 0)
+    return iou
 
 
 def _area(boxes: NDArray[Any]) -> NDArray[Any]:
@@ -71,7 +72,8 @@ def _area(boxes: NDArray[Any]) -> NDArray[Any]:
 
 def _greedy(boxes: NDArray[Any], labels: Ints, iou: float, diou: bool, most: int) -> Ints:
     """The first places (m,) that stay of candidates by falling score."""
-    left, kept = np.arange(len(boxes)), []
+    left = np.arange(len(boxes))
+    kept: list[int] = []
     while len(left) and len(kept) < most:
         best, left = left[0], left[1:]
         kept.append(best)
@@ -87,7 +89,9 @@ def _soft(
 
     Soft-NMS (arXiv 1704.04503): by 1 - IoU above ``iou``, or by a Gaussian where that is None.
     """
-    left, kept, decayed = scores.copy(), [], []
+    left = scores.copy()
+    kept: list[int] = []
+    decayed: list[float] = []
     while len(kept) < min(most, len(left)):
         best = int(left.argmax())
         score = left[best]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import ceil, floor
+from operator import ge
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from boxwright.data.images import PixelRule
 from boxwright.data.inputs import Input, InputRule, each_image
@@ -36,8 +37,8 @@ class Facts:
     """(K,) the score of each class above which detections are shown."""
     whole: bool
     """Whether the graph selects detections itself."""
-    maps: tuple[int, ...] | None
-    """Anchors of each feature map; None where inputs have any size."""
+    levels: tuple[dict[str, Any], ...]
+    """Of each feature map its ``stride``, the ``anchors`` of a cell, and the ``rounding`` of its sides."""
 
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> Self:
@@ -51,8 +52,18 @@ class Facts:
             SelectionRule.of(nms),
             tuple(metadata["thresholds"][name] for name in metadata["classes"]),
             nms["where"] == "graph",
-            nms["maps"] and tuple(nms["maps"]),
+            tuple(nms.get("levels") or ()),
         )
+
+    def maps(self, size: tuple[int, int]) -> list[int]:
+        """Anchors of each feature map of an input of ``size`` (H, W)."""
+        return [level["anchors"] * _cells(size[0], level) * _cells(size[1], level) for level in self.levels]
+
+
+def _cells(side: int, level: dict[str, Any]) -> int:
+    """Cells of a map along a side of the input; its stride may be rounded."""
+    cells = side / level["stride"]
+    return ceil(cells - 1e-9) if level["rounding"] == "ceil" else floor(cells + 1e-9)
 
 
 class Predictor:
@@ -141,22 +152,18 @@ class Predictor:
         arrays = {"images": np.stack([each.pixels for each in inputs])}
         if self.facts.input.size.resize == "shortest":
             arrays["shown"] = np.array([each.frame.size for each in inputs], np.int64)
-        own = rule == self._own and all(asked >= own for asked, own in zip(least, self.facts.least, strict=True))
-        if self.facts.whole and own:
+        fits = rule == self._own and all(map(ge, least, self.facts.least))
+        if self.facts.whole and fits:
             boxes, scores, labels, counts = self.backend.run(arrays, _FOUND)
             rows = zip(boxes, scores, labels, counts.tolist(), strict=True)
             return [Detections(*(part[:count] for part in row)).above(least) for *row, count in rows]
         scores, boxes = self.backend.run(arrays, _RAW if self.facts.whole else _RAW_ALONE)
-        maps = self._maps(arrays["images"])
+        maps = self.facts.maps(arrays["images"].shape[1:3])
         sizes = arrays["shown"].tolist() if "shown" in arrays else [arrays["images"].shape[1:3]] * len(inputs)
         return [
-            rule.select(*each, tuple(size), min(least), maps).above(least)
-            for *each, size in zip(scores, boxes, sizes, strict=True)
+            rule.select(own_scores, own_boxes, tuple(size), min(least), maps).above(least)
+            for own_scores, own_boxes, size in zip(scores, boxes, sizes, strict=True)
         ]
-
-    def _maps(self, images: NDArray[Any]) -> Sequence[int]:
-        """The anchors of each feature map of inputs (B, H, W, 3)."""
-        return self.facts.maps or ()
 
 
 def _on_image(found: Detections, of: Input) -> Detections:

@@ -31,7 +31,7 @@ class Detections(NamedTuple):
     def above(self, least: Sequence[float]) -> Detections:
         """Those above the score (K,) of their class."""
         kept = self.scores > np.array(least, np.float32)[self.labels]
-        return Detections(*(part[kept] for part in self))
+        return Detections(self.boxes[kept], self.scores[kept], self.labels[kept])
 
 
 @dataclass(frozen=True)
@@ -106,4 +106,5 @@ def _rank_in(group: Ints) -> Ints:
 
 def clip_boxes(boxes: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Cut boxes (..., 4) to an image of ``size`` (H, W)."""
-    return np.clip(boxes, 0, np.array([*reversed(size)] * 2, boxes.dtype))
+    clipped: NDArray[Any] = np.clip(boxes, 0, np.array([*reversed(size)] * 2, boxes.dtype))
+    return clipped
