@@ -14,6 +14,7 @@ from boxwright._util.writing import write_errors
 from boxwright.data.splits import SPLIT_FILE
 from boxwright.errors import RecipeError
 from boxwright.own_code import import_code
+from boxwright.runtime.backends import is_model_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,11 +32,20 @@ class Run:
 
     @classmethod
     def of(cls, run_or_checkpoint: str | Path) -> Run:
-        """The run that a folder is, or that a file in it belongs to. Raises RecipeError where there is neither."""
+        """The run that a folder is, or that a file in it belongs to, or a model file. Raises RecipeError for others."""
         path = Path(run_or_checkpoint)
         if not path.exists():
             raise RecipeError(f"no run or model at {path}")
+        if is_model_file(path):
+            from boxwright.runs.exported import ExportedRun
+
+            return ExportedRun.of_file(path)
         return cls(path if path.is_dir() else path.parent)
+
+    @property
+    def source(self) -> Path:
+        """What a command takes for it."""
+        return self.folder
 
     @property
     def recipe_file(self) -> Path:
@@ -165,6 +175,8 @@ def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] | str = ()) ->
     don't belong together.
     """
     import_code(allow_code)
+    if is_model_file(Path(run_or_checkpoint)):
+        raise RecipeError(f"{run_or_checkpoint} is an exported model, which boxwright.runtime.Predictor opens")
     run, path = Run.of(run_or_checkpoint), Path(run_or_checkpoint)
     weights = run.model_file if path.is_dir() else path
     for needed in (run.recipe_file, weights):
