@@ -205,6 +205,9 @@ def test_what_is_unfaithful_is_not_written(
         ("tiny-detector", {"nms_agnostic": True, "vote": 0.05, "max_detections": 5, "candidates_per": "class"}),
         ("retinanet", {"candidates_per": "map", "candidates": 50, "resize": "pad"}),
         ("unitbox", {"centerness": True, "resize": "shortest", "max_size": 192, "candidates": 300}),
+        pytest.param(
+            "lite320", {"strides": (8, 16, 32, 64, 128), "image_size": 100, "resize": "pad"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_each_kind_of_detector(tmp_path: Path, name: str, options: dict[str, object]) -> None:

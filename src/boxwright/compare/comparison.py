@@ -82,6 +82,9 @@ def _compare(setting: Setting, classes: tuple[str, ...], console: Console) -> Co
     with console.status("timing the baseline, measuring gradients"):
         plan = make_plan(setting)
     jobs = jobs_of(setting, plan)
+    for name, decisions in setting.decided.items():
+        for decision in decisions:
+            say(console, f"{name}: {decision}")
     for line in outlook(setting, plan, jobs):
         say(console, line)
     results = _run(setting, jobs, console)
@@ -168,6 +171,7 @@ def _facts(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> dict[str, Any]:
         },
         "what can be seen": what_can_be_seen(setting, jobs),
         "left out": dict(setting.left_out),
+        "decided": dict(setting.decided),
         "folder": str(setting.folder),
         "environment": environment_line(),
         "command": options.command,

@@ -17,6 +17,7 @@ from boxwright.data.sampling import EpochPlaces, Showing, decode, encode
 from boxwright.errors import RecipeError
 from boxwright.inspect.supervision import Advance
 from boxwright.recipes import Recipe, get_recipe
+from boxwright.recipes.fit import decide
 from boxwright.training.batches import repeats_of
 from boxwright.training.epochs import EndlessBatches
 from boxwright.training.reading import check_trainable
@@ -97,7 +98,7 @@ def training_inputs(
     if inputs < 1:
         raise RecipeError(f"Expected at least one input but got {inputs}")
     recipe = recipe if isinstance(recipe, Recipe) else get_recipe(recipe)
-    recipe = recipe.replace(classes=dataset.classes)
+    recipe = decide(recipe, dataset)[0].replace(classes=dataset.classes)
     if recipe.batch_size == "auto":
         recipe = recipe.replace(batch_size=inputs)
     cache = ImageCache(dataset, reduction=recipe.reduction(training=True))

@@ -20,6 +20,7 @@ from boxwright.inspect.supervision import Advance, Supervision, examine
 from boxwright.models import DenseDetector, TwoStageDetector, build_detector
 from boxwright.recipes import Recipe, get_recipe
 from boxwright.recipes.criterion import build_criterion
+from boxwright.recipes.fit import decide
 from boxwright.runs import Run
 
 EXAMPLES = 24
@@ -80,7 +81,7 @@ def inspect_supervision(
             raise RecipeError(f"{run.folder} knows the classes {detector.classes}, the data set {dataset.classes}")
     else:
         chosen = recipe if isinstance(recipe, Recipe) else get_recipe(recipe)
-        detector = build_detector(chosen.replace(classes=dataset.classes), pretrained=False)
+        detector = build_detector(decide(chosen, dataset)[0].replace(classes=dataset.classes), pretrained=False)
     recipe = detector.recipe
     if recipe.resize == "shortest":
         raise RecipeError(

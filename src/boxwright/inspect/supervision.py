@@ -15,13 +15,12 @@ from torch import Tensor
 from boxwright.anchors import Anchors
 from boxwright.choices import parse_choice, resolve_choice
 from boxwright.data import DetectionDataset
-from boxwright.data.images import image_size
 from boxwright.data.loading import pad_targets
-from boxwright.data.transforms import Frame, keep_visible
 from boxwright.errors import DataError, RecipeError
 from boxwright.matching import best_anchors
 from boxwright.parts import matcher_info
 from boxwright.recipes import Recipe
+from boxwright.recipes.objects import frame_of, in_input, sides_of
 from boxwright.types import Matches, Targets
 
 _CHUNK = 1 << 21  # anchors x images matched at once: about 30 MB
@@ -62,8 +61,7 @@ class Supervision:
     @property
     def sides(self) -> NDArray[np.float64]:
         """(n,) sqrt(width x height), pixels of the input."""
-        corners = self.boxes.astype(np.float64)
-        return np.asarray(np.sqrt((corners[:, 2:] - corners[:, :2]).prod(1)))
+        return sides_of(self.boxes)
 
     @property
     def unmatched(self) -> NDArray[np.bool_]:
@@ -124,14 +122,6 @@ def examine(
     return _joined(parts, anchors)
 
 
-def frame_of(dataset: DetectionDataset, place: int, recipe: Recipe) -> Frame:
-    """Compute what the network's input shows of an image; raises DataError if its size is unknown."""
-    height, width = dataset.sizes[place].tolist()
-    if not height:
-        height, width = image_size(dataset.path(place), upright=dataset.pixels.upright)
-    return recipe.input_size.whole(height, width)
-
-
 def _examine_some(
     dataset: DetectionDataset, recipe: Recipe, anchors: Anchors, rule: MatchRule, places: range
 ) -> Supervision:
@@ -143,7 +133,7 @@ def _examine_some(
         except DataError:
             unread.append(dataset.name(place))
             continue
-        moved, kept = keep_visible(frame.to_input(boxes), frame.size, drop_hidden=False)
+        moved, kept = in_input(boxes, frame)
         images.append((moved, labels[kept], ignore[kept]))
         rows.append(dataset.offsets[place] + kept)
         owners.append(np.full(len(kept), place))

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.compare.plan.arms import combine
+from boxwright.compare.plan.arms import combine, list_arms
 from boxwright.compare.plan.options import CompareOptions
 from boxwright.compare.plan.study import set_out
 from boxwright.errors import DataError, RecipeError
@@ -31,3 +31,19 @@ def test_arms_are_compared_on_two_images_or_more(tmp_path: Path, cats: int, why:
             set_out(tmp_path, *asked)
     else:
         assert len(set_out(tmp_path, *asked).validation) == 3
+
+
+def test_the_training_images_decide_what_an_arm_leaves_to_them(tmp_path: Path) -> None:
+    cat = [("cat", 0, 0, 78, 58)]
+    write_voc(tmp_path, {"t": cat, "v0": cat, "v1": cat}, {"train": ["t"], "val": ["v0", "v1"]})
+    base = get_recipe("lite320", pretrained=False, freeze=0)
+    arms = list_arms([{}, {"name": "fitted", "strides": "auto", "anchors": "auto", "flip": "auto"}])
+    setting = set_out(tmp_path, arms, base, {}, CompareOptions(steps=3))
+    assert setting.baseline.strides == (8, 16, 32)
+    assert setting.recipes["fitted"].strides == (8, 16, 32, 64)
+    assert not setting.recipes["fitted"].undecided
+    assert list(setting.decided) == ["fitted"]
+    assert [line.partition("=")[0] for line in setting.decided["fitted"]] == ["strides", "anchors", "flip"]
+    assert setting.request()["decided"] == setting.decided
+    alike = set_out(tmp_path, combine({"lr": [0.1, 0.2]}), base, {}, CompareOptions())
+    assert "decided" not in alike.request()

@@ -22,6 +22,7 @@ from boxwright.models.memory import check_input
 from boxwright.own_code import folder_of, own_modules
 from boxwright.recipes import Recipe, base_recipe
 from boxwright.recipes.criterion import build_criterion
+from boxwright.recipes.fit import decide
 from boxwright.training.reading import check_trainable
 from boxwright.training.record import fingerprint
 
@@ -42,6 +43,8 @@ class Setting:
     """Whether the user set a box weight."""
     left_out: Mapping[str, str]
     """Arm -> why it can't be trained; it is none of ``arms``."""
+    decided: Mapping[str, Sequence[str]]
+    """Arm -> what the training images decided of its recipe, with the reasons."""
 
     @property
     def baseline(self) -> Recipe:
@@ -65,12 +68,14 @@ class Setting:
     def request(self) -> dict[str, Any]:
         """Collect what can't change when a comparison goes on."""
         own = asdict(self.options)
+        decided = {"decided": self.decided} if self.decided else {}
         kept = ("minutes", "steps", "tier", "box_weights", "split", "val_split")
         return {
             "arms": [asdict(arm) for arm in self.arms],
             "recipe": self.baseline.to_dict(),
             **{name: own[name] for name in kept},
             "data": fingerprint([self.training, self.validation]),
+            **decided,
         }
 
 
@@ -109,8 +114,11 @@ def set_out(
         read_dataset(data, "test", classes=training.classes, **reading)  # before anything starts: it is there
     check_trainable(training)
     _check_comparable(validation)
+    decided = {
+        name: decide(recipe, training, minutes=options.minutes, steps=options.steps) for name, recipe in recipes.items()
+    }
     # Without patience: the number of steps is fixed
-    recipes = {name: recipe.replace(classes=training.classes, patience=0) for name, recipe in recipes.items()}
+    recipes = {name: recipe.replace(classes=training.classes, patience=0) for name, (recipe, _) in decided.items()}
     if options.tier == "frozen" and any(arm.start for arm in arms):
         raise RecipeError("the frozen tier keeps the backbone's published weights: --tier full compares starts")
     left_out = _untrainable(recipes, options)
@@ -122,7 +130,8 @@ def set_out(
     recipes = {arm.name: recipes[arm.name] for arm in arms}
     folder = options.out or Path("compare") / data.resolve().name
     weighted = "box_weight" in common or any("box_weight" in arm.settings for arm in arms)
-    return Setting(data.resolve(), arms, recipes, options, folder, training, validation, weighted, left_out)
+    said = {arm.name: [*map(str, decided[arm.name][1])] for arm in arms if decided[arm.name][1]}
+    return Setting(data.resolve(), arms, recipes, options, folder, training, validation, weighted, left_out, said)
 
 
 def _check_comparable(validation: DetectionDataset) -> None:
