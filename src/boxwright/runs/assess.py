@@ -196,11 +196,10 @@ def predict_to_folder(
     for line in scores_said(detector, score):
         say(line)
     work = work_of(detector, files, least) | {"precision": precision, "outputs": repr(wanted), "every": every}
-    if not overwrite and not is_unfinished(partial, work):
-        outputs.check_folders()
+    outputs.check_folders(files, overwrite=overwrite or is_unfinished(partial, work))
     mark_new_folder(folder, "predictions")
-    outputs.begin(detector.classes)
     with keep_detections(partial, work, total, say) as kept:
+        outputs.begin(detector.classes)
         asked = ask(files, kept.last, every, detector.recipe.max_pixels)
         answers = answered(
             asked, lambda images: predict_images(detector, images, least, batch, precision=precision, device=device)

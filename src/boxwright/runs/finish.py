@@ -126,8 +126,8 @@ def _drawn(
 ) -> Iterator[tuple[float, Image.Image]]:
     following = next(frames, None)
     for about, found in kept.lines():
-        if about["file"] == place and not isinstance(found, str) and following is not None:
-            boxes, labels, scores = found.boxes, found.labels, found.scores
+        if following is not None and (about["file"], about.get("frame")) == (place, following.number):
+            boxes, labels, scores = found.boxes, found.labels, found.scores  # type: ignore[union-attr]
             picture = draw_detections(following.pixels, boxes, labels, scores, outputs.classes, strip=False)
             yield following.seconds, picture
             following = next(frames, None)

@@ -131,14 +131,21 @@ class Outputs:
         """Those whose names are known before anything is written."""
         return [self.folder / name for name in (*self.drawings, *self.videos) if name]
 
-    def check_folders(self) -> None:
-        """Raise WriteError where a folder holds something: labels that somebody corrected look as ours do."""
+    def check_folders(self, files: Sequence[Path], *, overwrite: bool) -> None:
+        """Make sure that folders of outputs hold none of the ``files`` that are read, and unless ``overwrite`` nothing.
+
+        Labels that somebody corrected look as ours do. Raises WriteError.
+        """
         for name in self.wanted.folders:
             place = self.folder / name
             with write_errors(place):
-                if place.is_dir() and any(place.iterdir()):
-                    text = "isn't empty, and what is in it may have been corrected since"
-                    raise WriteError(f"{place} {text}: write elsewhere, or add --overwrite")
+                if not place.exists() or not any(place.iterdir()):
+                    continue
+            if not overwrite:
+                text = "isn't empty, and what is in it may have been corrected since"
+                raise WriteError(f"{place} {text}: write elsewhere, or add --overwrite")
+            if any(Path(os.path.realpath(file)).is_relative_to(place.resolve()) for file in files):
+                raise WriteError(f"{place} holds what this very command reads: write to another place")
 
     def begin(self, classes: Sequence[str]) -> None:
         """Write what isn't about any one image. Raises WriteError."""

@@ -165,7 +165,6 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any, float]]:
         if not container.streams.video:
             raise DataError(f"{path}: not a readable video (it has no picture)")
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
         length = float(stream.duration * stream.time_base) if stream.duration else 0.0
         if not length and container.duration and len(container.streams) == 1:
             length = container.duration / av.time_base
