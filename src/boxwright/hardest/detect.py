@@ -11,7 +11,7 @@ from boxwright.errors import DataError
 from boxwright.evaluate import DetectionColumns, to_detections
 from boxwright.models.detector import Detector
 from boxwright.models.selection import EVALUATION_SCORE
-from boxwright.runs.predict import no_detections, predict_files
+from boxwright.runs.predict import no_detections, predict_images
 from boxwright.types import Detections
 
 _BLOCK = 256  # images whose detections are converted to columns at once
@@ -30,7 +30,7 @@ def detect(
     faults: dict[int, str] = {}
     block: list[Detections] = []
     columns: list[DetectionColumns] = []
-    for place, (_, answer) in enumerate(predict_files(detector, files, score=EVALUATION_SCORE)):
+    for place, answer in enumerate(predict_images(detector, files, score=EVALUATION_SCORE)):
         found = answer if isinstance(answer, DataError) else _turned(dataset, place) or answer
         if isinstance(found, DataError):
             faults[place] = str(found).removeprefix(f"{files[place]}: ")
