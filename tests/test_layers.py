@@ -14,10 +14,10 @@ PACKAGE = Path(__file__).parents[1] / "src" / "boxwright"
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "_version errors text values parts _util environment drawing demo_data",
+        "_version errors text values parts _util environment streaming drawing demo_data",
         "types boxes ranking",
         "data",
-        "evaluate check report",
+        "evaluate check report runtime",
         "anchors coding matching mining losses nms",
         "criterion",
         "catalog choices own_code recipes starts",
@@ -35,6 +35,7 @@ ONLY: dict[str, frozenset[str]] = {
     "mining": frozenset({"nms", "ranking", "types", "errors", "_util", "text", "parts"}),
     "nms": frozenset({"boxes", "types", "errors", "_util", "text"}),
     "report": frozenset({"drawing", "errors", "_util", "text"}),
+    "runtime": frozenset({"data", "errors", "_util", "environment", "streaming"}),
     "evaluate": frozenset({"errors", "_util", "text", "boxes", "data"}),
 }
 

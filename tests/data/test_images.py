@@ -17,8 +17,8 @@ from PIL import Image
 
 from boxwright.data import decode_image, image_size, images
 from boxwright.data.images import PixelRule, RefusedImageError, read_header
+from boxwright.data.inputs import as_rgb
 from boxwright.errors import DataError, RecipeError
-from boxwright.models.detector import as_rgb
 from dataset_builders import exif_with, picture, write_picture
 
 

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 import boxwright as bw
+from boxwright.data.inputs import Input
 from boxwright.errors import BoxwrightError, DataError
 from boxwright.models import Detector, build_detector
-from boxwright.models.batching import Input, auto_batch, predict_stream
+from boxwright.models.batching import auto_batch, predict_stream
 from boxwright.recipes import get_recipe
 from boxwright.types import Detections
 from dataset_builders import write_picture
@@ -94,7 +95,7 @@ class Counting(Detector):
         if len(inputs) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
         assert len({each.pixels.shape for each in inputs}) == 1
-        levels = [each.pixels[0, 0, :1].float() for each in inputs]
+        levels = [torch.from_numpy(each.pixels[0, 0, :1]).float() for each in inputs]
         return [Detections(torch.zeros(1, 4), level, torch.zeros(1).long()) for level in levels]
 
     def forward(self, images: Any, shown: Any = None) -> Any: ...

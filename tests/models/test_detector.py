@@ -9,9 +9,9 @@ from PIL import Image
 
 import boxwright as bw
 from boxwright.data import decode_image
+from boxwright.data.inputs import as_rgb
 from boxwright.errors import DataError, RecipeError
 from boxwright.models import DenseDetector
-from boxwright.models.detector import as_rgb
 from boxwright.types import DenseOutputs
 
 

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from boxwright.errors import RecipeError
 from boxwright.evaluate.columns import Bools, Floats, Ints
 from boxwright.evaluate.intervals import LEVEL, Interval, ends, t_quantile
 from boxwright.evaluate.matches import MatchTable
@@ -169,6 +170,23 @@ def read_wish(text: str) -> Wish:
     if measure not in ("precision", "recall") or not 0 < number <= 1:
         raise ValueError(f"Expected precision=P or recall=R, above 0 and up to 1, but got {text!r}")
     return Wish(measure, number)  # type: ignore[arg-type]
+
+
+def least_scores(score: float | str | Sequence[float], thresholds: Thresholds | None) -> float | Sequence[float]:
+    """A score for all classes or (K,) by class as it is, or (K,) what ``precision=P`` or ``recall=R`` takes.
+
+    Raises ValueError for another text, RecipeError where no validation told what these are.
+    """
+    if not isinstance(score, str):
+        return score
+    wish = read_wish(score)
+    if thresholds is None or thresholds.all_classes.curve is None:
+        raise RecipeError(
+            f"{wish} is read off a validation, of which this model has "
+            + ("none" if thresholds is None or not thresholds.images else "too few objects")
+            + ": boxwright eval RUN DATA --split val --save-thresholds keeps one"
+        )
+    return [each.score for each in thresholds.expected(wish).values()]
 
 
 def f1_score(precision: Floats, recall: Floats) -> Floats:

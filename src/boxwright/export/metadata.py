@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import onnx
@@ -34,12 +35,19 @@ def describe(run: Run, detector: DenseDetector, least: Sequence[float], nms: str
         | {key: values[key] for key in _READING},
         "normalization": {"mean": mean, "std": std, "where": "in the graph"},
         "thresholds": dict(zip(detector.classes, least, strict=True)),
-        "nms": {"where": nms, **{key: values[key] for key in _SELECTION}, "maps": maps},
+        "validation": None if detector.thresholds is None else asdict(detector.thresholds),
+        "nms": {"where": nms, **{key: values[key] for key in _SELECTION}, "maps": maps, "levels": _levels(detector)},
         "recipe": values,
         "data": {"fingerprint": record["origin"].get("fingerprint"), "images": record["training"].get("images")},
         "figures": _figures(run),
         "start": backbone_origin(recipe.backbone, recipe.pretrained),
     }
+
+
+def _levels(detector: DenseDetector) -> list[dict[str, Any]]:
+    """What the anchors of each feature map are counted by, for inputs of any size."""
+    spec = detector.spec
+    return [{"stride": level.stride, "anchors": len(level.shapes), "rounding": spec.rounding} for level in spec.levels]
 
 
 def put(model: onnx.ModelProto, content: Mapping[str, Any]) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from boxwright.data import read_dataset
+from boxwright.data.inputs import Input
 from boxwright.errors import BoxwrightError
-from boxwright.models.batching import Input
 from boxwright.models.detector import Detector
 from boxwright.recipes import Recipe
 from boxwright.runs import Run
@@ -109,7 +109,7 @@ def make_candidates(anchors: int, classes: int, side: int, lowest: float) -> Ite
 def as_batch(samples: Sequence[Sample], any_size: bool) -> dict[str, Tensor]:
     """The inputs of a model: ``images`` (B, H, W, 3), and where they may have any size, padded to the largest of these,
     ``shown`` (B, 2), the rows and columns of each."""
-    pixels = [sample.input.pixels for sample in samples]
+    pixels = [torch.from_numpy(sample.input.pixels) for sample in samples]
     if not any_size:
         return {"images": torch.stack(pixels)}
     height, width = (max(each.shape[side] for each in pixels) for side in (0, 1))

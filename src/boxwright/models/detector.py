@@ -5,36 +5,26 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from boxwright._util.memory import out_of_memory
 from boxwright.anchors import Anchors, AnchorSpec, make_anchors
 from boxwright.boxes import clip_boxes
 from boxwright.coding import BoxCoder
-from boxwright.data.decoded import Decoded
-from boxwright.data.depth import to_eight_bits
-from boxwright.data.images import PLAIN, PixelRule, decode_reduced, from_pil
-from boxwright.data.transforms import Frame, resample
-from boxwright.errors import DataError, RecipeError
-from boxwright.evaluate.thresholds import Thresholds, read_wish
-from boxwright.models.batching import Input, predict_stream
+from boxwright.data.inputs import ImageLike, Input, each_image
+from boxwright.data.transforms import Frame
+from boxwright.errors import DataError
+from boxwright.evaluate.thresholds import Thresholds, least_scores
+from boxwright.models.batching import predict_stream
 from boxwright.models.fused import can_fuse, fuse_convolutions
 from boxwright.models.layers import fold_batch_norm, folds_exactly, keep_statistics
 from boxwright.models.selection import EVALUATION_SCORE, above_own
 from boxwright.nms import NmsKind
 from boxwright.recipes import Recipe
 from boxwright.types import Detections
-
-ImageLike = Any  # torch (3, H, W), numpy (H, W, 3), PIL image or path
-
 
 Score = float | str | Sequence[float]
 """Above which detections are kept: one for all classes, (K,) in label order, or ``precision=P``, ``recall=R``."""
@@ -174,16 +164,7 @@ class Detector(nn.Module, ABC):
         """
         if score is None:
             return self.recipe.score if self.thresholds is None else self.thresholds.scores
-        if not isinstance(score, str):
-            return score
-        wish = read_wish(score)
-        if self.thresholds is None or self.thresholds.all_classes.curve is None:
-            raise RecipeError(
-                f"{wish} is read off a validation, of which this model has "
-                + ("none" if self.thresholds is None or not self.thresholds.images else "too few objects")
-                + ": boxwright eval RUN DATA --split val --save-thresholds keeps one"
-            )
-        return [each.score for each in self.thresholds.expected(wish).values()]
+        return least_scores(score, self.thresholds)
 
     def predict(
         self, images: Any, score: Score | None = None, nms: NmsKind | None = None, *, batch: int | None = None
@@ -202,7 +183,7 @@ class Detector(nn.Module, ABC):
         was_training = self.training
         self.eval()
         try:
-            return list(map(_found, predict_stream(self, _each(images), score=score, nms=nms, batch=batch)))
+            return list(map(_found, predict_stream(self, each_image(images), score=score, nms=nms, batch=batch)))
         finally:
             self.train(was_training)
 
@@ -211,23 +192,7 @@ class Detector(nn.Module, ABC):
 
         Raises DataError and ValueError as ``predict`` does.
         """
-        if isinstance(image, str | Path):
-            decoded = decode_reduced(image, self.recipe.pixels, self.recipe.reduction())
-        else:
-            decoded = Decoded.whole(as_rgb(image, self.recipe.pixels))
-        height, width = decoded.size
-        with out_of_memory(f"an image of {height} x {width} pixels", "a model of a smaller image_size takes less"):
-            frame = self.recipe.input_size.whole(height, width)
-            multiple = self.recipe.input_size.multiple
-            below, right = (-side % multiple for side in frame.size)
-            return Input(F.pad(self._resampled(decoded, frame), (0, 0, 0, right, 0, below)), frame, decoded.size)
-
-    def _resampled(self, image: Decoded, frame: Frame) -> Tensor:
-        """(*frame.size, 3) uint8, or float32 in 0..255 without antialias."""
-        if self.recipe.antialias:
-            return torch.from_numpy(resample(image._replace(pixels=as_levels(image.pixels)), frame))
-        exact = torch.from_numpy(image.pixels).permute(2, 0, 1)[None].float()
-        return F.interpolate(exact, size=frame.size, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+        return self.recipe.input_rule.prepare(image)
 
     @torch.inference_mode()
     def predict_inputs(
@@ -237,7 +202,9 @@ class Detector(nn.Module, ABC):
 
         The detector must be in evaluation mode. Raises BoxwrightError where they don't fit the memory.
         """
-        batch = torch.stack([each.pixels for each in inputs]).permute(0, 3, 1, 2)  # (B, H, W, 3) -> (B, 3, H, W)
+        batch = torch.from_numpy(np.stack([each.pixels for each in inputs])).permute(
+            0, 3, 1, 2
+        )  # (B, H, W, 3) -> (B, 3, H, W)
         size = batch.shape[2], batch.shape[3]
         padded = any(each.frame.size != size for each in inputs)
         shown = torch.tensor([each.frame.size for each in inputs]) if padded else None
@@ -277,59 +244,3 @@ def _found(outcome: Detections | DataError) -> Detections:
     if isinstance(outcome, DataError):
         raise outcome
     return outcome
-
-
-def as_levels(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Pixels in 0..255 as whole numbers; as they are where they are that already."""
-    return pixels if pixels.dtype == np.uint8 else np.round(pixels).astype(np.uint8)
-
-
-def _each(images: Any) -> Sequence[ImageLike]:
-    if isinstance(images, Tensor) and images.ndim == 4:
-        return list(images)
-    if isinstance(images, Sequence) and not isinstance(images, str):
-        return images
-    return [images]
-
-
-def as_rgb(image: ImageLike, rule: PixelRule = PLAIN) -> NDArray[Any]:
-    """Any image in memory that ``predict`` takes, as (H, W, 3) uint8, or float32 in 0..255 where it has floats.
-
-    Arrays are read as files of such pixels are: gray becomes RGB, alpha is dropped, and 16 bits are scaled to 8 by the
-    range of ``rule``. Raises ValueError for other shapes, types and values.
-    """
-    pixels = from_pil(image, rule) if isinstance(image, Image.Image) else _channels_last(image)
-    if pixels.size == 0:
-        raise ValueError(f"Expected an image with pixels but got {pixels.shape[0]} rows and {pixels.shape[1]} columns")
-    if pixels.dtype in (np.uint16, np.int16):
-        return to_eight_bits(pixels, rule.limits)
-    if pixels.dtype != np.uint8:
-        low, high = pixels.min(), pixels.max()
-        if not np.issubdtype(pixels.dtype, np.floating) or not (low >= 0 and high <= 1):
-            cure = ": divide by 255" if low >= 0 and 1 < high <= 255 and pixels.dtype.kind == "f" else ""
-            raise ValueError(
-                f"Expected uint8 in 0..255, 16 bits or float in 0..1 but got {pixels.dtype} in {low}..{high}{cure}"
-            )
-        pixels = np.asarray(pixels, np.float32) * 255
-    return np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else np.ascontiguousarray(pixels[..., :3])
-
-
-def _channels_last(image: Any) -> NDArray[Any]:
-    """An array's pixels as (H, W, 1 to 4), from numpy's or torch's order. Raises ValueError for what is no image."""
-    if isinstance(image, Tensor):
-        values = image.detach().cpu()
-        values = values.float() if values.dtype == torch.bfloat16 else values
-        pixels, order = values.numpy(), "torch (3, H, W)"
-        pixels = np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels
-    elif isinstance(image, np.ndarray):
-        pixels, order = image, "numpy (H, W, 3)"
-    else:
-        raise ValueError(f"Expected an image: a path, PIL, {_ARRAYS} but got {type(image).__name__}")
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.ndim != 3 or not 1 <= pixels.shape[2] <= 4:
-        raise ValueError(f"Expected {_ARRAYS}, or 1, 2 or 4 channels, but got {tuple(image.shape)} as {order}")
-    return pixels
-
-
-_ARRAYS = "numpy (H, W, 3) or torch (3, H, W)"

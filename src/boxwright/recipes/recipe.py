@@ -38,6 +38,7 @@ from boxwright.values import coerce, numbers_by_name, parse_range, shown
 if TYPE_CHECKING:
     from boxwright.data.decoded import Reduction
     from boxwright.data.images import PixelRule
+    from boxwright.data.inputs import InputRule
     from boxwright.data.transforms import Augmentation, InputSize
 
 RPN_CHOICES = ("rpn_matcher", "rpn_coder", "rpn_miner", "rpn_class_loss", "rpn_box_loss")
@@ -343,13 +344,22 @@ class Recipe:
 
         return PixelRule(self.exif, self.depth_range, self.max_pixels)
 
+    @property
+    def input_rule(self) -> InputRule:
+        """How an image becomes the network's input in prediction."""
+        from boxwright.data.inputs import InputRule
+
+        return InputRule(self.input_size, self.pixels, self.decode, self.antialias)
+
     def reduction(self, *, training: bool = False) -> Reduction | None:
         """How small an image may be decoded that is shown as a whole, or in training; None: in full."""
         from boxwright.data.transforms import GAP
 
-        if self.decode == "full" or (training and self.augmentation.own):
+        if not training:
+            return self.input_rule.reduction
+        if self.decode == "full" or self.augmentation.own:
             return None
-        return partial(self.input_size.reduction, zoom=max(GAP, self.augmentation.closest if training else 1.0))
+        return partial(self.input_size.reduction, zoom=max(GAP, self.augmentation.closest))
 
     @property
     def reader_options(self) -> dict[str, Any]:

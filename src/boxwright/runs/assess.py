@@ -34,7 +34,8 @@ from boxwright.models.selection import EVALUATION_SCORE
 from boxwright.recipes import Recipe
 from boxwright.recipes.keys import Part
 from boxwright.report import write_report
-from boxwright.runs import Run, load
+from boxwright.runs import Run
+from boxwright.runs.exported import ExportedModel, load_model
 from boxwright.runs.figures import write_figures
 from boxwright.runs.kept import Say, keep_detections, path_beside, work_of
 from boxwright.runs.page import Compared, Sliced, report_of
@@ -226,14 +227,14 @@ def predict_to_folder(
     return result
 
 
-def _load(run: str | Path, **options: Any) -> Detector:
+def _load(run: str | Path, **options: Any) -> Detector | ExportedModel:
     """The run's detector, with other values for the recipe keys of its prediction, where they are given."""
-    detector = load(run)
+    detector = load_model(run)
     detector.recipe = detector.recipe.replace(**{key: value for key, value in options.items() if value is not None})
     return detector
 
 
-def _save_drawing(path: Path, file: Path, found: Detections, detector: Detector) -> None:
+def _save_drawing(path: Path, file: Path, found: Detections, detector: Detector | ExportedModel) -> None:
     pixels = decode_image(file, detector.recipe.pixels)
     picture = draw_detections(pixels, found.boxes, found.labels, found.scores, detector.classes)
     picture.thumbnail((MAX_JPEG_SIDE, MAX_JPEG_SIDE))
@@ -290,7 +291,7 @@ def _parted(group_by: str | None, split_file: str | Path | None) -> list[str]:
 
 
 def _eval_command(run: Run, dataset: DetectionDataset, reader: str, split: str | None, how: Sequence[str]) -> str:
-    words = ["boxwright", "eval", str(run.folder), str(dataset.root)]
+    words = ["boxwright", "eval", str(run.source), str(dataset.root)]
     words += [] if reader == "auto" else ["--reader", reader]
     words += [] if split is None else ["--split", split]
     return shlex.join([*words, *how])

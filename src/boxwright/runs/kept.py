@@ -17,6 +17,7 @@ from boxwright._util.ownership import GENERATOR
 from boxwright._util.writing import write_errors
 from boxwright.errors import BoxwrightWarning
 from boxwright.models.detector import Detector
+from boxwright.runs.exported import ExportedModel
 from boxwright.runs.weights import hash_of
 from boxwright.text import plural
 from boxwright.types import Detections
@@ -86,10 +87,12 @@ def _telling(kept: KeptDetections, images: int, say: Say) -> Iterator[None]:
         raise
 
 
-def work_of(detector: Detector, files: Iterable[Path], score: float | Sequence[float]) -> dict[str, Any]:
+def work_of(
+    detector: Detector | ExportedModel, files: Iterable[Path], score: float | Sequence[float]
+) -> dict[str, Any]:
     """What detections depend on: the scores, and as digests the model, its recipe and the files by name, size, time."""
     return {
-        "model": hash_of(detector.state_dict()),
+        "model": detector.digest() if isinstance(detector, ExportedModel) else hash_of(detector.state_dict()),
         "recipe": _digest(sorted(detector.recipe.to_dict().items())),
         "score": list(score) if isinstance(score, Sequence) else score,
         "images": _digest(map(_identity, files)),

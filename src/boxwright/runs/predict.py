@@ -18,12 +18,13 @@ from boxwright.errors import BoxwrightWarning, DataError
 from boxwright.models.batching import predict_stream
 from boxwright.models.detector import Detector, InferencePrecision, Score
 from boxwright.models.selection import EVALUATION_SCORE
+from boxwright.runs.exported import ExportedModel
 from boxwright.runs.kept import KeptDetections
 from boxwright.types import Detections
 
 
 def predict_dataset(
-    detector: Detector,
+    detector: Detector | ExportedModel,
     dataset: DetectionDataset,
     *,
     score: float = EVALUATION_SCORE,
@@ -53,7 +54,7 @@ def predict_dataset(
 
 
 def predict_files(
-    detector: Detector,
+    detector: Detector | ExportedModel,
     files: Sequence[Path],
     *,
     score: Score | None = None,
@@ -65,8 +66,12 @@ def predict_files(
     return zip(files, predict_stream(_ready(detector, precision, device), files, score=score, batch=batch), strict=True)
 
 
-def _ready(detector: Detector, precision: InferencePrecision, device: Device) -> Detector:
+def _ready(
+    detector: Detector | ExportedModel, precision: InferencePrecision, device: Device
+) -> Detector | ExportedModel:
     keep_large_blocks()
+    if isinstance(detector, ExportedModel):
+        return detector.on(device, precision)
     return detector.to(choose_device(device)).for_inference(precision)
 
 

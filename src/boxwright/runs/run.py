@@ -15,6 +15,7 @@ from boxwright.data.splits import SPLIT_FILE
 from boxwright.errors import RecipeError
 from boxwright.own_code import import_code
 from boxwright.runs.hub import fetch_snapshot, hub_address
+from boxwright.runtime.backends import is_model_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,11 +33,20 @@ class Run:
 
     @classmethod
     def of(cls, run_or_checkpoint: str | Path) -> Run:
-        """The run that a folder is, or that a file in it belongs to. Raises RecipeError where there is neither."""
+        """The run that a folder is, or that a file in it belongs to, or a model file. Raises RecipeError for others."""
         path = Path(run_or_checkpoint)
         if not path.exists():
             raise RecipeError(f"no run or model at {path}")
+        if is_model_file(path):
+            from boxwright.runs.exported import ExportedRun
+
+            return ExportedRun.of_file(path)
         return cls(path if path.is_dir() else path.parent)
+
+    @property
+    def source(self) -> Path:
+        """What a command takes for it."""
+        return self.folder
 
     @property
     def recipe_file(self) -> Path:
@@ -176,6 +186,8 @@ def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] | str = ()) ->
     don't belong together.
     """
     import_code(allow_code)
+    if is_model_file(Path(run_or_checkpoint)):
+        raise RecipeError(f"{run_or_checkpoint} is an exported model, which boxwright.runtime.Predictor opens")
     address = hub_address(run_or_checkpoint)
     path = Path(run_or_checkpoint) if address is None else fetch_snapshot(address)
     run = Run.of(path)

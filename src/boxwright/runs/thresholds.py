@@ -12,12 +12,14 @@ from boxwright._util.ownership import GENERATOR
 from boxwright._util.writing import json_bytes, write_bytes
 from boxwright.errors import RecipeError
 from boxwright.evaluate.thresholds import LEAST_OBJECTS, ClassThreshold, Ends, Thresholds, Wish, read_wish
+from boxwright.runtime.backends import is_model_file
 from boxwright.text import plural
 
 if TYPE_CHECKING:
     from boxwright.data import DetectionDataset
     from boxwright.models.detector import Detector, Score
     from boxwright.recipes import Recipe
+    from boxwright.runs.exported import ExportedModel
 
 _NAMED = 12
 """Classes that a line names at most."""
@@ -74,7 +76,7 @@ def expectations(thresholds: Thresholds, wish: Wish) -> Iterator[str]:
 def check_as_predicted(run: str | Path, recipe: Recipe, dataset: DetectionDataset, suppressed: bool) -> None:
     """Raise RecipeError where detections wouldn't be those that the run's thresholds are for."""
     why = ""
-    if not Path(run).is_dir():
+    if not Path(run).is_dir() or is_model_file(Path(run)):
         why = f"are for a run folder, and {run} is a file in one"
     elif dataset.classes != recipe.classes:
         why = f"are for all classes of the model, {', '.join(recipe.classes)}: leave out --classes"
@@ -84,10 +86,10 @@ def check_as_predicted(run: str | Path, recipe: Recipe, dataset: DetectionDatase
         raise RecipeError(f"--save-thresholds: they {why}")
 
 
-def scores_said(detector: Detector, score: Score | None) -> Iterator[str]:
+def scores_said(detector: Detector | ExportedModel, score: Score | None) -> Iterator[str]:
     """What the thresholds say of the scores that are kept; nothing where they aren't asked."""
-    thresholds = detector.thresholds
-    if thresholds is not None and score is None:
+    thresholds, least = detector.thresholds, detector.least_scores(score)
+    if thresholds is not None and score is None and least == thresholds.scores:
         yield said(thresholds)
     elif thresholds is not None and isinstance(score, str):
         yield from expectations(thresholds, read_wish(score))

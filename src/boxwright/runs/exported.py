@@ -1,0 +1,158 @@
+"""A model file where a run is expected: it predicts, and what is found is kept in a folder beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from boxwright._util.own_files import typed
+from boxwright.data.inputs import Input
+from boxwright.data.splits import SPLIT_FILE
+from boxwright.errors import RecipeError
+from boxwright.evaluate.thresholds import Thresholds, least_scores
+from boxwright.recipes import Recipe, base_recipe
+from boxwright.runs.run import Run, load
+from boxwright.runtime.backends import is_model_file
+from boxwright.runtime.predictor import Predictor
+from boxwright.runtime.selection import SelectionRule
+
+if TYPE_CHECKING:
+    import torch
+
+    from boxwright.environment import Device
+    from boxwright.models.detector import Detector, InferencePrecision, Score
+    from boxwright.nms import NmsKind
+    from boxwright.types import Detections
+
+
+@dataclass(frozen=True)
+class ExportedRun(Run):
+    """A model file as the run that it was made of; ``folder`` is where commands write."""
+
+    model: Path = Path()
+
+    @classmethod
+    def of_file(cls, model: Path) -> Self:
+        """The run that a model file is: model.onnx writes into model-onnx, a folder into itself."""
+        return cls(model if model.is_dir() else model.with_name(f"{model.stem}-{model.suffix[1:]}"), model)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The model in memory. Raises RecipeError where the file is damaged or somebody else's."""
+        return Predictor(self.model)
+
+    @property
+    def source(self) -> Path:
+        return self.model
+
+    @property
+    def recipe_file(self) -> Path:
+        return self.predictor.backend.files[0]
+
+    @property
+    def model_file(self) -> Path:
+        return self.predictor.backend.files[0]
+
+    @property
+    def recipe(self) -> Recipe:
+        values = self.predictor.metadata.get("recipe") or {}
+        try:
+            return base_recipe(values["detector"]).replace(**values)
+        except (RecipeError, TypeError, KeyError) as error:
+            raise RecipeError(f"{self.model} has a recipe that can't be read: {error}") from None
+
+    @property
+    def thresholds(self) -> Thresholds | None:
+        content = self.predictor.metadata.get("validation")
+        return None if content is None else typed(content, Thresholds, self.model)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        data = self.predictor.metadata.get("data") or {}
+        origin = {"fingerprint": data["fingerprint"]} if data.get("fingerprint") else {}
+        return {"data": {}, "training": {}, "origin": origin}
+
+    @property
+    def split_file(self) -> Path:
+        return self.model.parent / SPLIT_FILE
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (*self.predictor.backend.files, self.split_file)
+
+
+class ExportedModel:
+    """A model file with what prediction asks of a detector."""
+
+    def __init__(self, run: ExportedRun) -> None:
+        self._predictor = run.predictor
+        self.thresholds = run.thresholds
+        self.recipe = run.recipe
+
+    @property
+    def recipe(self) -> Recipe:
+        """By which it detects."""
+        return self._recipe
+
+    @recipe.setter
+    def recipe(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        selection = SelectionRule.of(recipe.to_dict())
+        self._predictor.facts = replace(self._predictor.facts, input=recipe.input_rule, selection=selection)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return self._predictor.classes
+
+    @property
+    def device(self) -> torch.device:
+        """The processor."""
+        import torch
+
+        return torch.device("cpu")
+
+    def least_scores(self, score: Score | None = None) -> float | Sequence[float]:
+        """The scores above which detections are kept: unless told, those of the file. Raises as a detector's."""
+        return list(self._predictor.facts.least) if score is None else least_scores(score, self.thresholds)
+
+    def on(self, device: Device, precision: InferencePrecision) -> Self:
+        """The model itself. Raises RecipeError for another device than the processor and another precision."""
+        if device not in ("auto", "cpu"):
+            raise RecipeError(f"a model file computes on the processor: leave out --device {device}")
+        if precision != "float32":
+            raise RecipeError(f"a model file computes as it was exported: leave out --precision {precision}")
+        return self
+
+    def prepare(self, image: Any) -> Input:
+        """Read an image at the size of the network's input. Raises as a detector's."""
+        return self._predictor.prepare(image)
+
+    def predict_inputs(
+        self, inputs: Sequence[Input], score: Score | None = None, nms: NmsKind | None = None
+    ) -> list[Detections]:
+        """Detections of inputs of one size, in pixels of their images."""
+        import torch
+
+        from boxwright.types import Detections
+
+        least = self.least_scores(score)
+        found = self._predictor.predict_inputs(inputs, least, nms)
+        return [Detections(*map(torch.from_numpy, each)) for each in found]
+
+    def digest(self) -> str:
+        """Of the bytes of its files."""
+        whole = sha256()
+        for path in self._predictor.backend.files:
+            with path.open("rb") as file:
+                whole.update(file_digest(file, "sha256").digest())
+        return whole.hexdigest()
+
+
+def load_model(run: str | Path) -> Detector | ExportedModel:
+    """The detector of a run, or a model file. Raises RecipeError as both do."""
+    return ExportedModel(ExportedRun.of_file(Path(run))) if is_model_file(Path(run)) else load(run)

@@ -1,0 +1,136 @@
+"""Non-maximum suppression and box voting with numpy: what ``boxwright.nms`` does with torch, for few boxes.
+
+Boxes (n, 4), scores (n,) and labels (n,) of candidates, n = 0 included, are sound numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+NmsKind = Literal["iou", "diou", "soft_linear", "soft_gaussian", "cluster_iou", "cluster_soft"]
+
+_SIGMA, _CLUSTER_SIGMA = 0.5, 0.2  # of soft_nms (arXiv 1704.04503) and cluster_soft_nms (arXiv 2005.03572)
+
+
+def suppress(
+    boxes: Floats,
+    scores: Floats,
+    labels: Ints,
+    iou: float = 0.5,
+    kind: NmsKind = "iou",
+    *,
+    least_score: float = 0.001,
+    agnostic: bool = False,
+    most: int | None = None,
+) -> tuple[Ints, Floats]:
+    """Find indices (m,) and scores (m,), falling, of what one kind of NMS leaves: the first ``most``, None for all.
+
+    The kinds, and their options, are those of ``boxwright.nms.suppress``. Raises ValueError for another kind.
+    """
+    if kind not in get_args(NmsKind):
+        raise ValueError(f"Expected an NMS kind out of {get_args(NmsKind)} but got {kind!r}")
+    most = len(scores) if most is None else most
+    labels = np.zeros_like(labels) if agnostic else labels
+    if kind in ("soft_linear", "soft_gaussian"):
+        return _soft(boxes, scores, labels, iou if kind == "soft_linear" else None, least_score, most)
+    order = np.argsort(-scores, kind="stable")
+    boxes, scores, labels = boxes[order], scores[order], labels[order]
+    if kind == "cluster_soft":
+        place, left = _cluster_soft(boxes, scores, labels, iou, least_score)
+        return order[place[:most]], left[:most]
+    if kind == "iou":
+        boxes = boxes.astype(np.float64)  # so that no coordinate is rounded
+    kept = _greedy(boxes, labels, iou, kind == "diou", most)
+    return order[kept], scores[kept]
+
+
+def overlaps(box: NDArray[Any], boxes: NDArray[Any], *, diou: bool = False) -> NDArray[Any]:
+    """IoU of boxes (..., 4) that broadcast; for ``diou`` less rho2 / c2 (arXiv 1911.08287, eq. 13). 0 without area."""
+    sides = np.clip(np.minimum(box[..., 2:], boxes[..., 2:]) - np.maximum(box[..., :2], boxes[..., :2]), 0, None)
+    shared = sides[..., 0] * sides[..., 1]
+    union = _area(box) + _area(boxes) - shared
+    iou: NDArray[Any] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    if not diou:
+        return iou
+    hull = np.maximum(box[..., 2:], boxes[..., 2:]) - np.minimum(box[..., :2], boxes[..., :2])
+    apart = (box[..., :2] + box[..., 2:] - boxes[..., :2] - boxes[..., 2:]) / 2
+    diagonal = (hull**2).sum(-1)
+    distance = (apart**2).sum(-1)
+    iou -= np.divide(distance, diagonal, out=np.zeros_like(distance), where=diagonal > 0)
+    return iou
+
+
+def _area(boxes: NDArray[Any]) -> NDArray[Any]:
+    area: NDArray[Any] = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    return area
+
+
+def _greedy(boxes: NDArray[Any], labels: Ints, iou: float, diou: bool, most: int) -> Ints:
+    """The first places (m,) that stay of candidates by falling score."""
+    left = np.arange(len(boxes))
+    kept: list[int] = []
+    while len(left) and len(kept) < most:
+        best, left = left[0], left[1:]
+        kept.append(best)
+        close = overlaps(boxes[best], boxes[left], diou=diou) > iou
+        left = left[~close | (labels[left] != labels[best])]
+    return np.array(kept, np.int64)
+
+
+def _soft(
+    boxes: Floats, scores: Floats, labels: Ints, iou: float | None, least_score: float, most: int
+) -> tuple[Ints, Floats]:
+    """Take the best, let the others of its label decay by their IoU with it, and look for the best again.
+
+    Soft-NMS (arXiv 1704.04503): by 1 - IoU above ``iou``, or by a Gaussian where that is None.
+    """
+    left = scores.copy()
+    kept: list[int] = []
+    decayed: list[float] = []
+    while len(kept) < min(most, len(left)):
+        best = int(left.argmax())
+        score = left[best]
+        if not score > least_score:
+            break
+        kept.append(best)
+        decayed.append(score)
+        shared = overlaps(boxes[best], boxes)
+        decay = np.exp(-(shared**2) / np.float32(_SIGMA)) if iou is None else np.where(shared > iou, 1 - shared, 1)
+        left *= np.where(labels == labels[best], decay, 1).astype(left.dtype)
+        left[best] = 0  # taken: it stays at 0 through every decay
+    return np.array(kept, np.int64), np.array(decayed, scores.dtype)
+
+
+def _cluster_soft(boxes: Floats, scores: Floats, labels: Ints, iou: float, least_score: float) -> tuple[Ints, Floats]:
+    """Lower each score by exp(-IoU^2 / sigma) for each better box that stays; places, and scores, by falling score."""
+    stays, penalty = np.ones(len(boxes), np.bool_), np.zeros_like(scores)
+    for best in range(len(boxes)):
+        if stays[best]:
+            worse = best + 1 + np.flatnonzero(labels[best + 1 :] == labels[best])
+            shared = overlaps(boxes[best], boxes[worse])
+            stays[worse[shared > iou]] = False
+            penalty[worse] += shared**2 / np.float32(_CLUSTER_SIGMA)
+    rescored = scores * np.exp(-penalty)
+    order = np.argsort(-rescored, kind="stable")
+    order = order[rescored[order] > least_score]
+    return order, rescored[order]
+
+
+def vote_boxes(
+    kept: Floats, kept_labels: Ints, boxes: Floats, scores: Floats, labels: Ints, temperature: float
+) -> Floats:
+    """Average for each kept box (m, 4) all candidates of its class that overlap it, itself among them: (m, 4).
+
+    A candidate weighs its score times exp(-(1 - IoU)^2 / ``temperature``), as in ``boxwright.nms.vote_boxes``.
+    """
+    iou = overlaps(kept[:, None], boxes)
+    counts = (kept_labels[:, None] == labels) & (iou > 0)
+    weights = np.where(counts, np.exp(-((1 - iou) ** 2) / np.float32(temperature)) * scores, np.float32(0))
+    total = weights.sum(-1, keepdims=True)
+    voted: Floats = np.where(total > 0, weights @ boxes / np.maximum(total, np.float32(1e-12)), kept)
+    return voted
