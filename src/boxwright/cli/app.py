@@ -22,6 +22,7 @@ from boxwright.cli.predict import predict
 from boxwright.cli.push import push
 from boxwright.cli.recipe import list_names, show
 from boxwright.cli.reproduce import reproduce
+from boxwright.cli.serve import serve
 from boxwright.cli.simulate import simulate
 from boxwright.cli.start import fetch, list_starts
 from boxwright.cli.train import train
@@ -58,6 +59,7 @@ app.command()(train)
 app.command("eval")(evaluate)
 app.command()(predict)
 app.command()(export)
+app.command()(serve)
 app.command()(push)
 app.command()(demo)
 recipes_app.command("list")(list_names)
