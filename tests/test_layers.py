@@ -17,7 +17,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "_version errors text values parts _util environment streaming drawing bridges demo_data",
         "types boxes ranking",
         "data",
-        "evaluate check report runtime",
+        "evaluate check report runtime serve",
         "anchors coding matching mining losses nms",
         "criterion",
         "catalog choices own_code recipes starts",
@@ -36,6 +36,7 @@ ONLY: dict[str, frozenset[str]] = {
     "mining": frozenset({"nms", "ranking", "types", "errors", "_util", "text", "parts"}),
     "nms": frozenset({"boxes", "types", "errors", "_util", "text"}),
     "report": frozenset({"drawing", "errors", "_util", "text"}),
+    "serve": frozenset({"runtime", "data", "errors", "environment", "_util", "_version"}),
     "runtime": frozenset({"data", "errors", "_util", "environment", "streaming"}),
     "evaluate": frozenset({"errors", "_util", "text", "boxes", "data"}),
 }

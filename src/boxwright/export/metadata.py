@@ -13,6 +13,7 @@ from boxwright._util.ownership import GENERATOR, MADE_BY
 from boxwright.models.dense import DenseDetector
 from boxwright.report.history import read_history
 from boxwright.runs import Run
+from boxwright.runs.origins import backbone_origin
 
 _READING = ("resize", "image_size", "max_size", "antialias", "exif", "depth_range", "max_pixels", "decode")
 _SELECTION = ("nms", "nms_threshold", "nms_agnostic", "candidates", "candidates_per", "max_detections", "vote")
@@ -39,7 +40,7 @@ def describe(run: Run, detector: DenseDetector, least: Sequence[float], nms: str
         "recipe": values,
         "data": {"fingerprint": record["origin"].get("fingerprint"), "images": record["training"].get("images")},
         "figures": _figures(run),
-        "start": _start(recipe.backbone, recipe.pretrained),
+        "start": backbone_origin(recipe.backbone, recipe.pretrained),
     }
 
 
@@ -65,14 +66,3 @@ def _figures(run: Run) -> dict[str, Any]:
     best = epochs[values.index(max(values))]
     of_epoch = {name: dict(zip(*series, strict=True)).get(best) for name, series in scores.items()}
     return {"split": "validation", "epoch": best, **of_epoch}
-
-
-def _start(backbone: str, pretrained: bool | str) -> dict[str, Any]:
-    """Where the backbone's weights came from, with their licence where timm knows it."""
-    import timm
-
-    licence = None
-    if pretrained is True and timm.is_model(backbone):
-        config = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
-        licence = None if config is None else config.license
-    return {"backbone": backbone, "pretrained": pretrained, "licence": licence}

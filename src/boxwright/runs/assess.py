@@ -31,6 +31,7 @@ from boxwright.report import write_report
 from boxwright.runs import Run
 from boxwright.runs.asked import answered, ask, how_many
 from boxwright.runs.exported import ExportedModel, load_model
+from boxwright.runs.figures import write_figures
 from boxwright.runs.finish import Predictions, finish
 from boxwright.runs.kept import Say, is_unfinished, keep_detections, path_beside, work_of
 from boxwright.runs.outputs import Outputs, Shown, Wanted
@@ -116,7 +117,8 @@ def evaluate_run(
     read = referred_files(data, allow_links=allow_links, reader=options["reader"])
     page, results = folder.report_file(dataset.split), folder.results_file(dataset.split)
     partial = path_beside(results)
-    outputs = [page, results, partial]
+    figures = folder.figures_file(dataset.split)
+    outputs = [page, results, partial, figures]
     if save_thresholds:
         check_as_predicted(run, recipe, dataset, nms is not None or nms_agnostic is not None)
         outputs.append(folder.thresholds_file)
@@ -140,7 +142,10 @@ def evaluate_run(
         told = Thresholds.of(metrics.matches, metrics.classes, split=dataset.split or "", default=recipe.score)
         write_thresholds(folder.thresholds_file, told)
         say(said(told))
-    how = _how(nms, nms_agnostic, precision) + _parted(group_by, split_file)
+    suppressed = _how(nms, nms_agnostic, precision)
+    if Path(run).is_dir():
+        write_figures(figures, folder, dataset, metrics, suppressed)
+    how = suppressed + _parted(group_by, split_file)
     record = _with_command(record, _eval_command(folder, dataset, recipe.reader, split, how))
     assessment = Assessment(dataset, found, faults, metrics, page, folder, recipe, record)
     assessment.write_page(overwrite=overwrite)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -49,6 +49,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if recorded is not None and recorded != hash_of(weights):
         raise RecipeError(f"{path} is damaged: its tensors aren't those that were written (SHA-256)")
     return weights
+
+
+def recorded_hash(path: Path) -> str | None:
+    """The hash that a file says its tensors have; None where it says none, or can't be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get(_HASH)
+    except (SafetensorError, OSError):
+        return None
 
 
 def hash_of(weights: Mapping[str, Tensor]) -> str:
