@@ -20,10 +20,11 @@ from torch import nn
 
 from boxwright.demo_data import make_digits
 from boxwright.errors import RecipeError, WriteError
-from boxwright.export import Exported, Unfaithful, export_run, exporting
+from boxwright.export import Exported, Unfaithful, export_run, exporting, forms
 from boxwright.export.compare import Tolerance
 from boxwright.export.onnx_graph import between, to_onnx
 from boxwright.export.samples import make_samples, pictures_of
+from boxwright.export.session import Session
 from boxwright.export.verify import Verifier
 from boxwright.models import DenseDetector
 from boxwright.recipes import get_recipe
@@ -64,7 +65,7 @@ def opened(file: Path) -> onnxruntime.InferenceSession:
 def faults_of(detector: DenseDetector, model: onnx.ModelProto) -> list[str]:
     least = [0.2] * len(detector.classes)
     verifier = Verifier(detector, make_samples(detector, [])[:2], None, least, Tolerance(1e-4))
-    verifier.check(model, raw=RAW, detections=False)
+    verifier.check(Session(model), raw=RAW, detections=False)
     return verifier.agreement.faults
 
 
@@ -189,7 +190,7 @@ def test_what_is_unfaithful_is_not_written(
 ) -> None:
     """A run with another mean gets the file of the first."""
     other = lively_run(tmp_path / "run", "lite320", mean=ONES[::-1])
-    monkeypatch.setattr(exporting, "to_onnx", lambda *_, **__: raw[1])
+    monkeypatch.setattr(forms.OnnxForm, "make", lambda *_, **__: forms.OnnxForm(raw[1]))
     monkeypatch.setattr(exporting, "_RAW_ALONE", RAW)
     outcome = boxwright("export", other.folder, "--nms", "runtime", "--out", tmp_path / "out")
     assert outcome.code == 1
@@ -205,6 +206,7 @@ def test_what_is_unfaithful_is_not_written(
         ("tiny-detector", {"nms_agnostic": True, "vote": 0.05, "max_detections": 5, "candidates_per": "class"}),
         ("retinanet", {"candidates_per": "map", "candidates": 50, "resize": "pad"}),
         ("unitbox", {"centerness": True, "resize": "shortest", "max_size": 192, "candidates": 300}),
+        ("faster-rcnn", {"vote": 0.05}),
     ],
 )
 def test_each_kind_of_detector(tmp_path: Path, name: str, options: dict[str, object]) -> None:
@@ -280,7 +282,7 @@ def test_the_run_s_own_validation_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("tiny-detector", {"nms": "soft_gaussian"}, "ONNX has no operator for nms=soft_gaussian: add --nms runtime"),
+        ("tiny-detector", {"nms": "soft_gaussian"}, "there is no operator for nms=soft_gaussian: add --nms runtime"),
         ("tiny-detector", {"nms": "diou"}, "add --nms runtime"),
     ],
 )

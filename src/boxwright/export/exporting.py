@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import onnx
 import torch
 from torch import nn
 
@@ -16,20 +15,22 @@ from boxwright._util.ownership import claim, mark_new_folder
 from boxwright._util.writing import write_bytes
 from boxwright.errors import BoxwrightError, RecipeError
 from boxwright.export.compare import Tolerance
-from boxwright.export.graph import RawGraph, WholeGraph
-from boxwright.export.metadata import describe, put
-from boxwright.export.onnx_graph import between, to_onnx
+from boxwright.export.forms import FORMS, Form
+from boxwright.export.graph import DenseGraph, Selection, WholeGraph
+from boxwright.export.metadata import describe
+from boxwright.export.regions import RegionGraph
 from boxwright.export.samples import as_batch, make_samples, pictures_of
-from boxwright.export.verify import Agreement, Verifier
-from boxwright.models.dense import DenseDetector
+from boxwright.export.verify import Agreement, Verifier, shortest_side
 from boxwright.models.detector import Detector, Score
+from boxwright.models.faster_rcnn import TwoStageDetector
 from boxwright.runs import Run, load
 
 NmsPlace = Literal["graph", "runtime"]
-FILE = "model.onnx"
+FormName = Literal["onnx", "torch"]
 _IN_GRAPH = ("iou", "cluster_iou")  # one result
 _RAW = ("all_scores", "all_boxes")
 _RAW_ALONE = ("scores", "boxes")
+_OF_REGIONS = ("regions", "region_anchors", "objectness", "first_boxes")
 _FOUND = ("boxes", "scores", "labels", "count")
 _WITHIN, _WITHIN_HALF = Tolerance(1e-4), Tolerance(2e-2)
 _SHOWN = 3  # faults in a message
@@ -51,6 +52,7 @@ def export_run(
     run: str | Path,
     out: str | Path | None = None,
     *,
+    form: FormName = "onnx",
     nms: NmsPlace = "graph",
     batch: int | None = None,
     half: bool = False,
@@ -58,13 +60,14 @@ def export_run(
     pictures: Sequence[Path] = (),
     overwrite: bool = False,
 ) -> Exported:
-    """Write model.onnx into ``out``, or the run's folder, once it agrees with the run on at least eight pictures.
+    """Write model.onnx, or model.pt2, into ``out``, or the run's folder, once it agrees with the run on at least eight pictures.
 
     It takes pixels (B, H, W, 3) at the size of the network's input, uint8 (float32 in 0..255 of a model without
     antialias); where that is any, with sides that are multiples of 32, and what of each is ``shown`` (B, 2), rows and
     columns. With ``nms`` "graph" it gives boxes (B, M, 4) in pixels of the input, scores (B, M) falling, labels
     (B, M) and how many there are (B,); what is padded up to M = ``max_detections`` is 0, with label -1. With "runtime":
-    scores (B, A, K) and boxes (B, A, 4) of all anchors. ``batch``: pictures at a time; None: any number. ``half``: the
+    scores (B, A, K) and boxes (B, A, 4) of all anchors; of two stages, of as many regions, with boxes (B, A, K, 4)
+    where each class has its own. ``batch``: pictures at a time; None: any number. ``half``: the
     network computes in float16. ``score``: as ``predict`` takes it. ``pictures``: what it is tried on,
     beside a black picture and one of noise, instead of the run's validation images where they still are; where these
     are fewer than eight, made ones too.
@@ -73,45 +76,57 @@ def export_run(
     RecipeError for a detector or NMS that can't be exported so; DataError and WriteError.
     """
     folder = Run.of(run)
-    detector = _exportable(load(run), nms, batch)
-    file = Path(out or folder.folder) / FILE
+    detector = _exportable(load(run), form, nms, batch)
+    file = Path(out or folder.folder) / FORMS[form].file
     claim(file, overwrite=overwrite, inputs=[*folder.files, *pictures])
     scores = detector.least_scores(score)
     least = list(scores) if isinstance(scores, Sequence) else [scores] * len(detector.classes)
     samples = make_samples(detector, pictures or pictures_of(folder, detector.recipe))
     verifier = Verifier(detector, samples, batch, least, _WITHIN_HALF if half else _WITHIN)
-    module = _in_half(detector) if half else detector
     any_size = detector.recipe.resize == "shortest"
     inputs = as_batch([samples[place % len(samples)] for place in range(batch or 2)], any_size)
+    module, outputs = _graph(_in_half(detector) if half else detector, FORMS[form], nms, least)
     with torch.no_grad():
-        if nms == "graph":
-            model = to_onnx(WholeGraph(module, least), inputs, (*_FOUND, *_RAW), dynamic=batch is None)
-        else:
-            model = to_onnx(RawGraph(module), inputs, _RAW_ALONE, dynamic=batch is None)
-    _check(verifier, model, nms)
-    put(model, describe(folder, detector, least, nms))
+        model = FORMS[form].make(module, inputs, outputs, dynamic=batch is None)
+    model = _checked(verifier, model, outputs)
+    content = model.to_bytes(describe(folder, detector, least, nms))
     mark_new_folder(file.parent, "export")
-    write_bytes(file, model.SerializeToString())
+    write_bytes(file, content)
     return Exported(file, verifier.agreement)
 
 
-def _exportable(detector: Detector, nms: NmsPlace, batch: int | None) -> DenseDetector:
+def _exportable(detector: Detector, form: FormName, nms: NmsPlace, batch: int | None) -> Detector:
     """The detector in the layout that its graph has. Raises RecipeError for what can't be exported."""
     recipe = detector.recipe
+    if form not in FORMS:
+        raise RecipeError(f"Expected a form out of {tuple(FORMS)} but got {form!r}")
     if nms not in get_args(NmsPlace):
         raise RecipeError(f"Expected nms out of {get_args(NmsPlace)} but got {nms!r}")
     if batch is not None and batch < 1:
         raise RecipeError(f"Expected a batch of at least 1 but got {batch}")
-    if not isinstance(detector, DenseDetector):
-        raise RecipeError(f"{recipe.detector} has two stages, and only detectors of one can be exported so far")
     if nms == "graph" and recipe.nms not in _IN_GRAPH:
         raise RecipeError(
-            f"ONNX has no operator for nms={recipe.nms}: add --nms runtime, which leaves it to the caller"
+            f"there is no operator for nms={recipe.nms}: add --nms runtime, which leaves it to the caller"
         )
     return detector.lay_out(torch.contiguous_format).requires_grad_(False)
 
 
-def _in_half(detector: DenseDetector) -> DenseDetector:
+def _graph(
+    detector: Detector, form: type[Form], nms: NmsPlace, least: Sequence[float]
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The module to export, and the names of what it gives."""
+    raw: nn.Module
+    if isinstance(detector, TwoStageDetector):
+        raw, of_regions = RegionGraph(detector, form.suppress), _OF_REGIONS
+    else:
+        raw, of_regions = DenseGraph(detector), ()
+    if nms == "runtime":
+        return raw, (*_RAW_ALONE, *of_regions)
+    selection = Selection(detector.recipe, least, shortest_side(detector), form.suppress)
+    return WholeGraph(raw, selection), (*_FOUND, *_RAW, *of_regions)
+
+
+def _in_half(detector: Detector) -> Detector:
     half = copy.deepcopy(detector)
     for module in half.net.half().modules():
         if isinstance(module, nn.Conv2d):  # some layers give float32 whatever they take, such as SSD's norm
@@ -119,20 +134,20 @@ def _in_half(detector: DenseDetector) -> DenseDetector:
     return half
 
 
-def _check(verifier: Verifier, model: onnx.ModelProto, nms: NmsPlace) -> None:
-    """Verify the model, and leave in it the outputs alone that people want. Raises Unfaithful."""
-    if nms == "runtime":
-        verifier.check(model, raw=_RAW_ALONE, detections=False)
-    else:
-        verifier.check(model, raw=_RAW, detections=True)
-        if not verifier.agreement.faults:
-            verifier.check_selection(between(model, (*(each.name for each in model.graph.input), *_RAW), _FOUND), _RAW)
-        del model.graph.output[len(_FOUND) :]
-        if not verifier.agreement.faults:
-            verifier.check(model, raw=None, detections=True, batches=1)
+def _checked(verifier: Verifier, model: Form, outputs: Sequence[str]) -> Form:
+    """The model with those outputs alone that people want, once all are verified. Raises Unfaithful."""
+    whole = outputs[: len(_FOUND)] == _FOUND
+    raw = outputs[len(_FOUND) :] if whole else outputs
+    verifier.check(model, raw=raw, detections=whole)
+    if whole and not verifier.agreement.faults:
+        verifier.check_selection(model.part_from(raw[: len(_RAW)], _FOUND), raw[: len(_RAW)])
+    if not verifier.agreement.faults:
+        alone = model.alone(_FOUND if whole else _RAW_ALONE)
+        verifier.check(lambda inputs: model(inputs) | alone(inputs), raw=raw, detections=whole, batches=1)
     faults = verifier.agreement.faults
     if faults:
         more = f" (and {len(faults) - _SHOWN} more)" if len(faults) > _SHOWN else ""
         raise Unfaithful(
             f"the file doesn't say what the run says, and isn't written: {'; '.join(faults[:_SHOWN])}{more}"
         )
+    return alone

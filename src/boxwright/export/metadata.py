@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import onnx
+from typing import TYPE_CHECKING, Any
 
 from boxwright._util.ownership import GENERATOR, MADE_BY
-from boxwright.models.dense import DenseDetector
+from boxwright.models.detector import Detector
 from boxwright.report.history import read_history
+from boxwright.export.verify import rows_of_maps, shortest_side
 from boxwright.runs import Run
+
+if TYPE_CHECKING:
+    import onnx
 
 _READING = ("resize", "image_size", "max_size", "antialias", "exif", "depth_range", "max_pixels", "decode")
 _SELECTION = ("nms", "nms_threshold", "nms_agnostic", "candidates", "candidates_per", "max_detections", "vote")
 
 
-def describe(run: Run, detector: DenseDetector, least: Sequence[float], nms: str) -> dict[str, Any]:
+def describe(run: Run, detector: Detector, least: Sequence[float], nms: str) -> dict[str, Any]:
     """All that a prediction from the file needs to know, and where the model comes from, by topic."""
     recipe = detector.recipe
     values = recipe.to_dict()
     record = run.record
     any_size = recipe.resize == "shortest"
     side = None if any_size else recipe.image_size
-    maps = None if any_size else [level.count for level in detector.anchors.levels]
+    maps = None if any_size else rows_of_maps(detector, (recipe.image_size, recipe.image_size))
     mean, std = (detector.get_buffer(name).flatten().tolist() for name in ("_mean", "_std"))
     return {
         "generator": GENERATOR,
@@ -33,7 +35,8 @@ def describe(run: Run, detector: DenseDetector, least: Sequence[float], nms: str
         | {key: values[key] for key in _READING},
         "normalization": {"mean": mean, "std": std, "where": "in the graph"},
         "thresholds": dict(zip(detector.classes, least, strict=True)),
-        "nms": {"where": nms, **{key: values[key] for key in _SELECTION}, "maps": maps},
+        "nms": {"where": nms, **{key: values[key] for key in _SELECTION}, "maps": maps}
+        | {"shortest": shortest_side(detector)},
         "recipe": values,
         "data": {"fingerprint": record["origin"].get("fingerprint"), "images": record["training"].get("images")},
         "figures": _figures(run),
@@ -43,6 +46,8 @@ def describe(run: Run, detector: DenseDetector, least: Sequence[float], nms: str
 
 def put(model: onnx.ModelProto, content: Mapping[str, Any]) -> None:
     """Write JSON by topic into the model, in place."""
+    import onnx
+
     model.doc_string = MADE_BY
     texts = {topic: json.dumps(values, ensure_ascii=False) for topic, values in content.items()}
     onnx.helper.set_model_props(model, texts)
