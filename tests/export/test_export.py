@@ -20,7 +20,7 @@ from torch import nn
 
 from boxwright.demo_data import make_digits
 from boxwright.errors import RecipeError, WriteError
-from boxwright.export import Exported, Unfaithful, export_run, exporting, forms
+from boxwright.export import Exported, Unfaithful, export_run, exporting, models
 from boxwright.export.compare import Tolerance
 from boxwright.export.onnx_graph import between, to_onnx
 from boxwright.export.samples import make_samples, pictures_of
@@ -190,7 +190,7 @@ def test_what_is_unfaithful_is_not_written(
 ) -> None:
     """A run with another mean gets the file of the first."""
     other = lively_run(tmp_path / "run", "lite320", mean=ONES[::-1])
-    monkeypatch.setattr(forms.OnnxForm, "make", lambda *_, **__: forms.OnnxForm(raw[1]))
+    monkeypatch.setattr(models.OnnxModel, "make", lambda *_, **__: models.OnnxModel(raw[1]))
     monkeypatch.setattr(exporting, "_RAW_ALONE", RAW)
     outcome = boxwright("export", other.folder, "--nms", "runtime", "--out", tmp_path / "out")
     assert outcome.code == 1

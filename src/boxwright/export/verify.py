@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from boxwright.boxes import clip_boxes
+from boxwright.export.choosing import chosen_from, detections_in, rows_of_maps
 from boxwright.export.compare import Rules, Tolerance, compare
 from boxwright.export.graph import Raw
 from boxwright.export.said import Limit, Said, said_of
 from boxwright.export.samples import Sample, as_batch, make_candidates
 from boxwright.models.detector import Detector
-from boxwright.models.faster_rcnn import SHORTEST_DETECTION, TwoStageDetector
-from boxwright.models.selection import best_pairs, keep_best
+from boxwright.models.faster_rcnn import TwoStageDetector
 from boxwright.text import plural
 from boxwright.types import Detections
 
@@ -98,7 +98,7 @@ class Verifier:
             self._compare_regions(samples, said)
             if detections and not self.agreement.faults:
                 for row, (sample, each) in enumerate(zip(samples, said.detections(min(self.least)), strict=True)):
-                    self._pair(sample.name, each, _detections(found, row), said.of_image(row), said.limits[row])
+                    self._pair(sample.name, each, detections_in(found, row), said.of_image(row), said.limits[row])
 
     def check_selection(self, model: Model, names: Sequence[str]) -> None:
         """Compare the detections of made scores and boxes, which the model takes under these ``names``.
@@ -120,10 +120,8 @@ class Verifier:
             repeated = (part.repeat(copies, 0) for part in made)
             found = model({**inputs, **dict(zip(names, repeated, strict=True))})
             raw = Raw(*(torch.from_numpy(part[0]) for part in made))
-            best, row, labels = best_pairs(raw.scores, lowest, recipe, maps)
-            boxes = raw.boxes[row, labels] if own_boxes else raw.boxes[row]
-            expected = keep_best(boxes, best, labels, (side, side), lowest, recipe)
-            self._pair(f"made candidates, {name}", expected, _detections(found, 0), raw, Limit((side, side), maps))
+            expected = chosen_from(self.detector, raw, (side, side), (side, side), lowest)
+            self._pair(f"made candidates, {name}", expected, detections_in(found, 0), raw, Limit((side, side), maps))
 
     @property
     def _any_size(self) -> bool:
@@ -169,22 +167,3 @@ class Verifier:
         self.agreement.pairs += outcome.pairs
         self.agreement.excused += outcome.excused
         self.agreement.faults += [f"{name}: {fault}" for fault in outcome.faults]
-
-
-def rows_of_maps(detector: Detector, size: tuple[int, int]) -> list[int]:
-    """How many rows the raw scores of an input of this size (H, W) have for each map; regions are as of one."""
-    maps = [level.count for level in detector.anchors_of(size).levels]
-    if not isinstance(detector, TwoStageDetector):
-        return maps
-    return [min(sum(maps), detector.recipe.proposals)]
-
-
-def shortest_side(detector: Detector) -> float:
-    """The side, in pixels of the input, that boxes must have to be detections."""
-    return SHORTEST_DETECTION if isinstance(detector, TwoStageDetector) else 0.0
-
-
-def _detections(found: Arrays, row: int) -> Detections:
-    """Those of one picture, without the padding."""
-    count = int(found["count"][row])
-    return Detections(*(torch.from_numpy(found[name][row, :count]) for name in ("boxes", "scores", "labels")))

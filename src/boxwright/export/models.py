@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
-class Form(ABC):
+class FileModel(ABC):
     """A model in memory: called with arrays by the name of an input, it gives arrays by the name of an output."""
 
     file: ClassVar[str]
@@ -48,7 +48,7 @@ class Form(ABC):
         """The file, with JSON by topic."""
 
 
-class OnnxForm(Form):
+class OnnxModel(FileModel):
     """ONNX, as onnxruntime runs it."""
 
     file = "model.onnx"
@@ -90,7 +90,7 @@ class OnnxForm(Form):
         return content
 
 
-class TorchForm(Form):
+class TorchModel(FileModel):
     """torch.export's own file, as torch runs it, with torchvision's operators where it needs them."""
 
     file = "model.pt2"
@@ -128,4 +128,4 @@ class TorchForm(Form):
         return saved(self.program, metadata)
 
 
-FORMS: dict[str, type[Form]] = {"onnx": OnnxForm, "torch": TorchForm}
+MODELS: dict[str, type[FileModel]] = {"onnx": OnnxModel, "torch": TorchModel}
