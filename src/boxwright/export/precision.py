@@ -52,8 +52,8 @@ class Precision:
         """What was found, in words."""
         found = self.difference
         return (
-            f"AP on {self.split} ({plural(self.images, 'image')}, detections above the file's scores): run {self.run:.4f}"
-            f", file {self.file:.4f}, difference {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+            f"AP on {self.split} ({plural(self.images, 'image')}, detections above the file's scores): "
+            f"run {self.run:.4f}, file {self.file:.4f}, difference {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
         )
 
 
@@ -73,7 +73,7 @@ def compare_precision(
     allowed: float,
 ) -> Precision:
     """Measure both on a data set, in detections above ``least`` (K,). An image that can't be read has none."""
-    all_of_run, _ = predict_dataset(detector, dataset)
+    all_of_run, _ = predict_dataset(detector, dataset, device="cpu")
     found = [no_detections()] * len(dataset)
     for row, detections in _detect(detector, model, dataset, least, batch or 1):
         found[row] = detections

@@ -1,7 +1,8 @@
 """Greedy suppression as an operator of each form of a model file.
 
 All take boxes (B, n, 4) from 0 up, each scored above 0 in one of the columns (B, C, n), or in none, and -1 in the
-others, and an IoU; they give (B, n) bool, which stay: one goes by a better one of its column whose IoU with it is above.
+others, and an IoU; they give (B, n) bool, which stay: all but those whose IoU with a better one of their column that
+stays is above.
 """
 
 from __future__ import annotations
