@@ -41,7 +41,7 @@ class Precision:
     """The file's AP less the run's."""
     allowed: float
     figures: Mapping[str, Any]
-    """The run's AP of all detections, as ``boxwright eval`` has it, by metric: value, low and high."""
+    """The run's AP, AP50 and AP75 of all detections, as ``boxwright eval`` has them, with intervals."""
 
     @property
     def agrees(self) -> bool:
@@ -53,7 +53,8 @@ class Precision:
         found = self.difference
         return (
             f"AP on {self.split} ({plural(self.images, 'image')}, detections above the file's scores): "
-            f"run {self.run:.4f}, file {self.file:.4f}, difference {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+            f"run {self.run:.4f}, file {self.file:.4f}, "
+            f"difference {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
         )
 
 
@@ -89,11 +90,15 @@ def compare_precision(
 
 def _figures(metrics: MetricsTable, split: str, images: int) -> dict[str, Any]:
     content = metrics.to_json()
-    intervals = content["intervals"]
-    named = {name: content[name] for name in ("AP", "AP50", "AP75")}
+    names = ("AP", "AP50", "AP75")
     by_class = {name: values["AP"] for name, values in content["per_class"].items()}
-    found = {name: value if intervals.get(name) is None else [value, *intervals[name]] for name, value in named.items()}
-    return {"split": split, "images": images, **found, "per_class": by_class}
+    return {
+        "split": split,
+        "images": images,
+        **{name: content[name] for name in names},
+        "intervals": {name: content["intervals"][name] for name in names},
+        "per_class": by_class,
+    }
 
 
 def _detect(
