@@ -17,6 +17,14 @@ KINDS = {
     "tiny-detector": SMALL,
     "retinanet": PYRAMID,
     "unitbox": {**PYRAMID, "centerness": True},
+    "faster-rcnn": {
+        **SMALL,
+        "backbone": "tf_efficientnet_lite0",
+        "image_size": 96,
+        "width": 16,
+        "hidden": 32,
+        "proposals": 60,
+    },
 }
 LARGE = {
     "nano416": {**SMALL, "image_size": 128},

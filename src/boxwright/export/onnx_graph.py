@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -13,11 +10,10 @@ import torch
 from onnx.utils import Extractor
 from onnxscript import opset18
 from torch import Tensor, nn
-from torch.export import Dim
 from torch.onnx.errors import OnnxExporterError
 
-from boxwright.data.transforms import BATCH_MULTIPLE
 from boxwright.errors import RecipeError
+from boxwright.export.tracing import free_sizes, quiet
 
 OPSET = 18
 op: Any = opset18
@@ -31,14 +27,8 @@ def to_onnx(
     ``dynamic``: for any B; else for that of the ``inputs``. Where ``shown`` is one of these, ``images`` (B, H, W, 3)
     may have any sides that are multiples of 32. Raises RecipeError for a module that can't be exported.
     """
-    free: dict[str, dict[int, Any]] = {name: {} for name in inputs}
-    if "shown" in inputs:
-        free["images"] = {1: BATCH_MULTIPLE * Dim("rows", min=1), 2: BATCH_MULTIPLE * Dim("columns", min=1)}
-    if dynamic:
-        batch = Dim("batch", min=1)
-        free = {name: {0: batch, **sides} for name, sides in free.items()}
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 module.eval(),
                 tuple(inputs.values()),
@@ -46,7 +36,7 @@ def to_onnx(
                 opset_version=OPSET,
                 input_names=list(inputs),
                 output_names=list(outputs),
-                dynamic_shapes=free if any(free.values()) else None,
+                dynamic_shapes=free_sizes(inputs, dynamic=dynamic),
                 custom_translation_table={torch.ops.boxwright.kept_by_nms.default: _kept_by_nms},
                 verbose=False,
             )
@@ -74,16 +64,3 @@ def _kept_by_nms(boxes: Any, scores: Any, iou: float) -> Any:
     zeros = op.Expand(op.Constant(value_int=0), shape)
     ones = op.Expand(op.Constant(value_int=1), op.Shape(kept, start=0, end=1))
     return op.Cast(op.ScatterND(zeros, places, ones), to=onnx.TensorProto.BOOL)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what the exporter says of its own inner works."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
