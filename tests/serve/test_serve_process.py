@@ -79,6 +79,7 @@ def head(length: int) -> bytes:
     return f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
 
 
+@pytest.mark.slow
 def test_clients_that_are_slow_leave_or_send_nonsense(server: Running) -> None:
     started = time.monotonic()
     with closing(server.connect(b"POST /predict HTTP/1.1\r\nHo")) as slow_head, closing(server.connect(b"")) as silent:
@@ -103,6 +104,7 @@ def test_clients_that_are_slow_leave_or_send_nonsense(server: Running) -> None:
     assert server.ask() == (200, '{"status":"ok","images":0}')
 
 
+@pytest.mark.slow
 def test_full_recovers_and_sigterm_lets_requests_end(server: Running) -> None:
     with ThreadPoolExecutor(12) as pool:
         answers = [each.result()[0] for each in [pool.submit(server.ask, "/predict", picture()) for _ in range(12)]]
