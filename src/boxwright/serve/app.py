@@ -48,7 +48,7 @@ def make_app(predictor: Predictor, limits: Limits | None = None) -> Starlette:
             Route("/openapi.json", routes.openapi),
             Route("/docs", routes.docs),
         ],
-        exception_handlers={HTTPException: _failed},
+        exception_handlers={HTTPException: _failed, Exception: _broke},
         lifespan=lifespan,
     )
 
@@ -56,6 +56,10 @@ def make_app(predictor: Predictor, limits: Limits | None = None) -> Starlette:
 def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, headers=dict(error.headers or {}))
+
+
+def _broke(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "the server failed; its log says how"}, 500)
 
 
 class _Routes:
