@@ -129,7 +129,10 @@ def _chained(first: Any, following: Iterator[Any]) -> Iterator[Any]:
 
 def _stream(av: Any, container: Any, size: tuple[int, ...], rate: float) -> Any:
     name = next(name for name in _CODECS if name in av.codecs_available)
-    stream = container.add_stream(name, rate=max(Fraction(rate).limit_denominator(1001), Fraction(1, 1001)))
+    quick = {"preset": "veryfast"} if name == _CODECS[0] else {}
+    stream = container.add_stream(
+        name, options=quick, rate=max(Fraction(rate).limit_denominator(1001), Fraction(1, 1001))
+    )
     stream.width, stream.height = size
     stream.pix_fmt = "yuv420p"
     stream.codec_context.time_base = Fraction(1, _CLOCK)
