@@ -38,7 +38,7 @@ def to_onnx(
         batch = Dim("batch", min=1)
         free = {name: {0: batch, **sides} for name, sides in free.items()}
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 module.eval(),
                 tuple(inputs.values()),
@@ -77,7 +77,7 @@ def _kept_by_nms(boxes: Any, scores: Any, iou: float) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hide what the exporter says of its own inner works."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from boxwright.boxes import clip_boxes
+from boxwright.errors import BoxwrightError
 from boxwright.export.compare import Rules, Tolerance, compare
 from boxwright.export.graph import Raw
 from boxwright.export.samples import Sample, as_batch, make_candidates
-from boxwright.export.session import Session
 from boxwright.models.dense import DenseDetector
 from boxwright.models.selection import best_pairs, keep_best, limits
 from boxwright.text import plural
 from boxwright.types import DenseOutputs, Detections
 
 Arrays = dict[str, NDArray[Any]]
+Model = Callable[[Mapping[str, NDArray[Any]]], Arrays]
+"""Inputs by name -> outputs by name."""
 _BATCHES = (1, 3)  # pictures at a time of a file that takes any number
+_SHOWN = 3  # faults in a message
+
+
+class Unfaithful(BoxwrightError):
+    """A model file that doesn't say what its run says. It isn't written."""
 
 
 class Limit(NamedTuple):
@@ -83,6 +89,15 @@ class Agreement:
     """Detections that one has alone, by the limit that is within the tolerance."""
     faults: list[str] = field(default_factory=list)
 
+    def require(self) -> None:
+        """Raise Unfaithful where there are faults."""
+        faults = self.faults
+        if faults:
+            more = f" (and {len(faults) - _SHOWN} more)" if len(faults) > _SHOWN else ""
+            raise Unfaithful(
+                f"the file doesn't say what the run says, and isn't written: {'; '.join(faults[:_SHOWN])}{more}"
+            )
+
     def lines(self) -> Iterator[str]:
         """What was found, in words."""
         yield (
@@ -111,27 +126,23 @@ class Verifier:
     def __post_init__(self) -> None:
         self.agreement = Agreement(len(self.samples), self.within)
 
-    def check(
-        self, model: onnx.ModelProto, *, raw: tuple[str, str] | None, detections: bool, batches: int | None = None
-    ) -> None:
+    def check(self, model: Model, *, raw: Sequence[str], detections: bool, batches: int | None = None) -> None:
         """Compare what a model says of the pictures, in so many ``batches`` (None: all): scores and boxes of all
         anchors, which it gives under the names ``raw``, and its ``detections``."""
-        session = Session(model)
         for samples in islice(self._batches(), batches):
             said = self._said(as_batch(samples, self._any_size))
-            found = session({name: values.numpy() for name, values in said.inputs.items()})
-            for kind, name, values in zip(("score", "box"), raw or (), said.raw, strict=False):
+            found = model({name: values.numpy() for name, values in said.inputs.items()})
+            for kind, name, values in zip(("score", "box"), raw, said.raw, strict=False):
                 self._compare(kind, samples, values, torch.from_numpy(found[name]))
             if detections and not self.agreement.faults:
                 for row, (sample, each) in enumerate(zip(samples, said.detections(min(self.least)), strict=True)):
                     self._pair(sample.name, each, _detections(found, row), said.of_image(row), said.limits[row])
 
-    def check_selection(self, model: onnx.ModelProto, names: tuple[str, str]) -> None:
+    def check_selection(self, model: Model, names: Sequence[str]) -> None:
         """Compare the detections of made scores and boxes, which the model takes under these ``names``.
 
         Of ``images`` it takes no more than their number.
         """
-        session = Session(model)
         recipe, lowest = self.detector.recipe, min(self.least)
         side = recipe.image_size + -recipe.image_size % recipe.input_size.multiple
         anchors = self.detector.anchors_of((side, side))
@@ -142,11 +153,28 @@ class Verifier:
             inputs["shown"] = np.full((copies, 2), side)
         for name, *made in make_candidates(len(anchors), len(self.detector.classes), side, lowest):
             repeated = (part.repeat(copies, 0) for part in made)
-            found = session({**inputs, **dict(zip(names, repeated, strict=True))})
+            found = model({**inputs, **dict(zip(names, repeated, strict=True))})
             raw = Raw(*(torch.from_numpy(part[0]) for part in made))
             best, anchor, labels = best_pairs(raw.scores, lowest, recipe, maps)
             expected = keep_best(raw.boxes[anchor], best, labels, (side, side), lowest, recipe)
             self._pair(f"made candidates, {name}", expected, _detections(found, 0), raw, Limit((side, side), maps))
+
+    def check_own(self, model: Model, source: Model, raw: Sequence[str], *, detections: bool) -> None:
+        """Compare a model's ``detections`` with those of its own scores and boxes, which ``source`` gives under the
+        names ``raw``; and the shapes of these with the detector's."""
+        recipe, lowest = self.detector.recipe, min(self.least)
+        for samples in self._batches():
+            said = self._said(as_batch(samples, self._any_size))
+            arrays = {name: values.numpy() for name, values in said.inputs.items()}
+            found, outputs = model(arrays), source(arrays)
+            own = Raw(*(torch.from_numpy(outputs[name]) for name in raw))
+            for kind, expected, values in zip(("score", "box"), said.raw, own, strict=True):
+                self._check_shape(kind, samples, expected, values)
+            for row, sample in enumerate(samples if detections and not self.agreement.faults else ()):
+                of_image, limit = Raw(*(part[row] for part in own)), said.limits[row]
+                best, anchor, labels = best_pairs(of_image.scores, lowest, recipe, limit.maps)
+                chosen = keep_best(of_image.boxes[anchor], best, labels, limit.size, lowest, recipe)
+                self._pair(sample.name, chosen, _detections(found, row), of_image, limit)
 
     @property
     def _any_size(self) -> bool:
@@ -163,10 +191,7 @@ class Verifier:
                 yield [self.samples[place % len(self.samples)] for place in range(start, start + size)]
 
     def _compare(self, kind: str, samples: Sequence[Sample], expected: Tensor, found: Tensor) -> None:
-        names = ", ".join(sample.name for sample in samples)
-        if found.shape != expected.shape:
-            text = f"{names}: Expected {kind}s of shape {tuple(expected.shape)} but got {tuple(found.shape)}"
-            self.agreement.faults.append(text)
+        if not self._check_shape(kind, samples, expected, found):
             return
         apart = (found - expected).abs()
         allowed = self.within.of(expected) if kind == "score" else self.within.of_boxes(expected)
@@ -174,7 +199,18 @@ class Verifier:
         of_kind = f"{kind}_difference"
         setattr(self.agreement, of_kind, max(most, getattr(self.agreement, of_kind)))
         if not bool((apart <= allowed).all()):
-            self.agreement.faults.append(f"{names}: a {kind} differs by {most:.2g}")
+            self.agreement.faults.append(f"{_names(samples)}: a {kind} differs by {most:.2g}")
+
+    def _check_shape(self, kind: str, samples: Sequence[Sample], expected: Tensor, found: Tensor) -> bool:
+        """Whether there are as many values as expected, all finite."""
+        if found.shape != expected.shape:
+            text = f"Expected {kind}s of shape {tuple(expected.shape)} but got {tuple(found.shape)}"
+        elif not bool(found.isfinite().all()):
+            text = f"a {kind} is no finite number"
+        else:
+            return True
+        self.agreement.faults.append(f"{_names(samples)}: {text}")
+        return False
 
     def _pair(self, name: str, expected: Detections, found: Detections, raw: Raw, limit: Limit) -> None:
         shown = expected.scores > torch.tensor(self.least)[expected.labels]
@@ -184,6 +220,10 @@ class Verifier:
         self.agreement.pairs += outcome.pairs
         self.agreement.excused += outcome.excused
         self.agreement.faults += [f"{name}: {fault}" for fault in outcome.faults]
+
+
+def _names(samples: Sequence[Sample]) -> str:
+    return ", ".join(sample.name for sample in samples)
 
 
 def _detections(found: Arrays, row: int) -> Detections:
