@@ -24,6 +24,7 @@ from boxwright.export import Exported, Unfaithful, export_run, exporting
 from boxwright.export.compare import Tolerance
 from boxwright.export.onnx_graph import between, to_onnx
 from boxwright.export.samples import make_samples, pictures_of
+from boxwright.export.session import Session
 from boxwright.export.verify import Verifier
 from boxwright.models import DenseDetector
 from boxwright.recipes import get_recipe
@@ -64,7 +65,7 @@ def opened(file: Path) -> onnxruntime.InferenceSession:
 def faults_of(detector: DenseDetector, model: onnx.ModelProto) -> list[str]:
     least = [0.2] * len(detector.classes)
     verifier = Verifier(detector, make_samples(detector, [])[:2], None, least, Tolerance(1e-4))
-    verifier.check(model, raw=RAW, detections=False)
+    verifier.check(Session(model), raw=RAW, detections=False)
     return verifier.agreement.faults
 
 
@@ -295,6 +296,6 @@ def test_arguments(tmp_path: Path, boxwright: Boxwright, monkeypatch: pytest.Mon
     assert "no run or model" in boxwright("export", tmp_path / "none").err
     assert "Expected graph or runtime" in boxwright("export", tmp_path, "--nms", "both").err
     assert "Expected dynamic or 1 to 9999" in boxwright("export", tmp_path, "--batch", 0).err
-    assert "Expected onnx" in boxwright("export", tmp_path, "--format", "tflite").err
+    assert "Expected onnx or openvino" in boxwright("export", tmp_path, "--format", "tflite").err
     monkeypatch.setattr("boxwright.cli.export.find_spec", lambda name: None)
     assert "pip install 'boxwright[export]'" in boxwright("export", tmp_path).err
