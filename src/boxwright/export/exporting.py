@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -92,7 +92,9 @@ def export_run(
     detector, kind = _exportable(load(run), nms, batch), form_of(form)
     data = None if int8 is None else _read(folder, detector, int8)
     files = [Path(out or folder.folder) / path for path in kind.paths(data is not None)]
-    _claim(files, overwrite, chain(folder.files, pictures, () if int8 is None else referred_files(int8)))
+    read = () if int8 is None else referred_files(int8, reader=detector.recipe.reader_options["reader"])
+    ours = is_ours(files[0])  # weights beside it have no sign of their own
+    claim(*files, overwrite=overwrite or ours, inputs=chain(folder.files, pictures, read))
     scores = detector.least_scores(score)
     least = list(scores) if isinstance(scores, Sequence) else [scores] * len(detector.classes)
     samples = make_samples(detector, pictures or pictures_of(folder, detector.recipe))
@@ -108,14 +110,6 @@ def export_run(
         graph, content = quantized.graph, {**content, "int8": quantized.to_json()}
     _write(files, kind.files(graph, content))
     return Exported(files[0], verifier.agreement, quantized)
-
-
-def _claim(files: Sequence[Path], overwrite: bool, inputs: Iterable[Path]) -> None:
-    """As ``claim``; those without a sign of their own are ours where the first is."""
-    first, *others = files
-    read = list(inputs)
-    claim(first, overwrite=overwrite, inputs=read)
-    claim(*others, overwrite=overwrite or is_ours(first), inputs=read)
 
 
 def _read(run: Run, detector: Detector, data: str | Path) -> list[DetectionDataset]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import onnx
 
+from boxwright.errors import RecipeError
 from boxwright.export.metadata import put
 from boxwright.export.onnx_graph import quiet
 from boxwright.export.session import Session
@@ -106,7 +107,9 @@ def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def form_of(name: Format) -> Form:
-    """The form of this name. OpenVINO is imported only where it is asked for."""
+    """The form of this name. OpenVINO is imported only where it is asked for. Raises RecipeError for another name."""
+    if name not in get_args(Format):
+        raise RecipeError(f"Expected a form out of {get_args(Format)} but got {name!r}")
     if name == "onnx":
         return OnnxForm()
     from boxwright.export.openvino import OpenVinoForm
