@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from boxwright.export import exporting
+from boxwright.export import onnx_graph
 from boxwright.models import Detector, create_detector
 from boxwright.runs import Run
 
@@ -25,6 +25,14 @@ KINDS = {
     "tiny-detector": SMALL,
     "retinanet": PYRAMID,
     "unitbox": {**PYRAMID, "centerness": True},
+    "faster-rcnn": {
+        **SMALL,
+        "backbone": "tf_efficientnet_lite0",
+        "image_size": 96,
+        "width": 16,
+        "hidden": 32,
+        "proposals": 60,
+    },
 }
 LARGE = {
     "nano416": {**SMALL, "image_size": 128},
@@ -72,7 +80,7 @@ def lively_run(folder: Path, name: str, **options: object) -> Run:
 def graphs_kept() -> Iterator[None]:
     """Within, a graph of the same outputs is made once alone, as of one run: torch takes seconds for it."""
     made: dict[object, onnx.ModelProto] = {}
-    make = exporting.to_onnx
+    make = onnx_graph.to_onnx
 
     def to_onnx(module: nn.Module, inputs: object, outputs: Sequence[str], **options: object) -> onnx.ModelProto:
         key = (*outputs, *options.items())
@@ -81,7 +89,7 @@ def graphs_kept() -> Iterator[None]:
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "to_onnx", to_onnx)
+        patch.setattr(onnx_graph, "to_onnx", to_onnx)
         yield
 
 

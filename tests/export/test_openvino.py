@@ -19,7 +19,7 @@ from command_line import Boxwright
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
 pytest.importorskip("nncf", reason="the extra openvino is not installed")
 
-from boxwright.export.openvino import Graph, OpenVinoSession
+from boxwright.export.openvino import OpenVinoGraph, OpenVinoSession
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,7 +39,7 @@ def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 def opened(file: Path) -> OpenVinoSession:
-    return OpenVinoSession(Graph(file.read_bytes(), file.with_suffix(".bin").read_bytes()))
+    return OpenVinoSession(OpenVinoGraph(file.read_bytes(), file.with_suffix(".bin").read_bytes()))
 
 
 def test_the_folder_finds_what_the_run_finds(run: Run, exported: Exported) -> None:
@@ -93,8 +93,8 @@ def test_int8_at_the_command_line(run: Run, tmp_path: Path, boxwright: Boxwright
     outcome = boxwright("export", run.folder, *flags)
     assert outcome.code == 0, outcome.err
     assert "int8: AP " in outcome.out
-    assert f"the model is in {out / 'openvino-int8' / 'model.xml'}" in outcome.out
-    folder = out / "openvino-int8"
+    assert f"the model is in {out / 'openvino' / 'model.xml'}" in outcome.out
+    folder = out / "openvino"
     assert "i8" in (folder / "model.xml").read_text()
     assert (folder / "model.bin").stat().st_size < 0.6 * run.model_file.stat().st_size
     said = json.loads((folder / "metadata.json").read_text("utf-8"))["int8"]

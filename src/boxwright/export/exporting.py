@@ -1,4 +1,4 @@
-"""A run as a model file that needs neither torch nor boxwright, written once it says what the run says."""
+"""A run as one model file that needs neither torch nor boxwright, written once it says what the run says."""
 
 from __future__ import annotations
 
@@ -6,41 +6,42 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Literal, get_args
 
-import onnx
 import torch
 from torch import nn
 
 from boxwright._util.ownership import claim, is_ours, mark_new_folder
 from boxwright._util.writing import opened_aside
-from boxwright.data import DetectionDataset, read_dataset
-from boxwright.data.references import referred_files
 from boxwright.errors import RecipeError
+from boxwright.export.choosing import shortest_side
 from boxwright.export.compare import Tolerance
-from boxwright.export.forms import Form, Format, Graph, form_of
-from boxwright.export.graph import RawGraph, WholeGraph
+from boxwright.export.graph import DenseGraph, Selection, WholeGraph
 from boxwright.export.measure import Pictures
 from boxwright.export.metadata import describe
-from boxwright.export.onnx_graph import between, to_onnx
+from boxwright.export.models import MODELS, FileModel, QuantizableModel
+from boxwright.export.precision import Precision, compare_precision, read_data
 from boxwright.export.quantize import Quantized, Quantizer
+from boxwright.export.regions import RegionGraph
 from boxwright.export.samples import as_batch, make_samples, pictures_of
-from boxwright.export.verify import Agreement, Verifier
-from boxwright.models.dense import DenseDetector
+from boxwright.export.verify import Agreement, Unfaithful, Verifier
 from boxwright.models.detector import Detector, Score
+from boxwright.models.faster_rcnn import TwoStageDetector
 from boxwright.runs import Run, load
-from boxwright.runs.splits import split_file_for
 
 NmsPlace = Literal["graph", "runtime"]
+FormName = Literal["onnx", "openvino", "torch"]
 MAX_LOSS = 0.01
 """Of AP, in int8."""
 _IN_GRAPH = ("iou", "cluster_iou")  # one result
 _RAW = ("all_scores", "all_boxes")
 _RAW_ALONE = ("scores", "boxes")
+_OF_REGIONS = ("regions", "region_anchors", "objectness", "first_boxes")
 _FOUND = ("boxes", "scores", "labels", "count")
 _WITHIN, _WITHIN_HALF = Tolerance(1e-4), Tolerance(2e-2)
+_AP, _AP_HALF = 0.001, 0.01
+"""That the average precision may differ by."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class Exported:
     """A model file, and what it was checked on."""
 
     file: Path
-    """The one that programs open."""
     agreement: Agreement
-    """Of the model in float."""
+    precision: Precision | None = None
+    """Where a data set was given."""
     int8: Quantized | None = None
 
 
@@ -58,7 +59,7 @@ def export_run(
     run: str | Path,
     out: str | Path | None = None,
     *,
-    form: Format = "onnx",
+    form: FormName = "onnx",
     nms: NmsPlace = "graph",
     batch: int | None = None,
     half: bool = False,
@@ -66,93 +67,119 @@ def export_run(
     max_loss: float = MAX_LOSS,
     score: Score | None = None,
     pictures: Sequence[Path] = (),
+    data: str | Path | None = None,
+    split: str = "val",
     overwrite: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Exported:
-    """Write the model into ``out``, or the run's folder, once it agrees with the run on at least eight pictures.
+    """Write model.onnx, openvino/model.xml or model.pt2 into ``out``, or the run's folder, once it says what that says.
 
-    As model.onnx, or openvino/ with model.xml, model.bin and metadata.json; in int8 model-int8.onnx, or openvino-int8/.
     It takes pixels (B, H, W, 3) at the size of the network's input, uint8 (float32 in 0..255 of a model without
     antialias); where that is any, with sides that are multiples of 32, and what of each is ``shown`` (B, 2), rows and
     columns. With ``nms`` "graph" it gives boxes (B, M, 4) in pixels of the input, scores (B, M) falling, labels
     (B, M) and how many there are (B,); what is padded up to M = ``max_detections`` is 0, with label -1. With "runtime":
-    scores (B, A, K) and boxes (B, A, 4) of all anchors. ``batch``: pictures at a time; None: any number. ``half``: the
-    network computes in float16. ``int8``: a data set, by up to 100 of whose train images the network computes in int8,
-    as far as it loses at most ``max_loss`` of AP on its val images; the model is held against the run in float then,
-    and ``say`` gets a line on each trial. ``score``: as ``predict`` takes it. ``pictures``: what it is tried on,
+    scores (B, A, K) and boxes (B, A, 4) of all anchors; of two stages, of as many regions, with boxes (B, A, K, 4)
+    where each class has its own. ``batch``: pictures at a time; None: any number. ``half``: the
+    network computes in float16. ``score``: as ``predict`` takes it. ``pictures``: eight of which it is tried on,
     beside a black picture and one of noise, instead of the run's validation images where they still are; where these
-    are fewer than eight, made ones too.
+    are fewer, made ones too. ``data``: a data set on whose ``split`` the AP of both is measured too, and whose images
+    are the pictures where none are given. ``int8``: a data set, by up to 100 of whose train images the network computes
+    in int8, as far as it loses at most ``max_loss`` of AP on its val images; the model is held against the run in float
+    first, it lies in the run's int8/ by default, and ``say`` gets a line on each trial.
 
-    Raises Unfaithful where file and run differ by more than 1e-4 + 1e-4 |x| (half: 2e-2), or int8 loses too much, and
-    nothing is written then; RecipeError for a detector or NMS that can't be exported so; DataError and WriteError.
+    Raises Unfaithful where file and run differ by more than 1e-4 + 1e-4 |x| (half: 2e-2), or in AP by more than .001
+    (half: .01), or int8 loses too much, and nothing is written then;
+    RecipeError for a detector or NMS that can't be exported so; DataError and WriteError.
     """
     folder = Run.of(run)
-    if half and int8 is not None:
-        raise RecipeError("half and int8 are two ways to compute: choose one")
-    detector, kind = _exportable(load(run), nms, batch), form_of(form)
-    data = None if int8 is None else _read(folder, detector, int8)
-    files = [Path(out or folder.folder) / path for path in kind.paths(data is not None)]
-    read = () if int8 is None else referred_files(int8, reader=detector.recipe.reader_options["reader"])
+    detector = _exportable(load(run), form, nms, batch)
+    if int8 is not None:
+        _check_int8(detector, form, half)
+    place = Path(out or folder.folder / ("int8" if int8 else ""))
+    files = [place / name for name in (MODELS[form].file, *MODELS[form].beside)]
     ours = is_ours(files[0])  # weights beside it have no sign of their own
-    claim(*files, overwrite=overwrite or ours, inputs=chain(folder.files, pictures, read))
+    claim(*files, overwrite=overwrite or ours, inputs=[*folder.files, *pictures])
+    parts = [] if int8 is None else [read_data(folder, detector, int8, part) for part in ("train", "val")]
     scores = detector.least_scores(score)
     least = list(scores) if isinstance(scores, Sequence) else [scores] * len(detector.classes)
-    samples = make_samples(detector, pictures or pictures_of(folder, detector.recipe))
+    dataset = None if data is None else read_data(folder, detector, data, split)
+    given = pictures or ([] if dataset is None else list(map(dataset.path, range(len(dataset)))))
+    samples = make_samples(detector, given or pictures_of(folder, detector.recipe))
     verifier = Verifier(detector, samples, batch, least, _WITHIN_HALF if half else _WITHIN)
-    model = _to_onnx(_in_half(detector) if half else detector, verifier, nms)
-    graph = _checked(verifier, kind, model, nms)
-    content, quantized = describe(folder, detector, least, nms), None
-    if data is not None:
-        train, val = (Pictures(detector, part, batch or 1) for part in data)
-        quantizer = Quantizer(kind, train, val, _raw(nms), max_loss, say)
-        own = Verifier(detector, samples, batch, least, _WITHIN)
-        quantized = quantizer.quantize(model, graph, len(_FOUND) if nms == "graph" else None, own)
-        graph, content = quantized.graph, {**content, "int8": quantized.to_json()}
-    _write(files, kind.files(graph, content))
-    return Exported(files[0], verifier.agreement, quantized)
-
-
-def _read(run: Run, detector: Detector, data: str | Path) -> list[DetectionDataset]:
-    """Its train and val images, as the run parts them. Raises DataError."""
-    options = detector.recipe.reader_options
-    options |= {"split_file": split_file_for(run, data, reader=options["reader"])}
-    return [read_dataset(data, split, classes=detector.classes, **options) for split in ("train", "val")]
-
-
-def _to_onnx(module: DenseDetector, verifier: Verifier, nms: NmsPlace) -> onnx.ModelProto:
-    """The graph, with scores and boxes of all anchors beside its detections."""
-    samples, batch = verifier.samples, verifier.batch
-    inputs = as_batch(
-        [samples[place % len(samples)] for place in range(batch or 2)], module.recipe.resize == "shortest"
-    )
+    any_size = detector.recipe.resize == "shortest"
+    inputs = as_batch([samples[place % len(samples)] for place in range(batch or 2)], any_size)
+    module, outputs = _graph(_in_half(detector) if half else detector, MODELS[form], nms, least)
     with torch.no_grad():
-        if nms == "graph":
-            return to_onnx(WholeGraph(module, verifier.least), inputs, (*_FOUND, *_RAW), dynamic=batch is None)
-        return to_onnx(RawGraph(module), inputs, _RAW_ALONE, dynamic=batch is None)
+        whole = MODELS[form].make(module, inputs, outputs, dynamic=batch is None)
+    model = _checked(verifier, whole, outputs)
+    precision = None
+    if dataset is not None:
+        precision = compare_precision(detector, model, dataset, least, batch, _AP_HALF if half else _AP)
+        if not precision.agrees:
+            raise Unfaithful(f"the file isn't as good as the run, and isn't written: {precision.line()}")
+    figures = None if precision is None else precision.figures
+    metadata, quantized = describe(folder, detector, least, nms, figures), None
+    if parts:
+        train, val = (Pictures(detector, part, batch or 1) for part in parts)
+        raw, kept = (_RAW, _FOUND) if nms == "graph" else (_RAW_ALONE, _RAW_ALONE)
+        assert isinstance(whole, QuantizableModel)
+        own = Verifier(detector, samples, batch, least, _WITHIN)
+        quantized = Quantizer(train, val, raw, kept, max_loss, say).quantize(whole, own)
+        model, metadata = quantized.model, {**metadata, "int8": quantized.to_json()}
+    _write(files, model.contents(metadata))
+    return Exported(files[0], verifier.agreement, precision, quantized)
 
 
-def _raw(nms: NmsPlace) -> tuple[str, str]:
-    """The names of scores and boxes of all anchors."""
-    return _RAW if nms == "graph" else _RAW_ALONE
+def _check_int8(detector: Detector, form: FormName, half: bool) -> None:
+    """Raise RecipeError for what can't be computed in int8."""
+    if half:
+        raise RecipeError("half and int8 are two ways to compute: choose one")
+    if not issubclass(MODELS[form], QuantizableModel):
+        raise RecipeError(f"int8 is for onnx and openvino, not for {form}")
+    if isinstance(detector, TwoStageDetector):
+        raise RecipeError(f"{detector.recipe.detector} has two stages, and int8 is for detectors of one so far")
 
 
-def _exportable(detector: Detector, nms: NmsPlace, batch: int | None) -> DenseDetector:
+def _write(files: Sequence[Path], contents: Sequence[bytes]) -> None:
+    """Write all of them or none; the first, which programs open, last."""
+    mark_new_folder(files[0].parent, "export")
+    with ExitStack() as stack:
+        for file, content in zip(files, contents, strict=True):
+            stack.enter_context(opened_aside(file)).write(content)
+
+
+def _exportable(detector: Detector, form: FormName, nms: NmsPlace, batch: int | None) -> Detector:
     """The detector in the layout that its graph has. Raises RecipeError for what can't be exported."""
     recipe = detector.recipe
+    if form not in MODELS:
+        raise RecipeError(f"Expected a form out of {tuple(MODELS)} but got {form!r}")
     if nms not in get_args(NmsPlace):
         raise RecipeError(f"Expected nms out of {get_args(NmsPlace)} but got {nms!r}")
     if batch is not None and batch < 1:
         raise RecipeError(f"Expected a batch of at least 1 but got {batch}")
-    if not isinstance(detector, DenseDetector):
-        raise RecipeError(f"{recipe.detector} has two stages, and only detectors of one can be exported so far")
     if nms == "graph" and recipe.nms not in _IN_GRAPH:
         raise RecipeError(
-            f"ONNX has no operator for nms={recipe.nms}: add --nms runtime, which leaves it to the caller"
+            f"there is no operator for nms={recipe.nms}: add --nms runtime, which leaves it to the caller"
         )
     return detector.lay_out(torch.contiguous_format).requires_grad_(False)
 
 
-def _in_half(detector: DenseDetector) -> DenseDetector:
+def _graph(
+    detector: Detector, form: type[FileModel], nms: NmsPlace, least: Sequence[float]
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The module to export, and the names of what it gives."""
+    raw: nn.Module
+    if isinstance(detector, TwoStageDetector):
+        raw, of_regions = RegionGraph(detector, form.suppress), _OF_REGIONS
+    else:
+        raw, of_regions = DenseGraph(detector), ()
+    if nms == "runtime":
+        return raw, (*_RAW_ALONE, *of_regions)
+    selection = Selection(detector.recipe, least, shortest_side(detector), form.suppress)
+    return WholeGraph(raw, selection), (*_FOUND, *_RAW, *of_regions)
+
+
+def _in_half(detector: Detector) -> Detector:
     half = copy.deepcopy(detector)
     for module in half.net.half().modules():
         if isinstance(module, nn.Conv2d):  # some layers give float32 whatever they take, such as SSD's norm
@@ -160,23 +187,15 @@ def _in_half(detector: DenseDetector) -> DenseDetector:
     return half
 
 
-def _checked(verifier: Verifier, form: Form, model: onnx.ModelProto, nms: NmsPlace) -> Graph:
-    """The model with the outputs alone that people want, once it is verified. Raises Unfaithful."""
-    graph = form.make(model)
-    verifier.check(form.open(graph), raw=_raw(nms), detections=nms == "graph")
+def _checked(verifier: Verifier, model: FileModel, outputs: Sequence[str]) -> FileModel:
+    """The model with those outputs alone that people want, once all are verified. Raises Unfaithful."""
+    whole = outputs[: len(_FOUND)] == _FOUND
+    raw = outputs[len(_FOUND) :] if whole else outputs
+    verifier.check(model, raw=raw, detections=whole)
+    if whole and not verifier.agreement.faults:
+        verifier.check_selection(model.part_from(raw[: len(_RAW)], _FOUND), raw[: len(_RAW)])
+    if not verifier.agreement.faults:
+        alone = model.alone(_FOUND if whole else _RAW_ALONE)
+        verifier.check(lambda inputs: model(inputs) | alone(inputs), raw=raw, detections=whole, batches=1)
     verifier.agreement.require()
-    if nms == "graph":
-        part = between(model, (*(each.name for each in model.graph.input), *_RAW), _FOUND)
-        verifier.check_selection(form.open(form.make(part)), _RAW)
-        graph = form.cut(graph, len(_FOUND))
-        verifier.check(form.open(graph), raw=(), detections=True, batches=1)
-        verifier.agreement.require()
-    return graph
-
-
-def _write(files: Sequence[Path], contents: Sequence[bytes]) -> None:
-    """All of them or none; the first, which programs open, last."""
-    mark_new_folder(files[0].parent, "export")
-    with ExitStack() as stack:
-        for file, content in zip(files, contents, strict=True):
-            stack.enter_context(opened_aside(file)).write(content)
+    return alone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import NamedTuple
@@ -14,12 +15,13 @@ import torch
 from boxwright.data import DetectionDataset
 from boxwright.errors import DataError
 from boxwright.evaluate import MetricsTable, detection_metrics
+from boxwright.export.choosing import chosen_from
+from boxwright.export.graph import Raw
 from boxwright.export.samples import Sample, as_batch
 from boxwright.export.verify import Arrays, Model
 from boxwright.models.batching import Input
-from boxwright.models.dense import DenseDetector
-from boxwright.models.detector import to_image
-from boxwright.models.selection import EVALUATION_SCORE, best_pairs, keep_best
+from boxwright.models.detector import Detector, to_image
+from boxwright.models.selection import EVALUATION_SCORE
 from boxwright.runs.predict import no_detections
 
 _TURNS, _SECONDS = 40, 20.0
@@ -37,11 +39,22 @@ class Fed(NamedTuple):
     """By name; filled up with the first ones."""
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, models that are opened compute in one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @dataclass(frozen=True)
 class Pictures:
     """A data set's images as a model takes them."""
 
-    detector: DenseDetector
+    detector: Detector
     dataset: DetectionDataset
     batch: int
     """Images at a time."""
@@ -65,22 +78,19 @@ class Pictures:
 
         An image that can't be read has no detections.
         """
-        recipe = self.detector.recipe
         found = [no_detections()] * len(self.dataset)
         for rows, inputs, arrays in self.fed(range(len(self.dataset))):
             outputs = model(arrays)
             scores, boxes = (torch.from_numpy(outputs[name]) for name in raw)
             height, width = arrays["images"].shape[1:3]
-            maps = [level.count for level in self.detector.anchors_of((height, width)).levels]
             for place, (row, given) in enumerate(zip(rows, inputs, strict=True)):
-                best, anchor, labels = best_pairs(scores[place], EVALUATION_SCORE, recipe, maps)
-                candidates = boxes[place, anchor], best, labels
-                kept = keep_best(*candidates, given.frame.size, EVALUATION_SCORE, recipe)
-                found[row] = to_image(kept, given.frame, given.size)
+                of_image = Raw(scores[place], boxes[place])
+                chosen = chosen_from(self.detector, of_image, given.frame.size, (height, width), EVALUATION_SCORE)
+                found[row] = to_image(chosen, given.frame, given.size)
         return detection_metrics(found, self.dataset, self.dataset.classes)
 
 
-def _readable(detector: DenseDetector, dataset: DetectionDataset, rows: Iterable[int]) -> Iterator[tuple[int, Input]]:
+def _readable(detector: Detector, dataset: DetectionDataset, rows: Iterable[int]) -> Iterator[tuple[int, Input]]:
     for row in rows:
         try:
             yield row, detector.prepare(dataset.path(row))

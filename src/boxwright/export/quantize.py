@@ -21,8 +21,8 @@ import onnx
 from boxwright.errors import DataError
 from boxwright.evaluate import MetricsTable, compare_tables
 from boxwright.evaluate.paired import PairedDifference
-from boxwright.export.forms import Form, Graph
-from boxwright.export.measure import Fed, Pictures, images_per_second
+from boxwright.export.measure import Fed, Pictures, images_per_second, one_thread
+from boxwright.export.models import QuantizableModel
 from boxwright.export.verify import Agreement, Arrays, Unfaithful, Verifier
 from boxwright.text import plural
 
@@ -69,7 +69,7 @@ class Trial(NamedTuple):
 
     floats: Layers
     """The others."""
-    graph: Graph
+    model: QuantizableModel
     metrics: MetricsTable
     loss: float
     """Of AP."""
@@ -116,7 +116,7 @@ def _by_stretches(network: Network, attempt: Callable[[Layers], Trial], max_loss
 class Quantized:
     """A network in int8, and what it was measured to cost and save."""
 
-    graph: Graph
+    model: QuantizableModel
     """As it is written."""
     agreement: Agreement
     """Of its detections with its own scores and boxes."""
@@ -166,35 +166,36 @@ class Quantized:
 class Quantizer:
     """Makes a network int8 by a data set's images."""
 
-    form: Form
     train: Pictures
     """By which ranges are taken."""
     val: Pictures
     """On which AP is measured."""
     raw: tuple[str, str]
     """Outputs of all scores and boxes."""
+    kept: Sequence[str]
+    """Outputs that are written: detections, or the ``raw`` ones."""
     max_loss: float
     say: Callable[[str], None] = lambda text: None
 
-    def quantize(self, model: onnx.ModelProto, plain: Graph, outputs: int | None, verifier: Verifier) -> Quantized:
-        """The model in int8, with its first ``outputs`` alone (None: all), beside the ``plain`` graph in float.
+    def quantize(self, model: QuantizableModel, verifier: Verifier) -> Quantized:
+        """Make a model int8 that has all of these outputs.
 
         Raises Unfaithful where it would lose too much, or its detections aren't those of its own scores and boxes;
         DataError for data without images or objects.
         """
-        form = self.form
         inputs = self._inputs()
-        before = self.val.metrics(form.open(form.make(model)), self.raw)
+        before = self.val.metrics(model, self.raw)
         if isnan(before.AP):
             raise DataError(f"{self.val.dataset.root} has no object in {self.val.dataset.split} to measure AP by")
-        network, arrays = Network.of(model), [fed.arrays for fed in inputs]
+        network, arrays = Network.of(model.model), [fed.arrays for fed in inputs]
         trial = search(network, partial(self._attempt, model, network, arrays, before.AP), self.max_loss)
-        graph = trial.graph if outputs is None else form.cut(trial.graph, outputs)
-        verifier.check_own(form.open(graph), form.open(trial.graph), self.raw, detections=outputs is not None)
+        with one_thread():
+            plain, small = model.alone(self.kept), trial.model.alone(self.kept)
+        verifier.check_own(small, trial.model, self.raw, detections=self.kept != self.raw)
         verifier.agreement.require()
-        first, second = images_per_second([form.open(each, threads=1) for each in (plain, graph)], arrays)
+        first, second = images_per_second([plain, small], arrays)
         return Quantized(
-            graph,
+            small,
             verifier.agreement,
             len(network.layers),
             trial.floats,
@@ -202,8 +203,8 @@ class Quantizer:
             len(self.val.dataset),
             before.AP,
             trial.metrics.AP,
-            compare_tables({"float": before, "int8": trial.metrics})["int8"].overall["AP"],
-            (_size(form, plain), _size(form, graph)),
+            compare_tables({"float": before, "int8": trial.metrics}, deciding=0)["int8"].overall["AP"],
+            (_size(plain), _size(small)),
             (first, second),
         )
 
@@ -217,14 +218,14 @@ class Quantizer:
         return inputs
 
     def _attempt(
-        self, model: onnx.ModelProto, network: Network, arrays: Sequence[Arrays], before: float, floats: Layers
+        self, model: QuantizableModel, network: Network, arrays: Sequence[Arrays], before: float, floats: Layers
     ) -> Trial:
         layers = [name for name in network.layers if name not in floats]
-        graph = self.form.quantize(model, layers, arrays)
-        metrics = self.val.metrics(self.form.open(graph), self.raw)
+        tried = model.in_int8(layers, arrays)
+        metrics = self.val.metrics(tried, self.raw)
         self.say(f"{len(layers)} of {len(network.layers)} layers in int8: AP {metrics.AP - before:+.4f}")
-        return Trial(floats, graph, metrics, before - metrics.AP)
+        return Trial(floats, tried, metrics, before - metrics.AP)
 
 
-def _size(form: Form, graph: Graph) -> int:
-    return sum(map(len, form.files(graph, {})))
+def _size(model: QuantizableModel) -> int:
+    return sum(map(len, model.contents({})))

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 class Session:
     """A model in memory: arrays by the name of an input -> arrays by the name of an output."""
 
-    def __init__(self, model: onnx.ModelProto, threads: int | None = None) -> None:
+    def __init__(self, model: onnx.ModelProto) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3  # errors
         providers = ["CPUExecutionProvider"]
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)

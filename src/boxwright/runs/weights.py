@@ -51,6 +51,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a file says of its tensors, the hash of them among it; nothing where there is no such file, or it can't be
+    read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except Exception:  # as above
+        return {}
+
+
 def hash_of(weights: Mapping[str, Tensor]) -> str:
     """SHA-256 of names, types, shapes and values, by name."""
     digest = hashlib.sha256()
