@@ -95,8 +95,8 @@ def export_run(
     detector = _exportable(load(run), form, nms, batch)
     if int8 is not None:
         _check_int8(detector, form, half)
-    place = Path(out or folder.folder / ("int8" if int8 else ""))
-    files = [place / name for name in (MODELS[form].file, *MODELS[form].beside)]
+    target = Path(out or folder.folder / ("int8" if int8 else ""))
+    files = [target / name for name in (MODELS[form].file, *MODELS[form].beside)]
     ours = is_ours(files[0])  # weights beside it have no sign of their own
     claim(*files, overwrite=overwrite or ours, inputs=[*folder.files, *pictures])
     parts = [] if int8 is None else [read_data(folder, detector, int8, part) for part in ("train", "val")]
