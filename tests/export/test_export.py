@@ -330,6 +330,6 @@ def test_arguments(tmp_path: Path, boxwright: Boxwright, monkeypatch: pytest.Mon
     assert "no run or model" in boxwright("export", tmp_path / "none").err
     assert "Expected graph or runtime" in boxwright("export", tmp_path, "--nms", "both").err
     assert "Expected dynamic or 1 to 9999" in boxwright("export", tmp_path, "--batch", 0).err
-    assert "Expected onnx or torch" in boxwright("export", tmp_path, "--format", "tflite").err
+    assert "Expected onnx or openvino or torch" in boxwright("export", tmp_path, "--format", "tflite").err
     monkeypatch.setattr("boxwright.cli.export.find_spec", lambda name: None)
     assert "pip install 'boxwright[export]'" in boxwright("export", tmp_path).err

@@ -11,10 +11,11 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import AllowCode, Overwrite, check_score, least_score, run_there
+from boxwright.cli.arguments import AllowCode, Overwrite, check_score, data_there, least_score, number, run_there
 from boxwright.errors import DataError, RecipeError
 
-_NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch": ()}
+_ONNX = ("onnx", "onnxscript", "onnxruntime")
+_NEEDED = {"onnx": _ONNX, "openvino": (*_ONNX, "openvino", "nncf"), "torch": ()}
 
 
 def _one_of(*names: str) -> Callable[[str], str]:
@@ -32,19 +33,24 @@ def _batch(text: str) -> str:
     raise typer.BadParameter(f"Expected dynamic or 1 to 9999 but got {text}")
 
 
+def _data_there(path: Path | None) -> Path | None:
+    return None if path is None else data_there(path)
+
+
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", callback=run_there, help="A run folder.")],
     form: Annotated[
         str,
         typer.Option(
             "--format",
-            metavar="onnx|torch",
-            callback=_one_of("onnx", "torch"),
-            help="model.onnx, or torch.export's model.pt2.",
+            metavar="onnx|openvino|torch",
+            callback=_one_of("onnx", "openvino", "torch"),
+            help="model.onnx, OpenVINO's openvino/model.xml, or torch.export's model.pt2.",
         ),
     ] = "onnx",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Where to write it; default RUN.")
+        Path | None,
+        typer.Option(metavar="DIR", file_okay=False, help="Where to write it; default RUN, RUN/int8 for int8."),
     ] = None,
     nms: Annotated[
         str,
@@ -58,6 +64,24 @@ def export(
         str, typer.Option(metavar="dynamic|N", callback=_batch, help="Pictures at a time; dynamic: any number.")
     ] = "dynamic",
     half: Annotated[bool, typer.Option("--half", help="The network computes in float16.")] = False,
+    int8: Annotated[
+        Path | None,
+        typer.Option(
+            "--int8",
+            metavar="DATA",
+            callback=_data_there,
+            help="The network computes in int8, in ranges of DATA's train images; AP is measured on val.",
+        ),
+    ] = None,
+    max_loss: Annotated[
+        float,
+        typer.Option(
+            "--max-loss",
+            metavar="X",
+            callback=number(0, 1),
+            help="AP that int8 may lose: what costs most stays float.",
+        ),
+    ] = 0.01,
     score: Annotated[
         str | None,
         typer.Option(
@@ -84,7 +108,8 @@ def export(
     """
     missing = [name for name in _NEEDED[form] if find_spec(name) is None]
     if missing:
-        raise RecipeError(f"export needs {', '.join(missing)}: pip install 'boxwright[export]'")
+        extra = "openvino" if form == "openvino" else "export"
+        raise RecipeError(f"export needs {', '.join(missing)}: pip install 'boxwright[{extra}]'")
 
     from boxwright.export import Unfaithful, export_run
 
@@ -97,9 +122,12 @@ def export(
             nms=nms,  # type: ignore[arg-type]
             batch=None if batch == "dynamic" else int(batch),
             half=half,
+            int8=int8,
+            max_loss=max_loss,
             score=least_score(score),
             **_tried_on(verify, split),
             overwrite=overwrite,
+            say=lambda text: say(console, text),
         )
     except Unfaithful as error:
         say(console, str(error), "red")
@@ -108,6 +136,8 @@ def export(
         say(console, line)
     if exported.precision is not None:
         say(console, exported.precision.line())
+    for line in exported.int8.lines() if exported.int8 else ():
+        say(console, line)
     say(console, f"the model is in {exported.file}")
 
 

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     import onnx
     from torch.export import ExportedProgram
 
+    from boxwright.export.openvino import OpenVinoGraph
+
 
 class FileModel(ABC):
     """A model in memory: called with arrays by the name of an input, it gives arrays by the name of an output."""
 
     file: ClassVar[str]
-    """The name of its file."""
+    """The name of its file, or of the one in its folder that programs open."""
+    beside: ClassVar[tuple[str, ...]] = ()
+    """Those of the others."""
     suppress: Suppress
 
     @classmethod
@@ -44,11 +48,22 @@ class FileModel(ABC):
         """The model as it is written, which may give these outputs alone."""
 
     @abstractmethod
-    def to_bytes(self, metadata: Mapping[str, Any]) -> bytes:
-        """The file, with JSON by topic."""
+    def contents(self, metadata: Mapping[str, Any]) -> tuple[bytes, ...]:
+        """What stands in ``file`` and in those ``beside`` it, with JSON by topic."""
 
 
-class OnnxModel(FileModel):
+class QuantizableModel(FileModel):
+    """A model whose network can compute in int8."""
+
+    model: onnx.ModelProto
+    """What it is made of, as ONNX."""
+
+    @abstractmethod
+    def in_int8(self, layers: Sequence[str], inputs: Sequence[Arrays]) -> Self:
+        """The model with these ``layers``, names of nodes, in int8, in the ranges that they have on these inputs."""
+
+
+class OnnxModel(QuantizableModel):
     """ONNX, as onnxruntime runs it."""
 
     file = "model.onnx"
@@ -76,18 +91,60 @@ class OnnxModel(FileModel):
         return Session(between(self.model, [*inputs, *raw], outputs))
 
     def alone(self, outputs: Sequence[str]) -> Self:
-        given = self.model.graph.output
-        kept = [each for each in given if each.name in outputs]
-        del given[:]
-        given.extend(kept)
-        return type(self)(self.model)
+        from boxwright.export.onnx_graph import with_outputs
 
-    def to_bytes(self, metadata: Mapping[str, Any]) -> bytes:
+        return type(self)(with_outputs(self.model, outputs))
+
+    def contents(self, metadata: Mapping[str, Any]) -> tuple[bytes, ...]:
         from boxwright.export.metadata import put
 
         put(self.model, metadata)
-        content: bytes = self.model.SerializeToString()
-        return content
+        return (self.model.SerializeToString(),)
+
+    def in_int8(self, layers: Sequence[str], inputs: Sequence[Arrays]) -> Self:
+        from boxwright.export.onnx_graph import quantize
+
+        return type(self)(quantize(self.model, layers, inputs))
+
+
+class OpenVinoModel(QuantizableModel):
+    """A folder that OpenVINO reads, converted from ONNX."""
+
+    file = "openvino/model.xml"
+    beside = ("openvino/metadata.json", "openvino/model.bin")
+    suppress = staticmethod(by_onnx)
+
+    def __init__(self, model: onnx.ModelProto, graph: OpenVinoGraph | None = None) -> None:
+        from boxwright.export.openvino import OpenVinoSession, to_openvino
+
+        self.model, self.graph = model, graph or to_openvino(model)
+        self._session = OpenVinoSession(self.graph)
+
+    @classmethod
+    def make(cls, module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool) -> Self:
+        from boxwright.export.onnx_graph import to_onnx
+
+        return cls(to_onnx(module, inputs, outputs, dynamic=dynamic))
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        return self._session(inputs)
+
+    def part_from(self, raw: Sequence[str], outputs: Sequence[str]) -> Model:
+        from boxwright.export.onnx_graph import between
+
+        inputs = [each.name for each in self.model.graph.input]
+        return type(self)(between(self.model, [*inputs, *raw], outputs))
+
+    def alone(self, outputs: Sequence[str]) -> Self:
+        return type(self)(self.model, self.graph.with_outputs(outputs))
+
+    def contents(self, metadata: Mapping[str, Any]) -> tuple[bytes, ...]:
+        return self.graph.xml, self.graph.described(metadata), self.graph.weights
+
+    def in_int8(self, layers: Sequence[str], inputs: Sequence[Arrays]) -> Self:
+        from boxwright.export.openvino import quantize
+
+        return type(self)(self.model, quantize(self.model, layers, inputs))
 
 
 class TorchModel(FileModel):
@@ -122,10 +179,10 @@ class TorchModel(FileModel):
         """All of them: what the detections were chosen from costs nothing."""
         return self
 
-    def to_bytes(self, metadata: Mapping[str, Any]) -> bytes:
+    def contents(self, metadata: Mapping[str, Any]) -> tuple[bytes, ...]:
         from boxwright.export.torch_graph import saved
 
-        return saved(self.program, metadata)
+        return (saved(self.program, metadata),)
 
 
-MODELS: dict[str, type[FileModel]] = {"onnx": OnnxModel, "torch": TorchModel}
+MODELS: dict[str, type[FileModel]] = {"onnx": OnnxModel, "openvino": OpenVinoModel, "torch": TorchModel}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
@@ -14,6 +16,7 @@ from torch.onnx.errors import OnnxExporterError
 
 from boxwright.errors import RecipeError
 from boxwright.export.tracing import free_sizes, quiet
+from boxwright.export.verify import Arrays
 
 OPSET = 18
 op: Any = opset18
@@ -52,6 +55,50 @@ def between(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str
     """The part of a model that makes some values of others."""
     part: onnx.ModelProto = Extractor(model).extract_model(list(inputs), list(outputs))
     return part
+
+
+def with_outputs(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
+    """A copy with these outputs alone."""
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    kept = [each for each in model.graph.output if each.name in outputs]
+    del part.graph.output[:]
+    part.graph.output.extend(kept)
+    return part
+
+
+def quantize(model: onnx.ModelProto, layers: Sequence[str], inputs: Sequence[Arrays]) -> onnx.ModelProto:
+    """A model whose ``layers``, names of nodes, compute in int8, in the ranges that they have on these inputs.
+
+    Weights are int8 by channel, and what flows is uint8: the pair that VNNI multiplies.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    given = onnx.ModelProto()
+    given.CopyFrom(model)
+    with TemporaryDirectory() as folder, quiet():
+        file = Path(folder) / "int8.onnx"
+        quantize_static(
+            given,
+            file,
+            _Inputs(inputs),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=list(layers),
+        )
+        return onnx.load(file)
+
+
+class _Inputs:
+    """Inputs one after another, as onnxruntime asks for them."""
+
+    def __init__(self, inputs: Sequence[Arrays]) -> None:
+        self._rest = iter(inputs)
+
+    def get_next(self) -> Arrays | None:
+        return next(self._rest, None)
 
 
 def _kept_by_nms(boxes: Any, scores: Any, iou: float) -> Any:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from boxwright.boxes import clip_boxes
+from boxwright.errors import BoxwrightError
 from boxwright.export.choosing import chosen_from, detections_in, rows_of_maps
 from boxwright.export.compare import Rules, Tolerance, compare
 from boxwright.export.graph import Raw
@@ -28,6 +29,11 @@ Arrays = dict[str, NDArray[Any]]
 Model = Callable[[Mapping[str, NDArray[Any]]], Arrays]
 """Inputs by name -> outputs by name."""
 _BATCHES = (1, 3)  # pictures at a time of a file that takes any number
+_SHOWN = 3  # faults in a message
+
+
+class Unfaithful(BoxwrightError):
+    """A model file that doesn't say what its run says. It isn't written."""
 
 
 @dataclass
@@ -51,6 +57,15 @@ class Agreement:
     regions_excused: Counter[str] = field(default_factory=Counter)
     """Regions that one has alone."""
     faults: list[str] = field(default_factory=list)
+
+    def require(self) -> None:
+        """Raise Unfaithful where there are faults."""
+        faults = self.faults
+        if faults:
+            more = f" (and {len(faults) - _SHOWN} more)" if len(faults) > _SHOWN else ""
+            raise Unfaithful(
+                f"the file doesn't say what the run says, and isn't written: {'; '.join(faults[:_SHOWN])}{more}"
+            )
 
     def lines(self) -> Iterator[str]:
         """What was found, in words."""
@@ -123,6 +138,22 @@ class Verifier:
             expected = chosen_from(self.detector, raw, (side, side), (side, side), lowest)
             self._pair(f"made candidates, {name}", expected, detections_in(found, 0), raw, Limit((side, side), maps))
 
+    def check_own(self, model: Model, source: Model, raw: Sequence[str], *, detections: bool) -> None:
+        """Compare a model's ``detections`` with those of its own scores and boxes, which ``source`` gives under the
+        names ``raw``; and the shapes of these with the detector's."""
+        for samples in self._batches():
+            inputs = as_batch(samples, self._any_size)
+            arrays = {name: values.numpy() for name, values in inputs.items()}
+            found, outputs = model(arrays), source(arrays)
+            own = [torch.from_numpy(outputs[name]) for name in raw]
+            said = self._said(inputs, own)
+            for kind, expected, values in zip(("score", "box"), said.raw, own, strict=True):
+                self._check_shape(kind, samples, expected, values)
+            for row, sample in enumerate(samples if detections and not self.agreement.faults else ()):
+                of_image, limit = Raw(*(part[row] for part in own)), said.limits[row]
+                chosen = chosen_from(self.detector, of_image, limit.size, said.size, min(self.least))
+                self._pair(sample.name, chosen, detections_in(found, row), of_image, limit)
+
     @property
     def _any_size(self) -> bool:
         return self.detector.recipe.resize == "shortest"
@@ -138,10 +169,7 @@ class Verifier:
                 yield [self.samples[place % len(self.samples)] for place in range(start, start + size)]
 
     def _compare(self, kind: str, samples: Sequence[Sample], expected: Tensor, found: Tensor) -> None:
-        names = ", ".join(sample.name for sample in samples)
-        if found.shape != expected.shape:
-            text = f"{names}: Expected {kind}s of shape {tuple(expected.shape)} but got {tuple(found.shape)}"
-            self.agreement.faults.append(text)
+        if not self._check_shape(kind, samples, expected, found):
             return
         apart = (found - expected).abs()
         allowed = self.within.of_boxes(expected) if kind == "box" else self.within.of(expected)
@@ -149,7 +177,18 @@ class Verifier:
         of_kind = f"{kind}_difference"
         setattr(self.agreement, of_kind, max(most, getattr(self.agreement, of_kind)))
         if not bool((apart <= allowed).all()):
-            self.agreement.faults.append(f"{names}: a {kind} differs by {most:.2g}")
+            self.agreement.faults.append(f"{_names(samples)}: a {kind} differs by {most:.2g}")
+
+    def _check_shape(self, kind: str, samples: Sequence[Sample], expected: Tensor, found: Tensor) -> bool:
+        """Whether there are as many values as expected, all numbers."""
+        if found.shape != expected.shape:
+            text = f"Expected {kind}s of shape {tuple(expected.shape)} but got {tuple(found.shape)}"
+        elif bool(found.isnan().any()):
+            text = f"a {kind} is no number"
+        else:
+            return True
+        self.agreement.faults.append(f"{_names(samples)}: {text}")
+        return False
 
     def _compare_regions(self, samples: Sequence[Sample], said: Said) -> None:
         for row, sample in enumerate(samples):
@@ -167,3 +206,7 @@ class Verifier:
         self.agreement.pairs += outcome.pairs
         self.agreement.excused += outcome.excused
         self.agreement.faults += [f"{name}: {fault}" for fault in outcome.faults]
+
+
+def _names(samples: Sequence[Sample]) -> str:
+    return ", ".join(sample.name for sample in samples)
