@@ -49,10 +49,11 @@ def check_dataset(
 ) -> CheckReport:
     """Looks for everything in a data set that spoils training or evaluation. It changes nothing and prints nothing.
 
+    The options that say how the data is read are those of ``boxwright.read_dataset``; a split that would be made is
+    looked at where ``group_by`` or ``split_file`` is given.
+
     Args:
         classes: look at the boxes of these alone.
-        voc_one_based, allow_links, exif, depth_range, max_pixels, reader, group_by, split_file: as in
-            :func:`boxwright.read_dataset`; a split that would be made is looked at where one of the last two is given.
         known: facts of images that were decoded already, by their path relative to the data set.
         progress: called with (images done, images in all).
 
