@@ -10,7 +10,7 @@
 #   make benchmarks                  measure on this processor and write docs/benchmarks.md, 15 minutes; ONLY="step nms": parts
 #
 #   PYTHON=/path/to/python3.12       the Python to build .venv with (default: the first one that is new enough)
-#   PIP_ARGS="--extra-index-url ..." more arguments for pip, for a CPU build of torch say: see README.md
+#   PIP_ARGS="--extra-index-url ..." more arguments for pip, for a CPU build of torch say: see docs/howto/install.md
 #   VENV=.venv                       where the environment lies
 #   JOBS=2                           how many processes run the tests, of 3 GB each
 #   UV_ARGS="--torch-backend=cpu"    more arguments for `uv pip install`

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import boxwright as bw
 from command_line import Boxwright
@@ -69,7 +70,7 @@ def run_block(block: Block, names: dict[str, Any], boxwright: Boxwright) -> None
 
 
 def test_every_howto_page_is_known() -> None:
-    assert len(HOWTO) == 13
+    assert len(HOWTO) == 14
     assert {page.stem for page in HOWTO} >= TRAINED
 
 

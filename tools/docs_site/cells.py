@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -19,12 +20,14 @@ def code(text: str) -> str:
 
 def prose(text: str) -> str:
     """Write plain text so that none of it reads as HTML or as emphasis; code in backticks stays code."""
-    pieces = text.split("`")
+    pieces = text.replace("``", "`").split("`")
     for place in range(0, len(pieces), 2):
-        for letter in "\\*_<[":
-            pieces[place] = pieces[place].replace(letter, f"\\{letter}" if letter != "<" else "&lt;")
+        pieces[place] = re.sub(r"[\\*_\[]", r"\\\g<0>", pieces[place]).replace("<", "&lt;")
     return "`".join(pieces)
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """Escape the bars outside of code: within it they part no cells."""
+    pieces = text.replace("\n", " ").split("`")
+    pieces[::2] = [piece.replace("|", "\\|") for piece in pieces[::2]]
+    return "`".join(pieces)
