@@ -49,17 +49,11 @@ def check_dataset(
 ) -> CheckReport:
     """Look for everything in a data set that would spoil training or evaluation; change and print nothing.
 
+    The options that say how the data is read are those of ``boxwright.read_dataset``; a split that would be made is
+    looked at where ``group_by`` or ``split_file`` is given.
+
     Args:
-        path: The data set.
         classes: Look only at the boxes of these classes.
-        voc_one_based: As in :func:`boxwright.read_dataset`, as are the next ones.
-        allow_links: See above.
-        exif: See above.
-        depth_range: See above.
-        max_pixels: See above.
-        reader: See above.
-        group_by: See above; with it or ``split_file``, the split that would be made is checked too.
-        split_file: See above.
         known: Facts of images that were decoded already, by their path relative to the data set.
         progress: Called with (images done, all images).
 
