@@ -67,8 +67,8 @@ def test_it_is_read_in_a_minute() -> None:
 def test_it_counts_what_there_is_to_choose_from() -> None:
     assert f"{len(built_in('box_loss'))} box losses, {len(built_in('class_loss'))} classification losses" in README
     assert len(get_args(Suppression)) == 6
-    assert len(list_recipes()) == 11
-    for words in ("six kinds of NMS", "Eleven [recipes]"):
+    assert len(list_recipes()) == 12
+    for words in ("six kinds of NMS", "Twelve [recipes]"):
         assert words in README
 
 
