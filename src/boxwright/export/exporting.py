@@ -26,6 +26,7 @@ from boxwright.export.quantize import Quantized, Quantizer
 from boxwright.export.regions import RegionGraph
 from boxwright.export.samples import as_batch, make_samples, pictures_of
 from boxwright.export.verify import Agreement, Unfaithful, Verifier
+from boxwright.models.dense import DenseDetector
 from boxwright.models.detector import Detector, Score
 from boxwright.models.faster_rcnn import TwoStageDetector
 from boxwright.runs import Run, load
@@ -168,11 +169,13 @@ def _graph(
     detector: Detector, form: type[FileModel], nms: NmsPlace, least: Sequence[float]
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """The module to export, and the names of what it gives."""
-    raw: nn.Module
+    raw: DenseGraph | RegionGraph
+    of_regions: tuple[str, ...] = ()
     if isinstance(detector, TwoStageDetector):
         raw, of_regions = RegionGraph(detector, form.suppress), _OF_REGIONS
     else:
-        raw, of_regions = DenseGraph(detector), ()
+        assert isinstance(detector, DenseDetector)
+        raw = DenseGraph(detector)
     if nms == "runtime":
         return raw, (*_RAW_ALONE, *of_regions)
     selection = Selection(detector.recipe, least, shortest_side(detector), form.suppress)

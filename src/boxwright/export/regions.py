@@ -83,8 +83,8 @@ class RegionGraph(nn.Module):
         detector = self.detector
         head, (images, count) = detector.net.roi, regions.shape[:2]
         logits, deltas = head(_pool(features, regions).to(head.logits.weight.dtype))
-        scores = class_scores(logits, detector.softmax).unflatten(0, (images, count))
-        deltas = deltas.float().unflatten(-1, (-1, detector.coder.size)).unflatten(0, (images, count))
+        scores = class_scores(logits, detector.softmax).view(images, count, -1)
+        deltas = deltas.float().view(images, count, -1, detector.coder.size)
         return scores, detector.coder.decode(regions.unsqueeze(2), deltas)
 
 

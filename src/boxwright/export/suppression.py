@@ -38,4 +38,4 @@ def by_torchvision(boxes: Tensor, columns: Tensor, iou: float) -> Tensor:
     apart = place.double() * (boxes.double().amax() + 1)  # in float64, so that no coordinate is rounded
     left = nms((boxes.double() + apart.unsqueeze(-1)).flatten(0, 1), best.flatten().double(), iou)
     kept = torch.zeros_like(best, dtype=torch.bool).flatten().index_fill(0, left, True)
-    return kept.unflatten(0, (images, count)) & (best > 0)
+    return kept.view(images, count) & (best > 0)

@@ -73,7 +73,8 @@ def run_from(
 ) -> dict[str, NDArray[Any]]:
     """All outputs of some inputs, where those of the ``raw`` names have the given values."""
     (end,) = (node for node in module.graph.nodes if node.op == "output")
-    nodes = dict(zip(outputs, end.args[0], strict=True))
+    ends: Any = end.args[0]
+    nodes = dict(zip(outputs, ends, strict=True))
     given = {nodes[name]: torch.from_numpy(values[name]) for name in raw}
     inputs = [torch.from_numpy(array) for name, array in values.items() if name not in raw]
     found = _Given(module, given).run(*inputs)

@@ -187,7 +187,8 @@ class TwoStageDetector(Detector):
     ) -> Detections:
         scores = class_scores(refined.logits[0], self.softmax)
         best, roi, labels = best_pairs(scores, score, self.recipe, [len(rois)])
-        deltas = refined.deltas[0].float().unflatten(-1, (-1, self.coder.size))
+        boxes_of_each = len(self.classes) if self.recipe.box_per_class else 1
+        deltas = refined.deltas[0].float().view(len(rois), boxes_of_each, self.coder.size)
         boxes = self.coder.decode(rois[roi], deltas[roi, labels if self.recipe.box_per_class else 0])
         kept = at_least(clip_boxes(boxes, size), SHORTEST_DETECTION)
         return keep_best(boxes[kept], best[kept], labels[kept], size, score, self.recipe, nms)
