@@ -64,12 +64,13 @@ class OpenVinoSession:
     def __init__(self, graph: OpenVinoGraph) -> None:
         config = HINTS | {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
         compiled = openvino.Core().compile_model(graph.read(), "CPU", config)
+        self._used = {given.any_name for given in compiled.inputs}  # OpenVINO drops those without a use
         self._names = [output.any_name for output in compiled.outputs]
         self._request = compiled.create_infer_request()
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """All outputs of some inputs."""
-        found = self._request.infer(dict(inputs))
+        found = self._request.infer({name: values for name, values in inputs.items() if name in self._used})
         return {name: found[name].copy() for name in self._names}  # the next inputs go over them
 
 
