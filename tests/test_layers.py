@@ -14,10 +14,10 @@ PACKAGE = Path(__file__).parents[1] / "src" / "boxwright"
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "_version errors text values parts _util environment streaming drawing demo_data",
+        "_version errors text values parts _util environment streaming drawing bridges demo_data",
         "types boxes ranking",
         "data",
-        "evaluate check report runtime",
+        "evaluate check report runtime serve",
         "anchors coding matching mining losses nms",
         "criterion",
         "catalog choices own_code recipes starts",
@@ -29,12 +29,14 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 )
 # Stricter than the rows: these import from boxwright nothing but what stands here.
 ONLY: dict[str, frozenset[str]] = {
+    "bridges": frozenset({"errors"}),
     "data": frozenset({"boxes", "types", "errors", "_util", "text", "values", "parts", "_version"}),
     "anchors": frozenset({"boxes", "types", "errors", "_util", "text"}),
     "losses": frozenset({"boxes", "types", "errors", "_util", "text", "parts"}),
     "mining": frozenset({"nms", "ranking", "types", "errors", "_util", "text", "parts"}),
     "nms": frozenset({"boxes", "types", "errors", "_util", "text"}),
     "report": frozenset({"drawing", "errors", "_util", "text"}),
+    "serve": frozenset({"runtime", "data", "errors", "environment", "_util", "_version"}),
     "runtime": frozenset({"data", "errors", "_util", "environment", "streaming"}),
     "evaluate": frozenset({"errors", "_util", "text", "boxes", "data"}),
 }

@@ -19,8 +19,10 @@ from boxwright.cli.import_weights import import_torchvision
 from boxwright.cli.inspect import inspect
 from boxwright.cli.parts import parts
 from boxwright.cli.predict import predict
+from boxwright.cli.push import push
 from boxwright.cli.recipe import list_names, show
 from boxwright.cli.reproduce import reproduce
+from boxwright.cli.serve import serve
 from boxwright.cli.simulate import simulate
 from boxwright.cli.start import fetch, list_starts
 from boxwright.cli.train import train
@@ -57,6 +59,8 @@ app.command()(train)
 app.command("eval")(evaluate)
 app.command()(predict)
 app.command()(export)
+app.command()(serve)
+app.command()(push)
 app.command()(demo)
 recipes_app.command("list")(list_names)
 recipes_app.command()(show)

@@ -75,17 +75,26 @@ def batch_size(text: str) -> int | None:
 
 
 def run_there(path: Path | None) -> Path | None:
-    """Raise RecipeError where there is no run, before the command imports what takes seconds."""
-    if path is not None and not path.exists():
+    """The path of a run, or the run folder that one on the Hub becomes.
+
+    Raises RecipeError where there is none, before the command imports what takes seconds.
+    """
+    from boxwright.runs.hub import fetch_run, hub_address
+
+    if path is None or path.exists():
+        return path
+    address = hub_address(path)
+    if address is None:
         raise RecipeError(f"no run or model at {path}")
-    return path
+    return fetch_run(address)
 
 
 def run_or_start(path: Path) -> Path:
-    """The folder of a run, or of published weights by their name; what lies at the path comes first.
+    """The folder of a run, here or on the Hub, or of published weights by name; what lies at the path comes first.
 
     Raises RecipeError where there is neither, and for weights that aren't fetched or are no whole detector.
     """
+    from boxwright.runs.hub import fetch_run, hub_address
     from boxwright.starts.cache import detector_folder
     from boxwright.starts.known import KNOWN
 
@@ -93,6 +102,9 @@ def run_or_start(path: Path) -> Path:
         return path
     if str(path) in KNOWN:
         return detector_folder(str(path))
+    address = hub_address(path)
+    if address is not None:
+        return fetch_run(address)
     near = get_close_matches(str(path), KNOWN, n=1)
     raise RecipeError(f"no run or model at {path}{f'; did you mean {near[0]!r}?' if near else ''}")
 

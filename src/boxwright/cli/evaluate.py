@@ -56,9 +56,7 @@ class Evaluated(NamedTuple):
 
 
 def _sources_there(paths: list[Path]) -> list[Path]:
-    for path in paths:
-        run_there(path)
-    return paths
+    return [path for path in map(run_there, paths) if path]
 
 
 def evaluate(

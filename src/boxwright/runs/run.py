@@ -14,6 +14,7 @@ from boxwright._util.writing import write_errors
 from boxwright.data.splits import SPLIT_FILE
 from boxwright.errors import RecipeError
 from boxwright.own_code import import_code
+from boxwright.runs.hub import fetch_snapshot, hub_address
 from boxwright.runtime.backends import is_model_file
 
 if TYPE_CHECKING:
@@ -138,6 +139,15 @@ class Run:
         """The detections on a split, or on a whole data set."""
         return self.predictions / f"{file_stem(split or 'all')}.json"
 
+    @property
+    def figures(self) -> Path:
+        """Folder of what ``eval`` measured, a JSON of each split."""
+        return self.folder / "figures"
+
+    def figures_file(self, split: str | None) -> Path:
+        """The metrics on a split, or on a whole data set."""
+        return self.figures / f"{file_stem(split or 'all')}.json"
+
     def report_file(self, split: str | None = "test") -> Path:
         """The page that shows the run on a split: report.html on test, report-val.html on val."""
         return self.folder / ("report.html" if split == "test" else f"report-{file_stem(split or 'all')}.html")
@@ -168,7 +178,8 @@ class Run:
 def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] | str = ()) -> Detector:
     """The detector of a run folder, or of a model.safetensors or .ckpt beside its recipe.yaml, ready for ``predict``.
 
-    It has the run's thresholds, or those of a checkpoint that was written after a validation.
+    It has the run's thresholds, or those of a checkpoint that was written after a validation. hf://user/name[@revision]
+    is a run on the Hugging Face Hub: its recipe, thresholds, weights and card are fetched into the Hub's cache.
 
     ``allow_code``: modules of people's own parts that the recipe names and prediction needs, a coder or a backbone; no
     others are ever imported. Raises RecipeError where one is missing, where either file is missing or damaged, or they
@@ -177,7 +188,9 @@ def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] | str = ()) ->
     import_code(allow_code)
     if is_model_file(Path(run_or_checkpoint)):
         raise RecipeError(f"{run_or_checkpoint} is an exported model, which boxwright.runtime.Predictor opens")
-    run, path = Run.of(run_or_checkpoint), Path(run_or_checkpoint)
+    address = hub_address(run_or_checkpoint)
+    path = Path(run_or_checkpoint) if address is None else fetch_snapshot(address)
+    run = Run.of(path)
     weights = run.model_file if path.is_dir() else path
     for needed in (run.recipe_file, weights):
         if not needed.is_file():

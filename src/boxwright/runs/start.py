@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boxwright.errors import RecipeError
+from boxwright.runs.hub import fetch_snapshot, hub_address
+from boxwright.runs.origins import weights_metadata
 from boxwright.runs.run import Run, read_model
 from boxwright.starts.cache import kept_weights
 from boxwright.starts.known import KNOWN
@@ -49,7 +51,8 @@ def resolve_start(start: str | Path) -> Start:
     """Read what a training is to start from.
 
     ``start``: a run folder, a model.safetensors or .ckpt of one, another file of tensors by name (.safetensors, or what
-    torch.save writes, which is never unpickled blindly), or a name of ``boxwright start list``.
+    torch.save writes, which is never unpickled blindly), a run on the Hugging Face Hub as hf://user/name[@revision], or
+    a name of ``boxwright start list``.
 
     Raises RecipeError for what is none of these, or damaged; MissingWeights for a start that isn't fetched.
     """
@@ -65,7 +68,8 @@ def start_recipe(start: str | Path) -> Recipe | None:
 
 def _located(start: str) -> tuple[Run | None, Path]:
     """The run and the file of weights in it, or None and another file of weights."""
-    path = Path(start)
+    address = hub_address(start)
+    path = Path(start) if address is None else fetch_snapshot(address)
     if path.is_dir():
         return Run(path), _weights_file(Run(path))
     if not path.exists():
@@ -82,7 +86,7 @@ def _located(start: str) -> tuple[Run | None, Path]:
 
 def _of_run(run: Run, file: Path, name: str) -> Start:
     recipe = run.recipe
-    known = _metadata(run.model_file) if run.model_file.is_file() else {}
+    known = weights_metadata(run.model_file) if run.model_file.is_file() else {}
     weights, _ = read_model(run, file)
     return Start(name, weights, recipe.classes, _fresh(recipe), known.get("origin", ""), known.get("licence", ""))
 
@@ -102,24 +106,13 @@ def _of_file(path: Path, name: str) -> Start:
     from boxwright.runs.weights import read_weights
 
     if path.suffix == ".safetensors":
-        known = _metadata(path)
+        known = weights_metadata(path)
         classes, weights = _classes_of(known, path), read_weights(path)
         return Start(name, weights, classes, origin=known.get("origin", ""), licence=known.get("licence", ""))
     states = list(state_dicts(read_foreign(path)))
     if not states:
         raise RecipeError(f"{path} holds no weights: Expected tensors by name")
     return Start(name, max(states, key=len))  # of equal ones the first, which are averaged
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    """What stands beside the tensors of a .safetensors; nothing where it can't be read, which reading it will say."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError):
-        return {}
 
 
 def _classes_of(known: Mapping[str, str], path: Path) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from boxwright._util.writing import write_bytes
 from boxwright.errors import RecipeError
+from boxwright.runs.origins import weights_metadata
 
 _HASH = "sha256"
 
@@ -49,6 +50,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if recorded is not None and recorded != hash_of(weights):
         raise RecipeError(f"{path} is damaged: its tensors aren't those that were written (SHA-256)")
     return weights
+
+
+def recorded_hash(path: Path) -> str | None:
+    """The hash that a file says its tensors have; None where it says none, or can't be read."""
+    return weights_metadata(path).get(_HASH)
 
 
 def hash_of(weights: Mapping[str, Tensor]) -> str:
