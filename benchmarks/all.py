@@ -26,6 +26,7 @@ SCRIPTS = {
     "step-2": ("step.py", "--threads", "2", "--only", "default"),
     "train_step": ("train_step.py",),
     "predict": ("predict.py",),
+    "runtime": ("runtime.py",),
     "start": ("start.py", "--rounds", "5"),
     "matching": ("matching.py",),
     "focal": ("focal.py",),

@@ -100,8 +100,8 @@ def test_the_page_finds_what_the_run_finds(run: Run, exported: Exported, monkeyp
     exec(code, names)
     (expected,) = run.load().predict("a.jpg")
     assert len(expected.scores) > 3
-    assert names["boxes"] == pytest.approx(expected.boxes.numpy(), abs=0.05)
-    assert names["labels"][: len(expected.labels)].tolist() == expected.labels.tolist()
+    assert names["found"].boxes == pytest.approx(expected.boxes.numpy(), abs=0.05)
+    assert names["found"].labels.tolist() == expected.labels.tolist()
 
 
 def test_the_verification_says_what_it_compared(exported: Exported) -> None:
