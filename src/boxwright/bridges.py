@@ -75,7 +75,7 @@ def to_pandas(found: Found, classes: Sequence[str] | None = None) -> Any:
     """
     pandas = _imported("pandas")
     columns = _columns(found, classes)
-    table = {name: columns.boxes[:, place] for place, name in enumerate(("x1", "y1", "x2", "y2"))}
+    table: dict[str, Any] = {name: columns.boxes[:, place] for place, name in enumerate(("x1", "y1", "x2", "y2"))}
     table |= {"score": columns.scores, "label": columns.labels}
     return pandas.DataFrame(table if columns.names is None else {**table, "class": columns.names})
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,38 @@ def test_a_score_a_precision_or_what_the_run_keeps(
         code, out, _ = boxwright("predict", own.folder, "photos", "--out", "found", *options)
         assert code == 0
         assert out.startswith(head)
+
+
+def test_a_list_on_standard_input(
+    run: Path, photos: Path, boxwright: Boxwright, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = b"photos/b.png\nnowhere.jpg\n\nphotos/a.jpg\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    code, out, err = boxwright("predict", run, "-", "--out", "found", "--format", "csv,yolo", "--save-crops")
+    assert code == 0
+    assert err == "boxwright: warning: left out line 2 of standard input: nowhere.jpg: no such file\n"
+    assert [line.split(":")[0] for line in out.splitlines()[:2]] == ["photos/b.png", "photos/a.jpg"]
+    assert out.splitlines()[2:] == [
+        "the detections are in found/detections.json",
+        "the crops are in found/crops",
+        "what is for csv is in found/csv",
+        "what is for yolo is in found/yolo",
+    ]
+    assert (photos / "found" / "yolo" / "labels" / "a.txt").is_file()
+
+
+def test_what_cannot_be_wished_is_exit_code_2(
+    run: Path, photos: Path, boxwright: Boxwright, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "clip.mp4").write_bytes(b"no video")
+    monkeypatch.setitem(sys.modules, "av", None)
+    for options, message in {
+        ("photos", "--format", "yolo,tfrecord"): "Expected formats out of coco, csv, yolo, voc but got 'tfrecord'",
+        ("photos", "--every", "0"): "Expected a number of at least 1 but got 0",
+        ("photos", "--save-video"): "there is no video among the files",
+        ("clip.mp4",): "videos need PyAV: pip install 'boxwright[video]'",
+    }.items():
+        code, out, err = boxwright("predict", run, *options, "--out", "found")
+        assert (code, out) == (2, "")
+        assert message in err
+        assert not (photos / "found").exists()

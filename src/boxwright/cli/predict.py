@@ -78,9 +78,7 @@ def predict(
     save_images: Annotated[bool, typer.Option("--save-images", help="Also draw the detections.")] = False,
     save_crops: Annotated[bool, typer.Option("--save-crops", help="Also cut them out, a folder a class.")] = False,
     save_video: Annotated[bool, typer.Option("--save-video", help="Also draw them on the videos.")] = False,
-    every: Annotated[
-        int, typer.Option(metavar="N", callback=number(1, 10**9), help="Look at each Nth frame of a video.")
-    ] = 1,
+    every: Annotated[int, typer.Option(metavar="N", callback=number(1), help="Look at each Nth frame of a video.")] = 1,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:

@@ -122,9 +122,10 @@ class Outputs:
         self.places = places_below(files)
         self.drawings = _names(files, ".jpg", lambda file: wanted.drawings and not is_video(file.name))
         self.videos = _names(files, ".mp4", lambda file: wanted.video and is_video(file.name))
-        for flag, kind, names in (("images", "image", self.drawings), ("video", "video", self.videos)):
-            if getattr(wanted, "drawings" if flag == "images" else flag) and files and not any(names):
-                raise RecipeError(f"--save-{flag} draws on {kind}s, and there is no {kind} among the files")
+        if wanted.drawings and files and not any(self.drawings):
+            raise RecipeError("--save-images draws on images, and there is no image among the files: add --save-video")
+        if wanted.video and not any(self.videos):
+            raise RecipeError("--save-video draws on videos, and there is no video among the files")
 
     @property
     def files(self) -> list[Path]:
