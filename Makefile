@@ -5,11 +5,12 @@
 #   make lint                        the same for ruff and mypy
 #   make test-floor                  run the quick tests with the oldest packages that pyproject.toml allows: needs uv
 #   make test-python PYTHON=...      install boxwright alone for another Python, import all of it, run a short demo
+#   make docs                        build the site of docs/ and the reference into site/; it needs no network to be read
 #   make mutants                     change the code in a hundred ways, one at a time: each time a test must fail
 #   make benchmarks                  measure on this processor and write docs/benchmarks.md, 15 minutes; ONLY="step nms": parts
 #
 #   PYTHON=/path/to/python3.12       the Python to build .venv with (default: the first one that is new enough)
-#   PIP_ARGS="--extra-index-url ..." more arguments for pip, for a CPU build of torch say: see README.md
+#   PIP_ARGS="--extra-index-url ..." more arguments for pip, for a CPU build of torch say: see docs/howto/install.md
 #   VENV=.venv                       where the environment lies
 #   JOBS=2                           how many processes run the tests, of 3 GB each
 #   UV_ARGS="--torch-backend=cpu"    more arguments for `uv pip install`
@@ -24,7 +25,7 @@ export PYTHON PIP_ARGS
 
 OTHER = .venv-$(notdir $(PYTHON))
 
-.PHONY: help demo test lint test-floor test-python mutants benchmarks
+.PHONY: help demo test lint test-floor test-python docs mutants benchmarks
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -52,6 +53,11 @@ test-python:
 	@sh tools/setup-venv "$(OTHER)" demo
 	"$(OTHER)/bin/python" -c "import boxwright; [getattr(boxwright, name) for name in boxwright.__all__]"
 	out=$$(mktemp -d) && "$(OTHER)/bin/boxwright" demo --minutes 0.3 --out "$$out/demo"
+
+docs:
+	@sh tools/setup-venv "$(VENV)" docs
+	NO_MKDOCS_2_WARNING=1 "$(VENV)/bin/python" -m mkdocs --quiet build
+	@echo "The site is in site/index.html."
 
 mutants:
 	@sh tools/setup-venv "$(VENV)" test

@@ -1,4 +1,4 @@
-"""The tables of layouts in docs/data.md and in README.md are what the readers declare."""
+"""The table of layouts in docs/data.md is what the readers declare."""
 
 from __future__ import annotations
 
@@ -25,14 +25,6 @@ def test_the_page_lists_every_layout() -> None:
     ]
     expected = table(("layout", "as written by", "what lies in the folder", "a box is"), *rows)
     assert expected in (ROOT / "docs" / "data.md").read_text(encoding="utf-8"), expected
-
-
-def test_the_readme_lists_layouts_as_they_are() -> None:
-    rows = [(reader.title, "; ".join(tools for tools, _ in reader.written_by)) for reader in READERS]
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = page.partition("| layout | as written by |\n|---|---|\n")[2].partition("\n\n")[0].splitlines()
-    assert len(shown) >= 9
-    assert shown == [line for row in rows if (line := f"| {row[0]} | {row[1]} |") in shown]
 
 
 def _box(info: ReaderInfo) -> str:

@@ -49,7 +49,7 @@ def test_two_stages_wait_in_sampling_and_nms_alone(monkeypatch: pytest.MonkeyPat
     detector = bw.create_detector("faster-rcnn", 3, **SMALL).train()
     criterion = build_criterion(detector.recipe)
     images, targets = batch_of(detector.recipe.image_size)
-    nms = "models/faster_rcnn.py:_propose"
+    nms = "models/faster_rcnn.py:propose"
     with counted_waits(monkeypatch, apart=[MATCHING, "matching/iou.py:match_iou", nms]) as waits:
         supervise(detector, criterion, images, targets)[0].total.backward()
     assert waits == {

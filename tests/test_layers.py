@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "boxwright"
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "_version errors text values parts _util environment streaming drawing demo_data",
+        "_version errors text values parts _util environment streaming drawing bridges demo_data",
         "types boxes ranking",
         "data",
         "evaluate check report runtime serve",
@@ -29,6 +29,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 )
 # Stricter than the rows: these import from boxwright nothing but what stands here.
 ONLY: dict[str, frozenset[str]] = {
+    "bridges": frozenset({"errors"}),
     "data": frozenset({"boxes", "types", "errors", "_util", "text", "values", "parts", "_version"}),
     "anchors": frozenset({"boxes", "types", "errors", "_util", "text"}),
     "losses": frozenset({"boxes", "types", "errors", "_util", "text", "parts"}),

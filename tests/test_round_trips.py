@@ -156,16 +156,17 @@ def test_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: str)
     run = keep_tiny_run(tmp_path / "run", dataset.classes)
     found: list[Any] = []
 
-    def predict_files(*args: Any, **options: Any) -> Iterator[tuple[Path, Any]]:
-        found.extend(predict.predict_files(*args, **options))
-        yield from found
+    def predict_images(*args: Any, **options: Any) -> Iterator[Any]:
+        for one in predict.predict_images(*args, **options):
+            found.append(one)
+            yield one
 
-    monkeypatch.setattr(assess, "predict_files", predict_files)
+    monkeypatch.setattr(assess, "predict_images", predict_images)
     rows = (2, 0, 1)
     assess.predict_to_folder(run.folder, [dataset.path(row) for row in rows], tmp_path / "found", score=0.0)
     read = read_results(tmp_path / "found" / "detections.json", dataset)
-    assert sum(len(one.scores) for _, one in found) == len(read.score) > 0
-    for row, (_, one) in zip(rows, found, strict=True):
+    assert sum(len(one.scores) for one in found) == len(read.score) > 0
+    for row, one in zip(rows, found, strict=True):
         mine = read.image == row
         corners = one.boxes.double().numpy()
         np.testing.assert_array_equal(read.xywh[mine][:, :2], corners[:, :2])

@@ -1,6 +1,6 @@
 """Anchors: reference boxes on the regular grids of a detector's feature maps.
 
-An ``AnchorSpec`` says which boxes sit on every cell of each map; ``make_anchors`` lays them out over an image.
+An ``AnchorSpec`` describes the boxes on every cell of each map; ``make_anchors`` places them over an image.
 Sizes are (H, W), shapes are (w, h), all in pixels of the network's input.
 """
 
@@ -23,7 +23,7 @@ Rounding = Literal["ceil", "floor"]
 BoundsRule = Literal["paper", "authors"]
 Shape = tuple[float, float]
 
-_ROUNDING = 4e-7  # of the largest coordinate: three times float32's
+_ROUNDING = 4e-7  # relative to the largest coordinate: three times float32's
 _SSD300_STRIDES = (8, 16, 32, 64, 100, 300)
 _SSD300_RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 
@@ -35,7 +35,7 @@ class LevelSpec:
     stride: float
     shapes: tuple[Shape, ...]
     offset: float = 0.5
-    """Where in its cell an anchor is centred, in cells: 0.5 is the middle, 0 the upper left corner."""
+    """Position of an anchor in its cell, in cells: 0.5 is the middle, 0 the upper left corner."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class AnchorSpec:
 
     levels: tuple[LevelSpec, ...]
     clip: Clip | None = None
-    """"corners" cuts boxes to the image; "sizes" limits width and height to the image's and leaves centres alone."""
+    """"corners" clips boxes to the image; "sizes" limits width and height to the image's and keeps the centers."""
     fitted: bool = False
-    """Cells are the image's side // their number apart, as in torchvision, and not a stride."""
+    """Space cells by the image's side // their number, as torchvision does, and not by the stride."""
     rounding: Rounding = "ceil"
-    """A map has side / stride cells along each side of the image, rounded "ceil" up or "floor" down."""
+    """How the number of cells along each side, side / stride, is rounded: "ceil" or "floor"."""
 
     def __post_init__(self) -> None:
         if self.clip is not None and self.clip not in get_args(Clip):
@@ -58,14 +58,14 @@ class AnchorSpec:
 
     @classmethod
     def squares(cls, strides: Sequence[float] = (8, 16, 32), scale: float = 4.0) -> AnchorSpec:
-        """One square anchor of side ``scale`` x stride in the middle of every cell (as in ATSS, arXiv 1912.02424)."""
+        """Place one square of side ``scale`` x stride in the middle of every cell (as in ATSS, arXiv 1912.02424)."""
         return cls(tuple(LevelSpec(stride, ((scale * stride, scale * stride),)) for stride in strides))
 
     @classmethod
     def shapes(cls, strides: Sequence[float] = (8, 16, 32), levels: str = "32x32 / 64x64 / 128x128") -> AnchorSpec:
-        """Any boxes in the middle of every cell: "16x20 30x31 / 64x60" is two of (w, h) on the first map, then one.
+        """Place any boxes in the middle of every cell: "16x20 30x31 / 64x60" is two (w, h) on the first map, then one.
 
-        Raises ValueError for what can't be read, and where levels and strides are not equally many.
+        Raises ValueError for text that cannot be read, and if the numbers of levels and strides differ.
         """
         parsed = [[tuple(map(float, shape.split("x"))) for shape in level.split()] for level in str(levels).split("/")]
         if not all(level and all(len(shape) == 2 and min(shape) > 0 for shape in level) for level in parsed):
@@ -87,10 +87,10 @@ class AnchorSpec:
         ratios: Sequence[Sequence[float]],
         clip: Clip | None = None,
     ) -> AnchorSpec:
-        """SSD's boxes (arXiv 1512.02325, section 2.2) from the side of each level's square, in pixels.
+        """Place SSD's boxes (arXiv 1512.02325, section 2.2), given the side of each level's square in pixels.
 
         A cell has squares of side s and sqrt(s s'), s' being the next level's, then for each of the level's ratios r a
-        lying (s sqrt(r), s / sqrt(r)) and a standing box. ``sizes`` has one entry more than there are levels.
+        wide box (s sqrt(r), s / sqrt(r)) and a tall one. ``sizes`` has one entry more than there are levels.
         Raises ValueError if the lengths disagree.
         """
         if not len(sizes) - 1 == len(strides) == len(ratios):
@@ -119,18 +119,17 @@ class AnchorSpec:
         rule: BoundsRule = "paper",
         first: float | None = None,
     ) -> AnchorSpec:
-        """SSD's boxes, sizes rising from s_min to s_max as shares of ``image_size``. By default on SSD300's maps.
+        """Place SSD's boxes, sizes rising from s_min to s_max as shares of ``image_size``; by default on SSD300's maps.
 
         - "paper": a line from s_min on the first level to s_max on the last (arXiv 1512.02325, eq. 4), which goes on
           one step for the last level's s'.
         - "authors": as in their code (weiliu89/caffe, examples/ssd/ssd_pascal.py). The second level has s_min, each
-          further one floor((s_max - s_min) / (levels - 2)) more, all in whole per cent: .2 and .9 give ``SSD300``, .15
+          further one floor((s_max - s_min) / (levels - 2)) more, all in whole percent: .2 and .9 give ``SSD300``, .15
           and .9 ``SSD300_COCO``.
 
-        ``first``: the first level's size as a share, under "authors" alone, where it stands by itself; None: half of
-        s_min in whole per cent, rounded down (their 10 % of 20, 7 % of 15; for SSD512 on COCO they have 4 % of 10).
-        Raises ValueError for another rule, bounds that fall or aren't above 0, and fewer than two levels, or three
-        under "authors".
+        ``first``: the first level's size as a share, which only "authors" takes; None: half of s_min in whole percent,
+        rounded down (their 10 % of 20, 7 % of 15; for SSD512 on COCO they use 4 % of 10). Raises ValueError for an
+        unknown rule, bounds that fall or are not above 0, and fewer than two levels, or three with "authors".
         """
         if rule not in get_args(BoundsRule) or (first is not None and rule != "authors"):
             raise ValueError(f"Expected a rule out of {get_args(BoundsRule)}, 'authors' with first, but got {rule!r}")
@@ -151,7 +150,7 @@ class AnchorSpec:
 
     @classmethod
     def pyramid(cls, strides: Sequence[float], scales: Sequence[float], ratios: Sequence[float]) -> AnchorSpec:
-        """Boxes of area (scale x stride)^2 and ratio h / w, by ratio and then scale, on the cells' upper left corners.
+        """Place boxes of area (scale x stride)^2 and ratio h / w, ordered by ratio, on the cells' upper left corners.
 
         As in FPN (arXiv 1612.03144) and RetinaNet (arXiv 1708.02002, section 4).
         """
@@ -172,13 +171,11 @@ class AnchorSpec:
         ratios: Sequence[float] = (0.5, 1, 2),
         strides: Sequence[float] = (4, 8, 16, 32, 64),
     ) -> AnchorSpec:
-        """The boxes of torchvision's ``AnchorGenerator`` with one tuple of sizes a level and the same ratios for all.
+        """Place the boxes of torchvision's ``AnchorGenerator`` with one tuple of sizes and the same ratios per level.
 
-        By default those of its Faster R-CNN.
-
-        As ``pyramid``, but its corners are rounded to whole pixels, and cells are image side // cells apart: at 320 px
-        the three cells of stride 128 are 106 px apart. For models that were trained so.
-        Raises ValueError where sizes and strides are not equally many.
+        The defaults are those of its Faster R-CNN. Unlike ``pyramid``, corners are rounded to whole pixels, and cells
+        are image side // cells apart: at 320 px the three cells of stride 128 are 106 px apart. Use it for models
+        trained that way. Raises ValueError if the numbers of sizes and strides differ.
         """
         if len(sizes) != len(strides):
             raise ValueError(f"Expected sizes for every stride but got {len(sizes)} and {len(strides)}")
@@ -196,7 +193,7 @@ class AnchorSpec:
 
 @dataclass(frozen=True, eq=False)
 class AnchorLevel:
-    """One feature map of an image: anchor centres are at (column + offset, row + offset) x pitch."""
+    """One feature map of an image: anchor centers are at (column + offset, row + offset) x pitch."""
 
     grid: tuple[int, int]
     """Rows and columns."""
@@ -209,7 +206,7 @@ class AnchorLevel:
 
     @property
     def count(self) -> int:
-        """Anchors of this level."""
+        """Number of anchors on this level."""
         return self.grid[0] * self.grid[1] * len(self.shapes)
 
 
@@ -218,7 +215,7 @@ class Anchors:
     """All anchors of an image, ordered by level, row, column and shape."""
 
     boxes: Tensor
-    """(A, 4) float32 xyxy in pixels; they may reach out of the image."""
+    """(A, 4) float32 xyxy in pixels; they may reach beyond the image."""
     levels: tuple[AnchorLevel, ...]
     regular: bool = True
     """Whether the boxes are the levels' shapes on their grids; False where corners were clipped."""
@@ -228,12 +225,12 @@ class Anchors:
 
     @cached_property
     def grid_shapes(self) -> GridShapes:
-        """The levels as one table, which matching goes by."""
+        """The levels as one table, which matching uses."""
         return GridShapes.of(self)
 
     @cached_property
     def corners(self) -> Corners:
-        """The boxes as overlaps are computed from them."""
+        """The boxes in the form in which overlaps are computed."""
         boxes = at_least_float32(self.boxes)
         planes = boxes.t().contiguous()
         if not (is_near(planes) and planes.sum().isfinite()):
@@ -245,14 +242,14 @@ class Anchors:
         return Corners(boxes, x1, y1, x2, y2, area)
 
     def to(self, device: torch.device | str) -> Anchors:
-        """The same anchors on another device."""
+        """Move the anchors to another device."""
         levels = tuple(replace(level, shapes=level.shapes.to(device)) for level in self.levels)
         return replace(self, boxes=self.boxes.to(device), levels=levels)
 
 
 @dataclass(frozen=True, eq=False)
 class GridShapes:
-    """The S shapes of all levels' cells: anchor (column, row) of a shape is ``first`` + the steps x (column, row).
+    """The S shapes of all levels: the anchor of a shape on (column, row) is ``first`` + steps x (column, row).
 
     Pairs are x before y.
     """
@@ -270,11 +267,11 @@ class GridShapes:
     sides: Tensor
     """(S, 2) float64 pixels."""
     slack: float
-    """Pixels: room for the rounding of an anchor's coordinates."""
+    """Pixels: margin for the rounding of an anchor's coordinates."""
 
     @classmethod
     def of(cls, anchors: Anchors) -> GridShapes:
-        """Those of an image's anchors."""
+        """Tabulate an image's anchors."""
         rows, start = [], 0
         for level in anchors.levels:
             height, width = level.grid
@@ -296,7 +293,7 @@ class GridShapes:
 
 
 def on_grids(boxes: Tensor, levels: Sequence[AnchorLevel]) -> bool:
-    """Tell whether boxes (A, 4) are the levels' shapes on their grids but for rounding, so that they are regular."""
+    """Tell whether boxes (A, 4) are, up to rounding, the levels' shapes on their grids."""
     expected = torch.cat([_level_boxes(level) for level in levels])
     return len(boxes) == len(expected) and bool((boxes - expected).abs().max() <= _slack(boxes))
 
@@ -308,12 +305,16 @@ def _slack(boxes: Tensor) -> float:
 def make_anchors(
     spec: AnchorSpec, image_size: int | tuple[int, int], grids: Sequence[tuple[int, int]] | None = None
 ) -> Anchors:
-    """Lay the anchors of ``spec`` over an image of ``image_size`` (H, W), or over a square one.
+    """Place the anchors of ``spec`` over an image of ``image_size`` (H, W) or over a square one.
 
-    ``grids``: rows and columns of each level's map, where they are known and aren't side / stride by the spec's
-    rounding, such as those of maps that a convolution without padding has made smaller: ``[x.shape[-2:] for x in
-    maps]``. Cells stay a stride apart. Raises ValueError for a side below 1, a map without cells, and grids that aren't
-    as many as the levels, or have more cells than pixels where the spec is ``fitted``.
+    ``grids`` gives rows and columns of each level's map where they are not side / stride by the spec's rounding, such
+    as those of maps that a convolution without padding has made smaller: ``[x.shape[-2:] for x in maps]``. Cells stay a
+    stride apart. Raises ValueError for a side below 1, a map without cells, a number of grids other than of levels, and
+    for more cells than pixels if the spec is ``fitted``.
+
+    Examples:
+        >>> len(bw.anchors.make_anchors(bw.anchors.SSD300, 300))
+        8732
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if min(size) < 1:
@@ -343,13 +344,13 @@ def make_anchors(
 
 
 def _cells(side: int, level: LevelSpec, rounding: Rounding) -> int:
-    # A stride such as 300 / 38 is rounded: without the margin 300 / (300 / 38) could make 39 cells.
+    # A stride such as 300 / 38 is rounded: without the margin 300 / (300 / 38) could give 39 cells.
     cells = side / level.stride
     return math.ceil(cells - 1e-9) if rounding == "ceil" else math.floor(cells + 1e-9)
 
 
 def _level_boxes(level: AnchorLevel) -> Tensor:
-    """Boxes (rows x columns x S, 4) of one map in float64: rounding happens once, at the end."""
+    """Compute the boxes (rows x columns x S, 4) of one map in float64, so that rounding happens once, at the end."""
     y, x = (
         (torch.arange(cells, dtype=torch.float64) + level.offset) * pitch
         for cells, pitch in zip(level.grid, level.pitch, strict=True)
@@ -361,7 +362,7 @@ def _level_boxes(level: AnchorLevel) -> Tensor:
 
 
 def _without_second_square(spec: AnchorSpec) -> AnchorSpec:
-    """The same without the larger square on the first map."""
+    """Remove the larger square from the first map."""
     first, *others = spec.levels
     return replace(spec, levels=(replace(first, shapes=(first.shapes[0], *first.shapes[2:])), *others))
 
@@ -373,7 +374,7 @@ SSD300_COCO = AnchorSpec.ssd((21, 45, 99, 153, 207, 261, 315), _SSD300_STRIDES, 
 """8732 anchors at 300 x 300: their sizes for COCO, and those of torchvision's ssd300_vgg16 (which has clip="sizes")."""
 
 SSD300_TF = SSD300_COCO
-"""SSD-Tensorflow takes the COCO sizes for Pascal VOC too."""
+"""SSD-Tensorflow uses the COCO sizes for Pascal VOC too."""
 
 SSD512 = AnchorSpec.ssd(
     (35.84, 76.8, 153.6, 230.4, 307.2, 384.0, 460.8, 537.6),
@@ -393,7 +394,7 @@ TINY_441 = AnchorSpec(
 """441 anchors at 224 x 224: one map of 7 x 7 cells, three scales and three ratios."""
 
 RETINANET = AnchorSpec.pyramid((8, 16, 32, 64, 128), (4, 4 * 2 ** (1 / 3), 4 * 2 ** (2 / 3)), (0.5, 1, 2))
-"""RetinaNet's nine anchors a cell, not rounded to pixels."""
+"""RetinaNet's nine anchors per cell, not rounded to pixels."""
 
 RPN = AnchorSpec.pyramid((4, 8, 16, 32, 64), (8,), (0.5, 1, 2))
-"""FPN's three anchors a cell, not rounded to pixels."""
+"""FPN's three anchors per cell, not rounded to pixels."""

@@ -1,9 +1,9 @@
-"""Box coding: how a box is written down relative to its anchor.
+"""Box coding: how a box is described relative to its anchor.
 
 Every coder takes anchors (A, 4) or (..., 4) first, works over any leading dimensions, and obeys
 ``decode(anchors, encode(anchors, boxes)) == boxes``. ``size`` is how many numbers it needs for an anchor.
-All is computed in at least float32. In eager calls on the CPU, encoding raises ValueError for boxes that aren't finite
-or have no area; elsewhere finite ones without area are encoded to finite numbers.
+All is computed in at least float32. In eager calls on the CPU, encoding raises ValueError for boxes that are not finite
+or have no area; elsewhere finite boxes without area are encoded to finite numbers.
 """
 
 from __future__ import annotations
@@ -28,33 +28,41 @@ _MIN_PROBABILITY = 1e-12
 
 
 class BoxCoder(Protocol):
-    """What a criterion and a detector need of a coder."""
+    """The interface of a coder, for criteria and detectors."""
 
     @property
     def size(self) -> int:
         """Numbers per anchor."""
 
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
-        """Boxes (..., 4) as deltas (..., size)."""
+        """Encode boxes (..., 4) as deltas (..., size)."""
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
-        """Deltas (..., size) as boxes (..., 4)."""
+        """Decode deltas (..., size) to boxes (..., 4)."""
 
 
 @coder
 @dataclass(frozen=True)
 class DeltaCoder:
-    """Centre shift in anchor sides and log of the side ratio (R-CNN, arXiv 1311.2524, eq. C.6-9), times ``weights``.
+    """Encode a box by its center's shift in anchor sizes and the log of its side ratios, times ``weights``.
 
-    The weights are 1 / variances: (10, 10, 5, 5) is SSD's (0.1, 0.1, 0.2, 0.2). Decoding limits the log ratio to
-    log(1000 / 16) from above, with no gradient beyond. Encoding takes sides below 1e-6 px as 1e-6.
+    Source: R-CNN, arXiv 1311.2524, eq. C.6-9. The weights are 1 / variances: (10, 10, 5, 5) is SSD's (0.1, 0.1, 0.2,
+    0.2). Decoding limits the log ratio to log(1000 / 16), with no gradient beyond. Encoding takes sides below 1e-6 px
+    as 1e-6.
+
+    Examples:
+        >>> coder = bw.coding.DeltaCoder()
+        >>> anchors, boxes = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[5.0, 0, 15, 20]])
+        >>> deltas = coder.encode(anchors, boxes)
+        >>> coder.decode(anchors, deltas)
+        tensor([[ 5.,  0., 15., 20.]])
     """
 
     weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
     size: ClassVar[int] = 4
 
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
-        """Boxes (..., 4) as deltas (..., 4): dx, dy, dw, dh."""
+        """Encode boxes (..., 4) as deltas (..., 4): dx, dy, dw, dh."""
         check_boxes(boxes)
         centre, sides = _centre_and_sides(boxes)
         anchor_centre, anchor_sides = _centre_and_sides(anchors)
@@ -63,7 +71,7 @@ class DeltaCoder:
         return torch.cat([shift, scale], dim=-1) * constants(self.weights, shift)
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
-        """Deltas (..., 4) as boxes (..., 4)."""
+        """Decode deltas (..., 4) to boxes (..., 4)."""
         deltas = at_least_float32(deltas)
         anchor_centre, anchor_sides = _centre_and_sides(anchors)
         shift, scale = (deltas / constants(self.weights, deltas)).chunk(2, dim=-1)
@@ -75,11 +83,18 @@ class DeltaCoder:
 @coder
 @dataclass(frozen=True)
 class DistanceCoder:
-    """Distances (l, t, r, b) from the anchor's centre to the box's sides (FCOS, arXiv 1904.01355, eq. 1).
+    """Encode a box by the distances (l, t, r, b) from the anchor's center to its sides.
 
-    They are in pixels, or in ``unit`` x sqrt(anchor area): with 0.5 a square anchor's own distances are 1. A distance
-    is negative where the centre lies outside the box; decoding doesn't forbid it. Raises ValueError for a unit not
-    above 0.
+    Source: FCOS, arXiv 1904.01355, eq. 1. Distances are in pixels, or in ``unit`` x sqrt(anchor area): with 0.5 a
+    square anchor's own distances are 1. A distance is negative if the center is outside the box; decoding allows that.
+
+    Raises:
+        ValueError: If ``unit`` is not above 0.
+
+    Examples:
+        >>> anchors, boxes = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[1.0, 2, 13, 14]])
+        >>> bw.coding.DistanceCoder(unit=None).encode(anchors, boxes)
+        tensor([[4., 3., 8., 9.]])
     """
 
     unit: float | None = None
@@ -90,14 +105,14 @@ class DistanceCoder:
             raise ValueError(f"Expected a unit above 0 but got {self.unit}")
 
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
-        """Boxes (..., 4) as distances (..., 4)."""
+        """Encode boxes (..., 4) as distances (..., 4)."""
         check_boxes(boxes)
         centre, sides = _centre_and_sides(anchors)
         distances = _distances(centre, boxes)
         return distances if self.unit is None else distances / (self.unit * _mean(sides))
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
-        """Distances (..., 4) as boxes (..., 4)."""
+        """Decode distances (..., 4) to boxes (..., 4)."""
         centre, sides = _centre_and_sides(anchors)
         distances = at_least_float32(deltas)
         if self.unit is not None:
@@ -109,10 +124,11 @@ class DistanceCoder:
 @coder
 @dataclass(frozen=True)
 class DistributionCoder:
-    """Each of the distances (l, t, r, b) as a distribution over ``bins`` values (GFL, arXiv 2006.04388, section 3).
+    """Encode each of the distances (l, t, r, b) as a distribution over ``bins`` values.
 
-    Bin k stands for k x ``step`` x sqrt(anchor area): with anchors of side 4 x stride and step 0.25, for k strides.
-    Deltas (..., 4 x bins) are logits; decoding takes the softmax's expectation. Distances stop at the bins' range.
+    Source: GFL, arXiv 2006.04388, section 3. Bin k stands for k x ``step`` x sqrt(anchor area): with anchors of side
+    4 x stride and step 0.25, for k strides. Deltas (..., 4 x bins) are logits; decoding takes the expectation of their
+    softmax. Distances are clipped to the bins' range.
     """
 
     bins: int = 17
@@ -128,20 +144,20 @@ class DistributionCoder:
         return 4 * self.bins
 
     def distances(self, anchors: Tensor, boxes: Tensor) -> Tensor:
-        """Distances (..., 4) of the boxes' sides from the anchors' centres in bins, within 0..bins - 1."""
+        """Compute the distances (..., 4) of the boxes' sides from the anchors' centers in bins, within 0..bins - 1."""
         distances = DistanceCoder(self.step).encode(anchors, boxes)
         return distances.clamp(0, self.bins - 1)
 
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
-        """Boxes (..., 4) as logits (..., 4 x bins): the two bins about each distance share it linearly."""
+        """Encode boxes (..., 4) as logits (..., 4 x bins): the two bins next to each distance share it linearly."""
         distances = self.distances(anchors, boxes)
         probability = (1 - (distances.unsqueeze(-1) - self._positions(distances)).abs()).clamp(min=_MIN_PROBABILITY)
         return probability.log().flatten(-2)
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
-        """Logits (..., 4 x bins) as boxes (..., 4)."""
+        """Decode logits (..., 4 x bins) to boxes (..., 4)."""
         logits = at_least_float32(deltas).reshape(*deltas.shape[:-1], 4, self.bins)
-        with without_autocast(logits.device.type):  # which would take the product in half precision
+        with without_autocast(logits.device.type):  # autocast would compute the product in half precision
             distances = logits.softmax(-1) @ self._positions(logits)
         return DistanceCoder(self.step).decode(anchors, distances)
 
@@ -150,10 +166,15 @@ class DistributionCoder:
 
 
 def centerness(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """How central the anchors' centres are in boxes (..., 4): (...,) in 0..1 (FCOS, arXiv 1904.01355, eq. 3).
+    """Compute how central the anchors' centers are in boxes (..., 4): (...,) in 0..1 (FCOS, arXiv 1904.01355, eq. 3).
 
-    sqrt(min(l, r) / max(l, r) x min(t, b) / max(t, b)): 1 in the middle, 0 on the edge, outside of the box, and for a
-    box without width or height.
+    It is sqrt(min(l, r) / max(l, r) x min(t, b) / max(t, b)): 1 in the middle; 0 on the edge, outside, and for a box
+    without width or height.
+
+    Examples:
+        >>> anchors, boxes = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.0, 0, 10, 40]])
+        >>> bw.coding.centerness(anchors, boxes)
+        tensor([0.3780])
     """
     centre, _ = _centre_and_sides(anchors)
     first, last = _distances(centre, boxes).chunk(2, dim=-1)
@@ -162,18 +183,18 @@ def centerness(anchors: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _centre_and_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Centres (..., 2) and sides (..., 2), the sides at least 1e-6 so that they can divide and have a logarithm."""
+    """Compute centers (..., 2) and sides (..., 2), the sides at least 1e-6 for divisions and logarithms."""
     first, last = at_least_float32(boxes).chunk(2, dim=-1)
     return (first + last) / 2, (last - first).clamp(min=_MIN_SIDE)
 
 
 def _distances(centre: Tensor, boxes: Tensor) -> Tensor:
-    """(..., 4) from centres (..., 2) to the sides of boxes (..., 4)."""
+    """Compute the distances (..., 4) from centers (..., 2) to the sides of boxes (..., 4)."""
     first, last = at_least_float32(boxes).chunk(2, dim=-1)
     return torch.cat([centre - first, last - centre], dim=-1)
 
 
 def _mean(sides: Tensor) -> Tensor:
-    """(..., 1) the side of a square of the same area as one of sides (..., 2)."""
+    """Compute the side (..., 1) of a square of the same area as one with sides (..., 2)."""
     width, height = sides.chunk(2, dim=-1)
     return (width * height).sqrt()

@@ -101,14 +101,16 @@ def draw_detections(
     *,
     targets: ArrayLike | None = None,
     colours: Sequence[Colour] | None = None,
+    strip: bool = True,
 ) -> Image.Image:
     """A picture of the image with its boxes, their class names and scores.
 
     ``image`` is (H, W, 3) RGB; ``boxes`` (n, 4) xyxy in its pixels; ``labels`` (n,) index ``classes``; ``scores`` (n,),
     or None where there are none. ``targets`` (m, 4) are drawn thin and dashed below, to compare with. ``colours`` (n,)
     stand in for those of the classes. An image of less than 400 pixels is enlarged by a whole number; where a box
-    leaves no room for its label, a strip is added above. Of boxes with scores those that lie on a better one of their
-    class (see ``distinct``) aren't drawn. Where labels would cover each other, the lower-scored ones are left out.
+    leaves no room for its label, a ``strip`` is added above, or else the label left out. Of boxes with scores those
+    that lie on a better one of their class (see ``distinct``) aren't drawn. Where labels would cover each other, the
+    lower-scored ones are left out.
     Raises ValueError where the shapes don't fit.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -128,7 +130,7 @@ def draw_detections(
     texts = {i: _shown(classes[kinds[i]]) + ("" if scores is None else f"  {ranks[i]:.2f}") for i in places}
     shades = colours or [class_colour(label) for label in kinds.tolist()]
     tags = [_Tag(texts[i], place, shades[i]) for i, place in places.items()]
-    return _drawn(picture, tags, behind)
+    return _drawn(picture, tags, behind, strip)
 
 
 def distinct(boxes: ArrayLike, labels: ArrayLike, scores: ArrayLike) -> NDArray[np.int64]:
@@ -147,16 +149,16 @@ def distinct(boxes: ArrayLike, labels: ArrayLike, scores: ArrayLike) -> NDArray[
     return np.array(kept, np.int64)
 
 
-def _drawn(picture: Image.Image, tags: Sequence[_Tag], behind: Sequence[Rectangle]) -> Image.Image:
+def _drawn(picture: Image.Image, tags: Sequence[_Tag], behind: Sequence[Rectangle], strip: bool) -> Image.Image:
     """The picture with the dashed boxes ``behind``, then boxes and labels, the first ones above the others."""
     pen = _pen(picture)
     measured = [_measured(tag.text, pen, picture.width) for tag in tags]
     pairs = zip(tags, measured, strict=True)
-    if any(label and not len(_spots(tag.place, label.size, picture.size)) for tag, label in pairs):
-        strip = max(label.size[1] for label in measured if label)
-        picture = ImageOps.expand(picture, (0, strip, 0, 0), _STRIP)
-        tags = [tag._replace(place=_lowered(tag.place, strip)) for tag in tags]
-        behind = [_lowered(place, strip) for place in behind]
+    if strip and any(label and not len(_spots(tag.place, label.size, picture.size)) for tag, label in pairs):
+        rows = max(label.size[1] for label in measured if label)
+        picture = ImageOps.expand(picture, (0, rows, 0, 0), _STRIP)
+        tags = [tag._replace(place=_lowered(tag.place, rows)) for tag in tags]
+        behind = [_lowered(place, rows) for place in behind]
     draw = ImageDraw.Draw(picture)
     for place in behind:
         _dashed(draw, place, pen)

@@ -1,8 +1,10 @@
-"""Mining: which anchors' classification loss counts.
+"""Mining: choose the anchors whose classification loss counts.
 
-Every miner takes detached per-anchor losses (B, A) and the state (B, A) of the matches, and returns a (B, A) bool mask.
-The losses are those of the classification; a miner that also drops positives may ask for the sum with the box loss.
-All raise ValueError for shapes that differ and, in eager calls on the CPU, for a state that is none of 1, 0 and -1.
+Every miner takes detached per-anchor losses (B, A) and the state (B, A) of the matches, 1 positive, 0 negative and -1
+ignored, and returns a (B, A) bool mask. Ties go to the earlier anchor, and ignored anchors are never chosen. The losses
+are those of the classification; a miner that also drops positives may ask for the sum with the box loss: a positive
+that it drops loses its box loss too and does not count for the normalizer. All raise ValueError for shapes that differ
+and, in eager calls on the CPU, for a state other than 1, 0 or -1.
 """
 
 from __future__ import annotations
@@ -33,17 +35,28 @@ def hard_negatives(
     min_negatives: int = 0,
     cutoff: Cutoff = "count",
 ) -> Tensor:
-    """All positives and the negatives with the highest loss, ``ratio`` times as many (SSD, arXiv 1512.02325, sec. 2.2).
+    """Choose all positives and ``ratio`` times as many negatives, those with the highest loss.
 
-    losses (B, A), state (B, A) in {1, 0, -1} -> (B, A) bool. At least ``min_negatives`` and at most all negatives are
-    taken, of each image, or of the whole (micro-)batch with scope "batch". With ``min_negatives`` 0 an image without
-    positives counts nothing. Ties go to the earlier anchor; ignored anchors are never taken, and no anchor counts
-    twice where negatives run out.
+    This is SSD's hard negative mining (arXiv 1512.02325, section 2.2).
 
-    ``cutoff`` "tf" is the rule of SSD-Tensorflow: of the batch's ratio x positives + images hardest negatives, those
-    that are strictly harder than the last one; so one less, or far less where losses are equal. It needs scope "batch".
+    Args:
+        losses: Classification losses (B, A).
+        state: State of the matches (B, A).
+        ratio: Negatives per positive.
+        scope: Whether negatives are counted per "image" or over the whole (micro-)"batch".
+        min_negatives: Choose at least this many negatives per image or batch, at most all. With 0 an image without
+            positives counts nothing.
+        cutoff: "exact", or "tf" for the rule of SSD-Tensorflow: of the batch's ratio x positives + images hardest
+            negatives, those strictly harder than the last one, so one less, or far less where losses are equal. It
+            needs scope "batch".
 
-    Raises ValueError for another scope or cutoff, a negative ratio or count, or shapes that differ.
+    Raises:
+        ValueError: If the scope or cutoff is unknown, a ratio or count is negative, or shapes differ.
+
+    Examples:
+        >>> losses, state = torch.tensor([[0.1, 0.9, 0.5, 0.7]]), torch.tensor([[1, 0, 0, 0]])
+        >>> bw.mining.hard_negatives(losses, state, ratio=2)
+        tensor([[ True,  True, False,  True]])
     """
     _check(state, losses)
     if scope not in get_args(MiningScope):
@@ -71,12 +84,22 @@ def hard_negatives(
 @miner(ranks_by="both")
 @torch.no_grad()
 def hard_examples(losses: Tensor, state: Tensor, *, count: int | None = None) -> Tensor:
-    """The highest losses of an image, positives and negatives together (after OHEM, arXiv 1604.03540, section 4.1).
+    """Choose the highest losses of each image, positives and negatives together.
 
-    losses (B, A) of classification and box together, state (B, A) in {1, 0, -1} -> (B, A) bool with at most ``count``
-    anchors an image; None: four times its positives, as many as ``hard_negatives`` keeps. Ties go to the earlier
-    anchor; ignored anchors are never taken. A positive that is dropped is to lose its box loss too, and its place in
-    the normalizer. Raises ValueError for a count below 1, or shapes that differ.
+    After OHEM (arXiv 1604.03540, section 4.1).
+
+    Args:
+        losses: Losses of classification and box together (B, A).
+        state: State of the matches (B, A).
+        count: Anchors per image; None: four times its positives, as many as ``hard_negatives`` keeps.
+
+    Raises:
+        ValueError: If ``count`` is below 1 or shapes differ.
+
+    Examples:
+        >>> losses, state = torch.tensor([[0.1, 0.9, 0.5, 0.7]]), torch.tensor([[1, 0, 0, 0]])
+        >>> bw.mining.hard_examples(losses, state, count=2)
+        tensor([[False,  True, False,  True]])
     """
     _check(state, losses)
     if count is not None and count < 1:
@@ -96,15 +119,25 @@ def hard_positives(
     keep: Keep = "hardest",
     ratio: float | None = 3.0,
 ) -> Tensor:
-    """Of the anchors that answer for one target only the ``count`` hardest, or easiest, and then the hard negatives.
+    """Choose only the ``count`` hardest, or easiest, anchors of each target, and then hard negatives.
 
-    losses (B, A) of classification and box together, state (B, A) in {1, 0, -1}, gt_index (B, A) int64, which target
-    each positive answers for -> (B, A) bool. Every target that has anchors keeps one at least, and a large one counts
-    no more than a small one. Negatives are those of ``hard_negatives`` with ``ratio`` times the positives that are
-    kept; None: all. Ties go to the earlier anchor; ignored anchors are never taken. A positive that is dropped is to
-    lose its box loss too, and its place in the normalizer.
+    Every target that has anchors keeps at least one, so a large target counts no more than a small one.
 
-    Raises ValueError for a count below 1, a negative ratio, another ``keep``, or shapes that differ.
+    Args:
+        losses: Losses of classification and box together (B, A).
+        state: State of the matches (B, A).
+        gt_index: The target that each positive answers for, (B, A) int64.
+        count: Anchors per target.
+        keep: "hardest" or "easiest".
+        ratio: Negatives per kept positive, chosen as in ``hard_negatives``; None: all negatives.
+
+    Raises:
+        ValueError: If ``count`` is below 1, ``ratio`` is negative, ``keep`` is unknown or shapes differ.
+
+    Examples:
+        >>> losses, state = torch.tensor([[0.1, 0.9, 0.5, 0.7]]), torch.tensor([[1, 1, 0, 0]])
+        >>> bw.mining.hard_positives(losses, state, gt_index=torch.zeros(1, 4, dtype=torch.int64), count=1, ratio=1)
+        tensor([[False,  True, False,  True]])
     """
     _check(state, losses)
     if gt_index.shape != state.shape or gt_index.dtype != torch.int64:
@@ -126,12 +159,23 @@ def hard_positives(
 def ohem(
     losses: Tensor, state: Tensor, *, count: int = 128, boxes: Tensor | None = None, nms_iou: float = 0.7
 ) -> Tensor:
-    """The ``count`` highest losses of each image over all candidates (OHEM, arXiv 1604.03540, section 4.1).
+    """Choose the ``count`` highest losses of each image over all candidates (OHEM, arXiv 1604.03540, section 4.1).
 
-    losses (B, A), state (B, A) in {1, 0, -1} -> (B, A) bool. With ``boxes`` (B, A, 4), or (A, 4) for all images, those
-    that overlap a harder one by more than ``nms_iou`` are passed over, since they would count one mistake several times
-    (the paper's 0.7). Ties go to the earlier anchor; ignored anchors are never taken.
-    Raises ValueError for a count below 1, or shapes that differ.
+    Args:
+        losses: Losses (B, A).
+        state: State of the matches (B, A).
+        count: Anchors per image.
+        boxes: Candidate boxes (B, A, 4), or (A, 4) for all images. With them, a candidate that overlaps a harder one by
+            more than ``nms_iou`` is skipped, since it would count one mistake several times.
+        nms_iou: The paper's is 0.7.
+
+    Raises:
+        ValueError: If ``count`` is below 1 or shapes differ.
+
+    Examples:
+        >>> losses, state = torch.tensor([[0.1, 0.9, 0.5, 0.7]]), torch.tensor([[1, 0, 0, 0]])
+        >>> bw.mining.ohem(losses, state, count=2)
+        tensor([[False,  True, False,  True]])
     """
     _check(state, losses)
     if count < 1:
@@ -147,12 +191,23 @@ def ohem(
 def random_balanced(
     state: Tensor, *, count: int = 256, positive_fraction: float = 0.5, generator: torch.Generator | None = None
 ) -> Tensor:
-    """``count`` anchors of each image at random, up to ``positive_fraction`` of them positive (Faster R-CNN's RPN,
-    arXiv 1506.01497, section 3.1.3).
+    """Choose ``count`` anchors of each image at random, at most ``positive_fraction`` of them positive.
 
-    state (B, A) in {1, 0, -1} -> (B, A) bool. Negatives take the places that positives leave, never the other way.
-    ``generator``: of the state's device; the same one draws the same anchors.
-    Raises ValueError for a count below 1, a fraction outside 0..1, or another shape.
+    This is the sampling of Faster R-CNN's RPN (arXiv 1506.01497, section 3.1.3).
+
+    Args:
+        state: State of the matches (B, A).
+        count: Anchors per image. Negatives fill the places that positives leave, never the other way.
+        positive_fraction: In 0..1.
+        generator: On the state's device; the same generator state draws the same anchors.
+
+    Raises:
+        ValueError: If ``count`` is below 1, the fraction is outside 0..1 or the shape is wrong.
+
+    Examples:
+        >>> state = torch.tensor([[1, 1, 0, 0, 0, -1]])
+        >>> bw.mining.random_balanced(state, count=4, positive_fraction=0.25).sum()
+        tensor(4)
     """
     _check(state)
     if count < 1 or not 0 <= positive_fraction <= 1:
@@ -163,10 +218,10 @@ def random_balanced(
 
 
 def _first_of_groups(values: Tensor, group: Tensor, count: int) -> Tensor:
-    """Indices of the ``count`` highest values (n,) of each group (n,) int64, the earlier of equal ones."""
+    """Find the ``count`` highest values (n,) of each group (n,) int64, as indices; ties go to the earlier."""
     order = values.argsort(descending=True, stable=True)
     order = order[group[order].argsort(stable=True)]
-    group = group[order]  # sorted, and each by falling values
+    group = group[order]  # sorted by group, and within a group by falling value
     place = torch.arange(len(group), device=group.device)
     return order[place - torch.searchsorted(group, group) < count]
 
@@ -180,7 +235,7 @@ def _check(state: Tensor, losses: Tensor | None = None) -> None:
 
 
 def _without_overlaps(losses: Tensor, eligible: Tensor, boxes: Tensor, iou: float) -> Tensor:
-    """(B, A) bool: what NMS by loss leaves of the eligible anchors of each image."""
+    """Tell which eligible anchors of each image NMS by loss keeps, (B, A) bool."""
     if boxes.shape not in ((*losses.shape, 4), (losses.shape[1], 4)):
         raise ValueError(f"Expected boxes ({losses.shape[0]}, {losses.shape[1]}, 4) but got {tuple(boxes.shape)}")
     image, anchor = eligible.nonzero(as_tuple=True)

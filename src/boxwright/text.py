@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_SENTENCE = re.compile(r"(?<!eq|ec)\. (?=[A-Z])")  # but not after eq. and sec.
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -20,3 +23,8 @@ def plural(number: int, what: str) -> str:
     if number == 1:
         return f"{number} {what}"
     return f"{number} {what}{'es' if what.endswith(('s', 'x', 'tch', 'sh')) else 's'}"
+
+
+def first_sentence(doc: str | None) -> str:
+    """Return the first sentence of a docstring, on one line; empty for none."""
+    return _SENTENCE.split((doc or "").partition("\n\n")[0].replace("\n", " "), maxsplit=1)[0]

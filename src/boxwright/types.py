@@ -8,10 +8,13 @@ Labels are 0..K-1; -1 pads a batch of targets.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from boxwright import bridges
 
 
 class Targets(NamedTuple):
@@ -119,3 +122,27 @@ class Detections(NamedTuple):
     """(n,) float32 in 0..1."""
     labels: Tensor
     """(n,) int64 in 0..K-1."""
+
+    def to_supervision(self, classes: Sequence[str] | None = None) -> Any:
+        """Make supervision's ``Detections``: see ``bridges.to_supervision``."""
+        return bridges.to_supervision(self, classes)
+
+    def to_coco(
+        self,
+        image_id: int | str,
+        classes: Sequence[str] | None = None,
+        *,
+        category_ids: Sequence[int] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Make the entries of a COCO results file: see ``bridges.to_coco``."""
+        return bridges.to_coco(self, image_id, classes, category_ids=category_ids)
+
+    def to_pandas(self, classes: Sequence[str] | None = None) -> Any:
+        """Make a pandas DataFrame: see ``bridges.to_pandas``."""
+        return bridges.to_pandas(self, classes)
+
+    def to_fiftyone(
+        self, file: str | Path, size: tuple[int, int], classes: Sequence[str], *, field: str = "predictions"
+    ) -> Any:
+        """Make a FiftyOne ``Sample`` of an image file of ``size`` (H, W): see ``bridges.to_fiftyone``."""
+        return bridges.to_fiftyone(self, file, size, classes, field=field)

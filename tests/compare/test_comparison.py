@@ -302,10 +302,9 @@ def ask(data: Path, out: Path, *arguments: str) -> Result:
     return CliRunner().invoke(app, command, catch_exceptions=False)
 
 
-def test_the_readmes_example_leaves_no_arm_out(data: Path, tmp_path: Path, ran: list[Job]) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    found = re.findall(r"^boxwright compare .*--vary (\S+)", readme, flags=re.MULTILINE)
-    (vary,) = [each for each in found if "my_parts" not in each]  # which test_own_code.py does for parts of one's own
+def test_the_pages_example_leaves_no_arm_out(data: Path, tmp_path: Path, ran: list[Job]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "compare.md").read_text(encoding="utf-8")
+    (vary,) = re.findall(r"^boxwright compare .*--vary (\S+)", page, flags=re.MULTILINE)
     result = ask(data, tmp_path, "--vary", vary)
     assert result.exit_code == 0
     assert {job.arm for job in ran} == set(vary.partition("=")[2].split(","))

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import onnx
+import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from boxwright.export import onnx_graph
 from boxwright.models import Detector, create_detector
 from boxwright.runs import Run
 
@@ -17,6 +25,14 @@ KINDS = {
     "tiny-detector": SMALL,
     "retinanet": PYRAMID,
     "unitbox": {**PYRAMID, "centerness": True},
+    "faster-rcnn": {
+        **SMALL,
+        "backbone": "tf_efficientnet_lite0",
+        "image_size": 96,
+        "width": 16,
+        "hidden": 32,
+        "proposals": 60,
+    },
 }
 LARGE = {
     "nano416": {**SMALL, "image_size": 128},
@@ -58,3 +74,44 @@ def lively_run(folder: Path, name: str, **options: object) -> Run:
     run = Run(folder)
     run.keep(lively(name, **options))
     return run
+
+
+@contextmanager
+def graphs_kept() -> Iterator[None]:
+    """Within, a graph of the same outputs is made once alone, as of one run: torch takes seconds for it."""
+    made: dict[object, onnx.ModelProto] = {}
+    make = onnx_graph.to_onnx
+
+    def to_onnx(module: nn.Module, inputs: object, outputs: Sequence[str], **options: object) -> onnx.ModelProto:
+        key = (*outputs, *options.items())
+        if key not in made:
+            made[key] = make(module, inputs, outputs, **options)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_graph, "to_onnx", to_onnx)
+        yield
+
+
+def found_by(run: Run, folder: Path, counts: Mapping[str, int]) -> Path:
+    """A data set of so many pictures by split whose objects are what the run finds in them."""
+    side = run.recipe.image_size
+    detector, rng = run.load(), np.random.default_rng(0)
+    categories = [{"id": label, "name": name} for label, name in enumerate(detector.classes)]
+    for split, count in counts.items():
+        images, annotations = [], []
+        for number in range(count):
+            coarse = Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8))
+            file = folder / "images" / split / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            coarse.resize((side, side), Image.Resampling.BICUBIC).save(file)
+            images.append({"id": number, "file_name": file.name, "width": side, "height": side})
+            (found,) = detector.predict(file, score=0.4)
+            for (x0, y0, x1, y1), label in zip(found.boxes.tolist(), found.labels.tolist(), strict=True):
+                box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
+                annotations.append({"id": len(annotations), "image_id": number, "category_id": label, **box})
+        table = folder / "annotations" / f"instances_{split}.json"
+        table.parent.mkdir(exist_ok=True)
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        table.write_text(json.dumps(content))
+    return folder

@@ -14,16 +14,18 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from export_runs import LARGE, lively_run
+from export_runs import LARGE, lively, lively_run
 from PIL import Image
 from torch import nn
 
 from boxwright.demo_data import make_digits
 from boxwright.errors import RecipeError, WriteError
-from boxwright.export import Exported, Unfaithful, export_run, exporting
+from boxwright.export import Exported, Unfaithful, export_run, exporting, models
 from boxwright.export.compare import Tolerance
+from boxwright.export.metadata import describe
 from boxwright.export.onnx_graph import between, to_onnx
 from boxwright.export.samples import make_samples, pictures_of
+from boxwright.export.session import Session
 from boxwright.export.verify import Verifier
 from boxwright.models import DenseDetector
 from boxwright.recipes import get_recipe
@@ -64,7 +66,7 @@ def opened(file: Path) -> onnxruntime.InferenceSession:
 def faults_of(detector: DenseDetector, model: onnx.ModelProto) -> list[str]:
     least = [0.2] * len(detector.classes)
     verifier = Verifier(detector, make_samples(detector, [])[:2], None, least, Tolerance(1e-4))
-    verifier.check(model, raw=RAW, detections=False)
+    verifier.check(Session(model), raw=RAW, detections=False)
     return verifier.agreement.faults
 
 
@@ -189,7 +191,7 @@ def test_what_is_unfaithful_is_not_written(
 ) -> None:
     """A run with another mean gets the file of the first."""
     other = lively_run(tmp_path / "run", "lite320", mean=ONES[::-1])
-    monkeypatch.setattr(exporting, "to_onnx", lambda *_, **__: raw[1])
+    monkeypatch.setattr(models.OnnxModel, "make", lambda *_, **__: models.OnnxModel(raw[1]))
     monkeypatch.setattr(exporting, "_RAW_ALONE", RAW)
     outcome = boxwright("export", other.folder, "--nms", "runtime", "--out", tmp_path / "out")
     assert outcome.code == 1
@@ -205,6 +207,9 @@ def test_what_is_unfaithful_is_not_written(
         ("tiny-detector", {"nms_agnostic": True, "vote": 0.05, "max_detections": 5, "candidates_per": "class"}),
         ("retinanet", {"candidates_per": "map", "candidates": 50, "resize": "pad"}),
         ("unitbox", {"centerness": True, "resize": "shortest", "max_size": 192, "candidates": 300}),
+        pytest.param(
+            "lite320", {"strides": (8, 16, 32, 64, 128), "image_size": 100, "resize": "pad"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_each_kind_of_detector(tmp_path: Path, name: str, options: dict[str, object]) -> None:
@@ -251,6 +256,36 @@ def test_without_antialias_of_one_class_of_any_name(tmp_path: Path) -> None:
     assert json.loads(classes) == ["Größe\n“é”"]
 
 
+def test_the_precision_on_a_data_set(tmp_path: Path, boxwright: Boxwright, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    make_digits(data, images={"train": 2, "val": 9}, size=64)
+    run = lively_run(tmp_path / "run", "tiny-detector", classes=tuple("0123456789"))
+    outcome = boxwright("export", run.folder, "--verify", data, "--out", out)
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"AP on val \(9 images, .*\): run (0\.\d+), file \1, difference [+-]0\.0000", outcome.out)
+    said = {item.key: json.loads(item.value) for item in onnx.load(out / "model.onnx").metadata_props}
+    low, high = said["figures"]["intervals"]["AP"]
+    assert low <= said["figures"]["AP"] <= high
+    assert said["figures"]["images"] == 9
+    monkeypatch.setattr(exporting, "_AP", -1)
+    outcome = boxwright("export", run.folder, "--verify", data, "--out", tmp_path / "other")
+    assert outcome.code == 1
+    assert "isn't as good as the run" in outcome.out
+    assert not (tmp_path / "other").exists()
+    assert "no split" in boxwright("export", run.folder, "--verify", data, "--split", "summer", "--out", out).err
+
+
+def test_where_the_start_came_from(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.keep(lively("tiny-detector"), origin="somebody", licence="BSD-3-Clause")
+    detector = run.load()
+    start = describe(run, detector, [0.1] * 3, "graph")["start"]
+    assert (start["origin"], start["licence"]) == ("somebody", "BSD-3-Clause")
+    taken = {"name": "a-start", "origin": "others", "licence": "MIT", "taken": ["backbone"]}
+    run.data_file.write_text(json.dumps({"origin": {"start": taken}}))
+    assert taken.items() <= describe(run, detector, [0.1] * 3, "graph")["start"].items()
+
+
 class Doubting(nn.Module):
     """What no graph can be made of."""
 
@@ -280,7 +315,7 @@ def test_the_run_s_own_validation_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("tiny-detector", {"nms": "soft_gaussian"}, "ONNX has no operator for nms=soft_gaussian: add --nms runtime"),
+        ("tiny-detector", {"nms": "soft_gaussian"}, "there is no operator for nms=soft_gaussian: add --nms runtime"),
         ("tiny-detector", {"nms": "diou"}, "add --nms runtime"),
     ],
 )
@@ -295,6 +330,6 @@ def test_arguments(tmp_path: Path, boxwright: Boxwright, monkeypatch: pytest.Mon
     assert "no run or model" in boxwright("export", tmp_path / "none").err
     assert "Expected graph or runtime" in boxwright("export", tmp_path, "--nms", "both").err
     assert "Expected dynamic or 1 to 9999" in boxwright("export", tmp_path, "--batch", 0).err
-    assert "Expected onnx" in boxwright("export", tmp_path, "--format", "tflite").err
+    assert "Expected onnx or openvino or torch" in boxwright("export", tmp_path, "--format", "tflite").err
     monkeypatch.setattr("boxwright.cli.export.find_spec", lambda name: None)
     assert "pip install 'boxwright[export]'" in boxwright("export", tmp_path).err

@@ -28,7 +28,7 @@ TRAININGS = {name: each for name, each in EXPERIMENTS.items() if isinstance(each
 def recipes(experiment: Training) -> list[Recipe]:
     rows = [{"name": name, **settings} for name, settings in experiment.arms.items()]
     base = get_recipe("lite320", **{**LITTLE, **experiment.common}, classes=tuple("0123456789"))
-    return [arm_recipe(base, arm) for arm in list_arms(rows)]
+    return [arm_recipe(base, {}, arm) for arm in list_arms(rows)]
 
 
 def test_names_are_unique_and_fit_a_link() -> None:

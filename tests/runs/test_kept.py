@@ -129,7 +129,7 @@ def test_who_stops_is_told_how_to_go_on(stop: type[BaseException], tmp_path: Pat
 def test_other_work_begins_anew(run: Run, photos: list[Path], tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         predict(run, photos, tmp_path / "found", advance=interrupt_after(3))
-    with pytest.warns(BoxwrightWarning, match="keeps what was found with another score and pictures: starting anew"):
+    with pytest.warns(BoxwrightWarning, match="keeps what was found with another score and outputs: starting anew"):
         said = predict(run, photos, tmp_path / "found", score=0.2, save_images=True)
     assert len(said) == 5
 

@@ -51,6 +51,9 @@ def is_ours(path: Path) -> bool:
             return False
         with path.open("rb") as file:
             head = file.read(_HEAD)
+            if head[4:8] == b"ftyp":  # of an MP4 video, whose comment comes last
+                file.seek(max(path.stat().st_size - _HEAD, 0))
+                head = file.read()
     except OSError:
         return False
     return any(sign in head for sign in _SIGNS) or head.strip() in (b"", b"[]")

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, before anybody trains on it."""
+"""Find what is wrong with a data set before training on it."""
 
 from boxwright.check.passes import check_dataset
 from boxwright.check.report import CheckReport, Finding, SplitCount

@@ -16,7 +16,7 @@ _BLOCK = 64
 
 
 def box_faults(table: Annotations, placed: Placed, sizes: NDArray[np.int32]) -> list[Fault]:
-    """Errors and warnings of the boxes of a table, placed in images of ``sizes`` (n, 2)."""
+    """Find errors and warnings of the boxes of a table, placed in images of ``sizes`` (n, 2)."""
     wrong = np.flatnonzero(placed.fault != SOUND).tolist()
     faults = [box_fault(table, row, int(placed.fault[row])) for row in wrong]
     for kind, rows, text in _shapes(table, placed, sizes):
@@ -26,7 +26,7 @@ def box_faults(table: Annotations, placed: Placed, sizes: NDArray[np.int32]) -> 
 
 
 def _shapes(table: Annotations, placed: Placed, sizes: NDArray[np.int32]) -> list[tuple[str, NDArray[np.bool_], str]]:
-    """Kind, which boxes, and the message for it."""
+    """Yield kinds of faults with the boxes that have them and their messages."""
     sides = placed.boxes[:, 2:].astype(np.float64) - placed.boxes[:, :2]
     image_area = sizes.astype(np.float64).prod(1)[table.image]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -53,7 +53,7 @@ def _words(placed: Placed, row: int) -> dict[str, float]:
 
 
 def _duplicates(table: Annotations, placed: Placed) -> list[Fault]:
-    """Boxes that all but coincide with an earlier one of their image, the first of which is named.
+    """Find boxes that nearly coincide with an earlier box of their image, and name the first of those.
 
     Crowds may overlap.
     """
@@ -76,10 +76,10 @@ def _duplicates(table: Annotations, placed: Placed) -> list[Fault]:
 def first_twins(
     boxes: NDArray[np.float64], threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """For each box j (g, 4) xyxy the first i < j with at least this IoU, where there is one: all i, all j, the IoUs.
+    """Find, for each box j (g, 4) xyxy, the first i < j with at least this IoU: all i, all j, the IoUs.
 
-    In blocks of i, against the j that have no twin yet and whose edge is near enough, so that neither many boxes nor
-    many copies cost much time or memory.
+    It works in blocks of i, against the j that have no twin yet and whose edge is near enough, so that neither many
+    boxes nor many copies cost much time or memory.
     """
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     twin, best = np.full(len(boxes), -1, np.int64), np.zeros(len(boxes))
@@ -90,7 +90,8 @@ def first_twins(
         low = np.maximum(boxes[first, :2], boxes[second, :2])
         shared = np.clip(np.minimum(boxes[first, 2:], boxes[second, 2:]) - low, 0, None).prod(1)
         iou = shared / (area[first] + area[second] - shared)
-        hits = np.flatnonzero((iou >= threshold) & (first < second))[::-1]  # backwards: the first i is written last
+        # backwards, so that the first i is written last
+        hits = np.flatnonzero((iou >= threshold) & (first < second))[::-1]
         twin[second[hits]], best[second[hits]] = first[hits], iou[hits]
     found = np.flatnonzero(twin >= 0)
     return twin[found], found, best[found]
@@ -104,10 +105,10 @@ def _near(
     twin: NDArray[np.int64],
     threshold: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of ``rows`` and boxes without a twin whose left (upper) edges are as near as this IoU demands.
+    """List pairs of ``rows`` and boxes without a twin whose left (upper) edges are as near as this IoU requires.
 
-    The IoU is at most the ratio of the shared side to the longer one, so edges differ by (1 - IoU) of the side of the
-    box that begins first.
+    The IoU is at most the ratio of the shared side to the longer one, so edges differ by at most (1 - IoU) of the side
+    of the box that begins first.
     """
     order = order[twin[order] < 0]
     edges, begin = boxes[order, axis], boxes[rows, axis]

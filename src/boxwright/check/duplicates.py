@@ -1,4 +1,4 @@
-"""Images that are the same, byte by byte or nearly, and whether that leaks between splits."""
+"""Images that are identical or nearly so, and whether they leak between splits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Members = Mapping[int, frozenset[str]]
 
 
 def copied_images(table: Annotations, facts: Sequence[ImageFacts | None], members: Members) -> list[Fault]:
-    """Identical and nearly identical images; ``members`` says in which splits an image is."""
+    """Find identical and nearly identical images; ``members`` lists the splits of each image."""
     groups: dict[bytes, list[int]] = defaultdict(list)
     for row, fact in enumerate(facts):
         if fact is not None and fact.thumbnail is not None:
@@ -37,7 +37,7 @@ def copied_images(table: Annotations, facts: Sequence[ImageFacts | None], member
 
 
 def _telling_partner(row: int, partners: list[int], members: Members) -> int:
-    """One of several partners: one in another split, if any."""
+    """Choose one of several partners: one in another split, if any."""
     return next((other for other in partners if _leak(row, other, members)), partners[0])
 
 

@@ -1,7 +1,7 @@
-"""What most boxes of a data set have in common when a file was written in another form than its layout has.
+"""Signs that a file was written in another form than its layout has.
 
-One line a data set: pixels where fractions are due, or the reverse; corners where width and height are due, or the
-like. A few such boxes are errors of their own; the hint is for when they are most.
+One line per data set: pixels instead of fractions, or the reverse; corners instead of width and height, and so on. A
+few such boxes are ordinary errors; the hint is for when most boxes are like that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from boxwright.data.reading import ROUNDING
 
 Numbers = NDArray[np.float64]
 
-_LARGE = 2.0  # a fraction may be a little above 1, where a box leaves its image
+_LARGE = 2.0  # a fraction may be slightly above 1 where a box leaves its image
 _FORMS: dict[str, tuple[str, Callable[[Numbers], Numbers], Callable[[Numbers], Numbers]]] = {
     "corners": ("left, top, right, bottom", lambda xyxy: xyxy, lambda numbers: numbers),
     "size": (
@@ -32,11 +32,11 @@ _FORMS: dict[str, tuple[str, Callable[[Numbers], Numbers], Callable[[Numbers], N
         lambda numbers: np.concatenate([numbers[:, :2] - numbers[:, 2:] / 2, numbers[:, :2] + numbers[:, 2:] / 2], 1),
     ),
 }
-"""What the four numbers of a box are; from corners to them, and back."""
+"""What the four numbers of a box mean; conversion from corners to them, and back."""
 
 
 def form_hints(table: Annotations, sizes: NDArray[np.int32], reader: Reader) -> list[Fault]:
-    """At most one finding: that most boxes are in another unit, or of another form, than the layout's."""
+    """Return at most one finding: most boxes are in another unit or another form than the layout's."""
     known: NDArray[np.bool_] = np.all(sizes[table.image] > 0, axis=1) & np.isfinite(table.xyxy).all(1)
     total = int(known.sum())
     if not total:
@@ -54,7 +54,7 @@ def form_hints(table: Annotations, sizes: NDArray[np.int32], reader: Reader) -> 
 
 
 def _other_form(table: Annotations, pixels: Numbers, limits: Numbers, reader: Reader) -> list[Fault]:
-    """The finding that most boxes aren't in their image as they are read, and are if read in another form."""
+    """Return the finding that most boxes are outside their image as read, but inside if read in another form."""
     bad = ~_fits(pixels, limits)
     due, numbers, _ = _FORMS[reader.info.form]
     written = numbers(pixels)
@@ -68,7 +68,7 @@ def _other_form(table: Annotations, pixels: Numbers, limits: Numbers, reader: Re
 
 
 def _fits(xyxy: Numbers, limits: Numbers) -> NDArray[np.bool_]:
-    """Which boxes have an area and lie in their image, but for rounding."""
+    """Tell which boxes have an area and are inside their image, up to rounding."""
     inside: NDArray[np.bool_] = np.all((xyxy >= -ROUNDING) & (xyxy <= limits + ROUNDING), axis=1)
     filled: NDArray[np.bool_] = np.all(xyxy[:, 2:] > xyxy[:, :2], axis=1)
     return inside & filled

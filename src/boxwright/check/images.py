@@ -1,4 +1,4 @@
-"""Everything about an image file that one decoding tells."""
+"""Everything that decoding an image file once tells about it."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from boxwright.errors import DataError
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """One image; ``fault`` is set where it can't be used, and then the rest is not."""
+    """Facts about one image; if ``fault`` is set it cannot be used, and the rest is not set."""
 
     size: tuple[int, int] = (0, 0)
-    """(H, W) of the image as it is decoded."""
+    """(H, W) of the decoded image."""
     stored: tuple[int, int] = (0, 0)
     """(H, W) of the pixels in the file."""
     mode: str = "RGB"
     """Pillow's name of the pixel format in the file."""
     written: Any = 1
-    """EXIF orientation as it is written."""
+    """EXIF orientation as written."""
     extent: Range | None = None
     """Lowest and highest value of pixels of more than 8 bits."""
     animated: bool = False
     """Whether the file holds more than one picture."""
     early: bool = False
-    """Whether the data of the picture ends before the picture does."""
+    """Whether the picture's data ends too early."""
     digest: bytes = b""
     thumbnail: NDArray[np.uint8] | None = None
     """(THUMBNAIL, THUMBNAIL) gray."""
@@ -51,7 +51,7 @@ class ImageFacts:
 
 
 def look_at(path: Path, rule: PixelRule, reduction: Reduction | None = None) -> tuple[ImageFacts, Decoded | None]:
-    """Decodes one image, as small as ``reduction`` has it: the facts about it, and its pixels unless it has a fault."""
+    """Decode one image at a size that ``reduction`` sets; returns the facts, and its pixels unless it has a fault."""
     try:
         with open_image(path, rule.max_pixels) as image:
             picture = to_rgb(image, path, rule, reduction)
@@ -81,7 +81,7 @@ def look_at(path: Path, rule: PixelRule, reduction: Reduction | None = None) -> 
 def _is_animated(image: Image.Image) -> bool:
     try:
         return bool(getattr(image, "is_animated", False))
-    except Exception:  # what follows the first picture is no reason to refuse it
+    except Exception:  # damage after the first picture is no reason to refuse it
         return False
 
 
@@ -91,14 +91,15 @@ def look_at_all(
     known: Mapping[str, ImageFacts],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[ImageFacts | None]:
-    """Decodes each image that isn't ``known`` by its path, exactly once, on all cores; None for those not there.
+    """Decode every image that is not ``known`` by its path, exactly once, on all cores; None for missing ones.
 
-    ``progress`` is called with (images done, images in all).
+    ``progress`` is called with (images done, all images).
     """
     facts: list[ImageFacts | None] = [None] * len(table.paths)
     rows = np.flatnonzero(table.there).tolist()
 
     def look(row: int) -> ImageFacts:
+        """Look at the image of a row, or take what is known of it."""
         path = table.paths[row]
         return known[path] if path in known else look_at(table.root / path, rule)[0]
 
@@ -111,7 +112,7 @@ def look_at_all(
 
 
 def headers_of(facts: Sequence[ImageFacts | None]) -> Headers:
-    """What reading takes from the files' headers."""
+    """Select what reading takes from the files' headers."""
     headers = Headers.unread(len(facts))
     for row, fact in enumerate(facts):
         if fact is not None and fact.fault is None:
@@ -122,7 +123,7 @@ def headers_of(facts: Sequence[ImageFacts | None]) -> Headers:
 def image_faults(
     table: Annotations, sizes: NDArray[np.int32], settled: Settled, facts: Sequence[ImageFacts | None]
 ) -> list[Fault]:
-    """What is wrong with single images; ``sizes`` (n, 2) as annotated, 0 where none are."""
+    """Find what is wrong with single images; ``sizes`` (n, 2) as annotated, 0 where not annotated."""
     faults = []
     for row, fact in enumerate(facts):
         path = table.paths[row]

@@ -1,4 +1,4 @@
-"""The check of a data set: annotations once, then each image decoded once, then everything that follows from both."""
+"""The check of a data set: read annotations once, decode each image once, then derive everything else."""
 
 from __future__ import annotations
 
@@ -47,17 +47,18 @@ def check_dataset(
     known: Mapping[str, ImageFacts] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
-    """Looks for everything in a data set that spoils training or evaluation. It changes nothing and prints nothing.
+    """Look for everything in a data set that would spoil training or evaluation; change and print nothing.
+
+    The options that say how the data is read are those of ``boxwright.read_dataset``; a split that would be made is
+    looked at where ``group_by`` or ``split_file`` is given.
 
     Args:
-        classes: look at the boxes of these alone.
-        voc_one_based, allow_links, exif, depth_range, max_pixels, reader, group_by, split_file: as in
-            :func:`boxwright.read_dataset`; a split that would be made is looked at where one of the last two is given.
-        known: facts of images that were decoded already, by their path relative to the data set.
-        progress: called with (images done, images in all).
+        classes: Look only at the boxes of these classes.
+        known: Facts of images that were decoded already, by their path relative to the data set.
+        progress: Called with (images done, all images).
 
     Raises:
-        DataError: where there is no data set that can be recognised.
+        DataError: If no data set is recognized there.
     """
     options = ReaderOptions(voc_one_based, allow_links, None, max_pixels, reader, group_by, split_file)
     asked_split = group_by is not None or split_file is not None
@@ -99,7 +100,7 @@ def check_dataset(
 
 
 def _decoded_sizes(table: Annotations, facts: Sequence[ImageFacts | None]) -> NDArray[np.int32]:
-    """True sizes, the annotated ones of images that can't be decoded."""
+    """Return the true sizes, or the annotated ones of images that cannot be decoded."""
     sizes = table.sizes.copy()
     for row, fact in enumerate(facts):
         if fact is not None and fact.fault is None:
@@ -108,7 +109,7 @@ def _decoded_sizes(table: Annotations, facts: Sequence[ImageFacts | None]) -> ND
 
 
 def _of_classes(table: Annotations, classes: Sequence[str], path: Path) -> Annotations:
-    """The table with the boxes of some classes alone; those of no known class stay, to be told."""
+    """Keep the boxes of some classes; those of unknown classes stay, to be reported."""
     names, labels = choose_classes(table, classes, path)
     kept = (labels >= 0) | (table.labels < 0)
     table.classes, table.labels = names, labels

@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ERRORS = frozenset(
         "zero-area",
     }
 )
-"""Kinds of what training would leave out, or what makes a test worthless."""
+"""Kinds of faults that training would leave out, or that make a test worthless."""
 
 WARNINGS = frozenset(
     {
@@ -71,7 +71,7 @@ WARNINGS = frozenset(
         "whole-image-box",
     }
 )
-"""Kinds of what is legal but often a mistake."""
+"""Kinds of faults that are legal but often a mistake."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,13 @@ class Finding:
     file: str
     """Relative to the data set: the annotation file, or the image for what is wrong with an image."""
     box: int | None
-    """0-based place of the box in its annotation file."""
+    """0-based index of the box in its annotation file."""
     message: str
 
 
 @dataclass(frozen=True)
 class SplitCount:
-    """How much of what a split holds, erroneous boxes left out."""
+    """What a split contains, erroneous boxes left out."""
 
     name: str
     images: int
@@ -109,28 +109,28 @@ class CheckReport:
     boxes: int
     """Boxes in the annotations, erroneous ones too."""
     rounded: int
-    """Boxes that leave their image by at most 1 px: they are clipped, and no finding."""
+    """Boxes that leave their image by at most 1 px: they are clipped and not reported."""
     splits: tuple[SplitCount, ...]
     findings: tuple[Finding, ...]
 
     @property
     def errors(self) -> int:
-        """Number of findings that are errors."""
+        """The number of findings that are errors."""
         return sum(finding.severity == "error" for finding in self.findings)
 
     @property
     def warnings(self) -> int:
-        """Number of findings that are warnings."""
+        """The number of findings that are warnings."""
         return len(self.findings) - self.errors
 
     @property
     def exit_code(self) -> int:
-        """0: trainable as it is; 1: there are errors. (2 is for what is no data set: DataError, and no report.)"""
+        """0: trainable as it is; 1: there are errors. (2 stands for a DataError, which leaves no report)."""
         return 1 if self.errors else 0
 
     @property
     def verdict(self) -> str:
-        """What training would do with the data set, in a line."""
+        """What training would do with the data set, in one line."""
         kinds = {finding.kind for finding in self.findings if finding.severity == "error"}
         if "nothing-to-train" in kinds:
             return "nothing to train on"
@@ -139,7 +139,7 @@ class CheckReport:
         return "erroneous boxes and files are left out of training" if kinds else "trainable"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings: images, boxes, findings; also layout, classes, rounded and splits."""
+        """Return plain lists, numbers and strings: images, boxes, findings, layout, classes, rounded and splits."""
         return {
             "layout": self.layout,
             "classes": list(self.classes),
@@ -155,10 +155,11 @@ class CheckReport:
 
 
 def sorted_findings(faults: Iterable[Fault]) -> tuple[Finding, ...]:
-    """Faults with their severity: errors first, then by file, box and kind; each once."""
+    """Sort faults with their severity: errors first, then by file, box and kind; each only once."""
     findings = {Finding("error" if fault.kind in ERRORS else "warning", *fault) for fault in faults}
 
     def order(finding: Finding) -> tuple[str, str, int, str, str]:
+        """Return the sort key of a finding."""
         box = -1 if finding.box is None else finding.box
         return finding.severity, finding.file, box, finding.kind, finding.message
 

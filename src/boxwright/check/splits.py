@@ -1,4 +1,4 @@
-"""What is wrong with splits and classes as a whole."""
+"""Faults of splits and classes as a whole."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from boxwright.data.readers.reader import Reader
 from boxwright.data.splits import HASHED
 
 WHOLE = "all"
-"""The row of a data set without splits."""
+"""The row for a data set without splits."""
 
 
 def base_splits(splits: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
-    """The splits that are not the union of others, as trainval is of train and val."""
+    """Return the splits that are not the union of others, as trainval is of train and val."""
     sets = {name: set(rows.tolist()) for name, rows in splits.items()}
 
     def is_union(name: str) -> bool:
+        """Tell whether a split is the union of others."""
         parts = [rows for other, rows in sets.items() if other != name and rows < sets[name]]
         return bool(parts) and set().union(*parts) == sets[name]
 
@@ -30,7 +31,7 @@ def base_splits(splits: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.in
 
 
 def members_of(splits: dict[str, NDArray[np.int64]]) -> dict[int, frozenset[str]]:
-    """The splits of each image."""
+    """List the splits of each image."""
     found: dict[int, set[str]] = defaultdict(set)
     for name, rows in splits.items():
         for row in rows.tolist():
@@ -39,7 +40,7 @@ def members_of(splits: dict[str, NDArray[np.int64]]) -> dict[int, frozenset[str]
 
 
 def shared_images(table: Annotations, reader: Reader) -> list[Fault]:
-    """Images that are in two of train, val and test; said once of splits that are the same."""
+    """Find images that are in two of train, val and test; splits that are identical are reported once."""
     faults = []
     for first, second in combinations([name for name in HASHED if name in table.splits], 2):
         if len(table.splits[first]) > 1 and np.array_equal(table.splits[first], table.splits[second]):
@@ -54,7 +55,7 @@ def shared_images(table: Annotations, reader: Reader) -> list[Fault]:
 
 
 def count_splits(table: Annotations, placed: Placed) -> tuple[SplitCount, ...]:
-    """Images and sound boxes of each split, or of the whole where there are none."""
+    """Count images and sound boxes of each split, or of the whole if there are none."""
     counts = []
     order = [*(name for name in HASHED if name in table.splits), *(s for s in table.splits if s not in HASHED)]
     for name in order or [WHOLE]:
@@ -66,7 +67,7 @@ def count_splits(table: Annotations, placed: Placed) -> tuple[SplitCount, ...]:
 
 
 def class_faults(table: Annotations, reader: Reader, counts: tuple[SplitCount, ...]) -> list[Fault]:
-    """Classes that a split lacks, and names that differ only by case or blanks."""
+    """Find classes that a split lacks, and names that differ only by case or blanks."""
     base = base_splits(table.splits)
     faults = []
     for count in counts:
@@ -86,7 +87,7 @@ def class_faults(table: Annotations, reader: Reader, counts: tuple[SplitCount, .
 
 
 def empty_images(table: Annotations) -> list[Fault]:
-    """Images for which not one box is annotated."""
+    """Find images without a single annotated box."""
     written = np.bincount(table.image, minlength=len(table.names))
     return [
         Fault("no-boxes", table.paths[row], None, "has no boxes: background only, or not annotated yet?")
@@ -95,7 +96,7 @@ def empty_images(table: Annotations) -> list[Fault]:
 
 
 def any_file(table: Annotations) -> str:
-    """The annotation file that many images share, the folder of those that are one an image."""
+    """Name the annotation file that many images share, or the folder of files that belong to one image each."""
     first = table.files[0] if table.files else ""
     return first if table.shared_files else posixpath.dirname(first) or "."
 

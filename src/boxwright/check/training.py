@@ -1,4 +1,4 @@
-"""What training would do with a data set: which images it leaves out, and whether anything is left."""
+"""What training would do with a data set: which images it would leave out, and whether any remain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from boxwright.data.readers.reader import Reader
 def training_faults(
     table: Annotations, placed: Placed, facts: Sequence[ImageFacts | None], reader: Reader
 ) -> list[Fault]:
-    """Images that are left out as none of their boxes can be used, and a training split of which nothing is left."""
+    """Find images left out because none of their boxes can be used, and training splits with no images left."""
     usable = np.array([fact is not None and fact.fault is None for fact in facts], np.bool_)
     faults = [hopeless_fault(table, row) for row in hopeless(table, placed).tolist() if usable[row]]
     split = "train" if "train" in table.splits else None

@@ -41,14 +41,19 @@ def compare(
         typer.Option(
             "--vary",
             metavar="KEY=A,B,C",
-            help="Values of a recipe key; again for another key. Every combination is an arm, the first the baseline.",
+            help="Values of a recipe key, of recipe or start; again for another. Every combination is an arm, the "
+            "first the baseline.",
         ),
     ] = [],  # noqa: B006
     arms: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Instead: a YAML list of arms, each of recipe keys and values.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Instead: a YAML list of arms, each of recipe keys, recipe and start, and values."
+        ),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="What the arms have in common.", show_default="lite320")
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="What the arms have in common.", show_default="lite320 or the start's"),
     ] = None,
     settings: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key, in all arms.")
@@ -202,8 +207,16 @@ def _words(comparison: Comparison) -> Iterator[str]:
     advice, *findings = comparison.headline.lines
     yield advice
     yield from (f"  {finding}" for finding in findings)
-    recipe = "" if facts["recommended"] is None else f"the recipe is {facts['folder']}/recommended.yaml, "
-    yield f"{recipe}the report {facts['folder']}/compare.html"
+    if facts["recommended"] is not None:
+        yield f"the recipe is {facts['folder']}/recommended.yaml{_start(comparison)}"
+    yield f"the report is {facts['folder']}/compare.html"
+
+
+def _start(comparison: Comparison) -> str:
+    """Say what the recommended arm's training starts from, which its recipe doesn't."""
+    recommended = comparison.facts["recommended"]
+    start = next(arm.start for arm in comparison.arms if arm.name == recommended)
+    return f" (with --start {start})" if start else ""
 
 
 def _number(value: float) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import AllowCode, Overwrite, check_score, least_score, run_there
-from boxwright.errors import RecipeError
+from boxwright.cli.arguments import AllowCode, Overwrite, check_score, data_there, least_score, number, run_there
+from boxwright.errors import DataError, RecipeError
 
-_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+_ONNX = ("onnx", "onnxscript", "onnxruntime")
+_NEEDED = {"onnx": _ONNX, "openvino": (*_ONNX, "openvino", "nncf"), "torch": ()}
 
 
 def _one_of(*names: str) -> Callable[[str], str]:
@@ -32,13 +33,24 @@ def _batch(text: str) -> str:
     raise typer.BadParameter(f"Expected dynamic or 1 to 9999 but got {text}")
 
 
+def _data_there(path: Path | None) -> Path | None:
+    return None if path is None else data_there(path)
+
+
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", callback=run_there, help="A run folder.")],
     form: Annotated[
-        str, typer.Option("--format", metavar="onnx", callback=_one_of("onnx"), help="What to write: ONNX.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="onnx|openvino|torch",
+            callback=_one_of("onnx", "openvino", "torch"),
+            help="model.onnx, OpenVINO's openvino/model.xml, or torch.export's model.pt2.",
+        ),
     ] = "onnx",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Where to write model.onnx; default RUN.")
+        Path | None,
+        typer.Option(metavar="DIR", file_okay=False, help="Where to write it; default RUN, RUN/int8 for int8."),
     ] = None,
     nms: Annotated[
         str,
@@ -52,6 +64,24 @@ def export(
         str, typer.Option(metavar="dynamic|N", callback=_batch, help="Pictures at a time; dynamic: any number.")
     ] = "dynamic",
     half: Annotated[bool, typer.Option("--half", help="The network computes in float16.")] = False,
+    int8: Annotated[
+        Path | None,
+        typer.Option(
+            "--int8",
+            metavar="DATA",
+            callback=_data_there,
+            help="The network computes in int8, in ranges of DATA's train images; AP is measured on val.",
+        ),
+    ] = None,
+    max_loss: Annotated[
+        float,
+        typer.Option(
+            "--max-loss",
+            metavar="X",
+            callback=number(0, 1),
+            help="AP that int8 may lose: what costs most stays float.",
+        ),
+    ] = 0.01,
     score: Annotated[
         str | None,
         typer.Option(
@@ -62,37 +92,64 @@ def export(
     ] = None,
     verify: Annotated[
         str | None,
-        typer.Option(metavar="DATA", help="Images, a folder or a glob to verify on; default the run's own."),
+        typer.Option(
+            metavar="DATA",
+            help="A data set, whose AP is measured too, or images, a folder or a glob to verify on; default the run's "
+            "own validation images.",
+        ),
     ] = None,
+    split: Annotated[str, typer.Option(help="Split of the data set to verify on.")] = "val",
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
-    """A run as model.onnx, which is written once it gives the same scores, boxes and detections.
+    """A run as a model file, which is written once it gives the same scores, boxes and detections.
 
     Exit code 1 where it doesn't.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
+    missing = [name for name in _NEEDED[form] if find_spec(name) is None]
     if missing:
-        raise RecipeError(f"export needs {', '.join(missing)}: pip install 'boxwright[export]'")
+        extra = "openvino" if form == "openvino" else "export"
+        raise RecipeError(f"export needs {', '.join(missing)}: pip install 'boxwright[{extra}]'")
 
     from boxwright.export import Unfaithful, export_run
-    from boxwright.runs.predict import find_images
 
     console = Console()
     try:
         exported = export_run(
             run,
             out,
+            form=form,  # type: ignore[arg-type]
             nms=nms,  # type: ignore[arg-type]
             batch=None if batch == "dynamic" else int(batch),
             half=half,
+            int8=int8,
+            max_loss=max_loss,
             score=least_score(score),
-            pictures=find_images([verify]) if verify else [],
+            **_tried_on(verify, split),
             overwrite=overwrite,
+            say=lambda text: say(console, text),
         )
     except Unfaithful as error:
         say(console, str(error), "red")
         raise typer.Exit(1) from None
     for line in exported.agreement.lines():
         say(console, line)
+    if exported.precision is not None:
+        say(console, exported.precision.line())
+    for line in exported.int8.lines() if exported.int8 else ():
+        say(console, line)
     say(console, f"the model is in {exported.file}")
+
+
+def _tried_on(verify: str | None, split: str) -> dict[str, Any]:
+    """The options that say what to verify on: a folder with annotations is a data set."""
+    from boxwright.data.layout import open_layout
+    from boxwright.runs.predict import find_images
+
+    if verify is None:
+        return {}
+    try:
+        open_layout(verify)
+    except DataError:
+        return {"pictures": find_images([verify])}
+    return {"data": verify, "split": split}

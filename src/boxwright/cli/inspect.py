@@ -100,16 +100,28 @@ def inspect(
         if seed is None:
             seed = Run.of(run).record["training"].get("seed", 0) if run else 0
         dataset = read_dataset(data, split, classes=chosen.classes or None, negatives=chosen.negatives, **options)
+        chosen = _decided(chosen, dataset, console)
         _show_inputs(dataset, chosen, seed, images, page, overwrite, console)
     else:
         from boxwright.inspect import inspect_supervision, write_page
 
         dataset = read_dataset(data, split, classes=chosen.classes or None, **options)
+        chosen = _decided(chosen, dataset, console)
         with bar("inspecting", console) as advance:
             found = inspect_supervision(dataset, chosen, run, examples=images, advance=advance)
         write_page(page, found, overwrite=overwrite)
         _render(found, console)
         say(console, f"the page is {page}")
+
+
+def _decided(recipe: Recipe, dataset: DetectionDataset, console: Console) -> Recipe:
+    """The recipe as a training of these images decides what is auto, each decision said."""
+    from boxwright.recipes.fit import decide
+
+    decided, decisions = decide(recipe, dataset)
+    for decision in decisions:
+        say(console, f"{decision}")
+    return decided
 
 
 def _show_inputs(

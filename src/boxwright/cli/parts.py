@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Annotated, Any
@@ -14,10 +13,9 @@ from rich.console import Console
 from boxwright._util.printing import say
 from boxwright.cli.arguments import AllowCode
 from boxwright.errors import RecipeError
-from boxwright.text import did_you_mean
+from boxwright.text import did_you_mean, first_sentence
 
 _WHOLES = ("detector", "recipe")
-_SENTENCE = re.compile(r"(?<!eq|ec)\. (?=[A-Z])")
 
 
 def parts(
@@ -83,7 +81,7 @@ def _about(key: str, name: str) -> tuple[str, str]:
         if isinstance(build, str):
             source = source or build
             build = getattr(import_module(build.partition(":")[0]), build.partition(":")[2])
-        return source or name, _sentence(inspect.getdoc(inspect.getmodule(build)))
+        return source or name, first_sentence(inspect.getdoc(inspect.getmodule(build)))
     except Exception as error:  # a package that is broken stops nothing
         return source, f"broken: {error}"
 
@@ -149,12 +147,7 @@ def _resolved(key: str, name: str) -> tuple[Any, str]:
 
 
 def _summary(part: Any) -> str:
-    return _sentence(inspect.getdoc(part.func))
-
-
-def _sentence(doc: str | None) -> str:
-    """The first one of a docstring."""
-    return _SENTENCE.split((doc or "").partition("\n\n")[0].replace("\n", " "), maxsplit=1)[0]
+    return first_sentence(inspect.getdoc(part.func))
 
 
 def _options(key: str, name: str, part: Any) -> list[str]:

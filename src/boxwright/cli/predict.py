@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from boxwright.cli.arguments import (
     batch_size,
     check_score,
     least_score,
+    number,
     run_or_start,
 )
 
@@ -33,7 +35,12 @@ def predict(
             metavar="RUN|NAME", callback=run_or_start, help="A run folder, or weights that boxwright start fetch got."
         ),
     ],
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Images, folders or globs.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...", help="Images, videos, folders of images or globs; - for a list on standard input."
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -57,17 +64,33 @@ def predict(
     batch: Batch = "auto",
     precision: InPrecision = "float32",
     device: OnDevice = "auto",
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="A,B",
+            help="coco is detections.json, which there always is; csv, yolo and voc get a folder each, for labelling.",
+        ),
+    ] = "coco",
+    copy_images: Annotated[
+        bool, typer.Option("--copy-images", help="Also put the images there, which makes them data sets.")
+    ] = False,
     save_images: Annotated[bool, typer.Option("--save-images", help="Also draw the detections.")] = False,
+    save_crops: Annotated[bool, typer.Option("--save-crops", help="Also cut them out, a folder a class.")] = False,
+    save_video: Annotated[bool, typer.Option("--save-video", help="Also draw them on the videos.")] = False,
+    every: Annotated[
+        int, typer.Option(metavar="N", callback=number(1, 10**9), help="Look at each Nth frame of a video.")
+    ] = 1,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
-    """Find objects in images: COCO results JSON, and drawn images. Interrupted, the same command goes on.
+    """Find objects in images and videos: JSON, files of labelling tools, drawn images.
 
-    Exit code 1 where not one of the images could be read.
+    Interrupted, the same command goes on. Exit code 1 where not one image could be read.
     """
     from boxwright.runs.predict import find_images
 
-    files = find_images(sources)
+    files = find_images(sources, videos=True, lines=sys.stdin.buffer if "-" in sources else None)
 
     from boxwright.runs import Run
     from boxwright.runs.assess import predict_to_folder
@@ -87,14 +110,23 @@ def predict(
             batch=batch_size(batch),
             precision=precision,  # type: ignore[arg-type]
             device=device,  # type: ignore[arg-type]
+            formats=formats.split(","),
+            copy_images=copy_images,
             save_images=save_images,
+            save_crops=save_crops,
+            save_video=save_video,
+            every=every,
             overwrite=overwrite,
             advance=advance,
             say=lambda line: say(console, line),
         )
-    if len(found.faults) == len(files):
+    if not found.looked_at:
         say(console, "not one image could be read", "red")
         raise typer.Exit(1)
     say(console, f"the detections are in {found.detections}")
+    for name in sorted({*formats.split(","), *(("crops",) if save_crops else ())} - {"coco"}):
+        say(console, f"{'the crops are' if name == 'crops' else f'what is for {name} is'} in {folder / name}")
+    if save_video:
+        say(console, f"the videos are in {folder}")
     if save_images:
         say(console, f"the pictures are in {folder}; which is whose is in {found.images}")

@@ -44,7 +44,9 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|FILE", help="A built-in recipe or a YAML file.", show_default="lite320 or the start's"
+            metavar="NAME|FILE",
+            help="A built-in recipe or a YAML file; auto: lite320 as it fits the images.",
+            show_default="lite320 or the start's",
         ),
     ] = None,
     start: Annotated[

@@ -44,9 +44,11 @@ def compare(
     """Train every arm with every seed, and tell which are better than the first, the baseline.
 
     ``vary``: recipe key -> values, of which every combination is an arm; or ``arms``: a list of recipe keys and values,
-    or a YAML file of one. ``recipe``: what they have in common (None: lite320). ``options``: fields of
-    ``CompareOptions`` and keys of the recipe. A value may be a part itself, a function of a module; ``allow_code``:
-    modules of your own parts that recipe and arms name, to be imported, here and in the runs' processes.
+    or a YAML file of one. Beside the recipe's keys an arm may have ``recipe``, what it stands on, and ``start``, what
+    its trainings start from. ``recipe``: what all stand on (None: what their start brings, else lite320). ``options``:
+    fields of ``CompareOptions`` and keys of the recipe. A value may be a part itself, a function of a module;
+    ``allow_code``: modules of your own parts that recipe and arms name, to be imported, here and in the runs'
+    processes.
 
     With a seed all arms share the initial weights (those of equal shapes), the order of the images and what
     augmentation draws; all train for the same number of steps, and are measured with their last averaged weights on the
@@ -62,14 +64,15 @@ def compare(
     import_code(allow_code)
     chosen, recipe_options = CompareOptions.take(options)
     listed = _arms(vary, arms)
-    base = (recipe if isinstance(recipe, Recipe) else get_recipe(recipe or "lite320")).replace(**recipe_options)
+    base = get_recipe(recipe) if isinstance(recipe, str | Path) else recipe
 
     from boxwright.compare.plan.study import set_out
 
     console = console or Console()
-    setting = set_out(Path(data), listed, base, chosen, weight_given="box_weight" in recipe_options)
+    setting = set_out(Path(data), listed, base, recipe_options, chosen)
+    classes = tuple(recipe_options.get("classes", () if base is None else base.classes))
     with taken_folder(setting.folder, "comparison", NAMES, "compare.lock"):
-        return _compare(setting, base.classes, console)
+        return _compare(setting, classes, console)
 
 
 def _compare(setting: Setting, classes: tuple[str, ...], console: Console) -> Comparison:
@@ -79,6 +82,9 @@ def _compare(setting: Setting, classes: tuple[str, ...], console: Console) -> Co
     with console.status("timing the baseline, measuring gradients"):
         plan = make_plan(setting)
     jobs = jobs_of(setting, plan)
+    for name, decisions in setting.decided.items():
+        for decision in decisions:
+            say(console, f"{name}: {decision}")
     for line in outlook(setting, plan, jobs):
         say(console, line)
     results = _run(setting, jobs, console)
@@ -165,6 +171,7 @@ def _facts(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> dict[str, Any]:
         },
         "what can be seen": what_can_be_seen(setting, jobs),
         "left out": dict(setting.left_out),
+        "decided": dict(setting.decided),
         "folder": str(setting.folder),
         "environment": environment_line(),
         "command": options.command,

@@ -1,4 +1,4 @@
-"""The supervision of a head: match, mine, encode, penalise, normalize; and of two stages, each by its own.
+"""The supervision of a head: match, mine, encode, penalize, normalize; for two stages, each by its own criterion.
 
 Shape shorthand: B images, A anchors, G padded targets, K classes, P positives of the batch.
 """

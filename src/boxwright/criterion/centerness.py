@@ -13,9 +13,9 @@ from boxwright.criterion.results import Positives
 
 
 def centerness_terms(logits: Tensor, positives: Positives, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights (P,) of the box losses, and losses (P,) of the centerness that a head predicts, logits (B, A).
+    """Compute weights (P,) of the box losses, and losses (P,) of the predicted centerness, logits (B, A).
 
-    The weights are the centerness that each positive should have, with mean 1 over the ``kept`` (P,) of all ranks.
+    A positive's weight is its true centerness, scaled to mean 1 over the ``kept`` (P,) positives of all ranks.
     """
     wanted = centerness(positives.anchors, positives.targets).to(kept.dtype)
     total, count = mean_over_ranks(torch.stack([(wanted * kept).sum(), kept.sum()])).unbind()

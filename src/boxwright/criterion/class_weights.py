@@ -14,22 +14,22 @@ from boxwright.criterion.results import Positives
 from boxwright.losses import ClassWeighting
 
 WeightRule = Callable[[Tensor], Tensor]
-"""Counts (C,) of C classes -> their weights (C,), as ``losses.class_weights`` with its options bound."""
+"""Maps counts (C,) of C classes to their weights (C,), as ``losses.class_weights`` with its options bound does."""
 Counted = Literal["positives", "samples"]
 
 
 class ClassWeights(nn.Module):
-    """Weigh the classification loss of each positive by its target's class, and of all else as background.
+    """Weigh the classification loss of each positive by its target's class, and all other anchors as background.
 
-    ``weights``: (K,) fixed ones; a rule, or a scheme of ``losses.class_weights``, which computes them from the counts
-    of each batch; or None for 1. What a rule counts:
+    Args:
+        weights: Fixed weights (K,); a rule, or a scheme of ``losses.class_weights``, that computes them from the counts
+            of each batch; or None for 1.
+        over: What a rule counts. "positives": the positives of each class (K,). "samples": all anchors that are not
+            ignored, before mining, with background as the last class (K + 1,), weighted by the rule as well.
+        background: Weight of all that is not positive, with "positives". None: a third of the sum of the class weights.
 
-    - "positives": the positives of each class (K,). ``background`` is the weight of all that isn't positive; None: a
-      third of the sum of the class weights.
-    - "samples": all anchors that aren't ignored, before mining, with background as the last class (K + 1,), which has
-      the weight that the rule gives it.
-
-    Raises ValueError for another ``over``, and for "samples" without a rule or with another ``background`` than 1.
+    Raises:
+        ValueError: If ``over`` is unknown, or is "samples" without a rule or with a ``background`` other than 1.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ClassWeights(nn.Module):
         self.register_buffer("fixed", weights if isinstance(weights, Tensor) else None, persistent=False)
 
     def forward(self, per_anchor: Tensor, state: Tensor, positives: Positives, classes: int) -> Tensor:
-        """Scale losses (B, A) anchor by anchor; state (B, A) of their matches."""
+        """Scale losses (B, A) anchor by anchor; ``state`` (B, A) is that of their matches."""
         weights = self._weights(per_anchor, state, positives, classes).to(per_anchor.dtype)
         background: Tensor | float | None = weights[-1] if self.over == "samples" else self.background
         if background is None:
@@ -64,7 +64,7 @@ class ClassWeights(nn.Module):
         return per_anchor * spread
 
     def _weights(self, per_anchor: Tensor, state: Tensor, positives: Positives, classes: int) -> Tensor:
-        """(K,) the weights of the classes, or (K + 1,) with that of background."""
+        """Compute the weights (K,) of the classes, or (K + 1,) with background."""
         if self.rule is None:
             return per_anchor.new_ones(classes) if self.fixed is None else self.fixed
         labels = positives.labels

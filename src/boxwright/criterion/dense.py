@@ -1,4 +1,4 @@
-"""The supervision of a dense head: match, mine, encode, penalise, normalize."""
+"""The supervision of a dense head: match, mine, encode, penalize, normalize."""
 
 from __future__ import annotations
 
@@ -34,56 +34,72 @@ from boxwright.types import DenseOutputs, Matches, Targets
 
 
 class Matcher(Protocol):
-    """Any of ``boxwright.matching``, with its options bound."""
+    """Any function of ``boxwright.matching`` with its options bound."""
 
     def __call__(
         self, anchors: Any, boxes: Tensor, labels: Tensor, *, ignore: Tensor, **predictions: Tensor
-    ) -> Matches: ...
+    ) -> Matches:
+        """Match each anchor with at most one target."""
 
 
 class DenseCriterion(nn.Module):
-    """The whole supervision of a dense head.
+    """Supervise a dense head: ``criterion(anchors, outputs, targets) -> Losses``.
 
-    ``criterion(anchors, outputs, targets) -> Losses``. No loop over images or boxes; a batch without any target is
-    legal, has box loss 0 and keeps every output connected to the graph.
+    It has no loop over images or boxes. A batch without targets is allowed: its box loss is 0 and every output stays
+    connected to the graph.
 
-    A class loss with soft targets (quality focal loss) is taught the IoU of the decoded prediction with its target,
-    detached (Generalized Focal Loss, arXiv:2006.04388, section 3). Boxes are decoded for the positives alone, and
-    only where a loss needs them.
-
-    ``normalizer``, what the summed losses are divided by:
+    ``normalizer`` is what the summed losses are divided by:
 
     * ``positives``: the positives of the batch, at least 1;
-    * ``quality``: the sum of the positives' IoU with their targets, at least 1, and each positive's box loss counts
-      by that IoU;
+    * ``quality``: the sum of the positives' IoU with their targets, at least 1; each positive's box loss is weighted by
+    that IoU;
     * ``image``: each image by its own positives, then the mean over images;
     * ``batch``: the number of images;
     * ``samples``: the anchors whose classification loss counts.
 
-    A positive that the miner drops loses its box loss too, and no longer counts for the normalizer.
+    A positive that the miner drops loses its box loss too and does not count for the normalizer.
 
-    A head that predicts centerness (FCOS, arXiv:1904.01355, eq. 3) is taught it by binary cross entropy on the
-    positives, divided as the box loss is. With ``centerness_weights`` each positive's box loss then counts by the
-    centerness that it should have over the mean of all positives, so that with ``positives`` the sum is divided by the
-    sum of the centerness, as in the authors' code; the paper and torchvision have no such weights. The mean is each
-    batch's (over all ranks): with accumulation the batches' weighted means are averaged by their positives.
+    A class loss with soft targets (quality focal loss) gets the IoU of the decoded prediction with its target, detached
+    (Generalized Focal Loss, arXiv:2006.04388, section 3). Boxes are decoded only for positives, and only if a loss
+    needs them.
 
-    ``class_weights``: (K,) scale the classification loss of each positive by its target's class; see ``ClassWeights``,
-    which it can be too, for other rules.
+    If the head predicts centerness (FCOS, arXiv:1904.01355, eq. 3), it learns it by binary cross entropy on the
+    positives, divided as the box loss is. With ``centerness_weights`` each positive's box loss is also weighted by its
+    true centerness over the mean of all positives, so that with ``positives`` the sum is divided by the sum of
+    centerness, as in the authors' code (the paper and torchvision have no such weights). The mean is over the batch and
+    all ranks; with accumulation the batches' weighted means are averaged by their positives.
 
-    What a loss, matcher or miner needs, it declares (``boxwright.parts``), and is asked once, when the criterion is
-    built. A matcher that needs predictions gets them decoded. A class loss with a state (seesaw's counts) has it kept
-    in the buffer ``class_state``; in evaluation it is read and not changed. A class loss that adds up to that of its
-    batch (GHM) is not divided. Ignored anchors have label -1 for losses of class indices.
+    ``class_weights`` (K,) scale the classification loss of each positive by its target's class; a ``ClassWeights``
+    gives other rules.
 
-    Deltas (B, A, K x D) are K boxes of each anchor, one a class: a positive's is that of its target's class.
+    Losses, matchers and miners declare what they need (``boxwright.parts``), which is read once, when the criterion is
+    built. A matcher that needs predictions gets them decoded. The state of a class loss (seesaw's counts) is kept in
+    the buffer ``class_state`` and not changed in evaluation. A class loss that already sums to that of its batch (GHM)
+    is not divided. Ignored anchors have label -1 for losses on class indices. Deltas (B, A, K x D) are K boxes per
+    anchor, one per class: a positive uses that of its target's class.
 
-    With ``torch.distributed`` initialised, the normalizer is the mean over all ranks, so that the gradient that DDP
-    averages is that of one process on the whole batch. Mining is by rank.
+    With ``torch.distributed`` initialized, the normalizer is the mean over all ranks, so that the gradient that DDP
+    averages is that of one process on the whole batch. Mining is per rank.
 
-    Raises ValueError for a part that is declared as another one, an unknown ``normalizer``, ``quality`` with a class
-    loss that has no soft targets, a loss on deltas with a coder of distributions, and a class loss with a state without
-    ``num_classes``.
+    Raises:
+        ValueError: If a part is declared as another kind, ``normalizer`` is unknown, ``quality`` comes with a class
+            loss without soft targets, a loss on deltas with a coder of distributions, or a class loss with a state
+            without ``num_classes``.
+
+    Examples:
+        >>> from functools import partial
+        >>> criterion = bw.DenseCriterion(
+        ...     matcher=partial(bw.matching.match_iou, positive=0.5, negative=0.4),
+        ...     coder=bw.coding.DeltaCoder(),
+        ...     class_loss=bw.losses.sigmoid_focal_loss,
+        ...     box_loss=bw.losses.giou_loss,
+        ... )
+        >>> anchors = bw.anchors.make_anchors(bw.anchors.AnchorSpec.squares((16,), 2), 64)
+        >>> outputs = bw.DenseOutputs(torch.zeros(1, 16, 3), torch.zeros(1, 16, 4))
+        >>> boxes, labels = torch.tensor([[[0.0, 0, 30, 30]]]), torch.tensor([[2]])
+        >>> losses = criterion(anchors, outputs, bw.Targets(boxes, labels, labels < 0))
+        >>> sorted(losses.terms)
+        ['box', 'classification']
     """
 
     def __init__(
@@ -101,11 +117,25 @@ class DenseCriterion(nn.Module):
         centerness_weights: bool = True,
         num_classes: int | None = None,
     ) -> None:
-        """``num_classes``: K, which only a class loss with a state needs to know."""
+        """Take the parts with their options bound.
+
+        Args:
+            matcher: Pairs anchors with targets.
+            coder: Encodes and decodes boxes.
+            class_loss: Loss of the class logits.
+            box_loss: Loss of the boxes or the deltas, as it declares.
+            miner: Chooses the anchors whose classification loss counts; None: all.
+            box_weight: Factor of the box loss; None: the loss's own default.
+            distribution_weight: Factor of the distribution loss, for a coder that has one.
+            normalizer: See the class.
+            class_weights: See the class.
+            centerness_weights: Weigh box losses by centerness.
+            num_classes: K, which only a class loss with a state needs.
+        """
         super().__init__()
         self.class_info, self.box_info = class_loss_info(class_loss), box_loss_info(box_loss)
         self.background = int(self.class_info.kind == "softmax")
-        """Columns of the logits (B, A, K') beyond the K classes."""
+        """Number of columns of the logits (B, A, K') beyond the K classes."""
         self.matcher_info = matcher_info(matcher)
         self.miner_info = MinerInfo("miner") if miner is None else miner_info(miner)
         _check(normalizer, self.class_info, self.box_info, coder)
@@ -126,12 +156,15 @@ class DenseCriterion(nn.Module):
     ) -> Losses:
         """Compute the losses of a batch.
 
-        anchors of the input, or their boxes (A, 4) where the matcher needs no grid; outputs (B, A, ...); targets
-        (B, G, ...) in pixels of the input. ``matches``: other ones than the matcher's; with them images may have boxes
-        of their own, (B, A, 4).
+        Args:
+            anchors: Anchors of the input, or their boxes (A, 4) if the matcher needs no grid.
+            outputs: Predictions (B, A, ...).
+            targets: Targets (B, G, ...) in pixels of the input.
+            matches: Use these instead of the matcher's; images may then have boxes of their own, (B, A, 4).
 
-        Raises ValueError for labels that aren't int64 and, in eager calls on the CPU, for those outside 0..K-1 (-1 is
-        padding) and for boxes that aren't finite or have no area, with image and box.
+        Raises:
+            ValueError: If labels are not int64; in eager calls on the CPU also, naming image and box, if a label is
+                outside 0..K-1 (-1 is padding) or a box is not finite or has no area.
         """
         parts = self.per_anchor(anchors, outputs, targets, matches)
         positives, counted = parts.positives, parts.counted
@@ -158,15 +191,15 @@ class DenseCriterion(nn.Module):
     ) -> AnchorLosses:
         """Compute what each anchor answers for and its losses, before they are summed; arguments as for ``forward``.
 
-        ``matches``: other ones than the matcher's, to see what an anchor's loss would be with them.
+        ``matches``: other matches than the matcher's, to see what an anchor's loss would be with them.
         """
         check_targets(*targets, classes=outputs.logits.shape[-1] - self.background)
-        with settled() if is_visible(targets.boxes) else nullcontext():  # the parts need not look at them again
+        with settled() if is_visible(targets.boxes) else nullcontext():  # the parts need not check them again
             boxes = anchors.boxes if isinstance(anchors, Anchors) else anchors
             matches = matches or self.match(anchors, boxes, outputs, targets)
             positives = self._gather_positives(boxes, outputs, matches, targets)
 
-            # Boxes are decoded for the positives alone, and only where a loss compares them.
+            # Boxes are decoded only for the positives, and only where a loss compares them.
             decoded, quality = None, torch.ones_like(positives.anchors[:, 0])
             if self.class_info.soft_targets or self.box_info.space == "boxes":
                 decoded = self.coder.decode(positives.anchors, positives.deltas)
@@ -182,7 +215,7 @@ class DenseCriterion(nn.Module):
 
     @torch.no_grad()
     def match(self, anchors: Anchors | Tensor, boxes: Tensor, outputs: DenseOutputs, targets: Targets) -> Matches:
-        """Find which target each anchor answers for; a matcher gets what it declares to need of the predictions."""
+        """Find which target each anchor answers for; the matcher gets the predictions that it declares to need."""
         needs, needed = self.matcher_info.needs, {}
         if "scores" in needs:
             logits = outputs.logits.float()
@@ -197,14 +230,14 @@ class DenseCriterion(nn.Module):
         image, anchor = torch.nonzero(matches.state == 1, as_tuple=True)
         target = matches.gt_index[image, anchor]
         labels, predicted = targets.labels[image, target], outputs.deltas[image, anchor]
-        if predicted.shape[1] != self.coder.size:  # boxes of its own for every class: the target's counts
+        if predicted.shape[1] != self.coder.size:  # a box for every class: take the target's class
             of_classes = predicted.view(len(labels), outputs.logits.shape[-1] - self.background, self.coder.size)
             predicted = of_classes[torch.arange(len(labels), device=labels.device), labels]
         own = anchors[anchor] if anchors.ndim == 2 else anchors[image, anchor]
         return Positives(image, anchor, labels, own, targets.boxes[image, target], predicted)
 
     def _box_losses(self, positives: Positives, decoded: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Weighted box losses (P,), and those of the distributions (P,), 0 for a coder that has none."""
+        """Compute weighted box losses (P,), and those of the distributions (P,), 0 for a coder without them."""
         if self.box_info.space == "boxes":
             box = self.box_loss(decoded, positives.targets)
         else:
@@ -217,7 +250,7 @@ class DenseCriterion(nn.Module):
         return self.box_weight * box, self.distribution_weight * distribution
 
     def _class_losses(self, logits: Tensor, state: Tensor, positives: Positives, quality: Tensor) -> Tensor:
-        """(B, A) weighted classification losses; those of ignored anchors count nowhere."""
+        """Compute weighted classification losses (B, A); those of ignored anchors do not count."""
         classes = logits.shape[-1] - self.background
         if self.class_info.soft_targets:
             target = logits.new_zeros(logits.shape, dtype=torch.float32)
@@ -235,7 +268,7 @@ class DenseCriterion(nn.Module):
         return weighted
 
     def _mine(self, per_anchor: Tensor, matches: Matches, positives: Positives, box: Tensor) -> Tensor:
-        """(B, A) mask of the anchors whose losses count; ``box`` (P,) weighted."""
+        """Compute the mask (B, A) of the anchors whose losses count; ``box`` (P,) is weighted."""
         if self.miner is None:
             return matches.state >= 0
         if self.miner_info.ranks_by == "nothing":
@@ -248,12 +281,12 @@ class DenseCriterion(nn.Module):
 
     @torch.no_grad()
     def _stats(self, logits: Tensor, parts: AnchorLosses) -> Stats:
-        """Count what a head says of its positives, logits (B, A, K'), for people."""
+        """Count what the head predicts for its positives, logits (B, A, K'), for display only."""
         positives, losses = parts.positives, parts.classification * parts.counted
         said = logits[positives.image, positives.anchor]
         scores = said.sigmoid() if self.class_info.kind == "sigmoid" else said.softmax(-1)
         hard = scores.gather(1, positives.labels.unsqueeze(1)) < 0.5
-        one = torch.ones_like(positives.labels)  # to count with: bincount would wait for the device
+        one = torch.ones_like(positives.labels)  # summed by index: bincount would wait for the device
         return Stats(
             positives=one.sum(),
             matched=one.new_zeros(said.shape[-1] - self.background).index_add(0, positives.labels, one),
@@ -264,7 +297,7 @@ class DenseCriterion(nn.Module):
 
 
 def _check(normalizer: str, class_info: ClassLossInfo, box_info: BoxLossInfo, coder: BoxCoder) -> None:
-    """Raise ValueError for parts that don't go together."""
+    """Raise ValueError for parts that do not fit together."""
     if normalizer not in NORMALIZERS:
         raise ValueError(f"Expected normalizer to be one of {NORMALIZERS} but got {normalizer!r}")
     if normalizer == "quality" and not class_info.soft_targets:

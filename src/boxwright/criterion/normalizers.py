@@ -1,8 +1,8 @@
-"""What the summed losses of a batch are divided by: five rules by name.
+"""Five rules, by name, for what the summed losses of a batch are divided by.
 
-Each is given the anchors that count (B, A) bool, and of the P positives their image (P,), whether they are kept, 1 or 0
-(P,), and the quality that their class loss is taught (P,). It answers with the divisor, a scalar of this rank, and a
-factor for each image's losses (B,). Counts are means over the ranks of a distributed training.
+Each takes the anchors that count (B, A) bool, and of the P positives their image (P,), whether they are kept, 1 or 0
+(P,), and the quality that their class loss learns (P,). It returns the divisor, a scalar of this rank, and a factor for
+each image's losses (B,). Counts are means over the ranks of a distributed training.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ NORMALIZERS: tuple[Normalizer, ...] = tuple(RULES)
 
 
 def mean_over_ranks(count: Tensor) -> Tensor:
-    """Average a count over all ranks; without ``torch.distributed`` it stays as it is."""
+    """Average a count over all ranks; without ``torch.distributed`` return it unchanged."""
     if not torch.distributed.is_initialized():
         return count
     total = count.clone()
@@ -65,5 +65,5 @@ def mean_over_ranks(count: Tensor) -> Tensor:
 
 
 def least_divisor() -> float:
-    """The smallest divisor of a batch's sums: 1 over all ranks, of which each has its mean."""
+    """Return the smallest divisor of a batch's sums: 1 over all ranks, each rank holding the mean."""
     return 1 / torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1.0

@@ -1,4 +1,4 @@
-"""What a criterion answers: the losses of a batch, and those of its anchors one by one."""
+"""What a criterion returns: the losses of a batch, and those of its anchors one by one."""
 
 from __future__ import annotations
 
@@ -10,49 +10,54 @@ from boxwright.types import Matches
 
 
 class Stats(NamedTuple):
-    """What people want to see of a step; no loss is computed from it."""
+    """Figures of a step for display; no loss is computed from them."""
 
     positives: Tensor
     """Number of anchors that answer for a target, over the whole batch."""
     matched: Tensor
     """(K,) how many of this rank's positives answer for a target of each class."""
     predicted: Tensor
-    """(K',) how many of those have their highest logit in each column."""
+    """(K',) how many of these have their highest logit in each column."""
     hard_positives: Tensor
-    """Share of this rank's positives whose score for their target's class is below 0.5; 0 without any."""
+    """Share of this rank's positives whose score for their target's class is below 0.5; 0 without positives."""
     positive_share: Tensor
-    """Share of the classification loss that this rank's positives make; the rest is its negatives'."""
+    """Share of the classification loss that comes from this rank's positives; the rest comes from negatives."""
 
 
 class Losses(NamedTuple):
-    """The loss of a batch, the terms that it is made of, and figures for people."""
+    """The loss of a batch, the terms that add up to it, and figures for display."""
 
     total: Tensor
     terms: dict[str, Tensor]
-    """Scalars by name, weighted and normalized, which add up to ``total``: "classification" and "box"; "distribution"
-    of a head that predicts box sides as distributions; "centerness" of one that predicts it; and of the first of two
-    stages "proposals classification" and so on."""
+    """Scalars by name, weighted and normalized, that add up to ``total``: "classification" and "box"; "distribution"
+    for a head that predicts box sides as distributions; "centerness" for one that predicts it; and for the first of two
+    stages "proposals classification" and so on.
+    """
     stats: Stats
     divisor: Tensor
-    """What the sums were divided by, where it is at least 1 (over all ranks: their mean). With it the losses of several
-    batches give that of all of them as one: sum(total x max(divisor, 1)) / max(sum(divisor), 1)
-    (with several ranks ``least_divisor`` for 1)."""
+    """What the sums were divided by, if it is at least 1 (over all ranks: the mean). With it the losses of several
+    batches combine to the loss of all as one batch: sum(total x max(divisor, 1)) / max(sum(divisor), 1)
+    (with several ranks ``least_divisor`` for 1).
+    """
 
     @property
     def classification(self) -> Tensor:
+        """Return the classification term."""
         return self.terms["classification"]
 
     @property
     def box(self) -> Tensor:
+        """Return the box term."""
         return self.terms["box"]
 
     @property
     def positives(self) -> Tensor:
+        """Return the number of positives."""
         return self.stats.positives
 
 
 class Positives(NamedTuple):
-    """The anchors that answer for a target, and what they should and do say."""
+    """The anchors that answer for a target, with their targets and predictions."""
 
     image: Tensor
     """(P,) int64 index of the image in the batch."""
@@ -63,22 +68,22 @@ class Positives(NamedTuple):
     anchors: Tensor
     """(P, 4)."""
     targets: Tensor
-    """(P, 4) boxes to be found."""
+    """(P, 4) boxes of the targets."""
     deltas: Tensor
     """(P, D) predicted, with gradient."""
 
 
 class AnchorLosses(NamedTuple):
-    """The supervision of a batch anchor by anchor: losses are weighted, and neither summed nor normalized."""
+    """The supervision of a batch anchor by anchor: losses are weighted, but neither summed nor normalized."""
 
     matches: Matches
     positives: Positives
     quality: Tensor
-    """(P,) IoU of each positive's prediction with its target, where the class loss is taught it; else 1."""
+    """(P,) IoU of each positive's prediction with its target if the class loss learns it, else 1."""
     classification: Tensor
-    """(B, A); that of ignored anchors counts nowhere."""
+    """(B, A); that of ignored anchors does not count."""
     box: Tensor
-    """(P,) without the weights of centerness."""
+    """(P,) without centerness weights."""
     distribution: Tensor
     """(P,); 0 for a head that predicts no distributions."""
     counted: Tensor

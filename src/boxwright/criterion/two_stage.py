@@ -1,7 +1,7 @@
-"""The supervision of two stages: a criterion for the proposals, and one for the regions that are chosen of them.
+"""The supervision of two stages: a criterion for the proposals and one for the regions chosen from them.
 
-Regions lie on no grid and differ from image to image, so they are matched image by image; all else is done for the
-batch, whose images are padded to as many regions.
+Regions are on no grid and differ from image to image, so they are matched image by image; everything else is done for
+the batch, whose images are padded to the same number of regions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from boxwright.types import DenseOutputs, Matches, RoIOutputs, Targets, TwoStage
 
 
 class TwoStageCriterion(nn.Module):
-    """``rpn`` teaches the first stage to tell objects from background, ``roi`` the second one to tell classes.
+    """Supervise two stages: ``rpn`` separates objects from background, ``roi`` tells the classes apart.
 
     A training step: ``outputs = detector(images)``; ``rois = criterion.select(outputs.proposals, targets)``;
     ``refined = detector.refine(outputs.features, rois)``; then ``criterion(anchors, outputs, targets)`` with both in
@@ -33,20 +33,22 @@ class TwoStageCriterion(nn.Module):
         self.rpn, self.roi = rpn, roi
 
     def select(self, proposals: Sequence[Tensor], targets: Targets) -> list[Tensor]:
-        """The regions of each image that the second stage learns from, see ``select_rois``."""
+        """Select the regions of each image that the second stage learns from; see ``select_rois``."""
         return select_rois(self.roi, proposals, targets)
 
     def forward(self, anchors: Anchors | Tensor, outputs: TwoStageOutputs, targets: Targets) -> Losses:
-        """Compute the losses of both stages; the terms of the first have "proposals" before their names.
+        """Compute the losses of both stages; the terms of the first are prefixed with "proposals".
 
         ``stats`` are the second stage's. ``divisor`` is the number of images: accumulated batches are averaged by it,
-        since each stage has a divisor of its own. Raises ValueError for outputs without regions, and for targets as
-        each criterion does.
+        since each stage has its own divisor.
+
+        Raises:
+            ValueError: If the outputs have no regions, or for targets that a criterion refuses.
         """
         if outputs.rois is None or outputs.refined is None:
             raise ValueError("Expected outputs with the regions chosen by select, and refined, but got none")
         classes = outputs.refined.logits.shape[-1] - self.roi.background
-        check_targets(*targets, classes=classes)  # before all are one class
+        check_targets(*targets, classes=classes)  # checked here, before all classes become one
         objects = targets._replace(labels=targets.labels.clamp(max=0))
         first = self.rpn(anchors, outputs.rpn, objects)
         second = roi_losses(self.roi, outputs.rois, outputs.refined, targets)
@@ -57,10 +59,12 @@ class TwoStageCriterion(nn.Module):
 
 @torch.no_grad()
 def select_rois(criterion: DenseCriterion, proposals: Sequence[Tensor], targets: Targets) -> list[Tensor]:
-    """The regions (r, 4) of each image that go through the second stage: its proposals (n, 4) and its true boxes.
+    """Select the regions (r, 4) of each image for the second stage from its proposals (n, 4) and its true boxes.
 
-    A miner that asks for no losses chooses among them here, before features are pooled; after all others, and without
-    one, all go. Raises ValueError as the criterion does for boxes and labels.
+    A miner that needs no losses selects here, before features are pooled; with any other, or none, all go through.
+
+    Raises:
+        ValueError: For boxes or labels that the criterion refuses.
     """
     check_targets(*targets)
     real = (targets.labels >= 0) & has_area(targets.boxes)
@@ -77,7 +81,7 @@ def select_rois(criterion: DenseCriterion, proposals: Sequence[Tensor], targets:
 
 
 def roi_losses(criterion: DenseCriterion, rois: Sequence[Tensor], outputs: RoIOutputs, targets: Targets) -> Losses:
-    """Compute the losses of a batch whose images have regions (r, 4) of their own; ``outputs`` (R, ...) of all."""
+    """Compute the losses of a batch whose images have their own regions (r, 4); ``outputs`` (R, ...) cover all."""
     of_images = outputs.by_image([len(boxes) for boxes in rois])
     matches = [
         criterion.match(boxes, boxes, said, target)
@@ -93,7 +97,7 @@ def roi_losses(criterion: DenseCriterion, rois: Sequence[Tensor], outputs: RoIOu
 
 
 def _padded(images: Sequence[Matches]) -> Matches:
-    """(B, R) of the matches (1, r) of each image: what it has fewer is ignored."""
+    """Pad the matches (1, r) of each image to (B, R); the padding is ignored."""
     gt_index, state, iou = (
         pad_sequence([field[0] for field in fields], batch_first=True, padding_value=padding)
         for fields, padding in zip(zip(*images, strict=True), (0, -1, 0), strict=True)

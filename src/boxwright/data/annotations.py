@@ -13,7 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-NORMAL, CROWD, DIFFICULT = 0, 1, 2
+NORMAL = 0
+"""Flag of a box that is one object like any other."""
+CROWD = 1
+"""Flag of a box around many objects, COCO's iscrowd: detections in it are neither right nor wrong."""
+DIFFICULT = 2
+"""Flag of an object that VOC marks difficult: finding it is neither right nor wrong."""
 
 SOUND, BAD_NUMBER, INVERTED, ZERO_AREA, OUTSIDE, BAD_LABEL = range(6)
 BOX_FAULTS = ("", "bad-number", "inverted-box", "zero-area", "outside-box", "label-out-of-range")

@@ -85,16 +85,17 @@ def resize_bilinear(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[np.f
     down, along = down[:, None, None], along[:, None]
     rows = [pixels[each].astype(np.float32) for each in (above, below)]  # (H, w, 3) each
     first, second = (row[:, left] * (1 - along) + row[:, right] * along for row in rows)
-    resized: NDArray[np.float32] = first * (1 - down) + second * down
-    return resized
+    return np.asarray(first * (1 - down) + second * down, np.float32)
 
 
 def _neighbours(length: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Of ``size`` places along a side of ``length`` pixels, the pixels before and after, and the weight of the last."""
     step = np.float32(length) / np.float32(size)
-    place = np.maximum((np.arange(size, dtype=np.float32) + np.float32(0.5)) * step - np.float32(0.5), 0)
+    middle = np.arange(size, dtype=np.float32) + np.float32(0.5)
+    place: NDArray[np.float32] = np.maximum(middle * step - np.float32(0.5), 0)
     before = np.minimum(place.astype(np.int64), length - 1)
-    return before, np.minimum(before + 1, length - 1), np.asarray(place - before, np.float32)
+    weight: NDArray[np.float32] = (place - before).astype(np.float32)
+    return before, np.minimum(before + 1, length - 1), weight
 
 
 def as_levels(pixels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Detection metrics: COCO and VOC protocols from one columnar match table. numpy only, torch is never imported."""
+"""Detection metrics by the protocols of COCO and VOC, from one columnar match table; numpy only, without torch."""
 
 from boxwright.evaluate.columns import DetectionColumns, TargetColumns, keep_best, to_detections, to_targets
 from boxwright.evaluate.confusion import confusion_matrix

@@ -1,10 +1,10 @@
 """Average precision of resampled images, from one match table.
 
-An image that is drawn twice counts twice, with its detections and its targets, and one that isn't drawn not at all.
-Detections choose their targets image by image, so that what was matched stays matched whatever is drawn: every draw is
-a weighting of the table's rows. Source: Efron 1979, "Bootstrap methods: another look at the jackknife".
+An image drawn twice counts twice, with its detections and its targets, and one not drawn does not count. Detections
+choose their targets image by image, so the matches are the same in every draw: a draw is just a weighting of the
+table's rows. Source: Efron 1979, "Bootstrap methods: another look at the jackknife".
 
-Shape shorthand: R draws, n images, K classes, T IoU thresholds, N rows of a class, H of them that a curve passes.
+Shape shorthand: R draws, n images, K classes, T IoU thresholds, N rows of a class, H of them on the curve.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Weights = NDArray[np.int32]
 Metric = Literal["AP", "AP50", "AP75"]
 
 METRIC_IOU: dict[str, float | None] = {"AP": None, "AP50": 0.5, "AP75": 0.75}
-"""The IoU of a metric; None is the mean over all thresholds."""
-_CELLS_AT_ONCE = 4_000_000  # draws x rows: bounds the memory
-_LATE = np.arange(101) / 100 < RECALLS  # recalls that k / 100 doesn't reach, by their last bit
+"""The IoU of a metric; None for the mean over all thresholds."""
+_CELLS_AT_ONCE = 4_000_000  # draws x rows, which bounds the memory
+_LATE = np.arange(101) / 100 < RECALLS  # recalls that k / 100 misses by its last bit
 
 
 class Ranking(NamedTuple):
@@ -38,11 +38,11 @@ class Ranking(NamedTuple):
     hits: Bools
     """(N, T) took a counted target."""
     ignored: Bools
-    """(N, T) neither credited nor penalised."""
+    """(N, T) neither credited nor penalized."""
 
 
 def draw_images(images: int, draws: int, *, seed: int = 0) -> Ints:
-    """Draw n of n images with replacement, R times: (R, n) how often each is drawn."""
+    """Draw n of n images with replacement, R times; returns how often each is drawn, (n, R)."""
     random = np.random.default_rng(seed)
     return random.multinomial(images, np.full(images, 1 / images), size=draws)
 
@@ -50,27 +50,30 @@ def draw_images(images: int, draws: int, *, seed: int = 0) -> Ints:
 def bootstrap_scores(table: MatchTable, draws: Ints, metric: Metric = "AP") -> Floats:
     """Score the drawn images as their evaluation would: (R,), NaN where none of them has a target.
 
-    Score ties between images are the one exception: their order in the drawn set isn't the table's.
+    The only exception are equal scores in different images: their order in a drawn set is that of the table.
 
     Args:
+        table: Matches of the whole split.
         draws: (R, n) how often each image was drawn.
+        metric: Name of the metric, such as "AP".
 
     Raises:
-        ValueError: draws of another shape, or a metric that the table doesn't have.
+        ValueError: If the shape of ``draws`` is wrong, or the table does not have the metric.
     """
     places = metric_thresholds(table, metric)
     return mean_of_defined(bootstrap_precision(table, draws)[..., places].mean(axis=2))
 
 
 def bootstrap_precision(table: MatchTable, draws: Ints, area: str = "all") -> Floats:
-    """Average precision (R, K, T) of the drawn images; NaN where none of them has a counted target of the class.
+    """Compute average precision (R, K, T) of the drawn images; NaN where none has a counted target of the class.
 
     Args:
+        table: Matches of the whole split.
         draws: (R, n) how often each image was drawn.
-        area: one of `AREAS`.
+        area: One of `AREAS`.
 
     Raises:
-        ValueError: draws of another shape.
+        ValueError: If the shape of ``draws`` is wrong.
     """
     images = len(table.targets.image_rank)
     if draws.ndim != 2 or draws.shape[1] != images:
@@ -89,10 +92,11 @@ def bootstrap_precision(table: MatchTable, draws: Ints, area: str = "all") -> Fl
 
 
 def drawn_precision(ranking: Ranking, asked: Ints, weights: Weights) -> Floats:
-    """Average precision (R, T) of a class; NaN where no drawn image has a target that is asked for.
+    """Compute average precision (R, T) of a class; NaN where no drawn image has a target to be found.
 
     Args:
-        asked: (M,) image of each target that is there to be found.
+        ranking: The class's detections.
+        asked: (M,) image of each target to be found.
         weights: (n, R).
     """
     kept = ranking.hits.any(axis=1) | (ranking.ignored != ranking.ignored[:, :1]).any(axis=1)
@@ -109,10 +113,10 @@ def drawn_precision(ranking: Ranking, asked: Ints, weights: Weights) -> Floats:
 
 
 def metric_thresholds(table: MatchTable, metric: str) -> list[int]:
-    """Places of the IoU thresholds that a metric is the mean over.
+    """Return the indices of the IoU thresholds that a metric averages over.
 
     Raises:
-        ValueError: a metric that the table doesn't have.
+        ValueError: If the table does not have the metric.
     """
     if metric not in METRIC_IOU:
         raise ValueError(f"Expected one of {', '.join(METRIC_IOU)} but got {metric!r}")
@@ -121,14 +125,14 @@ def metric_thresholds(table: MatchTable, metric: str) -> list[int]:
 
 
 def mean_of_defined(values: Floats, axis: int = 1) -> Floats:
-    """Mean over an axis of what isn't NaN; NaN where nothing is left."""
+    """Average the values that are not NaN over an axis; NaN where there are none."""
     defined = ~np.isnan(values)
     total, count = np.where(defined, values, 0.0).sum(axis=axis), defined.sum(axis=axis)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _sums_before(weights: Weights, image: Ints, ends: Ints) -> Weights:
-    """(H, R) how often the false detections were drawn that stand between a kept one and the one before it."""
+    """Count, (H, R), how often the false detections between a kept one and the one before it were drawn."""
     sums = np.zeros((len(ends), weights.shape[1]), np.int32)
     for place, (start, end) in enumerate(pairwise([0, *ends.tolist()])):
         if end > start:
@@ -137,7 +141,7 @@ def _sums_before(weights: Weights, image: Ints, ends: Ints) -> Weights:
 
 
 def _averages(ranking: Ranking, kept: Ints, passed: Weights, weights: Weights, positives: Ints) -> Floats:
-    """(R, T) from the kept rows, and the false ones ``passed`` (H, R) before each."""
+    """Compute the averages (R, T) from the kept rows and the number of false ones ``passed`` (H, R) before each."""
     drawn = weights[ranking.image[kept]]  # (H, R)
     kinds, kind = np.unique(ranking.ignored[kept], axis=1, return_inverse=True)
     scores = np.zeros((weights.shape[1], ranking.hits.shape[1]))
@@ -151,9 +155,9 @@ def _averages(ranking: Ranking, kept: Ints, passed: Weights, weights: Weights, p
 
 
 def _interpolated(found: Weights, counted: Weights, positives: Ints) -> Floats:
-    """(R,) mean over the recalls 0, .01, ... 1 of the greatest precision at that recall or beyond."""
+    """Average, over the recalls 0, .01, ... 1, the highest precision at that recall or beyond: (R,)."""
     best = _accumulated(np.maximum, (found / np.maximum(counted, 1))[::-1])[::-1]
-    reached = 100.0 * found / positives  # a whole number, exactly, where a recall is met exactly
+    reached = 100.0 * found / positives  # an exact whole number where a recall is met exactly
     recalls = reached.astype(np.int32)
     recalls += 1 - ((recalls == reached) & _LATE[recalls])
     average: Floats = np.einsum("hr,hr->r", best, np.diff(recalls, axis=0, prepend=0)) / len(RECALLS)
@@ -161,14 +165,14 @@ def _interpolated(found: Weights, counted: Weights, positives: Ints) -> Floats:
 
 
 def _accumulated(ufunc: np.ufunc, values: NDArray[Any]) -> NDArray[Any]:
-    """Accumulate along the first axis, in place: row by row it takes a third of the time of numpy's own."""
+    """Accumulate along the first axis in place, row by row, which takes a third of the time of numpy's own."""
     for before, row in pairwise(values):
         ufunc(before, row, out=row)
     return values
 
 
 def _parts(draws: int, rows: int) -> Iterator[slice]:
-    """Draws in runs of at most `_CELLS_AT_ONCE` cells."""
+    """Split the draws into runs of at most `_CELLS_AT_ONCE` cells."""
     step = max(1, _CELLS_AT_ONCE // max(1, rows))
     for start in range(0, draws, step):
         yield slice(start, start + step)

@@ -14,16 +14,16 @@ RECALLS: Floats = np.linspace(0.0, 1.0, 101)
 
 
 class CocoScores(NamedTuple):
-    """NaN where a class has no counted target in the range."""
+    """Scores by class; NaN where a class has no counted target in the range."""
 
     precision: Floats
     """(K, T, A) precision averaged over the recalls 0, .01, ... 1."""
     recall: Floats
-    """(K, T, A, D) recall with the best 1, 10, 100 (D numbers) detections of each image and class."""
+    """(K, T, A, D) recall with the best 1, 10 and 100 (D numbers) detections of each image and class."""
 
 
 def coco_scores(matches: MatchTable, max_detections: tuple[int, ...]) -> CocoScores:
-    """Average precision (at the largest of `max_detections`) and recall of every class, threshold and area range."""
+    """Compute average precision (at the largest of `max_detections`) and recall by class, threshold and area range."""
     num_classes, num_areas = matches.positives.shape
     shape = (num_classes, len(matches.iou_thresholds), num_areas)
     precision, recall = np.full(shape, np.nan), np.full((*shape, len(max_detections)), np.nan)
@@ -42,9 +42,9 @@ def coco_scores(matches: MatchTable, max_detections: tuple[int, ...]) -> CocoSco
 
 
 def average_precision(hits: Bools, ignored: Bools, positives: Ints) -> Floats:
-    """(T, A) mean over 101 recalls of the greatest precision at that recall or beyond.
+    """Average, over 101 recalls, the highest precision at that recall or beyond: (T, A).
 
-    Precision rises at true positives only, so the rows that are one at some threshold and range carry the curve.
+    Precision rises only at true positives, so the rows that are one at some threshold and range determine the curve.
     """
     kept = np.flatnonzero(hits.any(axis=(1, 2)))
     found = _curves(np.cumsum(hits[kept], axis=0, dtype=np.int32))  # (T * A, rows)
@@ -54,23 +54,23 @@ def average_precision(hits: Bools, ignored: Bools, positives: Ints) -> Floats:
 
 
 def interpolated_average(found: NDArray[np.int32], counted: NDArray[np.int32], positives: Ints) -> Floats:
-    """(C,) mean over the recalls 0, .01, ... 1 of the greatest precision at that recall or beyond, of C curves.
+    """Average, over the recalls 0, .01, ... 1, the highest precision at that recall or beyond, of C curves: (C,).
 
     Args:
         found: (C, rows) true positives down to each row, by falling score.
-        counted: (C, rows) detections down to each row that aren't ignored.
+        counted: (C, rows) detections down to each row that are not ignored.
         positives: (C,) counted targets.
     """
     precision = found / (counted + np.spacing(1.0))
     best_beyond = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
 
     num_curves, num_rows = found.shape
-    most = int(found.max(initial=0)) + 1  # more than there are: never reached
+    most = int(found.max(initial=0)) + 1  # more than there are, so never reached
     needed = np.minimum(_needed(positives), most)  # (C, 101)
-    # One search over all curves: each is moved above the one before it.
+    # One search over all curves: each is shifted above the one before it.
     base = np.arange(num_curves)[:, None] * (most + 1)
     place = np.searchsorted((found + base).reshape(-1), needed + base) - np.arange(num_curves)[:, None] * num_rows
-    padded = np.pad(best_beyond, ((0, 0), (0, 1)))  # precision 0 at a recall that isn't reached
+    padded = np.pad(best_beyond, ((0, 0), (0, 1)))  # precision 0 at a recall that is not reached
     average: Floats = np.take_along_axis(padded, place, axis=1).mean(axis=1)
     return average
 
@@ -80,7 +80,7 @@ def _curves(counts: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _needed(positives: Ints) -> Ints:
-    """(C, 101) true positives from which recall, in float64, reaches each of the 101 values."""
+    """Compute the number of true positives (C, 101) from which recall, in float64, reaches each of the 101 values."""
     total = np.maximum(positives, 1)[:, None].astype(np.float64)
     needed = np.ceil(RECALLS * total)
     needed -= (needed - 1) / total >= RECALLS  # the product may have been rounded up or down

@@ -1,6 +1,6 @@
-"""Detections and targets of a whole split as columns, and the ways into them.
+"""Detections and targets of a whole split as columns, and functions that make them.
 
-Shape shorthand: N detections, M targets, n images, K classes. Boxes inside are xywh, float64: COCO's files hold
+Shape shorthand: N detections, M targets, n images, K classes. Boxes are stored as xywh, float64: COCO's files hold
 that form, and only in it are overlaps equal to the reference's to the last bit.
 """
 
@@ -22,10 +22,10 @@ _CROWD, _DIFFICULT = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class DetectionColumns:
-    """Detections of a split, one row each, in the order in which they were given."""
+    """Detections of a split, one row each, in the given order."""
 
     image: Ints
-    """(N,) place of the image in the data set."""
+    """(N,) index of the image in the data set."""
     label: Ints
     """(N,) 0..K-1."""
     score: Floats
@@ -37,11 +37,11 @@ class DetectionColumns:
         return len(self.score)
 
     def xyxy(self) -> Floats:
-        """(N, 4) corners."""
+        """The corners (N, 4)."""
         return np.concatenate([self.xywh[:, :2], self.xywh[:, :2] + self.xywh[:, 2:]], axis=1)
 
     def take(self, rows: Ints | Bools) -> DetectionColumns:
-        """The rows chosen by an index or a mask."""
+        """Select rows by an index or a mask."""
         return DetectionColumns(self.image[rows], self.label[rows], self.score[rows], self.xywh[rows])
 
 
@@ -50,34 +50,39 @@ class TargetColumns:
     """Targets of a split, one row each, in the order of the annotations."""
 
     image: Ints
-    """(M,) place of the image in the data set."""
+    """(M,) index of the image in the data set."""
     label: Ints
     """(M,) 0..K-1."""
     xywh: Floats
     """(M, 4)"""
     area: Floats
-    """(M,) the annotation's area (of the mask, where there is one), which need not be w * h."""
+    """(M,) the annotation's area (of the mask if there is one), which may differ from w * h."""
     crowd: Bools
     """(M,)"""
     difficult: Bools
     """(M,)"""
     image_rank: Ints
-    """(n,) place of each image by rising image id: it decides between equal scores, as it does in pycocotools."""
+    """(n,) rank of each image by its id, which decides between equal scores, as in pycocotools."""
 
     def __len__(self) -> int:
         return len(self.label)
 
 
 def to_detections(predictions: Any, *, num_images: int | None = None) -> DetectionColumns:
-    """Columns of predictions.
+    """Convert predictions to columns.
 
     Args:
-        predictions: `DetectionColumns` (handed through), or a sequence with one entry an image, each with boxes
+        predictions: `DetectionColumns` (returned unchanged), or a sequence with one entry per image, each with boxes
             (n, 4) xyxy, scores (n,) and labels (n,) as attributes or keys: numpy arrays, lists or tensors.
-        num_images: how many entries a sequence must have.
+        num_images: Number of entries that a sequence must have.
 
     Raises:
-        ValueError: lengths that differ, or boxes that aren't (n, 4).
+        ValueError: If lengths differ or boxes are not (n, 4).
+
+    Examples:
+        >>> image = {"boxes": [[0, 0, 10, 20]], "scores": [0.9], "labels": [0]}
+        >>> bw.evaluate.to_detections([image], num_images=1).xywh
+        array([[ 0.,  0., 10., 20.]])
     """
     if isinstance(predictions, DetectionColumns):
         return predictions
@@ -102,15 +107,19 @@ def to_detections(predictions: Any, *, num_images: int | None = None) -> Detecti
 
 
 def to_targets(targets: Any) -> TargetColumns:
-    """Columns of targets.
+    """Convert targets to columns.
 
     Args:
-        targets: `TargetColumns` (handed through); a `boxwright.data.DetectionDataset`; or a sequence with one entry
-            an image, each with boxes (n, 4) xyxy and labels (n,), and if need be crowd, difficult (n,) bool and
-            area (n,), as attributes or keys. Without an area it is w * h.
+        targets: `TargetColumns` (returned unchanged); a `boxwright.data.DetectionDataset`; or a sequence with one entry
+            per image, each with boxes (n, 4) xyxy and labels (n,), and optionally crowd, difficult (n,) bool and area
+            (n,), as attributes or keys. The default area is w * h.
 
     Raises:
-        ValueError: lengths that differ, or boxes that aren't (n, 4).
+        ValueError: If lengths differ or boxes are not (n, 4).
+
+    Examples:
+        >>> bw.evaluate.to_targets([{"boxes": [[0, 0, 10, 20]], "labels": [0]}]).area
+        array([200.])
     """
     if isinstance(targets, TargetColumns):
         return targets
@@ -132,9 +141,14 @@ def to_targets(targets: Any) -> TargetColumns:
 
 
 def keep_best(detections: DetectionColumns, *, score: float = 0.001, count: int = 100) -> DetectionColumns:
-    """The detections that a results file holds: from `score` up, the best `count` of each image over all classes.
+    """Keep what a results file holds: detections from `score` up, the best `count` of each image over all classes.
 
-    Between equal scores the earlier stays. The order of what stays is the given one.
+    Among equal scores the earlier stays. The order is unchanged.
+
+    Examples:
+        >>> image = {"boxes": [[0, 0, 10, 20], [0, 0, 10, 10]], "scores": [0.9, 0.0001], "labels": [0, 0]}
+        >>> bw.evaluate.keep_best(bw.evaluate.to_detections([image], num_images=1)).score
+        array([0.9])
     """
     rows = np.flatnonzero(detections.score >= score)
     order = rows[np.lexsort((-detections.score[rows], detections.image[rows]))]
@@ -143,7 +157,7 @@ def keep_best(detections: DetectionColumns, *, score: float = 0.001, count: int 
 
 
 def rank_in_runs(keys: Ints) -> Ints:
-    """(N,) place of each entry in its run of equal keys: 7 7 7 2 2 -> 0 1 2 0 1."""
+    """Number each entry within its run of equal keys (N,): 7 7 7 2 2 -> 0 1 2 0 1."""
     starts = np.flatnonzero(np.diff(keys, prepend=keys[0] - 1)) if len(keys) else np.zeros(0, np.int64)
     lengths = np.diff(starts, append=len(keys))
     ranks: Ints = np.arange(len(keys)) - np.repeat(starts, lengths)
@@ -151,10 +165,10 @@ def rank_in_runs(keys: Ints) -> Ints:
 
 
 def check_columns(detections: DetectionColumns, targets: TargetColumns, num_classes: int) -> None:
-    """Refuse what no metric can be computed from.
+    """Check that metrics can be computed from the columns.
 
     Raises:
-        ValueError: a label outside 0..K-1, an image outside the data set, or a number that isn't finite.
+        ValueError: If a label is outside 0..K-1, an image outside the data set, or a number not finite.
     """
     num_images = len(targets.image_rank)
     for what, columns in (("detections", detections), ("targets", targets)):
@@ -192,7 +206,7 @@ def _from_dataset(dataset: Any) -> TargetColumns:
 
 
 def _with_crowds(targets: TargetColumns, image: Ints, boxes: NDArray[np.float32], label: Ints) -> TargetColumns:
-    """The targets, and after them boxes (r, 4) xyxy that are ignored as crowds are."""
+    """Append boxes (r, 4) xyxy to the targets, ignored as crowds are."""
     corners = boxes.astype(np.float64)
     sides = corners[:, 2:] - corners[:, :2]
     more = np.ones(len(label), np.bool_)
@@ -229,7 +243,7 @@ def _field(entry: Any, name: str) -> Any:
 
 
 def _array(value: Any, dtype: Any) -> NDArray[Any]:
-    if hasattr(value, "detach"):  # a tensor, known by its method: torch isn't imported for it
+    if hasattr(value, "detach"):  # a tensor, recognized by its method so that torch need not be imported
         value = value.detach().cpu()
     return np.asarray(value, dtype=dtype)
 
@@ -258,7 +272,7 @@ def _column(
 
 
 def _whole(value: Any, field: str, name: str) -> Ints:
-    """Whole numbers of any type."""
+    """Convert to whole numbers."""
     numbers = _array(value, None).reshape(-1)
     if numbers.size and not (np.isfinite(numbers) & (numbers == np.floor(numbers))).all():
         raise ValueError(f"Expected whole numbers for {field} in {name} but got {numbers.dtype} {numbers[:5].tolist()}")

@@ -1,4 +1,4 @@
-"""Which class was taken for which: a confusion matrix that agrees with the evaluation's matches."""
+"""A confusion matrix of classes that agrees with the evaluation's matches."""
 
 from __future__ import annotations
 
@@ -10,23 +10,33 @@ from boxwright.evaluate.overlaps import meetings, overlap
 
 
 def confusion_matrix(table: MatchTable, score: Least, *, iou: float = 0.5) -> Ints:
-    """How often targets of each class were detected as each class.
+    """Count how often targets of each class were detected as each class.
 
-    A detection from ``score`` up that is right by the match table counts on the diagonal. The false ones then choose by
-    falling score, each the target of another class that it overlaps most and that is still free, at ``iou`` or more.
-    What is left is background detected as a class, and targets that weren't detected. Ignored detections and targets
-    (crowd, difficult) are left out. A row sums up to the targets of its class, a column to its detections.
+    A detection from ``score`` up that is right by the match table counts on the diagonal. The false ones then choose,
+    by falling score, the free target of another class that they overlap most, at ``iou`` or more. What remains is
+    background detected as a class, and targets that were not detected. Ignored detections and targets (crowd,
+    difficult) are left out. A row sums to the number of targets of its class, a column to that of its detections.
 
     Args:
-        score: one for all classes, or (K,) one for each.
-        iou: from which a detection is right.
+        table: Matches of the split.
+        score: One for all classes, or (K,) one for each.
+        iou: Overlap from which a detection is right.
 
     Returns:
-        (K + 1, K + 1): a row a true class, a column a detected one; the last row is background detected as a class,
-        the last column targets not detected, the corner 0.
+        (K + 1, K + 1): rows are true classes, columns detected ones. The last row is background detected as a class,
+        the last column are targets not detected, the corner is 0.
 
     Raises:
-        ValueError: an IoU that isn't one of the table's thresholds.
+        ValueError: If the IoU is not one of the table's thresholds.
+
+    Examples:
+        >>> truth = [{"boxes": [[0, 0, 10, 10], [50, 50, 60, 60]], "labels": [0, 1]}]
+        >>> found = [{"boxes": [[0, 0, 10, 10], [50, 50, 60, 61]], "scores": [0.9, 0.8], "labels": [0, 0]}]
+        >>> metrics = bw.evaluate.detection_metrics(found, truth, ["cat", "dog"])
+        >>> bw.evaluate.confusion_matrix(metrics.matches, score=0.5)  # the dog was detected as a cat
+        array([[1, 0, 0],
+               [1, 0, 0],
+               [0, 0, 0]])
     """
     num_classes = len(table.positives)
     right, free = table.right(iou, score), table.not_found(iou, score)
@@ -42,9 +52,9 @@ def confusion_matrix(table: MatchTable, score: Least, *, iou: float = 0.5) -> In
 
 
 def _other_classes(table: MatchTable, rows: Ints, free: Bools, iou: float) -> Ints:
-    """The class of the target that each row takes of those that are ``free``, which it uses up; K where it takes none.
+    """Assign a ``free`` target of another class to each row and return its class; K where there is none.
 
-    No row can take one of its own class: the match table would have it.
+    No row can take one of its own class: the match table would have assigned it.
     """
     found = np.full(len(rows), len(table.positives))
     targets, asked = table.targets, np.flatnonzero(free)

@@ -1,4 +1,4 @@
-"""Entries of COCO results files, read as leniently as annotations are: in any Unicode, numbers as text too."""
+"""Entries of COCO results files, read as leniently as annotations are: in any Unicode encoding, numbers as text too."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _FORM = "a list of image_id, category_id, bbox, score"
 
 
 class Entry(msgspec.Struct, gc=False, kw_only=True):
-    """One detection; x, y, width and height in pixels."""
+    """One detection; x, y, width and height are in pixels."""
 
     generator: str | msgspec.UnsetType = msgspec.UNSET
-    """Of the first entry of a file: what wrote it."""
+    """In the first entry of a file: the program that wrote it."""
     image_id: int | float | str | None = None
     category_id: int | float | str | None = None
     bbox: tuple[float, float, float, float]
@@ -30,9 +30,10 @@ class Entry(msgspec.Struct, gc=False, kw_only=True):
 
 
 def read_entries(path: Path) -> list[Entry]:
-    """The entries of a file, in its order.
+    """Read the entries of a file, in its order.
 
-    Raises DataError for a file that can't be read or isn't such a list, naming the first entry that is none.
+    Raises:
+        DataError: If the file cannot be read or is not a list of detections; names the first entry that is not one.
     """
     try:
         data = as_utf8(read_regular(path))
@@ -50,8 +51,8 @@ def read_entries(path: Path) -> list[Entry]:
 
 
 def _read_loosely(data: bytes) -> list[Entry]:
-    """Entry by entry. Raises ValueError for the first that is none."""
-    content = json.loads(as_text(data))  # takes NaN and Infinity, and tells the line of an error
+    """Read entry by entry; raises ValueError for the first that is not a detection."""
+    content = json.loads(as_text(data))  # accepts NaN and Infinity, and reports the line of an error
     if isinstance(content, dict):
         raise ValueError("it is ground truth" if "annotations" in content else "it is an object")
     if not isinstance(content, list):
@@ -78,7 +79,7 @@ def _loose_entry(place: int, entry: Any) -> Entry:
 
 
 def _number(value: Any) -> float:
-    """A number, as text too; NaN for anything else."""
+    """Convert a number, also from text; NaN for anything else."""
     try:
         return math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):

@@ -1,7 +1,7 @@
-"""What kind of mistake each false detection is, which targets are missed, and what average precision each kind costs.
+"""Which kind of mistake each false detection is, which targets are missed, and how much AP each kind costs.
 
-The kinds and the rules that mend them are those of Bolya et al. 2020 (TIDE, arXiv:2008.08115, sections 2.2 and 2.3),
-at a foreground IoU of 0.5 and a background IoU of 0.1. A false detection is, the first that holds:
+The kinds, and the rules that correct them, are those of Bolya et al. 2020 (TIDE, arXiv:2008.08115, sections 2.2 and
+2.3), at a foreground IoU of 0.5 and a background IoU of 0.1. A false detection is the first of these that applies:
 
     localisation    its best IoU with a target of its class is in 0.1..0.5
     classification  its best IoU with a target of another class is 0.5 or more
@@ -9,11 +9,11 @@ at a foreground IoU of 0.5 and a background IoU of 0.1. A false detection is, th
     background      its best IoU with any target is 0.1 or less
     both            all others: the best IoU with a target of another class is between 0.1 and 0.5
 
-A missed target is one that no detection took and at which no localisation or classification error points.
+A target is missed if no detection took it and no localisation or classification error points at it.
 
-The paper leaves three things open; they are settled as its authors' tidecv 1.0.1 settles them: the order above; a
-localisation or classification error points at the target of its best IoU, taken or not; and of all errors that point
-at one free target only the best scored is mended, the others would be duplicates of it.
+Where the paper leaves a choice, this follows its authors' tidecv 1.0.1: the order above; a localisation or
+classification error points at the target of its best IoU, taken or not; and of all errors that point at one free target
+only the best scored is corrected, since the others would become its duplicates.
 """
 
 from __future__ import annotations
@@ -30,55 +30,56 @@ from boxwright.evaluate.matches import Least, MatchTable
 from boxwright.evaluate.overlaps import best_in_runs, meetings, overlap
 
 ERROR_TYPES = ("classification", "localisation", "both", "duplicate", "background", "missed")
-"""An error's kind is its place here."""
+"""The kinds of errors; tables store the index."""
 ERROR_COSTS = (*ERROR_TYPES, "false_positive", "false_negative")
-"""What has a cost: each kind, all false detections, and all targets not found."""
+"""Everything with a cost: each kind, all false detections, and all targets not found."""
 
 _CLASSIFICATION, _LOCALISATION, _BOTH, _DUPLICATE, _BACKGROUND = range(5)
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorTable:
-    """The columns beside those of a match table of N detections and M targets."""
+    """Columns that extend a match table of N detections and M targets."""
 
     kind: NDArray[np.int8]
-    """(N,) place in `ERROR_TYPES`; -1 for a detection that is right, ignored, or left out."""
+    """(N,) index in `ERROR_TYPES`; -1 for a detection that is right, ignored, or left out."""
     target: NDArray[np.int32]
-    """(N,) the target that an error is about, by its best IoU: of its own class (localisation, duplicate) or of another
-    (classification, both); -1 where there is none."""
+    """(N,) the target that an error is about, by best IoU: of its own class (localisation, duplicate) or of another
+    (classification, both); -1 where there is none.
+    """
     mendable: Bools
-    """(N,) localisation and classification errors that would be right if that were mended."""
+    """(N,) localisation and classification errors that would be right if corrected."""
     missed: Bools
     """(M,)"""
     foreground: float
     score: Least
-    """Detections below it were left out."""
+    """Detections below this score were left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorCost:
-    """What a kind of error costs, and how often it comes up."""
+    """The cost and the number of one kind of error."""
 
     dap: float
-    """Rise of AP at the foreground IoU where this kind alone is mended; NaN without targets."""
+    """Rise of AP at the foreground IoU if only this kind is corrected; NaN without targets."""
     count: int
     """Detections, or targets, with this error."""
 
 
 class Case(NamedTuple):
-    """Detections and targets of a table from which an average precision at the foreground IoU is computed."""
+    """The detections and targets of a table from which one average precision is computed, at the foreground IoU."""
 
     kept: Bools
-    """(N,) detections that are there."""
+    """(N,) detections that take part."""
     hit: Bools
     """(N,) those of them that are right."""
     label: Ints
     """(N,)"""
     asked: Bools
-    """(M,) targets that are there to be found."""
+    """(M,) targets to be found."""
 
     def order(self, table: MatchTable) -> Ints:
-        """The kept rows, by class and falling score."""
+        """Return the kept rows, by class and falling score."""
         rows = np.flatnonzero(self.kept)
         return rows[np.lexsort((-table.score[rows], self.label[rows]))]
 
@@ -86,17 +87,26 @@ class Case(NamedTuple):
 def error_types(
     table: MatchTable, *, foreground: float = 0.5, background: float = 0.1, score: Least = -np.inf
 ) -> ErrorTable:
-    """The kind of error of each detection, and which targets are missed.
+    """Classify each detection's error, and find the missed targets.
 
     Ignored targets (crowd, difficult) explain no error, and ignored detections have none.
 
     Args:
+        table: Matches of the split.
         foreground: IoU from which a detection is right.
-        background: IoU up to which a detection has nothing to do with a target.
-        score: detections below it are left out, as if they weren't there; (K,) one for each class.
+        background: IoU up to which a detection counts as unrelated to a target.
+        score: Detections below this are left out, as if they did not exist; (K,) one for each class.
 
     Raises:
-        ValueError: a foreground that isn't one of the table's thresholds.
+        ValueError: If ``foreground`` is not one of the table's thresholds.
+
+    Examples:
+        >>> truth = [{"boxes": [[0, 0, 10, 10]], "labels": [0]}]
+        >>> found = [{"boxes": [[0, 0, 10, 10], [0, 0, 10, 4]], "scores": [0.9, 0.8], "labels": [0, 0]}]
+        >>> metrics = bw.evaluate.detection_metrics(found, truth, ["cat"])
+        >>> errors = bw.evaluate.error_types(metrics.matches)
+        >>> [bw.evaluate.ERROR_TYPES[kind] for kind in errors.kind if kind >= 0]
+        ['localisation']
     """
     wrong = np.flatnonzero(table.wrong(foreground, score))
     own, own_target, other, other_target = _best_overlaps(table, wrong)
@@ -122,11 +132,19 @@ def error_types(
 
 
 def error_costs(table: MatchTable, errors: ErrorTable) -> dict[str, ErrorCost]:
-    """AP lost to each kind of error alone, and to all false detections and all targets not found.
+    """Compute the AP lost to each kind of error alone, and to all false detections and all targets not found.
 
-    Mended, a classification error gets its target's class and is right, as a localisation error is; the other false
-    detections are left out; missed targets are not asked for. "false_positive" leaves out every false detection,
-    "false_negative" asks for no target that wasn't found. The losses don't sum up to 1 - AP.
+    When corrected, a classification error gets its target's class and is right, as a localisation error is; other false
+    detections are removed; missed targets are not counted. "false_positive" removes every false detection,
+    "false_negative" every target that was not found. The losses do not sum to 1 - AP.
+
+    Examples:
+        >>> truth = [{"boxes": [[0, 0, 10, 10]], "labels": [0]}]
+        >>> found = [{"boxes": [[0, 0, 10, 4], [0, 0, 10, 10]], "scores": [0.9, 0.8], "labels": [0, 0]}]
+        >>> metrics = bw.evaluate.detection_metrics(found, truth, ["cat"])
+        >>> errors = bw.evaluate.error_types(metrics.matches)
+        >>> bw.evaluate.error_costs(metrics.matches, errors)["localisation"]
+        ErrorCost(dap=0.4999999999999999, count=1)
     """
     before, *corrected = (
         _mean_ap(table, case) for case in (as_it_is(table, errors), *corrected_cases(table, errors).values())
@@ -141,13 +159,13 @@ def error_costs(table: MatchTable, errors: ErrorTable) -> dict[str, ErrorCost]:
 
 
 def as_it_is(table: MatchTable, errors: ErrorTable) -> Case:
-    """Right and wrong detections, and all counted targets."""
+    """Take right and wrong detections and all counted targets, without corrections."""
     right = table.right(errors.foreground, errors.score)
     return Case(right | (errors.kind >= 0), right, table.label, table.counted[:, 0])
 
 
 def corrected_cases(table: MatchTable, errors: ErrorTable) -> dict[str, Case]:
-    """The detections and targets that are left once each of `ERROR_COSTS` is put right, by its name."""
+    """Build the case after correcting each of `ERROR_COSTS`, by its name."""
     kept, right, label, asked = as_it_is(table, errors)
     cases = []
     for kind in range(len(ERROR_TYPES) - 1):
@@ -164,7 +182,7 @@ def corrected_cases(table: MatchTable, errors: ErrorTable) -> dict[str, Case]:
 
 
 def _mendable(table: MatchTable, kind: NDArray[np.int8], target: NDArray[np.int32], free: Bools) -> Bools:
-    """(N,) of the errors that point at each free target the best scored; of equal scores the one given first."""
+    """Select (N,) the best scored of the errors that point at each free target; among equal scores the first given."""
     pointing = np.flatnonzero((kind == _CLASSIFICATION) | (kind == _LOCALISATION))
     pointing = pointing[free[target[pointing]]]
     pointing = pointing[np.lexsort((table.detection[pointing], -table.score[pointing]))]
@@ -175,7 +193,7 @@ def _mendable(table: MatchTable, kind: NDArray[np.int8], target: NDArray[np.int3
 
 
 def _best_overlaps(table: MatchTable, rows: Ints) -> tuple[Floats, NDArray[np.int32], Floats, NDArray[np.int32]]:
-    """Best IoU of each row with the counted targets of its class, and that target; the same for the other classes."""
+    """Find each row's best IoU with the counted targets of its class, and that target; the same for other classes."""
     counted = np.flatnonzero(table.counted[:, 0])
     targets, image, label, xywh = table.targets, table.image[rows], table.label[rows], table.xywh[rows]
     iou = np.zeros((2, len(rows)))
@@ -190,8 +208,7 @@ def _best_overlaps(table: MatchTable, rows: Ints) -> tuple[Floats, NDArray[np.in
 
 
 def _mean_ap(table: MatchTable, case: Case) -> float:
-    """Mean of the classes' average precisions. A class of which nothing is asked for any more has 0, as it found
-    nothing."""
+    """Average the classes' average precisions; a class with no target left to find has 0, since it found none."""
     order = case.order(table)
     positives = np.bincount(table.targets.label[case.asked], minlength=len(table.positives))
     bounds = np.searchsorted(case.label[order], np.arange(len(positives) + 1))

@@ -1,11 +1,16 @@
-"""One match table, from which every number and every later analysis is computed.
+"""One match table, from which all metrics and later analyses are computed.
 
-The rule is COCO's. In an image, and class by class, detections choose by falling score; each takes, of the targets
-that are still free, the one that it overlaps most, at each IoU threshold and for each area range by itself. Ignored
-targets (crowd, difficult, outside the area range) are looked at only where no counted one is free; a detection that
-takes one is neither credited nor penalised. A crowd is overlapped by intersection / detection area and is never used
-up. A detection that takes nothing is ignored where its own area is outside the range, else false.
-Source: Lin et al. 2014 (COCO) and the documented behaviour of its evaluation code, to the order of ties.
+The rule is COCO's. In each image and class, detections choose in order of falling score. Each takes the free target
+that it overlaps most, separately for every IoU threshold and area range. Ignored targets (crowd, difficult, outside the
+area range) are considered only if no counted one is free; a detection that takes one is neither credited nor penalized.
+The overlap with a crowd is intersection / detection area, and a crowd can be taken any number of times. A detection
+that takes nothing is ignored if its own area is outside the range, else false. Source: Lin et al. 2014 (COCO) and the
+documented behavior of its evaluation code, including the order of ties.
+
+How it is computed: only the P pairs of an image and class that reach the lowest threshold are listed
+(``overlapping_pairs``). Choosing then runs in rounds (``_choose``): the k-th round lets the k-th detection of every
+image and class choose at once, at all thresholds and area ranges, so the number of rounds is the largest number of
+detections in one image and class, not the number of detections.
 
 Shape shorthand: N detections, M targets, T IoU thresholds, A area ranges, P pairs that reach the lowest threshold.
 """
@@ -46,7 +51,7 @@ IOU_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
 
 @dataclass(frozen=True, slots=True)
 class MatchTable:
-    """One row a detection, sorted by class, then falling score, then image id, then the order given."""
+    """One row per detection, sorted by class, then falling score, then image id, then the given order."""
 
     detection: Ints
     """(N,) row in the detections as they were given."""
@@ -56,22 +61,22 @@ class MatchTable:
     xywh: Floats
     """(N, 4)"""
     rank: Ints
-    """(N,) place by score among the detections of its image and class; those from `max_detections` on match nothing."""
+    """(N,) rank by score among the detections of its image and class; those from `max_detections` on match nothing."""
     true_positive: Bools
     """(N, T, A) took a counted target."""
     ignored: Bools
-    """(N, T, A) neither credited nor penalised."""
+    """(N, T, A) neither credited nor penalized."""
     target: NDArray[np.int32]
     """(N, T) target taken (counted or ignored) in the range "all", -1 where none."""
     iou: Floats
-    """(N,) greatest IoU with a target of its image and class that isn't a crowd, free or not; 0 where none."""
+    """(N,) highest IoU with a target of its image and class that is not a crowd, free or not; 0 where none."""
     nearest: NDArray[np.int32]
     """(N,) that target, the first on ties, -1 where `iou` is 0."""
     crowd_overlap: Floats
-    """(N,) greatest share of the detection's area inside one crowd box of its class."""
+    """(N,) largest share of the detection's area inside one crowd box of its class."""
     targets: TargetColumns
     counted: Bools
-    """(M, A) targets that are there to be found: no crowd, not difficult, and inside the range."""
+    """(M, A) targets to be found: no crowd, not difficult, and inside the range."""
     positives: Ints
     """(K, A) counted targets of each class."""
     class_rows: Ints
@@ -80,51 +85,56 @@ class MatchTable:
     max_detections: int
 
     def rows(self, label: int) -> slice:
-        """The rows of a class."""
+        """Return the rows of a class."""
         return slice(int(self.class_rows[label]), int(self.class_rows[label + 1]))
 
     def has_threshold(self, iou: float) -> bool:
-        """Whether detections were matched at this IoU."""
+        """Tell whether detections were matched at this IoU."""
         return bool(np.isclose(self.iou_thresholds, iou, rtol=0, atol=1e-9).any())
 
     def threshold(self, iou: float) -> int:
-        """The place of an IoU among the thresholds. Raises ValueError where it is none of them."""
+        """Return the index of an IoU among the thresholds.
+
+        Raises:
+            ValueError: If it is not one of them.
+        """
         if not self.has_threshold(iou):
             raise ValueError(f"Expected an IoU of {self.iou_thresholds} but got {iou}")
         return int(np.argmin(np.abs(np.array(self.iou_thresholds) - iou)))
 
     def from_score(self, score: Least) -> Bools:
-        """(N,) detections from ``score`` up, one for all or (K,) one for each class."""
+        """Select the detections (N,) from ``score`` up, one for all or (K,) one for each class."""
         least = np.asarray(score, np.float64)
         kept: Bools = self.score >= (least[self.label] if least.ndim else least)
         return kept
 
     def right(self, iou: float, score: Least = -np.inf) -> Bools:
-        """(N,) detections from ``score`` up that took a counted target, in the range "all"."""
+        """Select the detections (N,) from ``score`` up that took a counted target, in the range "all"."""
         hit: Bools = self.true_positive[:, self.threshold(iou), 0]
         return hit & self.from_score(score)
 
     def wrong(self, iou: float, score: Least = -np.inf) -> Bools:
-        """(N,) detections from ``score`` up that count and took nothing, in the range "all"."""
+        """Select the detections (N,) from ``score`` up that count and took nothing, in the range "all"."""
         place = self.threshold(iou)
         wrong: Bools = ~(self.true_positive[:, place, 0] | self.ignored[:, place, 0])
         return wrong & (self.rank < self.max_detections) & self.from_score(score)
 
     def not_found(self, iou: float, score: Least = -np.inf) -> Bools:
-        """(M,) counted targets that no detection from ``score`` up took, in the range "all"."""
+        """Select the counted targets (M,) that no detection from ``score`` up took, in the range "all"."""
         free: Bools = self.counted[:, 0].copy()
         free[self.target[self.right(iou, score), self.threshold(iou)]] = False
         return free
 
 
 class Pairs(NamedTuple):
-    """Boxes and targets that overlap, by rising row of the boxes."""
+    """Boxes and targets that overlap, sorted by row of the boxes."""
 
     row: Ints
     target: Ints
     overlap: Floats
 
     def take(self, kept: Bools) -> Pairs:
+        """Select pairs by a mask or an index."""
         return Pairs(self.row[kept], self.target[kept], self.overlap[kept])
 
 
@@ -139,11 +149,22 @@ def match_detections(
     """Match detections to targets at every IoU threshold and for every area range.
 
     Args:
+        detections: Detections of the split, N rows.
+        targets: Targets of the split, M rows.
+        num_classes: K.
         iou_thresholds: (T,) in (0, 1]; reached when overlap >= threshold.
-        max_detections: the best so many of each image and class choose.
+        max_detections: Only this many of the best detections of each image and class choose.
 
     Raises:
-        ValueError: labels, images, thresholds or numbers that can't be.
+        ValueError: If labels, images, thresholds or numbers are invalid.
+
+    Examples:
+        >>> targets = bw.evaluate.to_targets([{"boxes": [[0, 0, 10, 10]], "labels": [0]}])
+        >>> found = [{"boxes": [[0, 0, 10, 10], [0, 0, 10, 9]], "scores": [0.9, 0.8], "labels": [0, 0]}]
+        >>> detections = bw.evaluate.to_detections(found, num_images=1)
+        >>> table = bw.evaluate.match_detections(detections, targets, num_classes=1)
+        >>> table.true_positive[:, 0, 0]  # at IoU .5, any size
+        array([ True, False])
     """
     thresholds = tuple(float(value) for value in iou_thresholds)
     if not thresholds or min(thresholds) <= 0 or max(thresholds) > 1:
@@ -202,9 +223,21 @@ def _in_areas(area: Floats) -> Bools:
 def overlapping_pairs(
     boxes: Floats, targets: TargetColumns, group: Ints, target_group: Ints, threshold: float
 ) -> tuple[Pairs, Floats, NDArray[np.int32], Floats]:
-    """Pairs of one group that reach the threshold, by rising row; each row's best IoU, its target, and its crowd share.
+    """List the pairs of one group that reach the threshold, with each row's best IoU, its target and its crowd share.
 
-    ``boxes`` (N, 4) xywh. A group is what may match, an image or a class of it: ``group`` (N,), ``target_group`` (M,).
+    Args:
+        boxes: (N, 4) xywh.
+        targets: M targets.
+        group: (N,) what may match, an image or a class of it.
+        target_group: (M,) the same for targets.
+        threshold: Lowest overlap of a pair.
+
+    Examples:
+        >>> targets = bw.evaluate.to_targets([{"boxes": [[0, 0, 10, 10]], "labels": [0]}])
+        >>> group = np.array([0])
+        >>> pairs, best, *_ = bw.evaluate.overlapping_pairs(np.array([[0.0, 0, 10, 8]]), targets, group, group, 0.5)
+        >>> best
+        array([0.8])
     """
     iou, crowd_overlap = np.zeros(len(group)), np.zeros(len(group))
     nearest = np.full(len(group), -1, np.int32)
@@ -226,8 +259,8 @@ def _choose(
 ) -> tuple[Bools, Bools, NDArray[np.int32]]:
     """Let the detections choose in rounds: the k-th of every image and class at once, for all thresholds and areas.
 
-    A pair's worth is an integer that orders a detection's pairs: counted targets first, then overlap, then the later
-    target. The best free pair is then a maximum, and pair and kind are read back from it.
+    A pair's worth is an integer that ranks a detection's pairs: counted targets first, then overlap, then the later
+    target. The best free pair is then a maximum, and pair and kind are recovered from it.
     """
     num_rows, num_pairs, num_areas = len(group), len(pairs.row), counted.shape[1]
     true_positive = np.zeros((num_rows, len(thresholds), num_areas), np.bool_)
@@ -257,9 +290,9 @@ def _choose(
 
 
 def _rounds(row: Ints, group: Ints) -> Iterator[tuple[Ints, Ints]]:
-    """For each round the pairs of the detections whose turn it is, and where each detection's pairs start in them.
+    """Yield for each round the pairs of the detections that choose in it, and where each detection's pairs start.
 
-    Pairs come by rising row, and rows of a group by falling score. A round holds one detection of a group at most.
+    Pairs come by rising row, and rows of a group by falling score. A round has at most one detection per group.
     """
     rows, counts = np.unique(row, return_counts=True)
     turn = np.repeat(_rank_in_groups(group[rows]), counts)

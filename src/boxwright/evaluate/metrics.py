@@ -1,4 +1,4 @@
-"""The table of metrics: COCO's twelve numbers and VOC's two, over all classes and class by class."""
+"""The table of metrics: COCO's twelve numbers and VOC's two, over all classes and per class."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class OperatingPoint(NamedTuple):
 
 @dataclass(frozen=True)
 class MetricsTable:
-    """Numbers in 0..1; NaN where nothing was there to find (no target of that size, or of that class)."""
+    """Numbers in 0..1; NaN where there is no target to find (of that size, or of that class)."""
 
     AP: float
     AP50: float
@@ -63,20 +63,20 @@ class MetricsTable:
     protocols: dict[str, str]
     """Name of a number -> the protocol that it follows."""
     protocol: str
-    """All of them in one line."""
+    """All protocols in one line."""
     warnings: tuple[str, ...]
     classes: tuple[str, ...]
     matches: MatchTable = field(repr=False)
-    """What each detection was matched to: every number above comes from it."""
+    """What each detection was matched to; every number above is computed from it."""
 
     @property
     def numbers(self) -> dict[str, float]:
-        """The fourteen numbers by name, in the order of the fields."""
+        """Return the fourteen numbers by name, in the order of the fields."""
         return {number.name: getattr(self, number.name) for number in fields(self) if number.name in self.protocols}
 
     @cached_property
     def errors(self) -> dict[str, ErrorCost]:
-        """AP50 lost to each kind of error, see `error_costs`; empty where 0.5 isn't among the IoU thresholds."""
+        """AP50 lost to each kind of error, see `error_costs`; empty if 0.5 is not among the IoU thresholds."""
         if not self.matches.has_threshold(0.5):
             return {}
         return error_costs(self.matches, error_types(self.matches))
@@ -96,12 +96,12 @@ class MetricsTable:
 
     @cached_property
     def calibration(self) -> Reliability | None:
-        """Scores against the share that is right, see `reliability`; None where 0.5 isn't among the IoU thresholds."""
+        """Scores against the share that is right, see `reliability`; None if 0.5 is not among the IoU thresholds."""
         return reliability(self.matches) if self.matches.has_threshold(0.5) else None
 
     @property
     def certainty(self) -> str:
-        """How well AP is known, in a sentence or two; empty where it has no interval."""
+        """How well AP is known, in a sentence or two; empty if it has no interval."""
         images, interval = images_with_targets(self.matches), self.intervals["AP"]
         if np.isnan(interval.low):
             return ""
@@ -115,7 +115,7 @@ class MetricsTable:
         return score_intervals(self.matches)
 
     def to_json(self) -> dict[str, Any]:
-        """The numbers, `per_class`, `errors` and `intervals`, with None for what isn't defined."""
+        """Return the numbers, `per_class`, `errors` and `intervals`, with None for undefined values."""
         per_class = {name: _without_nan(values) for name, values in self.per_class.items()}
         errors = {name: {**_without_nan({"dAP": cost.dap}), "count": cost.count} for name, cost in self.errors.items()}
         intervals: dict[str, Any] = {metric: ends(interval) for metric, interval in self.intervals.items()}
@@ -133,10 +133,10 @@ class MetricsTable:
         }
 
     def precision_recall(self, name: str, iou: float = 0.5) -> tuple[Floats, Floats, Floats]:
-        """Precision, recall and score (n,) each by falling score, over the detections of a class that count (COCO).
+        """Compute precision, recall and score (n,) by falling score, over the detections of a class that count (COCO).
 
         Raises:
-            ValueError: an unknown class, or an IoU that isn't one of the table's thresholds.
+            ValueError: If the class is unknown or the IoU is not one of the table's thresholds.
         """
         if name not in self.classes:
             raise ValueError(f"Expected one of the classes {', '.join(self.classes)} but got {name!r}")
@@ -149,13 +149,13 @@ class MetricsTable:
         return found / np.arange(1, len(found) + 1), recall, table.score[rows][counted]
 
     def operating_point(self, name: str, iou: float = 0.5) -> OperatingPoint:
-        """The score threshold of the best F1 of a class; of equal ones the highest score.
+        """Find the score threshold of the best F1 of a class; among equal ones the highest score.
 
         Raises:
-            ValueError: as `precision_recall`.
+            ValueError: As `precision_recall` does.
         """
         precision, recall, score = self.precision_recall(name, iou)
-        last = np.flatnonzero(np.diff(score, append=-np.inf))  # equal scores can't be told apart by a threshold
+        last = np.flatnonzero(np.diff(score, append=-np.inf))  # a threshold cannot separate equal scores
         if len(last) == 0 or np.isnan(recall[0]):
             return OperatingPoint(np.nan, np.nan, np.nan, np.nan)
         precision, recall, score = precision[last], recall[last], score[last]
@@ -172,21 +172,29 @@ def detection_metrics(
     iou_thresholds: Sequence[float] | None = None,
     max_detections: tuple[int, int, int] = (1, 10, 100),
 ) -> MetricsTable:
-    """COCO and VOC metrics of a split.
+    """Compute COCO and VOC metrics of a split.
 
-    COCO's numbers are those of pycocotools to 1e-9 where no target is difficult. A difficult one (of VOC, or with
-    "ignore": 1 in COCO's JSON) is ignored: a detection that takes it is neither credited nor penalised, once.
+    COCO's numbers agree with pycocotools to 1e-9 if no target is difficult. A difficult target (of VOC, or with
+    "ignore": 1 in COCO's JSON) is ignored: a detection that takes it is neither credited nor penalized, once.
     pycocotools reads no flag but iscrowd, and counts such targets.
 
     Args:
-        predictions: see `columns.to_detections`; boxes xyxy in pixels of the image as stored.
-        targets: see `columns.to_targets`; as many images as predictions, in the same order.
-        classes: the K names, in the order of the labels.
-        iou_thresholds: of AP and AR; by default .50:.05:.95. AP50 and AP75 are NaN without .5 and .75 among them.
-        max_detections: best detections of each image and class for AR1, AR10 and all the others.
+        predictions: See `columns.to_detections`; boxes xyxy in pixels of the stored image.
+        targets: See `columns.to_targets`; as many images as predictions, in the same order.
+        classes: The K names, in label order.
+        iou_thresholds: Of AP and AR; by default .50:.05:.95. Without .5 and .75 among them AP50 and AP75 are NaN.
+        max_detections: Best detections of each image and class for AR1, AR10 and all the others.
 
     Raises:
-        ValueError: lengths that differ, labels or images out of range, numbers that aren't finite, equal names.
+        ValueError: If lengths differ, labels or images are out of range, numbers are not finite, or two names are
+            equal.
+
+    Examples:
+        >>> truth = [{"boxes": [[0, 0, 10, 10]], "labels": [0]}]
+        >>> found = [{"boxes": [[0, 0, 10, 8]], "scores": [0.9], "labels": [0]}]  # IoU .8
+        >>> metrics = bw.evaluate.detection_metrics(found, truth, ["cat"])
+        >>> round(metrics.AP50, 2), round(metrics.AP, 2)
+        (1.0, 0.7)
     """
     names = tuple(classes)
     if len(set(names)) != len(names):
@@ -215,7 +223,7 @@ def detection_metrics(
 
 
 def _numbers(matches: MatchTable, ranks: tuple[int, ...]) -> tuple[dict[str, float], dict[str, Any]]:
-    """The fourteen numbers, and the columns (K,) of the table by class."""
+    """Compute the fourteen numbers, and the columns (K,) of the table by class."""
     coco, voc = coco_scores(matches, ranks), voc_scores(matches)
     columns = {
         "AP": coco.precision[:, :, 0].mean(axis=1),
@@ -241,7 +249,7 @@ def _at(coco: CocoScores, matches: MatchTable, iou: float) -> Floats:
 
 
 def _mean(values: Floats) -> float:
-    """Mean over the classes for which it is defined."""
+    """Average over the classes where the value is defined."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")
 
@@ -293,7 +301,7 @@ def _warnings(detections: DetectionColumns, targets: TargetColumns) -> list[str]
     outside = np.flatnonzero((detections.score < 0) | (detections.score > 1))
     if len(outside):
         found.append(_about_scores(detections, outside))
-    # An image with a full hundred was cut by number, as the protocols allow: only the others tell of a threshold
+    # An image with a full hundred was cut by number, as the protocols allow: only the others show a threshold
     count = np.bincount(detections.image)[detections.image]
     lowest = float(detections.score[count < 100].min(initial=np.inf))
     if _LOW_SCORE < lowest < np.inf and not len(outside):

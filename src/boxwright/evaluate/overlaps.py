@@ -1,4 +1,4 @@
-"""Overlaps of detections with the targets that they meet, in parts that bound the memory.
+"""Overlaps of detections with the targets of their image, in parts that bound the memory.
 
 Shape shorthand: N detections, M targets, R detections and P pairs of a part.
 """
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from boxwright.evaluate.columns import Bools, Floats, Ints
 
-_PAIRS_AT_ONCE = 50_000  # bounds the memory of the overlaps, and lets them stay in the cache
+_PAIRS_AT_ONCE = 50_000  # bounds the memory of the overlaps and keeps them in the cache
 
 
 class Meetings(NamedTuple):
-    """Pairs of detections and targets of one group, each detection's in a run."""
+    """Pairs of detections and targets of one group; each detection's pairs form a run."""
 
     rows: Ints
-    """(R,) detections that meet a target, rising."""
+    """(R,) detections with a target, rising."""
     starts: Ints
     """(R,) where the run of each starts."""
     row: Ints
@@ -30,7 +30,7 @@ class Meetings(NamedTuple):
 
 
 def meetings(group: Ints, target_group: Ints) -> Iterator[Meetings]:
-    """All pairs of equal group, in parts of about 50,000.
+    """Yield all pairs of equal group, in parts of about 50,000.
 
     Args:
         group: (N,) group of each detection: its image, or its image and class.
@@ -48,7 +48,7 @@ def meetings(group: Ints, target_group: Ints) -> Iterator[Meetings]:
 
 
 def overlap(boxes: Floats, others: Floats, crowd: Bools | None = None) -> Floats:
-    """(P,) IoU of xywh boxes (P, 4), or intersection / area of the box where the other is a ``crowd``.
+    """Compute the IoU (P,) of xywh boxes (P, 4), or intersection / area of the box where the other is a ``crowd``.
 
     The order of operations is the reference's.
     """
@@ -64,17 +64,17 @@ def overlap(boxes: Floats, others: Floats, crowd: Bools | None = None) -> Floats
 
 
 def best_in_runs(values: Floats, target: Ints, starts: Ints) -> tuple[Floats, NDArray[np.int32]]:
-    """(R,) greatest value of each run, and its target: the first on ties, -1 where the value is 0."""
+    """Find the highest value of each run (R,) and its target: the first on ties, -1 where the value is 0."""
     best = np.maximum.reduceat(values, starts)
     run = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(values)))
     found = np.full(len(starts), -1, np.int32)
     places = np.flatnonzero((values > 0) & (values == best[run]))[::-1]
-    found[run[places]] = target[places]  # of repeated runs the last written stays: the first target
+    found[run[places]] = target[places]  # of repeated runs the last one written stays: the first target
     return best, found
 
 
 def _parts(counts: Ints) -> Iterator[Ints]:
-    """Rows that have a target to look at, in runs of about `_PAIRS_AT_ONCE` pairs."""
+    """Split the rows that have a target into runs of about `_PAIRS_AT_ONCE` pairs."""
     rows = np.flatnonzero(counts)
     if len(rows):
         part = np.cumsum(counts[rows]) // _PAIRS_AT_ONCE

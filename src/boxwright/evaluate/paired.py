@@ -1,8 +1,8 @@
-"""Several detectors on the same images: differences in score, and which of them are more than chance.
+"""Several detectors on the same images: differences in score, and which of them exceed chance.
 
-Every draw of the bootstrap holds the same images for all, so that what is hard or easy about an image falls out of the
-difference. A difference is judged by a t test with the bootstrap's standard error; the verdicts of one family of rows
-(all classes, say) are corrected for its number by Holm's rule: one false verdict in the family at most in 5 % of cases.
+Every draw of the bootstrap holds the same images for all, so that what is hard or easy about an image cancels in the
+difference. A difference is judged by a t test with the bootstrap's standard error. The verdicts of one family of rows
+(all classes, say) are corrected for their number by Holm's rule: at most one family in 20 contains a false verdict.
 
 Sources: Efron 1979 (bootstrap); Holm 1979, "A simple sequentially rejective multiple test procedure".
 
@@ -49,32 +49,33 @@ _CANDIDATES = 200  # images whose part in the difference is computed, not only e
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """A score less the first source's; NaN where either isn't defined."""
+    """A score minus the first source's; NaN where either is undefined."""
 
     value: float
     low: float
     """Lower end of the 95 % interval of this difference alone."""
     high: float
     p: float
-    """Corrected for the number of differences that it was judged with."""
+    """p-value, corrected for the number of differences in its family."""
     verdict: Verdict
 
     def to_json(self) -> dict[str, Any]:
+        """Return plain values, None for undefined ones."""
         return {name: None if isinstance(item, float) and isnan(item) else item for name, item in asdict(self).items()}
 
 
 class DecidingImage(NamedTuple):
-    """An image with a part in the difference in AP, by the jackknife: all parts sum up to about the difference."""
+    """An image's part in the difference in AP, by the jackknife: all parts sum to about the difference."""
 
     image: int
-    """Place in the data set."""
+    """Index in the data set."""
     part: float
-    """The difference less (n - 1) / n of the one without this image."""
+    """The difference minus (n - 1) / n of the one without this image."""
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """A source against the first one."""
+    """A source compared with the first one."""
 
     overall: dict[str, PairedDifference]
     """AP, AP50 and AP75."""
@@ -83,12 +84,12 @@ class PairedComparison:
     by_size: dict[str, PairedDifference]
     """APs, APm and APl."""
     by_error: dict[str, PairedDifference]
-    """AP50 lost to each kind of error: better is less. Empty without the IoU 0.5."""
+    """AP50 lost to each kind of error, where less is better. Empty without the IoU 0.5."""
     images: tuple[DecidingImage, ...]
-    """Those with the largest part in the difference in AP, the largest first."""
+    """The images with the largest part in the difference in AP, the largest first."""
 
     def to_json(self) -> dict[str, Any]:
-        """The differences by family, with None for what isn't defined."""
+        """Return the differences by family, with None for undefined values."""
         families = ("overall", "by_class", "by_size", "by_error")
         content: dict[str, Any] = {
             family: {name: found.to_json() for name, found in getattr(self, family).items()} for family in families
@@ -97,7 +98,7 @@ class PairedComparison:
 
 
 class _Drawn(NamedTuple):
-    """Scores of one table, (1 + R,) each: of the images as they are, then of the draws."""
+    """Scores of one table, (1 + R,) each: of the original images, then of the draws."""
 
     overall: dict[str, Floats]
     by_class: dict[str, Floats]
@@ -113,17 +114,25 @@ def compare_tables(
     seed: int = 0,
     deciding: int = 10,
 ) -> dict[str, PairedComparison]:
-    """Compare each table but the first with the first, on the same draws of the images.
+    """Compare each table with the first, on the same draws of the images.
 
     Args:
-        tables: name -> metrics on the same images and targets, in the same order, and of the same classes.
-        level: of the intervals and verdicts.
-        resamples: how often images are drawn.
-        seed: of the draws.
-        deciding: how many images to name that have the largest part in a difference.
+        tables: Name -> metrics on the same images and targets, in the same order, and of the same classes.
+        level: Level of the intervals and verdicts.
+        resamples: Number of draws of the images.
+        seed: Seed of the draws.
+        deciding: How many images with the largest part in a difference to name.
 
     Raises:
-        ValueError: fewer than two tables, or tables of other images, targets or classes.
+        ValueError: If there are fewer than two tables, or their images, targets or classes differ.
+
+    Examples:
+        >>> truth = [{"boxes": [[0, 0, 10, 10]], "labels": [0]}] * 6
+        >>> good = [{"boxes": [[0, 0, 10, 10]], "scores": [0.9], "labels": [0]}] * 6
+        >>> poor = [{"boxes": [[0, 0, 10, 7]], "scores": [0.9], "labels": [0]}] * 6
+        >>> tables = {n: bw.evaluate.detection_metrics(d, truth, ["cat"]) for n, d in [("poor", poor), ("good", good)]}
+        >>> round(bw.evaluate.compare_tables(tables, resamples=100)["good"].overall["AP"].value, 2)
+        0.5
     """
     (first_name, first), *others = tables.items()
     if not others:
@@ -138,7 +147,7 @@ def compare_tables(
     by_class = dict(zip(first.classes, images_of_classes(first.matches).tolist(), strict=True))
 
     def family(field: str, sign: int = 1) -> dict[str, dict[str, PairedDifference]]:
-        """Source -> row -> difference; the rows of each source are judged together."""
+        """Map source -> row -> difference; the rows of each source are judged together."""
         rows = {name: _differences(getattr(each, field), getattr(base, field)) for name, each in drawn.items()}
         held = by_class if field == "by_class" else {}
         return {name: judge(found, held, with_targets, level, sign) for name, found in rows.items()}
@@ -162,7 +171,7 @@ def compare_tables(
 
 
 def holm(chances: Floats) -> Floats:
-    """(m,) p-values corrected for their number, of (m,) p-values; NaN ones stay and don't count."""
+    """Correct p-values (m,) for their number by Holm's rule; NaN values stay and do not count."""
     corrected = np.full(len(chances), np.nan)
     known = np.flatnonzero(~np.isnan(chances))
     order = known[np.argsort(chances[known], kind="stable")]
@@ -194,7 +203,7 @@ def _drawn(table: MetricsTable, draws: Ints) -> _Drawn:
 
 
 def _drawn_costs(table: MatchTable, draws: Ints) -> dict[str, Floats]:
-    """Kind of error -> (R,) AP50 lost to it on the drawn images."""
+    """Compute the AP50 lost to each kind of error on the drawn images, (R,)."""
     errors = error_types(table)
     weights = np.ascontiguousarray(draws.T, np.int32)
     before = _drawn_ap(table, as_it_is(table, errors), weights)
@@ -202,7 +211,7 @@ def _drawn_costs(table: MatchTable, draws: Ints) -> dict[str, Floats]:
 
 
 def _drawn_ap(table: MatchTable, case: Case, weights: Weights) -> Floats:
-    """(R,) mean AP of a case; a class with targets of which none is asked for has 0, as in `error_costs`."""
+    """Compute the mean AP (R,) of a case; a class with targets, none left to find, has 0 as in `error_costs`."""
     order = case.order(table)
     bounds = np.searchsorted(case.label[order], np.arange(len(table.positives) + 1))
     scores = []
@@ -223,10 +232,13 @@ def _differences(scores: Mapping[str, Floats], base: Mapping[str, Floats]) -> di
 def judge(
     rows: Mapping[str, Floats], held: Mapping[str, int], images: int, level: float, sign: int = 1
 ) -> dict[str, PairedDifference]:
-    """Judge differences (1 + R,) by row together: each with its interval and verdict.
+    """Judge differences (1 + R,) by row together: each gets an interval and a verdict.
 
     Args:
-        held: images that tell of a row, where they aren't all.
+        rows: Name -> differences: of the original images, then of the draws.
+        held: Images that determine a row, if not all.
+        images: Number of images.
+        level: Level of the intervals and verdicts.
         sign: -1 where less is better.
     """
     found = [_t_interval(values, held.get(name, images), images, level) for name, values in rows.items()]
@@ -244,7 +256,7 @@ def _said(value: float, p: float, level: float) -> Verdict:
 
 
 def _t_interval(values: Floats, held: int, images: int, level: float) -> tuple[float, float, float, float]:
-    """Value, both ends and the chance of a value as far from 0, uncorrected."""
+    """Compute the value, both ends and the chance of a value as far from 0, uncorrected."""
     value = float(values[0])
     if held < 2 or isnan(value):
         return value, nan, nan, nan
@@ -257,9 +269,9 @@ def _t_interval(values: Floats, held: int, images: int, level: float) -> tuple[f
 def _deciding(
     first: MatchTable, other: MatchTable, draws: Ints, difference: Floats, count: int
 ) -> tuple[DecidingImage, ...]:
-    """The images with the largest part in the difference in AP; those without any are left out.
+    """Find the images with the largest part in the difference in AP; images without any are left out.
 
-    The draws show which may have one: how the difference changes with the number of times that an image was drawn.
+    The draws show the candidates: how the difference changes with the number of times an image was drawn.
     """
     images, whole = draws.shape[1], difference[0]
     away = np.where(np.isfinite(difference), difference - whole, 0.0)

@@ -1,10 +1,10 @@
 """How far scores can be read as probabilities: the reliability diagram and the expected calibration error.
 
-A detection counts as right where it took a counted target at IoU 0.5, and ignored ones are left out. Detections are
-sorted into bins of equal width by score; in each the mean score stands against the share that is right. The expected
-calibration error is the mean distance of the two, weighted by the number of detections.
-Source: Guo et al. 2017, "On calibration of modern neural networks", equations 2, 3 and 5; for detections Kuppers et al.
-2020, "Multivariate confidence calibration for object detection".
+A detection is right if it took a counted target at IoU 0.5; ignored ones are left out. Detections are sorted into bins
+of equal width by score; in each bin the mean score is compared with the share that is right. The expected calibration
+error is the mean distance of the two, weighted by the number of detections. Source: Guo et al. 2017, "On calibration of
+modern neural networks", equations 2, 3 and 5; for detections Kuppers et al. 2020, "Multivariate confidence calibration
+for object detection".
 
 Shape shorthand: R draws, n images, B bins.
 """
@@ -27,7 +27,7 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Reliability:
-    """Scores against what came of them."""
+    """Scores compared with how often they are right."""
 
     score: Floats
     """(B,) mean score of each bin; NaN where it is empty."""
@@ -38,12 +38,12 @@ class Reliability:
     ece: float
     """Expected calibration error; NaN without detections."""
     interval: Interval
-    """Of the error, over images."""
+    """Interval of the error, over images."""
     least: float
     """Detections below this score were left out."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, None for what isn't defined."""
+        """Return plain values, None for undefined ones."""
         columns = {name: getattr(self, name).tolist() for name in ("score", "precision")}
         plain = {name: [None if value != value else value for value in values] for name, values in columns.items()}
         ece = None if np.isnan(self.ece) else self.ece
@@ -54,16 +54,24 @@ class Reliability:
 def reliability(
     table: MatchTable, *, least: float = 0.05, iou: float = 0.5, resamples: int = RESAMPLES, seed: int = 0
 ) -> Reliability:
-    """Hold the scores of detections against the share of them that is right.
+    """Compare the scores of detections with the share of them that is right.
 
     Args:
-        least: detections below this score are left out: the many near 0 would hide what the others say.
-        iou: from which a detection is right.
-        resamples: how often images are drawn for the interval.
-        seed: of the draws.
+        table: Matches of the split.
+        least: Detections below this score are left out: the many near 0 would hide the others.
+        iou: Overlap from which a detection is right.
+        resamples: Number of draws of the images for the interval.
+        seed: Seed of the draws.
 
     Raises:
-        ValueError: an IoU that isn't one of the table's thresholds.
+        ValueError: If the IoU is not one of the table's thresholds.
+
+    Examples:
+        >>> truth = [{"boxes": [[0, 0, 10, 10]], "labels": [0]}] * 2
+        >>> found = [{"boxes": [[0, 0, 10, 9], [40, 0, 50, 9]], "scores": [0.75, 0.75], "labels": [0, 0]}] * 2
+        >>> table = bw.evaluate.detection_metrics(found, truth, ["cat"]).matches
+        >>> round(bw.evaluate.reliability(table).ece, 2)  # half of them are right, the scores say three quarters
+        0.25
     """
     right = table.right(iou, least)
     rows = np.flatnonzero(right | table.wrong(iou, least))
@@ -72,7 +80,7 @@ def reliability(
     cell = place * images + table.image[rows]
 
     def by_image(weights: Floats) -> Floats:
-        """(B, n) sums over the detections of each bin and image."""
+        """Sum over the detections of each bin and image, (B, n)."""
         return np.bincount(cell, weights, minlength=BINS * images).reshape(BINS, images).astype(np.float64)
 
     number, score, hits = (
@@ -95,7 +103,7 @@ def reliability(
 
 
 def _errors(draws: Floats, number: Floats, score: Floats, hits: Floats) -> Floats:
-    """(R,) expected calibration error of the drawn images, NaN where none has a detection."""
+    """Compute the expected calibration error (R,) of the drawn images, NaN where none has a detection."""
     total = draws @ number.sum(axis=0)
     distance = np.abs(draws @ (score - hits).T).sum(axis=1)
     errors: Floats = np.divide(distance, total, out=np.full(len(draws), np.nan), where=total > 0)

@@ -1,4 +1,4 @@
-"""COCO results files: detections read from anybody's and written for anybody, and the ground truth to go with them."""
+"""COCO results files: read from and written for other tools, with the ground truth that belongs to them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from boxwright.errors import DataError
 from boxwright.evaluate.columns import DetectionColumns, Ints, keep_best, to_detections
 from boxwright.evaluate.entries import Entry, read_entries
 
-_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})")  # an id as a number is written
-_ROWS = 10_000  # of columns that are written at a time
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})")  # an id written as a number
+_ROWS = 10_000  # columns written at a time
 _IDS = (
     "Ids are the data's own for COCO; else image_id is the 1-based place in the sorted file names "
     "and category_id is the label + 1, classes sorted by name. Entries may carry file_name and category instead."
@@ -27,18 +27,23 @@ _IDS = (
 
 
 def read_results(path: Path | str, dataset: Any) -> DetectionColumns:
-    """Detections of a COCO results file: [{image_id, category_id, bbox: [x, y, w, h], score}, ...].
+    """Read detections from a COCO results file: [{image_id, category_id, bbox: [x, y, w, h], score}, ...].
 
-    An id that the data set doesn't have, or whose file_name or category says something else than the data set does,
-    is resolved by that name (a file name also by its last part, where only one image has it). Ids may be text, and an
-    id that is no number may be the name.
+    An id that the data set does not have, or whose file_name or category contradicts the data set, is resolved by that
+    name (a file name also by its last part, if only one image has it). Ids may be text, and an id that is not a number
+    may be the name.
 
     Args:
-        dataset: a `boxwright.data.DetectionDataset`: image_ids, category_ids, classes, name(i), offsets.
+        path: The file.
+        dataset: A `boxwright.data.DetectionDataset`: image_ids, category_ids, classes, name(i), offsets.
 
     Raises:
-        DataError: a file that isn't there or isn't such a list; ids that belong to nothing, the first few named;
-            numbers that aren't finite. The first faulty entry is named.
+        DataError: If the file is missing or is not such a list; if ids belong to nothing, naming the first few; if
+            numbers are not finite. Names the first faulty entry.
+
+    Examples:
+        >>> detections = bw.evaluate.read_results("detections.json", dataset)  # doctest: +SKIP
+        >>> bw.evaluate.detection_metrics(detections, dataset, dataset.classes).AP  # doctest: +SKIP
     """
     path = Path(path)
     entries = read_entries(path)
@@ -54,18 +59,23 @@ def read_results(path: Path | str, dataset: Any) -> DetectionColumns:
 
 
 def save_results(path: Path | str, detections: Any, dataset: Any, *, overwrite: bool = False) -> DetectionColumns:
-    """Write detections as a COCO results file and give back the ones that were written.
+    """Write detections as a COCO results file and return those written.
 
-    Kept are scores from 0.001 and the best 100 of each image, see `columns.keep_best`. Numbers are written so that
-    they read back to the last bit: metrics of the file and of what is returned are the same.
+    It keeps scores from 0.001 and the best 100 of each image, see `columns.keep_best`. Numbers read back to the last
+    bit:
+    metrics of the file and of the returned detections are the same.
 
     Args:
-        detections: see `columns.to_detections`, in the order of the data set.
-        dataset: as in `read_results`.
+        path: The file.
+        detections: See `columns.to_detections`, in the order of the data set.
+        dataset: As in `read_results`.
+        overwrite: Replace a file that boxwright did not write.
 
     Raises:
-        WriteError: where the file can't be written, or is one that boxwright didn't write, unless it is to
-            ``overwrite`` it.
+        WriteError: If the file cannot be written, or boxwright did not write it and ``overwrite`` is False.
+
+    Examples:
+        >>> bw.evaluate.save_results("detections.json", detections, dataset)  # doctest: +SKIP
     """
     claim(Path(path), overwrite=overwrite)
     kept = keep_best(to_detections(detections))
@@ -90,7 +100,11 @@ def _entries(kept: DetectionColumns, dataset: Any) -> Iterator[Entry]:
 
 
 def write_entries(path: Path, entries: Iterable[Entry]) -> None:
-    """Write a COCO results file, an entry a line, as they come; the first says what wrote it. Raises WriteError."""
+    """Write a COCO results file entry by entry as they come; the first one names the program that wrote it.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
     write_json_list(path, map(_signed, count(), entries))
 
 
@@ -101,16 +115,20 @@ def _signed(place: int, entry: Entry) -> Entry:
 
 
 def save_targets(path: Path | str, dataset: Any, *, overwrite: bool = False) -> None:
-    """Write the data set's targets as COCO ground truth, with the same ids as the results file has.
+    """Write the data set's targets as COCO ground truth, with the same ids as the results file.
 
-    Raises WriteError as ``save_results``.
+    Raises:
+        WriteError: As ``save_results`` does.
+
+    Examples:
+        >>> bw.evaluate.save_targets("targets.json", dataset)  # doctest: +SKIP
     """
     claim(Path(path), overwrite=overwrite)
     write_bytes(Path(path), json_bytes({"generator": GENERATOR, **dataset.coco_json()}))
 
 
 class _Resolver:
-    """From an id and a name, either of which may be missing, to the place of an image or a class."""
+    """Maps an id and a name, either of which may be missing, to the index of an image or a class."""
 
     def __init__(self, ids: Any, names: Iterable[str], what: str, shorten: Any) -> None:
         self.what, self.shorten, self.names = what, shorten, list(names)
@@ -160,5 +178,5 @@ def _last_part(name: str) -> str:
 
 
 def _plain(ids: Any) -> list[Any]:
-    """A list of Python numbers or strings, from an array or a sequence."""
+    """Convert an array or a sequence to a list of Python numbers or strings."""
     return np.asarray(ids).tolist() if isinstance(ids, np.ndarray) else list(ids)

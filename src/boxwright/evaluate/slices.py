@@ -1,7 +1,7 @@
 """Slices of a split: how good a detector is on a part of the images, and whether that differs from the rest.
 
-What was matched stays matched: the slices of a split are weightings of its one match table, so that their targets and
-detections sum up to the table's. Slice and rest share no image; on every draw of the bootstrap both are scored, and the
+Matches do not change: the slices of a split are weightings of its one match table, so that their targets and detections
+sum to the table's. A slice and the rest share no image; both are scored on every draw of the bootstrap, and the
 verdicts of all slices are corrected for their number by Holm's rule, as in `paired`.
 """
 
@@ -36,17 +36,17 @@ class Slice:
 
     images: int
     targets: int
-    """Those that count."""
+    """Number of targets that count."""
     AP: float
-    """Mean over the classes that it has; NaN without targets."""
+    """Mean over the classes in the slice; NaN without targets."""
     interval: Interval
     difference: PairedDifference
-    """To the rest of the images: mean over the classes that both have."""
+    """Difference from the rest of the images: mean over the classes that both have."""
     per_class: dict[str, dict[str, float]]
-    """Class -> AP and targets; these sum up to the table's over the slices."""
+    """Class -> AP and targets; over the slices these sum to the table's."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, None for what isn't defined."""
+        """Return plain values, None for undefined ones."""
         per_class = {
             name: {"AP": None if np.isnan(row["AP"]) else row["AP"], "targets": row["targets"]}
             for name, row in self.per_class.items()
@@ -64,16 +64,27 @@ class Slice:
 def slice_metrics(
     table: MetricsTable, groups: Sequence[str], *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Slice]:
-    """AP of each group of images with its interval, and the difference to all others.
+    """Compute AP of each group of images with its interval, and the difference from all other images.
 
     Args:
+        table: Metrics of the split.
         groups: (n,) name of each image's slice.
-        level: of intervals and verdicts.
-        resamples: how often images are drawn.
-        seed: of the draws.
+        level: Level of intervals and verdicts.
+        resamples: Number of draws of the images.
+        seed: Seed of the draws.
 
     Raises:
-        ValueError: another number of groups than of images, fewer than two slices or more than `MOST_SLICES`.
+        ValueError: If the numbers of groups and images differ, or there are fewer than two slices or more than
+            `MOST_SLICES`.
+
+    Examples:
+        >>> truth = [{"boxes": [[0, 0, 10, 10]], "labels": [0]}] * 6
+        >>> day = [{"boxes": [[0, 0, 10, 10]], "scores": [0.9], "labels": [0]}] * 3
+        >>> night = [{"boxes": [[0, 0, 10, 7]], "scores": [0.9], "labels": [0]}] * 3
+        >>> metrics = bw.evaluate.detection_metrics(day + night, truth, ["cat"])
+        >>> slices = bw.evaluate.slice_metrics(metrics, ["day"] * 3 + ["night"] * 3, resamples=100)
+        >>> {name: round(each.AP, 2) for name, each in slices.items()}
+        {'day': 1.0, 'night': 0.5}
     """
     matches = table.matches
     images = len(matches.targets.image_rank)
@@ -104,6 +115,6 @@ def slice_metrics(
 
 
 def _class_scores(table: MetricsTable, draws: Any) -> Floats:
-    """(R, K) AP on the drawn images."""
+    """Compute AP (R, K) on the drawn images."""
     scores: Floats = bootstrap_precision(table.matches, draws).mean(axis=2)
     return scores

@@ -1,8 +1,8 @@
-"""The score from which a class's detections are kept: that of its best F1, or the one for a precision or a recall.
+"""The score from which a class's detections are kept: that of its best F1, or for a required precision or recall.
 
-Read off a validation split's match table at IoU .5. Of a curve those points stay that no other beats in both precision
-and recall: the best F1 is among them, and so is whatever can be had of one for a wish about the other. A score lies
-between the last detection that is kept and the next, where > and >= say the same.
+They are read from a validation split's match table at IoU .5. Of a curve only the points stay that no other beats in
+both precision and recall: they include the best F1, and the most of one measure for any requirement on the other. A
+score lies between the last detection kept and the next one, so that > and >= make no difference.
 
 Shape shorthand: n images, N detections, P points of a curve.
 """
@@ -24,18 +24,18 @@ from boxwright.evaluate.matches import MatchTable
 
 IOU = 0.5
 LEAST_OBJECTS = 10
-"""Of a class with fewer in validation the curve of all classes tells more than its own."""
+"""With fewer objects of a class in validation, the curve of all classes says more than its own."""
 _LEVELS = np.arange(101) / 100
 _DECIMALS = 6
 
 Ends = tuple[float | None, float | None]
-"""Both ends of a 95 % interval over images, None where they aren't known."""
+"""Both ends of a 95 % interval over images, None where unknown."""
 Source = Literal["class", "all classes", "recipe"]
-"""What a score comes from: the class's own curve, that of all classes, or the recipe's score."""
+"""Where a score comes from: the class's own curve, that of all classes, or the recipe's score."""
 
 
 class Wish(NamedTuple):
-    """A precision or a recall that the detections of every class are to have."""
+    """A precision or a recall that the detections of every class should have."""
 
     measure: Literal["precision", "recall"]
     value: float
@@ -55,17 +55,17 @@ class Curve:
     recall_interval: list[Ends]
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a curve without points, and columns of different lengths, as of a damaged file."""
+        """Raise ValueError for a curve without points, or columns of different lengths, as from a damaged file."""
         lengths = {len(column) for column in vars(self).values()}
         if len(lengths) > 1 or not self.score:
             raise ValueError(f"Expected columns of one length but got {sorted(lengths)}")
 
     def best_f1(self) -> int:
-        """The place of the greatest F1; of equal ones the highest score."""
+        """Return the index of the highest F1; among equal ones that of the highest score."""
         return int(np.argmax(f1_score(np.array(self.precision), np.array(self.recall))))
 
     def reaching(self, wish: Wish) -> int:
-        """The place where the wish is fulfilled with the most of the other measure; if nowhere, where it nearly is."""
+        """Return the index that fulfills the wish with the most of the other measure, or else comes nearest to it."""
         reached = np.flatnonzero(np.array(getattr(self, wish.measure)) >= wish.value)
         if wish.measure == "precision":
             return int(reached[-1]) if len(reached) else 0
@@ -74,15 +74,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class ClassThreshold:
-    """The score of a class's best F1, and the curve that other scores are read off."""
+    """The score of a class's best F1, and the curve from which other scores are read."""
 
     score: float
-    """Detections above it are kept."""
+    """Detections above this are kept."""
     source: Source
     objects: int
-    """Of the class in validation."""
+    """Objects of the class in validation."""
     precision: float | None
-    """At that score, as are recall and F1; None unless the class has a curve of its own."""
+    """Precision at that score, as are recall and F1; None unless the class has its own curve."""
     recall: float | None
     f1: float | None
     curve: Curve | None
@@ -103,10 +103,10 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The scores from which detections are kept, class by class, and the validation that says so."""
+    """The scores from which detections are kept, class by class, and the validation that they come from."""
 
     split: str
-    """That was measured; empty where none was."""
+    """The split measured; empty if none was."""
     images: int
     all_classes: ClassThreshold
     classes: dict[str, ClassThreshold]
@@ -114,17 +114,19 @@ class Thresholds:
 
     @classmethod
     def of(cls, table: MatchTable, classes: Sequence[str], *, split: str, default: float) -> Thresholds:
-        """Measure them on a split, from its match table.
+        """Measure the scores on a split, from its match table.
 
-        A class of fewer than `LEAST_OBJECTS` objects goes by the curve of all classes, and where there are fewer of all
-        classes together, every class by ``default``.
+        A class with fewer than `LEAST_OBJECTS` objects uses the curve of all classes; if all classes together have
+        fewer, every class uses ``default``.
 
         Args:
+            table: Matches of the split.
             classes: (K,) names in label order.
-            default: the recipe's score.
+            split: Name of the split.
+            default: The recipe's score.
 
         Raises:
-            ValueError: a table without IoU .5.
+            ValueError: If the table does not have IoU .5.
         """
         instead: tuple[float, Source] = (default, "recipe")
         together = _threshold(table, range(len(classes)), "all classes", instead)
@@ -135,19 +137,22 @@ class Thresholds:
 
     @classmethod
     def unmeasured(cls, classes: Sequence[str], default: float) -> Thresholds:
-        """The recipe's score for every class, where weights were never validated."""
+        """Use the recipe's score for every class, for weights that were never validated."""
         none = ClassThreshold(default, "recipe", 0, None, None, None, None)
         return cls("", 0, none, dict.fromkeys(classes, none))
 
     @property
     def scores(self) -> list[float]:
-        """(K,) in label order."""
+        """The scores (K,) in label order."""
         return [each.score for each in self.classes.values()]
 
     def expected(self, wish: Wish) -> dict[str, Expected]:
-        """By class the score that fulfils a wish with the most of the other measure, or comes nearest to it.
+        """Find by class the score that fulfills a wish with the most of the other measure, or comes nearest to it.
 
-        A class without a curve of its own goes by that of all classes. Raises ValueError where these have none either.
+        A class without its own curve uses that of all classes.
+
+        Raises:
+            ValueError: If that is missing too.
         """
         return {name: self._expected(each, wish) for name, each in self.classes.items()}
 
@@ -164,7 +169,7 @@ class Thresholds:
 
 
 def read_wish(text: str) -> Wish:
-    """The wish that ``precision=0.9`` or ``recall=0.8`` is. Raises ValueError for another text."""
+    """Parse ``precision=0.9`` or ``recall=0.8``; raises ValueError for any other text."""
     measure, _, value = text.partition("=")
     number = float(value) if re.fullmatch(r"[0-9]*\.?[0-9]+", value) else -1.0
     if measure not in ("precision", "recall") or not 0 < number <= 1:
@@ -190,7 +195,7 @@ def least_scores(score: float | str | Sequence[float], thresholds: Thresholds | 
 
 
 def f1_score(precision: Floats, recall: Floats) -> Floats:
-    """2PR / (P + R), 0 where both are 0."""
+    """Compute 2PR / (P + R), 0 where both are 0."""
     total = precision + recall
     mean: Floats = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
     return mean
@@ -199,7 +204,7 @@ def f1_score(precision: Floats, recall: Floats) -> Floats:
 def _threshold(
     table: MatchTable, labels: Iterable[int], source: Source, instead: tuple[float, Source]
 ) -> ClassThreshold:
-    """Of some classes together; ``instead`` where they have too few objects, or none of these was found."""
+    """Find the threshold of some classes together; ``instead`` if they have too few objects or none was found."""
     chosen = np.zeros(len(table.positives), np.bool_)
     chosen[list(labels)] = True
     objects = int(table.positives[chosen, 0].sum())
@@ -213,7 +218,7 @@ def _threshold(
 
 
 def _curve(table: MatchTable, chosen: Bools) -> Curve | None:
-    """The best points of the classes ``chosen`` (K,), a hundred or so; None where none of their objects is found."""
+    """Compute the best points, about a hundred, of the classes ``chosen`` (K,); None if no object is found."""
     right = table.right(IOU)
     rows = np.flatnonzero((right | table.wrong(IOU)) & chosen[table.label])
     rows = rows[np.argsort(-table.score[rows], kind="stable")]
@@ -235,11 +240,11 @@ def _curve(table: MatchTable, chosen: Bools) -> Curve | None:
 
 
 def _best_points(right: Bools, score: Floats, objects: int) -> Ints:
-    """(P,) the last detections of the points that no other beats in precision and recall, of (N,) by falling score.
+    """Find the last detections (P,) of the points that none beats in precision and recall, of (N,) by falling score.
 
-    Of more than one between two hundredths of recall the first stays, and always the best F1.
+    Of several between two hundredths of recall only the first stays, plus always the best F1.
     """
-    last = np.flatnonzero(np.diff(score, append=-np.inf))  # equal scores can't be told apart
+    last = np.flatnonzero(np.diff(score, append=-np.inf))  # a threshold cannot separate equal scores
     found = np.cumsum(right)[last]
     precision, recall = found / (last + 1), found / objects
     later = np.maximum.accumulate(np.append(precision, 0.0)[::-1])[::-1][1:]
@@ -253,21 +258,21 @@ def _best_points(right: Bools, score: Floats, objects: int) -> Ints:
 
 
 def between(low: float, high: float) -> float:
-    """The number of the fewest decimals, two at least, that is nearest to the middle of two and between them."""
+    """Find the number with the fewest decimals, at least two, between two numbers and nearest to their middle."""
     middle = (low + high) / 2
     rounded = (round(middle, decimals) for decimals in range(2, 17))
     return next((number for number in rounded if low < number < high), middle)
 
 
 def _sums(point: Ints, image: Ints, shape: tuple[int, int]) -> Ints:
-    """(P, n) detections of each image that each point keeps, from the first point and the image of each detection."""
+    """Count the detections of each image that each point keeps, (P, n), from each detection's first point and image."""
     counts = np.bincount(point * shape[1] + image, minlength=shape[0] * shape[1]).reshape(shape)
     sums: Ints = counts.cumsum(axis=0)
     return sums
 
 
 def _shares(hits: Ints, of: Ints) -> tuple[list[float], list[Ends]]:
-    """The share (P,) that ``hits`` (P, n) are of all (P, n) or (1, n), with its interval.
+    """Compute the share (P,) that ``hits`` (P, n) are of all (P, n) or (1, n), with its interval.
 
     The variance over images is the bootstrap's to first order, in closed form: the infinitesimal jackknife.
     Source: Efron 1982, "The jackknife, the bootstrap and other resampling plans", section 6.
@@ -282,12 +287,12 @@ def _shares(hits: Ints, of: Ints) -> tuple[list[float], list[Ends]]:
 
 
 def share_interval(share: float, count: float, variance: float, images: int) -> Interval:
-    """Wilson's interval of a share of ``count`` boxes, as of so many as would vary by chance alone as it does.
+    """Compute Wilson's interval of a share of ``count`` boxes, for the effective number of independent boxes.
 
-    The boxes of an image are alike: ``variance``, over the images, is that of fewer independent ones. Of a share that
-    doesn't vary, 0 or 1, all count. NaN where one image alone has any.
-    Source: Korn & Graubard 1998, "Confidence intervals for proportions with small expected number of positive counts
-    estimated from survey data", with Wilson's interval in place of Clopper and Pearson's.
+    Boxes of one image are alike: a ``variance``, over the images, corresponds to fewer independent boxes. If the share
+    does not vary, 0 or 1, all boxes count. NaN if only one image has any. Source: Korn & Graubard 1998, "Confidence
+    intervals for proportions with small expected number of positive counts estimated from survey data", with Wilson's
+    interval in place of Clopper and Pearson's.
     """
     if images < 2:
         return Interval(nan, nan)

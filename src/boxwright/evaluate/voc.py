@@ -1,12 +1,12 @@
 """Pascal VOC's average precision from a match table, in the 11-point and the area form.
 
-The development kit's rule: by falling score over all images, a detection is held against the one target of its class
-that it overlaps most, taken or not. It is true where the IoU is >= .5 (the kit's MATLAB; its Python port asks for
-> .5) and the target wasn't taken before; a second detection of the same target is false. A detection of a difficult
-target is ignored. There is no limit on detections.
+The development kit's rule: by falling score over all images, a detection is compared with the one target of its class
+that it overlaps most, taken or not. It is true if the IoU is >= .5 (the kit's MATLAB code; its Python port requires >
+.5) and the target was not taken before; a second detection of the same target is false. A detection of a difficult
+target is ignored. There is no limit on the number of detections.
 
-Two choices of ours: boxes are continuous (no + 1 on sides), and crowd boxes, which VOC doesn't have, are ignored: a
-detection that would be false is left out where at least half of it lies in one.
+Two choices of ours: boxes are continuous (no + 1 on sides), and crowd boxes, which VOC does not have, are ignored: a
+detection that would be false is left out if at least half of it lies in one.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ VOC_IOU = 0.5
 
 
 class VocScores(NamedTuple):
-    """(K,) each; NaN where a class has no target that counts."""
+    """Scores (K,) each; NaN where a class has no target that counts."""
 
     voc07: Floats
-    """Mean over the recalls 0, .1, ... 1 of the greatest precision at that recall or beyond (VOC 2007)."""
+    """Mean, over the recalls 0, .1, ... 1, of the highest precision at that recall or beyond (VOC 2007)."""
     area: Floats
-    """Area under the greatest precision at each recall or beyond (VOC 2010 on)."""
+    """Area under the highest precision at each recall or beyond (VOC 2010 and later)."""
 
 
 def voc_scores(matches: MatchTable) -> VocScores:
-    """Both averages for every class."""
+    """Compute both averages for every class."""
     targets = matches.targets
     counted = ~(targets.crowd | targets.difficult)
     num_classes = len(matches.positives)
@@ -48,7 +48,7 @@ def voc_scores(matches: MatchTable) -> VocScores:
 
 
 def voc_hits(matches: MatchTable) -> tuple[Bools, Bools]:
-    """(N,) true and (N,) ignored detections under the rule above."""
+    """Find the true (N,) and ignored (N,) detections under the rule above."""
     near = matches.iou >= VOC_IOU
     difficult = near.copy()
     difficult[near] = matches.targets.difficult[matches.nearest[near]]
@@ -60,7 +60,7 @@ def voc_hits(matches: MatchTable) -> tuple[Bools, Bools]:
 
 
 def _averages(found: Ints, precision: Floats, positives: int) -> tuple[float, float]:
-    """11-point and area average from the precision at each true positive."""
+    """Compute the 11-point and the area average from the precision at each true positive."""
     best_beyond = np.maximum.accumulate(precision[::-1])[::-1]
     tenths = np.arange(11)
     place = np.searchsorted(10 * found, tenths * positives)  # found / positives >= tenth / 10, in whole numbers

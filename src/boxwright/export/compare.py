@@ -56,15 +56,18 @@ class _Candidates(NamedTuple):
 
     @classmethod
     def of(cls, scores: Tensor, boxes: Tensor, rules: Rules) -> _Candidates:
-        """Those of scores (A, K) and boxes (A, 4)."""
+        """Those of scores (A, K) and boxes (A, 4), or (A, K, 4)."""
         recipe = rules.recipe
         best, row, label = candidate_pairs(scores, recipe, rules.maps)
+        there = best > -torch.inf  # a class that a row can't be of
+        best, row, label = best[there], row[there], label[there]
         bounds = torch.tensor(rules.maps).cumsum(0)
         groups = {"image": torch.zeros_like(label), "class": label, "map": torch.bucketize(row, bounds, right=True)}
         group = groups[recipe.candidates_per]
         full = (torch.bincount(group) >= recipe.candidates)[group]
         last = torch.full_like(best, 2).scatter_reduce(0, group, best, "amin")[group]
-        return cls(boxes[row], best, label, full & ((best - last).abs() <= rules.within.of(best)))
+        own = boxes[row] if boxes.ndim == 2 else boxes[row, label]
+        return cls(own, best, label, full & ((best - last).abs() <= rules.within.of(best)))
 
 
 class Outcome(NamedTuple):
@@ -80,7 +83,7 @@ class Outcome(NamedTuple):
 def compare(expected: Detections, found: Detections, scores: Tensor, boxes: Tensor, rules: Rules) -> Outcome:
     """Pair the detections of a picture one to one, and find the limit that explains each that is left.
 
-    ``scores`` (A, K) and ``boxes`` (A, 4), cut to the picture: what they were chosen from.
+    ``scores`` (A, K) and ``boxes`` (A, 4), or (A, K, 4), cut to the picture: what they were chosen from.
     """
     left, right = _unpaired(expected, found, rules.within)
     alone = [(expected, found, row) for row in left] + [(found, expected, row) for row in right]
@@ -105,14 +108,15 @@ def _unpaired(a: Detections, b: Detections, within: Tolerance) -> tuple[list[int
     apart = (a.boxes[:, None] - b.boxes).abs().amax(-1)
     same &= apart <= within.of_boxes(a.boxes).clamp(min=_PIXELS)
     cost: NDArray[np.float32] = torch.where(same, apart, torch.inf).numpy()
-    left, right = [], set(range(len(b.scores)))
-    for row in range(len(a.scores)):
-        partner = min(right, key=lambda column: float(cost[row, column]), default=None)
-        if partner is None or not np.isfinite(cost[row, partner]):
+    left, right = [], np.ones(len(b.scores), np.bool_)
+    for row, own in enumerate(cost):
+        partner = int(own.argmin()) if len(own) else 0
+        if len(own) == 0 or not np.isfinite(own[partner]):
             left.append(row)
         else:
-            right.remove(partner)
-    return left, sorted(right)
+            right[partner] = False
+            cost[:, partner] = np.inf
+    return left, np.flatnonzero(right).tolist()
 
 
 def _limit(own: Detections, other: Detections, row: int, candidates: _Candidates, rules: Rules) -> str | None:

@@ -6,7 +6,7 @@ Shape shorthand: B images, A anchors, K classes, n candidates, M = the recipe's 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +14,13 @@ from torch.nn import functional as F
 
 from boxwright.anchors import Anchors, make_anchors
 from boxwright.boxes import clip_boxes, clip_boxes_of_images
+from boxwright.export.suppression import Suppress
 from boxwright.models.dense import DenseDetector
+from boxwright.models.detector import Detector
+from boxwright.models.faster_rcnn import at_least
 from boxwright.models.selection import candidate_pairs, least_vote
 from boxwright.nms import vote_boxes
 from boxwright.recipes import Recipe
-
-torch.library.define("boxwright::kept_by_nms", "(Tensor boxes, Tensor scores, float iou) -> Tensor")
-
-
-@torch.library.register_fake("boxwright::kept_by_nms")  # type: ignore[untyped-decorator]
-def _kept_by_nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
-    """(B, n) bool: which of boxes (B, n, 4) stay, each scored in one of the columns (B, C, n) and -1 in the others."""
-    return boxes.new_empty(boxes.shape[:2], dtype=torch.bool)
 
 
 class Raw(NamedTuple):
@@ -37,7 +32,16 @@ class Raw(NamedTuple):
     """(B, A, 4) xyxy in pixels of the input; they may reach out of it."""
 
 
-class RawGraph(nn.Module):
+class RawGraph(Protocol):
+    """What gives scores (B, A, K) and boxes (B, A, 4), or (B, A, K, 4), first, and then what they came from."""
+
+    def __call__(self, images: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]: ...
+
+    def maps(self, images: Tensor, shown: Tensor | None, scores: Tensor) -> list[int]:
+        """How many of the A rows are of each map, of which a recipe may take the best."""
+
+
+class DenseGraph(nn.Module):
     """Pixels (B, H, W, 3) in 0..255, at the size of the network's input -> scores and boxes at all anchors.
 
     The first ``shown`` (B, 2) rows and columns of inputs of any size are the picture; None: all is, of one size.
@@ -51,14 +55,17 @@ class RawGraph(nn.Module):
         detector = self.detector
         x = detector.normalize(images.permute(0, 3, 1, 2), shown)
         outputs = detector(x.to(next(detector.net.parameters()).dtype))
-        boxes = detector.coder.decode(self.anchors(images, shown).boxes, outputs.deltas.float())
+        boxes = detector.coder.decode(anchors_in_graph(detector, images, shown).boxes, outputs.deltas.float())
         return Raw(detector.scores(outputs), boxes)
 
-    def anchors(self, images: Tensor, shown: Tensor | None) -> Anchors:
-        """Those of the input, laid out in the graph where that is of any size."""
-        if shown is None:
-            return self.detector.anchors
-        return make_anchors(self.detector.spec, (images.shape[1], images.shape[2]))
+    def maps(self, images: Tensor, shown: Tensor | None, scores: Tensor) -> list[int]:
+        """The anchors of each map."""
+        return [level.count for level in anchors_in_graph(self.detector, images, shown).levels]
+
+
+def anchors_in_graph(detector: Detector, images: Tensor, shown: Tensor | None) -> Anchors:
+    """The anchors of an input (B, H, W, 3), laid out in the graph where that is of any size."""
+    return detector.anchors if shown is None else make_anchors(detector.spec, (images.shape[1], images.shape[2]))
 
 
 class Selection(nn.Module):
@@ -70,10 +77,10 @@ class Selection(nn.Module):
     least: Tensor
     labels: Tensor
 
-    def __init__(self, recipe: Recipe, least: Sequence[float]) -> None:
-        """``least``: the score of each class above which it is shown."""
+    def __init__(self, recipe: Recipe, least: Sequence[float], shortest: float, suppress: Suppress) -> None:
+        """``least``: the score of each class above which it is shown. ``shortest``: side that a box must have."""
         super().__init__()
-        self.recipe = recipe
+        self.recipe, self.shortest, self.suppress = recipe, shortest, suppress
         self.register_buffer("least", torch.tensor(least), persistent=False)
         self.register_buffer("labels", torch.arange(len(least)), persistent=False)
         self.lowest = min(least)
@@ -81,19 +88,17 @@ class Selection(nn.Module):
     def forward(
         self, scores: Tensor, boxes: Tensor, maps: Sequence[int], shown: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """``maps``: the anchors of each feature map; boxes are cut to what is ``shown``."""
+        """``maps``: the rows of each feature map; boxes are cut to what is ``shown``."""
         recipe = self.recipe
-        best, anchor, labels = candidate_pairs(scores, recipe, maps)  # (B, n)
+        best, row, labels = candidate_pairs(scores, recipe, maps)  # (B, n)
+        boxes = clip(boxes_of(boxes, row, labels), recipe.image_size, shown)
+        if self.shortest:
+            best = torch.where(at_least(boxes, self.shortest), best, 0)
         votes = torch.where(best > least_vote(self.lowest, recipe), best, 0)
         best = torch.where(best > self.lowest, best, 0)
-        boxes = _rows(boxes, anchor)
-        if shown is None:
-            boxes = clip_boxes(boxes, (recipe.image_size, recipe.image_size))
-        else:
-            boxes = clip_boxes_of_images(boxes, shown)
-        kept = torch.ops.boxwright.kept_by_nms(boxes, self._columns(best, labels), recipe.nms_threshold)
+        kept = self.suppress(boxes, self._columns(best, labels), recipe.nms_threshold)
         found, place = torch.where(kept, best, 0).topk(torch.sym_min(recipe.max_detections, best.shape[1]))
-        own, voted = labels.gather(1, place), _rows(boxes, place)
+        own, voted = labels.gather(1, place), rows_of(boxes, place)
         if recipe.vote:
             voted = vote_boxes(voted, own, boxes, votes, labels, recipe.vote)
         return self._padded(found, own, voted)
@@ -110,25 +115,37 @@ class Selection(nn.Module):
         shown = scores > self.least[labels]
         scores, place = torch.where(shown, scores, 0).topk(scores.shape[1])
         labels = torch.where(scores > 0, labels.gather(1, place), -1)
-        boxes = torch.where((scores > 0).unsqueeze(-1), _rows(boxes, place), 0)
+        boxes = torch.where((scores > 0).unsqueeze(-1), rows_of(boxes, place), 0)
         missing = self.recipe.max_detections - scores.shape[1]
         padded = F.pad(boxes, (0, 0, 0, missing)), F.pad(scores, (0, missing)), F.pad(labels, (0, missing), value=-1)
         return *padded, shown.sum(1)
 
 
 class WholeGraph(nn.Module):
-    """Pixels (B, H, W, 3) -> what ``Selection`` leaves of what ``RawGraph`` says, and that."""
+    """Pixels (B, H, W, 3) -> what ``Selection`` leaves of what a raw graph says, and that."""
 
-    def __init__(self, detector: DenseDetector, least: Sequence[float]) -> None:
+    def __init__(self, raw: RawGraph, selection: Selection) -> None:
         super().__init__()
-        self.raw, self.selection = RawGraph(detector), Selection(detector.recipe, least)
+        self.raw, self.selection = raw, selection
 
     def forward(self, images: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]:
         raw = self.raw(images, shown)
-        maps = [level.count for level in self.raw.anchors(images, shown).levels]
-        return *self.selection(*raw, maps, shown), *raw
+        scores, boxes = raw[:2]
+        return *self.selection(scores, boxes, self.raw.maps(images, shown, scores), shown), *raw
 
 
-def _rows(values: Tensor, places: Tensor) -> Tensor:
+def clip(boxes: Tensor, side: int, shown: Tensor | None) -> Tensor:
+    """Boxes (B, n, 4), cut to what is ``shown`` (B, 2), or to the square of a ``side``."""
+    return clip_boxes(boxes, (side, side)) if shown is None else clip_boxes_of_images(boxes, shown)
+
+
+def rows_of(values: Tensor, places: Tensor) -> Tensor:
     """Rows (B, n, 4) of values (B, A, 4)."""
     return values.gather(1, places.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
+
+
+def boxes_of(boxes: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
+    """Boxes (B, n, 4) of pairs of a row and a class, out of (B, A, 4), or (B, A, K, 4) where classes have their own."""
+    if boxes.ndim == 3:
+        return rows_of(boxes, rows)
+    return rows_of(boxes.flatten(1, 2), rows * boxes.shape[2] + labels)

@@ -5,28 +5,35 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
-
-import onnx
+from typing import TYPE_CHECKING, Any
 
 from boxwright._util.ownership import GENERATOR, MADE_BY
-from boxwright.models.dense import DenseDetector
+from boxwright.export.choosing import rows_of_maps, shortest_side
+from boxwright.models.detector import Detector
 from boxwright.report.history import read_history
 from boxwright.runs import Run
-from boxwright.runs.origins import backbone_origin
+from boxwright.runs.origins import start_of
+
+if TYPE_CHECKING:
+    import onnx
 
 _READING = ("resize", "image_size", "max_size", "antialias", "exif", "depth_range", "max_pixels", "decode")
 _SELECTION = ("nms", "nms_threshold", "nms_agnostic", "candidates", "candidates_per", "max_detections", "vote")
 
 
-def describe(run: Run, detector: DenseDetector, least: Sequence[float], nms: str) -> dict[str, Any]:
-    """All that a prediction from the file needs to know, and where the model comes from, by topic."""
+def describe(
+    run: Run, detector: Detector, least: Sequence[float], nms: str, figures: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """All that a prediction from the file needs to know, and where the model comes from, by topic.
+
+    ``figures``: measured now, instead of those of the training's validation.
+    """
     recipe = detector.recipe
     values = recipe.to_dict()
     record = run.record
     any_size = recipe.resize == "shortest"
     side = None if any_size else recipe.image_size
-    maps = None if any_size else [level.count for level in detector.anchors.levels]
+    maps = None if any_size else rows_of_maps(detector, (recipe.image_size, recipe.image_size))
     mean, std = (detector.get_buffer(name).flatten().tolist() for name in ("_mean", "_std"))
     return {
         "generator": GENERATOR,
@@ -36,15 +43,16 @@ def describe(run: Run, detector: DenseDetector, least: Sequence[float], nms: str
         "normalization": {"mean": mean, "std": std, "where": "in the graph"},
         "thresholds": dict(zip(detector.classes, least, strict=True)),
         "validation": None if detector.thresholds is None else asdict(detector.thresholds),
-        "nms": {"where": nms, **{key: values[key] for key in _SELECTION}, "maps": maps, "levels": _levels(detector)},
+        "nms": {"where": nms, **{key: values[key] for key in _SELECTION}, "maps": maps}
+        | {"levels": _levels(detector), "shortest": shortest_side(detector)},
         "recipe": values,
         "data": {"fingerprint": record["origin"].get("fingerprint"), "images": record["training"].get("images")},
-        "figures": _figures(run),
-        "start": backbone_origin(recipe.backbone, recipe.pretrained),
+        "figures": _figures(run) if figures is None else dict(figures),
+        "start": start_of(run),
     }
 
 
-def _levels(detector: DenseDetector) -> list[dict[str, Any]]:
+def _levels(detector: Detector) -> list[dict[str, Any]]:
     """What the anchors of each feature map are counted by, for inputs of any size."""
     spec = detector.spec
     return [{"stride": level.stride, "anchors": len(level.shapes), "rounding": spec.rounding} for level in spec.levels]
@@ -52,6 +60,8 @@ def _levels(detector: DenseDetector) -> list[dict[str, Any]]:
 
 def put(model: onnx.ModelProto, content: Mapping[str, Any]) -> None:
     """Write JSON by topic into the model, in place."""
+    import onnx
+
     model.doc_string = MADE_BY
     texts = {topic: json.dumps(values, ensure_ascii=False) for topic, values in content.items()}
     onnx.helper.set_model_props(model, texts)

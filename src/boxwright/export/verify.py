@@ -3,68 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from boxwright.boxes import clip_boxes
+from boxwright.errors import BoxwrightError
+from boxwright.export.choosing import chosen_from, detections_in, rows_of_maps
 from boxwright.export.compare import Rules, Tolerance, compare
 from boxwright.export.graph import Raw
+from boxwright.export.said import Limit, Said, said_of
 from boxwright.export.samples import Sample, as_batch, make_candidates
-from boxwright.export.session import Session
-from boxwright.models.dense import DenseDetector
-from boxwright.models.selection import best_pairs, keep_best, limits
+from boxwright.models.detector import Detector
+from boxwright.models.faster_rcnn import TwoStageDetector
 from boxwright.text import plural
-from boxwright.types import DenseOutputs, Detections
+from boxwright.types import Detections
 
 Arrays = dict[str, NDArray[Any]]
+Model = Callable[[Mapping[str, NDArray[Any]]], Arrays]
+"""Inputs by name -> outputs by name."""
 _BATCHES = (1, 3)  # pictures at a time of a file that takes any number
+_SHOWN = 3  # faults in a message
 
 
-class Limit(NamedTuple):
-    """What bounds the detections of a picture."""
-
-    size: tuple[int, int]
-    """(H, W) of the input that it fills."""
-    maps: Sequence[int]
-    """Anchors of each feature map."""
-
-
-class Said(NamedTuple):
-    """What a detector says of some inputs of one size."""
-
-    detector: DenseDetector
-    inputs: dict[str, Tensor]
-    outputs: DenseOutputs
-    raw: Raw
-    limits: list[Limit]
-
-    @classmethod
-    def of(cls, detector: DenseDetector, inputs: dict[str, Tensor]) -> Said:
-        """Ask it, as a prediction does."""
-        images, shown = inputs["images"].permute(0, 3, 1, 2), inputs.get("shown")
-        size = (images.shape[2], images.shape[3])
-        outputs = detector.forward(detector.normalize(images, shown), shown)
-        anchors = detector.anchors_of(size)
-        raw = Raw(detector.scores(outputs), detector.coder.decode(anchors.boxes, outputs.deltas))
-        maps = [level.count for level in anchors.levels]
-        return cls(detector, inputs, outputs, raw, [Limit(each, maps) for each in limits(shown, size, len(images))])
-
-    def detections(self, score: float) -> list[Detections]:
-        """Those above a score."""
-        images, shown = self.inputs["images"], self.inputs.get("shown")
-        return self.detector.detect(self.outputs, size=(images.shape[1], images.shape[2]), shown=shown, score=score)
-
-    def of_image(self, row: int) -> Raw:
-        """Scores and boxes of one image."""
-        return Raw(*(part[row] for part in self.raw))
+class Unfaithful(BoxwrightError):
+    """A model file that doesn't say what its run says. It isn't written."""
 
 
 @dataclass
@@ -77,11 +46,26 @@ class Agreement:
     """The largest."""
     box_difference: float = 0.0
     """The largest, in pixels of the input."""
+    logit_difference: float = 0.0
+    """The largest of the first of two stages."""
     pairs: int = 0
     """Detections that both have."""
     excused: Counter[str] = field(default_factory=Counter)
     """Detections that one has alone, by the limit that is within the tolerance."""
+    regions: int = 0
+    """Regions that both have, of a detector of two stages."""
+    regions_excused: Counter[str] = field(default_factory=Counter)
+    """Regions that one has alone."""
     faults: list[str] = field(default_factory=list)
+
+    def require(self) -> None:
+        """Raise Unfaithful where there are faults."""
+        faults = self.faults
+        if faults:
+            more = f" (and {len(faults) - _SHOWN} more)" if len(faults) > _SHOWN else ""
+            raise Unfaithful(
+                f"the file doesn't say what the run says, and isn't written: {'; '.join(faults[:_SHOWN])}{more}"
+            )
 
     def lines(self) -> Iterator[str]:
         """What was found, in words."""
@@ -89,18 +73,22 @@ class Agreement:
             f"{plural(self.pictures, 'picture')}: scores differ by at most {self.score_difference:.1e}, boxes by "
             f"{self.box_difference:.1e} px"
         )
-        if self.pairs or self.excused:
-            near = ", ".join(f"{limit} {count}" for limit, count in sorted(self.excused.items()))
-            yield f"{plural(self.pairs, 'detection')} one to one" + (
-                f"; {sum(self.excused.values())} within {self.within.share:g} of a limit: {near}" if near else ""
-            )
+        for kind, pairs, excused in (
+            ("region", self.regions, self.regions_excused),
+            ("detection", self.pairs, self.excused),
+        ):
+            near = ", ".join(f"{limit} {count}" for limit, count in sorted(excused.items()))
+            if pairs or near:
+                yield f"{plural(pairs, kind)} one to one" + (
+                    f"; {sum(excused.values())} within {self.within.share:g} of a limit: {near}" if near else ""
+                )
 
 
 @dataclass
 class Verifier:
     """Compares what a model says with what its detector says, and notes it."""
 
-    detector: DenseDetector
+    detector: Detector
     samples: Sequence[Sample]
     batch: int | None
     """Pictures at a time that the file takes; None: any number."""
@@ -111,50 +99,68 @@ class Verifier:
     def __post_init__(self) -> None:
         self.agreement = Agreement(len(self.samples), self.within)
 
-    def check(
-        self, model: onnx.ModelProto, *, raw: tuple[str, str] | None, detections: bool, batches: int | None = None
-    ) -> None:
-        """Compare what a model says of the pictures, in so many ``batches`` (None: all): scores and boxes of all
-        anchors, which it gives under the names ``raw``, and its ``detections``."""
-        session = Session(model)
+    def check(self, model: Model, *, raw: Sequence[str], detections: bool, batches: int | None = None) -> None:
+        """Compare what a model says of the pictures, in so many ``batches`` (None: all): the raw values, which it gives
+        under the names ``raw``, and its ``detections``."""
         for samples in islice(self._batches(), batches):
-            said = self._said(as_batch(samples, self._any_size))
-            found = session({name: values.numpy() for name, values in said.inputs.items()})
-            for kind, name, values in zip(("score", "box"), raw or (), said.raw, strict=False):
-                self._compare(kind, samples, values, torch.from_numpy(found[name]))
+            inputs = as_batch(samples, self._any_size)
+            found = model({name: values.numpy() for name, values in inputs.items()})
+            values = [torch.from_numpy(found[name]) for name in raw]
+            said = self._said(inputs, values)
+            for kind, own, its in zip(said.kinds, said.raw, values, strict=True):
+                if kind:
+                    self._compare(kind, samples, own, its)
+            self._compare_regions(samples, said)
             if detections and not self.agreement.faults:
                 for row, (sample, each) in enumerate(zip(samples, said.detections(min(self.least)), strict=True)):
-                    self._pair(sample.name, each, _detections(found, row), said.of_image(row), said.limits[row])
+                    self._pair(sample.name, each, detections_in(found, row), said.of_image(row), said.limits[row])
 
-    def check_selection(self, model: onnx.ModelProto, names: tuple[str, str]) -> None:
+    def check_selection(self, model: Model, names: Sequence[str]) -> None:
         """Compare the detections of made scores and boxes, which the model takes under these ``names``.
 
         Of ``images`` it takes no more than their number.
         """
-        session = Session(model)
         recipe, lowest = self.detector.recipe, min(self.least)
         side = recipe.image_size + -recipe.image_size % recipe.input_size.multiple
-        anchors = self.detector.anchors_of((side, side))
-        maps = [level.count for level in anchors.levels]
+        maps = rows_of_maps(self.detector, (side, side))
         copies = self.batch or 1
         inputs: Arrays = {"images": np.zeros((copies, side, side, 3), np.uint8 if recipe.antialias else np.float32)}
         if self._any_size:
             inputs["shown"] = np.full((copies, 2), side)
-        for name, *made in make_candidates(len(anchors), len(self.detector.classes), side, lowest):
+        classes = len(self.detector.classes)
+        own_boxes = isinstance(self.detector, TwoStageDetector) and recipe.box_per_class
+        for name, *made in make_candidates(sum(maps), classes, side, lowest):
+            if own_boxes:  # (1, A, 4) -> (1, A, K, 4)
+                made[1] = np.stack([np.roll(made[1], label, axis=1) for label in range(classes)], 2)
             repeated = (part.repeat(copies, 0) for part in made)
-            found = session({**inputs, **dict(zip(names, repeated, strict=True))})
+            found = model({**inputs, **dict(zip(names, repeated, strict=True))})
             raw = Raw(*(torch.from_numpy(part[0]) for part in made))
-            best, anchor, labels = best_pairs(raw.scores, lowest, recipe, maps)
-            expected = keep_best(raw.boxes[anchor], best, labels, (side, side), lowest, recipe)
-            self._pair(f"made candidates, {name}", expected, _detections(found, 0), raw, Limit((side, side), maps))
+            expected = chosen_from(self.detector, raw, (side, side), (side, side), lowest)
+            self._pair(f"made candidates, {name}", expected, detections_in(found, 0), raw, Limit((side, side), maps))
+
+    def check_own(self, model: Model, source: Model, raw: Sequence[str], *, detections: bool) -> None:
+        """Compare a model's ``detections`` with those of its own scores and boxes, which ``source`` gives under the
+        names ``raw``; and the shapes of these with the detector's."""
+        for samples in self._batches():
+            inputs = as_batch(samples, self._any_size)
+            arrays = {name: values.numpy() for name, values in inputs.items()}
+            found, outputs = model(arrays), source(arrays)
+            own = [torch.from_numpy(outputs[name]) for name in raw]
+            said = self._said(inputs, own)
+            for kind, expected, values in zip(("score", "box"), said.raw, own, strict=True):
+                self._check_shape(kind, samples, expected, values)
+            for row, sample in enumerate(samples if detections and not self.agreement.faults else ()):
+                of_image, limit = Raw(*(part[row] for part in own)), said.limits[row]
+                chosen = chosen_from(self.detector, of_image, limit.size, said.size, min(self.least))
+                self._pair(sample.name, chosen, detections_in(found, row), of_image, limit)
 
     @property
     def _any_size(self) -> bool:
         return self.detector.recipe.resize == "shortest"
 
     @torch.inference_mode()
-    def _said(self, inputs: dict[str, Tensor]) -> Said:
-        return Said.of(self.detector, inputs)
+    def _said(self, inputs: dict[str, Tensor], found: Sequence[Tensor]) -> Said:
+        return said_of(self.detector, inputs, found)
 
     def _batches(self) -> Iterator[Sequence[Sample]]:
         """All samples, in batches of each number that is tried; the last is filled up with the first ones."""
@@ -163,18 +169,34 @@ class Verifier:
                 yield [self.samples[place % len(self.samples)] for place in range(start, start + size)]
 
     def _compare(self, kind: str, samples: Sequence[Sample], expected: Tensor, found: Tensor) -> None:
-        names = ", ".join(sample.name for sample in samples)
-        if found.shape != expected.shape:
-            text = f"{names}: Expected {kind}s of shape {tuple(expected.shape)} but got {tuple(found.shape)}"
-            self.agreement.faults.append(text)
+        if not self._check_shape(kind, samples, expected, found):
             return
         apart = (found - expected).abs()
-        allowed = self.within.of(expected) if kind == "score" else self.within.of_boxes(expected)
+        allowed = self.within.of_boxes(expected) if kind == "box" else self.within.of(expected)
         most = float(apart.max())
         of_kind = f"{kind}_difference"
         setattr(self.agreement, of_kind, max(most, getattr(self.agreement, of_kind)))
         if not bool((apart <= allowed).all()):
-            self.agreement.faults.append(f"{names}: a {kind} differs by {most:.2g}")
+            self.agreement.faults.append(f"{_names(samples)}: a {kind} differs by {most:.2g}")
+
+    def _check_shape(self, kind: str, samples: Sequence[Sample], expected: Tensor, found: Tensor) -> bool:
+        """Whether there are as many values as expected, all numbers."""
+        if found.shape != expected.shape:
+            text = f"Expected {kind}s of shape {tuple(expected.shape)} but got {tuple(found.shape)}"
+        elif bool(found.isnan().any()):
+            text = f"a {kind} is no number"
+        else:
+            return True
+        self.agreement.faults.append(f"{_names(samples)}: {text}")
+        return False
+
+    def _compare_regions(self, samples: Sequence[Sample], said: Said) -> None:
+        for row, sample in enumerate(samples):
+            outcome = said.chosen(row, self.within)
+            if outcome is not None:
+                self.agreement.regions += outcome.pairs
+                self.agreement.regions_excused += outcome.excused
+                self.agreement.faults += [f"{sample.name}, regions, by map: {fault}" for fault in outcome.faults]
 
     def _pair(self, name: str, expected: Detections, found: Detections, raw: Raw, limit: Limit) -> None:
         shown = expected.scores > torch.tensor(self.least)[expected.labels]
@@ -186,7 +208,5 @@ class Verifier:
         self.agreement.faults += [f"{name}: {fault}" for fault in outcome.faults]
 
 
-def _detections(found: Arrays, row: int) -> Detections:
-    """Those of one picture, without the padding."""
-    count = int(found["count"][row])
-    return Detections(*(torch.from_numpy(found[name][row, :count]) for name in ("boxes", "scores", "labels")))
+def _names(samples: Sequence[Sample]) -> str:
+    return ", ".join(sample.name for sample in samples)

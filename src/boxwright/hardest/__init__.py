@@ -1,4 +1,4 @@
-"""Hard examples read as questions to the labels: which of them are probably wrong, and how."""
+"""Find labels that are probably wrong, and how, from a detector's disagreement with them."""
 
 from boxwright.hardest.ranking import KINDS, Suspects, rank_labels
 

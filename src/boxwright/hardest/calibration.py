@@ -1,4 +1,4 @@
-"""What the data itself says of how far a detector is to be believed, class by class."""
+"""How far a detector can be trusted, class by class, estimated from the data itself."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _LEAST = 1e-6  # a score of 0 or 1 has no logit
 
 
 def calibrated(score: Floats, right: Bools) -> Floats:
-    """(n,) how probably detections of a class have a label, given their score.
+    """Estimate the probability (n,) that detections of a class have a label, given their score.
 
-    Logistic regression of ``right`` on the logit of the score (Platt 1999), with a standard normal prior on how far
-    intercept and slope are from 0 and 1: without data a score means itself.
+    Logistic regression of ``right`` on the logit of the score (Platt 1999), with a standard normal prior on the
+    distance of intercept and slope from 0 and 1: without data a score is taken as it is.
     """
     inputs = np.stack([np.ones(len(score)), _logit(score)], 1)
     prior = np.array([0.0, 1.0])
@@ -31,17 +31,17 @@ def calibrated(score: Floats, right: Bools) -> Floats:
 
 
 def evidence_ratio(sure: Floats, usual: Floats) -> Floats:
-    """(n,) how much likelier a detection is on an object than beside one, from its calibrated score.
+    """Compute how much likelier a detection is on an object than beside one, (n,), from its calibrated score.
 
-    By Bayes' rule it is the odds that the score gives, over the odds ``usual`` (n,) that detections of its class have.
+    By Bayes' rule it is the odds of the score divided by the odds ``usual`` (n,) of detections of its class.
     """
     return np.exp(_logit(sure) - _logit(usual))
 
 
 def explain(ratios: Floats) -> Floats:
-    """(h, n) how probable each of h explanations is of each of n cases, given its likelihood ratios (h, n).
+    """Compute how probable each of h explanations is for each of n cases, (h, n), given likelihood ratios (h, n).
 
-    How common each is isn't known but found from the cases, by expectation maximisation (Saerens, Latinne and
+    How common each explanation is, is estimated from the cases by expectation maximization (Saerens, Latinne and
     Decaestecker 2002, "Adjusting the outputs of a classifier to new a priori probabilities"), with one case added to
     each explanation.
     """
@@ -56,11 +56,11 @@ def explain(ratios: Floats) -> Floats:
 
 
 def excess(distance: Floats) -> Floats:
-    """(n,) how probably a case is farther away than by mere scatter; distances in 0..1. Rises with the distance.
+    """Estimate the probability (n,) that a distance in 0..1 is more than scatter; it rises with the distance.
 
-    Scatter is normal about the median, as wide as the near side shows, which gross errors don't reach. These lie
-    anywhere between the median and 1, and their share is found by expectation maximisation, with one case added to both
-    kinds: the mixture of MLESAC (Torr and Zisserman 2000, section 3).
+    Scatter is normal about the median, its width estimated from the near side, which gross errors do not reach. Gross
+    errors are uniform between the median and 1, and their share is found by expectation maximization, with one case
+    added to both kinds: the mixture of MLESAC (Torr and Zisserman 2000, section 3).
     """
     if not len(distance):
         return distance

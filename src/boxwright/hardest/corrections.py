@@ -1,4 +1,4 @@
-"""The correction list: what is suspected, in a file to accept from, and the annotations with what was accepted."""
+"""The correction list: suspects in a file in which people accept corrections, and the corrected annotations."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class Correction(msgspec.Struct, kw_only=True):
     """One suspect in words and numbers. Boxes are COCO's [x, y, width, height] in pixels."""
 
     accepted: bool = False
-    """Whether ``correct`` is to carry it out."""
+    """Whether ``correct`` should apply it."""
     score: float
     kind: str
     """One of ``KINDS``."""
     image: str
-    """As the data set names it."""
+    """Name of the image in the data set."""
     file: str
     """The annotation file, relative to the data set."""
     box: int | None
-    """0-based place of the box in that file, as ``boxwright check`` counts; None for a missing box."""
+    """0-based index of the box in that file, as ``boxwright check`` counts; None for a missing box."""
     class_name: str | None = msgspec.field(name="class")
     bbox: tuple[float, float, float, float] | None
     suggested_class: str | None
-    """None where the box should go."""
+    """None if the box should be removed."""
     suggested_bbox: tuple[float, float, float, float] | None
     reason: str
 
@@ -58,7 +58,11 @@ class Corrections(msgspec.Struct, kw_only=True):
     corrections: list[Correction]
 
     def write(self, path: Path, *, overwrite: bool = False) -> None:
-        """Write the JSON file. Raises WriteError, also for a file of people's, unless it is to ``overwrite`` it."""
+        """Write the JSON file.
+
+        Raises:
+            WriteError: If it cannot be written, or people edited or wrote the old file and ``overwrite`` is False.
+        """
         claim(path, overwrite=overwrite)
         if not overwrite:
             check_untouched(path)
@@ -67,7 +71,7 @@ class Corrections(msgspec.Struct, kw_only=True):
 
 @dataclass(frozen=True)
 class Corrected:
-    """What became of a correction list."""
+    """The result of applying a correction list."""
 
     dataset: DetectionDataset
     changed: int
@@ -76,8 +80,7 @@ class Corrected:
 
 
 def list_corrections(suspects: Suspects, dataset: DetectionDataset, recipe: Recipe | None = None) -> Corrections:
-    """The suspects of ``rank_labels`` as a list, in their order; ``recipe`` says how the data was read. Nothing is
-    accepted yet."""
+    """List the suspects of ``rank_labels`` in their order, none accepted yet; ``recipe`` says how the data was read."""
     reasons = describe(suspects, dataset.classes)
     rows = range(len(suspects))
     return Corrections(
@@ -111,7 +114,7 @@ def _correction(suspects: Suspects, row: int, dataset: DetectionDataset, reason:
 
 
 def describe(suspects: Suspects, classes: Sequence[str]) -> list[str]:
-    """A sentence on each suspect: what the model sees, and what the label says."""
+    """Describe each suspect in a sentence: what the model sees, and what the label says."""
     return [_describe(suspects.take(slice(row, row + 1)), classes) for row in range(len(suspects))]
 
 
@@ -134,17 +137,17 @@ def _describe(suspect: Suspects, classes: Sequence[str]) -> str:
 
 
 def check_untouched(path: Path) -> None:
-    """Raise WriteError where there is a list in which corrections were accepted: it is people's, whoever began it."""
+    """Raise WriteError for a list in which corrections were accepted, since that is people's work."""
     try:
         accepted = any(item.accepted for item in read_corrections(path).corrections)
-    except DataError:  # no list, or none of ours
+    except DataError:  # no list, or not one of ours
         return
     if accepted:
         raise WriteError(f"{path} has accepted corrections: write elsewhere, or add --overwrite")
 
 
 def read_corrections(path: Path) -> Corrections:
-    """Raises DataError where the file can't be read or is no correction list."""
+    """Read a correction list; raises DataError if the file cannot be read or is not one."""
     try:
         return msgspec.convert(json.loads(read_regular(path)), type=Corrections)
     except OSError as error:
@@ -156,14 +159,17 @@ def read_corrections(path: Path) -> Corrections:
 def correct(
     data: str | Path, corrections: Path, out: Path, *, allow_links: bool = False, overwrite: bool = False
 ) -> Corrected:
-    """Write the split that the list is about, with what was accepted carried out, as a new COCO file.
+    """Write the split that the list is about as a new COCO file with the accepted corrections applied.
 
-    Nothing of the data set is changed. Boxes that reading left out are not in the new file, and masks are not either.
-    Raises DataError where the list doesn't fit the data; RecipeError for a reader whose module isn't imported;
-    WriteError where ``out`` is there already, unless it is to ``overwrite`` it, and in any case where it is the list or
-    a file of the data set.
+    The data set itself is not changed. The new file has neither masks nor boxes that reading left out.
+
+    Raises:
+        DataError: If the list does not fit the data.
+        RecipeError: For a reader whose module is not imported.
+        WriteError: If ``out`` exists and ``overwrite`` is False, and in any case if it is the list or a file of the
+            data set.
     """
-    if out.exists() and not overwrite:  # even boxwright's own: people may have worked on it
+    if out.exists() and not overwrite:  # even boxwright's own: people may have edited it
         raise WriteError(f"{out} is there already: name another file with --out, or add --overwrite")
     claim(out, overwrite=overwrite, inputs=[corrections])
     asked = read_corrections(corrections)
@@ -173,14 +179,15 @@ def correct(
     options |= {"allow_links": allow_links, "reader": reader}
     dataset = read_dataset(data, asked.split, classes=asked.classes, **options)
     result = apply_corrections(asked.corrections, dataset)
-    write_json(out, result.dataset.coco_json(), indent=None)  # unsigned: it is data, which readers are to take
+    write_json(out, result.dataset.coco_json(), indent=None)  # unsigned: it is data for readers
     return result
 
 
 def apply_corrections(corrections: Sequence[Correction], dataset: DetectionDataset) -> Corrected:
-    """The data set with the accepted ones carried out: boxes changed, removed, added (these come last in their image).
+    """Apply the accepted corrections: boxes changed, removed, added (added ones come last in their image).
 
-    Raises DataError for an image, a box or a class that the data set doesn't have.
+    Raises:
+        DataError: For an image, a box or a class that the data set does not have.
     """
     accepted = [item for item in corrections if item.accepted]
     owner = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
@@ -210,7 +217,7 @@ def _row(item: Correction, places: dict[tuple[str, int | None], int], dataset: D
 
 
 def _with_rows(dataset: DetectionDataset, owner: Ints, redrawn: dict[int, Correction], kept: Bools) -> DetectionDataset:
-    """The data set with a box for each of ``owner``, those after its own being new, without those that aren't kept."""
+    """Build the data set with a box for each of ``owner``, new ones at the end, without those that are not kept."""
     new = len(owner) - len(dataset.labels)
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(dataset, name), np.zeros((new, *getattr(dataset, name).shape[1:]))])

@@ -1,4 +1,4 @@
-"""What a detector finds in all images of a data set, kept in a few bytes a detection."""
+"""Detections of a detector in all images of a data set, in a few bytes each."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from boxwright.errors import DataError
 from boxwright.evaluate import DetectionColumns, to_detections
 from boxwright.models.detector import Detector
 from boxwright.models.selection import EVALUATION_SCORE
-from boxwright.runs.predict import no_detections, predict_files
+from boxwright.runs.predict import no_detections, predict_images
 from boxwright.types import Detections
 
-_BLOCK = 256  # images whose detections are turned into columns at once
+_BLOCK = 256  # images whose detections are converted to columns at once
 
 
 def detect(
     detector: Detector, dataset: DetectionDataset, advance: Callable[[int], None] = lambda done: None
 ) -> tuple[DetectionColumns, dict[int, str]]:
-    """Detect in every image, and say what is wrong with those that can't be looked at, by their places.
+    """Detect in every image, and report by index what is wrong with images that cannot be used.
 
-    These are the images that training leaves out: unreadable ones, and those that EXIF turned away from their boxes.
+    These are the images that training leaves out: unreadable ones, and those whose EXIF rotation contradicts their
+    boxes.
     """
     detector.recipe = detector.recipe.replace(**dataset.pixels.to_dict())
     files = [dataset.path(place) for place in range(len(dataset))]
     faults: dict[int, str] = {}
     block: list[Detections] = []
     columns: list[DetectionColumns] = []
-    for place, (_, answer) in enumerate(predict_files(detector, files, score=EVALUATION_SCORE)):
+    for place, answer in enumerate(predict_images(detector, files, score=EVALUATION_SCORE)):
         found = answer if isinstance(answer, DataError) else _turned(dataset, place) or answer
         if isinstance(found, DataError):
             faults[place] = str(found).removeprefix(f"{files[place]}: ")
@@ -54,7 +55,7 @@ def _turned(dataset: DetectionDataset, place: int) -> DataError | None:
 
 
 def _columns(block: Sequence[Detections], first: int) -> DetectionColumns:
-    """Detections of consecutive images from the place ``first`` on."""
+    """Convert the detections of consecutive images, starting at index ``first``, to columns."""
     found = to_detections(block)
     return DetectionColumns(found.image + first, found.label, found.score, found.xywh)
 

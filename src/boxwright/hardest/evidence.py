@@ -1,4 +1,4 @@
-"""What a detector shows where the labels are, image by image, so that memory doesn't grow with their overlaps.
+"""Evidence of a detector at each label, image by image, so that memory does not grow with the overlaps.
 
 Shape shorthand: N detections, M labels, P overlapping pairs of both.
 """
@@ -18,58 +18,59 @@ from boxwright.hardest.calibration import calibrated
 
 SAME_OBJECT = 0.5
 _AT_ONCE = 32
-"""Images: a hundred detections each make 10,000 pairs, which take some 10 MiB."""
+"""Images handled together: a hundred detections in each make 10,000 pairs, about 10 MiB."""
 _OF_A_LABEL = tuple(name for name in TargetColumns.__slots__ if name != "image_rank")
 
 
 class OfLabels(NamedTuple):
-    """What is seen where each label is. Detections are rows, -1 for none."""
+    """The evidence at each label. Detections are given as rows, -1 for none."""
 
     own: Floats
-    """(M,) how sure the detection is that fits it best: of its class, with no nearer label, each holding the other's
-    centre."""
+    """(M,) confidence of the detection that fits it best: of its class, with no nearer label, each containing the
+    other's center.
+    """
     own_detection: Ints
     own_overlap: Floats
     """(M,) their IoU."""
     other: Floats
-    """(M,) how sure the surest detection of another class is that lies on its object."""
+    """(M,) confidence of the surest detection of another class on its object."""
     other_detection: Ints
     other_overlap: Floats
     twin_overlap: Floats
-    """(M,) IoU with a label on the same object that is seen better; 0 where there is none."""
+    """(M,) IoU with a label on the same object that has more evidence; 0 if there is none."""
     object_detection: Ints
     """(M,) the surest detection on its object."""
 
 
 _OF_LABELS = (float, int, float, float, int, float, float, int)
-"""Types of those columns."""
+"""Types of these columns."""
 
 
 class OfDetections(NamedTuple):
-    """How far each detection shows an object without a label."""
+    """How strongly each detection indicates an object without a label."""
 
     missing: Floats
-    """(N,) how probably it does."""
+    """(N,) the probability of that."""
     overlap: Floats
-    """(N,) greatest IoU with a label, or share inside a crowd."""
+    """(N,) highest IoU with a label, or share inside a crowd."""
 
 
 class Evidence(NamedTuple):
-    """Everything that labels are ranked by."""
+    """Everything that the ranking of labels uses."""
 
     targets: TargetColumns
     judged: Bools
-    """(M,) labels that are neither crowd nor difficult, in images that were seen."""
+    """(M,) labels that are neither crowd nor difficult, in images that were read."""
     labels: OfLabels
     detections: OfDetections
     usual: Floats
-    """(K,) how sure detections of each class are on average."""
+    """(K,) mean confidence of each class's detections."""
     confirmed: int
-    """Judged labels that a detection finds which is more probably right than not."""
+    """Number of judged labels confirmed by a detection that is more probably right than not."""
 
 
 class _Part(NamedTuple):
-    """Some of the images: their detections and labels, and where these stand among all."""
+    """Some of the images: their detections and labels, and the positions of these among all."""
 
     rows: Ints
     detections: DetectionColumns
@@ -81,9 +82,10 @@ class _Part(NamedTuple):
 def collect_evidence(
     detections: DetectionColumns, targets: TargetColumns, classes: int, unseen: Collection[int] = ()
 ) -> Evidence:
-    """Compare detections with labels; the images ``unseen`` (places in the data set) speak for nothing.
+    """Compare detections with labels; images in ``unseen`` (indices in the data set) give no evidence.
 
-    Raises ValueError for detections of other images or classes, and numbers that aren't finite.
+    Raises:
+        ValueError: If detections belong to other images or classes, or a number is not finite.
     """
     check_columns(detections, targets, classes)
     judged = ~(targets.crowd | targets.difficult) & ~np.isin(targets.image, np.array([*unseen], np.int64))
@@ -112,12 +114,12 @@ def collect_evidence(
 
 
 def taken(values: NDArray[Any], rows: Ints, nothing: Any) -> NDArray[Any]:
-    """``values[rows]``, and ``nothing`` where the row is -1."""
+    """Return ``values[rows]``, with ``nothing`` where the row is -1."""
     return np.append(values, nothing)[rows]
 
 
 def _split(detections: DetectionColumns, targets: TargetColumns, judged: Bools) -> Callable[[], Iterator[_Part]]:
-    """A way to go through the images, some at a time."""
+    """Split the images into parts."""
     rows, label_rows = (np.argsort(columns.image, kind="stable") for columns in (detections, targets))
     starts = np.arange(0, len(targets.image_rank) + _AT_ONCE, _AT_ONCE)
     cuts = np.searchsorted(detections.image[rows], starts)
@@ -134,7 +136,7 @@ def _split(detections: DetectionColumns, targets: TargetColumns, judged: Bools) 
 
 
 def _look(part: _Part, sure: Floats) -> tuple[OfLabels, OfDetections]:
-    """``sure`` (N,) of the part."""
+    """Collect the evidence of a part; ``sure`` (N,) belongs to it."""
     detections, targets = part.detections, part.targets
     pairs, iou, nearest, crowd = overlapping_pairs(detections.xywh, targets, detections.image, targets.image, 1e-9)
     pairs = pairs.take(part.judged[pairs.target])
@@ -164,22 +166,22 @@ def _look(part: _Part, sure: Floats) -> tuple[OfLabels, OfDetections]:
 
 
 def _best(strength: Floats, pairs: Pairs, labels: int) -> Ints:
-    """(M,) the pair of each label with the greatest ``strength`` (P,), -1 where none is above 0."""
+    """Find the pair of each label with the highest ``strength`` (P,), (M,), -1 where none is above 0."""
     order = np.argsort(strength, kind="stable")
     order = order[strength[order] > 0]
     best = np.full(labels, -1)
-    best[pairs.target[order]] = order  # of repeated labels the last written stays
+    best[pairs.target[order]] = order  # of repeated labels the last one written stays
     return best
 
 
 def _hold_centres(boxes: Floats, others: Floats) -> Bools:
-    """(P,) whether two xywh boxes each hold the other's centre."""
+    """Tell whether two xywh boxes each contain the other's center, (P,)."""
     apart = np.abs(boxes[:, :2] + boxes[:, 2:] / 2 - others[:, :2] - others[:, 2:] / 2)
     return np.asarray((apart <= np.minimum(boxes[:, 2:], others[:, 2:]) / 2).all(1))
 
 
 def _twin_overlap(targets: TargetColumns, judged: Bools, seen: Floats) -> Floats:
-    """(M,) the greatest IoU with a label on the same object that is seen better, or as well and stands before."""
+    """Compute the highest IoU (M,) with a label on the same object that has more evidence (ties: the earlier)."""
     twins, *_ = overlapping_pairs(targets.xywh, targets, targets.image, targets.image, SAME_OBJECT)
     own, other = seen[twins.row], seen[twins.target]
     lesser = (own < other) | ((own == other) & (twins.row > twins.target))
@@ -190,9 +192,9 @@ def _twin_overlap(targets: TargetColumns, judged: Bools, seen: Floats) -> Floats
 
 
 def _missing(detections: DetectionColumns, targets: TargetColumns, sure: Floats, overlap: Floats, rows: Ints) -> Floats:
-    """(N,) how probably each of ``rows``, which are on no label's object, shows one without a label.
+    """Estimate the probability (N,) that each of ``rows``, on no label's object, shows an object without a label.
 
-    It counts as far as it overlaps neither a label (``overlap``, (N,)) nor a surer detection of the same kind.
+    It is reduced by overlap with a label (``overlap``, (N,)) or with a surer detection of the same kind.
     """
     rows = rows[np.argsort(-sure[rows], kind="stable")]
     found = detections.take(rows)

@@ -1,4 +1,4 @@
-"""The page on which labels are reviewed: one file, nothing to load, usable with a keyboard, printable."""
+"""The page for reviewing labels: one file that loads nothing, works by keyboard and prints."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from boxwright.hardest.ranking import KINDS, Suspects
 from boxwright.report.markup import Markup, bar, details, image, script_data, table, text, write_document
 from boxwright.text import plural
 
-_PANEL = (400, 314)  # width and height that each picture fits into, pixels
-_AROUND = 0.8  # of the box's longer side is shown on each side of it
-_LEAST_AROUND = 24  # pixels
+_PANEL = (400, 314)  # width and height, in pixels, that each picture fits into
+_AROUND = 0.8  # margin on each side, as a share of the box's longer side
+_LEAST_AROUND = 24  # the same in pixels, at least
 
 Boxes = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Witness:
-    """Whose detections speak against the labels, and how far they are to be believed."""
+    """The detector whose detections speak against the labels, and how far it can be trusted."""
 
     run: str
     score: float
-    """The least of the detections that are drawn; that of a suspect itself is drawn in any case."""
+    """Lowest score of the detections that are drawn; that of a suspect itself is always drawn."""
     confirmed: int
-    """Labels that a detection finds which is more probably right than not."""
+    """Number of labels confirmed by a detection that is more probably right than not."""
     labels: int
-    """Labels that were judged."""
+    """Number of labels judged."""
     unseen: dict[str, str] = field(default_factory=dict)
-    """Images that couldn't be looked at, and why: nothing is said of their labels."""
+    """Images that could not be read, and why: their labels are not judged."""
 
     @property
     def doubt(self) -> str:
-        """Why the list is not to be relied on; empty where it is.
+        """Why the list is unreliable; empty if it is reliable.
 
-        A label is suspected because the detector doesn't confirm it. Where it doesn't confirm most of them, that is its
-        own fault.
+        A label is suspected because the detector does not confirm it. If it confirms only a few labels, that is the
+        detector's fault.
         """
         if 2 * self.confirmed >= self.labels:
             return ""
@@ -71,7 +71,8 @@ def write_page(
 ) -> Path:
     """Write the page on ``suspects``, which ``corrections`` lists in the same order.
 
-    Raises WriteError, also for a file that boxwright didn't write, unless it is to ``overwrite`` it.
+    Raises:
+        WriteError: If it cannot be written, or boxwright did not write the old file and ``overwrite`` is False.
     """
     pictures = _pictures(suspects, dataset, detections, witness.score)
     cards = "".join(
@@ -104,7 +105,7 @@ def _header(count: int, dataset: DetectionDataset, witness: Witness) -> Markup:
 
 
 def _controls(corrections: Corrections) -> Markup:
-    """Filters, and the button that saves what was accepted; all of it is for the script."""
+    """Build filters and the button that saves what was accepted; all of it needs the script."""
     kinds = [kind for kind in KINDS if any(item.kind == kind for item in corrections.corrections)]
     return Markup(
         '<section class="controls"><form id="controls">'
@@ -123,7 +124,7 @@ def _choice(name: str, title: str, values: list[str]) -> str:
 
 
 def _card(place: int, item: Correction, picture: Markup | None) -> str:
-    """A suspect; without a ``picture`` there is nothing to decide by."""
+    """Show one suspect; without a ``picture`` nothing can be decided."""
     accept = f'<label><input type="checkbox" value="{place}"> {text(_proposal(item))}</label>' if picture else ""
     where = item.file if item.box is None else f"{item.file} box {item.box}"
     classes = " ".join(dict.fromkeys(name for name in (item.class_name, item.suggested_class) if name))
@@ -147,7 +148,7 @@ def _proposal(item: Correction) -> str:
 def _pictures(
     suspects: Suspects, dataset: DetectionDataset, detections: DetectionColumns, score: float
 ) -> Iterator[Markup | None]:
-    """Of each suspect, in order, None where there is none; an image is decoded once."""
+    """Draw each suspect in order, None where that fails; each image is decoded once."""
     pictures: dict[int, Markup] = {}
     for place in np.unique(suspects.image).tolist():
         rows = np.flatnonzero(suspects.image == place)
@@ -169,9 +170,9 @@ def draw_suspect(
     detections: DetectionColumns,
     score: float,
 ) -> tuple[Image.Image, Image.Image]:
-    """The labels, and the detections from ``score`` up, around the one suspect; its own are drawn solid.
+    """Draw the labels, and the detections from ``score`` up, around one suspect, whose own boxes are solid.
 
-    ``pixels`` (H, W, 3): its image.
+    ``pixels`` (H, W, 3) is its image.
     """
     place, own_row = int(suspect.image[0]), int(suspect.detection[0])
     boxes, labels, _ = dataset.target(place)
@@ -188,7 +189,7 @@ def draw_suspect(
 
 
 def _window(boxes: Boxes, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """What is shown of an image (H, W, 3): the boxes, and as much around them."""
+    """Choose the part of an image (H, W, 3) to show: the boxes and a margin."""
     low, high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
     around = max(_AROUND * float((high - low).max()), _LEAST_AROUND)
     left, top = np.maximum(np.floor(low - around), 0).astype(int).tolist()
@@ -197,7 +198,7 @@ def _window(boxes: Boxes, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 
 def _crop(pixels: NDArray[np.uint8], window: tuple[int, int, int, int]) -> tuple[NDArray[np.uint8], float]:
-    """The window fitted into a panel, and the factor that led there."""
+    """Fit the window into a panel; also returns the scale factor."""
     width, height = window[2] - window[0], window[3] - window[1]
     factor = min(_PANEL[0] / width, _PANEL[1] / height)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -205,5 +206,5 @@ def _crop(pixels: NDArray[np.uint8], window: tuple[int, int, int, int]) -> tuple
 
 
 def _moved(boxes: NDArray[Any], window: tuple[int, int, int, int], factor: float) -> Boxes:
-    """Boxes in pixels of the panel; those outside are not drawn."""
+    """Convert boxes to pixels of the panel, dropping those outside."""
     return np.asarray((boxes.astype(np.float64) - np.tile(window[:2], 2)) * factor)

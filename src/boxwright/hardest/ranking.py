@@ -1,9 +1,9 @@
-"""Labels and detections ranked by how probably the label is wrong.
+"""Rank labels and detections by how probably the label is wrong.
 
-Where a detector disagrees with a label, either may be wrong. How far the detector is to be believed is read off the
+If a detector disagrees with a label, either may be wrong. How far the detector can be trusted is estimated from the
 data: a detection's score is calibrated, class by class, to the share of such detections that have a label, and the
-distance of a label from its detection is judged by how the labels of its class usually scatter. So all scores are on
-one scale, and nothing has a threshold but "the same object", which is IoU 0.5 as in VOC and COCO.
+distance of a label from its detection is judged by how much labels of its class usually scatter. So all scores are on
+one scale, and the only threshold is that of "the same object": IoU 0.5 as in VOC and COCO.
 
 After confident learning (Northcutt et al. 2021, arXiv:1911.00068), whose thresholds are each class's own average, and
 ObjectLab (Tkachenko et al. 2023, arXiv:2309.00832), whose overlooked, swapped and badly located boxes these are.
@@ -26,43 +26,43 @@ from boxwright.hardest.calibration import evidence_ratio, excess, explain
 from boxwright.hardest.evidence import Evidence, OfDetections, collect_evidence, taken
 
 KINDS = ("missing", "wrong-class", "shifted", "duplicate", "spurious")
-"""What may be wrong: no label on an object; a label of another class; a box beside its object; a second label on an
-object; a label where there is no object."""
+"""Possible faults: an object without a label; a label of another class; a box away from its object; a second label on
+an object; a label without an object.
+"""
 
 MISSING, WRONG_CLASS, SHIFTED, DUPLICATE, SPURIOUS = range(len(KINDS))
 
 
 @dataclass(frozen=True, slots=True)
 class Suspects:
-    """Every label once, under the fault that is most probable, and every detection without one; by falling score."""
+    """Every label once, under its most probable fault, and every detection without a label; by falling score."""
 
     kind: Ints
-    """(n,) place in ``KINDS``."""
+    """(n,) index in ``KINDS``."""
     score: Floats
-    """(n,) in 0..1: how probably the label is wrong in this way."""
+    """(n,) in 0..1: probability that the label is wrong in this way."""
     image: Ints
-    """(n,) place in the data set."""
+    """(n,) index in the data set."""
     box: Ints
     """(n,) row of the label in the data set, -1 for a missing one."""
     label: Ints
     """(n,) its class, -1 for a missing one."""
     detection: Ints
-    """(n,) row of the detection that speaks against the label, -1 where there is none; of a duplicate the one that is
-    found of the two."""
+    """(n,) row of the detection that contradicts the label, -1 if there is none; for a duplicate, the one found."""
     overlap: Floats
     """(n,) IoU of the label and that detection; of a duplicate with the other label; of a missing box with a label."""
     confidence: Floats
     """(n,) the detection's score, 0 where there is none."""
     suggested_label: Ints
-    """(n,) the class that it should have, -1 where the label should go."""
+    """(n,) the class that it should have, -1 if the label should be removed."""
     suggested_box: Floats
-    """(n, 4) xyxy, the box that it should have; its own where that is right or should go."""
+    """(n, 4) xyxy, the box that it should have; its own if that is right or the label should be removed."""
 
     def __len__(self) -> int:
         return len(self.score)
 
     def take(self, rows: Ints | Bools | slice) -> Suspects:
-        """The rows chosen by an index, a mask or a slice."""
+        """Select rows by an index, a mask or a slice."""
         return Suspects(*(getattr(self, name)[rows] for name in self.__slots__))
 
 
@@ -71,16 +71,17 @@ def rank_labels(
 ) -> Suspects:
     """Rank every label, and every detection without one, by how probably the label is wrong.
 
-    Crowds and difficult boxes are no suspects, and hide the detections on them.
+    Crowds and difficult boxes are not suspected, and hide the detections on them.
 
     Args:
-        detections: as ``boxwright.evaluate.to_detections`` takes them, kept from a low score, in the order of the data
-            set.
-        unseen: places of the images that the detector couldn't read: their labels are no suspects.
-        most: only so many, and what is more probably wrong than right; None: all.
+        detections: As ``boxwright.evaluate.to_detections`` accepts them, kept from a low score, in the order of the
+            data set.
+        dataset: The labels.
+        unseen: Indices of the images that the detector could not read: their labels are not suspected.
+        most: Return only this many, plus all that are more probably wrong than right; None: all.
 
     Raises:
-        ValueError: detections of another number of images or classes.
+        ValueError: If detections belong to another number of images or classes.
     """
     columns = to_detections(detections, num_images=len(dataset))
     evidence = collect_evidence(columns, to_targets(dataset), len(dataset.classes), unseen)
@@ -90,7 +91,7 @@ def rank_labels(
 def rank_evidence(
     evidence: Evidence, detections: DetectionColumns, dataset: DetectionDataset, most: int | None = None
 ) -> Suspects:
-    """Rank as ``rank_labels`` does, by evidence that was collected."""
+    """Rank as ``rank_labels`` does, from evidence already collected."""
     parts = _of_labels(evidence, detections, dataset), _of_detections(evidence.detections, detections, most)
     joined = Suspects(*(np.concatenate([getattr(part, name) for part in parts]) for name in Suspects.__slots__))
     order = np.lexsort((joined.overlap, -joined.score))
@@ -98,10 +99,10 @@ def rank_evidence(
 
 
 def _faults(evidence: Evidence, detections: DetectionColumns) -> Floats:
-    """(4, M) how probably each label is wrong in each way, in the order of ``KINDS`` after missing.
+    """Estimate how probably each label is wrong in each way, (4, M), in the order of ``KINDS`` after missing.
 
-    What is on its object: one of its class, one of another, or nothing. The last two count as far as the detector knows
-    the class: as often as it sees one of its class there. Nothing on a label that has a twin counts by their overlap.
+    Its object may have a detection of its class, of another, or none. The last two count only as far as the detector
+    knows the class: as often as it finds labels of that class. "None" on a label with a twin counts by their overlap.
     """
     seen, label = evidence.labels, evidence.targets.label
     away, known = np.zeros((2, len(label)))
@@ -129,7 +130,7 @@ def _faults(evidence: Evidence, detections: DetectionColumns) -> Floats:
 
 
 def _of_labels(evidence: Evidence, detections: DetectionColumns, dataset: DetectionDataset) -> Suspects:
-    """The judged labels, each under its most probable fault, spurious where none is."""
+    """List the judged labels, each under its most probable fault, spurious if there is none."""
     targets, seen = evidence.targets, evidence.labels
     rows = np.flatnonzero(evidence.judged)
     parts = _faults(evidence, detections)[:, rows]
@@ -161,7 +162,7 @@ def _of_labels(evidence: Evidence, detections: DetectionColumns, dataset: Detect
 
 
 def _of_detections(shown: OfDetections, detections: DetectionColumns, most: int | None) -> Suspects:
-    """The detections that may show a missing label; ``most`` as in ``rank_labels``."""
+    """List the detections that may show a missing label; ``most`` as in ``rank_labels``."""
     rows = np.flatnonzero(shown.missing > 0)
     if most is not None:
         order = rows[np.argsort(-shown.missing[rows], kind="stable")]

@@ -25,12 +25,12 @@ from boxwright.runs import Run, load
 from boxwright.runs.splits import split_file_for
 
 SHOWN = 200
-"""Suspects on the page and in the list."""
+"""Number of suspects on the page and in the list."""
 
 
 @dataclass(frozen=True)
 class Review:
-    """What a review found, and where it was written."""
+    """The result of a review, and where it was written."""
 
     dataset: DetectionDataset
     suspects: Suspects
@@ -41,7 +41,7 @@ class Review:
 
     @property
     def likely(self) -> NDArray[np.int64]:
-        """(5,) suspects of each of ``KINDS`` that are more probably wrong than right."""
+        """(5,) number of suspects of each of ``KINDS`` that are more probably wrong than right."""
         return np.bincount(self.suspects.kind[self.suspects.score > 0.5], minlength=len(KINDS))
 
 
@@ -57,15 +57,23 @@ def review_labels(
     allow_links: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Review:
-    """Rank the labels of a split and write the page, and the correction list beside it (the same name, .json).
+    """Rank the labels of a split and write the page, and the correction list next to it (same name, .json).
 
     Args:
-        out: the page; None: hardest.html in the run's folder.
-        overwrite: whether page and list may replace files that boxwright didn't write; never those of run and data.
-        allow_links: as in :func:`boxwright.read_dataset`.
-        reading: values for ``voc_one_based``, ``exif`` and ``depth_range`` instead of the run's.
+        data: The data set.
+        run: The run whose detector is used.
+        split: The split to review.
+        shown: Number of suspects shown.
+        out: The page; None: hardest.html in the run's folder.
+        overwrite: Whether page and list may replace files that boxwright did not write; never those of run and data.
+        reading: Values for ``voc_one_based``, ``exif`` and ``depth_range`` instead of the run's.
+        allow_links: As in :func:`boxwright.read_dataset`.
+        advance: Called with the number done and the total.
 
-    Raises DataError, RecipeError and WriteError.
+    Raises:
+        DataError: If the data set cannot be used.
+        RecipeError: If the run does not fit it.
+        WriteError: If a file cannot be written.
     """
     page = out or Run.of(run).folder / "hardest.html"
     listing = page.with_suffix(".json")

@@ -1,4 +1,4 @@
-"""The supervision made visible: which object has which anchors, at what loss, and which anchors would fit better."""
+"""Make the supervision visible: which object has which anchors, at what loss, and which anchors would fit better."""
 
 from boxwright.inspect.coverage import coverage_curve
 from boxwright.inspect.inputs import Inputs, training_inputs

@@ -1,4 +1,4 @@
-"""What to change in a supervision that leaves objects with few anchors, in words."""
+"""Advice, in words, on a supervision that leaves objects with few anchors."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from boxwright.inspect.supervision import MatchRule, Supervision
 from boxwright.recipes import Recipe, find_detector
 
 _BY_STRIDE = ("squares", "retinanet", "rpn")
-"""Anchors that keep their size in pixels where the input gets larger."""
+"""Anchors whose size in pixels stays the same when the input gets larger."""
 _STEP = 32  # pixels, of an input's side
-_MOST = 2.0  # times the input's side that are advised at once
-_LOWER = 0.1  # of a threshold
+_MOST = 2.0  # largest factor by which to enlarge the input at once
+_LOWER = 0.1  # step of a threshold
 
 
 def advice(found: Supervision, recipe: Recipe, suggestion: Suggestion) -> str:
-    """Say what to change, the most urgent first; or that nothing asks for it."""
+    """Advise what to change, most urgent first, or say that no change is needed."""
     if not len(found):
         return "Look at the labels: boxwright check says what is wrong with them."
     said = [_for_unmatched(found, recipe), _for_forced(found, recipe)]
@@ -59,7 +59,7 @@ def _for_forced(found: Supervision, recipe: Recipe) -> str:
 
 
 def _larger(side: float, smallest: float, recipe: Recipe) -> str:
-    """How to bring objects of this side up to the smallest anchor."""
+    """Advise how to bring objects of this side up to the smallest anchor."""
     if parse_choice("anchors", recipe.anchors).name not in _BY_STRIDE:
         return "take smaller anchors"
     size = ceil(recipe.image_size * min(smallest / max(side, 1.0), _MOST) / _STEP) * _STEP

@@ -1,4 +1,4 @@
-"""How well the objects are served, by size, class and level, and the one line that says so."""
+"""How well objects are covered by anchors, by size, class and level, with a one-line summary."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from boxwright.anchors import Anchors
 from boxwright.inspect.supervision import Supervision
 
 COCO_SIDES = (32.0, 96.0)
-"""Where COCO's small ends and its large begins; here in pixels of the input, which the anchors are in."""
+"""COCO's limits between small, medium and large, here in pixels of the input, as the anchors are."""
 WORTH_A_WORD = 0.01
-"""Share of the objects below which a finding is left unsaid."""
-_LEAST_ASIDE = 0.0005  # share of the anchors
+"""Share of the objects below which a finding is not mentioned."""
+_LEAST_ASIDE = 0.0005  # as a share of the anchors
 
 
 class Group(NamedTuple):
-    """Some of the objects."""
+    """A group of objects and how well it is covered."""
 
     name: str
     objects: int
     best_iou: float
-    """Median over the objects of the best IoU with any anchor; NaN without objects, as the mean below."""
+    """Median over the objects of the best IoU with any anchor; NaN without objects, as is the mean below."""
     positives: float
-    """Anchors that answer for an object, on average."""
+    """Mean number of anchors that answer for an object."""
     forced: float
-    """Share of the objects that have forced anchors alone."""
+    """Share of the objects that have only forced anchors."""
     unmatched: float
     """Share of the objects that no anchor answers for."""
 
 
 class LevelUse(NamedTuple):
-    """What a feature map's anchors do."""
+    """How a feature map's anchors are used."""
 
     stride: float
     cells: tuple[int, int]
     shapes: tuple[tuple[float, float], ...]
     anchors: int
     positives: int
-    """Over all objects."""
+    """Number of positives, over all objects."""
     objects: int
-    """That have some of their positives here."""
+    """Objects that have some of their positives on this level."""
 
 
 def group(supervision: Supervision, name: str, chosen: NDArray[np.bool_]) -> Group:
-    """The objects where ``chosen`` (n,) holds."""
+    """Summarize the objects where ``chosen`` (n,) holds."""
     count = int(chosen.sum())
     if not count:
         return Group(name, 0, math.nan, math.nan, math.nan, math.nan)
@@ -63,7 +63,7 @@ def group(supervision: Supervision, name: str, chosen: NDArray[np.bool_]) -> Gro
 
 
 def by_coco_size(supervision: Supervision) -> list[Group]:
-    """All objects, then COCO's small, medium and large ones, by area after the resize."""
+    """Group all objects, then COCO's small, medium and large ones, by area after the resize."""
     small, large = COCO_SIDES
     sides = supervision.sides
     limits = {"all": (0.0, math.inf), "small": (0.0, small), "medium": (small, large), "large": (large, math.inf)}
@@ -71,19 +71,19 @@ def by_coco_size(supervision: Supervision) -> list[Group]:
 
 
 def by_side(supervision: Supervision) -> list[Group]:
-    """By sqrt(area) after the resize, in bins of half an octave; empty bins are left out."""
+    """Group by sqrt(area) after the resize, in bins of half an octave; empty bins are left out."""
     bins = np.floor(2 * np.log2(np.maximum(supervision.sides, 1))).astype(int)
     edges = [f"{2 ** (k / 2):.0f} to {2 ** ((k + 1) / 2):.0f} px" for k in range(bins.max(initial=0) + 1)]
     return [group(supervision, edges[k], bins == k) for k in np.unique(bins).tolist()]
 
 
 def by_class(supervision: Supervision, classes: Sequence[str]) -> list[Group]:
-    """In label order; classes without objects too."""
+    """Group by class in label order, including classes without objects."""
     return [group(supervision, name, supervision.label == label) for label, name in enumerate(classes)]
 
 
 def by_level(supervision: Supervision) -> list[LevelUse]:
-    """Each level of the anchors, finest first."""
+    """Summarize each level of the anchors, finest first."""
     return [
         LevelUse(
             stride=level.stride,
@@ -98,27 +98,27 @@ def by_level(supervision: Supervision) -> list[LevelUse]:
 
 
 def coverage_curve(best_iou: NDArray[np.float32]) -> tuple[list[float], list[float]]:
-    """Thresholds 0, .01 ... 1, and the share of the objects whose best IoU (n,) reaches each."""
+    """Compute the share of the objects whose best IoU (n,) reaches each of the thresholds 0, .01 ... 1."""
     thresholds = np.linspace(0, 1, 101)
     below = np.searchsorted(np.sort(best_iou), thresholds.astype(np.float32), side="left")
     return thresholds.tolist(), (1 - below / max(len(best_iou), 1)).tolist()
 
 
 def anchor_sides(anchors: Anchors) -> tuple[float, float]:
-    """sqrt(width x height) of the smallest and of the largest anchor shape, pixels."""
+    """Compute sqrt(width x height) of the smallest and the largest anchor shape, in pixels."""
     areas = [area for level in anchors.levels for area in level.shapes.prod(1).tolist()]
     return math.sqrt(min(areas)), math.sqrt(max(areas))
 
 
 def percent(share: float) -> str:
-    """``0.47 %``, ``54 %``; a dash for NaN."""
+    """Format a share as ``0.47 %`` or ``54 %``; a dash for NaN."""
     if share != share:
         return "–"
     return f"{100 * share:.2g} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
 
 
 def headline(supervision: Supervision) -> str:
-    """What is wrong with the supervision of these objects, worst first; or that nothing is."""
+    """Describe what is wrong with the supervision of these objects, worst first, or say that nothing is."""
     if not len(supervision):
         return "There are no objects to match."
     smallest, largest = anchor_sides(supervision.anchors)

@@ -1,4 +1,4 @@
-"""Images anchor by anchor: which are positive, ignored or background, and what each of them costs."""
+"""Images anchor by anchor: which anchors are positive, ignored or background, and what each costs."""
 
 from __future__ import annotations
 
@@ -23,48 +23,48 @@ from boxwright.recipes import Recipe
 from boxwright.types import Targets
 
 MOST_RATIO = 6.0
-"""Hard negatives a positive that the anchors shown are enough for, at the recipe's own thresholds."""
+"""Hard negatives per positive for which enough anchors are shown, at the recipe's own thresholds."""
 MOST_NEAR = 3000
-"""Anchors of an image that are shown for what they overlap: those that overlap most, where there are more."""
+"""Most anchors of an image that are shown for their overlap; those with the highest overlap are kept."""
 _LEAST_NEGATIVES = 100
-_MOST_TRIED = 500  # images that go through the network to find those of the highest loss
-_MOST_PIXELS = 640  # of a picture's longer side
+_MOST_TRIED = 500  # images passed through the network to find those with the highest loss
+_MOST_PIXELS = 640  # pixels of a picture's longer side
 _NEVER = 2.0  # an IoU that no anchor reaches
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image, without augmentation, and the n of its anchors that overlap an object or are hard."""
+    """One image without augmentation, with the n of its anchors that overlap an object or are hard."""
 
     place: int
-    """In the data set."""
+    """Index in the data set."""
     name: str
     picture: NDArray[np.uint8]
-    """(h, w, 3) to show; the input is stretched over it."""
+    """(h, w, 3) picture for display; the input is stretched over it."""
     boxes: NDArray[np.float32]
     """(g, 4) pixels of the input."""
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
     best_iou: NDArray[np.float32]
-    """(g,) -1 for ignored boxes, which are no objects."""
+    """(g,) -1 for ignored boxes, which do not count as objects."""
     positives: NDArray[np.int64]
-    """(g,) anchors that answer for it."""
+    """(g,) number of anchors that answer for it."""
     anchor: Tensor
     """(n,) int64, rising."""
     roles: Roles
-    """Of these n."""
+    """Roles of these n anchors."""
     least: float
-    """All anchors that overlap an object by so much are among them."""
+    """All anchors that overlap an object by at least this are among the n."""
     costs: AnchorCosts | None = None
-    """Of these n; None without a run."""
+    """Costs of these n anchors; None without a run."""
     hardest_left: float = -float("inf")
-    """The highest background loss of a negative that isn't among them; -inf where there is none."""
+    """The highest background loss of a negative that is not among the n; -inf if there is none."""
     total: float = 0.0
-    """The image's loss, normalized as for a batch of it alone."""
+    """The image's loss, normalized as for a batch of this image alone."""
 
 
 class Examiner:
-    """Shows images of a data set as a recipe supervises them; with a trained detector, their losses too."""
+    """Shows images of a data set as a recipe supervises them, with the losses of a trained detector if given."""
 
     def __init__(
         self, dataset: DetectionDataset, recipe: Recipe, found: Supervision, trained: Trained | None = None
@@ -73,8 +73,11 @@ class Examiner:
         self.rule = MatchRule.of(recipe)
 
     def choose(self, count: int, advance: Advance) -> list[int]:
-        """Places of ``count`` images: those with the most objects without anchor first, then by falling loss (of at
-        most 500 images spread over the data set); without a run by their worst best IoU."""
+        """Choose the indices of ``count`` images: those with the most objects without an anchor, then by falling loss.
+
+        Losses are computed for at most 500 images spread over the data set; without a run the images with the worst
+        best IoU are chosen.
+        """
         total = len(self.dataset)
         unmatched = np.bincount(self.found.image[self.found.unmatched], minlength=total)
         if self.trained is None:
@@ -89,7 +92,7 @@ class Examiner:
         return [int(place) for place in np.lexsort((rank, -unmatched))[:count]]
 
     def show(self, places: Iterable[int]) -> list[Example]:
-        """Those of the images that can be decoded."""
+        """Show the images that can be decoded."""
         shown = []
         for place in places:
             try:
@@ -99,7 +102,7 @@ class Examiner:
         return shown
 
     def _loss(self, place: int, trained: Trained) -> float:
-        """-inf for an image that can't be decoded."""
+        """Compute an image's loss; -inf if it cannot be decoded."""
         try:
             return trained.total(trained.see(self._sample(place, self._decode(place))))
         except DataError:
@@ -109,7 +112,7 @@ class Examiner:
         return self.dataset.decode_reduced(place, self.recipe.reduction())
 
     def _sample(self, place: int, image: Decoded) -> Sample:
-        """The network's input, as in validation."""
+        """Prepare the network's input as in validation."""
         boxes, labels, ignore = self.dataset.supervised(place)
         view = Augmentation("none", "none")
         shown, moved, kept = view(image, boxes, self.recipe.input_size, np.random.default_rng(0))
@@ -150,7 +153,7 @@ class Examiner:
         )
 
     def _least(self, roles: Roles) -> float:
-        """The IoU from which on anchors are shown, never above the recipe's own thresholds."""
+        """Return the IoU from which on anchors are shown, never above the recipe's own thresholds."""
         near = roles.iou[roles.iou >= LEAST_IOU]
         if len(near) <= MOST_NEAR:
             return LEAST_IOU
@@ -160,7 +163,7 @@ class Examiner:
     def _roles(self, targets: Targets) -> Roles:
         anchors, given = self.found.anchors, (targets.boxes, targets.labels)
         own = fixed = self.rule.match(anchors, *given, ignore=targets.ignore)
-        if self.rule.by_iou:  # which anchors the force rule takes doesn't depend on the thresholds
+        if self.rule.by_iou:  # the force rule takes the same anchors at any threshold
             fixed = self.rule.match(anchors, *given, ignore=targets.ignore, positive=_NEVER, negative=_NEVER)
         near = match_iou(anchors, *given, ignore=targets.ignore, positive=_NEVER, negative=LEAST_IOU, force=None)
         always = fixed.state == 1
@@ -174,7 +177,7 @@ class Examiner:
 
 
 def _picture(image: Decoded, recipe: Recipe) -> NDArray[np.uint8]:
-    """At most 640 px a side: with its own aspect, or padded as the input is."""
+    """Resize to at most 640 px a side, keeping the aspect ratio or padded as the input is."""
     if recipe.resize == "pad":
         return resample(image, InputSize(_MOST_PIXELS, "pad").whole(*image.size))
     picture = Image.fromarray(image.pixels)

@@ -1,4 +1,4 @@
-"""The inputs of a training as its network gets them: made by the training's own parts, in its order, by its seed."""
+"""The inputs of a training exactly as its network gets them: same parts, same order, same seed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from boxwright.data.sampling import EpochPlaces, Showing, decode, encode
 from boxwright.errors import RecipeError
 from boxwright.inspect.supervision import Advance
 from boxwright.recipes import Recipe, get_recipe
+from boxwright.recipes.fit import decide
 from boxwright.training.batches import repeats_of
 from boxwright.training.epochs import EndlessBatches
 from boxwright.training.reading import check_trainable
@@ -24,11 +25,11 @@ from boxwright.training.targets import TargetsError, check_targets
 
 INPUTS = 24
 EPOCHS = 4
-"""In which the first images are shown once more."""
+"""Number of epochs in which the first images are shown again."""
 REPEATED = 4
-"""Images that are."""
+"""Number of images shown again."""
 MOST_TRIED = 2000
-"""Images of a data set that are all decoded first, as training does it, to leave out those that can't be."""
+"""Data sets up to this size are decoded first, as in training, to leave out images that cannot be decoded."""
 
 
 @dataclass(frozen=True)
@@ -36,42 +37,42 @@ class View:
     """One input with its targets."""
 
     name: str
-    """Of the image file, as the data set names it."""
+    """Name of the image file in the data set."""
     place: int
-    """Of the image in the data set."""
+    """Index of the image in the data set."""
     epoch: int
-    """From 0."""
+    """Counted from 0."""
     image: NDArray[np.uint8]
-    """(H, W, 3) RGB, as it enters the network but for the normalization."""
+    """(H, W, 3) RGB, as it enters the network except for the normalization."""
     boxes: NDArray[np.float32]
     """(g, 4) xyxy, pixels of the input."""
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
-    """(g,) crowd and difficult boxes, which are no objects."""
+    """(g,) crowd and difficult boxes, which do not count as objects."""
     objects: int
-    """That the image has, those that the input doesn't show too."""
+    """Objects in the image, including those that the input does not show."""
 
     @property
     def kept(self) -> int:
-        """Objects that the input shows."""
+        """The number of objects that the input shows."""
         return int((~self.ignore).sum())
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What ``training_inputs`` finds."""
+    """The result of ``training_inputs``."""
 
     dataset: DetectionDataset
     recipe: Recipe
     seed: int
     batches: list[Batch]
-    """The first of the training, as a step gets them."""
+    """The first batches of the training, as a step gets them."""
     views: list[View]
-    """Of these batches, in their order."""
+    """The inputs of these batches, in order."""
     again: list[list[View]]
-    """The first images in the first epochs; empty where nothing varies."""
+    """The first images in the first epochs; empty if nothing varies."""
     unreadable: int | None
-    """Images that are left out since they can't be decoded; None where not all were tried."""
+    """Number of images left out because they cannot be decoded; None if not all were tried."""
 
 
 def training_inputs(
@@ -84,18 +85,20 @@ def training_inputs(
 ) -> Inputs:
     """Make the first ``inputs`` network inputs of a training: after augmentation and resize, with their targets.
 
-    They are those of ``train`` with this recipe and seed, pixel by pixel, where the inputs are made on the CPU
-    (``augment_on=cpu``) on one device. Of more than 2,000 images those that can't be decoded aren't looked for: if
-    there are any, the training's order is another. With ``batch_size=auto`` all inputs are taken for one batch.
-    ``advance`` is called with the number of images decoded and their total.
+    They equal those of ``train`` with this recipe and seed, pixel by pixel, when inputs are made on the CPU
+    (``augment_on=cpu``) on one device. Among more than 2,000 images, those that cannot be decoded are not searched for:
+    if there are any, the training's order differs. With ``batch_size=auto`` all inputs form one batch. ``advance`` is
+    called with the number of images decoded and their total.
 
-    Raises DataError where there is nothing to train on, where an augmentation of your own fails, and where it leaves
-    boxes that can't be learnt; RecipeError for less than one input.
+    Raises:
+        DataError: If there is nothing to train on, your own augmentation fails, or it leaves boxes that cannot be
+            learned.
+        RecipeError: If ``inputs`` is less than one.
     """
     if inputs < 1:
         raise RecipeError(f"Expected at least one input but got {inputs}")
     recipe = recipe if isinstance(recipe, Recipe) else get_recipe(recipe)
-    recipe = recipe.replace(classes=dataset.classes)
+    recipe = decide(recipe, dataset)[0].replace(classes=dataset.classes)
     if recipe.batch_size == "auto":
         recipe = recipe.replace(batch_size=inputs)
     cache = ImageCache(dataset, reduction=recipe.reduction(training=True))
@@ -115,7 +118,7 @@ def training_inputs(
 
 
 def _batch(images: TrainingSet, keys: Sequence[int], recipe: Recipe) -> Batch:
-    """A batch as the training step gets it. Raises DataError for targets that can't be learnt."""
+    """Build a batch as the training step gets it; raises DataError for targets that cannot be learned."""
     dataset = images.cache.dataset
     batch = collate([images[key] for key in keys], recipe.input_size.multiple)
     try:
@@ -139,7 +142,7 @@ def _again(images: TrainingSet, views: Sequence[View], recipe: Recipe) -> list[l
 
 
 def _views(batches: Sequence[Batch], dataset: DetectionDataset) -> Iterator[View]:
-    """The inputs of the batches one by one, all as of epoch 0."""
+    """Split the batches into single inputs, all as of epoch 0."""
     for batch in batches:
         for row, place in enumerate(batch.indices.tolist()):
             given = batch.targets.labels[row] >= 0

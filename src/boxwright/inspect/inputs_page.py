@@ -19,22 +19,23 @@ from boxwright.report.markup import Markup, image, section, text, write_document
 from boxwright.text import plural
 
 MOST_BYTES = 16_000_000
-"""Of the pictures on the page; those that would exceed it are left out."""
+"""Size limit of the pictures on the page; those that would exceed it are left out."""
 _SIDE = 480  # pixels of a picture's longer side
 _ON_SHEET, _COLUMNS = 24, 4
-_MUCH = 0.3  # share of the objects that are lost, to be worth a word
-_SMALL = 8.0  # pixels of the input; less is hard to learn
+_MUCH = 0.3  # share of lost objects from which on it is mentioned
+_SMALL = 8.0  # pixels of the input; smaller objects are hard to learn
 
 
 def sheet_path(page: Path) -> Path:
-    """Where the sheet of a page lies."""
+    """Return the path of a page's sheet."""
     return page.with_name(f"{page.stem}-sheet.png")
 
 
 def write_inputs_page(path: str | Path, inputs: Inputs, *, overwrite: bool = False) -> Path:
-    """Write a page of the inputs with their targets, and beside it a PNG with the first 24. Returns the page's path.
+    """Write a page of the inputs with their targets, and next to it a PNG of the first 24; return the page's path.
 
-    Raises WriteError, also for a file that boxwright didn't write, unless it is to ``overwrite`` it.
+    Raises:
+        WriteError: If a file cannot be written, or boxwright did not write it and ``overwrite`` is False.
     """
     page = Path(path)
     claim(page, sheet_path(page), overwrite=overwrite)
@@ -62,7 +63,7 @@ def write_inputs_page(path: str | Path, inputs: Inputs, *, overwrite: bool = Fal
 
 
 def summary(inputs: Inputs) -> str:
-    """What the inputs hold, in a line."""
+    """Summarize the inputs in one line."""
     views = inputs.views
     there, kept = sum(view.objects for view in views), sum(view.kept for view in views)
     sides = np.concatenate([_sides(view) for view in views])
@@ -75,7 +76,7 @@ def summary(inputs: Inputs) -> str:
 
 
 def advice(inputs: Inputs) -> str:
-    """What to change, in a line; empty where nothing asks for it."""
+    """Advise what to change in one line; empty if nothing is needed."""
     views, augmentation, said = inputs.views, inputs.recipe.augmentation, []
     there, kept = sum(view.objects for view in views), sum(view.kept for view in views)
     sides = np.concatenate([_sides(view) for view in views])
@@ -111,7 +112,7 @@ def _explanation(inputs: Inputs) -> str:
 
 
 def _batches(inputs: Inputs) -> Iterator[list[View]]:
-    """The views batch by batch."""
+    """Group the views by batch."""
     rest = inputs.views
     for batch in inputs.batches:
         yield rest[: len(batch.indices)]
@@ -119,14 +120,14 @@ def _batches(inputs: Inputs) -> Iterator[list[View]]:
 
 
 class _Figures:
-    """Figures until the page is full."""
+    """Figures, added until the page is full."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = classes
         self.used = self.left_out = 0
 
     def row(self, views: Iterable[View], *, by_epoch: bool = False) -> Markup:
-        """The views side by side, as many as fit in a line."""
+        """Show the views side by side, as many as fit in a line."""
         return Markup(f'<div class="inputs">{"".join(self._figure(view, by_epoch) for view in views)}</div>')
 
     def _figure(self, view: View, by_epoch: bool) -> str:
@@ -142,7 +143,7 @@ class _Figures:
 
 
 def _drawn(view: View, classes: Sequence[str]) -> Image.Image:
-    """The input with its targets, at most 480 px a side before small ones are enlarged."""
+    """Draw the input with its targets, at most 480 px a side before small ones are enlarged."""
     height, width = view.image.shape[:2]
     size = fit((width, height), (_SIDE, _SIDE)) if max(width, height) > _SIDE else (width, height)
     pixels = np.asarray(Image.fromarray(view.image).resize(size, Image.Resampling.LANCZOS))
@@ -153,6 +154,6 @@ def _drawn(view: View, classes: Sequence[str]) -> Image.Image:
 
 
 def _sides(view: View) -> NDArray[np.float64]:
-    """(k,) sqrt(width x height) of the objects, pixels of the input."""
+    """Compute sqrt(width x height) of the objects (k,), in pixels of the input."""
     corners = view.boxes[~view.ignore].astype(np.float64)
     return np.asarray(np.sqrt((corners[:, 2:] - corners[:, :2]).prod(1)))

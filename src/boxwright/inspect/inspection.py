@@ -1,4 +1,4 @@
-"""The supervision of a data set under a recipe, all of it: objects, other anchors, and images anchor by anchor."""
+"""The complete supervision of a data set under a recipe: objects, alternative anchors, and images anchor by anchor."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from boxwright.inspect.supervision import Advance, Supervision, examine
 from boxwright.models import DenseDetector, TwoStageDetector, build_detector
 from boxwright.recipes import Recipe, get_recipe
 from boxwright.recipes.criterion import build_criterion
+from boxwright.recipes.fit import decide
 from boxwright.runs import Run
 
 EXAMPLES = 24
@@ -27,24 +28,24 @@ EXAMPLES = 24
 
 @dataclass(frozen=True)
 class Inspection:
-    """What ``inspect_supervision`` finds."""
+    """The result of ``inspect_supervision``."""
 
     dataset: DetectionDataset
     recipe: Recipe
     run: Run | None
     supervision: Supervision
-    """Of every object, as arrays."""
+    """Supervision of every object, as arrays."""
     suggestion: Suggestion
     examples: list[Example]
 
     @property
     def headline(self) -> str:
-        """The answer in a line."""
+        """The result in one line."""
         return headline(self.supervision)
 
     @property
     def advice(self) -> str:
-        """What to change, in a line."""
+        """What to change, in one line."""
         return advice(self.supervision, self.recipe, self.suggestion)
 
     @property
@@ -61,16 +62,17 @@ def inspect_supervision(
     examples: int = EXAMPLES,
     advance: Advance = lambda done, total: None,
 ) -> Inspection:
-    """What anchors and matcher of a recipe give each object of a data set, after the resize and without augmentation.
+    """Show what a recipe's anchors and matcher give each object, after the resize and without augmentation.
 
-    With a ``run`` its recipe counts, ``recipe`` is not read, and the losses of the examples are its model's. The
-    examples are the images with the most objects without anchor, then those of the highest loss, tried on at most 500
-    images spread over the data set (without a run: of the worst best IoU). Of two stages the first one's matching is
-    shown, whose matcher is then the ``matcher`` of the recipe that is returned, without losses. ``advance`` is called
+    With a ``run`` its recipe is used, ``recipe`` is ignored, and the losses of the examples are its model's. The
+    examples are the images with the most objects without an anchor, then those with the highest loss, tried on at most
+    500 images spread over the data set (without a run: with the worst best IoU). For two stages the first one's
+    matching is shown; its matcher is then the ``matcher`` of the returned recipe, without losses. ``advance`` is called
     with the number done and the total of each part of the work.
 
-    Raises RecipeError for a matcher that goes by predictions, inputs of any size, and where the classes of the data
-    set are not those of the run.
+    Raises:
+        RecipeError: If the matcher depends on predictions, inputs may have any size, or the data set's classes are not
+            the run's.
     """
     if run is not None:
         run = run if isinstance(run, Run) else Run.of(run)
@@ -79,7 +81,7 @@ def inspect_supervision(
             raise RecipeError(f"{run.folder} knows the classes {detector.classes}, the data set {dataset.classes}")
     else:
         chosen = recipe if isinstance(recipe, Recipe) else get_recipe(recipe)
-        detector = build_detector(chosen.replace(classes=dataset.classes), pretrained=False)
+        detector = build_detector(decide(chosen, dataset)[0].replace(classes=dataset.classes), pretrained=False)
     recipe = detector.recipe
     if recipe.resize == "shortest":
         raise RecipeError(
@@ -99,5 +101,5 @@ def inspect_supervision(
 def _trained(detector: DenseDetector, dataset: DetectionDataset) -> Trained:
     counts = torch.from_numpy(np.bincount(dataset.labels, minlength=len(dataset.classes)))
     criterion = build_criterion(detector.recipe, counts)
-    assert isinstance(criterion, DenseCriterion)  # as the detector is dense
+    assert isinstance(criterion, DenseCriterion)  # because the detector is dense
     return Trained(detector.eval(), criterion.eval())

@@ -17,22 +17,22 @@ from boxwright.recipes import Recipe
 from boxwright.types import DenseOutputs, Matches, Targets
 
 LEAST_IOU = 0.1
-"""With some object, for an anchor to be shown for what it overlaps."""
+"""IoU with some object from which on an anchor is shown for its overlap."""
 
 
 class Roles(NamedTuple):
     """What each of the A anchors of an image could be."""
 
     target: Tensor
-    """(A,) int64 the object that it answers for, or would at a lower threshold, among the image's boxes."""
+    """(A,) int64 the object, among the image's boxes, that it answers for or would answer for at a lower threshold."""
     iou: Tensor
-    """(A,) with that object; 0 below ``LEAST_IOU``, but for the ``fixed``."""
+    """(A,) IoU with that object; 0 below ``LEAST_IOU``, except for the ``fixed``."""
     fixed: Tensor
-    """(A,) bool: positive whatever the thresholds: by the force rule, or by a matcher that has no thresholds."""
+    """(A,) bool: positive at any threshold: by the force rule, or by a matcher without thresholds."""
     covered: Tensor
     """(A,) bool: ignored instead of negative, under a crowd or difficult box."""
     state: Tensor
-    """(A,) int8 under the recipe."""
+    """(A,) int8 state under the recipe."""
 
     @property
     def could(self) -> Tensor:
@@ -40,7 +40,7 @@ class Roles(NamedTuple):
         return self.fixed | (self.iou >= LEAST_IOU)
 
     def at(self, anchors: Tensor) -> Roles:
-        """Those of the anchors (n,) alone."""
+        """Select the anchors (n,)."""
         return Roles(*(column[anchors] for column in self))
 
 
@@ -54,32 +54,32 @@ class AnchorCosts(NamedTuple):
     box: Tensor
     """Box loss (with that of distributions) as a positive; 0 without a target."""
     score: Tensor
-    """That the network gives the target's class; 0 without a target."""
+    """Predicted score of the target's class; 0 without a target."""
     says: Tensor
-    """int64 the class of the highest score."""
+    """int64 the class with the highest score."""
     said: Tensor
-    """That score."""
+    """That class's score."""
     counted: Tensor
-    """bool: whether the recipe's miner keeps it, of this image alone."""
+    """bool: whether the recipe's miner keeps it, looking at this image alone."""
 
     def at(self, anchors: Tensor) -> AnchorCosts:
-        """Those of the anchors (n,) alone."""
+        """Select the anchors (n,)."""
         return AnchorCosts(*(column[anchors] for column in self))
 
 
 class Mining(NamedTuple):
-    """How many negatives of an image are called hard at first."""
+    """How many negatives of an image are called hard initially."""
 
     ratio: float
-    """Per positive."""
+    """Number per positive."""
     least: int
-    """Of an image."""
+    """Minimum per image."""
     own: bool
-    """Whether these are what the recipe mines."""
+    """Whether these are the recipe's own numbers."""
 
     @classmethod
     def of(cls, recipe: Recipe) -> Mining:
-        """The recipe's own numbers where its miner is hard_negatives; else as many as positives."""
+        """Return the recipe's own numbers if its miner is hard_negatives, else as many negatives as positives."""
         miner: Any = resolve_choice("miner", recipe.miner)
         if miner is None or miner.func is not hard_negatives:
             return cls(1.0, 0, False)
@@ -88,34 +88,35 @@ class Mining(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """An image as a batch of one: what is there, and what the detector says."""
+    """An image as a batch of one: its targets and the detector's outputs."""
 
     targets: Targets
     outputs: DenseOutputs
 
 
 class Trained(NamedTuple):
-    """A detector and its supervision, both in evaluation."""
+    """A detector and its supervision, both in evaluation mode."""
 
     detector: DenseDetector
     criterion: DenseCriterion
 
     @torch.no_grad()
     def see(self, sample: Sample) -> Seen:
-        """One forward pass of an image."""
+        """Run one forward pass of an image."""
         batch = collate([sample])
         return Seen(batch.targets, self.detector(self.detector.normalize(batch.images)))
 
     @torch.no_grad()
     def total(self, seen: Seen) -> float:
-        """The image's loss, normalized as for a batch of it alone."""
+        """Compute the image's loss, normalized as for a batch of it alone."""
         return float(self.criterion(self.detector.anchors, seen.outputs, seen.targets).total)
 
     @torch.no_grad()
     def costs(self, seen: Seen, roles: Roles) -> AnchorCosts:
-        """Of all anchors, as the supervision sees them and as it would in the other role.
+        """Compute the costs of all anchors in their own role and in the other role.
 
-        A loss that depends on the other anchors (GHM, class weights by batch) does so with all of them in that role.
+        A loss that depends on the other anchors (GHM, class weights by batch) is computed with all of them in that
+        role.
         """
         targets, outputs = seen
         negative = torch.zeros_like(roles.state)
@@ -144,9 +145,9 @@ def _all(roles: Roles, state: Tensor) -> Matches:
 
 
 def hardest(losses: Tensor, eligible: Tensor, count: int) -> tuple[Tensor, float]:
-    """The ``count`` eligible anchors (A,) of the highest losses (A,), and the highest loss that is left.
+    """Find the ``count`` eligible anchors (A,) with the highest losses (A,), and the highest loss among the rest.
 
-    Ties go to the earlier anchor; -inf where nothing is left.
+    Ties go to the earlier anchor; -inf if none is left.
     """
     order = losses.masked_fill(~eligible, -torch.inf).sort(descending=True, stable=True)
     taken = min(count, int(eligible.sum()))

@@ -1,4 +1,4 @@
-"""The page of an inspection: the answer, tables and curves, and images to look into."""
+"""The page of an inspection: the summary, tables and curves, and images to explore."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ _HEAD = (
     "no anchor",
 )
 _FIRST, _MOST = 12, 1000
-"""Classes that are shown at first, and at all."""
+"""Number of classes shown initially, and at most."""
 
 
 def write_page(path: str | Path, inspection: Inspection, *, overwrite: bool = False) -> Path:
-    """Write one file that loads nothing from elsewhere. Returns its path.
+    """Write one file that loads nothing from elsewhere; return its path.
 
-    Raises WriteError, also for a file that boxwright didn't write, unless it is to ``overwrite`` it.
+    Raises:
+        WriteError: If it cannot be written, or boxwright did not write the old file and ``overwrite`` is False.
     """
     recipe, data = inspection.recipe, inspection.dataset
     whose = recipe.detector + ("'s first stage" if find_detector(recipe.detector).two_stage else "")
@@ -63,7 +64,7 @@ def write_page(path: str | Path, inspection: Inspection, *, overwrite: bool = Fa
 
 
 def read_style() -> str:
-    """The CSS of the inspection's pages, beside that of all."""
+    """Read the CSS of the inspection's pages, which extends that of all pages."""
     return _read("inspect.css")
 
 
@@ -92,7 +93,7 @@ def _objects(inspection: Inspection) -> Markup:
 
 
 def _classes(groups: list[Group]) -> Markup:
-    """The classes: of many those first whose objects have the fewest anchors, and the others folded."""
+    """List the classes: if many, first those whose objects have the fewest anchors, with the others folded."""
     if len(groups) <= _FIRST:
         return _groups("class", groups)
     groups = sorted((g for g in groups if g.objects), key=lambda g: (-g.unmatched, -g.forced, g.positives))

@@ -22,14 +22,14 @@ KINDS = {
     True: ("easy positive", "hard positive", "hard negative", "easy negative", "ignored"),
     False: ("positive", "forced positive", "", "negative near an object", "ignored"),
 }
-"""What anchors are shown as, with losses and without, in the script's order."""
+"""The kinds that anchors are shown as, with losses and without, in the script's order."""
 MOST_BYTES = 16_000_000
-"""Of the pictures and anchors of all images on the page; those that would exceed it are left out, but for the first."""
+"""Size limit of the pictures and anchors of all images on the page; images beyond it are left out, except the first."""
 _QUALITY = 80  # of the pictures' JPEG
 
 
 def payload(inspection: Inspection) -> dict[str, Any]:
-    """Plain values for JSON."""
+    """Build plain values for JSON."""
     recipe, anchors = inspection.recipe, inspection.supervision.anchors
     rule = MatchRule.of(recipe)
     mining = Mining.of(recipe)
@@ -65,7 +65,7 @@ def _images(inspection: Inspection, levels: NDArray[np.int64], boxes: NDArray[np
 
 
 def _image(example: Example, levels: NDArray[np.int64], boxes: NDArray[np.float32]) -> dict[str, Any]:
-    """``levels`` (A,) and ``boxes`` (A, 4) of all anchors."""
+    """Pack one image; ``levels`` (A,) and ``boxes`` (A, 4) are those of all anchors."""
     height, width = example.picture.shape[:2]
     shown = example.anchor.numpy()
     return {
@@ -98,7 +98,7 @@ def _objects(example: Example) -> list[dict[str, Any]]:
 
 
 def _columns(example: Example, level: NDArray[np.int64], boxes: NDArray[np.float32]) -> dict[str, tuple[str, str]]:
-    """Name -> kind of number and base64; boxes in quarters of a pixel, losses and IoUs to the last bit."""
+    """Pack name -> number type and base64; boxes in quarters of a pixel, losses and IoUs exactly."""
     roles, costs = example.roles, example.costs
     counted = np.zeros(len(boxes), np.uint8) if costs is None else costs.counted.numpy()
     columns = {

@@ -1,8 +1,8 @@
-"""Other anchors for a data set's sizes: k-means on IoU (Redmon & Farhadi 2017, arXiv:1612.08242, section 2).
+"""Other anchors for a data set's object sizes: k-means on IoU (Redmon & Farhadi 2017, arXiv:1612.08242, section 2).
 
 Each level takes the objects whose side, sqrt(width x height), is nearest to four of its strides by ratio, so that the
-network keeps its maps and its anchors stay within reach of their strides. As many shapes as the level has now are
-found among its objects. A level with too few objects keeps its shapes.
+network keeps its maps and its anchors stay within reach of their strides. Among its objects as many shapes are found as
+the level has now. A level with too few objects keeps its shapes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from boxwright.inspect.supervision import Advance, MatchRule, Supervision, exami
 from boxwright.recipes import Recipe
 
 LEAST_GAIN = 0.03
-"""In the mean best IoU of held-out objects; less isn't worth other anchors."""
+"""Gain in the mean best IoU of held-out objects; less does not justify other anchors."""
 MOST_LOST = 0.005
-"""Share of the held-out objects that may be without anchor where they weren't before."""
+"""Share of the held-out objects that may lose all their anchors."""
 STRIDES_A_SIDE = 4.0
-_LEAST_OBJECTS = 50  # held out, below which nothing is suggested
+_LEAST_OBJECTS = 50  # in the held-out half; with fewer nothing is suggested
 _OBJECTS_A_SHAPE = 10
-_MOST_OBJECTS = 20_000  # that k-means goes by, on each level
+_MOST_OBJECTS = 20_000  # that k-means uses on each level
 _ROUNDS = 100
 _STARTS = 4
 
@@ -33,24 +33,24 @@ Shapes = NDArray[np.float64]
 
 
 class Coverage(NamedTuple):
-    """How objects that no shape was fitted to are covered."""
+    """How well anchors cover objects that they were not fitted to."""
 
     mean_iou: float
-    """Of the best IoU with any anchor."""
+    """Mean of the best IoU with any anchor."""
     reached: float
     """Share with a best IoU of at least the matcher's threshold, 0.5 where it has none."""
     positives: float
-    """Anchors an object, under the recipe's matcher."""
+    """Anchors per object, under the recipe's matcher."""
     unmatched: float
-    """Share without any."""
+    """Share of objects without any anchor."""
     curve: tuple[list[float], list[float]]
 
 
 class Suggestion(NamedTuple):
-    """Anchors for this data, judged on the half of the images that they weren't fitted to."""
+    """Anchors for this data, judged on the half of the images that they were not fitted to."""
 
     setting: str
-    """For ``--set``; empty where nothing is suggested."""
+    """Value for ``--set``; empty if nothing is suggested."""
     reason: str
     before: Coverage | None = None
     after: Coverage | None = None
@@ -62,10 +62,10 @@ def suggest_anchors(
     found: Supervision,
     advance: Advance = lambda done, total: None,
 ) -> Suggestion:
-    """Fit shapes to the objects of every other image, and compare on the rest; ``found``: of the present anchors.
+    """Fit shapes to the objects of every other image and compare on the rest; ``found`` is for the present anchors.
 
-    Nothing is suggested for matchers that don't look at an anchor's shape, with fewer than 50 objects in a half, where
-    the gain is small, and where more objects would be without anchor.
+    Nothing is suggested for matchers that ignore an anchor's shape, with fewer than 50 objects in a half, if the gain
+    is small, or if more objects would be without an anchor.
     """
     if recipe.matcher.startswith("points"):
         return Suggestion("", "Matcher points goes by the anchors' centres: their shapes don't matter.")
@@ -88,10 +88,12 @@ def suggest_anchors(
 
 
 def k_means(sizes: Shapes, count: int, seed: int = 0) -> Shapes:
-    """``count`` widths and heights (count, 2), by rising area, of the lowest mean 1 - IoU to sizes (n, 2).
+    """Find ``count`` widths and heights (count, 2), by rising area, with the lowest mean 1 - IoU to sizes (n, 2).
 
-    Boxes share their centre. The best of a few starts by k-means++; a centre that loses all its sizes stays.
-    Raises ValueError for fewer sizes than centres.
+    Boxes share their center. Returns the best of several starts by k-means++; a center that loses all its sizes stays.
+
+    Raises:
+        ValueError: If there are fewer sizes than centers.
     """
     if len(sizes) < count:
         raise ValueError(f"Expected at least {count} sizes but got {len(sizes)}")
@@ -102,14 +104,14 @@ def k_means(sizes: Shapes, count: int, seed: int = 0) -> Shapes:
 
 
 def shape_iou(sizes: Shapes, centres: Shapes) -> NDArray[np.float64]:
-    """(n, k) IoU of boxes of sizes (n, 2) and (k, 2) about one centre."""
+    """Compute the IoU (n, k) of boxes of sizes (n, 2) and (k, 2) about one center."""
     shared = np.minimum(sizes[:, None], centres).prod(-1)
     union = sizes.prod(1)[:, None] + centres.prod(1) - shared
     return np.asarray(shared / np.maximum(union, 1e-12))
 
 
 def _start(sizes: Shapes, count: int, rng: np.random.Generator) -> Shapes:
-    """Sizes far from one another: each is drawn by its distance to those before (Arthur & Vassilvitskii 2007)."""
+    """Draw starting sizes far from one another, each by its distance to those before (Arthur & Vassilvitskii 2007)."""
     chosen = [int(rng.integers(len(sizes)))]
     for _ in range(count - 1):
         distance = 1 - shape_iou(sizes, sizes[chosen]).max(1)
@@ -132,7 +134,7 @@ def _lloyd(sizes: Shapes, centres: Shapes) -> Shapes:
 
 
 def _fit_levels(sizes: Shapes, anchors: Anchors) -> list[Shapes] | None:
-    """Shapes of each level from sizes (n, 2); None where all levels keep theirs."""
+    """Fit the shapes of each level to sizes (n, 2); None if all levels keep theirs."""
     sizes = sizes[sizes.min(1) >= 1]
     strides = np.array([level.stride for level in anchors.levels])
     side = np.sqrt(sizes.prod(1))

@@ -1,4 +1,4 @@
-"""What each object of a data set gets from a recipe's anchors and matcher, before anything is trained."""
+"""What each object of a data set gets from a recipe's anchors and matcher, before any training."""
 
 from __future__ import annotations
 
@@ -15,46 +15,45 @@ from torch import Tensor
 from boxwright.anchors import Anchors
 from boxwright.choices import parse_choice, resolve_choice
 from boxwright.data import DetectionDataset
-from boxwright.data.images import image_size
 from boxwright.data.loading import pad_targets
-from boxwright.data.transforms import Frame, keep_visible
 from boxwright.errors import DataError, RecipeError
 from boxwright.matching import best_anchors
 from boxwright.parts import matcher_info
 from boxwright.recipes import Recipe
+from boxwright.recipes.objects import frame_of, in_input, sides_of
 from boxwright.types import Matches, Targets
 
-_CHUNK = 1 << 21  # anchors x images that are matched at once: some 30 MB
+_CHUNK = 1 << 21  # anchors x images matched at once: about 30 MB
 
 Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Supervision:
-    """What the n objects of a data set get; crowd and difficult boxes are no objects."""
+    """What the n objects of a data set get; crowd and difficult boxes do not count as objects."""
 
     anchors: Anchors
     image: NDArray[np.int64]
-    """(n,) place of the object's image in the data set."""
+    """(n,) index of the object's image in the data set."""
     row: NDArray[np.int64]
-    """(n,) its place among the boxes of the data set."""
+    """(n,) its row among the boxes of the data set."""
     label: NDArray[np.int64]
     boxes: NDArray[np.float32]
     """(n, 4) xyxy, pixels of the network's input: after the resize, without augmentation."""
     best_iou: NDArray[np.float32]
-    """(n,) with the anchor that overlaps it most."""
+    """(n,) IoU with the anchor that overlaps it most."""
     positives: NDArray[np.int64]
     """(n, L) how many anchors of each level answer for it."""
     forced: NDArray[np.bool_]
-    """(n,) whether all of these are below the matcher's threshold, and there by its force rule alone."""
+    """(n,) whether all of these are below the matcher's threshold and positive only by its force rule."""
     ignored: int
-    """Crowd and difficult boxes."""
+    """Number of crowd and difficult boxes."""
     unread: tuple[str, ...] = ()
-    """Images whose size is neither annotated nor to be read."""
+    """Images whose size is neither annotated nor readable."""
     matched: int = 0
-    """Anchors that were matched, over all images."""
+    """Number of anchors matched, over all images."""
     left_aside: int = 0
-    """Those of them that are ignored: neither positive nor negative."""
+    """Number of those that are ignored: neither positive nor negative."""
 
     def __len__(self) -> int:
         return len(self.image)
@@ -62,8 +61,7 @@ class Supervision:
     @property
     def sides(self) -> NDArray[np.float64]:
         """(n,) sqrt(width x height), pixels of the input."""
-        corners = self.boxes.astype(np.float64)
-        return np.asarray(np.sqrt((corners[:, 2:] - corners[:, :2]).prod(1)))
+        return sides_of(self.boxes)
 
     @property
     def unmatched(self) -> NDArray[np.bool_]:
@@ -73,11 +71,11 @@ class Supervision:
 
 @dataclass(frozen=True)
 class MatchRule:
-    """A recipe's matcher, and what is known of it before it runs."""
+    """A recipe's matcher and what is known about it in advance."""
 
     match: Callable[..., Matches]
     by_iou: bool
-    """Thresholds on the anchors' IoU, and a force rule; else states come as the matcher gives them."""
+    """Whether it uses thresholds on the anchors' IoU and a force rule; if not, states are as the matcher gives them."""
     positive: float = 0.5
     negative: float = 0.5
     strict: bool = False
@@ -85,7 +83,7 @@ class MatchRule:
 
     @classmethod
     def of(cls, recipe: Recipe) -> MatchRule:
-        """Raises RecipeError for a matcher that goes by predictions."""
+        """Read the rule of a recipe; raises RecipeError for a matcher that depends on predictions."""
         match: Any = resolve_choice("matcher", recipe.matcher)
         if "predictions" in matcher_info(match).needs:
             raise RecipeError(
@@ -97,7 +95,7 @@ class MatchRule:
         return cls(match, True, bound["positive"], bound["negative"], bound["strict"], bound["force"])
 
     def reached(self, iou: Tensor) -> Tensor:
-        """Whether anchors of this IoU are positive without being forced; all are where another rule chose them."""
+        """Tell whether anchors of this IoU are positive without being forced; all are if another rule chose them."""
         if not self.by_iou:
             return torch.ones_like(iou, dtype=torch.bool)
         return iou > self.positive if self.strict else iou >= self.positive
@@ -109,9 +107,10 @@ def examine(
     anchors: Anchors,
     advance: Advance = lambda done, total: None,
 ) -> Supervision:
-    """Match the whole data set, a few images at a time; no image is decoded.
+    """Match the whole data set, a few images at a time, without decoding any image.
 
-    Raises RecipeError for a matcher that goes by predictions, and for options that it refuses.
+    Raises:
+        RecipeError: For a matcher that depends on predictions, and for options that it refuses.
     """
     rule = MatchRule.of(recipe)
     step = max(1, _CHUNK // len(anchors))
@@ -121,14 +120,6 @@ def examine(
         parts.append(_examine_some(dataset, recipe, anchors, rule, places))
         advance(places.stop, len(dataset))
     return _joined(parts, anchors)
-
-
-def frame_of(dataset: DetectionDataset, place: int, recipe: Recipe) -> Frame:
-    """What the network's input shows of an image. Raises DataError where its size isn't known."""
-    height, width = dataset.sizes[place].tolist()
-    if not height:
-        height, width = image_size(dataset.path(place), upright=dataset.pixels.upright)
-    return recipe.input_size.whole(height, width)
 
 
 def _examine_some(
@@ -142,7 +133,7 @@ def _examine_some(
         except DataError:
             unread.append(dataset.name(place))
             continue
-        moved, kept = keep_visible(frame.to_input(boxes), frame.size, drop_hidden=False)
+        moved, kept = in_input(boxes, frame)
         images.append((moved, labels[kept], ignore[kept]))
         rows.append(dataset.offsets[place] + kept)
         owners.append(np.full(len(kept), place))
@@ -175,7 +166,7 @@ def _examine_some(
 
 
 def _counts(matches: Matches, targets: Targets, anchors: Anchors, rule: MatchRule) -> tuple[Tensor, Tensor]:
-    """(B, G, L) anchors of each level that answer for each target, and (B, G) those of them that aren't forced."""
+    """Count each level's anchors that answer for each target, (B, G, L), and those not forced, (B, G)."""
     images, most = targets.labels.shape
     image, anchor = (matches.state == 1).nonzero(as_tuple=True)
     owner = image * most + matches.gt_index[image, anchor]
@@ -187,7 +178,7 @@ def _counts(matches: Matches, targets: Targets, anchors: Anchors, rule: MatchRul
 
 
 def level_of(anchors: Anchors) -> Tensor:
-    """(A,) the level of each anchor."""
+    """Return the level of each anchor, (A,)."""
     counts = torch.tensor([level.count for level in anchors.levels])
     return torch.arange(len(counts)).repeat_interleave(counts)
 

@@ -1,4 +1,4 @@
-"""The part of the page that inspect.js works: its controls, and what they mean."""
+"""The part of the page that inspect.js controls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORDS = {
 
 
 def viewer(inspection: Inspection, images: int) -> Markup:
-    """The picture with one object and its anchors, what is told of them, and the list of ``images`` to choose from."""
+    """Build the picture with one object and its anchors, their description, and the list of ``images``."""
     return Markup(
         f'<div class="viewer"><div class="look"><p id="caption"></p><p id="object-told" aria-live="polite"></p>'
         '<canvas id="canvas" tabindex="0" role="img" aria-label="The image with one object and its anchors; left and '

@@ -1,4 +1,4 @@
-"""The words of the page: each is a button that tells what it means, and all of them stand in a list at the end."""
+"""The technical words of the page: each is a button that explains it, and all are listed at the end."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ WORDS = {
     "anchors.",
     "input": "What the network gets: the image after the resize. Sizes are in its pixels.",
 }
-"""What the page's words mean."""
+"""The meanings of the page's words."""
 
 
 def term(word: str, shown: str = "") -> Markup:
-    """The word (or what is ``shown`` for it) as a button that opens its meaning: by click, touch and keyboard."""
+    """Show the word (or ``shown`` in its place) as a button that opens its meaning, by click, touch or keyboard."""
     label = f' aria-label="what {text(word)} means"' if shown == "?" else ""
     return Markup(
         f'<button type="button" class="term" popovertarget="word-{_key(word)}"{label}>{text(shown or word)}</button>'
@@ -33,7 +33,7 @@ def term(word: str, shown: str = "") -> Markup:
 
 
 def glossary() -> Markup:
-    """The list of all words, folded on the screen and open in print, and what the buttons open."""
+    """List all words, folded on the screen and open in print, with the texts that the buttons open."""
     listed = "".join(f"<dt>{text(word)}</dt><dd>{text(meaning)}</dd>" for word, meaning in WORDS.items())
     opened = "".join(
         f'<div popover class="meaning" id="word-{_key(word)}"><b>{text(word)}</b> {text(meaning)}</div>'

@@ -60,7 +60,12 @@ _LOSSES = (
 
 
 def available() -> dict[str, str]:
-    """List all losses by name with what they compare: sigmoid, softmax, deltas, boxes or distribution."""
+    """List all losses by name with what they compare: sigmoid, softmax, deltas, boxes or distribution.
+
+    Examples:
+        >>> bw.losses.available()["giou_loss"]
+        'boxes'
+    """
     infos: dict[str, Any] = {loss.__name__: part_info(loss) for loss in _LOSSES}
     return {name: info.space if isinstance(info, BoxLossInfo) else info.kind for name, info in infos.items()}
 

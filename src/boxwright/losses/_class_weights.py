@@ -1,4 +1,4 @@
-"""Weights against unequal class frequencies."""
+"""Class weights against unequal class frequencies."""
 
 from __future__ import annotations
 
@@ -21,18 +21,25 @@ def class_weights(
     normalize: bool = True,
     absent: float | None = None,
 ) -> Tensor:
-    """Compute weights (K,) float32 from the number of boxes of each class (K,).
+    """Compute class weights (K,) float32 from the number of boxes of each class (K,).
 
-    With n the count and f its share of all: "inverse" 1 / f, "inverse_sqrt" 1 / sqrt(f), "inverse_log" 1 / ln(1.1 + f)
-    (ESPNet, arXiv 1803.06815), "effective" (1 - beta) / (1 - beta^n) (Class-Balanced Loss, arXiv 1901.05555, sec. 4).
-    With ``normalize`` they are divided by their mean over the classes that occur, which is then 1. With background as
-    a class of its own count its anchors as the last class.
+    Args:
+        counts: Number of boxes n of each class (K,). For a background class, append the number of its anchors.
+        scheme: With f the share of a class: "inverse" 1 / f, "inverse_sqrt" 1 / sqrt(f), "inverse_log" 1 / ln(1.1 + f)
+            (ESPNet, arXiv 1803.06815), "effective" (1 - beta) / (1 - beta^n) (Class-Balanced Loss, arXiv 1901.05555,
+            section 4).
+        beta: Of "effective".
+        normalize: Divide by the mean over the classes that occur, so that it becomes 1.
+        absent: Weight of a class without boxes. None means 1 with ``normalize`` (every scheme would give such a class
+            the highest weight of all if it did occur); without it, the value of the scheme at n = 0 (1 / ln 1.1 = 10.49
+            for "inverse_log"), or 0 for the three that are infinite there.
 
-    ``absent``: the weight of a class without boxes. None: 1 with ``normalize``, since nothing is learned of it from
-    positives and every scheme would give it the highest weight of all if it were to occur; without, what the scheme
-    gives at n = 0 (1 / ln 1.1 = 10.49, as ESPNet's code has it), or 0 for the three that are infinite there.
+    Raises:
+        ValueError: If ``scheme`` is unknown, a count or ``absent`` is negative, or ``beta`` is outside 0..1.
 
-    Raises ValueError for another scheme, a negative count or ``absent``, or beta outside 0..1.
+    Examples:
+        >>> bw.losses.class_weights(torch.tensor([900, 90, 10]), scheme="inverse_sqrt")
+        tensor([0.2198, 0.6951, 2.0852])
     """
     if scheme not in get_args(ClassWeighting):
         raise ValueError(f"Expected a scheme out of {get_args(ClassWeighting)} but got {scheme!r}")

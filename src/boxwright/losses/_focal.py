@@ -1,9 +1,9 @@
 """Focal losses of sigmoids as one autograd function: no one-hot targets, few temporaries.
 
 With f(x) = sigmoid(x)^gamma softplus(x), a negative costs f(x) and a positive f(-x), each times its weight. The slope
-f'(x) = sigmoid(x)^(gamma + 1) + gamma (1 - sigmoid(x)) f(x) is written along with the value. For a soft target t,
-with e = sigmoid(x) - t and h = softplus(x) - t x, it is |e|^beta h, and its slope
-sign(e) |e|^(beta - 1) (beta sigmoid(x) (1 - sigmoid(x)) h + e^2).
+f'(x) = sigmoid(x)^(gamma + 1) + gamma (1 - sigmoid(x)) f(x) is computed along with the value. For a soft target t, with
+e = sigmoid(x) - t and h = softplus(x) - t x, the loss is |e|^beta h, and its slope sign(e) |e|^(beta - 1) (beta
+sigmoid(x) (1 - sigmoid(x)) h + e^2).
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ from torch.nn import functional
 
 from boxwright._util.devices import is_near
 
-# Elements of a block: temporaries stay within a processor's cache. A GPU wants few, large kernels.
+# Elements per block: the temporaries stay within a processor's cache. A GPU prefers few, large kernels.
 _BLOCK = 1 << 17
 
-# From here on softplus(x) is x: even float64 knows no difference.
+# From here on softplus(x) equals x, even in float64.
 _LINEAR = 40.0
 
 
 def sigmoid_focal(
     logits: Tensor, targets: Tensor, positive: Tensor, negative: Tensor, gamma: float, rows: bool
 ) -> tuple[Tensor, Tensor]:
-    """Values (N, K), or their sums (N,) if ``rows``, and slopes (N, K) for int64 targets (N,); weights () or (K,)."""
+    """Compute values (N, K), or their sums (N,) if ``rows``, and slopes (N, K).
+
+    targets are int64 (N,), the weights () or (K,).
+    """
 
     def block(part: slice, slope: Tensor) -> Tensor:
         return _focal_block(logits[part], targets[part], positive, negative, gamma, slope)
@@ -42,7 +45,7 @@ def sigmoid_focal(
 
 
 def quality_focal(logits: Tensor, targets: Tensor, beta: float, rows: bool) -> tuple[Tensor, Tensor]:
-    """Values (N, K), or their sums (N,) if ``rows``, and slopes (N, K) for targets (N, K) in 0..1."""
+    """Compute values (N, K), or their sums (N,) if ``rows``, and slopes (N, K) for targets (N, K) in 0..1."""
 
     def block(part: slice, slope: Tensor) -> Tensor:
         return _quality_block(logits[part], targets[part], beta, slope)
@@ -51,7 +54,10 @@ def quality_focal(logits: Tensor, targets: Tensor, beta: float, rows: bool) -> t
 
 
 def _by_blocks(logits: Tensor, block: Callable[[slice, Tensor], Tensor], rows: bool) -> tuple[Tensor, Tensor]:
-    """Values and slopes of all, where ``block`` gives the values of some rows and writes their slopes."""
+    """Compute all values and slopes block by block.
+
+    ``block`` returns the values of some rows and writes their slopes into the tensor it is given.
+    """
     value = logits.new_empty(logits.shape[:1] if rows else logits.shape)
     slope = logits.new_empty(logits.shape)
     count, columns = logits.shape
@@ -69,11 +75,12 @@ def _by_blocks(logits: Tensor, block: Callable[[slice, Tensor], Tensor], rows: b
 def _focal_block(
     logits: Tensor, targets: Tensor, positive: Tensor, negative: Tensor, gamma: float, slope: Tensor
 ) -> Tensor:
-    """Values (n, K) of some rows; their slopes are written to ``slope``."""
+    """Compute the values (n, K) of some rows and write their slopes to ``slope``."""
     value = _focal(logits, negative, gamma, slope)
     columns = logits.shape[1]
     found = (targets >= 0) & (targets < columns)
-    # All rows where counting those of positives would wait: those of others are written as they are.
+    # Where counting positives would wait for the device, every row is written; rows without a positive keep their
+    # values.
     row = found.nonzero().squeeze(1) if is_near(found) else torch.arange(len(found), device=found.device)
     if len(row):
         column = targets[row].clamp(0, columns - 1)
@@ -86,7 +93,7 @@ def _focal_block(
 
 
 def _focal(x: Tensor, weight: Tensor, gamma: float, slope: Tensor) -> Tensor:
-    """``weight`` f(x); ``weight`` f'(x) is written to ``slope``."""
+    """Compute ``weight`` f(x) and write ``weight`` f'(x) to ``slope``."""
     p = x.sigmoid()
     factor = p.pow(gamma).mul_(weight)
     value = functional.softplus(x, threshold=_LINEAR).mul_(factor)
@@ -96,7 +103,7 @@ def _focal(x: Tensor, weight: Tensor, gamma: float, slope: Tensor) -> Tensor:
 
 
 def _quality_block(x: Tensor, target: Tensor, beta: float, slope: Tensor) -> Tensor:
-    """Values (n, K) of some rows; their slopes are written to ``slope``."""
+    """Compute the values (n, K) of some rows and write their slopes to ``slope``."""
     p = x.sigmoid()
     error = p - target
     value = functional.softplus(x, threshold=_LINEAR).addcmul_(x, target, value=-1)

@@ -1,10 +1,10 @@
-"""Overlap of predictions with their targets, whose slopes are written down beside it: no graph of small steps.
+"""Overlap of predictions with their targets, with slopes computed by hand next to the values: no autograd graph.
 
-IoU and what is subtracted from it are functions of a few measures of a pair, across and down: the sides of the
-prediction (``own``), of what it shares with its target and of the box ``around`` both, and the ``offset`` of the
-centres. Each term gives its value and adds its slopes in these; ``Pair.slope`` turns them into those in the corners.
-Values are to the last bit those of ``boxwright.boxes``, whose conventions hold: what vanishes can't divide, and a side
-or distance counts as 1e18 at most.
+IoU and its penalties are functions of a few measures of a pair, each in x and y: the sides of the prediction (``own``),
+of the part it shares with its target, and of the box ``around`` both, and the ``offset`` of the centers. Each term
+returns its value and adds its slopes in these measures; ``Pair.slope`` turns them into slopes in the corners. Values
+are bit for bit those of ``boxwright.boxes``, and its conventions hold: a vanishing denominator gives 0, and a side or
+distance counts as 1e18 at most.
 """
 
 from __future__ import annotations
@@ -21,18 +21,22 @@ from boxwright.boxes import LARGEST, VANISHING, OverlapKind, paired_iou
 from boxwright.losses._slopes import WithSlope
 
 Term = Callable[["Pair"], Tensor]
-"""A penalty (..., 1) of a pair, which adds the slopes of its negative to the pair's."""
+"""Computes a penalty (..., 1) of a pair and adds the slopes of its negative to the pair's."""
 
 
 def overlap(pred: Tensor, target: Tensor, kind: OverlapKind = "iou") -> Tensor:
-    """``paired_iou``, (..., 4) and (..., 4) -> (...), for predictions to learn from. Raises ValueError as it does."""
+    """Compute ``paired_iou``, (..., 4) and (..., 4) -> (...), with a fast gradient in ``pred``.
+
+    Raises:
+        ValueError: As ``paired_iou`` does.
+    """
     return iou_less(pred, target, partial(paired_iou, kind=kind), *_PENALTIES.get(kind, ()))
 
 
 def iou_less(pred: Tensor, target: Tensor, expression: Callable[[Tensor, Tensor], Tensor], *penalties: Term) -> Tensor:
-    """``expression(pred, target)``, (..., 4) and (..., 4) -> (...): the IoU less its penalties, in the order given.
+    """Compute ``expression(pred, target)``, (..., 4) and (..., 4) -> (...): IoU less the given penalties, in order.
 
-    The slopes are those of torch where the expression is to be compiled, transformed, or differentiated in its target.
+    torch differentiates the expression itself where it is compiled, transformed, or differentiated in its target.
     """
     if not (pred.requires_grad and torch.is_grad_enabled() and is_eager(pred)) or target.requires_grad:
         return expression(pred, target)
@@ -42,7 +46,7 @@ def iou_less(pred: Tensor, target: Tensor, expression: Callable[[Tensor, Tensor]
 
 
 def _evaluate(pred: Tensor, target: Tensor, penalties: tuple[Term, ...]) -> tuple[Tensor, Tensor]:
-    """Overlaps (...) and slopes (..., 4)."""
+    """Compute overlaps (...) and slopes (..., 4)."""
     pair = Pair(pred, target)
     value = pair.iou
     for penalty in penalties:
@@ -51,7 +55,7 @@ def _evaluate(pred: Tensor, target: Tensor, penalties: tuple[Term, ...]) -> tupl
 
 
 class Pair:
-    """Measures (..., 2) of predictions and their targets (..., 4), and the overlap's slopes in them."""
+    """Measures (..., 2) of predictions and their targets (..., 4), and the overlap's slopes in these measures."""
 
     def __init__(self, pred: Tensor, target: Tensor) -> None:
         self.pred, self.target = pred, target
@@ -62,29 +66,31 @@ class Pair:
         self.own, self.shared = own.clamp_(0, LARGEST), shared.clamp_(0, LARGEST)
         self.wanted = (self._target_last - self._target_first).clamp_(0, LARGEST)
 
-        area = _product(self.shared)  # (..., 1), as are all that follow
+        area = _product(self.shared)  # (..., 1), as is everything below
         self.union = _product(self.own) + _product(self.wanted) - area
         self.iou, divisor = _quotient(area, self.union)
         self.in_area, self.in_union = divisor.reciprocal(), -self.iou / divisor
-        self.in_own: Tensor | float = 0.0  # beside what it does to the union
+        self.in_own: Tensor | float = 0.0  # in addition to its effect through the union
         self.in_around: Tensor | float = 0.0
         self.in_offset: Tensor | float = 0.0
 
     @cached_property
     def around(self) -> Tensor:
+        """Return the sides (..., 2) of the smallest box around both."""
         last, first = torch.maximum(self._last, self._target_last), torch.minimum(self._first, self._target_first)
         return (last - first).clamp_(-LARGEST, LARGEST)
 
     @cached_property
     def offset(self) -> Tensor:
+        """Return the offset (..., 2) of the prediction's center from the target's."""
         centres = self._first + self._last - self._target_first - self._target_last
         return (centres / 2).clamp_(-LARGEST, LARGEST)
 
     def slope(self) -> Tensor:
-        """The overlap's slope (..., 4) in the prediction's corners.
+        """Compute the overlap's slope (..., 4) in the prediction's corners.
 
-        A corner inside of its target moves what they share, one outside the box around them: at equal corners either
-        by half.
+        A corner inside its target moves the intersection, one outside moves the box around both; equal corners move
+        either by half.
         """
         in_own = (self.in_own + self.in_union * self.own.flip(-1)).masked_fill_(self._flat, 0)
         in_shared = ((self.in_area - self.in_union) * self.shared.flip(-1)).masked_fill_(self._apart, 0)
@@ -95,7 +101,7 @@ class Pair:
 
 
 def enclosing(pair: Pair) -> Tensor:
-    """``boxes.enclosing_penalty``, (C - U) / C."""
+    """Compute ``boxes.enclosing_penalty``, (C - U) / C."""
     area = _product(pair.around)
     penalty, divisor = _quotient(area - pair.union, area)
     pair.in_union += 1 / divisor
@@ -104,7 +110,7 @@ def enclosing(pair: Pair) -> Tensor:
 
 
 def centre(pair: Pair) -> Tensor:
-    """``boxes.centre_penalty``, rho2 / c2."""
+    """Compute ``boxes.centre_penalty``, rho2 / c2."""
     distance, diagonal = _squared_length(pair.offset), _squared_length(pair.around)
     least = distance / 4
     penalty, divisor = _quotient(distance, torch.maximum(diagonal, least))
@@ -114,7 +120,7 @@ def centre(pair: Pair) -> Tensor:
 
 
 def aspect(pair: Pair, gate: float = 0.0, scaled_gradient: bool = False) -> Tensor:
-    """``boxes.aspect_penalty``, alpha v, with alpha constant in the slope."""
+    """Compute ``boxes.aspect_penalty``, alpha v, with alpha constant in the slope."""
     (angle, squared), (wanted, _) = _aspect_angle(pair.own), _aspect_angle(pair.wanted)
     v = (4 / math.pi**2) * (angle - wanted) ** 2
     alpha, _ = _quotient(v, 1 - pair.iou + v)
@@ -127,7 +133,7 @@ def aspect(pair: Pair, gate: float = 0.0, scaled_gradient: bool = False) -> Tens
 
 
 def sides(pair: Pair) -> Tensor:
-    """``boxes.side_penalty``, dw^2 / cw^2 + dh^2 / ch^2."""
+    """Compute ``boxes.side_penalty``, dw^2 / cw^2 + dh^2 / ch^2."""
     difference = pair.own - pair.wanted
     penalties, divisor = _quotient(difference**2, pair.around**2)  # (..., 2)
     pair.in_own -= 2 / divisor * difference
@@ -149,14 +155,14 @@ def _squared_length(measure: Tensor) -> Tensor:
 
 
 def _quotient(numerator: Tensor, denominator: Tensor) -> tuple[Tensor, Tensor]:
-    """``boxes.safe_ratio``, and the denominator that its slopes are divided by, infinite where it vanishes."""
-    vanishing = ~(denominator > VANISHING)  # NaN too
+    """Compute ``boxes.safe_ratio`` and the denominator of its slopes, which is infinite where it vanishes."""
+    vanishing = ~(denominator > VANISHING)  # true for NaN too
     divisor = denominator.masked_fill(vanishing, math.inf)
     return numerator.masked_fill(vanishing, 0) / divisor, divisor
 
 
 def _aspect_angle(measure: Tensor) -> tuple[Tensor, Tensor]:
-    """atan(w / h) of sides (..., 2), and w^2 + h^2: that of a square, and infinity, for a point."""
+    """Compute atan(w / h) of sides (..., 2) and w^2 + h^2; for a point the angle of a square, and infinity."""
     squared = _squared_length(measure)
     point = ~(squared > VANISHING)
     width, height = measure.masked_fill(point, 1).chunk(2, -1)

@@ -1,6 +1,7 @@
-"""What all box losses share: the check of their input, and the limit of their values.
+"""What all box losses share: input checks and the upper limit of their values.
 
-Targets are looked at after the loss is computed, since the loss tells of most that they are sound.
+Targets are checked after the loss is computed: most losses already show that all targets are sound, which is cheaper
+to see.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from torch import Tensor
 from boxwright._util.checks import are_sound, check_boxes, check_finite, is_visible
 from boxwright.losses._reduction import Reduction, reduce
 
-# What a pair costs at most, without gradient beyond: the sum of 10^8 such losses is still within float32.
+# Upper limit of a pair's loss, without gradient beyond: the sum of 10^8 such losses still fits float32.
 _MOST = 1e30
 
 
 def check_pairs(pred: Tensor, target: Tensor) -> None:
-    """Raise ValueError unless both are of one shape (N, 4), or (..., 4)."""
+    """Raise ValueError unless both have the same shape (N, 4) or (..., 4)."""
     if pred.shape != target.shape or pred.shape[-1:] != (4,):
         raise ValueError(
             f"Expected pred and target of one shape (N, 4) but got {tuple(pred.shape)} and {tuple(target.shape)}"
@@ -25,30 +26,31 @@ def check_pairs(pred: Tensor, target: Tensor) -> None:
 
 
 def check_target_boxes(cost: Tensor, target: Tensor) -> None:
-    """Raise ValueError unless targets (..., 4) are finite and have an area.
+    """Raise ValueError unless all targets (..., 4) are finite and have an area.
 
-    ``cost`` (...) is at least 1 for a box that doesn't overlap its target, such as one without area.
+    ``cost`` (...) is at least 1 for a box that does not overlap its target, which holds for every box without area.
     """
     if not is_visible(cost) or not cost.numel() or cost.detach().amax().item() < 1:
         return
     if not are_sound(target.detach()[~(cost.detach() < 1)]):
-        check_boxes(target)  # which tells the place
+        check_boxes(target)  # which names the box
 
 
 def reduce_boxes(loss: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
-    """``reduce`` for losses (...) of boxes, which are at least 1 where they don't overlap."""
+    """Check targets and ``reduce`` the losses (...) of boxes, which are at least 1 where the boxes do not overlap."""
     check_target_boxes(loss, target)
     return reduce(loss, reduction)
 
 
 def reduce_deltas(loss: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
-    """``reduce`` for losses of deltas (..., 4), summed over the coordinates and limited to 1e30.
+    """Check targets and ``reduce`` losses of deltas (..., 4), summed over the coordinates and limited to 1e30.
 
-    Raises ValueError unless targets (..., 4) are finite.
+    Raises:
+        ValueError: Unless all targets (..., 4) are finite.
     """
     loss = loss.sum(-1)
     if is_visible(loss):
-        if loss.detach().sum().item() < _MOST:  # as each is then: there is nothing to limit
+        if loss.detach().sum().item() < _MOST:  # so no single loss can exceed the limit
             return reduce(loss, reduction)
         check_finite(target, "target deltas")
     return reduce(loss.clamp(max=_MOST), reduction)
@@ -57,9 +59,9 @@ def reduce_deltas(loss: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
 def reduce_plain(
     plain: Callable[..., Tensor], limited: Callable[[], Tensor], target: Tensor, reduction: Reduction
 ) -> Tensor:
-    """``reduce_deltas`` for ``plain(reduction=...)``, a loss of torch, which adds up while it computes.
+    """Do the same as ``reduce_deltas`` by ``plain(reduction=...)``, a torch loss that sums while it computes.
 
-    Where the sum tells that a loss is to be limited, or can't be looked at, it is that of ``limited()``, (..., 4).
+    Falls back on ``limited()``, (..., 4), where the sum shows that a loss exceeds the limit, or cannot be read.
     """
     if is_visible(target):
         loss = plain(reduction="sum" if reduction == "sum" else "none")

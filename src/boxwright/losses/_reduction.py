@@ -1,4 +1,4 @@
-"""What every loss shares: full precision, its state and the reduction."""
+"""What every loss shares: full precision, its state and its reduction."""
 
 from __future__ import annotations
 
@@ -18,15 +18,21 @@ P = ParamSpec("P")
 Reduction = Literal["none", "sum", "mean"]
 ElementReduction = Literal["none", "rows", "sum", "mean"]
 
-# Of tensors that are computed with as they are.
+# Types in which a loss computes without converting.
 _FULL = (torch.float32, torch.float64, torch.int64)
 
 
 def initial_state(loss: Callable[..., Tensor], classes: int | None) -> Tensor | None:
-    """What the ``state`` argument of a class loss, options bound or not, starts from; None: it keeps nothing.
+    """Return what the ``state`` argument of a class loss starts from, or None for a loss without one.
 
-    A loss with a state takes it as a keyword and updates it in place. Raises ValueError for a loss that isn't declared,
-    and where a state needs to know the number of ``classes`` and it is None.
+    A loss with a state takes it as a keyword and updates it in place. ``loss`` may have options bound by ``partial``.
+
+    Raises:
+        ValueError: If the loss is not declared, or its state needs the number of ``classes`` and that is None.
+
+    Examples:
+        >>> bw.losses.initial_state(bw.losses.seesaw_loss, classes=3)
+        tensor([0, 0, 0])
     """
     start = class_loss_info(loss).state
     state = None if start is None else start(classes or 0, **getattr(loss, "keywords", {}))
@@ -36,7 +42,7 @@ def initial_state(loss: Callable[..., Tensor], classes: int | None) -> Tensor | 
 
 
 def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Run a loss in at least float32 with autocast off."""
+    """Decorate a loss so that it runs in at least float32 with autocast off."""
 
     @wraps(loss)
     def run(*args: P.args, **kwargs: P.kwargs) -> Tensor:
@@ -55,9 +61,10 @@ def _raised(value: Any) -> Any:
 
 
 def reduce(loss: Tensor, reduction: Reduction) -> Tensor:
-    """``loss`` as it is, its sum, or its mean over all elements (0, still on the graph, when there is none).
+    """Return ``loss`` as it is, its sum, or its mean over all elements (0, still on the graph, if there are none).
 
-    Raises ValueError for another reduction.
+    Raises:
+        ValueError: If ``reduction`` is unknown.
     """
     if reduction == "none":
         return loss
@@ -69,10 +76,10 @@ def reduce(loss: Tensor, reduction: Reduction) -> Tensor:
 
 
 def reduce_elements(loss: Tensor, reduction: ElementReduction) -> Tensor:
-    """``reduce`` for losses (N, K), with "rows": the sum over the classes, (N,)."""
+    """Apply ``reduce`` to losses (N, K); "rows" sums over the classes, (N,)."""
     return loss.sum(-1) if reduction == "rows" else reduce(loss, reduction)
 
 
 def power(base: Tensor, exponent: float) -> Tensor:
-    """``base ** exponent`` for a base of at least 0, whose gradient is finite at 0 for every exponent of at least 0."""
+    """Compute ``base ** exponent`` for non-negative values with a gradient that is finite at base 0."""
     return base.clamp(min=torch.finfo(base.dtype).tiny).pow(exponent) if exponent else torch.ones_like(base)

@@ -1,4 +1,4 @@
-"""Losses whose slopes are written down beside their values: a backward pass without a graph."""
+"""Losses that compute their slopes together with their values: a backward pass without a graph."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 class WithSlope(torch.autograd.Function):
-    """Values (..., K), or one for each row (...), of predictions (..., K): ``evaluate`` gives them and their slopes.
+    """Loss of predictions (..., K), values (..., K) or (...), whose slopes ``evaluate`` computes in the forward pass.
 
-    The gradient is computed in the forward pass and handed out by the first backward pass, scaled in place: a loss
-    costs one tensor of the predictions' size. A second pass through a kept graph computes it again. A gradient that is
-    itself to be differentiated is that of ``expression``, the same values as torch differentiates them.
+    The first backward pass returns these slopes, scaled in place, so a loss costs one tensor of the predictions' size.
+    A second pass through a kept graph computes them again. For double backward torch differentiates ``expression``,
+    which has the same values.
     """
 
     @staticmethod
@@ -24,6 +24,7 @@ class WithSlope(torch.autograd.Function):
         evaluate: Callable[[Tensor], tuple[Tensor, Tensor]],
         expression: Callable[[Tensor], Tensor],
     ) -> Tensor:
+        """Return the values of ``evaluate`` and keep its slopes for the backward pass."""
         value, slope = evaluate(pred)
         ctx.save_for_backward(pred)
         ctx.evaluate, ctx.expression = evaluate, expression
@@ -32,6 +33,7 @@ class WithSlope(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Scale the kept slopes by ``grad``."""
         (pred,) = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph
             (slope,) = torch.autograd.grad(ctx.expression(pred), pred, grad, create_graph=True)

@@ -1,8 +1,9 @@
 """Losses of boxes by overlap: plain functions ``f(pred, target, ..., reduction="none") -> (N,)`` on xyxy boxes (N, 4).
 
-Leading dimensions are free. All are finite in value and gradient for every finite prediction, degenerate ones included,
-do not change when both boxes are scaled, and weigh 2 beside the classification loss unless the recipe says otherwise.
-All raise ValueError for other shapes and, in eager calls on the CPU, for a target that isn't finite or has no area.
+Any leading dimensions are allowed. Value and gradient are finite for every finite prediction, degenerate boxes
+included, and do not change when both boxes are scaled. Recipes weigh these losses 2 to 1 against the classification
+loss by default. All raise ValueError for other shapes and, in eager calls on the CPU, for a target that is not finite
+or has no area.
 """
 
 from __future__ import annotations
@@ -22,16 +23,29 @@ IouMode = Literal["linear", "log", "square"]
 CiouVariant = Literal["aaai", "tpami"]
 CiouGradient = Literal["exact", "authors"]
 
-# -ln IoU has no finite value for disjoint boxes: it stops at 13.8, without gradient.
+# -ln IoU is infinite for disjoint boxes: the loss is cut off at 13.8, without gradient beyond.
 _MIN_LOG_IOU = 1e-6
 
 
 @box_loss(space="boxes", default_weight=2.0)
 @full_precision
 def iou_loss(pred: Tensor, target: Tensor, mode: IouMode = "linear", reduction: Reduction = "none") -> Tensor:
-    """1 - IoU ("linear"), -ln IoU ("log", UnitBox, arXiv 1608.01471) or 1 - IoU^2 ("square"), (N, 4) -> (N,).
+    """Compute the IoU loss, (N, 4) and (N, 4) -> (N,): 1 - IoU, -ln IoU or 1 - IoU^2.
 
-    IoU is limited to 1e-6 from below in the logarithm. Raises ValueError for another mode.
+    Args:
+        pred: Predicted boxes (N, 4).
+        target: True boxes (N, 4).
+        mode: "linear" is 1 - IoU, "log" is -ln IoU (UnitBox, arXiv 1608.01471) with IoU taken as at least 1e-6,
+            "square" is 1 - IoU^2.
+        reduction: "none", "mean" or "sum".
+
+    Raises:
+        ValueError: If ``mode`` is unknown.
+
+    Examples:
+        >>> pred, target = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.0, 0, 10, 20]])
+        >>> bw.losses.iou_loss(pred, target)
+        tensor([0.5000])
     """
     if mode not in get_args(IouMode):
         raise ValueError(f"Expected an IoU mode out of {get_args(IouMode)} but got {mode!r}")
@@ -45,7 +59,15 @@ def iou_loss(pred: Tensor, target: Tensor, mode: IouMode = "linear", reduction: 
 @box_loss(space="boxes", default_weight=2.0)
 @full_precision
 def giou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
-    """1 - GIoU (arXiv 1902.09630, algorithm 1), in 0..2, (N, 4) -> (N,)."""
+    """Compute the GIoU loss 1 - GIoU (arXiv 1902.09630, algorithm 1), (N, 4) and (N, 4) -> (N,) in 0..2.
+
+    Unlike ``iou_loss`` it has a gradient for boxes that do not overlap.
+
+    Examples:
+        >>> pred, target = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[20.0, 0, 30, 10]])
+        >>> bw.losses.giou_loss(pred, target)
+        tensor([1.3333])
+    """
     check_pairs(pred, target)
     return reduce_boxes(1 - overlap(pred, target, "giou"), target, reduction)
 
@@ -53,7 +75,15 @@ def giou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Te
 @box_loss(space="boxes", default_weight=2.0)
 @full_precision
 def diou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
-    """1 - IoU + rho2 / c2 (arXiv 1911.08287, eq. 7), in 0..2, (N, 4) -> (N,)."""
+    """Compute the DIoU loss 1 - IoU + rho2 / c2 (arXiv 1911.08287, eq. 7), (N, 4) and (N, 4) -> (N,) in 0..2.
+
+    rho2 is the squared distance of the two centers, c2 the squared diagonal of the smallest box around both.
+
+    Examples:
+        >>> pred, target = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[20.0, 0, 30, 10]])
+        >>> bw.losses.diou_loss(pred, target)
+        tensor([1.4000])
+    """
     check_pairs(pred, target)
     return reduce_boxes(1 - overlap(pred, target, "diou"), target, reduction)
 
@@ -67,14 +97,28 @@ def ciou_loss(
     gradient: CiouGradient = "exact",
     reduction: Reduction = "none",
 ) -> Tensor:
-    """1 - IoU + rho2 / c2 + alpha v, with v the difference in aspect ratio, (N, 4) -> (N,).
+    """Compute the CIoU loss 1 - IoU + rho2 / c2 + alpha v, (N, 4) and (N, 4) -> (N,).
 
-    alpha is constant in the gradient. "aaai" (arXiv 1911.08287, eq. 10-12) has alpha everywhere, "tpami"
-    (arXiv 2005.03572) has alpha = 0 where IoU < 0.5. ``gradient`` says what v passes back: "exact" is its derivative,
-    with 1 / (w^2 + h^2); "authors" is the one of the paper's own code, without it, for the same value. Like all other
-    terms the exact one falls as 1 / size; the authors' one grows with size. It is meant for coordinates in 0..1,
-    where it lifts a weak term; on boxes of 100 pixels it is about 10^4 times the exact one and outweighs all others.
-    Raises ValueError for another variant or gradient.
+    v measures the difference in aspect ratio; its weight alpha is constant in the gradient.
+
+    Args:
+        pred: Predicted boxes (N, 4).
+        target: True boxes (N, 4).
+        variant: "aaai" (arXiv 1911.08287, eq. 10-12) uses alpha everywhere; "tpami" (arXiv 2005.03572) sets it to 0
+            where IoU < 0.5.
+        gradient: "exact" differentiates v, which has a factor 1 / (w^2 + h^2); "authors" drops that factor, as the
+            paper's own code does, and keeps the value. The exact gradient falls as 1 / size, as that of all other terms
+            does; the authors' grows with size. It is meant for coordinates in 0..1, where it lifts a weak term; on
+            boxes of 100 pixels it is about 10^4 times the exact one and outweighs everything else.
+        reduction: "none", "mean" or "sum".
+
+    Raises:
+        ValueError: If ``variant`` or ``gradient`` is unknown.
+
+    Examples:
+        >>> pred, target = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.0, 0, 10, 20]])
+        >>> bw.losses.ciou_loss(pred, target)
+        tensor([0.5532])
     """
     if variant not in get_args(CiouVariant):
         raise ValueError(f"Expected a CIoU variant out of {get_args(CiouVariant)} but got {variant!r}")

@@ -13,10 +13,22 @@ from boxwright.parts import box_loss
 @box_loss(space="distribution")
 @full_precision
 def distribution_focal_loss(logits: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
-    """Distribution focal loss (GFL, arXiv 2006.04388, eq. 6), (N, 4, bins) and (N, 4) -> (N,), the mean of the 4 sides.
+    """Compute the distribution focal loss (GFL, arXiv 2006.04388, eq. 6), (N, 4, bins) and (N, 4) -> (N,).
 
-    ``target`` is a distance in bins (``DistributionCoder.distances``), limited to 0..bins - 1: cross entropy with its
-    two neighbouring bins, weighted by nearness. Raises ValueError for other shapes.
+    It is the cross entropy with the two bins next to the target, weighted by how near they are; mean of the 4 sides.
+
+    Args:
+        logits: Predicted logits (N, 4, bins).
+        target: Distances in bins (N, 4), as ``DistributionCoder.distances`` returns them; clipped to 0..bins - 1.
+        reduction: "none", "mean" or "sum".
+
+    Raises:
+        ValueError: If the shapes do not fit.
+
+    Examples:
+        >>> logits = torch.zeros(1, 4, 8)
+        >>> bw.losses.distribution_focal_loss(logits, torch.tensor([[0.0, 2.5, 3, 7]]))
+        tensor([2.0794])
     """
     bins = logits.shape[-1]
     if logits.shape[:-1] != target.shape or bins < 2:

@@ -1,9 +1,10 @@
-"""Later losses of boxes by overlap: plain functions ``f(pred, target, ..., reduction="none") -> (N,)`` on xyxy (N, 4).
+"""More recent losses of boxes by overlap: plain functions ``f(pred, target, ..., reduction="none") -> (N,)`` on (N, 4).
 
-The same rules as in ``box``: free leading dimensions, targets that are finite and have an area, finite for every
-prediction, weight 2 beside the classification loss, and 0 for identical boxes. All but ``mpdiou_loss`` keep their value
-when both boxes are scaled.
-Notation: dx, dy between the centres, rho2 = dx^2 + dy^2; cw, ch the sides of the smallest box around both and c2 its
+The rules of ``losses.box`` apply: xyxy boxes with any leading dimensions, targets that are finite and have an area,
+finite values for every prediction, default weight 2, and 0 for identical boxes. All but ``mpdiou_loss`` keep their
+value when both boxes are scaled.
+
+Notation: dx, dy between the centers, rho2 = dx^2 + dy^2; cw, ch the sides of the smallest box around both and c2 its
 squared diagonal; dw, dh the differences of the sides.
 """
 
@@ -29,18 +30,24 @@ from boxwright.losses._pairs import check_pairs, check_target_boxes, reduce_boxe
 from boxwright.losses._reduction import Reduction, full_precision, reduce
 from boxwright.parts import box_loss
 
-# The slope of a power below 1 is unbounded at 0: from here down the base counts as 0.
+# The slope of a power below 1 is infinite at 0: smaller bases count as 0.
 _LEAST_BASE = 1e-12
-# Corners that lie farther apart count as this far: the sum of many squares stays within float32.
+# Corner distances are limited to this, so that the sum of many squares stays within float32.
 _FARTHEST = 1e15
 
 
 @box_loss(space="boxes", default_weight=2.0)
 @full_precision
 def eiou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
-    """Efficient IoU (arXiv 2101.08158): 1 - IoU + rho2 / c2 + dw^2 / cw^2 + dh^2 / ch^2, in 0..4.
+    """Compute the EIoU loss (arXiv 2101.08158): 1 - IoU + rho2 / c2 + dw^2 / cw^2 + dh^2 / ch^2, in 0..4.
 
-    The Extended IoU that other libraries call EIoU is another loss, and not 0 for identical boxes.
+    EIoU is Efficient IoU here. The Extended IoU that some libraries call EIoU is another loss, which is not 0 for
+    identical boxes.
+
+    Examples:
+        >>> pred, target = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.0, 0, 10, 20]])
+        >>> bw.losses.eiou_loss(pred, target)
+        tensor([0.8000])
     """
     check_pairs(pred, target)
     return reduce_boxes(1 - _eiou(pred, target), target, reduction)
@@ -51,12 +58,27 @@ def eiou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Te
 def focal_eiou_loss(
     pred: Tensor, target: Tensor, gamma: float = 0.5, detach: bool = True, reduction: Reduction = "none"
 ) -> Tensor:
-    """IoU^gamma x EIoU (arXiv 2101.08158): good boxes count for more; disjoint ones cost nothing and pull nowhere.
+    """Compute focal EIoU (arXiv 2101.08158): IoU^gamma x EIoU, so that accurate boxes weigh more.
 
-    "none" gives the weighted loss of each pair; "mean" divides by the sum of the weights, as the paper does (a constant
-    in the gradient; 0 when no pair overlaps). The weight is constant in the gradient too unless ``detach`` is False;
-    then its slope, unbounded at IoU 0, is taken as 0 there (up to IoU 1e-12), and boxes of low IoU, at least those
-    below gamma / (1 + gamma), are taught to overlap less. Raises ValueError for gamma < 0.
+    Disjoint boxes have no loss and no gradient.
+
+    Args:
+        pred: Predicted boxes (N, 4).
+        target: True boxes (N, 4).
+        gamma: Exponent of the weight.
+        detach: Keep the weight IoU^gamma constant in the gradient. If False it is differentiated too (its slope,
+            infinite at IoU 0, counts as 0 up to IoU 1e-12), and boxes of low IoU, at least those below gamma / (1 +
+            gamma), learn to overlap less.
+        reduction: "none" returns the weighted loss of each pair, "sum" their sum; "mean" divides by the sum of the
+            weights, as the paper does (constant in the gradient; 0 when no pair overlaps).
+
+    Raises:
+        ValueError: If ``gamma`` is negative.
+
+    Examples:
+        >>> pred, target = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.0, 0, 10, 20]])
+        >>> bw.losses.focal_eiou_loss(pred, target)
+        tensor([0.5657])
     """
     if gamma < 0:
         raise ValueError(f"Expected gamma >= 0 but got {gamma}")
@@ -73,12 +95,26 @@ def focal_eiou_loss(
 @box_loss(space="boxes", default_weight=2.0)
 @full_precision
 def siou_loss(pred: Tensor, target: Tensor, theta: float = 4.0, reduction: Reduction = "none") -> Tensor:
-    """SIoU (arXiv 2205.12740): 1 - IoU + (distance + shape) / 2, in 0..3.
+    """Compute SIoU (arXiv 2205.12740): 1 - IoU + (distance + shape) / 2, in 0..3.
 
-    distance: the sum over x and y of 1 - exp(-(2 - angle) (d / c)^2), with angle = sin(2 arcsin(|dy| / rho)), that is
-    2 |dx dy| / rho2: 1 on the diagonal, 0 along an axis. The exponent is negative, as in the paper; copies differ.
-    shape: the sum over w and h of (1 - exp(-|dw| / max(w, w')))^theta. Raises ValueError for theta < 1; the paper has
-    2 to 6.
+    - distance: the sum over x and y of 1 - exp(-(2 - angle) (d / c)^2), with angle = sin(2 arcsin(|dy| / rho)) = 2 |dx
+      dy| / rho2: 1 on the diagonal, 0 along an axis. The exponent is negative as in the paper; some implementations
+      differ.
+    - shape: the sum over w and h of (1 - exp(-|dw| / max(w, w')))^theta.
+
+    Args:
+        pred: Predicted boxes (N, 4).
+        target: True boxes (N, 4).
+        theta: Exponent of the shape term; the paper uses 2 to 6.
+        reduction: "none", "mean" or "sum".
+
+    Raises:
+        ValueError: If ``theta`` is below 1.
+
+    Examples:
+        >>> pred, target = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.0, 0, 10, 20]])
+        >>> bw.losses.siou_loss(pred, target)
+        tensor([0.5707])
     """
     if theta < 1:
         raise ValueError(f"Expected theta >= 1 but got {theta}")
@@ -99,11 +135,25 @@ def siou_loss(pred: Tensor, target: Tensor, theta: float = 4.0, reduction: Reduc
 def alpha_iou_loss(
     pred: Tensor, target: Tensor, alpha: float = 3.0, kind: OverlapKind = "iou", reduction: Reduction = "none"
 ) -> Tensor:
-    """Alpha-IoU (arXiv 2110.13675): 1 - IoU^alpha + penalty^alpha for each term that GIoU, DIoU or CIoU subtracts.
+    """Compute Alpha-IoU (arXiv 2110.13675): 1 - IoU^alpha + penalty^alpha for each penalty of GIoU, DIoU or CIoU.
 
     As in the paper the distance is raised as a whole, (rho2 / c2)^alpha, not coordinate by coordinate. The weight in
-    CIoU's second term is constant in the gradient. alpha = 1 is the plain loss; above it good boxes count for more.
-    Raises ValueError for alpha <= 0 or another kind.
+    CIoU's second term is constant in the gradient.
+
+    Args:
+        pred: Predicted boxes (N, 4).
+        target: True boxes (N, 4).
+        alpha: 1 is the plain loss; larger values give accurate boxes more weight.
+        kind: Which loss's penalties to use: "iou" (none), "giou", "diou" or "ciou".
+        reduction: "none", "mean" or "sum".
+
+    Raises:
+        ValueError: If ``alpha`` is not above 0 or ``kind`` is unknown.
+
+    Examples:
+        >>> pred, target = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.0, 0, 10, 20]])
+        >>> bw.losses.alpha_iou_loss(pred, target)
+        tensor([0.8750])
     """
     if alpha <= 0:
         raise ValueError(f"Expected alpha > 0 but got {alpha}")
@@ -119,16 +169,21 @@ def alpha_iou_loss(
 @box_loss(space="boxes", default_weight=2.0)
 @full_precision
 def wiou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tensor:
-    """Wise-IoU v1 (arXiv 2301.10051): exp(rho2 / c2) (1 - IoU) with c2 constant in the gradient, in 0..e.
+    """Compute Wise-IoU v1 (arXiv 2301.10051): exp(rho2 / c2) (1 - IoU), in 0..e.
 
-    The boxes are drawn together, and never the box around them apart. v2 and v3, which follow a running mean of the
-    loss, are not here.
+    c2 is constant in the gradient: the boxes are drawn together, but the box around them is never enlarged. Versions v2
+    and v3, which follow a running mean of the loss, are not implemented.
+
+    Examples:
+        >>> pred, target = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.0, 0, 10, 20]])
+        >>> bw.losses.wiou_loss(pred, target)
+        tensor([0.5256])
     """
     check_pairs(pred, target)
     dx, dy = centre_offset(pred, target)
     width, height = (side.detach() for side in enclosing_sides(pred, target))
     distance = distance_ratio(dx * dx + dy * dy, width * width + height * height)
-    # Only a box turned inside out can lie farther from its target than the box around both reaches.
+    # Only for a box turned inside out can the center distance exceed the size of the box around both.
     return reduce_boxes(distance.clamp(max=1).exp() * (1 - overlap(pred, target)), target, reduction)
 
 
@@ -137,11 +192,24 @@ def wiou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Te
 def mpdiou_loss(
     pred: Tensor, target: Tensor, image_size: int | tuple[int, int] | None = None, reduction: Reduction = "none"
 ) -> Tensor:
-    """MPDIoU (arXiv 2307.07662): 1 - IoU + (d1^2 + d2^2) / (W^2 + H^2), d1 and d2 between equal corners.
+    """Compute MPDIoU (arXiv 2307.07662): 1 - IoU + (d1^2 + d2^2) / (W^2 + H^2).
 
-    These are the upper left and the lower right. ``image_size`` is that of the network's input in pixels, (H, W) or the
-    side of a square, and has to be given; it weighs the distances, so that the loss changes when boxes are scaled and
-    the image isn't. Raises ValueError unless it is one or two numbers above 0.
+    d1 and d2 are the distances between the upper left and between the lower right corners. They are weighed by the
+    image's size, so the loss changes when boxes are scaled and the image is not.
+
+    Args:
+        pred: Predicted boxes (N, 4).
+        target: True boxes (N, 4).
+        image_size: Size of the network's input in pixels, (H, W) or the side of a square. Required.
+        reduction: "none", "mean" or "sum".
+
+    Raises:
+        ValueError: Unless ``image_size`` is one or two numbers above 0.
+
+    Examples:
+        >>> pred, target = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.0, 0, 10, 20]])
+        >>> bw.losses.mpdiou_loss(pred, target, image_size=320)
+        tensor([0.5005])
     """
     sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size or ())
     if len(sides) != 2 or min(sides) <= 0:
@@ -157,11 +225,26 @@ def mpdiou_loss(
 def inner_iou_loss(
     pred: Tensor, target: Tensor, ratio: float = 0.75, kind: OverlapKind = "iou", reduction: Reduction = "none"
 ) -> Tensor:
-    """Inner-IoU (arXiv 2311.02877): the IoU term is that of both boxes scaled about their own centres by ``ratio``.
+    """Compute Inner-IoU (arXiv 2311.02877): the IoU is that of both boxes scaled by ``ratio`` about their centers.
 
-    1 - IoU_inner, and for another ``kind`` the loss of that kind + IoU - IoU_inner. A ratio below 1 steepens the loss
-    of boxes that overlap well, our default being the middle of the paper's 0.5..1; above 1 (up to 1.5 there) it reaches
-    boxes that do not overlap, which suits small objects. 1 is the plain loss. Raises ValueError for ratio <= 0.
+    It is 1 - IoU_inner for "iou" and the loss of ``kind`` + IoU - IoU_inner for the others.
+
+    Args:
+        pred: Predicted boxes (N, 4).
+        target: True boxes (N, 4).
+        ratio: 1 is the plain loss. Below 1 the loss is steeper for boxes that overlap well (the default is the middle
+            of the paper's 0.5..1); above 1 (up to 1.5 in the paper) it reaches boxes that do not overlap, which suits
+            small objects.
+        kind: "iou", "giou", "diou" or "ciou".
+        reduction: "none", "mean" or "sum".
+
+    Raises:
+        ValueError: If ``ratio`` is not above 0.
+
+    Examples:
+        >>> pred, target = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.0, 0, 10, 20]])
+        >>> bw.losses.inner_iou_loss(pred, target)
+        tensor([0.6154])
     """
     if ratio <= 0:
         raise ValueError(f"Expected ratio > 0 but got {ratio}")
@@ -179,7 +262,7 @@ def _eiou(pred: Tensor, target: Tensor) -> Tensor:
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:
-    """``base ** exponent`` for exponents of at least 0, with a finite gradient: 0 where the true one is infinite."""
+    """Compute ``base ** exponent`` (exponent >= 0) with gradient 0 where the true one is infinite."""
     base = base.clamp(min=0)
     if exponent >= 1:
         return base.pow(exponent)
@@ -188,7 +271,7 @@ def _power(base: Tensor, exponent: float) -> Tensor:
 
 
 def _scaled(boxes: Tensor, ratio: float) -> Tensor:
-    """Boxes (..., 4) scaled about their centres."""
+    """Scale boxes (..., 4) about their centers."""
     first, second = boxes[..., :2], boxes[..., 2:]
     margin = (1 - ratio) / 2 * (second - first)
     return torch.cat([first + margin, second - margin], dim=-1)

@@ -1,7 +1,7 @@
 """Losses of sigmoid classifiers: ``f(logits, targets, ..., reduction="none")``, logits (N, K) -> (N, K).
 
-Targets are class indices int64 (N,), K for background and -1 for ignored (loss 0, without gradient), or float (N, K).
-The reduction "rows" sums over the classes, (N,). Leading dimensions are free.
+Targets are class indices int64 (N,), with K for background and -1 for ignored rows (loss 0, no gradient), or floats
+(N, K). The reduction "rows" sums over the classes, (N,). Any leading dimensions are allowed.
 """
 
 from __future__ import annotations
@@ -37,10 +37,23 @@ def binary_cross_entropy(
     weight: Tensor | None = None,
     reduction: ElementReduction = "none",
 ) -> Tensor:
-    """-w_k t ln p - (1 - t) ln(1 - p), each class on its own.
+    """Compute binary cross entropy for each class on its own: -w_k t ln p - (1 - t) ln(1 - p), (N, K) -> (N, K).
 
-    ``label_smoothing`` s moves targets to t (1 - s) + s / 2, halfway between the two outcomes at s = 1. ``weight``
-    (K,) scales the positive part of each class. Raises ValueError for other shapes or a smoothing outside 0..1.
+    Args:
+        logits: Class logits (N, K).
+        targets: Class indices int64 (N,), K background and -1 ignored, or floats (N, K) in 0..1.
+        label_smoothing: Smoothing s in 0..1 moves targets to t (1 - s) + s / 2.
+        weight: Factors (K,) of the positive part of each class.
+        reduction: "none", "rows" (sum over classes), "mean" or "sum".
+
+    Raises:
+        ValueError: If the shapes do not fit or the smoothing is outside 0..1.
+
+    Examples:
+        >>> bw.losses.binary_cross_entropy(torch.zeros(3, 2), torch.tensor([1, 2, -1]))  # class 1, background, ignored
+        tensor([[0.6931, 0.6931],
+                [0.6931, 0.6931],
+                [0.0000, 0.0000]])
     """
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"Expected label_smoothing in 0..1 but got {label_smoothing}")
@@ -63,13 +76,25 @@ def sigmoid_focal_loss(
     gamma: float = 2.0,
     reduction: ElementReduction = "none",
 ) -> Tensor:
-    """-alpha_t (1 - p_t)^gamma ln p_t (focal loss, arXiv 1708.02002, eq. 5).
+    """Compute focal loss (arXiv 1708.02002, eq. 5): -alpha_t (1 - p_t)^gamma ln p_t, (N, K) -> (N, K).
 
-    ``alpha`` weighs positives and 1 - alpha negatives: a number, a tensor (K,) with one for each class, None for no
-    weights, or "batch" for the share of negatives among this call's elements (so that a call without positives costs
-    nothing). With gamma = 0 and alpha = None it is binary cross entropy. On class indices memory is that of one
-    gradient, and ``alpha`` gets none.
-    Raises ValueError for alpha outside 0..1, gamma < 0, labels outside -1..K, or other shapes.
+    With gamma = 0 and alpha = None it is binary cross entropy. On class indices it needs the memory of one gradient.
+
+    Args:
+        logits: Class logits (N, K).
+        targets: Class indices int64 (N,), K background and -1 ignored, or floats (N, K).
+        alpha: Weight of positives, with 1 - alpha for negatives: a number, a tensor (K,) with one per class (which gets
+            no gradient), None for no weights, or "batch" for the share of negatives among this call's elements (a call
+            without positives then costs nothing).
+        gamma: Focusing exponent: larger values give easy examples less weight.
+        reduction: "none", "rows" (sum over classes), "mean" or "sum".
+
+    Raises:
+        ValueError: If ``alpha`` is outside 0..1, ``gamma`` is negative, a label is outside -1..K or shapes do not fit.
+
+    Examples:
+        >>> bw.losses.sigmoid_focal_loss(torch.tensor([[2.0, -1.0]]), torch.tensor([0]))
+        tensor([[0.0005, 0.0170]])
     """
     if gamma < 0:
         raise ValueError(f"Expected gamma >= 0 but got {gamma}")
@@ -85,10 +110,22 @@ def sigmoid_focal_loss(
 def quality_focal_loss(
     logits: Tensor, targets: Tensor, beta: float = 2.0, reduction: ElementReduction = "none"
 ) -> Tensor:
-    """Quality focal loss (GFL, arXiv 2006.04388, eq. 2): |t - p|^beta x binary cross entropy(p, t).
+    """Compute quality focal loss (GFL, arXiv 2006.04388, eq. 2): |t - p|^beta x binary cross entropy(p, t).
 
-    Float targets hold each positive's IoU at its class and 0 elsewhere. The gradient flows through both factors.
-    Memory is that of one gradient. Raises ValueError for beta < 1, whose gradient is unbounded, and for other shapes.
+    The gradient flows through both factors. It needs the memory of one gradient.
+
+    Args:
+        logits: Class logits (N, K).
+        targets: Floats (N, K): each positive's IoU at its class and 0 elsewhere; or class indices int64 (N,).
+        beta: Focusing exponent.
+        reduction: "none", "rows" (sum over classes), "mean" or "sum".
+
+    Raises:
+        ValueError: If ``beta`` is below 1, where the gradient is unbounded, or shapes do not fit.
+
+    Examples:
+        >>> bw.losses.quality_focal_loss(torch.zeros(1, 2), torch.tensor([[0.8, 0.0]]))
+        tensor([[0.0624, 0.1733]])
     """
     if beta < 1:
         raise ValueError(f"Expected beta >= 1 but got {beta}")
@@ -108,11 +145,24 @@ def quality_focal_loss(
 def varifocal_loss(
     logits: Tensor, targets: Tensor, alpha: float = 0.75, gamma: float = 2.0, reduction: ElementReduction = "none"
 ) -> Tensor:
-    """Varifocal loss (VarifocalNet, arXiv 2008.13367, eq. 2), asymmetric: only negatives are scaled down.
+    """Compute varifocal loss (VarifocalNet, arXiv 2008.13367, eq. 2), which scales down negatives alone.
 
-    q x binary cross entropy(p, q) for a positive of quality q > 0, and -alpha p^gamma ln(1 - p) where q = 0: a positive
-    whose box misses its target (q = 0) is taught as a negative. The gradient flows through p^gamma too.
-    Raises ValueError for alpha or gamma < 0, and for other shapes.
+    It is q x binary cross entropy(p, q) for a positive of quality q > 0, and -alpha p^gamma ln(1 - p) where q = 0. A
+    positive whose box misses its target (q = 0) therefore counts as a negative. The gradient flows through p^gamma too.
+
+    Args:
+        logits: Class logits (N, K).
+        targets: Floats (N, K): each positive's IoU at its class and 0 elsewhere; or class indices int64 (N,).
+        alpha: Weight of negatives.
+        gamma: Focusing exponent of negatives.
+        reduction: "none", "rows" (sum over classes), "mean" or "sum".
+
+    Raises:
+        ValueError: If ``alpha`` or ``gamma`` is negative, or shapes do not fit.
+
+    Examples:
+        >>> bw.losses.varifocal_loss(torch.zeros(1, 2), torch.tensor([[0.8, 0.0]]))
+        tensor([[0.5545, 0.1300]])
     """
     if alpha < 0 or gamma < 0:
         raise ValueError(f"Expected alpha and gamma of at least 0 but got {alpha} and {gamma}")
@@ -136,15 +186,29 @@ def ghm_loss(
     state: Tensor | None = None,
     reduction: ElementReduction = "none",
 ) -> Tensor:
-    """GHM-C (arXiv 1811.05181): binary cross entropy / gradient density, whose sum is the loss of the batch.
+    """Compute GHM-C (arXiv 1811.05181): binary cross entropy divided by gradient density, (N, K) -> (N, K).
 
-    The density of an element is the number of elements whose |p - t| falls into its bin, times the number of bins that
-    hold any (the paper multiplies by all ``bins``; with no bin empty that is the same). Elements of ignored rows are
-    not counted. Do not divide by a number of positives: the densities add up to that of all elements already.
+    The density of an element is the number of elements whose |p - t| falls into its bin, times the number of non-empty
+    bins (the paper multiplies by all ``bins``, which is the same when none is empty). Ignored rows are not counted. The
+    sum is the loss of the batch: do not divide it by a number of positives, as the densities add up to that of all
+    elements already.
 
-    With ``momentum`` the counts are an exponential mean, kept in ``state`` float (bins,) and updated in
-    place. A state of zeros starts from the first batch's counts, so that no first steps are too large.
-    Raises ValueError for bins < 1, momentum outside 0..1, a momentum without its state, or other shapes.
+    Args:
+        logits: Class logits (N, K).
+        targets: Class indices int64 (N,), K background and -1 ignored, or floats (N, K).
+        bins: Number of bins of |p - t| in 0..1.
+        momentum: Above 0, counts are an exponential mean over calls, kept in ``state``.
+        state: Float tensor (bins,), updated in place. Zeros start from the first batch's counts, which keeps the first
+            steps from being too large.
+        reduction: "none", "rows" (sum over classes), "mean" or "sum".
+
+    Raises:
+        ValueError: If ``bins`` is below 1, ``momentum`` is outside 0..1 or comes without ``state``, or shapes do not
+            fit.
+
+    Examples:
+        >>> bw.losses.ghm_loss(torch.tensor([[2.0, -1.0], [0.0, -3.0]]), torch.tensor([0, 2]), reduction="sum")
+        tensor(0.2955)
     """
     _check_density(bins, momentum, state)
     targets, counted = _dense_targets(logits, targets)
@@ -169,8 +233,11 @@ def _focal_loss(
     expression: Callable[[Tensor, Tensor], Tensor],
     reduction: ElementReduction,
 ) -> Tensor:
-    """The reduced losses of logits (..., K): by ``evaluate``, which gives their slopes too, where it can be used, else
-    as ``expression`` has them, which a compiler fuses and a transform sees through."""
+    """Reduce the losses of logits (..., K).
+
+    They come from ``evaluate``, which gives their slopes too, where it can be used; otherwise from ``expression``,
+    which a compiler fuses and functorch transforms can trace.
+    """
     if evaluate is None or not is_eager(logits):
         return reduce_elements(expression(logits, targets), reduction)
     by_row = reduction != "none"
@@ -206,7 +273,7 @@ def _quality_expression(logits: Tensor, targets: Tensor, beta: float) -> Tensor:
 def _focal_weights(
     alpha: float | Tensor | Literal["batch"] | None, logits: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Weights of positives and of negatives, () or (K,)."""
+    """Return the weights of positives and of negatives, () or (K,)."""
     if alpha is None:
         return logits.new_ones(()), logits.new_ones(())
     if isinstance(alpha, str):
@@ -225,7 +292,7 @@ def _focal_weights(
 
 
 def _balance(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Shares of negatives and of positives among the elements that count, ()."""
+    """Compute the shares of negatives and of positives among the elements that count, ()."""
     if targets.is_floating_point():
         elements, positives = logits.new_full((), targets.numel()), (targets > 0).sum()
     else:
@@ -257,7 +324,11 @@ def _check(logits: Tensor, targets: Tensor) -> None:
 
 
 def _dense_targets(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Targets as float (N, K), and which rows count, (N, 1). Raises ValueError for others than a loss takes."""
+    """Turn targets into floats (N, K) and a mask of the rows that count, (N, 1).
+
+    Raises:
+        ValueError: If the targets have another shape, type or label.
+    """
     _check(logits, targets)
     return _dense(logits, targets)
 
@@ -267,5 +338,5 @@ def _dense(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         return targets, torch.ones_like(logits[..., :1])
     columns = logits.shape[-1]
     rows = torch.eye(columns + 1, columns, dtype=logits.dtype, device=logits.device)
-    dense = functional.embedding(targets.remainder(columns + 1), rows)  # -1 is as empty as background
+    dense = functional.embedding(targets.remainder(columns + 1), rows)  # a row of zeros for -1, as for background
     return dense, (targets >= 0).unsqueeze(-1).to(logits.dtype)

@@ -1,6 +1,6 @@
 """Losses of softmax classifiers: ``f(logits, targets, ..., reduction="none")``, logits (N, K) and int64 (N,) -> (N,).
 
-A target of -1 is ignored: its loss is 0, without gradient. Leading dimensions are free.
+A target of -1 is ignored: its loss is 0, without gradient. Any leading dimensions are allowed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from boxwright._util.devices import is_near
 from boxwright.losses._reduction import Reduction, full_precision, power, reduce
 from boxwright.parts import class_loss
 
-# The compensation of seesaw loss divides by a score of at least this much.
+# Lower limit of the scores that the compensation of seesaw loss divides by.
 _LEAST_LOG_SCORE = math.log(0.01)
 
-# Elements from which on a gradient of few rows saves more than a function in Python costs, and those of a block, whose
-# logarithms stay within a processor's cache.
+# From this many elements on, a gradient of few rows saves more than a Python function costs; and the size of a block,
+# whose logarithms stay within a processor's cache.
 _MANY, _BLOCK = 1 << 20, 1 << 17
 
 
@@ -34,10 +34,21 @@ def cross_entropy(
     weight: Tensor | None = None,
     reduction: Reduction = "none",
 ) -> Tensor:
-    """Softmax cross entropy -w_t ln p_t, with a weight for each class (K,).
+    """Compute softmax cross entropy -w_t ln p_t, (N, K) and (N,) -> (N,).
 
-    "mean" divides by N, ignored rows included, and not by the sum of weights. ``label_smoothing`` s mixes the uniform
-    distribution into the target, 1 - s of it at its class. Raises ValueError for other shapes.
+    Args:
+        logits: Class logits (N, K).
+        targets: Class indices int64 (N,); -1 is ignored.
+        label_smoothing: Mixes this share of the uniform distribution into the target.
+        weight: Weight of each class (K,).
+        reduction: "none", "sum" or "mean", which divides by N, ignored rows included, and not by the sum of weights.
+
+    Raises:
+        ValueError: If the shapes do not fit or the smoothing is outside 0..1.
+
+    Examples:
+        >>> bw.losses.cross_entropy(torch.zeros(3, 4), torch.tensor([0, 3, -1]))
+        tensor([1.3863, 1.3863, 0.0000])
     """
     _check_shapes(logits, targets)
     try:
@@ -46,7 +57,7 @@ def cross_entropy(
         else:
             flat = logits.reshape(-1, logits.shape[-1]), targets.flatten()
             loss = _entropies(*flat, label_smoothing, weight).reshape(targets.shape)
-    except IndexError:  # torch looks at every label
+    except IndexError:  # torch checks every label
         check_within(targets, -1, logits.shape[-1] - 1, "labels")
         raise
     return reduce(loss, reduction)
@@ -61,10 +72,22 @@ def softmax_focal_loss(
     gamma: float = 2.0,
     reduction: Reduction = "none",
 ) -> Tensor:
-    """-alpha_t (1 - p_t)^gamma ln p_t with p the softmax (focal loss, arXiv 1708.02002, eq. 5, over K classes).
+    """Compute softmax focal loss (arXiv 1708.02002, eq. 5, over K classes): -alpha_t (1 - p_t)^gamma ln p_t.
 
-    ``alpha`` (K,) holds each class's weight, None means 1; a single number has no meaning where no class is "the
-    negative". Raises ValueError for gamma < 0 or other shapes.
+    Args:
+        logits: Class logits (N, K).
+        targets: Class indices int64 (N,); -1 is ignored.
+        alpha: Weight of each class (K,), or None. A single number would have no meaning, since no class is "the
+            negative".
+        gamma: Focusing exponent: larger values give easy examples less weight.
+        reduction: "none", "mean" or "sum".
+
+    Raises:
+        ValueError: If ``gamma`` is negative or shapes do not fit.
+
+    Examples:
+        >>> bw.losses.softmax_focal_loss(torch.tensor([[2.0, 0, 0]]), torch.tensor([0]))
+        tensor([0.0109])
     """
     _check(logits, targets)
     if gamma < 0 or (alpha is not None and alpha.shape != logits.shape[-1:]):
@@ -80,7 +103,15 @@ def softmax_focal_loss(
 @class_loss(kind="softmax")
 @full_precision
 def poly_loss(logits: Tensor, targets: Tensor, epsilon: float = 1.0, reduction: Reduction = "none") -> Tensor:
-    """Poly-1: -ln p_t + epsilon (1 - p_t) (PolyLoss, arXiv 2204.12511). Raises ValueError for other shapes."""
+    """Compute Poly-1 loss (PolyLoss, arXiv 2204.12511): -ln p_t + epsilon (1 - p_t), (N, K) and (N,) -> (N,).
+
+    Raises:
+        ValueError: If the shapes do not fit.
+
+    Examples:
+        >>> bw.losses.poly_loss(torch.tensor([[2.0, 0, 0]]), torch.tensor([0]))
+        tensor([0.4526])
+    """
     _check(logits, targets)
     log_p = _log_p_of_target(logits, targets)
     loss = -log_p - epsilon * log_p.expm1()
@@ -101,15 +132,30 @@ def seesaw_loss(
     state: Tensor | None = None,
     reduction: Reduction = "none",
 ) -> Tensor:
-    """Seesaw loss (arXiv 2008.10032): cross entropy in which exp(z_j) counts S_ij times for a target i.
+    """Compute seesaw loss (arXiv 2008.10032): cross entropy in which exp(z_j) counts S_ij times for target i.
 
-    S_ij = min(1, N_j / N_i)^p x max(1, s_j / s_i)^q with N the boxes of each class seen so far, at least 1, and s the
-    softmax, s_i at least 0.01; S is constant in the gradient. ``state`` int64 (K,) holds N; this call's targets are
-    added to it in place before the loss is computed. None: the counts of this call alone.
+    S_ij = min(1, N_j / N_i)^p x max(1, s_j / s_i)^q, where N is the number of boxes of each class seen so far (at least
+    1) and s the softmax (s_i at least 0.01). S is constant in the gradient.
 
-    A column beyond the state's K is background: it is not counted and S = 1 from and to it, in place of the paper's
-    separate objectness. (Counted, its frequency would take nearly all penalty from false positives.)
-    Raises ValueError for p or q < 0, or other shapes.
+    A column beyond the state's K is background: it is not counted, and S = 1 from and to it, in place of the paper's
+    separate objectness. (Its frequency, if counted, would remove nearly all penalty from false positives.)
+
+    Args:
+        logits: Class logits (N, K), or (N, K + 1) with background.
+        targets: Class indices int64 (N,); -1 is ignored.
+        p: Exponent of the mitigation factor, by class frequency.
+        q: Exponent of the compensation factor, by score.
+        state: The counts N, int64 (K,). This call's targets are added in place before the loss is computed. None uses
+            the counts of this call alone.
+        reduction: "none", "mean" or "sum".
+
+    Raises:
+        ValueError: If ``p`` or ``q`` is negative or shapes do not fit.
+
+    Examples:
+        >>> counts = torch.tensor([1000, 10])  # class 0 is frequent, class 1 is rare
+        >>> bw.losses.seesaw_loss(torch.zeros(2, 2), torch.tensor([0, 1]), state=counts)
+        tensor([0.0267, 0.6931])
     """
     _check(logits, targets)
     columns = logits.shape[-1]
@@ -148,12 +194,16 @@ def _check_shapes(logits: Tensor, targets: Tensor) -> None:
 
 
 def _log_p_of_target(logits: Tensor, targets: Tensor) -> Tensor:
-    """ln p_t, (N,); of class 0 where the target is ignored."""
+    """Compute ln p_t (N,), using class 0 where the target is ignored."""
     return logits.log_softmax(-1).gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
 
 
 def _entropies(logits: Tensor, targets: Tensor, label_smoothing: float, weight: Tensor | None) -> Tensor:
-    """-w_t ln p_t of rows (N, K), (N,). Raises IndexError for other labels."""
+    """Compute -w_t ln p_t of rows (N, K) -> (N,).
+
+    Raises:
+        IndexError: If a label is out of range.
+    """
     if is_near(logits) and logits.numel() >= _MANY and not label_smoothing:
         loss: Tensor = _CrossEntropy.apply(logits, targets)
         return loss if weight is None else loss * weight[targets.clamp(min=0)]
@@ -163,10 +213,10 @@ def _entropies(logits: Tensor, targets: Tensor, label_smoothing: float, weight: 
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """-ln p_t of many logits (N, K) and targets int64 (N,) -> (N,), on the host; 0 where the target is -1.
+    """Cross entropy -ln p_t of many logits (N, K) and targets int64 (N,) -> (N,) on the CPU; 0 where the target is -1.
 
-    The gradient p - [class = t] is computed in the backward pass, for the rows that got one: after hard negative mining
-    that is one in fifty. Nothing but the logits is kept.
+    The gradient p - [class = t] is computed in the backward pass, only for the rows that got one: after hard negative
+    mining that is one in fifty. Only the logits are kept.
     """
 
     @staticmethod
@@ -187,7 +237,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _slope(logits: Tensor, targets: Tensor, grad: Tensor) -> Tensor:
-    """Gradient (n, K) of some rows."""
+    """Compute the gradient (n, K) of some rows."""
     label, grad, p = targets.clamp(min=0).unsqueeze(1), grad.unsqueeze(1), logits.softmax(1)
     p = p * grad if torch.is_grad_enabled() else p.mul_(grad)  # the first under create_graph
     return p.scatter_add_(1, label, -grad)

@@ -1,4 +1,4 @@
-"""The cells of regular grids within rectangles, one rectangle for each target and anchor shape."""
+"""The cells of regular grids inside rectangles, one rectangle for each target and anchor shape."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from boxwright.anchors import GridShapes
 def anchors_between(
     row: Tensor, shape: Tensor, low: Tensor, high: Tensor, shapes: GridShapes
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, shapes and anchors (P,) on the cells from ``low`` to ``high`` (m, 2), both included, x before y.
+    """List rows, shapes and anchors (P,) of the cells from ``low`` to ``high`` (m, 2), both included, x before y.
 
-    row and shape (m,) tell whose rectangle it is. low and high are in cells and need not be whole.
+    row and shape (m,) say whose rectangle it is. low and high are in cells and need not be whole numbers.
     """
     low = low.ceil().clamp(min=0)
     count = (high.floor().minimum(shapes.last_cell.index_select(0, shape)) - low + 1).clamp(min=0).long()

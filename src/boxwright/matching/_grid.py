@@ -1,9 +1,15 @@
-"""Overlaps of targets with regular grids of anchors: only the cells that can reach a threshold are looked at.
+"""Overlaps of targets with regular grids of anchors, looking only at cells that can reach a threshold.
 
-On a grid, the area that a target shares with an anchor of one shape falls with the distance of their centres along x
-and along y. So the cells where a shape may reach a given IoU with a target lie in a rectangle that a few sums tell, and
-the cost grows with the targets and not with anchors x targets. What is looked at is computed by the same operations as
-in ``BoxOverlaps``, and the bounds leave room for rounding, so that the results are the same to the last bit.
+Idea: all anchors of one shape on one level have the same size, so their intersection with a target depends only on how
+far apart the centers are, and shrinks as they move apart in x or y. The anchors that can reach a given IoU with a
+target therefore lie in a rectangle of cells around its center, whose size follows from the two boxes' sides alone
+(``_Bounds``). The cost grows with the number of targets instead of anchors x targets.
+
+The pairs found are compared by the same operations as in ``BoxOverlaps``, and the bounds leave a margin for rounding,
+so that results are the same bit for bit.
+
+Shapes: A anchors, B images, G padded targets, T real targets of all images ("rows"), S anchor shapes of all levels,
+P pairs of a row and an anchor.
 """
 
 from __future__ import annotations
@@ -19,40 +25,40 @@ from boxwright.boxes import paired_iou
 from boxwright.matching._cells import anchors_between
 from boxwright.matching._common import Best, Overlaps, best_of, centre_distances, equal_in_rows, next_in_rows
 
-LEAST_IOU = 1e-3  # where a target's overlaps are lower, rounding decides: it is compared with every anchor
-_MARGIN = 1e-5  # of an IoU: a hundred times float32's rounding
+LEAST_IOU = 1e-3  # below this best IoU, rounding decides: the target is compared with every anchor
+_MARGIN = 1e-5  # subtracted from IoU thresholds, relative: a hundred times float32's rounding
 
 
 class Pairs(NamedTuple):
-    """Pairs (P,) of a target, told by its row among the real ones, and an anchor."""
+    """Pairs (P,) of a real target, given by its row, and an anchor."""
 
     row: Tensor
     anchor: Tensor
     iou: Tensor
 
     def where(self, mask: Tensor) -> Pairs:
-        """Those where mask (P,) holds."""
+        """Select the pairs where mask (P,) holds."""
         kept = mask.nonzero().squeeze(1)
         return Pairs(*(column.index_select(0, kept) for column in self))
 
     def join(self, others: Pairs) -> Pairs:
-        """These and the others."""
+        """Append other pairs."""
         return Pairs(*map(torch.cat, zip(self, others, strict=True)))
 
 
 class GridOverlaps(Overlaps):
-    """Overlaps of all anchors of an image with the real among the targets (B, G, 4), from ``floor`` on.
+    """Overlaps of all anchors of an image with the real targets among (B, G, 4), from ``floor`` on.
 
-    ``forces``: whether the best anchors of each target are wanted too, however little they overlap.
+    ``forces``: whether each target's best anchors are needed too, however small their overlap.
     """
 
     def __init__(self, anchors: Anchors, boxes: Tensor, real: Tensor, floor: float, *, forces: bool) -> None:
         super().__init__(real, len(anchors), floor)
         self.anchors, self.boxes = anchors.corners, boxes
-        self._owner = real.flatten().nonzero().squeeze(1)  # (T,) place of each real target in B x G
+        self._owner = real.flatten().nonzero().squeeze(1)  # (T,) index of each row in B x G
         self._rows = boxes.reshape(-1, 4)[self._owner]
         self._bounds = _Bounds(anchors.grid_shapes, self._rows)
-        self._nearest = torch.full_like(self._rows[:, 0], floor)  # (T,) an IoU that the best anchor has at least
+        self._nearest = torch.full_like(self._rows[:, 0], floor)  # (T,) lower bound of the best anchor's IoU
         if forces:
             self._nearest = paired_iou(self._rows.unsqueeze(1), self.anchors.boxes[self._bounds.nearest()]).amax(1)
         every = torch.arange(len(self._rows), device=boxes.device)
@@ -73,7 +79,7 @@ class GridOverlaps(Overlaps):
 
     @cached_property
     def of_targets(self) -> Best:  # type: ignore[override]  # found when asked for
-        """(B, G) each target's best anchor; IoU -1 for those that aren't real."""
+        """(B, G) each target's best anchor; IoU -1 for targets that are not real."""
         row, anchor, iou = self._pairs.where(self._pairs.iou >= self._nearest[self._pairs.row])
         found = best_of(row, iou, anchor, len(self._rows))
         lost = self._lost
@@ -86,6 +92,7 @@ class GridOverlaps(Overlaps):
         return Best(iou, index)
 
     def tied(self) -> tuple[Tensor, Best]:
+        """Find the anchors that reach some target's best IoU."""
         best = self.of_targets.iou.view(-1)[self._owner]
         row, anchor, _ = self._pairs.where((self._pairs.iou == best[self._pairs.row]) & (self._pairs.iou > 0))
         lost = self._lost[best[self._lost] > 0]
@@ -101,7 +108,10 @@ class GridOverlaps(Overlaps):
         return tied, known
 
     def next_anchors(self, image: Tensor, target: Tensor, before: Best) -> Best:
-        """(n,) for each of these targets (n,) its best anchor that comes after ``before`` by falling IoU and index."""
+        """Find each target's best anchor after ``before``, in order of falling IoU and rising index; all are (n,).
+
+        Pairs are searched down to half of the last IoU at a time, and below ``LEAST_IOU`` among all anchors.
+        """
         row = torch.searchsorted(self._owner, image * self.real.shape[1] + target)
         while True:
             found = self._next_open(row, before)
@@ -119,14 +129,16 @@ class GridOverlaps(Overlaps):
         return found
 
     def usable(self, anchor: Tensor | slice) -> Tensor:
+        """Tell which anchors are finite."""
         return self.anchors.usable(anchor)
 
     def distances(self, part: slice) -> Tensor:
+        """Compute the center distances of the targets in ``part``."""
         return centre_distances(self.anchors.boxes, self.boxes[:, part])
 
     @cached_property
     def _lost(self) -> Tensor:
-        """(L,) rows of the targets that are compared with every anchor."""
+        """(L,) rows of the targets that must be compared with every anchor."""
         return (self._nearest < LEAST_IOU).nonzero().squeeze(1)
 
     def _next_open(self, row: Tensor, before: Best) -> Best:
@@ -138,7 +150,7 @@ class GridOverlaps(Overlaps):
         return best_of(asked[after], iou[after], anchor[after], len(row))
 
     def _look_at(self, row: Tensor, least: Tensor) -> Pairs:
-        """All pairs of these rows (n,) that reach IoU ``least`` (n,), and some others."""
+        """Compute all pairs of these rows (n,) that reach IoU ``least`` (n,), and some others."""
         place, anchor = self._bounds.cells(row, least * (1 - _MARGIN))
         row = row.index_select(0, place)
         boxes, anchors = self._rows.index_select(0, row), self.anchors.boxes.index_select(0, anchor)
@@ -146,26 +158,29 @@ class GridOverlaps(Overlaps):
 
 
 class _Bounds:
-    """Which cells a target can overlap how much; in float64, x before y."""
+    """Which cells a target can overlap by how much; in float64, x before y."""
 
     def __init__(self, shapes: GridShapes, boxes: Tensor) -> None:
         boxes = boxes.double()
         self.shapes = shapes
         self.sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)  # (T, 2)
         centres = (boxes[:, :2] + boxes[:, 2:]).unsqueeze(1) / 2
-        self.place = centres / shapes.pitch - shapes.offset  # (T, S, 2) in cells
-        self.slack = shapes.slack  # a target's own coordinates are exact, however far it lies
+        # (T, S, 2) the target's center in cells of each shape's level
+        self.place = centres / shapes.pitch - shapes.offset
+        # rounding of the anchors; a target's own coordinates are exact, however far away it is
+        self.slack = shapes.slack
 
     def nearest(self) -> Tensor:
-        """(T, S) the anchor of each shape whose centre is nearest."""
+        """Find the anchor of each shape whose center is nearest, (T, S)."""
         cell = self.place.round().clamp(min=0).minimum(self.shapes.last_cell).long()
         return self.shapes.first + (cell * self.shapes.steps).sum(-1)
 
     def cells(self, row: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
-        """(P,) places in ``row`` (n,) and anchors of all pairs that can reach IoU ``least`` (n,).
+        """List indices into ``row`` (n,) and anchors, (P,) each, of all pairs that can reach IoU ``least`` (n,).
 
-        A shape of area a and a target of area g share need = least / (1 + least) x (a + g) to reach it. With the most
-        that they share along y, this tells how much they must share along x, and so how far apart they may be.
+        IoU = shared / (a + g - shared) >= least means shared >= need = least / (1 + least) x (a + g) for a shape of
+        area a and a target of area g. The shared height is at most the smaller of the two heights, so the shared width
+        must be at least need / height, which limits how far apart the centers can be in x; and the same in y.
         """
         shapes, slack = self.shapes, self.slack
         grown = shapes.sides + 2 * slack  # (S, 2): as large as rounding can make the anchors
@@ -173,11 +188,13 @@ class _Bounds:
         sides, share = self.sides.index_select(0, row), (least / (1 + least)).double()
         width, height = (
             torch.minimum(sides[:, axis, None], grown[:, axis]) for axis in (0, 1)
-        )  # (n, S) shared at most
+        )  # (n, S) largest possible shared width and height
+        # The area to be shared (n, S), then (P,) the pairs of a target and a shape whose sides allow it at all
         need = share.unsqueeze(1) * (sides.prod(-1, keepdim=True) + smallest)
         place, shape = (width * height >= need).nonzero(as_tuple=True)
         flat = place * len(shapes.sides) + shape
         need, width, height = (values.flatten().index_select(0, flat) for values in (need, width, height))
+        # (P, 2) sides to be shared, then the largest distance of the centers in pixels and in cells
         least_shared = torch.stack([need / height, need / width], dim=-1)
         apart = (sides.index_select(0, place) + grown.index_select(0, shape)) / 2 + slack - least_shared
         reach = apart / shapes.pitch.index_select(0, shape)

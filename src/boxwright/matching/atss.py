@@ -25,14 +25,33 @@ def match_atss(
 ) -> Matches:
     """Match each target with those of its nearest anchors that overlap it best.
 
-    boxes (B, G, 4) in the anchors' pixels, labels (B, G) with -1 for padding, ignore (B, G) bool. Candidates are all
-    anchors on the ``top`` cells of each level whose centres are nearest (ties: the earlier cell). A candidate is
-    positive where its IoU reaches the mean + standard deviation (n - 1) over the target's candidates and its centre is
-    inside the target; wanted by several targets, it takes the one with the highest IoU (ties: the first). All else is
-    negative, or -1 under an ignored box (intersection / anchor area >= ``ignore_ioa``). As in the paper, a target that
-    holds no anchor's centre, or loses all its candidates, stays without any. gt_index and iou are 0 where not positive.
+    The candidates of a target are all anchors on the ``top`` cells of each level whose centers are nearest (ties: the
+    earlier cell). A candidate is positive if its IoU reaches the mean + standard deviation (n - 1) over the target's
+    candidates and its center is inside the target. An anchor chosen by several targets answers for the one with the
+    highest IoU (ties: the first). All others are negative, or -1 under an ignored box. As in the paper, a target that
+    contains no anchor's center, or loses all its candidates, gets none.
 
-    Costs targets x levels x top^2, whatever the number of anchors. Raises ValueError for other shapes.
+    The cost is targets x levels x top^2, whatever the number of anchors.
+
+    Args:
+        anchors: Anchors of the image.
+        boxes: Targets (B, G, 4) in the anchors' pixels.
+        labels: Classes (B, G) int64, -1 for padding.
+        top: Number of cells per level.
+        ignore: Boxes (B, G) bool that are not matched, such as crowds.
+        ignore_ioa: Share of an anchor's area inside an ignored box from which on it is ignored.
+
+    Returns:
+        Matches (B, A); gt_index and iou are 0 where not positive.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+
+    Examples:
+        >>> anchors = bw.anchors.make_anchors(bw.anchors.AnchorSpec.squares((8, 16), 4), 64)
+        >>> boxes, labels = torch.tensor([[[10.0, 10, 40, 40]]]), torch.tensor([[0]])
+        >>> bw.matching.match_atss(anchors, boxes, labels, top=3).state.sum()
+        tensor(1)
     """
     if top < 1:
         raise ValueError(f"Expected top >= 1 but got {top}")
@@ -53,7 +72,7 @@ def match_atss(
 
 
 def _candidates(anchors: Anchors, boxes: Tensor, top: int) -> Tensor:
-    """Indices (B, G, C) of the anchors on the ``top`` nearest cells of every level."""
+    """Find the anchors on the ``top`` nearest cells of every level, indices (B, G, C)."""
     centres = (boxes[..., :2] + boxes[..., 2:]) / 2
     found, start = [], 0
     for level in anchors.levels:
@@ -65,10 +84,10 @@ def _candidates(anchors: Anchors, boxes: Tensor, top: int) -> Tensor:
 
 
 def _nearest_cells(level: AnchorLevel, centres: Tensor, top: int) -> Tensor:
-    """Row-major indices (..., k) of the cells of a level nearest to ``centres`` (..., 2), k = min(top, cells).
+    """Find the cells of a level nearest to ``centres`` (..., 2): row-major indices (..., k), k = min(top, cells).
 
-    The nearest lie within the ``top`` nearest rows and columns: a cell further off has ``top`` nearer ones in its row
-    or column. Distance and cell share one integer key, so that ties go to the earlier cell on every device.
+    They lie within the ``top`` nearest rows and columns: a cell further away has ``top`` nearer ones in its own row or
+    column. Distance and cell share one integer key, so that ties go to the earlier cell on every device.
     """
     rows, columns = level.grid
     x, dx = _nearest_lines(centres[..., 0] / level.pitch[1] - level.offset, columns, top)
@@ -81,7 +100,7 @@ def _nearest_cells(level: AnchorLevel, centres: Tensor, top: int) -> Tensor:
 
 
 def _nearest_lines(place: Tensor, lines: int, top: int) -> tuple[Tensor, Tensor]:
-    """The ``top`` lines (..., t) about a place in cells, by rising index, with their squared distances in cells."""
+    """Find the ``top`` lines (..., t) nearest to a position in cells, by rising index, with their squared distances."""
     count = min(top, lines)
     first = (place - count / 2).ceil().clamp(0, lines - count)
     index = first.unsqueeze(-1) + torch.arange(count, dtype=first.dtype, device=first.device)
@@ -89,7 +108,7 @@ def _nearest_lines(place: Tensor, lines: int, top: int) -> tuple[Tensor, Tensor]
 
 
 def _select(candidates: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU (B, G, C) of candidates (B, G, C, 4) with their targets, and which of them are positive."""
+    """Compute the IoU (B, G, C) of candidates (B, G, C, 4) with their targets, and which of them are positive."""
     targets = boxes.unsqueeze(2)
     iou = paired_iou(targets, candidates)
     spread = iou.std(-1, keepdim=True) if iou.shape[-1] > 1 else torch.zeros_like(iou)

@@ -30,8 +30,8 @@ from boxwright.types import Matches
 
 ForceRule = Literal["bipartite", "ties", "last"]
 
-_LEAST_FLOOR = 0.01  # with a lower one nearly every anchor that overlaps would be looked at
-_LEAST_ELEMENTS = 1 << 17  # anchors x targets below which the whole matrix is sooner done
+_LEAST_FLOOR = 0.01  # with a lower threshold nearly every overlapping anchor would be looked at anyway
+_LEAST_ELEMENTS = 1 << 17  # anchors x targets below which the whole matrix is faster
 
 
 @matcher()
@@ -50,27 +50,44 @@ def match_iou(
 ) -> Matches:
     """Match each anchor with the target that it overlaps most (ties: the first), by thresholds on their IoU.
 
-    boxes (B, G, 4) in the anchors' pixels, labels (B, G) with -1 for padding, ignore (B, G) bool. The state is 1 where
-    IoU >= ``positive`` (``strict``: >), 0 where IoU < ``negative``, -1 between; a negative is -1 as well under an
-    ignored box (intersection / anchor area >= ``ignore_ioa``). gt_index and iou are 0 below ``negative``, except for
-    forced anchors, which have the target they answer for and their IoU with it.
+    ``force`` makes anchors positive regardless of the thresholds:
 
-    ``force`` makes anchors positive whatever the thresholds say:
-
-    - "bipartite": SSD's first step (arXiv 1512.02325, section 2.2) as its authors run it: pairs by falling IoU, then
-      target, then anchor. Every target gets an anchor of its own as long as there are enough; one that overlaps no free
-      anchor gets the free one whose centre is nearest.
+    - "bipartite": SSD's first step (arXiv 1512.02325, section 2.2) as its authors implemented it: pairs by falling IoU,
+      then target, then anchor. Every target gets an anchor of its own as long as there are enough; a target that
+      overlaps no free anchor gets the free one with the nearest center.
     - "ties": every anchor that reaches some target's best IoU (> 0) answers for its own best target (the low-quality
       rule of Faster R-CNN's RPN, arXiv 1506.01497, section 3.1.2).
-    - "last": torchvision's SSDMatcher with its faults: each target takes its best anchor even at IoU 0, and of two
-      targets with the same best anchor the later one wins and the other may end up without any.
-    - None: thresholds alone.
+    - "last": torchvision's SSDMatcher with its faults: each target takes its best anchor even at IoU 0; of two targets
+      with the same best anchor the later one wins and the other may get none.
+    - None: thresholds only.
 
     On the CPU, many targets on regular grids of anchors are compared only with the cells that can reach ``negative`` or
-    their best IoU; otherwise (few, boxes alone, clipped corners, ``negative`` below .01) the IoU matrix is gone through
-    block by block, and on devices so that nothing waits for them. All give the same bits.
+    their best IoU. Otherwise (few targets, plain boxes, clipped corners, ``negative`` below .01, or a device) the IoU
+    matrix is computed block by block. All ways give the same bits.
 
-    Raises ValueError for thresholds out of order, an unknown rule, or shapes.
+    Args:
+        anchors: Anchors of the image, or their boxes (A, 4).
+        boxes: Targets (B, G, 4) in the anchors' pixels.
+        labels: Classes (B, G) int64, -1 for padding.
+        positive: State 1 where IoU >= this.
+        negative: State 0 where IoU < this; -1 (ignored) between the two.
+        strict: Require IoU > ``positive``.
+        force: See above.
+        ignore: Boxes (B, G) bool that are not matched, such as crowds.
+        ignore_ioa: A negative is ignored where intersection / anchor area with an ignored box reaches this.
+
+    Returns:
+        Matches (B, A). gt_index and iou are 0 below ``negative``, except for forced anchors, which hold the target they
+        answer for and their IoU with it.
+
+    Raises:
+        ValueError: If the thresholds are out of order, the rule is unknown or shapes do not fit.
+
+    Examples:
+        >>> anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 12, 10], [20, 20, 30, 30]])
+        >>> boxes, labels = torch.tensor([[[0.0, 0, 10, 10]]]), torch.tensor([[0]])
+        >>> bw.matching.match_iou(anchors, boxes, labels, positive=0.7, negative=0.3).state
+        tensor([[1, 1, 0]], dtype=torch.int8)
     """
     _check_rule(positive, negative, force)
     reference, boxes, real = prepare(anchors, boxes, labels, ignore)
@@ -89,15 +106,27 @@ def match_quality(
     strict: bool = False,
     force: ForceRule | None = "bipartite",
 ) -> Matches:
-    """Match by the thresholds and rules of ``match_iou``, with a matrix of your own in place of the IoU.
+    """Match by the thresholds and rules of ``match_iou``, with your own matrix in place of the IoU.
 
-    quality (B, G, A): how well each anchor suits each target, at least 0; labels (B, G) int64, -1 for padding, and for
-    targets that are to be ignored. ``Matches.iou`` has the quality. With the IoU of all pairs as the quality the result
-    is that of ``match_iou``, but for one thing: nothing is known of places, so "bipartite" leaves a target without an
-    anchor where the quality of all free ones is 0.
+    With the IoU of all pairs as quality the result equals ``match_iou``'s, with one exception: positions are unknown,
+    so "bipartite" leaves a target without an anchor where the quality of all free anchors is 0.
 
-    Raises ValueError for thresholds out of order, an unknown rule, or shapes, and in eager calls on the CPU for a
-    quality that is negative, infinite or NaN.
+    Args:
+        quality: How well each anchor suits each target, (B, G, A), at least 0. ``Matches.iou`` returns it.
+        labels: Classes (B, G) int64, -1 for padding and for targets to be ignored.
+        positive: State 1 where the quality >= this.
+        negative: State 0 where the quality < this; -1 (ignored) between the two.
+        strict: Require quality > ``positive``.
+        force: As in ``match_iou``.
+
+    Raises:
+        ValueError: If the thresholds are out of order, the rule is unknown or shapes do not fit; in eager calls on the
+            CPU also if a quality is negative, infinite or NaN.
+
+    Examples:
+        >>> quality = torch.tensor([[[0.9, 0.2, 0.0]]])
+        >>> bw.matching.match_quality(quality, torch.tensor([[0]]), positive=0.7, negative=0.3).state
+        tensor([[1, 0, 0]], dtype=torch.int8)
     """
     _check_rule(positive, negative, force)
     if quality.ndim != 3 or labels.shape != quality.shape[:2] or not quality.is_floating_point():
@@ -114,9 +143,18 @@ def match_quality(
 def best_anchors(
     anchors: Anchors | Tensor, boxes: Tensor, labels: Tensor, ignore: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The anchor that overlaps each target most (ties: the first), arguments as for ``match_iou``.
+    """Find the anchor that overlaps each target most (ties: the first); arguments as for ``match_iou``.
 
-    IoU (B, G) and anchor (B, G) int64; -1 and 0 for padding and ignored boxes. Raises ValueError for other shapes.
+    Returns:
+        IoU (B, G) and anchor (B, G) int64; -1 and 0 for padding and ignored boxes.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+
+    Examples:
+        >>> anchors = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]])
+        >>> bw.matching.best_anchors(anchors, torch.tensor([[[20.0, 20, 30, 40]]]), torch.tensor([[0]]))
+        Best(iou=tensor([[0.5000]]), partner=tensor([[1]]))
     """
     reference, boxes, real = prepare(anchors, boxes, labels, ignore)
     return _overlaps(anchors, reference, boxes, real, 1.0, forces=True).of_targets
@@ -141,7 +179,7 @@ def _overlaps(
 
 
 def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: ForceRule | None) -> Matches:
-    """Matches by thresholds, of which ``overlaps.floor`` is the negative one, and by force."""
+    """Match by thresholds, the negative one being ``overlaps.floor``, and by force."""
     real, count, floor = overlaps.real, overlaps.count, overlaps.floor
     if not real.numel() or not count:
         none = torch.zeros(len(real), count, dtype=torch.int64, device=real.device)
@@ -153,7 +191,7 @@ def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: For
         known |= tied
     if not overlaps.complete:
         iou = iou.clamp_(min=0)
-    # Written over, as nothing asks for them again: memory that is new costs more than what is computed
+    # Overwritten, as nothing needs the old values: allocating memory costs more than the computation.
     iou, gt_index = iou.mul_(known), gt_index.mul_(known)
     reached = iou > positive if strict else iou >= positive
     if positive <= 0:
@@ -168,7 +206,7 @@ def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: For
 
 
 def _with_forced(matches: Matches, pairs: Best, held: Tensor | None) -> Matches:
-    """Matches where the anchors that the targets (B, G) have by force, where that ``held``, are positive."""
+    """Make the forced anchors of the targets (B, G) positive where ``held``."""
     anchor, iou = pairs.partner, pairs.iou.float()
     target = torch.arange(anchor.shape[1], device=anchor.device).expand(anchor.shape)
     gt_index, state, known = matches
@@ -177,28 +215,28 @@ def _with_forced(matches: Matches, pairs: Best, held: Tensor | None) -> Matches:
             gt_index.scatter_(1, anchor, target), state.scatter_(1, anchor, 1), known.scatter_(1, anchor, iou)
         )
     count = state.shape[1]
-    anchor = torch.where(held, anchor, count)  # a column more, for those that have none
+    anchor = torch.where(held, anchor, count)  # one more column, for targets without an anchor
     values = (target, held.to(torch.int8), iou.clamp(min=0))
     wider = (pad(old, (0, 1)).scatter_(1, anchor, new) for old, new in zip(matches, values, strict=True))
     return Matches(*(columns[:, :count].contiguous() for columns in wider))
 
 
 def _last(overlaps: Overlaps) -> tuple[Best, Tensor | None]:
-    """Each target takes its best anchor, whatever the IoU; of several that want one anchor the last target wins.
+    """Give each target its best anchor, whatever the IoU; of several that want the same anchor the last wins.
 
-    An anchor for each target (B, G), and which of them hold, as for ``_bipartite``.
+    Returns the anchor of each target (B, G) and which of them hold, as ``_bipartite`` does.
     """
     best, real = overlaps.of_targets, overlaps.real
-    # without any overlap the best anchor is the first, whatever it is
+    # without any overlap the best anchor is the first
     held = real & ~_wanted_later(best.partner, real) & overlaps.usable(best.partner)
     return best, None if is_near(held) and held.all() else held
 
 
 def _bipartite(overlaps: Overlaps) -> tuple[Best, Tensor | None]:
-    """Greedy one-to-one matching: pairs by falling IoU, then target index, then anchor index.
+    """Match greedily one to one: pairs by falling IoU, then target index, then anchor index.
 
-    Targets that no anchor which they overlap is left for take, by target index, the free one whose centre is nearest.
-    An anchor for each target (B, G) with their IoU, and (B, G) bool, which of these hold; None: all, as is known.
+    Targets for which no overlapping anchor is left take, by target index, the free one with the nearest center. Returns
+    an anchor and IoU for each target (B, G), and which of these hold, (B, G) bool or None if all are known to.
     """
     found = overlaps.of_targets
     if isinstance(overlaps, DenseOverlaps) and not is_near(overlaps.real):
@@ -210,11 +248,11 @@ def _bipartite(overlaps: Overlaps) -> tuple[Best, Tensor | None]:
 
 
 def _deferred(overlaps: Overlaps) -> Best:
-    """(B, G) the greedy pairs, IoU 0 and below where a target has none; looks at values between its rounds.
+    """Find the greedy pairs (B, G), IoU 0 or below where a target has none; reads values between its rounds.
 
-    Found by deferred acceptance (Gale & Shapley 1962): each target asks for its best anchor, each anchor keeps the best
-    of those that ask, and who is turned down asks for its next best. As one order ranks all pairs for both sides, there
-    is one stable matching, the greedy one.
+    Uses deferred acceptance (Gale & Shapley 1962): each target asks its best anchor, each anchor keeps the best of the
+    targets that ask, and a rejected target asks its next best. Since both sides rank pairs by the same order, there is
+    only one stable matching, the greedy one.
     """
     asked = Best(*(side.clone() for side in overlaps.of_targets))
     while True:
@@ -230,16 +268,17 @@ def _deferred(overlaps: Overlaps) -> Best:
 
 
 def _pair_by_pair(overlaps: DenseOverlaps) -> Best:
-    """The same pair by pair, one of every image in each of G rounds, without a look at any value.
+    """Find the same pairs one at a time, one of every image in each of G rounds, without reading any value.
 
-    A target gets one of its G best anchors, as the others take fewer.
+    A target always gets one of its G best anchors, since the others take at most G - 1.
     """
     images, targets = overlaps.real.shape
     iou, anchor = overlaps.top_anchors(targets)  # (B, G, k)
     iou, order = iou.flatten(1).sort(dim=1, descending=True, stable=True)  # (B, P), ties by target, then by anchor
     owner = torch.arange(targets, device=iou.device).view(1, -1, 1).expand(anchor.shape)
-    sides = torch.stack([owner, anchor]).flatten(2).gather(2, order.expand(2, -1, -1))  # (2, B, P) what a pair takes
-    rank = torch.arange(order.shape[1], 0, -1, device=iou.device) * (iou > 0)  # the first pairs have the highest
+    # (2, B, P) the target and the anchor that a pair takes
+    sides = torch.stack([owner, anchor]).flatten(2).gather(2, order.expand(2, -1, -1))
+    rank = torch.arange(order.shape[1], 0, -1, device=iou.device) * (iou > 0)  # the first pairs rank highest
     rounds = []
     for _ in range(targets):
         left, place = rank.max(1, keepdim=True)  # (B, 1)
@@ -247,7 +286,7 @@ def _pair_by_pair(overlaps: DenseOverlaps) -> Best:
         rank.mul_((sides != taken).all(0))
         rounds.append((left, place, *taken))
     left, place, target, anchor = (torch.cat(columns, 1) for columns in zip(*rounds, strict=True))  # (B, G)
-    target = target.where(left > 0, targets)  # a column more, for what was no pair
+    target = target.where(left > 0, targets)  # one more column, for pairs that do not exist
     found = Best(iou.new_full((images, targets + 1), -1.0), anchor.new_zeros(images, targets + 1))
     found.iou.scatter_(1, target, iou.gather(1, place))
     found.partner.scatter_(1, target, anchor)
@@ -255,18 +294,18 @@ def _pair_by_pair(overlaps: DenseOverlaps) -> Best:
 
 
 def _wanted_later(anchor: Tensor, wants: Tensor) -> Tensor:
-    """(B, G) bool: whether a later target that ``wants`` (B, G) has the same anchor (B, G), as this one does."""
+    """Tell whether a later target that ``wants`` (B, G) has the same anchor (B, G)."""
     same = (anchor.unsqueeze(2) == anchor.unsqueeze(1)) & wants.unsqueeze(1) & wants.unsqueeze(2)
     return same.triu(1).any(2)
 
 
 def _with_nearest(overlaps: Overlaps, found: Best, held: Tensor) -> tuple[Best, Tensor]:
-    """Give the targets that hold none, in turn, the free anchor with the nearest centre.
+    """Give each target without an anchor, in turn, the free anchor with the nearest center.
 
-    Runs dry where there are more targets than anchors, and where distances are unknown.
+    Stops where there are more targets than anchors, and where distances are unknown.
     """
     remaining, count = overlaps.real & ~held, overlaps.count
-    # A column more, for those that take none
+    # one more column, for targets that take none
     taken = torch.zeros(len(held), count + 1, dtype=torch.bool, device=held.device)
     taken.scatter_(1, found.partner.where(held, count), True)
     chosen = torch.full_like(found.partner, count)
@@ -281,7 +320,7 @@ def _with_nearest(overlaps: Overlaps, found: Best, held: Tensor) -> tuple[Best, 
         none = distances.new_full(distances.shape[:2], torch.finfo(distances.dtype).max)
         none.masked_fill_(~remaining[:, part], -1.0)
         columns = []
-        for distance in torch.cat([distances, none.unsqueeze(-1)], dim=2).unbind(1):  # (B, A + 1), by target
+        for distance in torch.cat([distances, none.unsqueeze(-1)], dim=2).unbind(1):  # (B, A + 1), target by target
             distance[:, :-1].masked_fill_(taken[:, :-1], torch.inf)
             columns.append(distance.argmin(1, keepdim=True))
             taken.scatter_(1, columns[-1], True)

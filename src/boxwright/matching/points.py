@@ -1,4 +1,4 @@
-"""Matching by points: an anchor's centre inside a target of its level's size (FCOS, arXiv 1904.01355, section 3.2)."""
+"""Matching by points: an anchor's center inside a target of its level's size (FCOS, arXiv 1904.01355, section 3.2)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from boxwright.matching._common import best_of, block_size, matches_by_rule, pre
 from boxwright.parts import matcher
 from boxwright.types import Matches
 
-_SLACK = 1e-3  # cells: room for the rounding of anchors' coordinates
+_SLACK = 1e-3  # in cells: margin for the rounding of anchor coordinates
 
 
 @matcher(needs=("grid",))
@@ -32,19 +32,35 @@ def match_points(
     ignore: Tensor | None = None,
     ignore_ioa: float = 0.5,
 ) -> Matches:
-    """Match each target with the anchors whose centre is inside of it, on the level that its size belongs to.
+    """Match each target with the anchors whose center is inside it, on the level that fits its size.
 
-    boxes (B, G, 4) in the anchors' pixels, labels (B, G) with -1 for padding, ignore (B, G) bool. A centre is inside
-    where its distances to all four sides are above 0. A level takes a pair whose largest distance is at most ``reach``
-    x its stride and above that of the level before; the first level has no lower limit and the last no upper one, so
-    that each distance belongs to one level (8: FCOS's 64, 128, 256, 512 px on strides 8 to 128). With ``radius`` the
-    centre must also lie within so many strides of the target's centre, along x and y (1.5 in FCOS's later form;
-    UnitBox, arXiv 1608.01471, has neither). An anchor in several targets answers for the smallest (ties: the first).
-    All else is negative, or -1 under an ignored box (intersection / anchor area >= ``ignore_ioa``). gt_index and iou
-    are 0 where not positive. A target may stay without any anchor.
+    A center is inside where its distances to all four sides are above 0. A level takes a pair whose largest distance is
+    at most ``reach`` x its stride and above that of the level before; the first level has no lower limit and the last
+    no upper one, so that each distance belongs to one level. An anchor inside several targets answers for the smallest
+    (ties: the first). All others are negative, or -1 under an ignored box. A target may get no anchor. On the CPU only
+    cells inside a target are looked at.
 
-    On the CPU only cells inside a target are looked at. Raises ValueError for a reach or radius not above 0, and other
-    shapes.
+    Args:
+        anchors: Anchors of the image.
+        boxes: Targets (B, G, 4) in the anchors' pixels.
+        labels: Classes (B, G) int64, -1 for padding.
+        reach: Largest distance of a level in its strides; 8 is FCOS's 64, 128, 256, 512 px on strides 8 to 128.
+        radius: The center must also be within this many strides of the target's center, in x and y (1.5 in later
+            versions of FCOS). None: no such limit, as in UnitBox, arXiv 1608.01471.
+        ignore: Boxes (B, G) bool that are not matched, such as crowds.
+        ignore_ioa: Share of an anchor's area inside an ignored box from which on it is ignored.
+
+    Returns:
+        Matches (B, A); gt_index and iou are 0 where not positive.
+
+    Raises:
+        ValueError: If ``reach`` or ``radius`` is not above 0, or shapes do not fit.
+
+    Examples:
+        >>> anchors = bw.anchors.make_anchors(bw.anchors.AnchorSpec.squares((8, 16), 4), 64)
+        >>> boxes, labels = torch.tensor([[[10.0, 10, 40, 40]]]), torch.tensor([[0]])
+        >>> bw.matching.match_points(anchors, boxes, labels).state.sum()
+        tensor(16)
     """
     if not reach > 0 or (radius is not None and not radius > 0):
         raise ValueError(f"Expected reach and radius above 0 but got {reach} and {radius}")
@@ -57,7 +73,7 @@ def match_points(
 
 
 def _sparse(anchors: Anchors, boxes: Tensor, real: Tensor, reach: float, radius: float | None) -> tuple[Tensor, Tensor]:
-    """Positives and their targets (B, A), from the cells inside of the targets alone."""
+    """Compute positives and their targets (B, A) from the cells inside the targets only."""
     (images, targets), total = real.shape, len(anchors)
     owner = real.flatten().nonzero().squeeze(1)
     rows = boxes.reshape(-1, 4)[owner]
@@ -65,7 +81,7 @@ def _sparse(anchors: Anchors, boxes: Tensor, real: Tensor, reach: float, radius:
     shapes = anchors.grid_shapes
     first, last = rows.double().unsqueeze(1).chunk(2, dim=-1)
     side = (last - first).amax(-1)
-    # The largest distance is at least half of the larger side
+    # The largest distance is at least half of the larger side.
     row, shape = ((side > lower) & (side / 2 <= upper)).nonzero(as_tuple=True)
     low, high = ((edge / shapes.pitch - shapes.offset)[row, shape] for edge in (first, last))
     row, shape, anchor = anchors_between(row, shape, low - _SLACK, high + _SLACK, shapes)
@@ -80,7 +96,7 @@ def _sparse(anchors: Anchors, boxes: Tensor, real: Tensor, reach: float, radius:
 
 
 def _dense(anchors: Anchors, boxes: Tensor, real: Tensor, reach: float, radius: float | None) -> tuple[Tensor, Tensor]:
-    """The same from every pair, without a look at any value; for devices that would have to be waited for."""
+    """Compute the same from all pairs without reading any value, for devices that would have to be waited for."""
     limits = _limits(anchors, [level.count for level in anchors.levels], reach)  # (A,)
     area = torch.where(real, box_area(boxes), torch.inf).unsqueeze(-1)
     found, size = [], block_size(real.numel(), boxes.device)
@@ -97,7 +113,7 @@ def _dense(anchors: Anchors, boxes: Tensor, real: Tensor, reach: float, radius: 
 
 
 def _match(anchors: Tensor, boxes: Tensor, limits: Sequence[Tensor], radius: float | None) -> Tensor:
-    """(...) bool: which anchors (..., 4) match the boxes (..., 4) by the limits and stride (...) of their level."""
+    """Tell which anchors (..., 4) match the boxes (..., 4) by the limits and stride (...) of their level."""
     lower, upper, stride = limits
     x, y = ((anchors[..., axis] + anchors[..., axis + 2]) / 2 for axis in (0, 1))
     x1, y1, x2, y2 = boxes.unbind(-1)
@@ -111,13 +127,13 @@ def _match(anchors: Tensor, boxes: Tensor, limits: Sequence[Tensor], radius: flo
 
 
 def _limits(anchors: Anchors, counts: Sequence[int], reach: float) -> list[Tensor]:
-    """Each level's limits, the largest distance being above the first and at most the second, and its stride.
+    """Compute each level's limits of the largest distance (above the first, at most the second) and its stride.
 
-    All (n,) with as many of each level as ``counts`` says.
+    All are (n,), repeated as often as ``counts`` says for each level.
     """
     strides = [level.stride for level in anchors.levels]
     ends = [reach * stride for stride in strides[:-1]]
-    device = anchors.boxes.device  # filled there: a copy would wait for it
+    device = anchors.boxes.device  # filled on the device: a copy would wait for it
     return [
         torch.cat([torch.full((count,), value, device=device) for count, value in zip(counts, values, strict=True)])
         for values in ([0.0, *ends], [*ends, math.inf], strides)

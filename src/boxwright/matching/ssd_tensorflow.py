@@ -29,17 +29,33 @@ def match_ssd_tf(
     ignore: Tensor | None = None,
     ignore_ioa: float = 0.5,
 ) -> Matches:
-    """Match each anchor with the target that it overlaps most (ties: the first) where their IoU is above ``threshold``.
+    """Match each anchor with the target that it overlaps most (ties: the first) if their IoU is above ``threshold``.
 
-    boxes (B, G, 4) in the anchors' pixels, labels (B, G) with -1 for padding, ignore (B, G) bool. Nothing is forced,
-    and an IoU of exactly the threshold is negative. Ignored boxes, SSD-Tensorflow's label ``no_annotation``, are never
-    matched. What becomes of the anchors under them:
+    Nothing is forced, and an IoU of exactly the threshold is negative. Ignored boxes, which SSD-Tensorflow labels
+    ``no_annotation``, are never matched.
 
-    - "skip": nothing, as in the code that was published: those that no other target claims are negatives.
-    - "ignore": as in the lines that are commented out there: an anchor is ignored, a positive one too, where
-      intersection / anchor area is above ``ignore_ioa``.
+    Args:
+        anchors: Anchors of the image, or their boxes (A, 4).
+        boxes: Targets (B, G, 4) in the anchors' pixels.
+        labels: Classes (B, G) int64, -1 for padding.
+        threshold: Positive where IoU > this.
+        no_annotation: What happens to anchors under an ignored box. "skip", as in the published code: nothing; those
+            that match no other target are negatives. "ignore", as in lines commented out there: an anchor, even a
+            positive one, is ignored where intersection / anchor area is above ``ignore_ioa``.
+        ignore: Boxes (B, G) bool that are not matched.
+        ignore_ioa: See ``no_annotation``.
 
-    gt_index and iou are 0 below the threshold. Raises ValueError for a threshold below 0, an unknown rule, or shapes.
+    Returns:
+        Matches (B, A); gt_index and iou are 0 below the threshold.
+
+    Raises:
+        ValueError: If the threshold is negative, the rule is unknown or shapes do not fit.
+
+    Examples:
+        >>> anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 12, 10], [20, 20, 30, 30]])
+        >>> boxes, labels = torch.tensor([[[0.0, 0, 10, 10]]]), torch.tensor([[0]])
+        >>> bw.matching.match_ssd_tf(anchors, boxes, labels).state
+        tensor([[1, 1, 0]], dtype=torch.int8)
     """
     if no_annotation not in get_args(NoAnnotation):
         raise ValueError(f"Expected no_annotation out of {get_args(NoAnnotation)} but got {no_annotation!r}")

@@ -31,17 +31,38 @@ def match_task_aligned(
     ignore: Tensor | None = None,
     ignore_ioa: float = 0.5,
 ) -> Matches:
-    """Match each target with the anchors whose predictions are best for it, by score and by IoU together.
+    """Match each target with the anchors whose predictions suit it best, by score and IoU together.
 
-    boxes (B, G, 4) in the anchors' pixels, labels (B, G) with -1 for padding, scores (B, A, K) in 0..1 and predictions
-    (B, A, 4) boxes of the network, ignore (B, G) bool. The ``top`` anchors of the highest score(label)^alpha x
-    IoU(predicted box)^beta (section 3.2; ties: the earlier anchor) are positive, among those whose centre is inside the
-    target and whose metric is above 0. An anchor of several targets answers for the one that its predicted box overlaps
-    most (ties: the first). All else is negative, or -1 under an ignored box (intersection / anchor area >=
-    ``ignore_ioa``). gt_index and iou, which is the anchor's own, are 0 where not positive.
+    Positive are the ``top`` anchors with the highest score(label)^alpha x IoU(predicted box)^beta (section 3.2; ties:
+    the earlier anchor) among those whose center is inside the target and whose metric is above 0. An anchor of several
+    targets answers for the one that its predicted box overlaps most (ties: the first). All others are negative, or -1
+    under an ignored box. targets x anchors are held block by block.
 
-    Held block by block, targets x anchors at a time. Raises ValueError for other shapes, ``top`` < 1 and negative
-    powers.
+    Args:
+        anchors: Anchors of the image, or their boxes (A, 4).
+        boxes: Targets (B, G, 4) in the anchors' pixels.
+        labels: Classes (B, G) int64, -1 for padding.
+        scores: Predicted scores (B, A, K) in 0..1.
+        predictions: Predicted boxes (B, A, 4).
+        top: Number of positives per target.
+        alpha: Exponent of the score.
+        beta: Exponent of the IoU.
+        ignore: Boxes (B, G) bool that are not matched, such as crowds.
+        ignore_ioa: Share of an anchor's area inside an ignored box from which on it is ignored.
+
+    Returns:
+        Matches (B, A); gt_index and iou, which is the anchor's own, are 0 where not positive.
+
+    Raises:
+        ValueError: If shapes do not fit, ``top`` < 1 or an exponent is negative.
+
+    Examples:
+        >>> anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 12, 10], [20, 20, 30, 30]])
+        >>> boxes, labels = torch.tensor([[[0.0, 0, 10, 10]]]), torch.tensor([[0]])
+        >>> scores = torch.tensor([[[0.2], [0.9], [0.9]]])
+        >>> predicted = {"scores": scores, "predictions": anchors[None]}
+        >>> bw.matching.match_task_aligned(anchors, boxes, labels, **predicted, top=1).state
+        tensor([[0, 1, 0]], dtype=torch.int8)
     """
     images, total = len(labels), len(anchors)
     if scores.shape[:2] != (images, total) or scores.ndim != 3 or predictions.shape != (images, total, 4):
@@ -68,13 +89,13 @@ class _Predicted(NamedTuple):
     """top, alpha and beta."""
 
     def metric(self, score: Tensor, iou: Tensor) -> Tensor:
-        """score^alpha x IoU^beta."""
+        """Compute score^alpha x IoU^beta."""
         _, alpha, beta = self.options
         return score.to(iou.dtype).pow(alpha) * iou.pow(beta)
 
 
 def _sparse(predicted: _Predicted, boxes: Tensor, labels: Tensor, real: Tensor) -> Best:
-    """(B, A) each anchor's target, from the pairs with the centre inside alone."""
+    """Find each anchor's target (B, A) from the pairs with the center inside only."""
     total = len(predicted.reference)
     image, target = real.nonzero(as_tuple=True)
     found = [(image[:0], predicted.boxes.new_zeros(0), target[:0])]
@@ -85,7 +106,7 @@ def _sparse(predicted: _Predicted, boxes: Tensor, labels: Tensor, real: Tensor) 
         iou = paired_iou(boxes[i, t][row], predicted.boxes[i[row], anchor])
         metric = predicted.metric(predicted.scores[i[row], anchor, labels[i, t][row]], iou)
         count = torch.bincount(row, minlength=len(i))
-        place = torch.arange(len(row)) - (count.cumsum(0) - count)[row]  # of the pair among its target's
+        place = torch.arange(len(row)) - (count.cumsum(0) - count)[row]  # index of the pair among its target's
         table = metric.new_zeros(len(i), int(count.max()))
         table[row, place] = metric
         kept = highest(table, table > 0, predicted.options[0])[row, place].nonzero().squeeze(1)
@@ -97,14 +118,14 @@ def _sparse(predicted: _Predicted, boxes: Tensor, labels: Tensor, real: Tensor) 
 
 
 def _is_inside(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """(...) bool: whether the centres of anchors (..., 4) lie inside of boxes (..., 4)."""
+    """Tell whether the centers of anchors (..., 4) are inside boxes (..., 4)."""
     x, y = ((anchors[..., axis] + anchors[..., axis + 2]) / 2 for axis in (0, 1))
     x1, y1, x2, y2 = boxes.unbind(-1)
     return torch.minimum(torch.minimum(x - x1, x2 - x), torch.minimum(y - y1, y2 - y)) > 0
 
 
 def _dense(predicted: _Predicted, boxes: Tensor, labels: Tensor, real: Tensor) -> Best:
-    """The same from every pair, without a look at any value; for devices that would have to be waited for."""
+    """Compute the same from all pairs without reading any value, for devices that would have to be waited for."""
     images, total = predicted.boxes.shape[:2]
     best = Best(predicted.boxes.new_zeros(images, total), labels.new_zeros(images, total))
     planes = predicted.scores.transpose(1, 2)  # (B, K, A)
@@ -117,6 +138,6 @@ def _dense(predicted: _Predicted, boxes: Tensor, labels: Tensor, real: Tensor) -
         able = _is_inside(predicted.reference, box.unsqueeze(2)) & (metric > 0) & real[:, part].unsqueeze(-1)
         chosen = highest(metric.flatten(0, 1), able.flatten(0, 1), predicted.options[0]).view(iou.shape)
         value, target = (iou * chosen).max(dim=1)
-        better = value > best.iou  # strictly: an equal one further on has a higher index
+        better = value > best.iou  # strictly better: an equal one in a later block has a higher index
         best = Best(torch.where(better, value, best.iou), torch.where(better, start + target, best.partner))
     return best

@@ -55,6 +55,7 @@ def build_detector(recipe: Recipe, *, pretrained: bool | None = None) -> Detecto
     recipe that learns all from scratch. Raises RecipeError where the recipe's parts don't go together, and where its
     input can't fit into memory.
     """
+    recipe.check_decided()
     check_input(recipe)
     with out_of_memory(f"the network of {recipe.detector}", "a smaller width, image_size or backbone takes less"):
         return _build_with_weights(recipe, pretrained)

@@ -8,6 +8,7 @@ class and a better box. Any backbone with maps of strides 4, 8, 16 and 32.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +28,11 @@ from boxwright.nms import NmsKind, batched_nms
 from boxwright.recipes import Recipe
 from boxwright.types import DenseOutputs, Detections, RoIOutputs, TwoStageOutputs
 
-_POOLED = 7  # cells a side of a region's features
-_SAMPLES = 2  # points a side that each of them averages
+POOLED = 7  # cells a side of a region's features
+SAMPLES = 2  # points a side that each of them averages
 _CANONICAL_SIDE, _CANONICAL_LEVEL, _FIRST_LEVEL = 224, 4, 2  # FPN, eq. 1: regions of this side come from P4 of P2 to P5
-_SHORTEST_PROPOSAL = 1e-3  # pixels a side, as in torchvision
-_SHORTEST_DETECTION = 1e-2
+SHORTEST_PROPOSAL = 1e-3  # pixels a side, as in torchvision
+SHORTEST_DETECTION = 1e-2
 
 
 class RPNHead(nn.Module):
@@ -59,7 +60,7 @@ class RoIHead(nn.Module):
         """``logits`` (K',) and ``deltas``: where the outputs start."""
         super().__init__()
         self.hidden = nn.Sequential(
-            nn.Linear(width * _POOLED**2, hidden),
+            nn.Linear(width * POOLED**2, hidden),
             nn.ReLU(inplace=True),
             nn.Linear(hidden, hidden),
             nn.ReLU(inplace=True),
@@ -101,16 +102,30 @@ def pool(features: list[Tensor], rois: Sequence[Tensor]) -> Tensor:
 
     boxes = torch.cat(list(rois))
     image = torch.cat([torch.full_like(boxes[:, :1], row) for row, boxes in enumerate(rois)])
-    wanted = (_CANONICAL_LEVEL + torch.log2(box_area(boxes).sqrt() / _CANONICAL_SIDE) + 1e-6).floor()
-    level = (wanted - _FIRST_LEVEL).clamp(0, len(features) - 1)
+    level = map_of(boxes, len(features))
     order = level.argsort(stable=True)
     counts = (level.unsqueeze(1) == torch.arange(len(features), device=level.device)).sum(0).tolist()
     regions = torch.split(torch.cat([image, boxes], 1)[order], counts)
     pooled = [
-        roi_align(each.float(), own, _POOLED, 1 / stride, _SAMPLES)
+        roi_align(each.float(), own, POOLED, 1 / stride, SAMPLES)
         for each, own, stride in zip(features, regions, TWO_STAGE_STRIDES, strict=False)
     ]
     return torch.cat(pooled).index_select(0, order.argsort())
+
+
+def map_of(boxes: Tensor, maps: int) -> Tensor:
+    """(n,) which of the maps of strides 4, 8, ... boxes (n, 4) are pooled from, by their area (FPN, eq. 1)."""
+    wanted = (_CANONICAL_LEVEL + torch.log2(box_area(boxes).sqrt() / _CANONICAL_SIDE) + 1e-6).floor()
+    return (wanted - _FIRST_LEVEL).clamp(0, maps - 1)
+
+
+class Proposals(NamedTuple):
+    """The regions that the first stage proposes in an image, by falling objectness."""
+
+    boxes: Tensor
+    """(n, 4) in pixels of the input."""
+    anchors: Tensor
+    """(n,) which of the anchors each comes from."""
 
 
 class TwoStageDetector(Detector):
@@ -133,29 +148,31 @@ class TwoStageDetector(Detector):
         size = (images.shape[2], images.shape[3])
         if shown is None:
             shown = torch.stack([torch.full((len(images),), side, device=images.device) for side in size], 1)
-        return TwoStageOutputs(outputs, features, self._propose(outputs, self.anchors_of(size), shown))
+        proposals = self.propose(outputs, self.anchors_of(size), shown)
+        return TwoStageOutputs(outputs, features, [each.boxes for each in proposals])
 
     def refine(self, features: list[Tensor], rois: Sequence[Tensor]) -> RoIOutputs:
         """The second stage at regions (r, 4) of each image, in pixels of the input."""
         return RoIOutputs(*self.net.refine(features, rois))
 
     @torch.no_grad()
-    def _propose(self, outputs: DenseOutputs, anchors: Anchors, shown: Tensor) -> list[Tensor]:
-        """(n, 4) of each image: the best anchors of each map, decoded, cut to what is ``shown`` (B, 2), and those that
-        NMS, map by map, leaves."""
+    def propose(self, outputs: DenseOutputs, anchors: Anchors, shown: Tensor) -> list[Proposals]:
+        """Those of each image: the best anchors of each map, decoded, cut to what is ``shown`` (B, 2), and of these
+        what NMS, map by map, leaves."""
         images, size = len(shown), self.rpn_coder.size
         count = self.recipe.training_proposals if self.training else self.recipe.proposals
         maps = [level.count for level in anchors.levels]
         scores, place = best_of_maps(outputs.logits.float(), count, maps)  # (B, n)
         deltas = outputs.deltas.gather(1, place.unsqueeze(-1).expand(-1, -1, size))  # (B, n, D)
         boxes = clip_boxes_of_images(self.rpn_coder.decode(anchors.boxes[place], deltas), shown)
-        image, row = _at_least(boxes, _SHORTEST_PROPOSAL).nonzero(as_tuple=True)
-        boxes, scores = boxes[image, row], scores[image, row]
-        levels = torch.cat([place.new_full((min(count, cells),), level) for level, cells in enumerate(maps)])  # (n,)
+        image, row = at_least(boxes, SHORTEST_PROPOSAL).nonzero(as_tuple=True)
+        boxes, scores, place = boxes[image, row], scores[image, row], place[image, row]
+        levels = torch.cat([row.new_full((min(count, cells),), level) for level, cells in enumerate(maps)])  # (n,)
         left = batched_nms(boxes, scores, image * len(maps) + levels[row], self.recipe.proposal_nms)
         left = left[image[left].argsort(stable=True)]  # image by image, each by falling score
         counts = torch.bincount(image[left], minlength=images).tolist()
-        return [boxes[own[:count]] for own in torch.split(left, counts)]
+        best = [own[:count] for own in torch.split(left, counts)]
+        return [Proposals(boxes[own], place[own]) for own in best]
 
     def _detect(
         self, outputs: TwoStageOutputs, size: tuple[int, int], shown: Tensor | None, score: float, nms: NmsKind | None
@@ -170,14 +187,13 @@ class TwoStageDetector(Detector):
     ) -> Detections:
         scores = class_scores(refined.logits[0], self.softmax)
         best, roi, labels = best_pairs(scores, score, self.recipe, [len(rois)])
-        boxes_of_each = len(self.classes) if self.recipe.box_per_class else 1
-        deltas = refined.deltas[0].float().view(len(rois), boxes_of_each, self.coder.size)
+        deltas = refined.deltas[0].float().unflatten(-1, (-1, self.coder.size))
         boxes = self.coder.decode(rois[roi], deltas[roi, labels if self.recipe.box_per_class else 0])
-        kept = _at_least(clip_boxes(boxes, size), _SHORTEST_DETECTION)
+        kept = at_least(clip_boxes(boxes, size), SHORTEST_DETECTION)
         return keep_best(boxes[kept], best[kept], labels[kept], size, score, self.recipe, nms)
 
 
-def _at_least(boxes: Tensor, side: float) -> Tensor:
+def at_least(boxes: Tensor, side: float) -> Tensor:
     """(n,) bool: the boxes (n, 4) whose sides both have this length."""
     width, height = box_sides(boxes)
     return (width >= side) & (height >= side)

@@ -6,6 +6,8 @@ branch, after Generalized Focal Loss (arXiv:2006.04388).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +15,7 @@ from torch.nn import functional as F
 from boxwright.coding import BoxCoder
 from boxwright.models.anchoring import one_a_cell
 from boxwright.models.backbones import Backbone, make_backbone
+from boxwright.models.coarser import Coarser, split_strides
 from boxwright.models.detector import Network
 from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits
 from boxwright.recipes import Recipe
@@ -43,15 +46,21 @@ class LiteHead(nn.Module):
 
 
 class LiteNet(nn.Module):
-    """Backbone and head: normalized images (B, 3, H, W) -> logits (B, A, K'), deltas (B, A, D)."""
+    """Backbone and head: normalized images (B, 3, H, W) -> logits (B, A, K'), deltas (B, A, D).
 
-    def __init__(self, backbone: Backbone, logits: Tensor, deltas: Tensor, width: int) -> None:
+    ``coarser``: strides of further maps, see ``split_strides``.
+    """
+
+    def __init__(
+        self, backbone: Backbone, logits: Tensor, deltas: Tensor, width: int, coarser: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = LiteHead([m.channels for m in backbone.maps], logits, deltas, width)
+        self.coarser = Coarser(backbone.maps, coarser, width)
+        self.head = LiteHead(self.coarser.channels, logits, deltas, width)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        logits, deltas = self.head(self.backbone(images))
+        logits, deltas = self.head(self.coarser(self.backbone(images)))
         return logits, deltas
 
 
@@ -74,9 +83,10 @@ def _tower(width: int, bias: Tensor) -> nn.Sequential:
 
 
 def build_lite(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
-    """The network of a recipe. Raises RecipeError for anchors of several shapes a cell."""
+    """The network of a recipe. Raises RecipeError for anchors of several shapes a cell, and strides without a map."""
     spec = one_a_cell(recipe)
-    backbone = make_backbone(recipe, recipe.strides, pretrained)
+    strides, coarser = split_strides(recipe.strides)
+    backbone = make_backbone(recipe, strides, pretrained)
     logits = starting_logits(num_outputs, len(recipe.classes))
-    net = LiteNet(backbone, logits, starting_deltas(coder), recipe.width)
+    net = LiteNet(backbone, logits, starting_deltas(coder), recipe.width, coarser)
     return Network(net, spec, backbone.mean, backbone.std)

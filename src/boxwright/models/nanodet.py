@@ -3,7 +3,7 @@ faster with these than with depthwise ones.
 
 A cross stage partial network (CSPNet, arXiv:1911.11929), a path aggregation neck (PANet, arXiv:1803.01534) whose
 maps are resized and added and nothing else, and one prediction a cell (Generalized Focal Loss, arXiv:2006.04388). The
-published weights have their BatchNorms folded into the convolutions, so that there are none here.
+published weights have their BatchNorms folded into the convolutions, so that there are none but in coarser maps.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from boxwright.coding import BoxCoder
 from boxwright.errors import RecipeError
 from boxwright.models.anchoring import one_a_cell
 from boxwright.models.backbones import Backbone, make_backbone
+from boxwright.models.coarser import Coarser, split_strides
 from boxwright.models.detector import Network
 from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits
 from boxwright.models.kept_weights import load_kept
@@ -137,24 +138,31 @@ class NanoHead(nn.Module):
 
 
 class NanoDet(nn.Module):
-    """Backbone and head: normalized images (B, 3, H, W) -> logits (B, A, K'), deltas (B, A, D)."""
+    """Backbone and head: normalized images (B, 3, H, W) -> logits (B, A, K'), deltas (B, A, D).
 
-    def __init__(self, backbone: Backbone, logits: Tensor, deltas: Tensor, width: int) -> None:
+    ``coarser``: strides of further maps, see ``split_strides``.
+    """
+
+    def __init__(
+        self, backbone: Backbone, logits: Tensor, deltas: Tensor, width: int, coarser: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = NanoHead([m.channels for m in backbone.maps], logits, deltas, width)
+        self.coarser = Coarser(backbone.maps, coarser, width)
+        self.head = NanoHead(self.coarser.channels, logits, deltas, width)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        logits, deltas = self.head(self.backbone(images))
+        logits, deltas = self.head(self.coarser(self.backbone(images)))
         return logits, deltas
 
 
 def build_nanodet(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
-    """The network of a recipe. Raises RecipeError for anchors of several shapes a cell."""
+    """The network of a recipe. Raises RecipeError for anchors of several shapes a cell, and strides without a map."""
     spec = one_a_cell(recipe)
-    backbone = make_backbone(recipe, recipe.strides, pretrained)
+    strides, coarser = split_strides(recipe.strides)
+    backbone = make_backbone(recipe, strides, pretrained)
     logits = starting_logits(num_outputs, len(recipe.classes))
-    net = NanoDet(backbone, logits, starting_deltas(coder), recipe.width)
+    net = NanoDet(backbone, logits, starting_deltas(coder), recipe.width, coarser)
     return Network(net, spec, backbone.mean, backbone.std)
 
 

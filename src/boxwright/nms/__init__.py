@@ -1,9 +1,9 @@
-"""Non-maximum suppression: the boxes that stay, out of many on the same objects.
+"""Non-maximum suppression: keep one of many boxes on the same object.
 
-Every function takes boxes (n, 4), scores (n,) and labels (n,), n = 0 included, computes in at least float32, and lets
-only boxes of the same label act on one another unless told ``agnostic=True``. A box is suppressed by an overlap above
-the threshold, not at it; the lower index counts as better among equal scores. A box that isn't finite, or whose score
-is NaN, is dropped, and acts on no other.
+Every function takes boxes (n, 4), scores (n,) and labels (n,), n = 0 included, and computes in at least float32. Only
+boxes of the same label act on one another, unless ``agnostic=True``. A box is suppressed by an overlap above the
+threshold, not at it; among equal scores the lower index counts as better. A box that is not finite, or whose score is
+NaN, is dropped and acts on no other.
 """
 
 from boxwright.nms.cluster import cluster_nms, cluster_soft_nms

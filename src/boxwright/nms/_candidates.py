@@ -1,4 +1,11 @@
-"""What every NMS shares: the check of its input, and the search for boxes that overlap."""
+"""What every NMS shares: input checks and the search for boxes that overlap.
+
+The search avoids the n x n matrix on the CPU. After sorting by class and left edge, all boxes that can overlap box i
+closely in x follow it directly, up to a limit that a binary search finds (``_sweep``). Only these are compared in y
+(``close_pairs``). It may return too many pairs, never too few: callers compute the exact overlap.
+
+Shapes: n candidates, p pairs, k and m boxes of two sets.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +21,11 @@ NmsOverlap = Literal["iou", "diou"]
 
 # Rows compared at a time: enough to make calls cheap, few enough to skip most columns.
 _ROWS = 128
-# On a device: elements of a block of the matrix, whose temporaries are 4 bytes each, and of a part of it, 1 byte each,
-# after which is waited for the pairs found.
+# On a device: matrix elements of a block, whose temporaries are 4 bytes each, and of a part, 1 byte each. The search
+# waits for the device once per part, to read the pairs found.
 _BLOCK = 1 << 23
 _PART = 1 << 28
-# Thresholds of the search are lower by this, far more than what rounding can take off an overlap.
+# The search's thresholds are lower by this, far more than rounding can change an overlap.
 _SLACK = 1e-4
 
 
@@ -34,12 +41,12 @@ def check_candidates(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) 
 
 
 def is_sound(boxes: Tensor, scores: Tensor) -> Tensor:
-    """(..., n) bool: the boxes (..., n, 4) that are finite and whose score isn't NaN."""
+    """Tell which boxes (..., n, 4) are finite and have a score that is not NaN, (..., n) bool."""
     return boxes.isfinite().all(-1) & ~scores.isnan()
 
 
 class Candidates(NamedTuple):
-    """Candidates in at least float32. On a device those that are not sound are still there, as NaN throughout."""
+    """Candidates in at least float32. On a device unsound ones are still present, as NaN throughout."""
 
     given: Tensor
     """(m,) which of those given."""
@@ -49,12 +56,12 @@ class Candidates(NamedTuple):
 
 
 def sound_candidates(boxes: Tensor, scores: Tensor, labels: Tensor, agnostic: bool) -> Candidates:
-    """The sound ones of candidates (n, 4), (n,), (n,), all of one label if ``agnostic``."""
+    """Keep the sound candidates of (n, 4), (n,), (n,), all with one label if ``agnostic``."""
     sound = is_sound(boxes, scores)
     boxes, scores = at_least_float32(boxes), at_least_float32(scores)
     if agnostic:
         labels = torch.zeros_like(labels)
-    if not is_near(boxes):  # to count them would be to wait
+    if not is_near(boxes):  # counting them would mean waiting
         index = torch.arange(len(boxes), device=boxes.device)
         return Candidates(
             index, boxes.masked_fill(~sound.unsqueeze(1), torch.nan), scores.masked_fill(~sound, torch.nan), labels
@@ -64,13 +71,13 @@ def sound_candidates(boxes: Tensor, scores: Tensor, labels: Tensor, agnostic: bo
 
 
 def by_falling_score(candidates: Candidates) -> Candidates:
-    """The candidates by falling score; of equal ones the lower index first."""
+    """Sort the candidates by falling score; among equal ones the lower index comes first."""
     order = candidates.scores.argsort(descending=True, stable=True)
     return Candidates(*(values.index_select(0, order) for values in candidates))
 
 
 def check_overlap(kind: str, beta: float) -> None:
-    """Raise ValueError for an overlap that there isn't, or an exponent not above 0 or without use."""
+    """Raise ValueError for an unknown overlap kind, or for a beta that is not positive or has no effect."""
     if kind not in get_args(NmsOverlap):
         raise ValueError(f"Expected an NMS kind out of {get_args(NmsOverlap)} but got {kind!r}")
     if not beta > 0 or (kind != "diou" and beta != 1):
@@ -78,18 +85,20 @@ def check_overlap(kind: str, beta: float) -> None:
 
 
 def overlap(a: Tensor, b: Tensor, kind: NmsOverlap = "iou", beta: float = 1.0) -> Tensor:
-    """IoU (p,) of boxes (p, 4) and (p, 4); for "diou" less (rho2 / c2)^beta (arXiv 1911.08287, eq. 13, has beta 1)."""
+    """Compute the overlap (p,) of boxes (p, 4) and (p, 4): IoU, for "diou" less (rho2 / c2)^beta.
+
+    Source: arXiv 1911.08287, eq. 13, which has beta 1.
+    """
     iou = paired_iou(a, b)
     return iou if kind == "iou" else iou - centre_penalty(a, b) ** beta
 
 
 def close_pairs(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Tensor]:
-    """Pairs (p,), (p,) of boxes (n, 4) of one label: all whose IoU is above ``least`` and some others; each pair once,
-    the lower index first.
+    """List pairs (p,), (p,) of boxes (n, 4) of one label: all with IoU above ``least`` and some others.
 
-    Such boxes share more than ``least`` of the longer side in x and in y. In order of class and left edge, those that
-    may do so in x stand right behind a box; rows are then compared in y with no more columns than they reach. On a
-    device all boxes are compared, and what is NaN is close to nothing.
+    Each pair appears once, the lower index first. Boxes with IoU above ``least`` share more than ``least`` of the
+    longer side in x and in y. On the CPU blocks of rows are compared in y with only the columns that are near enough in
+    x; on a device all boxes are compared, and NaN is close to nothing.
     """
     if not is_near(boxes):
         return _close_pairs_of_all(boxes, labels, least)
@@ -108,7 +117,10 @@ def close_pairs(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Te
 
 
 def _close_pairs_of_all(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Tensor]:
-    """``close_pairs`` over the matrix of all boxes (n, 4): waits once, and once more for each 2^28 elements of it."""
+    """Do the same as ``close_pairs`` over the matrix of all boxes (n, 4).
+
+    Waits for the device once, and once more for each 2^28 elements.
+    """
     count = len(boxes)
     horizontal, vertical = _intervals(boxes, 0, least), _intervals(boxes, 1, least)
     place = torch.arange(count, device=boxes.device)
@@ -131,7 +143,7 @@ def _close_pairs_of_all(boxes: Tensor, labels: Tensor, least: float) -> tuple[Te
 def crossing_pairs(
     boxes: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor, least: float
 ) -> tuple[Tensor, Tensor]:
-    """Pairs (p,), (p,) of one of the boxes (k, 4) and one of the others (m, 4), as in ``close_pairs``; k is small."""
+    """List pairs (p,), (p,) of a box (k, 4) and one of the others (m, 4) as ``close_pairs`` does, for small k."""
     close = _share(_intervals(boxes, 0, least), _intervals(others, 0, least))
     close &= _share(_intervals(boxes, 1, least), _intervals(others, 1, least))
     close &= labels[:, None] == other_labels
@@ -139,13 +151,13 @@ def crossing_pairs(
 
 
 def _intervals(boxes: Tensor, axis: int, least: float) -> Tensor:
-    """Low and high end of boxes (n, 4) along x or y, and the length that a close box must share of it: (3, n)."""
+    """Compute the ends of boxes (n, 4) along x or y, and the length that a close box must share with it: (3, n)."""
     low, high = boxes[:, axis], boxes[:, axis + 2]
     return torch.stack([low, high, (least - _SLACK) * (high - low)])
 
 
 def _share(a: Tensor, b: Tensor) -> Tensor:
-    """Whether intervals (3, k) and (3, m) share what both need, (k, m)."""
+    """Tell whether intervals (3, k) and (3, m) share as much as both need, (k, m) bool."""
     low, high, needed = a.unsqueeze(2)
     other_low, other_high, other_needed = b
     shared = torch.minimum(high, other_high).sub_(torch.maximum(low, other_low))
@@ -153,11 +165,11 @@ def _share(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _sweep(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Tensor]:
-    """Order (n,) by label and left edge; for each place in it, where those end (n,) that are near enough in x.
+    """Order boxes by label and left edge, (n,), and find for each position the end (n,) of those near enough in x.
 
-    Of two boxes, the left edge of one must lie within the share 1 - ``least`` of the other. Ranks of edges, offset by
-    class, are compared in place of coordinates: no class comes near another, and rounding, which keeps the order of
-    edges, loses none.
+    Two close boxes have left edges at most the share 1 - ``least`` of the left one's width apart. Ranks of edges,
+    offset by class, are compared instead of coordinates: classes cannot meet, and rounding, which keeps the order of
+    edges, loses no pair.
     """
     left = boxes[:, 0].contiguous()
     edges = left.sort().values

@@ -1,7 +1,7 @@
 """Greedy suppression of many boxes on a device: all pairs of a label at once, then rounds until nothing changes.
 
-What stays is settled one box after another otherwise, and a device has to wait for its memory at each: 3 ms for the
-8,000 candidates of an image, in which all pairs of a batch are compared.
+Deciding one box after another would wait for the device's memory at each: 3 ms for the 8,000 candidates of an image, in
+which all pairs of a batch can be compared.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from torch import Tensor
 from boxwright.boxes import paired_iou
 
 _BLOCK = 1 << 25  # pairs compared at a time, 8 bytes each in every temporary
-_LARGEST = 1 << 30  # pairs in all, a byte each
-_ROUNDS = 4  # between looks at whether anything changed, for each of which is waited
+_LARGEST = 1 << 30  # pairs in total, one byte each
+_ROUNDS = 4  # rounds between two checks for changes, each of which waits for the device
 
 
 def nms_by_matrix(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tensor | None:
-    """Find the places (m,), by falling score, that greedy suppression leaves of sound boxes (n, 4), label by label.
+    """Find the indices (m,), by falling score, of sound boxes (n, 4) that greedy suppression keeps, label by label.
 
-    A box stays unless a better one that stays overlaps it by more than ``iou``: iterated from "all stay" to the fixed
-    point, which is the greedy result (Cluster-NMS, arXiv 2005.03572, section 4). None where the pairs of all labels
-    are too many to be held.
+    A box stays unless a better box that stays overlaps it by more than ``iou``. Starting from "all stay", this rule is
+    iterated to its fixed point, which is the greedy result (Cluster-NMS, arXiv 2005.03572, section 4). Returns None
+    where the pairs of all labels need too much memory.
     """
     order = scores.argsort(descending=True, stable=True)
     order = order[labels[order].argsort(stable=True)]
@@ -30,14 +30,14 @@ def nms_by_matrix(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> 
     if len(sizes) * longest * longest > _LARGEST:
         return None
     place = torch.arange(len(order), device=boxes.device) - (sizes.cumsum(0) - sizes)[group]
-    padded = boxes.new_full((len(sizes), longest, 4), torch.nan)  # which overlaps nothing
+    padded = boxes.new_full((len(sizes), longest, 4), torch.nan)  # NaN overlaps nothing
     padded[group, place] = boxes[order]
     kept = order[_stays(padded, iou)[group, place]].sort().values
     return kept[scores[kept].argsort(descending=True, stable=True)]
 
 
 def _stays(boxes: Tensor, iou: float) -> Tensor:
-    """(N, n) bool of groups (N, n, 4), each by falling score."""
+    """Tell which boxes of groups (N, n, 4), each by falling score, stay: (N, n) bool."""
     groups, count, _ = boxes.shape
     place = torch.arange(count, device=boxes.device)
     suppresses = torch.empty(groups, count, count, dtype=torch.bool, device=boxes.device)

@@ -1,6 +1,6 @@
-"""torchvision's own suppression, without the second and more of processor time that all of torchvision takes to import.
+"""torchvision's NMS operator, without the second or more that importing all of torchvision takes.
 
-Its operators are a library of their own beside its modules, of which one imports torch's compiler.
+Its operators are a library next to its modules, one of which imports torch's compiler.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-_LIBRARIES = ("_C", "_C_stable")  # by version
+_LIBRARIES = ("_C", "_C_stable")  # the name depends on the version
 
 
 def nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
-    """Indices (m,) of the boxes (n, 4) that greedy suppression leaves, by falling score (n,)."""
+    """Return indices (m,) of the boxes (n, 4) that greedy suppression keeps, by falling score (n,)."""
     _load_operators()
     kept: Tensor = torch.ops.torchvision.nms(boxes, scores, iou)
     return kept
@@ -25,7 +25,7 @@ def nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
 
 @cache
 def _load_operators() -> None:
-    """Load the library, or import torchvision where it is elsewhere or needs what torchvision prepares for it."""
+    """Load the library, or import torchvision if the library is elsewhere or needs torchvision's set-up."""
     package = find_spec("torchvision")
     places = package.submodule_search_locations if package else []
     found = [PathFinder.find_spec(name, places) for name in _LIBRARIES]

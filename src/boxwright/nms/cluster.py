@@ -1,4 +1,4 @@
-"""Suppression of all boxes at a time, repeated until nothing changes (Cluster-NMS, arXiv 2005.03572, section 4)."""
+"""Suppression of all boxes at once, repeated until nothing changes (Cluster-NMS, arXiv 2005.03572, section 4)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from boxwright.nms._candidates import (
     sound_candidates,
 )
 
-# The best of many boxes, which are settled before the others are looked at.
+# Number of best boxes that are settled before the others are looked at.
 _HEAD = 128
 
 
@@ -34,17 +34,26 @@ def cluster_nms(
     beta: float = 1.0,
     agnostic: bool = False,
 ) -> Tensor:
-    """Indices (m,) of the boxes that stay, by falling score: the same as ``batched_nms``, found in parallel.
+    """Suppress boxes in parallel: the result of ``batched_nms``, found by iteration.
 
-    A box stays unless a better one that stays suppresses it: iterated to its fixed point, which is the greedy result,
-    in as many rounds as the longest chain of suppressions. Of many boxes the best are settled first, since they
-    suppress most of a crowd's others. Arguments and errors are those of ``batched_nms``.
+    A box stays unless a better box that stays suppresses it. This rule is iterated to its fixed point, which is the
+    greedy result, in as many rounds as the longest chain of suppressions. The best of many boxes are settled first,
+    since they suppress most of the others. Arguments and errors are those of ``batched_nms``.
+
+    Returns:
+        Indices (m,) of the boxes that stay, by falling score.
+
+    Examples:
+        >>> boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]])
+        >>> bw.nms.cluster_nms(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3, dtype=torch.int64))
+        tensor([0, 2])
     """
     check_overlap(kind, beta)
     check_candidates(boxes, scores, labels, iou)
     given, boxes, scores, labels = by_falling_score(sound_candidates(boxes, scores, labels, agnostic))
 
     def suppresses(a: Tensor, b: Tensor) -> Tensor:
+        """Tell which pairs of a better box ``a`` and a worse one ``b`` suppress."""
         return overlap(a, b, kind, beta) > iou
 
     if not is_near(boxes):
@@ -72,11 +81,22 @@ def cluster_soft_nms(
     least_score: float = 0.001,
     agnostic: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Indices (m,) and new scores (m,), falling, of the boxes whose new score is above ``least_score``.
+    """Lower the score of each box by its overlap with better boxes that ``cluster_nms`` keeps.
 
-    The score penalty of Cluster-NMS: a score falls by exp(-IoU^2 / ``sigma``) for each better box that
-    ``cluster_nms`` keeps; a kept box has that too, of those it overlaps by no more than ``iou``. Unlike ``soft_nms``,
-    no score depends on another's new one. Raises ValueError for a sigma not above 0, a threshold or shapes.
+    This is the score penalty of Cluster-NMS: a score is multiplied by exp(-IoU^2 / ``sigma``) for each better kept box.
+    A kept box is lowered too, by kept boxes that it overlaps by no more than ``iou``. Unlike ``soft_nms``, no score
+    depends on another's new score.
+
+    Returns:
+        Indices (m,) and new scores (m,), falling, of the boxes whose new score is above ``least_score``.
+
+    Raises:
+        ValueError: If ``sigma`` is not above 0, the threshold is outside 0..1 or shapes do not fit.
+
+    Examples:
+        >>> boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]])
+        >>> bw.nms.cluster_soft_nms(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3, dtype=torch.int64))
+        (tensor([0, 2, 1]), tensor([0.9000, 0.7000, 0.0281]))
     """
     check_candidates(boxes, scores, labels, iou)
     if not sigma > 0:
@@ -95,7 +115,7 @@ def cluster_soft_nms(
 
 
 def _settle(boxes: Tensor, labels: Tensor, iou: float, suppresses: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Places (m,) that stay among boxes by falling score."""
+    """Find the indices (m,) that stay among boxes by falling score."""
     better, worse = close_pairs(boxes, labels, iou)
     pairs = suppresses(boxes.index_select(0, better), boxes.index_select(0, worse)).nonzero().squeeze(1)
     return _fixed_point(better.index_select(0, pairs), worse.index_select(0, pairs), len(boxes))
@@ -104,8 +124,10 @@ def _settle(boxes: Tensor, labels: Tensor, iou: float, suppresses: Callable[[Ten
 def _settle_on_device(
     boxes: Tensor, labels: Tensor, iou: float, suppresses: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """``_settle`` with two waits: for the pairs, and for what they do. The chain of suppressions, of any length, is
-    followed on the CPU."""
+    """Do the same as ``_settle`` with two waits: for the pairs, and for what they suppress.
+
+    The chain of suppressions, of any length, is followed on the CPU.
+    """
     better, worse = close_pairs(boxes, labels, iou)
     found = on_cpu(boxes[:, 0].isnan(), better, worse, suppresses(boxes[better], boxes[worse]))
     dropped, better, worse, pairs = found
@@ -114,7 +136,7 @@ def _settle_on_device(
 
 
 def _fixed_point(better: Tensor, worse: Tensor, count: int) -> Tensor:
-    """Places (m,) that stay out of ``count`` by falling score, where ``better`` (p,) suppress ``worse`` (p,)."""
+    """Find the indices (m,) that stay out of ``count`` by falling score if ``better`` (p,) suppress ``worse`` (p,)."""
     keep = torch.ones(count, dtype=torch.bool)
     while True:
         updated = torch.ones_like(keep)

@@ -13,13 +13,13 @@ from boxwright.nms._matrix import nms_by_matrix
 from boxwright.nms._torchvision import nms
 from boxwright.nms.cluster import cluster_nms
 
-# Classes are moved apart no farther than this, where float64 still tells 1e-6 pixels.
+# Classes are moved apart by at most this, where float64 still resolves 1e-6 pixels.
 _FARTHEST = 1e10
-# More candidates than this are settled all at once on a device, not one after another.
+# With more candidates than this, a device settles them all at once instead of one after another.
 _MANY = 1 << 13
-# So many candidates are all compared with one another for less than it takes to part the classes.
+# Up to this many candidates, comparing all pairs is cheaper than separating the classes.
 _FEW = 1000
-# Candidates squared for each class from which on classes apart are the faster way, on the CPU.
+# Candidates squared per class from which on going class by class is faster, on the CPU.
 _PER_CLASS = 100_000
 
 
@@ -33,11 +33,29 @@ def batched_nms(
     beta: float = 1.0,
     agnostic: bool = False,
 ) -> Tensor:
-    """Indices (m,) of the boxes that stay, by falling score: greedy suppression among boxes of the same label.
+    """Suppress boxes greedily among those of the same label.
 
-    A box goes when its overlap with a better one that stays is above ``iou``. ``kind`` "diou" takes
-    IoU - (rho2 / c2)^beta for overlap: the paper's is beta 1 (arXiv 1911.08287, eq. 13), published models use .6 to
-    1.1. ``agnostic``: whatever the labels. Raises ValueError for another kind, threshold, beta or shape.
+    A box is dropped when its overlap with a better box that stays is above ``iou``.
+
+    Args:
+        boxes: Boxes (n, 4) xyxy.
+        scores: Scores (n,).
+        labels: Classes (n,).
+        iou: Threshold in 0..1.
+        kind: Overlap: "iou", or "diou" for IoU - (rho2 / c2)^beta.
+        beta: Exponent of "diou": the paper's is 1 (arXiv 1911.08287, eq. 13), published models use .6 to 1.1.
+        agnostic: Ignore the labels.
+
+    Returns:
+        Indices (m,) of the boxes that stay, by falling score.
+
+    Raises:
+        ValueError: If the kind is unknown, or the threshold, beta or a shape is wrong.
+
+    Examples:
+        >>> boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]])
+        >>> bw.nms.batched_nms(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3, dtype=torch.int64))
+        tensor([0, 2])
     """
     check_overlap(kind, beta)
     check_candidates(boxes, scores, labels, iou)
@@ -46,7 +64,7 @@ def batched_nms(
     if not len(boxes):
         return labels.new_zeros(0, dtype=torch.int64)
     boxes, scores = boxes.double(), scores.double()  # so that no coordinate is rounded
-    # One look at all values: of them a NaN is the least, and the most.
+    # One pass over all values: a NaN is both their minimum and their maximum.
     low, high, best, last = [end.item() for end in on_cpu(*boxes.aminmax(), scores.amax(), labels.amax())]
     if not math.isfinite(high - low) or math.isnan(best):
         sound = is_sound(boxes, scores).nonzero().squeeze(1)
@@ -71,7 +89,7 @@ def _is_sooner_by_class(labels: Tensor) -> bool:
 
 
 def _by_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tensor:
-    """``batched_nms`` of sound boxes (n, 4), one class after another."""
+    """Do the same as ``batched_nms`` for sound boxes (n, 4), one class after another."""
     labels, order = labels.sort(stable=True)
     sizes = labels.unique_consecutive(return_counts=True)[1].tolist()  # type: ignore[no-untyped-call]
     parts = zip(*(torch.split(values, sizes) for values in (boxes[order], scores[order], order)), strict=True)

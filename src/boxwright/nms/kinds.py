@@ -1,4 +1,4 @@
-"""The kinds of NMS that a recipe or a prediction names."""
+"""The kinds of NMS that a recipe or a prediction can name."""
 
 from __future__ import annotations
 
@@ -23,11 +23,23 @@ def suppress(
     least_score: float = 0.001,
     agnostic: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Indices (m,) and scores (m,), falling, of what one kind of NMS leaves, its other options at their defaults.
+    """Run one kind of NMS by its name, other options at their defaults.
 
-    "iou", "diou": ``batched_nms``. "cluster_iou": ``cluster_nms``, with the result of "iou". These keep the scores.
-    "soft_linear", "soft_gaussian": ``soft_nms``. "cluster_soft": ``cluster_soft_nms``. These lower scores, and leave
-    what is above ``least_score`` then. Raises ValueError for another kind, a threshold or shapes.
+    - "iou", "diou": ``batched_nms``, which keeps the scores; "cluster_iou": ``cluster_nms``, same result as "iou".
+    - "soft_linear", "soft_gaussian": ``soft_nms``; "cluster_soft": ``cluster_soft_nms``. These lower scores and keep
+      what is then above ``least_score``.
+
+    Returns:
+        Indices (m,) and scores (m,), falling.
+
+    Raises:
+        ValueError: If the kind is unknown, the threshold is outside 0..1 or shapes do not fit.
+
+    Examples:
+        >>> boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]])
+        >>> scores, labels = torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0, 0, 0])
+        >>> bw.nms.suppress(boxes, scores, labels, kind="soft_linear")
+        (tensor([0, 2, 1]), tensor([0.9000, 0.7000, 0.1455]))
     """
     if kind not in get_args(NmsKind):
         raise ValueError(f"Expected an NMS kind out of {get_args(NmsKind)} but got {kind!r}")

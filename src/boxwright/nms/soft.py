@@ -26,13 +26,34 @@ def soft_nms(
     least_score: float = 0.001,
     agnostic: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Indices (m,) and decayed scores (m,), falling, of the boxes whose decayed score is above ``least_score``.
+    """Lower the scores of boxes that overlap a better one, instead of dropping them (Soft-NMS, arXiv 1704.04503).
 
-    Soft-NMS (arXiv 1704.04503): the best box is taken, the others of its label decay by their IoU with it, and the
-    best is looked for again. "linear": by 1 - IoU where the IoU is above ``iou``; "gaussian": by
-    exp(-IoU^2 / ``sigma``), whatever ``iou``. The paper decays linearly at the threshold too; here it counts as below,
-    as in every NMS. Raises ValueError for another method, a sigma not above 0, a negative least score, a threshold or
-    shapes.
+    The best box is taken, the scores of others of its label decay by their IoU with it, and the best of the rest is
+    taken next. The paper's linear decay also applies at the threshold; here an IoU at the threshold counts as below, as
+    in every NMS.
+
+    Args:
+        boxes: Boxes (n, 4) xyxy.
+        scores: Scores (n,).
+        labels: Classes (n,).
+        method: "linear" multiplies by 1 - IoU where the IoU is above ``iou``; "gaussian" by exp(-IoU^2 / ``sigma``)
+            everywhere.
+        iou: Threshold in 0..1 of "linear".
+        sigma: Width of "gaussian".
+        least_score: Boxes at or below this are dropped.
+        agnostic: Ignore the labels.
+
+    Returns:
+        Indices (m,) and decayed scores (m,), falling.
+
+    Raises:
+        ValueError: If the method is unknown, ``sigma`` is not above 0, ``least_score`` is negative, or the threshold or
+            a shape is wrong.
+
+    Examples:
+        >>> boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]])
+        >>> bw.nms.soft_nms(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3, dtype=torch.int64))
+        (tensor([0, 2, 1]), tensor([0.9000, 0.7000, 0.2097]))
     """
     if method not in get_args(SoftMethod):
         raise ValueError(f"Expected a soft NMS method out of {get_args(SoftMethod)} but got {method!r}")
@@ -51,9 +72,9 @@ def soft_nms(
 
 
 def _pick(scores: Tensor, first: Tensor, second: Tensor, decay: Tensor, least_score: float) -> tuple[Tensor, Tensor]:
-    """Boxes by falling decayed score, and these scores, where taking one of a pair (p,), (p,) multiplies the other's.
+    """Pick boxes by falling decayed score; taking one of a pair (p,), (p,) multiplies the other's score by ``decay``.
 
-    One box after another, so on the CPU, in calls as cheap as there are.
+    This goes one box after another, so it runs on the CPU and in cheap calls.
     """
     of, order = torch.cat([first, second]).sort()
     starts = torch.searchsorted(of, torch.arange(len(scores) + 1)).tolist()
@@ -69,5 +90,5 @@ def _pick(scores: Tensor, first: Tensor, second: Tensor, decay: Tensor, least_sc
         decayed.append(score)
         row = slice(starts[best], starts[best + 1])
         left[others[row]] *= decays[row]
-        left[best] = 0  # taken: it stays at 0 through every decay
+        left[best] = 0  # taken: stays 0 through every decay
     return torch.tensor(kept, dtype=torch.int64), torch.from_numpy(np.asarray(decayed, left.dtype))

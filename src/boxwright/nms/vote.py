@@ -1,4 +1,4 @@
-"""Boxes that are suppressed vote on the one that stays."""
+"""Box voting: suppressed boxes refine the box that stays."""
 
 from __future__ import annotations
 
@@ -12,13 +12,30 @@ from boxwright.nms._candidates import is_sound
 def vote_boxes(
     kept: Tensor, kept_labels: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor, temperature: float = 0.05
 ) -> Tensor:
-    """Each kept box as the average of all candidates of its class that overlap it, itself among them.
+    """Replace each kept box by the weighted average of all candidates of its class that overlap it, itself included.
 
-    kept (..., m, 4) and kept_labels (..., m) of those that NMS left; boxes (..., n, 4), scores (..., n) and labels
-    (..., n) of all candidates. Returns (..., m, 4). A candidate weighs its score times exp(-(1 - IoU)^2 /
-    ``temperature``), 0 where it doesn't overlap: variance voting (arXiv 1809.08545, section 3.4) with the score in
-    place of the inverse variance.
-    Raises ValueError for a temperature that isn't above 0.
+    A candidate's weight is its score times exp(-(1 - IoU)^2 / ``temperature``), and 0 where it does not overlap:
+    variance voting (arXiv 1809.08545, section 3.4) with the score in place of the inverse variance.
+
+    Args:
+        kept: Boxes (..., m, 4) that NMS kept.
+        kept_labels: Their classes (..., m).
+        boxes: All candidates (..., n, 4).
+        scores: Their scores (..., n).
+        labels: Their classes (..., n).
+        temperature: Larger values let candidates of lower IoU count more.
+
+    Returns:
+        Boxes (..., m, 4).
+
+    Raises:
+        ValueError: If ``temperature`` is not above 0.
+
+    Examples:
+        >>> boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]])
+        >>> labels = torch.zeros(3, dtype=torch.int64)
+        >>> bw.nms.vote_boxes(boxes[:1], labels[:1], boxes, torch.tensor([0.9, 0.8, 0.7]), labels)
+        tensor([[ 0.3145,  0.0000, 10.3145, 10.0000]])
     """
     if not temperature > 0:
         raise ValueError(f"Expected a temperature above 0 but got {temperature}")

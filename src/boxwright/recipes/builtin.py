@@ -128,6 +128,23 @@ _LITE320 = DetectorSpec(
 )
 """Our own: measured in docs/recipes.md."""
 
+_AUTO = DetectorSpec(
+    "auto",
+    build="boxwright.models.lite:build_lite",
+    recipe={
+        **_LITE320.recipe,
+        "image_size": "auto",
+        "resize": "auto",
+        "strides": "auto",
+        "anchors": "auto",
+        "sampling": "auto",
+        "epochs": "auto",
+        "flip": "auto",
+    },
+    without=_CENTERNESS,
+)
+"""lite320 where its choices fit the images of a training; ``fit`` decides where they don't."""
+
 _NANO416 = DetectorSpec(
     "nano416",
     build="boxwright.models.nanodet:build_nanodet",
@@ -212,6 +229,7 @@ def _ssd(name: str, recipe: RecipeKeys) -> DetectorSpec:
 DETECTORS = {
     spec.name: spec
     for spec in (
+        _AUTO,
         _FASTER_RCNN,
         _LITE320,
         _NANO416,

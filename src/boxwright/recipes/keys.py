@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args, get_origin
 
 Part = str | Callable[..., Any]
 """A part by its name, or itself."""
 
-BatchSize = Literal["auto"] | int
+Auto = Literal["auto"]
+"""What the training images decide, see ``fit``."""
+
+DECIDED_KEYS = ("resize", "image_size", "strides", "anchors", "sampling", "epochs", "flip")
+"""Keys that take it, in the order in which they are decided."""
+
+BatchSize = Auto | int
 Resize = Literal["squash", "pad", "shortest"]
 Distances = Literal["exp", "relu"]
 Normalizer = Literal["positives", "quality", "image", "batch", "samples"]
@@ -24,6 +30,13 @@ Suppression = Literal["iou", "diou", "soft_linear", "soft_gaussian", "cluster_io
 CandidatesPer = Literal["image", "class", "map"]
 
 
+def or_auto(hint: Any) -> Any:
+    """A type to which "auto" belongs too."""
+    if hint is str:
+        return hint
+    return Literal[(*get_args(hint), "auto")] if get_origin(hint) is Literal else Auto | hint
+
+
 class RecipeKeys(TypedDict, total=False):
     """Any of a recipe's keys. ``Recipe`` says what they mean; a test holds the two to each other."""
 
@@ -31,13 +44,13 @@ class RecipeKeys(TypedDict, total=False):
     classes: Sequence[str]
     backbone: Part
     pretrained: bool | str
-    image_size: int
-    resize: Resize
+    image_size: Auto | int
+    resize: Auto | Resize
     max_size: int
     antialias: bool
     mean: Sequence[float] | None
     std: Sequence[float] | None
-    strides: Sequence[int]
+    strides: Auto | Sequence[int]
     width: int
     anchors: Part
     centerness: bool
@@ -67,7 +80,7 @@ class RecipeKeys(TypedDict, total=False):
     rpn_box_loss: Part
     rpn_box_weight: float | None
     rpn_normalizer: Normalizer
-    epochs: int
+    epochs: Auto | int
     batch_size: BatchSize
     accumulate: int
     optimizer: Part
@@ -85,7 +98,7 @@ class RecipeKeys(TypedDict, total=False):
     norm_mode: NormMode
     ema: float
     augment: Part
-    flip: Flip
+    flip: Auto | Flip
     augment_on: AugmentOn
     sampling: Part
     negatives: str

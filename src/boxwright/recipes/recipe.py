@@ -16,6 +16,7 @@ from boxwright.errors import RecipeError
 from boxwright.recipes.builtin import find_detector
 from boxwright.recipes.class_weights import SCHEMES, scheme_of
 from boxwright.recipes.keys import (
+    DECIDED_KEYS,
     Activation,
     AugmentOn,
     BatchSize,
@@ -31,6 +32,7 @@ from boxwright.recipes.keys import (
     RecipeKeys,
     Resize,
     Suppression,
+    or_auto,
 )
 from boxwright.text import did_you_mean
 from boxwright.values import coerce, numbers_by_name, parse_range, shown
@@ -51,10 +53,14 @@ POSITIVE = (
 """Keys whose values are above 0."""
 
 
+_OF_MAPS = ("image_size", "strides", "anchors")
+
+
 @cache
 def key_types() -> dict[str, Any]:
     """Key -> the type of its value."""
-    return get_type_hints(Recipe)
+    hints = get_type_hints(Recipe)
+    return hints | {name: or_auto(hints[name]) for name in DECIDED_KEYS}
 
 
 def _key(default: Any, doc: str) -> Any:
@@ -70,6 +76,9 @@ def _stated(doc: str) -> Any:
 class Recipe:
     """Every choice of a run. ``boxwright recipe show NAME`` prints the keys with their meaning.
 
+    Keys of ``DECIDED_KEYS`` may be "auto", which their types don't say: only what trains decides them, and all else
+    refuses them by ``check_decided``.
+
     The defaults are what most papers share, and no detector's own: ``builtin.py`` says what each one changes.
     """
 
@@ -78,19 +87,19 @@ class Recipe:
     # The network
     backbone: str = _key("resnet50", "any timm model that gives feature maps")
     pretrained: bool | str = _key(True, "start the backbone from ImageNet weights, or from those in a file")
-    image_size: int = _stated("side of the network's square input, or its shorter side, pixels")
+    image_size: int = _stated("side of the network's square input, or its shorter side, pixels | auto")
     resize: Resize = _key(
         "squash",
         "squash: stretch to the square; pad: keep the aspect, fill with grey; shortest: keep the aspect, the shorter "
-        "side given",
+        "side given | auto",
     )
     max_size: int = _key(1333, "longest side with resize=shortest, pixels")
     antialias: bool = _key(True, "prediction's resize: antialiased; false: bilinear between the nearest pixels")
     mean: tuple[float, ...] | None = _key(None, "subtracted from the input in 0..1, by channel; null: the backbone's")
     std: tuple[float, ...] | None = _key(None, "divides the input then, by channel; null: the backbone's")
-    strides: tuple[int, ...] = _stated("strides of the feature maps that predict")
+    strides: tuple[int, ...] = _stated("strides of the feature maps that predict | auto")
     width: int = _key(96, "channels of neck and head")
-    anchors: str = _stated("anchors of each cell")
+    anchors: str = _stated("anchors of each cell | auto")
     centerness: bool = _key(False, "predict how central each anchor is in its object, a factor of its score (FCOS)")
     centerness_weights: bool = _key(True, "a positive's box loss counts by the centerness that it should have")
     distances: Distances = _key("exp", "distances to the sides are exponentials of outputs | cut at 0")
@@ -135,7 +144,7 @@ class Recipe:
     rpn_box_weight: float | None = _key(1.0, "its weight; null: the loss's documented default")
     rpn_normalizer: Normalizer = _key("samples", "what the summed losses are divided by")
     # The training
-    epochs: int = _stated("passes over the training images, where no --minutes are given")
+    epochs: int = _stated("passes over the training images, where no --minutes are given | auto")
     batch_size: BatchSize = _stated(
         "images of a step, over all processes (of a part of a step, with accumulate); auto: as many as fit the device, "
         "and lr follows"
@@ -175,13 +184,13 @@ class Recipe:
     ema: float = _key(0.99, "decay of the averaged weights, which are the ones evaluated and kept; 0: none")
     # The data
     augment: str = _key("none", "none | light (zoom, aspect, light) | ssd (zoom-out, IoU crop, colour)")
-    flip: Flip = _key("horizontal", "mirror images at random")
+    flip: Flip = _key("horizontal", "mirror images at random: none | horizontal | both | auto")
     augment_on: AugmentOn = _key(
         "auto",
         "cpu | device: workers cut out what an input shows, and the device that trains resamples it; auto: device on a "
         "GPU with up to 8 cores, unless augment is your own",
     )
-    sampling: str = _key("uniform", "how often an epoch shows an image: uniform | repeat_factor:threshold=0.001")
+    sampling: str = _key("uniform", "how often an epoch shows an image: uniform | repeat_factor:threshold=0.001 | auto")
     negatives: str = _key("keep", "images without objects: keep | drop | ratio:0.1 of the images with objects")
     reader: str = _key("auto", "what reads the data: auto (by its files) | a layout | a function of your own")
     voc_one_based: bool | None = _key(
@@ -226,6 +235,8 @@ class Recipe:
             object.__setattr__(self, name, coerce(name, value, kind))
         find_detector(self.detector)
         for name, key in parts.items():
+            if name in self.undecided:
+                continue
             if name != "backbone" or is_part(key, self.backbone):  # else a model of timm's
                 parse_choice(key, getattr(self, name))
         self._check_ranges()
@@ -278,9 +289,18 @@ class Recipe:
             raise RecipeError("Expected antialias=true with resize=pad")
         if not self.antialias and self.decode == "scaled":
             raise RecipeError("Expected antialias=true with decode=scaled")
-        if not self.strides or any(s < 1 for s in self.strides) or list(self.strides) != sorted(set(self.strides)):
-            raise RecipeError(f"Expected strides to rise but got {shown(list(self.strides))}")
-        if self.max_size < self.image_size and self.resize == "shortest":
+        self._check_maps()
+
+    def _check_maps(self) -> None:
+        undecided, strides = self.undecided, self.strides
+        for name in _OF_MAPS:
+            if name in undecided and "strides" in find_detector(self.detector).foreign_keys:
+                raise RecipeError(f"{name}=auto has no meaning for {self.detector}: its maps and anchors are given")
+        if "strides" not in undecided and (
+            not strides or any(s < 1 for s in strides) or list(strides) != sorted(set(strides))
+        ):
+            raise RecipeError(f"Expected strides to rise but got {shown(list(strides))}")
+        if "image_size" not in undecided and self.max_size < self.image_size and self.resize == "shortest":
             raise RecipeError(f"Expected max_size of at least image_size, {self.image_size}, but got {self.max_size}")
 
     def replace(self, **options: Unpack[RecipeKeys]) -> Recipe:
@@ -316,6 +336,19 @@ class Recipe:
         return weights
 
     @property
+    def undecided(self) -> tuple[str, ...]:
+        """The keys that are still to be decided by the images of a training."""
+        return tuple(name for name in DECIDED_KEYS if getattr(self, name) == "auto")
+
+    def check_decided(self) -> None:
+        """Raise RecipeError where a key is still to be decided."""
+        if self.undecided:
+            raise RecipeError(
+                f"{', '.join(self.undecided)}: auto is decided by the images of a training: here, set values, as --set "
+                f"{self.undecided[0]}=..."
+            )
+
+    @property
     def images_a_batch(self) -> int:
         """``batch_size`` as a number. Raises RecipeError where it is auto, which training alone turns into one."""
         if self.batch_size == "auto":
@@ -324,7 +357,8 @@ class Recipe:
 
     @property
     def input_size(self) -> InputSize:
-        """How large an image is shown to the network."""
+        """How large an image is shown to the network. Raises RecipeError where that isn't decided."""
+        self.check_decided()
         from boxwright.data.transforms import InputSize
 
         return InputSize(self.image_size, self.resize, self.max_size)

@@ -1,4 +1,4 @@
-"""One self-contained page on a run: tables, curves and pictures, readable offline and in ten years."""
+"""One self-contained page on a run: tables, curves and pictures, readable offline and for years."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Curves of each class: precision over recall, and precision, recall and F1 over the score threshold.
 
-Up to ten classes have a colour and a dash of their own. Of more, the three best and the three worst have; the others
-are pale, and the mean over all is a thick line in the colour of the text.
+Up to ten classes have their own color and dash pattern. With more, only the three best and the three worst have; the
+others are pale, and the mean over all is a thick line in the color of the text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from boxwright.report.markup import Markup, figures, text
 from boxwright.report.plot import INK, Axis, Line, plot_svg
 
 _MAX_NAMED = 10
-_EXTREMES = 3  # of more classes than that, so many of the best and of the worst are named
+_EXTREMES = 3  # with more classes than that, this many of the best and of the worst are named
 _DASHES = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
 _GRID = np.linspace(0, 1, 101)
 _THRESHOLDS = np.linspace(0, 1, 201)
@@ -39,12 +39,12 @@ class _Line(NamedTuple):
 def class_curves(
     curves: Mapping[str, ClassCurve], ap50: Mapping[str, float], thresholds: Mapping[str, float]
 ) -> Markup:
-    """The four figures with a legend, or nothing where no class that has objects is detected.
+    """Draw the four figures with a legend, or nothing if no class with objects is detected.
 
     Args:
-        curves: class -> precision, recall and score (n,) by falling score, at IoU 0.5; recall NaN without objects.
-        ap50: class -> average precision, which tells the best and the worst where there are many.
-        thresholds: class -> the score to mark on its curves, from which its detections are shown.
+        curves: Class -> precision, recall and score (n,) by falling score, at IoU 0.5; recall NaN without objects.
+        ap50: Class -> average precision, which selects the best and the worst of many.
+        thresholds: Class -> the score to mark on its curves, from which its detections are shown.
     """
     lines = _lines(curves, ap50, thresholds)
     if not any(len(line.score) for line in lines):
@@ -58,7 +58,7 @@ def class_curves(
 def at_thresholds(
     precision: NDArray[np.float64], recall: NDArray[np.float64], score: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(3, 201) precision, recall and F1 of the detections from each threshold 0, .005, ... 1 up.
+    """Compute precision, recall and F1 (3, 201) of the detections from each threshold 0, .005, ... 1 up.
 
     Where there are none, precision is NaN and the others are 0.
     """
@@ -107,7 +107,7 @@ def _by_score(lines: list[_Line], place: int, name: str) -> str:
 
 
 def _marked(lines: list[_Line]) -> Iterator[tuple[_Line, float, tuple[float, float, float]]]:
-    """The named lines with a threshold that a detection reaches: it, and precision, recall and F1 there."""
+    """Mark the threshold on named lines where a detection reaches it: the score, and precision, recall and F1 there."""
     for line in lines:
         if line.threshold is None or line.dash is None:
             continue
@@ -131,7 +131,7 @@ def _pale_first(lines: list[Line]) -> list[Line]:
 
 
 def _mean(lines: list[_Line], x: NDArray[np.float64], values: NDArray[np.float64]) -> list[Line]:
-    """The mean over many classes that have a value, where at least half of them have."""
+    """Average many classes where at least half of them have a value."""
     if len(lines) <= _MAX_NAMED:
         return []
     defined = ~np.isnan(values)

@@ -1,4 +1,4 @@
-"""Class by class: average precision with intervals, and precision and recall at the class's threshold."""
+"""Results by class: average precision with intervals, and precision and recall at the class's threshold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COLUMNS = ("targets", *_AVERAGES, "score", "precision", "recall", "F1")
 
 
 def classes(data: ReportData) -> Markup:
-    """A row a class, the weakest first and those without objects last; nothing where there are none."""
+    """Show a row per class, the weakest first and those without objects last; nothing if there are no classes."""
     if not data.per_class:
         return Markup()
     names = [name for name in _COLUMNS if any(name in row for row in data.per_class.values())]

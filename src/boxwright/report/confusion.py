@@ -11,15 +11,15 @@ from boxwright.report.markup import Markup, table, text
 
 Counts = NDArray[np.int64]
 
-_MAX_CLASSES = 20  # of more, the matrix has those that are confused most
-_SHOWN = 10  # classes that it then has
-_LISTED = 20  # confusions below it
+_MAX_CLASSES = 20  # with more, the matrix shows those that are confused most
+_SHOWN = 10  # number of classes that it then shows
+_LISTED = 20  # confusions listed below it
 
 
 def confusion(matrix: ArrayLike, classes: Sequence[str]) -> Markup:
-    """The matrix of up to 20 classes; of more, the part with the classes that are confused most, and a list.
+    """Show the matrix of up to 20 classes; with more, the part with the classes confused most, and a list.
 
-    ``matrix``: (K + 1, K + 1) counts, a row a true class, a column a detected one, background last.
+    ``matrix``: (K + 1, K + 1) counts, rows are true classes, columns detected ones, background last.
     """
     counts = np.asarray(matrix, dtype=np.int64)
     said = "A row is a true class, a column a detected one; the shade is a number's share of its row."
@@ -40,14 +40,14 @@ def confusion(matrix: ArrayLike, classes: Sequence[str]) -> Markup:
 
 
 def _most_confused(between: Counts) -> list[tuple[int, int]]:
-    """(true, detected) of the most frequent confusions."""
+    """List (true, detected) of the most frequent confusions."""
     order = np.argsort(-between, axis=None, kind="stable")[:_LISTED]
     pairs = [divmod(int(place), len(between)) for place in order]
     return [pair for pair in pairs if between[pair]]
 
 
 def _merged(counts: Counts, chosen: Sequence[int]) -> Counts:
-    """The chosen classes, all others as one, and background."""
+    """Merge counts into the chosen classes, all others as one, and background."""
     groups = np.full(len(counts), len(chosen))
     groups[list(chosen)], groups[-1] = np.arange(len(chosen)), len(chosen) + 1
     merged = np.zeros((len(chosen) + 2, len(chosen) + 2), np.int64)

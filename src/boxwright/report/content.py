@@ -1,4 +1,4 @@
-"""What a report is made of: plain values, so that the page depends on no model, data set or workflow."""
+"""The content of a report: plain values, so that the page depends on no model, data set or workflow."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ClassCurve = tuple[ArrayLike, ArrayLike, ArrayLike]
-"""Precision, recall and score (n,) by falling score, at IoU 0.5; recall is NaN where the class has no objects."""
+"""Precision, recall and score (n,) by falling score, at IoU 0.5; recall is NaN if the class has no objects."""
 
 Ends = tuple[float, float]
-"""Low and high end of an interval; NaN where it isn't known."""
+"""Low and high end of an interval; NaN if unknown."""
 
 
 class Bins(Protocol):
@@ -22,34 +22,34 @@ class Bins(Protocol):
 
     @property
     def score(self) -> NDArray[np.float64]:
-        """Mean score; NaN where a bin is empty."""
+        """The mean score; NaN where a bin is empty."""
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """Share that is right."""
+        """The share that is right."""
 
     @property
     def count(self) -> NDArray[np.int64]: ...
 
 
 class Difference(Protocol):
-    """A score less another; NaN where either isn't defined."""
+    """A score minus another; NaN where either is undefined."""
 
     @property
     def value(self) -> float: ...
     @property
     def low(self) -> float:
-        """Lower end of its 95 % interval."""
+        """The lower end of its 95 % interval."""
 
     @property
     def high(self) -> float: ...
     @property
     def p(self) -> float:
-        """Corrected for the number of differences that it was judged with."""
+        """The p-value, corrected for the number of differences in its family."""
 
     @property
     def verdict(self) -> str:
-        """ "better", "worse" or "no detectable difference"."""
+        """One of "better", "worse" and "no detectable difference"."""
 
 
 class Slice(Protocol):
@@ -59,7 +59,7 @@ class Slice(Protocol):
     def images(self) -> int: ...
     @property
     def targets(self) -> int:
-        """Those that count."""
+        """The number of targets that count."""
 
     @property
     def AP(self) -> float: ...
@@ -67,17 +67,17 @@ class Slice(Protocol):
     def interval(self) -> Ends: ...
     @property
     def difference(self) -> Difference:
-        """To the rest of the images."""
+        """The difference from the rest of the images."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A source of detections held against another on the same images."""
+    """A source of detections compared with another on the same images."""
 
     families: Sequence[Mapping[str, Difference]]
-    """Of all classes together, then by class, by size, by kind of error: row -> difference."""
+    """All classes together, then by class, by size and by kind of error: row -> difference."""
     images: Sequence[tuple[str, float]] = ()
-    """Names of the images that decide, and their part in the difference in AP."""
+    """Names of the images with the largest part in the difference in AP, and that part."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,12 @@ class ErrorRow:
     dap: float
     """AP50 lost to it."""
     count: int
-    """Of the detections from their class's threshold up, or of the targets."""
+    """Number of detections from their class's threshold up, or of targets."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image with what was found in it and what is there. Boxes are (n, 4) xyxy pixels of the image."""
+    """An image with detections and targets. Boxes are (n, 4) xyxy pixels of the image."""
 
     name: str
     image: NDArray[np.uint8]
@@ -103,78 +103,75 @@ class Picture:
     target_boxes: ArrayLike
     target_labels: ArrayLike
     right: ArrayLike = ()
-    """(n,) bool, whether a box has an object."""
+    """(n,) bool, whether a detection matches an object."""
     false: ArrayLike = ()
-    """(n,) bool, whether it has none; neither is true of what is ignored."""
+    """(n,) bool, whether it matches none; for ignored detections neither is true."""
     missed: ArrayLike = ()
-    """(m, 4) objects that weren't found."""
+    """(m, 4) objects that were not found."""
     note: str = ""
-    """A few words under the picture, after its name: what is wrong in it, say."""
+    """A few words under the picture, after its name, such as what is wrong in it."""
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """The content of a report. What is left empty leaves its section out."""
+    """The content of a report. Empty fields leave out their sections."""
 
     title: str
     classes: Sequence[str]
     environment: str = ""
     """One line: versions, processor, commit."""
     summary: str = ""
-    """One sentence under the title: how good, on what, and what is weakest."""
+    """One sentence under the title: how good, on what data, and the weakest point."""
     trained: str = ""
-    """A sentence: what was trained on what."""
+    """A sentence: what was trained on what data."""
     commands: Sequence[str] = ()
-    """Command lines that make the run and its results again."""
+    """Command lines that repeat the run and its results."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """How it was trained: "images", "steps", "minutes" ... -> value, shown in this order."""
+    """How it was trained: "images", "steps", "minutes" ... -> value, in this order."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Every resolved key of the recipe."""
     recipe_notes: Mapping[str, str] = field(default_factory=dict)
-    """Key -> its meaning, or where its value came from."""
+    """Key -> its meaning, or the origin of its value."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """The check's report: "images", "boxes", "classes" (name -> boxes, or name -> split -> boxes) and "findings", a
-    list of {severity, kind, file, box, message}; any other entry is shown as it is."""
+    """The check's report: "images", "boxes", "classes" (name -> boxes, or name -> split -> boxes) and "findings", a list of {severity, kind, file, box, message}; any other entry is shown unchanged."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     protocols: Mapping[str, str] = field(default_factory=dict)
-    """Name of a metric -> the protocol that it follows, shown beside the number."""
+    """Name of a metric -> the protocol that it follows, shown next to the number."""
     intervals: Mapping[str, Ends] = field(default_factory=dict)
-    """Name of a metric -> its 95 % interval, where it has one."""
+    """Name of a metric -> its 95 % interval, if it has one."""
     certainty: str = ""
     """How well AP is known, in a sentence or two."""
     warnings: Sequence[str] = ()
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Class -> AP, AP50, AP75 and targets, the number of objects; score, its threshold, and precision, recall and F1
-    there."""
+    """Class -> AP, AP50, AP75 and targets, the number of objects; score, its threshold, and precision, recall and F1 at the threshold."""
     class_intervals: Mapping[str, Mapping[str, Ends]] = field(default_factory=dict)
     """Class -> its intervals by metric."""
     curves: Mapping[str, ClassCurve] = field(default_factory=dict)
-    """By class."""
+    """Curves by class."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    """Class -> the score from which its detections are in the pictures, the errors' counts and the confusion matrix."""
+    """Class -> the score from which its detections appear in the pictures, the errors' counts and the confusion matrix."""
     thresholds_said: str = ""
-    """Whose they are."""
+    """Where the thresholds come from."""
     confusion: ArrayLike | None = None
-    """(K + 1, K + 1) counts at IoU 0.5, a row a true class, a column a detected one; background, and what wasn't
-    detected, last."""
+    """(K + 1, K + 1) counts at IoU 0.5, rows are true classes, columns detected ones; background, and targets not detected, last."""
     calibration: Bins | None = None
     calibration_said: str = ""
-    """A sentence or two on it."""
+    """A sentence or two on the calibration."""
     errors: Mapping[str, ErrorRow] = field(default_factory=dict)
     """By kind: classification, localisation, both, duplicate, background, missed, false_positive, false_negative."""
     sliced_by: str = ""
-    """The rule of the slices."""
+    """The rule that makes the slices."""
     slices: Mapping[str, Slice] = field(default_factory=dict)
-    """By name."""
+    """Slices by name."""
     comparisons: Mapping[str, Comparison] = field(default_factory=dict)
-    """By title: "b less a"."""
+    """Comparisons by title: "b minus a"."""
     metrics_csv: Path | None = None
     """Log of the training, see `history.read_history`."""
     opening: Sequence[Picture] = ()
-    """A row at the top: what is right, false and missed in a few images."""
+    """A row of pictures at the top: right, false and missed objects in a few images."""
     worst: Sequence[Picture] = ()
     best: Sequence[Picture] = ()
     pictures: Sequence[Picture] = ()
-    """Of the whole split, evenly chosen."""
+    """Pictures of the whole split, evenly chosen."""
     files: Mapping[str, Path | str] = field(default_factory=dict)
-    """"Model", "Predictions" ... -> where it lies."""
+    """"Model", "Predictions" ... -> where the file is."""

@@ -18,9 +18,9 @@ _MAX_POINTS = 300
 def series_svg(
     series: Mapping[str, Series], x_label: str, y_label: str, *, smooth: bool = False, log: bool = False
 ) -> str:
-    """Lines over steps or epochs; ``smooth``, for losses, lays a running mean over the pale raw line.
+    """Draw lines over steps or epochs; ``smooth``, for losses, draws a running mean over the pale raw line.
 
-    ``log`` scales y by powers of ten.
+    ``log`` makes y logarithmic.
     """
     colours = {term: line_colour(i) for i, term in enumerate(dict.fromkeys(map(_term, series)))}
     lines = []
@@ -37,7 +37,7 @@ def series_svg(
 
 
 def line_colour(label: int) -> str:
-    """The class's colour as #rrggbb, moved away from white and black so that it shows on both."""
+    """Return the class's color as #rrggbb, moved away from white and black so that it is visible on both."""
     colour = np.array(class_colour(label), dtype=np.float64)
     light = colour @ (0.299, 0.587, 0.114)
     if light > 165:
@@ -49,12 +49,12 @@ def line_colour(label: int) -> str:
 
 
 def _term(label: str) -> str:
-    """The loss that a column is about: ``val_box`` is the ``box`` of validation, and has its colour, dashed."""
+    """Return the loss that a column is about: ``val_box`` is the ``box`` of validation, with its color, dashed."""
     return re.sub(r"^val[/_ ]", "", label)
 
 
 def thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """At most 300 points, evenly chosen, first and last among them."""
+    """Choose at most 300 points evenly, including the first and the last."""
     if len(x) > _MAX_POINTS:
         keep = np.linspace(0, len(x) - 1, _MAX_POINTS).round().astype(int)
         return x[keep], y[keep]
@@ -62,7 +62,7 @@ def thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.flo
 
 
 def _running_mean(y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Centred mean over about a twentieth of the run, over fewer points at both ends."""
+    """Compute a centered mean over about a twentieth of the run, over fewer points at both ends."""
     half = max(2, len(y) // 40)
     total = np.concatenate([[0.0], np.cumsum(y)])
     places = np.arange(len(y))
@@ -72,13 +72,13 @@ def _running_mean(y: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _top(values: Sequence[Sequence[float]]) -> float:
-    """Upper limit that leaves a few first spikes out of the picture."""
+    """Return an upper limit that cuts off a few initial spikes."""
     every = np.concatenate([np.asarray(y, dtype=np.float64) for y in values])
     return float(max(1.15 * np.quantile(every, 0.99), 1e-6))
 
 
 def closed(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Recall and precision, begun at recall 0 and ended by a drop to 0 where recall ends. Without detections: empty."""
+    """Return recall and precision starting at recall 0 and ending with a drop to 0. Empty without detections."""
     keep = np.isfinite(precision) & np.isfinite(recall)
     precision, recall = precision[keep], recall[keep]
     if len(recall) == 0:
@@ -87,6 +87,6 @@ def closed(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> tuple
 
 
 def envelope(x: NDArray[np.float64], y: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The best precision at each recall of the grid or beyond it; 0 where that recall isn't reached."""
+    """Compute the best precision at each recall of the grid or beyond; 0 where that recall is not reached."""
     best = np.append(np.maximum.accumulate(y[::-1])[::-1], 0.0)
     return best[np.searchsorted(x, grid, side="left")]

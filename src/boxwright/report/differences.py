@@ -1,4 +1,4 @@
-"""Differences with their intervals: of slices to the rest of the images, and of one source to another."""
+"""Differences with their intervals: of slices from the rest of the images, and of one source from another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CLASS = {"better": "better", "worse": "worse"}
 
 
 def slices(parts: Mapping[str, Slice]) -> Markup:
-    """A row a slice, the weakest first: its AP, and the difference to the rest of the images."""
+    """Show a row per slice, the weakest first: its AP, and the difference from the rest of the images."""
     if not parts:
         return Markup()
     reach = _reach(part.difference for part in parts.values())
@@ -38,7 +38,7 @@ def slices(parts: Mapping[str, Slice]) -> Markup:
 
 
 def comparison(found: Comparison) -> Markup:
-    """The rows that say something: all classes together and every one with a verdict; the others are folded."""
+    """Show the relevant rows: all classes together and every row with a verdict; the others are folded."""
     overall, *others = found.families
     rest = {name: each for family in others for name, each in family.items()}
     told = {name: each for name, each in rest.items() if each.verdict in _CLASS}
@@ -60,14 +60,14 @@ def _table(rows: Mapping[str, Difference], reach: float) -> Markup:
 
 
 def _cells(each: Difference, reach: float) -> tuple[Markup, ...]:
-    """Value with its ends, the bar, p and the verdict."""
+    """Show the value with its ends, the bar, p and the verdict."""
     ends = "" if isnan(each.low) else f'<small class="interval">[{signed(each.low)}, {signed(each.high)}]</small>'
     verdict = Markup(f'<span class="{_CLASS.get(each.verdict, "d")}">{text(each.verdict)}</span>')
     return Markup(signed(each.value) + ends), track(each.low, each.high, reach), score(each.p), verdict
 
 
 def _reach(rows: Iterable[Difference]) -> float:
-    """The end of an interval that is farthest from 0."""
+    """Return the interval end farthest from 0."""
     ends = [abs(end) for each in rows for end in (each.low, each.high) if not isnan(end)]
     return max(ends, default=0.0)
 

@@ -21,7 +21,7 @@ _MEANINGS = {
 
 
 def errors(rows: Mapping[str, ErrorRow]) -> Markup:
-    """A table with a bar a kind of error, by what it costs and how often it comes up; nothing where there are none."""
+    """Show a table with a bar per kind of error: its cost and its frequency; nothing if there are none."""
     if not rows:
         return Markup()
     costs = [row.dap for row in rows.values() if not isnan(row.dap)]

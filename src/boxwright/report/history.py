@@ -1,4 +1,4 @@
-"""The log of a training run, read back from its metrics.csv."""
+"""The log of a training run, read from its metrics.csv."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _LOSS = re.compile(r"loss|(^|[/_ ])(cls|box|dfl)$")
 
 
 class History(NamedTuple):
-    """Column name -> x and y."""
+    """Column name -> x and y, in three groups."""
 
     losses: dict[str, Series]
-    """Over steps."""
+    """Losses over steps."""
     scores: dict[str, Series]
     """Average precision on the validation split, over epochs (over steps where no epoch is logged)."""
     shares: dict[str, Series]
-    """How the supervision is shared out, over steps."""
+    """Shares that describe the supervision, over steps."""
 
 
 def read_history(path: Path) -> History:
-    """Read a CSV with a header, a ``step`` and an ``epoch`` column, and blanks where a row doesn't log a column.
+    """Read a CSV with a header, a ``step`` and an ``epoch`` column, and blanks where a row has no value for a column.
 
-    A column's kind is told by its name, or the part of it after a ``/`` or ``_``: AP, AP50 and AP75 are scores; cls,
-    box, dfl and whatever has "loss" in it are losses; hard_positives and positive_share are shares; the rest is left
-    out. A file that isn't there, or is empty, gives an empty history, and so does one that is no table, with a warning;
-    cells that are no finite numbers are skipped.
+    A column's kind follows from its name, or the part of it after a ``/`` or ``_``: AP, AP50 and AP75 are scores; cls,
+    box, dfl and names with "loss" are losses; hard_positives and positive_share are shares; the rest is left out. A
+    missing or empty file gives an empty history, and so does one that is not a table, with a warning; cells that are
+    not finite numbers are skipped.
     """
     history = History({}, {}, {})
     for number, row in enumerate(_rows(path) if path.is_file() else ()):

@@ -1,4 +1,4 @@
-"""The few pieces of HTML that a report is built from. Everything that isn't Markup is escaped."""
+"""The pieces of HTML that reports are built from. Everything that is not Markup is escaped."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ def write_document(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Write a page, see ``document``, and what folders it needs. Returns its path.
+    """Write a page, see ``document``, and create its folders; return its path.
 
-    Raises WriteError where it can't be written, or would replace a file that isn't boxwright's without ``overwrite``.
+    Raises:
+        WriteError: If it cannot be written, or would replace a file that is not boxwright's without ``overwrite``.
     """
     claim(path, overwrite=overwrite)
     write_text(path, document(title, header, sections, footer, style))
@@ -44,7 +45,7 @@ def write_document(
 
 
 def document(title: str, header: str, sections: Iterable[str], footer: str, style: str = "") -> Markup:
-    """A whole page, which needs no other file; ``header`` stands under the title, and is HTML like the sections.
+    """Build a whole page that needs no other file; ``header`` follows the title and is HTML like the sections.
 
     ``style``: further CSS.
     """
@@ -60,7 +61,7 @@ def document(title: str, header: str, sections: Iterable[str], footer: str, styl
 
 
 def text(value: Any) -> Markup:
-    """The value as HTML: numbers in few digits, NaN and None as a dash, sequences with commas, the rest escaped."""
+    """Format a value as HTML: numbers in few digits, NaN and None as a dash, sequences with commas, the rest escaped."""
     if isinstance(value, Markup):
         return value
     if value is None or (isinstance(value, float) and isnan(value)):
@@ -81,11 +82,15 @@ def text(value: Any) -> Markup:
 def table(
     head: Sequence[str], rows: Iterable[Sequence[Any]], kinds: str, look: str = "", *, rising: int | None = None
 ) -> Markup:
-    """A table; ``kinds`` has a letter a column: ``t`` text, ``n`` number, ``f`` name of a fact, ``k`` key,
-    ``d`` dim and small.
+    """Build a table.
 
-    ``look``: words of the style sheet. ``stacked``: on a narrow screen each row is a card, where the cells have their
-    heads beside them. ``sortable``: heads are buttons once page.js runs. ``rising``: the column that the rows go by.
+    Args:
+        head: Heads of the columns.
+        rows: Cells, row by row.
+        kinds: A letter per column: ``t`` text, ``n`` number, ``f`` name of a fact, ``k`` key, ``d`` dim and small.
+        look: Words of the style sheet. ``stacked``: on a narrow screen each row is a card, with heads beside cells.
+            ``sortable``: heads are buttons once page.js runs.
+        rising: The column that the rows are sorted by.
     """
     ordered = ' aria-sort="ascending"'
     names = [
@@ -107,31 +112,31 @@ def table(
 
 
 def section(title: str, *parts: str) -> Markup:
-    """A titled section, or nothing where there is nothing in it."""
+    """Build a titled section, or nothing if it is empty."""
     body = "".join(part for part in parts if part)
     return Markup(f"<section><h2>{text(title)}</h2>{body}</section>" if body else "")
 
 
 def details(title: str, body: Markup) -> Markup:
-    """A part that is folded until it is opened (no script needed)."""
+    """Build a part that is folded until opened, without a script."""
     return Markup(f"<details><summary>{text(title)}</summary>{body}</details>")
 
 
 def image(picture: Image.Image, alt: str, *, fine: bool = False) -> Markup:
-    """The picture on the page. ``fine``: thin lines keep their colour, at more bytes."""
+    """Put the picture on the page. ``fine`` keeps the color of thin lines, at more bytes."""
     width, height = picture.size
     return Markup(f'<img src="{data_uri(picture, fine=fine)}" width="{width}" height="{height}" alt="{text(alt)}">')
 
 
 def data_uri(picture: Image.Image, quality: int = 88, *, fine: bool = False) -> str:
-    """The picture as JPEG within its address; ``fine``: with the colours of all pixels, not of every fourth."""
+    """Encode the picture as a JPEG data URI; ``fine`` keeps the colors of all pixels, not of every fourth."""
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, "JPEG", quality=quality, subsampling=0 if fine else 2)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def drawing(data: bytes, alt: str) -> Markup:
-    """A PNG or GIF file as a data URI, without another compression."""
+    """Embed a PNG or GIF file as a data URI without compressing it again."""
     with Image.open(io.BytesIO(data)) as opened:
         (width, height), kind = opened.size, str(opened.format).lower()
     encoded = base64.b64encode(data).decode("ascii")
@@ -139,38 +144,38 @@ def drawing(data: bytes, alt: str) -> Markup:
 
 
 def script_data(name: str, content: Any) -> Markup:
-    """Plain values as JSON for a script on the page, which finds them by the id ``name``.
+    """Embed plain values as JSON for a script on the page, which finds them by the id ``name``.
 
-    Nothing in them can end the element or begin a comment in it, and lone surrogates stay what they are.
+    Nothing in them can end the element or begin a comment in it, and lone surrogates are kept.
     """
-    data = json.dumps(content, separators=(",", ":"))  # ASCII alone
+    data = json.dumps(content, separators=(",", ":"))  # ASCII only
     for character in "<>&":
         data = data.replace(character, f"\\u{ord(character):04x}")
     return Markup(f'<script type="application/json" id="{name}">{data}</script>')
 
 
 def figures(plots: Iterable[tuple[str, str]]) -> Markup:
-    """Plots, each an SVG under its title, side by side where there is room."""
+    """Place plots, each an SVG under its title, side by side if there is room."""
     each = "".join(f"<figure><figcaption>{text(title)}</figcaption>{svg}</figure>" for title, svg in plots)
     return Markup(f'<div class="curves">{each}</div>' if each else "")
 
 
 def small_interval(ends: tuple[float, float] | None) -> Markup:
-    """``[0.347, 0.422]`` in small type; nothing where it isn't known."""
+    """Format ``[0.347, 0.422]`` in small type; nothing if unknown."""
     if ends is None or isnan(ends[0]):
         return Markup()
     return Markup(f'<small class="interval">[{ends[0]:.3f}, {ends[1]:.3f}]</small>')
 
 
 def signed(value: float) -> Markup:
-    """``+0.012``, with a true minus; 0.000 has no sign."""
+    """Format ``+0.012``, with a true minus sign; 0.000 has no sign."""
     if isnan(value):
         return text(None)
     return Markup(f"{value:+.3f}".replace("-", "−") if abs(value) >= 5e-4 else "0.000")
 
 
 def track(low: float, high: float, reach: float) -> Markup:
-    """The interval low..high as a bar on a track from -``reach`` to ``reach``, with 0 in the middle."""
+    """Draw the interval low..high as a bar on a track from -``reach`` to ``reach``, with 0 in the middle."""
     if isnan(low) or not reach:
         return Markup()
     left, right = (100 * (0.5 + min(max(end / reach, -1.0), 1.0) / 2) for end in (low, high))
@@ -178,7 +183,7 @@ def track(low: float, high: float, reach: float) -> Markup:
 
 
 def bar(value: float, longest: float = 1.0) -> Markup:
-    """A small bar for a value from 0 to ``longest``, with the number beside it."""
+    """Draw a small bar for a value from 0 to ``longest``, with the number beside it."""
     if isnan(value):
         return Markup('<span class="bar"><span>–</span></span>')
     share = 100 * min(max(value / longest, 0.0), 1.0)

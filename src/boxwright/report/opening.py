@@ -1,4 +1,4 @@
-"""What a reader sees first: one sentence, the headline numbers with their intervals, and a row of pictures."""
+"""The top of the page: one sentence, the headline numbers with their intervals, and a row of pictures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from boxwright.report.pictures import fitted, xyxy
 HEADLINE = ("AP", "AP50", "AP75", "voc07")
 TITLES = {"voc07": "VOC07 mAP", "voc_area": "VOC area mAP"}
 
-_ROOM = (400, 300)  # width and height that a picture of the row fits into, pixels
+_ROOM = (400, 300)  # width and height, in pixels, that a picture of the row fits into
 _RIGHT, _FALSE = (0, 114, 178), (213, 94, 0)  # Okabe and Ito's blue and vermilion, as in the confusion matrix
 
 
 def opening(data: ReportData) -> Markup:
-    """The sentence, the numbers, what is to be said of their certainty, the warnings, and the pictures."""
+    """Build the sentence, the numbers, their certainty, the warnings, and the pictures."""
     summary = f'<p class="lead">{text(data.summary)}</p>' if data.summary else ""
     certainty = f"<p>{text(data.certainty)}</p>" if data.certainty else ""
     warnings = "".join(f'<p class="warning">{text(warning)}</p>' for warning in data.warnings)
@@ -28,7 +28,7 @@ def opening(data: ReportData) -> Markup:
 
 
 def score(value: float | None) -> Markup:
-    """Three decimals, a dash where it isn't known."""
+    """Format with three decimals; a dash if unknown."""
     return text(None) if value is None or isnan(value) else Markup(f"{value:.3f}")
 
 
@@ -56,7 +56,7 @@ def _row(content: Sequence[Picture], classes: Sequence[str]) -> str:
 def _figure(picture: Picture, classes: Sequence[str]) -> str:
     pixels, scale = fitted(picture.image, _ROOM)
     right, false = (np.asarray(mask, np.bool_) for mask in (picture.right, picture.false))
-    judged = np.flatnonzero(right | false)  # what lies on an ignored object is neither
+    judged = np.flatnonzero(right | false)  # detections on ignored objects are neither
     drawn = draw_detections(
         pixels,
         (xyxy(picture.boxes) * scale)[judged],

@@ -25,13 +25,14 @@ from boxwright.report.reliability import reliability_diagram
 from boxwright.text import plural
 
 _FEW = 6  # classes whose confusion matrix fits into half the page
-_MANY = 20  # classes whose numbers of boxes are folded
+_MANY = 20  # number of classes from which on their numbers of boxes are folded
 
 
 def write_report(path: Path, data: ReportData, *, overwrite: bool = False) -> Path:
-    """Write the page: one file that loads nothing and reads without its script, which sorts tables. Returns its path.
+    """Write the page: one file that loads nothing and reads without its script, which sorts tables; return its path.
 
-    Raises WriteError, also for a file that boxwright didn't write, unless it is to ``overwrite`` it.
+    Raises:
+        WriteError: If it cannot be written, or boxwright did not write the old file and ``overwrite`` is False.
     """
     sections = (
         *(section(title, comparison(found)) for title, found in data.comparisons.items()),
@@ -70,7 +71,7 @@ def _numbers(data: ReportData) -> Markup:
 
 
 def _mistakes(data: ReportData) -> Markup:
-    """Errors and confusions of the same detections, side by side where there is room for a matrix of few classes."""
+    """Show errors and confusions of the same detections, side by side if the matrix is small."""
     parts = [f"<div><h3>What each kind of error costs</h3>{errors(data.errors)}</div>"] if data.errors else []
     if data.confusion is not None:
         matrix = confusion(data.confusion, data.classes)
@@ -81,7 +82,7 @@ def _mistakes(data: ReportData) -> Markup:
 
 
 def _agreement(data: ReportData) -> str:
-    """What both tables count, and why they don't count the same confusions."""
+    """Explain what both tables count, and why they do not count the same confusions."""
     said = [data.thresholds_said] if data.thresholds_said else []
     if data.confusion is None or not data.errors:
         return " ".join(said)
@@ -150,7 +151,7 @@ def _data(data: ReportData) -> Markup:
 
 
 def _class_counts(classes: Mapping[str, Any]) -> str:
-    """Boxes of each class, in all or by split; folded where there are many."""
+    """Show boxes of each class, in total or by split; folded if there are many classes."""
     if not classes:
         return ""
     splits = list(dict.fromkeys(s for counts in classes.values() if isinstance(counts, Mapping) for s in counts))

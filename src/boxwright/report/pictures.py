@@ -1,4 +1,4 @@
-"""Images with what was found in them, beside what is there."""
+"""Images with detections next to the truth."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from boxwright.report.content import Picture
 from boxwright.report.markup import Markup, image, text
 from boxwright.text import plural
 
-_PICTURE_SIZE = (520, 400)  # width and height that each of a pair fits into, pixels
+_PICTURE_SIZE = (520, 400)  # width and height, in pixels, that each of a pair fits into
 
 
 def pictures(content: Sequence[Picture], classes: Sequence[str]) -> Markup:
-    """Pairs of pictures, the truth left, or nothing where there are none."""
+    """Show pairs of pictures, the truth on the left; nothing if there are none."""
     if not content:
         return Markup()
     figures = "".join(_figure(picture, classes) for picture in content)
@@ -41,12 +41,12 @@ def _figure(picture: Picture, classes: Sequence[str]) -> str:
 
 
 def xyxy(boxes: Any) -> NDArray[np.float64]:
-    """Boxes as (n, 4), also where there are none."""
+    """Convert boxes to (n, 4), also if there are none."""
     return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
 
 
 def fitted(pixels: NDArray[np.uint8], room: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The image (H, W, 3) as large as it fits into ``room`` (width, height), and the factors of (x, y, x, y)."""
+    """Resize the image (H, W, 3) to fit into ``room`` (width, height); also returns the factors of (x, y, x, y)."""
     height, width = pixels.shape[:2]
     size = fit((width, height), room)
     resized = np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))

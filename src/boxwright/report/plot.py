@@ -1,4 +1,4 @@
-"""Line plots as inline SVG: text and axes take the page's colour, so that they read on light and on dark ground."""
+"""Line plots as inline SVG: text and axes take the page's color, so that they are readable on light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ INK = "currentColor"
 _WIDTH, _HEIGHT = 346, 245
 _LEFT, _RIGHT, _BOTTOM, _TOP = 48, 8, 36, 8  # margins
 _FONT = 10
-_ROW, _SAMPLE, _LETTER = 15, 18, 5.8  # of the legend: height of a row, length of a line's sample, width of a letter
-_INTERVALS = 5  # between ticks, about
+_ROW, _SAMPLE, _LETTER = 15, 18, 5.8  # of the legend: row height, length of a line's sample, width of a letter
+_INTERVALS = 5  # approximate number between ticks
 
 
 class Axis(NamedTuple):
-    """What an axis shows: from ``low`` to ``high``, evenly or by powers of ten."""
+    """An axis from ``low`` to ``high``, linear or logarithmic."""
 
     low: float
     high: float
     log: bool = False
     whole: bool = False
-    """Whether only whole numbers are marked, as of steps."""
+    """Whether only whole numbers are marked, as for steps."""
 
     def share(self, values: ArrayLike) -> NDArray[np.float64]:
-        """How far along the axis each value lies, 0..1; NaN where it can't be shown."""
+        """Compute the position of each value along the axis, 0..1; NaN where it cannot be shown."""
         given = np.asarray(values, np.float64)
         if not self.log:
             return (given - self.low) / (self.high - self.low)
@@ -39,7 +39,7 @@ class Axis(NamedTuple):
         return (logarithms - log10(self.low)) / (log10(self.high) - log10(self.low))
 
     def ticks(self) -> dict[float, str]:
-        """Round values in it with their text."""
+        """Choose round values within the axis, with their text."""
         if self.log:
             powers = range(ceil(log10(self.low)), floor(log10(self.high)) + 1)
             return {10.0**power: f"{10.0**power:g}" for power in powers}
@@ -54,7 +54,7 @@ class Axis(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """A line through points; where a value can't be shown it has a gap. One point is a dot."""
+    """A line through points, with a gap where a value cannot be shown. One point is a dot."""
 
     x: ArrayLike
     y: ArrayLike
@@ -62,9 +62,9 @@ class Line:
     width: float = 1.8
     opacity: float = 1.0
     dash: Sequence[float] = ()
-    """Lengths of strokes and gaps, in widths of the line."""
+    """Lengths of strokes and gaps, in line widths."""
     label: str | None = None
-    """Its name in the legend; None: it has none there."""
+    """Its name in the legend; None: not in the legend."""
 
 
 def plot_svg(
@@ -76,9 +76,9 @@ def plot_svg(
     *,
     log: bool = False,
 ) -> str:
-    """The lines, later ones above, with a legend over them where they have names.
+    """Draw lines, later ones on top, with a legend above if they have names.
 
-    Axes that aren't given hold all points; ``log``: then y goes by powers of ten. What leaves an axis is cut off.
+    Axes that are not given fit all points; ``log`` makes y logarithmic. Whatever leaves an axis is cut off.
     """
     x = x or _fitting([line.x for line in lines], log=False)
     y = y or _fitting([line.y for line in lines], log=log)
@@ -95,7 +95,7 @@ def plot_svg(
 
 
 def _fitting(columns: Sequence[ArrayLike], *, log: bool) -> Axis:
-    """The axis that holds all values, with a little room at both ends."""
+    """Choose the axis that holds all values, with a little room at both ends."""
     values = np.concatenate([np.asarray(column, np.float64).reshape(-1) for column in columns] or [np.zeros(1)])
     values = values[np.isfinite(values) & ((values > 0) | (not log))]
     if not len(values):
@@ -110,7 +110,7 @@ def _fitting(columns: Sequence[ArrayLike], *, log: bool) -> Axis:
 
 
 def _frame(x: Axis, y: Axis, width: float, height: float) -> str:
-    """The two axes with ticks, their text, and pale lines across."""
+    """Draw the two axes with ticks, their text, and pale lines across."""
     grid, marks = [], []
     for value, label in x.ticks().items():
         at = f"{width * float(x.share(value)):.1f}"
@@ -160,7 +160,7 @@ def _stroke(line: Line) -> str:
 
 
 def _legend(lines: Sequence[Line]) -> tuple[str, int]:
-    """The named lines' samples and names in rows, and how many rows there are."""
+    """Draw the named lines' samples and names in rows; also returns the number of rows."""
     keys: list[str] = []
     across, row = float(_LEFT), 0
     for line in lines:

@@ -1,4 +1,4 @@
-"""The reliability diagram: what a score promised against what came of it."""
+"""The reliability diagram: scores compared with how often they are right."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from boxwright.report.plot import Axis, Line, plot_svg
 
 
 def reliability_diagram(bins: Bins, said: str) -> Markup:
-    """The share of right detections over their mean score, by bins; nothing where all are empty.
+    """Plot the share of right detections over their mean score, by bins; nothing if all are empty.
 
-    Points grow with the number of detections. ``said``: a sentence or two above it.
+    Points grow with the number of detections. ``said`` is a sentence or two above it.
     """
     some = bins.count > 0
     if not some.any():
         return Markup()
     x, y, number = bins.score[some], bins.precision[some], bins.count[some]
-    widths = 1.2 + 2.7 * np.sqrt(number / number.max())  # the area of a dot goes by the number
+    widths = 1.2 + 2.7 * np.sqrt(number / number.max())  # the dot's area is proportional to the number
     diagonal = Line([0, 1], [0, 1], width=1, opacity=0.5, dash=(4, 3))
     colour = line_colour(0)
     dots = [Line([at], [share], colour, width=float(width)) for at, share, width in zip(x, y, widths, strict=True)]

@@ -1,4 +1,4 @@
-"""What papers claim of losses, mining, matching and NMS, tried again: each with seeds, an interval and a verdict."""
+"""Claims of papers on losses, mining, matching and NMS, tested again with seeds, an interval and a verdict."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is claimed, by whom, and the experiments that decide.
+"""The claims, their sources, and the experiments that test them.
 
-A claim says that one arm of an experiment is better than another one. Experiments are of three kinds; claims that stand
-on the same one share its runs.
+A claim says that one arm of an experiment is better than another. There are three kinds of experiments; claims about
+the same one share its runs.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ _MINED = "hard_negatives:ratio=3"
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of a paper, and what would bear it out."""
+    """A claim of a paper, and the result that would confirm it."""
 
     name: str
     sentence: str
     source: str
     experiment: str
     arm: str
-    """Claimed to be better than ``against``."""
+    """The arm claimed to be better than ``against``."""
     against: str
     measure: Measure = "AP"
 
 
 @dataclass(frozen=True)
 class Regression:
-    """Boxes go down each loss without a network; errors are sums over the sides, less is better."""
+    """Boxes descend each loss without a network; errors are sums over the sides, and less is better."""
 
     arms: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Training:
-    """Each arm trains with every seed, as ``compare`` does it."""
+    """Each arm trains with every seed, as ``compare`` does."""
 
     scenes: str
     arms: Mapping[str, Mapping[str, Any]]
@@ -69,7 +69,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Suppression:
-    """One training a seed, whose candidates go through every kind of NMS."""
+    """One training per seed, whose candidates go through every kind of NMS."""
 
     scenes: str
     arms: Mapping[str, NmsKind]
@@ -121,7 +121,7 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
         ),
     }
 )
-"""By name; in a Training the first arm is the one whose box loss the others' weights are made equal to."""
+"""Experiments by name; in a Training, the weights of other box losses are equalized to the first arm's."""
 
 _DIOU, _EIOU, _FOCAL = "arXiv:1911.08287", "arXiv:2101.08158", "arXiv:1708.02002"
 _SSD = "arXiv:1512.02325, section 2.2"
@@ -267,4 +267,4 @@ CLAIMS: tuple[Claim, ...] = (
         *("noise", "focal_l1", "smooth_l1"),
     ),
 )
-"""In the order of the page."""
+"""Claims in the order of the page."""

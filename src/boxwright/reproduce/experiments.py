@@ -1,4 +1,4 @@
-"""The three kinds of experiment. Each runs what isn't finished yet, and can then compare any two of its arms."""
+"""The three kinds of experiments. Each runs what is not finished yet, and can then compare any two of its arms."""
 
 from __future__ import annotations
 
@@ -36,17 +36,21 @@ _CURE = ": remove it, and the same command makes it again"
 
 
 class Found(Protocol):
-    """An experiment that was run."""
+    """A finished experiment."""
 
     @property
     def seeds(self) -> int:
-        """Runs of each arm."""
+        """The number of runs per arm."""
 
     def mean(self, arm: str, measure: Measure) -> float:
-        """Of an arm's runs."""
+        """Return the mean of a measure over an arm's runs."""
 
     def difference(self, claim: Claim) -> Interval:
-        """The claim's arm minus the one that it is compared with. Raises RecipeError where runs of them are missing."""
+        """Return the measure of the claim's arm minus that of the other.
+
+        Raises:
+            RecipeError: If runs of them are missing.
+        """
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,12 @@ class Place:
     threads: int | None = None
 
     def scenes(self, name: str) -> Path:
-        """The folder of a data set, which is made where it is missing."""
+        """Return the folder of a data set, which is made if it is missing."""
         return make_scenes(self.folder / "data" / name, name, self.size.images, self.size.validation)
 
 
 def run_experiment(name: str, experiment: Experiment, place: Place) -> Found:
-    """Run what isn't finished of an experiment."""
+    """Run whatever is not finished of an experiment."""
     folder = place.folder / name
     if isinstance(experiment, Regression):
         return _regress(experiment, folder, place)
@@ -75,39 +79,45 @@ def run_experiment(name: str, experiment: Experiment, place: Place) -> Found:
 
 @dataclass(frozen=True)
 class Values:
-    """Measures of each arm, a value a seed."""
+    """Measures of each arm, one value per seed."""
 
     values: Mapping[Measure, Mapping[str, list[float]]]
 
     @property
     def seeds(self) -> int:
+        """The number of values per arm."""
         return len(next(iter(next(iter(self.values.values())).values())))
 
     def mean(self, arm: str, measure: Measure) -> float:
+        """Return the mean of an arm's values."""
         return fmean(self.values[measure][arm])
 
     def difference(self, claim: Claim) -> Interval:
+        """Return the paired difference of the claim's two arms."""
         values = self.values[claim.measure]
         return paired_interval(values[claim.arm], values[claim.against])
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Match tables of each arm, one a seed; arms with a failed run have the reason instead."""
+    """Match tables of each arm, one per seed; arms with a failed run hold the reason instead."""
 
     tables: Mapping[str, list[MatchTable]]
     scores: Mapping[str, list[float]]
-    """AP."""
+    """AP by arm."""
     failed: Mapping[str, str]
 
     @property
     def seeds(self) -> int:
+        """The number of tables per arm."""
         return max((len(runs) for runs in self.tables.values()), default=0)
 
     def mean(self, arm: str, measure: Measure) -> float:
+        """Return the mean AP of an arm."""
         return fmean(self.scores[arm])
 
     def difference(self, claim: Claim) -> Interval:
+        """Return the paired difference of the claim's two arms."""
         for arm in (claim.arm, claim.against):
             if arm in self.failed:
                 raise RecipeError(f"{arm}: {self.failed[arm]}")
@@ -128,7 +138,7 @@ def _regress(experiment: Regression, folder: Path, place: Place) -> Values:
 
 
 def _descended(file: Path, arm: str, seed: int, place: Place) -> list[float]:
-    """Mean error of a box after each step."""
+    """Compute the mean error of a box after each step."""
     if not file.exists():
         found = simulate([arm], centres=place.size.centres, seed=seed)
         write_json(file, (found.losses[arm].error / (place.size.centres * CASES_A_CENTRE)).tolist(), indent=None)

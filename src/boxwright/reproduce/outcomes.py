@@ -1,4 +1,4 @@
-"""What came of a claim: a difference with its interval, and the verdict."""
+"""The outcome of a claim: a difference with its interval, and the verdict."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one claim at one size."""
+    """The outcome of one claim at one size."""
 
     claim: str
     size: str
     seeds: int
     arm: float | None = None
-    """Mean of the measure over the seeds, of the claim's arm."""
+    """Mean of the measure over the seeds, for the claim's arm."""
     against: float | None = None
     difference: float | None = None
-    """arm - against."""
+    """``arm`` - ``against``."""
     low: float | None = None
     """Lower end of the 95 % interval; None with one seed."""
     high: float | None = None
     verdict: Verdict = "failed"
     why: str = ""
-    """Of a failure."""
+    """The reason of a failure."""
     machine: str = field(default_factory=environment_line)
     day: str = field(default_factory=lambda: date.today().isoformat())
 
@@ -54,7 +54,7 @@ class Interval:
 
 
 def judge(low: float, high: float, *, less_is_better: bool = False) -> Verdict:
-    """Whether an interval of the claimed arm's measure minus the other's leaves out 0, and on which side."""
+    """Judge whether an interval of the claimed arm's measure minus the other's excludes 0, and on which side."""
     if less_is_better:
         low, high = -high, -low
     if low > 0:
@@ -63,7 +63,11 @@ def judge(low: float, high: float, *, less_is_better: bool = False) -> Verdict:
 
 
 def paired_interval(arm: Sequence[float], against: Sequence[float]) -> Interval:
-    """Student's interval of the paired differences, a value a seed. Raises ValueError for other than two or more."""
+    """Compute Student's interval of the paired differences, one value per seed.
+
+    Raises:
+        ValueError: If there are fewer than two pairs, or numbers differ.
+    """
     away = [mine - theirs for mine, theirs in zip(arm, against, strict=True)]
     if len(away) < 2:
         raise ValueError(f"Expected two seeds or more but got {len(away)}")
@@ -73,12 +77,12 @@ def paired_interval(arm: Sequence[float], against: Sequence[float]) -> Interval:
 
 
 def write_outcome(file: Path, outcome: Outcome, definition: dict[str, Any]) -> None:
-    """Keep an outcome with all that led to it. Raises WriteError."""
+    """Write an outcome with everything that led to it; raises WriteError."""
     write_json(file, {"generator": GENERATOR, "outcome": plain(asdict(outcome)), "definition": definition})
 
 
 def read_outcome(file: Path, definition: dict[str, Any] | None = None) -> Outcome | None:
-    """A kept outcome; None where there is none, or of another ``definition``. Raises RecipeError for a damaged file."""
+    """Read an outcome; None if there is none, or it has another ``definition``. Raises RecipeError for a damaged file."""
     if not file.exists():
         return None
     cure = ": remove it, and the same command makes it again"

@@ -1,4 +1,4 @@
-"""The page of reproductions, Markdown made from what is kept of each claim."""
+"""The page of reproductions: Markdown made from the kept outcomes."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ its rows say, is tried again and stops no other.
 
 
 def write_page(file: Path, outcomes: Mapping[str, Outcome], size: str, *, overwrite: bool = False) -> None:
-    """Write the page of what is known. Raises WriteError, for a file that boxwright didn't write too."""
+    """Write the page; raises WriteError, also for a file that boxwright did not write."""
     claim_file(file, overwrite=overwrite)
     write_text(file, make_page(outcomes, size))
 
 
 def make_page(outcomes: Mapping[str, Outcome], size: str) -> str:
-    """The Markdown: a row for each claim, those without an outcome too."""
+    """Make the Markdown, with a row for each claim, including those without an outcome."""
     parts = [_HEAD.format(size=size, count=len(CLAIMS)), *_tables(outcomes), _how(size), _where(outcomes.values())]
     return "\n".join(parts)
 
@@ -96,7 +96,7 @@ def _signed(value: float) -> str:
 
 
 def _how(size: str) -> str:
-    """What each experiment is."""
+    """Describe each experiment."""
     chosen = SIZES[size]
     lines = [
         "## How\n",
@@ -128,7 +128,7 @@ def _settings(settings: Mapping[str, object]) -> str:
 
 
 def _where(known: Collection[Outcome]) -> str:
-    """Machines and days."""
+    """List machines and days."""
     days = sorted({outcome.day for outcome in known})
     machines = sorted({outcome.machine for outcome in known})
     if not known:

@@ -1,4 +1,4 @@
-"""All claims, or some: run their experiments, keep what came of each, and go on where one fails."""
+"""Run the experiments of all or some claims, keep each outcome, and go on where one fails."""
 
 from __future__ import annotations
 
@@ -29,12 +29,21 @@ def reproduce(
     threads: int | None = None,
     console: Console | None = None,
 ) -> list[Outcome]:
-    """Try claims, all without ``names``, and keep what came of each in ``out``/``size``/claims/NAME.json.
+    """Test claims and keep each outcome in ``out``/``size``/claims/NAME.json.
 
-    Claims that stand on the same experiment share its runs. What is finished isn't run again; a claim whose experiment
-    fails has the verdict "failed" and the reason, and the others go on; the next call tries it again. ``threads``: of
-    each training, None: all cores. It starts processes: a script that calls this needs the usual
-    ``if __name__ == "__main__"``. Raises RecipeError for an unknown name or size, before anything is run.
+    Claims about the same experiment share its runs. Finished parts are not run again; a claim whose experiment fails
+    has the verdict "failed" and the reason, the others go on, and the next call tries it again. It starts processes: a
+    script that calls this needs the usual ``if __name__ == "__main__"``.
+
+    Args:
+        names: The claims to test; None or empty: all.
+        size: Size of the experiments, see ``sizes``.
+        out: Folder of the results.
+        threads: Threads per training; None: all cores.
+        console: Where progress is printed.
+
+    Raises:
+        RecipeError: For an unknown name or size, before anything is run.
     """
     claims = find_claims(names)
     if size not in SIZES:
@@ -53,7 +62,7 @@ def reproduce(
 
 
 def find_claims(names: Sequence[str]) -> tuple[Claim, ...]:
-    """The claims of these names, in the order of the page; all for none. Raises RecipeError for an unknown name."""
+    """Find the claims of these names, in the order of the page, or all; raises RecipeError for an unknown name."""
     known = [claim.name for claim in CLAIMS]
     for name in names:
         if name not in known:
@@ -62,13 +71,13 @@ def find_claims(names: Sequence[str]) -> tuple[Claim, ...]:
 
 
 def kept_outcomes(folder: Path) -> dict[str, Outcome]:
-    """What is kept in a size's folder, by claim. Raises RecipeError for a damaged file."""
+    """Read the outcomes in a size's folder, by claim; raises RecipeError for a damaged file."""
     kept = (read_outcome(folder / "claims" / f"{claim.name}.json") for claim in CLAIMS)
     return {outcome.claim: outcome for outcome in kept if outcome is not None}
 
 
 def _reproduce(name: str, claims: Sequence[Claim], size: str, place: Place) -> Iterator[Outcome]:
-    """The outcomes of the claims on one experiment."""
+    """Compute the outcomes of the claims about one experiment."""
     files = {claim: place.folder / "claims" / f"{claim.name}.json" for claim in claims}
     definitions = {claim: _definition(claim, place) for claim in claims}
     kept = {claim: read_outcome(files[claim], definitions[claim]) for claim in claims}
@@ -80,7 +89,7 @@ def _reproduce(name: str, claims: Sequence[Claim], size: str, place: Place) -> I
     found: Found | Exception
     try:
         found = run_experiment(name, EXPERIMENTS[name], place)
-    except Exception as error:  # it is this experiment's result, and the others go on
+    except Exception as error:  # the failure is this experiment's outcome, and the others go on
         found = error
     for claim in left:
         outcome = _conclude(claim, size, found)
@@ -114,7 +123,7 @@ def _reason(error: Exception) -> str:
 
 
 def _definition(claim: Claim, place: Place) -> dict[str, object]:
-    """All that decides an outcome but the code, as JSON gives it back: with another one the claim is tried again."""
+    """Return everything but the code that determines an outcome, as JSON reads it; if it changes, the claim is run again."""
     experiment = EXPERIMENTS[claim.experiment]
     told = {
         "pair": [claim.arm, claim.against, claim.measure],

@@ -1,4 +1,4 @@
-"""The made data that claims are tried on: handwritten digits, laid out so that a claim has something to show."""
+"""Generated data that claims are tested on: handwritten digits, arranged so that a claim can show an effect."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from boxwright._util.writing import write_json
 from boxwright.demo_data import CLASSES, Layout, make_digits
 
 SIDE = 112
-"""Of the images, in pixels."""
+"""Side of the images in pixels."""
 
 _SIDES = (1 / 6, 0.4)
 _USUAL = Layout(most=6, sides=_SIDES)
 
 
 def falling_shares(power: float) -> tuple[float, ...]:
-    """(10,) shares of the digits in the training split: the k-th comes up 1 / k^power times as often as the first."""
+    """Compute the shares (10,) of the digits in the training split: the k-th is 1 / k^power times as frequent as the first."""
     return tuple(1 / k**power for k in range(1, len(CLASSES) + 1))
 
 
@@ -30,10 +30,10 @@ class Scenes:
     """One of the data sets."""
 
     told: str
-    """What is in it, for the page."""
+    """Description of its content, for the page."""
     layout: Layout = field(default_factory=lambda: _USUAL)
     shares: Sequence[float] | None = None
-    """Of the classes in the training split."""
+    """Shares of the classes in the training split."""
     moved: float = 0.0
     """Share of the training boxes that are moved, by .3 of their sides."""
 
@@ -63,7 +63,7 @@ SCENES: Mapping[str, Scenes] = MappingProxyType(
 
 
 def make_scenes(folder: Path, name: str, images: int, validation: int) -> Path:
-    """Write the data set of a name once, with so many images; return its folder."""
+    """Write the data set of a name once, with this many images; return its folder."""
     done = folder / "annotations" / "made.json"
     if done.exists():
         return folder
@@ -77,7 +77,7 @@ def make_scenes(folder: Path, name: str, images: int, validation: int) -> Path:
 
 
 def move_boxes(file: Path, share: float, seed: int = 0) -> None:
-    """Move a share of a COCO file's boxes by .3 of their sides, in a direction of their own; all stay in the image."""
+    """Move a share of a COCO file's boxes by .3 of their sides in random directions, keeping all inside the image."""
     content = json.loads(file.read_text(encoding="utf-8"))
     rng = np.random.default_rng(seed)
     for annotation in content["annotations"]:

@@ -1,4 +1,4 @@
-"""How large an experiment is."""
+"""Sizes of experiments."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class Size:
-    """What an experiment takes. The more, the smaller a difference that it can tell from chance."""
+    """The amount of work in an experiment: larger ones can detect smaller differences."""
 
     images: int
-    """Of the training split."""
+    """Images of the training split."""
     validation: int
-    """Images that the arms are compared on."""
+    """Images on which the arms are compared."""
     steps: int
-    """Of each training, 16 images a step."""
+    """Steps of each training, with 16 images each."""
     seeds: int
     """Trainings of each arm."""
     centres: int
-    """Places where anchors start in the box regression, 343 cases each."""
+    """Positions where anchors start in the box regression, 343 cases each."""
     draws: int
-    """Of these places."""
+    """Draws of these positions."""
 
 
 SIZES: Mapping[str, Size] = MappingProxyType(
@@ -32,4 +32,4 @@ SIZES: Mapping[str, Size] = MappingProxyType(
         "full": Size(images=2000, validation=400, steps=2000, seeds=5, centres=1000, draws=5),
     }
 )
-"""trial: whether all runs; it tells nothing. small: less than an hour of one core. full: some eight hours of one."""
+"""trial: checks that everything runs, too small for conclusions. small: under an hour of one core. full: about eight hours."""

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from boxwright._util.naming import distinct_names
-from boxwright._util.ownership import GENERATOR, MADE_BY, claim, mark_new_folder
-from boxwright._util.writing import write_json_list, written_aside
-from boxwright.data import DetectionDataset, decode_image, read_dataset
+from boxwright._util.ownership import claim, mark_new_folder
+from boxwright.data import DetectionDataset, read_dataset
 from boxwright.data.references import referred_files
 from boxwright.data.upright import Exif
-from boxwright.drawing import draw_detections
 from boxwright.environment import Device
 from boxwright.errors import DataError, RecipeError
 from boxwright.evaluate import (
@@ -26,8 +22,6 @@ from boxwright.evaluate import (
     detection_metrics,
     save_results,
 )
-from boxwright.evaluate.entries import Entry
-from boxwright.evaluate.results import write_entries
 from boxwright.evaluate.thresholds import Thresholds
 from boxwright.models.detector import Detector, InferencePrecision, Score
 from boxwright.models.selection import EVALUATION_SCORE
@@ -35,16 +29,18 @@ from boxwright.recipes import Recipe
 from boxwright.recipes.keys import Part
 from boxwright.report import write_report
 from boxwright.runs import Run
+from boxwright.runs.asked import answered, ask, how_many
 from boxwright.runs.exported import ExportedModel, load_model
 from boxwright.runs.figures import write_figures
-from boxwright.runs.kept import Say, keep_detections, path_beside, work_of
+from boxwright.runs.finish import Predictions, finish
+from boxwright.runs.kept import Say, is_unfinished, keep_detections, path_beside, work_of
+from boxwright.runs.outputs import Outputs, Shown, Wanted
 from boxwright.runs.page import Compared, Sliced, report_of
-from boxwright.runs.predict import predict_dataset, predict_files
+from boxwright.runs.predict import predict_dataset, predict_images
 from boxwright.runs.splits import split_file_for
 from boxwright.runs.thresholds import check_as_predicted, said, scores_said, write_thresholds
+from boxwright.runs.videos import is_video
 from boxwright.types import Detections
-
-MAX_JPEG_SIDE = 65_500
 
 
 @dataclass(frozen=True)
@@ -70,18 +66,6 @@ class Assessment:
         """Write the run's page on the split, with slices of it or differences to others where they are given."""
         content = report_of(self.run, self.recipe, self.record, self.dataset, self.metrics, sliced, compared)
         write_report(self.report, content, overwrite=overwrite)
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What was predicted of files, and where it was written."""
-
-    detections: Path
-    """COCO results."""
-    images: Path
-    """Each file with its id, the name of its drawing, and what is wrong with it."""
-    faults: dict[Path, str]
-    """Files that couldn't be read, and why."""
 
 
 def evaluate_run(
@@ -180,50 +164,63 @@ def predict_to_folder(
     batch: int | None = None,
     precision: InferencePrecision = "float32",
     device: Device = "auto",
+    formats: Sequence[str] = ("coco",),
     save_images: bool = False,
+    save_crops: bool = False,
+    save_video: bool = False,
+    copy_images: bool = False,
+    every: int = 1,
     overwrite: bool = False,
-    advance: Callable[[int, int], None] = lambda done, total: None,
+    advance: Callable[[int, int | None], None] = lambda done, total: None,
     say: Say = lambda text: None,
 ) -> Predictions:
-    """Write detections.json (COCO results), images.json (all files with their ids) and, if asked, the drawn images.
+    """Write detections.json (COCO results), images.json (all images with their ids) and what else is asked for.
 
     What is found is kept as it comes, in detections.part.jsonl: interrupted, the same call goes on where it stopped.
     ``score``: see ``Detector.predict``. ``batch``: inputs at a time, see ``predict_stream``; ``precision``: see
-    ``Detector.for_inference``; ``device``: where the network computes, auto: on a GPU where there is one. ``say`` gets
-    what scores are kept by class, unless one is given, and a line on each file.
+    ``Detector.for_inference``; ``device``: where the network computes, auto: on a GPU where there is one. ``files``
+    that are videos by their names count as the images that every so many of their frames are. ``formats``: of coco,
+    which is detections.json, csv, yolo and voc; each of the latter has a folder, ``copy_images`` puts the images into
+    it too. ``save_images``, ``save_crops``, ``save_video``: drawn images, what lies in the boxes, drawn videos. ``say``
+    gets what scores are kept by class, unless one is given, and a line on each file.
 
     Raises RecipeError; WriteError before anything is predicted where a file would be replaced that boxwright didn't
-    write, unless it is to ``overwrite`` it, and in any case for one of ``files`` or of the run.
+    write or that may have been corrected, unless it is to ``overwrite`` it, and in any case for one of ``files`` or of
+    the run; BoxwrightError for videos without PyAV.
     """
     if isinstance(score, float | int) and not 0 <= score <= 1:
         raise RecipeError(f"Expected a score in 0..1 but got {score}")
-    names = distinct_names((file.stem for file in files), ".jpg") if save_images else [None] * len(files)
+    wanted = Wanted(tuple(formats), save_images, save_crops, save_video, copy_images)
+    outputs = Outputs(folder, files, wanted, every)
     result = Predictions(folder / "detections.json", folder / "images.json", {})
     partial = path_beside(result.detections)
-    drawings = (folder / name for name in names if name)
     inputs = chain(Run.of(run).files, files)
-    claim(result.detections, result.images, partial, *drawings, overwrite=overwrite, inputs=inputs)
+    claim(result.detections, result.images, partial, *outputs.files, overwrite=overwrite, inputs=inputs)
+    total = how_many(files, every)
     detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, max_pixels=max_pixels)
     least = detector.least_scores(score)
     for line in scores_said(detector, score):
         say(line)
+    work = work_of(detector, files, least) | {"precision": precision, "outputs": repr(wanted), "every": every}
+    outputs.check_folders(files, overwrite=overwrite or is_unfinished(partial, work))
     mark_new_folder(folder, "predictions")
-    work = work_of(detector, files, least) | {"precision": precision, "pictures": save_images}
-    with keep_detections(partial, work, len(files), say) as kept:
-        rest = slice(kept.done, None)
-        answers = predict_files(detector, files[rest], score=least, batch=batch, precision=precision, device=device)
-        for (file, found), name in zip(answers, names[rest], strict=True):
-            if name and not isinstance(found, DataError):
-                _save_drawing(folder / name, file, found, detector)
-            kept.append(str(found) if isinstance(found, DataError) else found)
-            say(_outcome(file, found, detector.classes))
-            advance(kept.done, len(files))
-        result.faults.update((file, found) for file, found in zip(files, kept, strict=True) if isinstance(found, str))
-        images = _images(files, names, result.faults)
-        pairs = zip(images, kept, strict=True)
-        entries = (_entries(image, found, detector.classes) for image, found in pairs if not isinstance(found, str))
-        write_entries(result.detections, chain.from_iterable(entries))
-        write_json_list(result.images, _images(files, names, result.faults))
+    with keep_detections(partial, work, total, say) as kept:
+        outputs.begin(detector.classes)
+        asked = ask(files, kept.last, every, detector.recipe.max_pixels)
+        answers = answered(
+            asked, lambda images: predict_images(detector, images, least, batch, precision=precision, device=device)
+        )
+        for each, found in answers:
+            about = each.about
+            if not isinstance(found, DataError):
+                shown = Shown(each, files[each.place], outputs.places[each.place], detector.recipe.pixels)
+                about |= {"name": shown.place.image, "size": shown.size}
+                outputs.add(shown, found)
+            kept.append(str(found) if isinstance(found, DataError) else found, about)
+            if each.frame is None:
+                say(_outcome(files[each.place], found, detector.classes))
+            advance(kept.done, total)
+        finish(kept, files, outputs, result, say)
     return result
 
 
@@ -234,48 +231,11 @@ def _load(run: str | Path, **options: Any) -> Detector | ExportedModel:
     return detector
 
 
-def _save_drawing(path: Path, file: Path, found: Detections, detector: Detector | ExportedModel) -> None:
-    pixels = decode_image(file, detector.recipe.pixels)
-    picture = draw_detections(pixels, found.boxes, found.labels, found.scores, detector.classes)
-    picture.thumbnail((MAX_JPEG_SIDE, MAX_JPEG_SIDE))
-    with written_aside(path) as partial:
-        picture.save(partial, "JPEG", quality=92, comment=MADE_BY)
-
-
-class _Found(Entry, gc=False, kw_only=True):
-    """An entry that may have a drawing."""
-
-    drawing: str | msgspec.UnsetType = msgspec.UNSET
-
-
-def _images(files: Sequence[Path], names: Sequence[str | None], faults: Mapping[Path, str]) -> Iterator[dict[str, Any]]:
-    """What images.json says of each file; the first says what wrote it."""
-    for number, (file, name) in enumerate(zip(files, names, strict=True), start=1):
-        fault = faults.get(file)
-        image = {"image_id": number, "file_name": str(file), "drawing": None if fault else name, "fault": fault}
-        yield {"generator": GENERATOR, **image} if number == 1 else image
-
-
-def _entries(image: dict[str, Any], found: Detections, classes: Sequence[str]) -> Iterator[Entry]:
-    corners = found.boxes.double().numpy()
-    xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    for box, label, score in zip(xywh.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True):
-        yield _Found(
-            image_id=image["image_id"],
-            category_id=label + 1,
-            bbox=box,
-            score=score,
-            file_name=image["file_name"],
-            category=classes[label],
-            drawing=image["drawing"] or msgspec.UNSET,
-        )
-
-
 def _outcome(file: Path, found: Detections | DataError, classes: Sequence[str]) -> str:
     """A file and how many of each class were found, or why it was left out."""
     if isinstance(found, DataError):
-        return f"left out: {found}"
-    counts = np.bincount(found.labels.numpy(), minlength=len(classes))
+        return str(found) if is_video(file.name) else f"left out: {found}"  # of a video some may be left in
+    counts = np.bincount(np.asarray(found.labels), minlength=len(classes))
     return f"{file}: {', '.join(f'{n} {classes[label]}' for label, n in enumerate(counts) if n) or 'nothing found'}"
 
 

@@ -11,7 +11,7 @@ from boxwright._util.printing import printable
 from boxwright.own_code import own_modules
 from boxwright.runs.figures import Figures, read_figures
 from boxwright.runs.hub import HubAddress
-from boxwright.runs.origins import backbone_origin
+from boxwright.runs.origins import start_of
 from boxwright.text import plural
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def model_card(run: Run, address: HubAddress, licence: str | None = None) -> str
         _training(record),
         _quality(run, figures),
         _limits(figures),
-        _licences(run, recipe, record, licence),
+        _licences(run, recipe, licence),
     )
     return (
         _header(address, recipe, figures, licence) + "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
@@ -199,20 +199,17 @@ def _limits(figures: Sequence[Figures]) -> list[str]:
     return lines
 
 
-def _licences(run: Run, recipe: Recipe, record: Mapping[str, Any], licence: str | None) -> list[str]:
-    from boxwright.runs.start import weights_metadata
-
+def _licences(run: Run, recipe: Recipe, licence: str | None) -> list[str]:
     lines = ["## Licences", ""]
     lines.append(f"- This model: {_plain(licence)}." if licence else "- This model: its author hasn't said one.")
-    start = {**weights_metadata(run.model_file), **record["origin"].get("start", {})}
-    if start.get("origin") or start.get("licence"):
-        said = [_plain(start["origin"])] if start.get("origin") else []
-        said += [f"licence {_plain(start['licence'])}"] if start.get("licence") else []
+    start = start_of(run)
+    if start.get("origin"):
+        said = [_plain(start["origin"])]
+        said += [f"licence {_plain(start['licence'])}"] if start["licence"] else []
         lines.append(f"- The weights it started from: {', '.join(said)}.")
     elif recipe.pretrained:
-        known = backbone_origin(recipe.backbone, recipe.pretrained)["licence"]
         whose = _plain(recipe.backbone) if recipe.pretrained is True else "a file of its author's"
-        lines.append(f"- The backbone's pretrained weights ({whose}): licence {known or 'not known here'}.")
+        lines.append(f"- The backbone's pretrained weights ({whose}): licence {start['licence'] or 'not known here'}.")
     lines.append("- boxwright, which loads it: Apache-2.0.")
     lines.append("- The images that it was trained on have terms of their own.")
     return lines

@@ -33,32 +33,39 @@ def path_beside(results: Path) -> Path:
 class KeptDetections:
     """Detections of images in order: a first line says of what, each further one is an image's, or its fault."""
 
-    def __init__(self, path: Path, file: BinaryIO, done: int) -> None:
+    def __init__(self, path: Path, file: BinaryIO, done: int, last: dict[str, Any] | None = None) -> None:
         self.path, self.file = path, file
         self.done = done
         """Images whose lines are there."""
+        self.last = last
+        """What the last of them is said to be of; None where there is none."""
 
-    def append(self, found: Detections | str) -> None:
-        """Keep the next image's detections, or what is wrong with it. Raises WriteError."""
+    def append(self, found: Detections | str, about: dict[str, Any] | None = None) -> None:
+        """Keep the next image's detections, or what is wrong with it, and what it is. Raises WriteError."""
         line: dict[str, Any] = {"fault": found}
         if not isinstance(found, str):
             line = {name: values.tolist() for name, values in found._asdict().items()}
         with write_errors(self.path):
-            self.file.write(_line(line))
+            self.file.write(_line(line if about is None else {**line, "about": about}))
             self.file.flush()
         self.done += 1
 
     def __iter__(self) -> Iterator[Detections | str]:
         """Read them all back, one at a time."""
+        return (found for _, found in self.lines())
+
+    def lines(self) -> Iterator[tuple[dict[str, Any], Detections | str]]:
+        """Read them all back, one at a time, with what each is said to be."""
         with self.path.open("rb") as file:
             next(file)
             yield from map(_read, file)
 
 
 @contextmanager
-def keep_detections(path: Path, work: dict[str, Any], images: int, say: Say) -> Iterator[KeptDetections]:
+def keep_detections(path: Path, work: dict[str, Any], images: int | None, say: Say) -> Iterator[KeptDetections]:
     """Open what an interrupted command kept of the same ``work``, or begin anew; the file goes when the block is done.
 
+    ``images``: how many there are, None where nobody knows.
     It stays where the block fails or is interrupted. A last line that is torn is dropped; what is of other work is
     replaced, with a BoxwrightWarning. Raises WriteError, and RecipeError where another process is at it.
     """
@@ -69,7 +76,7 @@ def keep_detections(path: Path, work: dict[str, Any], images: int, say: Say) -> 
         try:
             kept = _open(path, {"generator": GENERATOR, **work})
             if kept.done:
-                say(f"going on after the first {kept.done} of {plural(images, 'image')}")
+                say(f"going on after the first {_of(kept.done, images)}")
             with kept.file, _telling(kept, images, say):
                 yield kept
             path.unlink()
@@ -79,12 +86,25 @@ def keep_detections(path: Path, work: dict[str, Any], images: int, say: Say) -> 
 
 
 @contextmanager
-def _telling(kept: KeptDetections, images: int, say: Say) -> Iterator[None]:
+def _telling(kept: KeptDetections, images: int | None, say: Say) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say(f"stopped after {kept.done} of {plural(images, 'image')}: the same command goes on there")
+        say(f"stopped after {_of(kept.done, images)}: the same command goes on there")
         raise
+
+
+def _of(done: int, images: int | None) -> str:
+    return plural(done, "image") if images is None else f"{done} of {plural(images, 'image')}"
+
+
+def is_unfinished(path: Path, work: dict[str, Any]) -> bool:
+    """Whether ``path`` keeps what an interrupted command found of the same ``work``."""
+    try:
+        with path.open("rb") as file:
+            return bool(json.loads(file.readline()) == {"generator": GENERATOR, **work})
+    except (OSError, ValueError):
+        return False
 
 
 def work_of(
@@ -116,18 +136,21 @@ def _identity(file: Path) -> tuple[str, int, int]:
 
 def _open(path: Path, work: dict[str, Any]) -> KeptDetections:
     with write_errors(path):
-        done, end = _intact(path, work) if path.is_file() else (0, 0)
+        done, end, last = _intact(path, work) if path.is_file() else (0, 0, None)
         file = path.open("rb+" if end else "wb")
         file.truncate(end)
         file.seek(end)
         if not end:
             file.write(_line(work))
             file.flush()
-        return KeptDetections(path, file, done)
+        return KeptDetections(path, file, done, last)
 
 
-def _intact(path: Path, work: dict[str, Any]) -> tuple[int, int]:
-    """Count the images of the same work whose lines are whole, and the bytes up to their end; 0 for other work."""
+def _intact(path: Path, work: dict[str, Any]) -> tuple[int, int, dict[str, Any] | None]:
+    """Count the images of the same work whose lines are whole, and the bytes up to their end; 0 for other work.
+
+    Third is what the last of them is said to be.
+    """
     with path.open("rb") as file:
         head = file.readline()
         try:
@@ -138,27 +161,28 @@ def _intact(path: Path, work: dict[str, Any]) -> tuple[int, int]:
             others = [key for key in work if isinstance(kept, dict) and kept.get(key) != work[key]]
             text = f"{path} keeps what was found with another {' and '.join(others) or 'command'}: starting anew"
             warnings.warn(text, BoxwrightWarning, stacklevel=2)
-            return 0, 0
-        done, end = 0, len(head)
+            return 0, 0, None
+        done, end, last = 0, len(head), None
         for line in file:
             try:
-                _read(line)
-            except (ValueError, KeyError, TypeError):
+                last, _ = _read(line)
+            except (ValueError, KeyError, TypeError, AttributeError):
                 break
             done, end = done + 1, end + len(line)
-        return done, end
+        return done, end, last
 
 
 def _line(content: dict[str, Any]) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode() + b"\n"
 
 
-def _read(line: bytes) -> Detections | str:
+def _read(line: bytes) -> tuple[dict[str, Any], Detections | str]:
     if not line.endswith(b"\n"):
         raise ValueError("a torn line")
     content = json.loads(line)
+    about = content.get("about", {})
     if "fault" in content:
-        return str(content["fault"])
+        return about, str(content["fault"])
     boxes = torch.tensor(content["boxes"], dtype=torch.float32).reshape(-1, 4)
     labels = torch.tensor(content["labels"], dtype=torch.int64)
-    return Detections(boxes, torch.tensor(content["scores"], dtype=torch.float32), labels)
+    return about, Detections(boxes, torch.tensor(content["scores"], dtype=torch.float32), labels)

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from boxwright.runs.run import Run
 
 
-def backbone_origin(backbone: str, pretrained: bool | str) -> dict[str, Any]:
-    """A backbone's name, whether its weights were pretrained, and their licence where timm knows it."""
+def start_of(run: Run) -> dict[str, Any]:
+    """Say where a run's first weights came from, and their licence where it is known.
+
+    From the start that its training names, the model's own file where it was imported, or timm for a backbone.
+    """
+    recipe = run.recipe
+    found: dict[str, Any] = {"backbone": recipe.backbone, "pretrained": recipe.pretrained, "licence": None}
+    start = run.record["origin"].get("start")
+    if start is not None:
+        return found | {key: start[key] for key in ("name", "origin", "licence", "taken")}
+    known = weights_metadata(run.model_file)
+    if own := {key: known[key] for key in ("origin", "licence") if known.get(key)}:
+        return found | own
+    return found | {"licence": _backbone_licence(recipe.backbone, recipe.pretrained)}
+
+
+def _backbone_licence(backbone: str, pretrained: bool | str) -> str | None:
     import timm
 
-    licence = None
-    if pretrained is True and timm.is_model(backbone):
-        config = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
-        licence = None if config is None else config.license
-    return {"backbone": backbone, "pretrained": pretrained, "licence": licence}
+    if pretrained is not True or not timm.is_model(backbone):
+        return None
+    config = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
+    return None if config is None else config.license
+
+
+def weights_metadata(path: Path) -> dict[str, str]:
+    """Read what stands beside the tensors of a .safetensors; nothing where it can't be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}

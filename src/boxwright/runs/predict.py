@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import torch
 
@@ -18,8 +19,10 @@ from boxwright.errors import BoxwrightWarning, DataError
 from boxwright.models.batching import predict_stream
 from boxwright.models.detector import Detector, InferencePrecision, Score
 from boxwright.models.selection import EVALUATION_SCORE
+from boxwright.runs.asked import listed
 from boxwright.runs.exported import ExportedModel
 from boxwright.runs.kept import KeptDetections
+from boxwright.runs.videos import is_video
 from boxwright.types import Detections
 
 
@@ -53,17 +56,17 @@ def predict_dataset(
     return [no_detections() if isinstance(one, str) else one for one in found], faults
 
 
-def predict_files(
+def predict_images(
     detector: Detector | ExportedModel,
-    files: Sequence[Path],
-    *,
+    images: Iterable[Any],
     score: Score | None = None,
     batch: int | None = None,
+    *,
     precision: InferencePrecision = "float32",
     device: Device = "auto",
-) -> Iterator[tuple[Path, Detections | DataError]]:
-    """Each file with its detections, or with what is wrong with it."""
-    return zip(files, predict_stream(_ready(detector, precision, device), files, score=score, batch=batch), strict=True)
+) -> Iterator[Detections | DataError]:
+    """Yield what is found in each image that ``Detector.predict`` takes, or what is wrong with its file."""
+    return predict_stream(_ready(detector, precision, device), images, score=score, batch=batch)
 
 
 def _ready(
@@ -75,9 +78,10 @@ def _ready(
     return detector.to(choose_device(device)).for_inference(precision)
 
 
-def find_images(sources: Iterable[str]) -> list[Path]:
+def find_images(sources: Iterable[str], *, videos: bool = False, lines: BinaryIO | None = None) -> list[Path]:
     """The images that files, folders (with those below) and globs name, each once, sorted within its source.
 
+    With ``videos`` globs give these too; folders never do. ``lines``: what the source - stands for, a list of files.
     Links to folders are not followed. What boxwright drew, or put into folders of its own, is left out with a warning,
     and so are pipes and devices, unless nothing else is named.
 
@@ -87,14 +91,14 @@ def find_images(sources: Iterable[str]) -> list[Path]:
     special = []
     for source in sources:
         try:
-            found = _images_of(source)
+            found = _images_of(source, videos) if lines is None or source != "-" else listed(lines)
         except (OSError, ValueError, NotImplementedError, IndexError) as error:  # the last three of pathlib, by version
             reason = getattr(error, "strerror", None) or error
             raise DataError(f"no image at {source!r}: {str(reason).lower()}") from None
         if not found and Path(source).exists() and not Path(source).is_dir():
             special.append(source)
         elif not found:
-            raise DataError(f"no image at {source or repr(source)}")
+            raise DataError(f"no image at {source or repr(source)}{_of_videos(source) if videos else ''}")
         files.update(dict.fromkeys(found))
     if special and not files:
         raise DataError(f"no image at {special[0]}: it is no regular file")
@@ -103,7 +107,15 @@ def find_images(sources: Iterable[str]) -> list[Path]:
     return list(files)
 
 
-def _images_of(source: str) -> list[Path]:
+def _of_videos(source: str) -> str:
+    """How to name the videos of a folder that has no image."""
+    if not source or not Path(source).is_dir():
+        return ""
+    found = next((file for file in sorted(Path(source).iterdir()) if is_video(file.name)), None)
+    return f": its videos are looked at where they are named, '{found.parent / '*'}{found.suffix}'" if found else ""
+
+
+def _images_of(source: str, videos: bool) -> list[Path]:
     if not source:  # pathlib takes it for the current folder
         return []
     path = Path(source)
@@ -116,7 +128,7 @@ def _images_of(source: str) -> list[Path]:
     else:
         anchor = Path(path.anchor) if path.is_absolute() else Path()
         pattern = str(path.relative_to(anchor) if path.is_absolute() else path)
-        candidates = [file for file in anchor.glob(pattern) if is_image(file.name)]
+        candidates = [file for file in anchor.glob(pattern) if is_image(file.name) or (videos and is_video(file.name))]
     found = [file for file in candidates if file.is_file()]
     people = [file for file in found if not is_ours(file) or not file.stat().st_size]
     if len(people) < len(found):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from boxwright.errors import RecipeError
 from boxwright.runs.hub import fetch_snapshot, hub_address
+from boxwright.runs.origins import weights_metadata
 from boxwright.runs.run import Run, read_model
 from boxwright.starts.cache import kept_weights
 from boxwright.starts.known import KNOWN
@@ -112,17 +113,6 @@ def _of_file(path: Path, name: str) -> Start:
     if not states:
         raise RecipeError(f"{path} holds no weights: Expected tensors by name")
     return Start(name, max(states, key=len))  # of equal ones the first, which are averaged
-
-
-def weights_metadata(path: Path) -> dict[str, str]:
-    """Read what stands beside the tensors of a .safetensors; nothing where it can't be read."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError):
-        return {}
 
 
 def _classes_of(known: Mapping[str, str], path: Path) -> tuple[str, ...]:

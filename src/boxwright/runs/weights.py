@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from boxwright._util.writing import write_bytes
 from boxwright.errors import RecipeError
+from boxwright.runs.origins import weights_metadata
 
 _HASH = "sha256"
 
@@ -53,11 +54,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def recorded_hash(path: Path) -> str | None:
     """The hash that a file says its tensors have; None where it says none, or can't be read."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get(_HASH)
-    except (SafetensorError, OSError):
-        return None
+    return weights_metadata(path).get(_HASH)
 
 
 def hash_of(weights: Mapping[str, Tensor]) -> str:

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from boxwright.environment import usable_cores
 from boxwright.errors import RecipeError
 
-TOPICS = ("classes", "input", "thresholds", "nms")
-"""Of the metadata, without which no prediction is made."""
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -24,32 +22,36 @@ class Backend(Protocol):
     metadata: dict[str, Any]
     """What the file says of itself, by topic."""
     files: tuple[Path, ...]
-    """What it was read from."""
+    """What it was read from, the model first."""
     batch: int | None
     """Inputs at a time that it takes; None: any number."""
 
     def run(self, inputs: Arrays, outputs: Sequence[str]) -> list[NDArray[Any]]:
-        """Compute ``outputs``, values of the graph by name, of some inputs."""
+        """Compute values of the graph by name, those that it doesn't give out as well.
+
+        Raises RecipeError for one that there isn't.
+        """
         ...
 
 
 def is_model_file(path: Path) -> bool:
-    """Whether a path is, by its name, an ONNX file."""
-    return path.suffix == ".onnx" and path.is_file()
+    """Whether a path is, by its name, an ONNX file, or a folder with OpenVINO's files."""
+    return (path.suffix == ".onnx" and path.is_file()) or (path / OpenVinoBackend.XML).is_file()
 
 
 def open_backend(path: str | Path, threads: int | None = None) -> Backend:
-    """Open a ``.onnx`` file with onnxruntime. ``threads``: that compute; None: as many as there are cores.
+    """Open an ONNX file by onnxruntime, a folder by OpenVINO. ``threads``: that compute; None: as many as cores.
 
-    Raises RecipeError for a file that isn't there, is damaged, wasn't made by ``boxwright export``, or needs a package
-    that isn't installed.
+    Raises RecipeError for what isn't there, is damaged, wasn't made by ``boxwright export``, or needs a package that
+    isn't installed.
     """
     path = Path(path)
     if not path.exists():
         raise RecipeError(f"no model at {path}")
     if not is_model_file(path):
-        raise RecipeError(f"{path} is no model file: expected model.onnx, as boxwright export writes it")
-    return OnnxBackend(path, threads or usable_cores())
+        raise RecipeError(f"{path} is no model: expected what boxwright export writes, model.onnx or a folder")
+    backend = OpenVinoBackend if path.is_dir() else OnnxBackend
+    return backend(path, threads or usable_cores())
 
 
 class OnnxBackend:
@@ -57,15 +59,15 @@ class OnnxBackend:
 
     def __init__(self, path: Path, threads: int) -> None:
         self.files: tuple[Path, ...] = (path,)
-        self._threads = threads
+        self._runtime, self._threads = _imported("onnxruntime", path), threads
         self._session = self._open(path.read_bytes())
-        self.metadata = _parsed(self._session.get_modelmeta().custom_metadata_map, path)
+        texts = self._session.get_modelmeta().custom_metadata_map
+        self.metadata = {topic: _parsed(text, path) for topic, text in texts.items()}
         self._outputs = {output.name for output in self._session.get_outputs()}
         size = self._session.get_inputs()[0].shape[0]
         self.batch = size if isinstance(size, int) else None
 
     def run(self, inputs: Arrays, outputs: Sequence[str]) -> list[NDArray[Any]]:
-        """Compute any values of the graph, those that it doesn't give out as well."""
         inner = [name for name in outputs if name not in self._outputs]
         if inner:
             self._session = self._open(self.files[0].read_bytes() + _with_outputs(inner))
@@ -74,18 +76,13 @@ class OnnxBackend:
         return found
 
     def _open(self, content: bytes) -> Any:
-        try:
-            runtime = import_module("onnxruntime")
-        except ImportError:
-            raise RecipeError(f"{self.files[0]} needs onnxruntime: pip install onnxruntime") from None
-        options = runtime.SessionOptions()
+        options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3  # errors
         try:
-            return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            return self._runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a class for each kind of its own, with no base in common
-            reason = str(error).splitlines()[0]
-            raise RecipeError(f"{self.files[0]}: onnxruntime can't open it ({reason})") from None
+            raise _unusable(self.files[0], error) from None
 
 
 def _with_outputs(names: Sequence[str]) -> bytes:
@@ -98,20 +95,60 @@ def _with_outputs(names: Sequence[str]) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field of a message, with its length before it."""
-    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+    """A field of a message, with its length, below 128, before it."""
+    return bytes([number << 3 | 2, len(content)]) + content
 
 
-def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; a further bit says that more follow."""
-    head, rest = value & 127, value >> 7
-    return bytes([head | 128]) + _varint(rest) if rest else bytes([head])
+class OpenVinoBackend:
+    """A folder with model.xml, model.bin and metadata.json as OpenVINO runs it on the processor."""
+
+    XML = "model.xml"
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self.files: tuple[Path, ...] = tuple(folder / name for name in (self.XML, "model.bin", "metadata.json"))
+        runtime = _imported("openvino", folder)
+        try:
+            self.metadata: dict[str, Any] = _parsed(self.files[2].read_text(encoding="utf-8"), self.files[2])
+            self._core = runtime.Core()
+            self._model = self._core.read_model(self.files[0], self.files[1])
+        except (RuntimeError, OSError) as error:
+            raise _unusable(folder, error) from None
+        hints = self.metadata.get("inference", {})  # by which it was verified
+        self._settings = {**hints, "INFERENCE_NUM_THREADS": threads}
+        self._request = self._compiled()
+        size = self._model.inputs[0].partial_shape[0]
+        self.batch = None if size.is_dynamic else size.get_length()
+
+    def run(self, inputs: Arrays, outputs: Sequence[str]) -> list[NDArray[Any]]:
+        given = {name for output in self._model.outputs for name in output.names}
+        inner = [name for name in outputs if name not in given]
+        if inner:
+            try:
+                self._model.add_outputs(inner)
+            except RuntimeError as error:
+                raise _unusable(self.files[0], error) from None
+            self._request = self._compiled()
+        found = self._request.infer(dict(inputs))
+        return [found[name].copy() for name in outputs]  # the next inputs go over them
+
+    def _compiled(self) -> Any:
+        return self._core.compile_model(self._model, "CPU", self._settings).create_infer_request()
 
 
-def _parsed(texts: Mapping[str, str], path: Path) -> dict[str, Any]:
-    """Metadata by topic. Raises RecipeError for a model that boxwright didn't export."""
+def _imported(package: str, path: Path) -> Any:
     try:
-        found = {topic: json.loads(texts[topic]) for topic in TOPICS}
-    except (KeyError, ValueError):
-        raise RecipeError(f"{path} doesn't say how to use it: expected a model that boxwright export wrote") from None
-    return {topic: json.loads(text) for topic, text in texts.items()} | found
+        return import_module(package)
+    except ImportError:
+        raise RecipeError(f"{path} needs {package}: pip install {package}") from None
+
+
+def _parsed(text: str, path: Path) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise RecipeError(f"{path} has metadata that boxwright export didn't write") from None
+
+
+def _unusable(path: Path, error: Exception) -> RecipeError:
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return RecipeError(f"{path} can't be used: {reason.strip()}")

@@ -14,7 +14,7 @@ import numpy as np
 from boxwright.data.images import PixelRule
 from boxwright.data.inputs import Input, InputRule, each_image
 from boxwright.data.transforms import InputSize
-from boxwright.errors import DataError
+from boxwright.errors import DataError, RecipeError
 from boxwright.runtime.backends import Backend, open_backend
 from boxwright.runtime.nms import NmsKind
 from boxwright.runtime.selection import Detections, SelectionRule, clip_boxes
@@ -52,7 +52,7 @@ class Facts:
             SelectionRule.of(nms),
             tuple(metadata["thresholds"][name] for name in metadata["classes"]),
             nms["where"] == "graph",
-            tuple(nms.get("levels") or ()),
+            tuple(nms["levels"]),
         )
 
     def maps(self, size: tuple[int, int]) -> list[int]:
@@ -75,7 +75,11 @@ class Predictor:
         Raises RecipeError for a file that isn't there, is damaged, or wasn't made by ``boxwright export``.
         """
         self.backend: Backend = open_backend(path, threads)
-        self.facts = Facts.of(self.backend.metadata)
+        try:
+            self.facts = Facts.of(self.backend.metadata)
+        except (KeyError, TypeError, ValueError) as error:
+            text = f"{path} doesn't say all that prediction needs ({error!r}): export it again with this boxwright"
+            raise RecipeError(text) from None
         self._own = self.facts.selection
 
     @property

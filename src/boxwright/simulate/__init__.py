@@ -1,4 +1,4 @@
-"""The regression experiment of the DIoU paper: boxes that go straight down a loss, without a network."""
+"""The regression experiment of the DIoU paper: boxes that descend a loss, without a network."""
 
 from __future__ import annotations
 

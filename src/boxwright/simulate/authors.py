@@ -1,13 +1,13 @@
-"""The gradients that the authors of DIoU wrote by hand for their simulation, as published, beside those of autograd.
+"""The gradients that the authors of DIoU wrote by hand for their simulation, as published, next to those of autograd.
 
-They are not the derivatives of the losses (x, y the centre; w, h the sides):
+They are not the derivatives of the losses (x, y the center; w, h the sides):
 
 - The pull on w and h by IoU and GIoU is twice the derivative: left = x - w / 2 and right = x + w / 2 lack the 1 / 2.
-- GIoU of disjoint boxes takes for I the product of the signed overlaps in x and in y, not 0. Where the boxes lie side
-  by side, that makes the union almost as large as the box around both, and the pull almost 0.
-- rho2 / c2 of DIoU and CIoU pulls x and y as if the box around both grew where it shrinks, and counts its growth in
-  w and in h twice, once with the other side.
-- CIoU's pull on the aspect lacks 1 / (w^2 + h^2).
+- For disjoint boxes, GIoU uses the product of the signed overlaps in x and in y as the intersection, not 0. Where the
+  boxes are side by side, that makes the union almost as large as the box around both, and the pull almost 0.
+- rho2 / c2 of DIoU and CIoU pulls x and y as if the box around both grew where it shrinks, and counts its growth in w
+  and in h twice, once with the other side.
+- CIoU's pull on the aspect ratio lacks 1 / (w^2 + h^2).
 
 They are gradients of the loss, to be subtracted, in columns (4, N) of cxcywh like the boxes.
 """
@@ -22,18 +22,19 @@ from torch import Tensor
 from boxwright.boxes import aspect_penalty, box_area, convert_boxes, enclosing_sides, paired_iou, safe_ratio
 
 Gradient = Callable[[Tensor, Tensor], Tensor]
-"""Boxes and targets (4, N) of cxcywh -> what a step goes against, (4, N)."""
+"""Maps boxes and targets (4, N) of cxcywh to the direction (4, N) that a step subtracts."""
 
 
 def corners(boxes: Tensor) -> Tensor:
-    """xyxy (N, 4) of columns (4, N) of cxcywh."""
+    """Convert columns (4, N) of cxcywh to xyxy (N, 4)."""
     return convert_boxes(boxes.T, "cxcywh", "xyxy")
 
 
 def derivative(loss: Callable[[Tensor, Tensor], Tensor]) -> Gradient:
-    """The gradient of a loss of xyxy boxes, (N, 4) and (N, 4) -> (N,), by autograd."""
+    """Return the gradient, by autograd, of a loss of xyxy boxes, (N, 4) and (N, 4) -> (N,)."""
 
     def gradient(boxes: Tensor, targets: Tensor) -> Tensor:
+        """Compute the gradient (4, N) of boxes and targets (4, N)."""
         free = boxes.detach().requires_grad_()
         return torch.autograd.grad(loss(corners(free), corners(targets)).sum(), free)[0]
 
@@ -41,22 +42,22 @@ def derivative(loss: Callable[[Tensor, Tensor], Tensor]) -> Gradient:
 
 
 def authors_iou(boxes: Tensor, targets: Tensor) -> Tensor:
-    """That of IoU, twofold on the sides."""
+    """Compute the authors' gradient of IoU, doubled on the sides."""
     return _twofold(derivative(lambda pred, target: 1 - paired_iou(pred, target))(boxes, targets))
 
 
 def authors_giou(boxes: Tensor, targets: Tensor) -> Tensor:
-    """That of GIoU with a signed intersection, twofold on the sides."""
+    """Compute the authors' gradient of GIoU with a signed intersection, doubled on the sides."""
     return _twofold(derivative(_signed_giou)(boxes, targets))
 
 
 def authors_diou(boxes: Tensor, targets: Tensor) -> Tensor:
-    """That of IoU, and their own of rho2 / c2."""
+    """Compute the gradient of IoU and the authors' own of rho2 / c2."""
     return authors_iou(boxes, targets) + _distance(boxes, targets)
 
 
 def authors_ciou(boxes: Tensor, targets: Tensor) -> Tensor:
-    """That of DIoU, and that of alpha v times w^2 + h^2."""
+    """Compute the gradient of DIoU and that of alpha v times w^2 + h^2."""
     return authors_diou(boxes, targets) + derivative(_aspect)(boxes, targets)
 
 
@@ -87,7 +88,7 @@ def _distance(boxes: Tensor, targets: Tensor) -> Tensor:
     offset = boxes[:2] - targets[:2]
     sides = torch.stack(enclosing_sides(pred, target))
     rho2, c2, both = offset.square().sum(0), sides.square().sum(0), sides.sum(0)
-    before = (pred < target).T[:2].to(boxes.dtype)  # sticks out to the left; to the top
+    before = (pred < target).T[:2].to(boxes.dtype)  # sticks out to the left; at the top
     after = (pred > target).T[2:].to(boxes.dtype)
     move = (2 * offset * c2 + 2 * (after - before) * both * rho2) / c2.square()
     covers = before * after > 0

@@ -1,6 +1,6 @@
 """The setting of the DIoU paper's experiment (Zheng et al. 2020, arXiv 1911.08287, section 3).
 
-Boxes are cxcywh, and lie in columns, (4, N): a coordinate of all boxes is one stretch of memory.
+Boxes are cxcywh, in columns (4, N): one coordinate of all boxes is contiguous in memory.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 CENTRE = (10.0, 10.0)
-"""Of every target."""
+"""Center of every target."""
 RADIUS = 3.0
 CENTRES = 5000
 RATIOS = (1 / 4, 1 / 3, 1 / 2, 1.0, 2.0, 3.0, 4.0)
@@ -23,19 +23,19 @@ STEPS = 200
 
 
 def learning_rate(step: int) -> float:
-    """Of the step-th step, from 0: 0.1, from 160 on 0.01, from 180 on 0.001."""
+    """Return the learning rate of a step, from 0: 0.1, from 160 on 0.01, from 180 on 0.001."""
     return 0.1 if step < 160 else 0.01 if step < 180 else 0.001
 
 
 def make_centres(count: int, seed: int) -> Tensor:
-    """Centres (2, count) of anchors, uniform in the disk around ``CENTRE``."""
+    """Draw centers (2, count) of anchors, uniform in the disk around ``CENTRE``."""
     drawn = torch.rand(2, count, generator=torch.Generator().manual_seed(seed))
     radius, angle = RADIUS * drawn[0].sqrt(), 2 * math.pi * drawn[1]
     return torch.stack([CENTRE[0] + radius * angle.cos(), CENTRE[1] + radius * angle.sin()])
 
 
 def make_cases(centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Anchors and targets (4, P * 343) of centres (2, P): all of one centre, then all of the next."""
+    """Make anchors and targets (4, P * 343) for centers (2, P): all of one center, then all of the next."""
     wanted, areas, ratios = (
         grid.reshape(-1) for grid in torch.meshgrid(*map(torch.tensor, (RATIOS, SCALES, RATIOS)), indexing="ij")
     )

@@ -1,4 +1,4 @@
-"""Boxes that go down a loss: step = learning rate x (2 - IoU) x gradient (arXiv 1911.08287, algorithm 1)."""
+"""Boxes that descend a loss: step = learning rate x (2 - IoU) x gradient (arXiv 1911.08287, algorithm 1)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from boxwright.simulate.cases import STEPS, learning_rate
 from boxwright.text import did_you_mean
 
 LEAST_SIDE = 1e-3
-"""A side that a step would make shorter is set to this, a thousandth of the side of a square target."""
+"""Shorter sides are set to this, a thousandth of the side of a square target."""
 
 
 def gradient_of(name: str) -> Gradient:
-    """The gradient of a box loss as recipes name it (``"ciou:variant=tpami"``), or one of the authors' own.
+    """Return the gradient of a box loss as recipes name it (``"ciou:variant=tpami"``), or one of the authors' own.
 
-    Raises RecipeError for an unknown name, an option that doesn't fit, and a loss that compares deltas.
+    Raises:
+        RecipeError: For an unknown name, an option that does not fit, and a loss that compares deltas.
     """
     if name in AUTHORS:
         return AUTHORS[name]
@@ -42,7 +43,7 @@ def gradient_of(name: str) -> Gradient:
 
 
 def descend(gradient: Gradient, anchors: Tensor, targets: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The boxes (4, N) and their IoU (N,) at the start and after each step. Columns of cxcywh."""
+    """Yield the boxes (4, N), in columns of cxcywh, and their IoU (N,) at the start and after each step."""
     wanted, boxes = corners(targets), anchors
     for step in range(steps + 1):
         iou = paired_iou(corners(boxes), wanted)
@@ -53,9 +54,12 @@ def descend(gradient: Gradient, anchors: Tensor, targets: Tensor, steps: int) ->
 
 
 def trace(loss: str, anchors: ArrayLike, targets: ArrayLike, steps: int = STEPS) -> NDArray[np.float64]:
-    """The way of single boxes, (steps + 1, N, 4) from anchors and targets (N, 4), all cxcywh, in float64.
+    """Record the path of single boxes, (steps + 1, N, 4), from anchors and targets (N, 4), all cxcywh, in float64.
 
-    ``loss`` as in ``simulate``. Raises RecipeError as that does.
+    ``loss`` is as in ``simulate``.
+
+    Raises:
+        RecipeError: As ``simulate`` does.
     """
     starts, wanted = (
         torch.as_tensor(np.asarray(boxes, dtype=np.float64)).reshape(-1, 4).T for boxes in (anchors, targets)

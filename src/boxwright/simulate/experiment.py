@@ -1,4 +1,4 @@
-"""The whole experiment: every case under every loss, added up."""
+"""The whole experiment: every case under every loss, summed."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from boxwright.simulate.descent import LEAST_SIDE, descend, gradient_of
 
 LOSSES = ("iou", "giou", "diou", "ciou", "eiou")
 GOOD_IOU = 0.9
-_CHUNK = 48  # centres at a time: so many cases that the tensors of a step stay in the processor's cache
+_CHUNK = 48  # centers at a time: few enough that a step's tensors stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class Regression:
-    """How all cases went under one loss. The error of a case is |dx| + |dy| + |dw| + |dh|."""
+    """The result of all cases under one loss. The error of a case is |dx| + |dy| + |dw| + |dh|."""
 
     errors: NDArray[np.float64]
-    """(steps + 1, 4) sums over the cases of |dx|, |dy|, |dw| and |dh|, from the start on."""
+    """(steps + 1, 4) sums over the cases of |dx|, |dy|, |dw| and |dh|, including the start."""
     iou: NDArray[np.float64]
     """(steps + 1,) mean IoU with the target."""
     final: NDArray[np.float64]
-    """(P,) mean error that the cases of each centre end with."""
+    """(P,) mean final error of the cases of each center."""
     good: float
-    """Share of the cases that end with an IoU of at least 0.9."""
+    """Share of the cases with a final IoU of at least 0.9."""
     disjoint: float
     """Share of the cases that end without touching their target."""
     floored: int
-    """Sides, over all cases and steps, that had to be set to the least one, 0.001."""
+    """Number of sides, over all cases and steps, that were set to the minimum, 0.001."""
     seconds: float
 
     @property
@@ -47,7 +47,7 @@ class Regression:
 
 @dataclass(frozen=True)
 class Simulation:
-    """The experiment under each loss, in the order asked for."""
+    """The experiment under each loss, in the given order."""
 
     centres: NDArray[np.float64]
     """(P, 2) x and y of the anchors."""
@@ -55,6 +55,7 @@ class Simulation:
 
     @property
     def cases(self) -> int:
+        """The number of cases."""
         return len(self.centres) * CASES_A_CENTRE
 
 
@@ -66,13 +67,21 @@ def simulate(
     seed: int = 0,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Simulation:
-    """Let ``centres`` x 343 anchors go down each loss towards their targets, and add up how far off they are.
+    """Let ``centres`` x 343 anchors descend each loss towards their targets, and sum their errors.
 
-    ``losses``: box losses as recipes name them (``"ciou:variant=tpami"``), with autograd's gradient; or authors_iou,
-    authors_giou, authors_diou, authors_ciou, the gradients of the DIoU authors' code. The defaults are the full
-    experiment, 1,715,000 cases; fewer centres are the same in small. ``advance`` is told of the centres done.
-    Raises RecipeError for a loss that can't be simulated, before anything is computed, and ValueError unless centres
-    and steps are at least 1.
+    The defaults are the full experiment, 1,715,000 cases; fewer centers give a smaller version of it.
+
+    Args:
+        losses: Box losses as recipes name them (``"ciou:variant=tpami"``), with autograd's gradient; or authors_iou,
+            authors_giou, authors_diou, authors_ciou, the gradients of the DIoU authors' code.
+        centres: Number of centers.
+        steps: Steps of each case.
+        seed: Seed of the centers.
+        advance: Called with the number of centers done.
+
+    Raises:
+        RecipeError: For a loss that cannot be simulated, before anything is computed.
+        ValueError: Unless centers and steps are at least 1.
     """
     if centres < 1 or steps < 1:
         raise ValueError(f"Expected at least one centre and one step but got {centres} and {steps}")
@@ -83,6 +92,7 @@ def simulate(
     found: dict[str, Regression] = {}
 
     def tell(done: int) -> None:
+        """Report the centers done over all losses."""
         advance(len(found) * centres + done, len(gradients) * centres)
 
     for name, gradient in gradients.items():

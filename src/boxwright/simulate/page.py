@@ -1,4 +1,4 @@
-"""What a simulation leaves in its folder: numbers, pictures, and a page that shows them."""
+"""The output folder of a simulation: numbers, pictures, and a page that shows them."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _WAYS = {
 PAGE = "simulate.html"
 _STYLE = "@media print { .moving { display: none; } }"
 _SIGNED = ("curves.png", "maps.png", "paths.png", "simulation.json", PAGE)
-_UNSIGNED = ("errors.csv", "final_errors.npz")  # in them is no place to say who wrote them
+_UNSIGNED = ("errors.csv", "final_errors.npz")  # these formats have no place for the program's name
 
 
 def claim_folder(folder: Path, *, overwrite: bool = False) -> None:
-    """Raise WriteError where ``write_simulation`` would replace files that boxwright didn't write."""
+    """Raise WriteError if ``write_simulation`` would replace files that boxwright did not write."""
     unsigned = () if is_marked(folder) else _UNSIGNED
     claim(*(folder / name for name in (*_SIGNED, *unsigned)), overwrite=overwrite)
 
@@ -49,9 +49,14 @@ def claim_folder(folder: Path, *, overwrite: bool = False) -> None:
 def write_simulation(folder: Path, simulation: Simulation, *, overwrite: bool = False) -> Path:
     """Write simulation.json, errors.csv, final_errors.npz, curves.png, maps.png, paths.png and simulate.html.
 
-    errors.csv has the sum of all errors after each step, a column a loss; final_errors.npz the centres (P, 2) and for
-    each loss the mean error (P,) that its cases end with. Returns the page's path. Raises WriteError, also where a file
-    would be replaced that boxwright didn't write, unless it is to ``overwrite`` it.
+    errors.csv has the sum of all errors after each step, one column per loss; final_errors.npz the centers (P, 2) and
+    for each loss the mean final error (P,) of their cases.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        WriteError: If a file cannot be written, or boxwright did not write it and ``overwrite`` is False.
     """
     claim_folder(folder, overwrite=overwrite)
     mark_new_folder(folder, "simulation")
@@ -72,7 +77,7 @@ def write_simulation(folder: Path, simulation: Simulation, *, overwrite: bool = 
 
 
 def _json(simulation: Simulation) -> dict[str, Any]:
-    """Everything but the maps as plain values."""
+    """Return everything but the maps as plain values."""
     return {
         "centres": len(simulation.centres),
         "cases": simulation.cases,
@@ -92,7 +97,7 @@ def _json(simulation: Simulation) -> dict[str, Any]:
 
 
 def _csv(simulation: Simulation) -> str:
-    """Step and the sum of errors of each loss."""
+    """List the step and the sum of errors of each loss."""
     curves = np.stack([found.error for found in simulation.losses.values()], axis=1)
     buffer = io.StringIO(newline="")
     rows = csv.writer(buffer)
@@ -102,7 +107,7 @@ def _csv(simulation: Simulation) -> str:
 
 
 def _npz(simulation: Simulation) -> bytes:
-    """Centres, and the mean error that is left there under each loss."""
+    """Pack the centers and the mean final error there under each loss."""
     arrays: dict[str, Any] = {name: found.final for name, found in simulation.losses.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, centres=simulation.centres, **arrays)
@@ -110,7 +115,7 @@ def _npz(simulation: Simulation) -> bytes:
 
 
 def sentence(name: str, found: Regression, cases: int) -> str:
-    """What the measured numbers say of a loss, in a sentence."""
+    """Describe in a sentence what the measured numbers say about a loss."""
     mean = found.error / cases
     below = np.flatnonzero(mean <= mean[0] / 2)
     half = f"halved by step {below[0]}" if len(below) else "never halved"
@@ -186,7 +191,7 @@ def _maps(simulation: Simulation) -> Markup:
 
 
 def _paths(names: Sequence[str], ways: NDArray[np.float64]) -> Markup:
-    """The single cases (L, 201, 3, 4) of the losses, still and moving."""
+    """Draw the single cases (L, 201, 3, 4) of the losses, still and moving."""
     steps = f"at steps {', '.join(map(str, SHOWN[:-1]))} and {SHOWN[-1]}"
     still, moving = (
         figures([(name, draw(way, line_colour(row))) for row, (name, way) in enumerate(zip(names, ways, strict=True))])

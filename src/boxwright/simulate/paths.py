@@ -1,4 +1,4 @@
-"""Single cases: where a box goes that starts diagonally, horizontally or vertically from its target."""
+"""Single cases: the path of a box that starts diagonally, horizontally or vertically from its target."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from boxwright.simulate.cases import CENTRE
 from boxwright.simulate.descent import trace
 
 LAYOUTS: dict[str, tuple[float, float]] = {"diagonal": (2.0, 2.0), "horizontal": (2.8, 0.0), "vertical": (0.0, 2.8)}
-"""Where the anchor's centre lies from its target's."""
+"""Offset of the anchor's center from its target's."""
 TARGET = (*CENTRE, 1.0, 1.0)
 ANCHOR_SIDES = (2**0.5, 2**-0.5)
 SHOWN = (0, 20, 40, 80, 200)
 """Steps that the still pictures show."""
 WINDOW = (8.7, 13.7)
-"""Of x and of y."""
+"""Range of x and of y."""
 TICKS = (10, 12)
 
 _FRAMES = (*range(0, 100, 2), *range(100, 201, 5))
-_SECONDS, _REST = 6.0, 2.0  # of the way, and at its end
+_SECONDS, _REST = 6.0, 2.0  # of the path, and of the pause at its end
 _WIDTH, _LEFT, _TOP, _BOTTOM, _GAP = 346, 20, 16, 48, 8  # as wide as a plot of curves
 _FONT = 10
 _PANEL = (_WIDTH - _LEFT - 2 * _GAP) / 3
@@ -30,18 +30,18 @@ _REACHED = 0.5
 
 
 def single_cases(losses: Sequence[str]) -> NDArray[np.float64]:
-    """The ways (L, 201, 3, 4) under each loss from each of ``LAYOUTS``, cxcywh."""
+    """Compute the paths (L, 201, 3, 4) under each loss from each of ``LAYOUTS``, cxcywh."""
     anchors = [(CENTRE[0] + dx, CENTRE[1] + dy, *ANCHOR_SIDES) for dx, dy in LAYOUTS.values()]
     return np.stack([trace(name, anchors, [TARGET] * len(anchors)) for name in losses])
 
 
 def strength(place: int, count: int) -> float:
-    """How strongly the place-th of ``count`` boxes is drawn: pale at first, the last one in full."""
+    """Return how strongly the place-th of ``count`` boxes is drawn: pale first, the last one fully."""
     return 1.0 if place == count - 1 else 0.4 + 0.3 * place / count
 
 
 def overlaps(way: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(T,) IoU of the boxes (T, 4) cxcywh with the target."""
+    """Compute the IoU (T,) of the boxes (T, 4) cxcywh with the target."""
     target = np.asarray(TARGET)
     low = np.maximum(way[:, :2] - way[:, 2:] / 2, target[:2] - target[2:] / 2)
     high = np.minimum(way[:, :2] + way[:, 2:] / 2, target[:2] + target[2:] / 2)
@@ -50,12 +50,12 @@ def overlaps(way: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def still_svg(ways: NDArray[np.float64], colour: str) -> str:
-    """The boxes of one loss (201, 3, 4) at the steps ``SHOWN``, a panel a layout, with when they reach their target."""
+    """Draw the boxes of one loss (201, 3, 4) at the steps ``SHOWN``, one panel per layout, with when they reach their target."""
     return _svg("".join(_panel(column, ways[:, column], _still(ways[:, column], colour)) for column in range(3)))
 
 
 def moving_svg(ways: NDArray[np.float64], colour: str) -> str:
-    """The same boxes on their way, for ever anew, without a script."""
+    """Animate the same boxes in an endless loop, without a script."""
     return _svg("".join(_panel(column, ways[:, column], _moving(ways[:, column], colour)) for column in range(3)))
 
 
@@ -65,7 +65,7 @@ def _svg(content: str) -> str:
 
 
 def _panel(column: int, way: NDArray[np.float64], boxes: str) -> str:
-    """A layout's name, its axes, the target, the boxes and when they reach it."""
+    """Draw a layout's name, axes, target and boxes, and when they reach the target."""
     layout = list(LAYOUTS)[column]
     left = _LEFT + column * (_PANEL + _GAP)
     target = f'<rect {_attributes(np.asarray(TARGET))} fill-opacity=".16"/>'
@@ -77,7 +77,7 @@ def _panel(column: int, way: NDArray[np.float64], boxes: str) -> str:
 
 
 def _axes(column: int) -> str:
-    """A frame with ticks; y's text at the first panel alone. y points down, as in images."""
+    """Draw a frame with ticks; y's text only at the first panel. y points down, as in images."""
     grid, marks = "", ""
     for value in TICKS:
         at = _scaled(value - WINDOW[0])
@@ -90,7 +90,7 @@ def _axes(column: int) -> str:
 
 
 def _reached(way: NDArray[np.float64]) -> str:
-    """When the box has half of its target, and what it ends with."""
+    """Say when the box covers half of its target, and its final IoU."""
     iou = overlaps(way)
     there = np.flatnonzero(iou >= _REACHED)
     lines = (f"IoU .5 by step {there[0]}" if len(there) else "never at IoU .5", f"ends at IoU {iou[-1]:.2f}")
@@ -124,7 +124,7 @@ def _attributes(box: NDArray[np.float64]) -> str:
 
 
 def _rectangle(box: NDArray[np.float64]) -> Iterator[float]:
-    """x, y, width and height of a box (4,) cxcywh in a panel."""
+    """Return x, y, width and height of a box (4,) cxcywh in a panel."""
     corner = box[:2] - box[2:] / 2 - WINDOW[0]
     return (_scaled(float(value)) for value in (*corner, *box[2:]))
 

@@ -1,4 +1,4 @@
-"""The curves and the maps as PNG files."""
+"""Curves and maps as PNG files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from boxwright.simulate.experiment import Regression, Simulation
 from boxwright.simulate.paths import LAYOUTS, SHOWN, TARGET, TICKS, WINDOW, strength
 
 _SETTINGS: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-_LEAST_SHOWN = 1e-3  # errors below it have its colour
+_LEAST_SHOWN = 1e-3  # smaller errors have the same color
 _COLUMNS = 3
 
 
 def curves_png(simulation: Simulation) -> bytes:
-    """Mean error, on a scale of powers of ten, and mean IoU over the steps."""
+    """Plot mean error, on a logarithmic scale, and mean IoU over the steps."""
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         error_axes, iou_axes = figure.subplots(1, 2)
@@ -41,7 +41,7 @@ def curves_png(simulation: Simulation) -> bytes:
 
 
 def maps_png(simulation: Simulation) -> bytes:
-    """The error that is left at each centre, a map a loss, all in one scale of colours."""
+    """Plot the final error at each center, one map per loss, all on one color scale."""
     columns = min(_COLUMNS, len(simulation.losses))
     rows = -(-len(simulation.losses) // columns)
     with mpl.rc_context(_SETTINGS):
@@ -58,7 +58,7 @@ def maps_png(simulation: Simulation) -> bytes:
 
 
 def map_png(simulation: Simulation, found: Regression) -> bytes:
-    """One loss's map with the scale of all."""
+    """Plot one loss's map on the common scale."""
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(3.6, 2.9), layout="constrained")
         axes = figure.subplots()
@@ -68,7 +68,7 @@ def map_png(simulation: Simulation, found: Regression) -> bytes:
 
 
 def paths_png(losses: Sequence[str], ways: NDArray[np.float64]) -> bytes:
-    """The single cases (L, 201, 3, 4): a row a loss, a column a layout; the box at some steps, paler the earlier."""
+    """Draw the single cases (L, 201, 3, 4): a row per loss, a column per layout; earlier boxes are paler."""
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(7.2, 2.3 * len(losses)), layout="constrained")
         grid = figure.subplots(len(losses), len(LAYOUTS), squeeze=False)
@@ -83,7 +83,7 @@ def paths_png(losses: Sequence[str], ways: NDArray[np.float64]) -> bytes:
 
 
 def _case(axes: Axes, way: NDArray[np.float64], colour: str) -> None:
-    """One box (201, 4) cxcywh on its way."""
+    """Draw one box (201, 4) cxcywh along its path."""
     axes.add_patch(_patch(np.asarray(TARGET), color="0.87"))
     for place, step in enumerate(SHOWN):
         width = 2 if step == SHOWN[-1] else 1
@@ -97,7 +97,7 @@ def _patch(box: NDArray[np.float64], **look: Any) -> Rectangle:
 
 
 def _scale(losses: Mapping[str, Regression]) -> LogNorm:
-    """From 0.001 to the largest error of any map."""
+    """Return the color scale from 0.001 to the largest error of any map."""
     return LogNorm(_LEAST_SHOWN, max(10 * _LEAST_SHOWN, *(float(found.final.max()) for found in losses.values())))
 
 

@@ -28,6 +28,7 @@ from boxwright.models.memory import check_input
 from boxwright.own_code import import_code
 from boxwright.recipes import Recipe, find_detector, get_recipe
 from boxwright.recipes.criterion import build_criterion
+from boxwright.recipes.fit import decide
 from boxwright.runs import Run
 from boxwright.runs.checkpoints import read_checkpoint
 from boxwright.runs.folder import check_free, held_run, new_run
@@ -140,11 +141,14 @@ def _train(
 ) -> Run:
     ranks, console = job.ranks, job.console
     accelerator = job.options.accelerator()
-    check_input(job.recipe, 1 if job.recipe.batch_size == "auto" else job.recipe.batch_size // ranks.world)
+    if not job.recipe.undecided:
+        _check_input(job)
     if job.options.compile:
         check_compilable(job.recipe, ranks)
     keep_large_blocks()
     training_set, validation_set = read_data(data, validation, job.recipe, job.options, console)
+    if job.recipe.undecided:
+        job = _decided(job, training_set, data)
     asked = job.recipe
     job = replace(job, recipe=job.recipe.replace(classes=training_set.classes, **training_set.pixels.to_dict()))
     if job.position is not None:
@@ -237,6 +241,22 @@ def _resumed_job(
         commands += (resume_command(root, resume, recipe, options),)
     start = None if checkpoint is not None or run_options.start is None else resolve_start(run_options.start)
     return _Job(run, recipe, run_options, ranks, console, commands, position, checkpoint, start=start)
+
+
+def _check_input(job: _Job) -> None:
+    check_input(job.recipe, 1 if job.recipe.batch_size == "auto" else job.recipe.batch_size // job.ranks.world)
+
+
+def _decided(job: _Job, dataset: DetectionDataset, data: str | Path | DetectionDataset) -> _Job:
+    """Decide the recipe's keys that are auto; the run's command has their values."""
+    options = job.options
+    recipe, decisions = decide(job.recipe, dataset, minutes=options.minutes, steps=options.steps)
+    for decision in decisions:
+        job.say(f"{decision}")
+    commands = () if isinstance(data, DetectionDataset) else (train_command(Path(data), recipe, options),)
+    job = replace(job, recipe=recipe, commands=commands)
+    _check_input(job)
+    return job
 
 
 def _settled(

@@ -81,11 +81,36 @@ def test_arms_of_a_file(tmp_path: Path) -> None:
     assert [arm.name for arm in arms[:3]] == ["recipe", "sharp", "strides=[8, 16]"]
     assert [arm.baseline for arm in arms] == [True, False, False, False]
     base = get_recipe("lite320")
-    recipes = [arm_recipe(base, arm) for arm in arms]
+    recipes = [arm_recipe(base, {}, arm) for arm in arms]
     assert recipes[0] == base
     assert recipes[1] == base.replace(box_loss="focal_eiou:gamma=0.5,detach=true", miner="none")
     assert recipes[2] == base.replace(strides=[8, 16])
     assert recipes[3] == base.replace(class_weights="a=1,b=2")
+
+
+def test_an_arm_stands_on_its_recipe_or_on_its_starts(tmp_path: Path) -> None:
+    file, start = tmp_path / "arms.yaml", tmp_path / "run"
+    start.mkdir()
+    get_recipe("ssdlite300", classes=["cat"], score=0.4).save(start / "recipe.yaml")
+    (start / "model.safetensors").touch()
+    file.write_text(
+        f"- {{}}\n- {{name: other, recipe: tiny-detector, lr: 0.1}}\n- {{name: started, start: {start}}}\n"
+        f"- {{name: both, start: {start}, recipe: tiny-detector}}\n- {{name: no start, start: null}}\n"
+    )
+    arms = read_arms(file)
+    assert [arm.start for arm in arms] == [None, None, str(start), str(start), None]
+    common = {"box_weight": 3.0}
+    of_none = [arm_recipe(None, common, arm) for arm in arms]
+    brought = get_recipe("ssdlite300", score=0.4, **common)
+    tiny, usual = get_recipe("tiny-detector", **common), get_recipe("lite320", **common)
+    assert of_none == [usual, tiny.replace(lr=0.1), brought, tiny, usual]
+    of_all = [arm_recipe(get_recipe("nano416"), common, arm) for arm in arms]
+    assert [recipe.detector for recipe in of_all] == ["nano416", "tiny-detector", "nano416", "tiny-detector", "nano416"]
+
+
+def test_a_start_that_is_not_there_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no run, file or start 'nowhere'"):
+        arm_recipe(None, {}, combine({"start": ["none", "nowhere"]})[1])
 
 
 @pytest.mark.parametrize("text", ["a: 1", "- 3\n- 4", "- {a: [", "- {lr: 1}"])
@@ -100,4 +125,4 @@ def test_a_file_that_is_no_list_of_arms(tmp_path: Path, text: str) -> None:
 
 def test_an_unknown_key_is_told() -> None:
     with pytest.raises(RecipeError, match="did you mean 'box_loss'"):
-        arm_recipe(get_recipe("lite320"), combine({"boxloss": ["giou", "ciou"]})[0])
+        arm_recipe(get_recipe("lite320"), {}, combine({"boxloss": ["giou", "ciou"]})[0])

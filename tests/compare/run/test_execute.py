@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
+from safetensors.torch import save_file
 
 import boxwright as bw
 from boxwright.compare.results.results import METRICS, RunResult
@@ -68,6 +70,20 @@ def test_arms_share_batches_and_initial_weights(data: Path, tmp_path: Path, monk
             assert torch.equal(first.weights[key], watcher.weights[key]), (name, key)
     assert not torch.equal(first.batches[0][0], other.batches[0][0])
     assert not torch.equal(first.weights["net.head.laterals.0.0.weight"], other.weights["net.head.laterals.0.0.weight"])
+
+
+def test_a_run_with_a_start_begins_with_that(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    L.seed_everything(7, verbose=False)
+    start = tmp_path / "start.safetensors"
+    kept = {name: value.contiguous() for name, value in build_detector(recipe(), pretrained=False).state_dict().items()}
+    save_file(kept, start)
+    began = watched(monkeypatch, replace(job(data, tmp_path / "run", recipe()), start=str(start), steps=1)).weights
+    drawn = initial_weights(recipe(), 0)
+    taken = [name for name in drawn if "laterals" in name and name.endswith("weight") and drawn[name].ndim == 4]
+    assert taken
+    for name in taken:
+        assert torch.equal(began[name], kept[name]), name
+        assert not torch.equal(began[name], drawn[name]), name
 
 
 def test_without_the_baselines_weights_another_head_would_start_elsewhere() -> None:

@@ -1,4 +1,4 @@
-"""torchvision's detectors as boxwright's: the same numbers from the same weights."""
+"""Convert torchvision's detectors to boxwright's: the same numbers from the same weights."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from boxwright.recipes import Recipe, get_recipe
 
 Rename = Callable[[re.Match[str]], str]
 
-_EPSILON = 1e-5  # of our BatchNorms; torchvision's published models have 0
-_CONV5 = 23  # place of VGG16's fourth pooling, with which torchvision starts its second map
+_EPSILON = 1e-5  # epsilon of our BatchNorms; torchvision's published models have 0
+_CONV5 = 23  # index of VGG16's fourth pooling, with which torchvision starts its second map
 
-# Its names as patterns, and ours
+# Its names as patterns, and ours.
 _SSD: dict[str, Rename] = {
     r"backbone\.features\.(\d+)\.(.*)": lambda m: f"backbone.features.{m[1]}.{m[2]}",
     r"backbone\.scale_weight": lambda _: "norm.weight",
@@ -62,7 +62,7 @@ _FASTER_RCNN: dict[str, Rename] = _PYRAMID | {
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a model of torchvision becomes one of ours."""
+    """How a torchvision model becomes one of ours."""
 
     name: str
     names: dict[str, Rename]
@@ -70,22 +70,24 @@ class _Kind:
     """The model -> keys of the recipe that is named after ``base``."""
     base: str
     layer: str
-    """Ours whose rows are classes, a block of ``columns`` for each anchor of a cell."""
+    """Our layer whose rows are classes, a block of ``columns`` for each anchor of a cell."""
     background: bool
-    """Whether its column 0 is the background of a softmax, or a class that is never seen."""
+    """Whether its column 0 is the background of a softmax; otherwise it is a class that never occurs."""
 
 
 def convert(model: nn.Module) -> Detector:
-    """A torchvision detector as boxwright's, with its weights: ``ssd300_vgg16`` as ``ssd300``,
-    ``retinanet_resnet50_fpn`` as ``retinanet``, ``fcos_resnet50_fpn`` as ``unitbox``, ``fasterrcnn_resnet50_fpn`` as
-    ``faster-rcnn``.
+    """Convert a torchvision detector, with its weights, to a boxwright detector.
 
-    Resize without antialias, padding, normalization, anchors, thresholds, candidates and the number of detections are
-    kept, and its supervision stands in the recipe. Label i becomes i - 1: its 0 is the background, or in RetinaNet and
+    ``ssd300_vgg16`` becomes ``ssd300``, ``retinanet_resnet50_fpn`` ``retinanet``, ``fcos_resnet50_fpn`` ``unitbox`` and
+    ``fasterrcnn_resnet50_fpn`` ``faster-rcnn``.
+
+    Resize without antialiasing, padding, normalization, anchors, thresholds, candidates and the number of detections
+    are kept, and the recipe holds its supervision. Label i becomes i - 1: its 0 is the background, or in RetinaNet and
     FCOS a column that no target has, which is dropped. Where torchvision's mining runs out of negatives it counts
-    positives twice, and ours doesn't; its constant BatchNorms become such whose statistics would follow the data.
+    positives twice, and ours does not; its constant BatchNorms become ones whose statistics follow the data.
 
-    Raises ValueError for any other model.
+    Raises:
+        ValueError: For any other model.
     """
     kind = next((kind for known, kind in _KINDS.items() if isinstance(model, known)), None)
     if kind is None:
@@ -95,14 +97,14 @@ def convert(model: nn.Module) -> Detector:
         columns = _columns(model, kind)
         detector = build_detector(_recipe(model, kind, columns - 1))
         detector.net.load_state_dict(_weights(model, kind, columns, detector.net.state_dict()))
-    except (AttributeError, IndexError, StopIteration, RuntimeError, ValueError) as error:  # RecipeError is the last
+    except (AttributeError, IndexError, StopIteration, RuntimeError, ValueError) as error:  # RecipeError comes last
         reason = (str(error) or "other parts").splitlines()[-1].strip()
         raise ValueError(f"Expected torchvision's {kind.name} as it is built there but got another: {reason}") from None
     return detector.eval()
 
 
 def _columns(model: Any, kind: _Kind) -> int:
-    """Classes of a model, its column 0 included."""
+    """Count the classes of a model, including its column 0."""
     if kind.base == "faster-rcnn":
         return int(model.roi_heads.box_predictor.cls_score.out_features)
     if kind.base == "ssd300":
@@ -132,7 +134,7 @@ def _iou(matcher: Any, force: str) -> str:
 
 
 def _anchors(generator: Any, strides: tuple[int, ...]) -> str:
-    """torchvision's anchors, whose ratios are the same on all maps."""
+    """Read torchvision's anchors, whose ratios must be the same on all maps."""
     if len(set(generator.aspect_ratios)) != 1:
         raise RecipeError("its anchors have other ratios on each map")
     sizes = [list(of_map) for of_map in generator.sizes]
@@ -158,7 +160,7 @@ def _ssd_recipe(model: SSD) -> dict[str, Any]:
 
 
 def _dense_recipe(model: Any) -> dict[str, Any]:
-    """What RetinaNet and FCOS share."""
+    """Collect what RetinaNet and FCOS have in common."""
     return {
         **_shortest(model),
         "anchors": _anchors(model.anchor_generator, (8, 16, 32, 64, 128)),
@@ -220,7 +222,7 @@ def _balanced(sampler: Any) -> str:
 
 
 def _weights(model: nn.Module, kind: _Kind, columns: int, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renamed, with the columns of the classes in our order, and BatchNorms that do the same as its own."""
+    """Rename the weights, with class columns in our order, and BatchNorms that compute the same as its own."""
     found = {}
     for name, value in model.state_dict().items():
         renamed = next(rename(m) for pattern, rename in kind.names.items() if (m := re.fullmatch(pattern, name)))

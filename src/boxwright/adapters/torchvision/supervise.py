@@ -1,7 +1,7 @@
 """boxwright's supervision under torchvision's detectors, whose users keep their code.
 
-torchvision's models match, mine and penalise in methods named ``compute_loss``. An instance that is supervised gets a
-callable of that name in its own dictionary; its class stays as it is. Nothing here is a closure, so that a supervised
+torchvision's models match, mine and compute losses in methods named ``compute_loss``. A supervised instance gets a
+callable of that name in its own dictionary; its class is unchanged. Nothing here is a closure, so that a supervised
 model can still be copied and pickled.
 """
 
@@ -29,27 +29,33 @@ from boxwright.criterion import DenseCriterion, roi_losses, select_rois
 from boxwright.parts import ClassKind
 from boxwright.types import DenseOutputs, RoIOutputs, Targets
 
-_Target = dict[str, Tensor]  # torchvision's: boxes (n, 4), labels (n,) and what else its user puts in
+_Target = dict[str, Tensor]  # torchvision's: boxes (n, 4), labels (n,) and whatever else its user adds
 
 
 def supervise(model: nn.Module, criterion: DenseCriterion | None, roi: DenseCriterion | None = None) -> None:
-    """Put ``criterion`` in the place of a torchvision detector's matching, mining and losses.
+    """Replace a torchvision detector's matching, mining and losses by ``criterion``.
 
-    ``model``: an SSD (SSDLite is one), RetinaNet or FCOS, or a Faster R-CNN, whose RPN learns by ``criterion`` and
-    whose RoI head by ``roi``; None keeps torchvision's own. ``model(images, targets)`` goes on returning the losses
-    under torchvision's names, prediction doesn't change, and neither does the state dict, unless a loss has a state.
+    ``model(images, targets)`` still returns the losses under torchvision's names; prediction does not change, and
+    neither does the state dict, unless a loss has a state.
 
     torchvision's conventions hold: SSD and the RoI head have a softmax with labels from 1, since its 0 is background;
-    RetinaNet and FCOS have a sigmoid for each column, its label being the column. A box whose target says ``iscrowd``
-    is ignored. FCOS's centerness is learnt as torchvision does, on the criterion's positives. The RoI head chooses
-    among the proposals and the true boxes: a miner that asks for no losses does so before features are pooled, others
-    after all went through the head; RoIs are matched and mined image by image.
+    RetinaNet and FCOS have a sigmoid for each column, the label being the column. A box whose target says ``iscrowd``
+    is ignored. FCOS's centerness is learned as in torchvision, on the criterion's positives. The RoI head chooses among
+    the proposals and the true boxes: a miner that needs no losses does so before features are pooled, others after all
+    went through the head; RoIs are matched and mined image by image.
 
-    A copy of the criterion becomes a part of the model, ``model.criterion``, and moves to devices with it; the one that
-    is given stays as it is.
+    A copy of the criterion becomes a part of the model, ``model.criterion``, and moves to devices with it; the given
+    one is unchanged.
 
-    Raises ValueError for another model, and for a criterion that the model can't be taught by: the other kind of class
-    loss, a coder that isn't the one it predicts with, or ``roi`` with masks or keypoints, or a matcher but by IoU.
+    Args:
+        model: An SSD (SSDLite is one), RetinaNet, FCOS or Faster R-CNN.
+        criterion: Supervises the model, or the RPN of a Faster R-CNN.
+        roi: Supervises the RoI head of a Faster R-CNN; None keeps torchvision's own.
+
+    Raises:
+        ValueError: For another model, and for a criterion that does not fit: the other kind of class loss, a coder that
+            differs from the one it predicts with, or ``roi`` with masks or keypoints, or with a matcher other than by
+            IoU.
     """
     criterion, roi = copy.deepcopy(criterion), copy.deepcopy(roi)
     if isinstance(model, FasterRCNN):
@@ -73,7 +79,7 @@ def _supervise_dense(model: SSD | RetinaNet | FCOS, criterion: DenseCriterion) -
         loss = _RetinaNetLoss(criterion)
     else:
         _check(criterion, "FCOS", "sigmoid", DistanceCoder(unit=1))
-        criterion.centerness_weights = False  # as torchvision, unlike FCOS's own code
+        criterion.centerness_weights = False  # as in torchvision, unlike FCOS's own code
         loss = _FCOSLoss(criterion)
     _add_grids(model)
     _own(model, criterion)
@@ -81,7 +87,7 @@ def _supervise_dense(model: SSD | RetinaNet | FCOS, criterion: DenseCriterion) -
 
 
 def _check(criterion: DenseCriterion, what: str, kind: ClassKind, coder: BoxCoder) -> None:
-    """Raise ValueError unless prediction will read what the criterion teaches."""
+    """Raise ValueError unless prediction decodes what the criterion encodes."""
     if criterion.class_info.kind != kind:
         raise ValueError(
             f"Expected a class loss of {kind} classifiers for {what}, which predicts so, but got one of "
@@ -100,7 +106,7 @@ def _own(module: nn.Module, criterion: DenseCriterion) -> None:
 
 
 class _GridAnchors(list[Tensor]):
-    """torchvision's anchors, (A, 4) for each image and the same for all, with the grids that they stand on."""
+    """torchvision's anchors, (A, 4) for each image and the same for all, with their grids."""
 
     def __init__(self, boxes: list[Tensor], grids: Anchors) -> None:
         super().__init__(boxes)
@@ -108,18 +114,18 @@ class _GridAnchors(list[Tensor]):
 
 
 def _add_grids(module: nn.Module) -> None:
-    """Let the anchor generator of a module tell its grids. Raises ValueError for one that isn't torchvision's."""
+    """Make a module's anchor generator report its grids; raises ValueError if it is not torchvision's."""
     generator: Any = module.anchor_generator
     if not isinstance(generator, AnchorGenerator | DefaultBoxGenerator):
         raise ValueError(
             f"Expected torchvision's AnchorGenerator or DefaultBoxGenerator but got {type(generator).__name__}"
         )
-    if not hasattr(module, "criterion"):  # else it was supervised before
+    if not hasattr(module, "criterion"):  # otherwise it is already supervised
         generator.register_forward_hook(_tell_grids)
 
 
 def _tell_grids(generator: Any, inputs: tuple[Any, list[Tensor]], boxes: list[Tensor]) -> list[Tensor]:
-    """Forward hook of an anchor generator, which is called with images and feature maps."""
+    """Record the grids: a forward hook of an anchor generator, called with images and feature maps."""
     if not generator.training:
         return boxes
     images, maps = inputs
@@ -138,7 +144,7 @@ def _tell_grids(generator: Any, inputs: tuple[Any, list[Tensor]], boxes: list[Te
         cell = first[start : start + count]
         levels.append(AnchorLevel((rows, columns), max(pitch), pitch, cell[:, 2:] - cell[:, :2], 0 if fitted else 0.5))
         start += levels[-1].count
-    # Autocast's halves are rounded; default boxes may be anywhere, and on devices nothing goes by grids
+    # Autocast rounds to half precision; default boxes may be anywhere, and devices do not use grids.
     regular = boxes[0].dtype == torch.float32 if fitted else is_near(first) and on_grids(first, levels)
     return _GridAnchors(boxes, Anchors(first, tuple(levels), regular=regular))
 
@@ -147,7 +153,7 @@ def _tell_grids(generator: Any, inputs: tuple[Any, list[Tensor]], boxes: list[Te
 
 
 def _pad(targets: list[_Target], first_label: int) -> Targets:
-    """A batch of torchvision's targets, whose labels rise from ``first_label``, as ours."""
+    """Pad a batch of torchvision's targets, whose labels start at ``first_label``, to ours."""
     crowds = [target.get("iscrowd", torch.zeros_like(target["labels"])).bool() for target in targets]
     return Targets(
         boxes=pad_sequence([target["boxes"].float() for target in targets], batch_first=True),
@@ -157,7 +163,7 @@ def _pad(targets: list[_Target], first_label: int) -> Targets:
 
 
 def _check_classes(criterion: DenseCriterion, targets: list[_Target], first_label: int, classes: int) -> None:
-    """Raise ValueError for labels out of range, which would count as padding or background, or other weights."""
+    """Raise ValueError for labels out of range, which would count as padding or background, or for other weights."""
     labels = [target["labels"] for target in targets]
     check_labels(torch.cat(labels), first_label, first_label + classes - 1, ", as the model's head has,", AXES, labels)
     weights = None if criterion.class_weights is None else criterion.class_weights.fixed
@@ -170,7 +176,7 @@ def _check_classes(criterion: DenseCriterion, targets: list[_Target], first_labe
 
 @dataclass(eq=False)
 class _RetinaNetLoss:
-    """``compute_loss`` of a RetinaNet; a column for each label, the unused 0 included."""
+    """``compute_loss`` of a RetinaNet; one column per label, including the unused 0."""
 
     criterion: DenseCriterion
 
@@ -185,7 +191,7 @@ class _RetinaNetLoss:
 
 @dataclass(eq=False)
 class _SSDLoss:
-    """``compute_loss`` of an SSD, whose first column is background; what its own matcher found comes last."""
+    """``compute_loss`` of an SSD, whose first column is background; the last argument is its own matcher's result."""
 
     criterion: DenseCriterion
 
@@ -221,7 +227,7 @@ class _FCOSLoss:
 
 
 def _sides(anchors: Anchors) -> list[float]:
-    """The width of each level's one anchor."""
+    """Return the width of each level's one anchor."""
     return torch.stack([level.shapes[0, 0] for level in anchors.levels]).tolist()
 
 
@@ -251,7 +257,7 @@ def _supervise_rpn(rpn: RegionProposalNetwork, criterion: DenseCriterion) -> Non
 def _assign_nothing(
     anchors: _GridAnchors, targets: list[_Target]
 ) -> tuple[tuple[_GridAnchors, list[_Target]], _GridAnchors]:
-    """What ``compute_loss`` is to get in place of labels, and in place of matched boxes something to encode."""
+    """Replace torchvision's own assignment by a placeholder; anchors and targets are passed on to ``compute_loss``."""
     return (anchors, targets), anchors
 
 
@@ -273,7 +279,7 @@ class _RPNLoss:
 
 
 def _check_roi(heads: RoIHeads, criterion: DenseCriterion) -> None:
-    """Raise ValueError unless the heads can be taught by the criterion."""
+    """Raise ValueError unless the criterion can supervise the heads."""
     _check(criterion, "the RoI head", "softmax", DeltaCoder(tuple(heads.box_coder.weights)))
     if heads.has_mask() or heads.has_keypoint():
         raise ValueError("Expected roi=None with masks or keypoints, which learn from torchvision's choice of RoIs")
@@ -284,7 +290,7 @@ def _check_roi(heads: RoIHeads, criterion: DenseCriterion) -> None:
 
 @dataclass(eq=False)
 class _RoIForward:
-    """``forward`` of RoI heads: its losses are no method, but a function of torchvision's module."""
+    """``forward`` of RoI heads, whose losses are not a method but a function of torchvision's module."""
 
     heads: RoIHeads
     criterion: DenseCriterion

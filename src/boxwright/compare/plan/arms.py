@@ -12,9 +12,10 @@ from typing import Any
 from boxwright._util.yaml_files import format_yaml
 from boxwright.catalog import PART_KEYS
 from boxwright.choices import name_choice, split_values
-from boxwright.compare.results.results import Arm
+from boxwright.compare.results.results import BESIDE_THE_RECIPE, Arm
 from boxwright.errors import RecipeError
-from boxwright.recipes import Recipe, parse_settings, read_yaml
+from boxwright.recipes import Recipe, get_recipe, parse_settings, read_yaml
+from boxwright.runs.start import start_recipe
 
 
 def parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -48,8 +49,8 @@ def combine(vary: Mapping[str, Sequence[Any]]) -> list[Arm]:
 def read_arms(path: Path) -> list[Arm]:
     """Read arms from a YAML file: a list of recipe keys and values, the first being the baseline.
 
-    ``name`` is the arm's name in tables; an arm without a key is the unchanged recipe. Raises RecipeError for anything
-    else.
+    ``name`` is the arm's name in tables, ``recipe`` the recipe that it stands on, and ``start`` what its training
+    starts from; an arm without a key is the unchanged recipe. Raises RecipeError for anything else.
     """
     rows = read_yaml(path, "the arms of")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -77,9 +78,18 @@ def list_arms(rows: Sequence[Mapping[str, Any]]) -> list[Arm]:
     return arms
 
 
-def arm_recipe(base: Recipe, arm: Arm) -> Recipe:
-    """Return the recipe of an arm. Raises RecipeError for an unknown key, or a value that can't be."""
-    return base.replace(**parse_settings([f"{key}={value}" for key, value in arm.settings.items()]))
+def arm_recipe(base: Recipe | None, common: Mapping[str, Any], arm: Arm) -> Recipe:
+    """Return the recipe of an arm: what it stands on, with the values of all arms, and then its own.
+
+    It stands on the recipe that it names, else on ``base``, which was named for all arms; where none was (None), on the
+    recipe that its start brings, else on lite320. Raises RecipeError for an unknown key, a value that can't be, and a
+    start that isn't there.
+    """
+    brought = None if arm.start is None else start_recipe(arm.start)
+    named = arm.settings.get("recipe")
+    stands_on = get_recipe(named) if named else base or brought or get_recipe("lite320")
+    own = [f"{key}={value}" for key, value in arm.settings.items() if key not in BESIDE_THE_RECIPE]
+    return stands_on.replace(**common).replace(**parse_settings(own))
 
 
 def folder_name(arm: Arm) -> str:

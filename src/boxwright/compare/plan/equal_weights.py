@@ -22,13 +22,17 @@ from boxwright.recipes.criterion import build_criterion
 from boxwright.training.batches import Batches
 from boxwright.types import DenseOutputs, Targets
 
+_SAME = "The box loss is the same in all arms, and its weight is the recipe's."
+
 
 def weigh_box_losses(setting: Setting, batches: Batches) -> tuple[dict[str, float], str]:
     """Weight the arms whose box loss isn't the baseline's, and say how the weights came about."""
     baseline = setting.baseline
-    losses = {name: recipe.box_loss for name, recipe in setting.recipes.items() if recipe.box_loss != baseline.box_loss}
+    alike = [arm.name for arm in setting.arms if not arm.other_recipe]  # others have the weight that their recipe gives
+    losses = {name: setting.recipes[name].box_loss for name in alike}
+    losses = {name: loss for name, loss in losses.items() if loss != baseline.box_loss}
     if not losses:
-        return {}, "The box loss is the same in all arms, and its weight is the recipe's."
+        return {}, "The weight of each arm's box loss is its recipe's." if len(alike) < len(setting.arms) else _SAME
     if setting.options.box_weights == "fixed" or setting.weight_given:
         return {}, "Box weights are fixed by the user."
     counts = torch.from_numpy(np.bincount(setting.training.labels, minlength=len(setting.training.classes)))

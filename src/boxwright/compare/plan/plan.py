@@ -113,6 +113,7 @@ def jobs_of(setting: Setting, plan: Plan) -> list[Job]:
             workers=options.workers,
             threads=options.threads or torch.get_num_threads(),
             code=setting.code,
+            start=arm.start,
             features=setting.features_folder(arm) if options.tier == "frozen" else None,
         )
         for seed in range(options.seeds)

@@ -22,6 +22,7 @@ from boxwright.models.memory import check_input
 from boxwright.own_code import folder_of, own_modules
 from boxwright.recipes import Recipe, base_recipe
 from boxwright.recipes.criterion import build_criterion
+from boxwright.recipes.fit import decide
 from boxwright.training.reading import check_trainable
 from boxwright.training.record import fingerprint
 
@@ -42,6 +43,8 @@ class Setting:
     """Whether the user set a box weight."""
     left_out: Mapping[str, str]
     """Arm -> why it can't be trained; it is none of ``arms``."""
+    decided: Mapping[str, Sequence[str]]
+    """Arm -> what the training images decided of its recipe, with the reasons."""
 
     @property
     def baseline(self) -> Recipe:
@@ -65,12 +68,14 @@ class Setting:
     def request(self) -> dict[str, Any]:
         """Collect what can't change when a comparison goes on."""
         own = asdict(self.options)
+        decided = {"decided": self.decided} if self.decided else {}
         kept = ("minutes", "steps", "tier", "box_weights", "split", "val_split")
         return {
             "arms": [asdict(arm) for arm in self.arms],
             "recipe": self.baseline.to_dict(),
             **{name: own[name] for name in kept},
             "data": fingerprint([self.training, self.validation]),
+            **decided,
         }
 
 
@@ -84,30 +89,38 @@ _NOT_AN_ARMS = {
 }
 
 
-def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptions, *, weight_given: bool) -> Setting:
+def set_out(
+    data: Path, arms: Sequence[Arm], base: Recipe | None, common: Mapping[str, Any], options: CompareOptions
+) -> Setting:
     """Read the data, and leave out the arms whose parts don't go together; the first of the others is the baseline.
 
+    ``base``: the recipe that was named for all arms, if one was; ``common``: recipe keys that were set for all.
     Raises DataError and RecipeError: for keys and values that no arm can have, and where fewer than two arms are left.
     """
     for key in {key for arm in arms for key in arm.settings} & _NOT_AN_ARMS.keys():
         raise RecipeError(f"{key} can't differ between arms: {_NOT_AN_ARMS[key]}")
-    recipes = {arm.name: arm_recipe(base, arm) for arm in arms}
+    recipes = {arm.name: arm_recipe(base, common, arm) for arm in arms}
     if any(recipe.batch_size == "auto" for recipe in recipes.values()):
         usual = base_recipe(recipes[arms[0].name].detector).batch_size
         raise RecipeError(f"arms are compared at a batch size that is given: --set batch_size={usual} is the recipe's")
     if any("__main__" in own_modules(recipe.to_dict()) for recipe in recipes.values()):
         raise RecipeError("the runs are other processes, which can't import __main__: move your parts to a module")
     first = recipes[arms[0].name]
-    common = first.reader_options | finding(options)
-    training = read_dataset(data, options.split, classes=first.classes or None, negatives=first.negatives, **common)
-    common |= training.pixels.to_dict()
-    validation = read_dataset(data, options.val_split, classes=training.classes, **common)
+    reading = first.reader_options | finding(options)
+    training = read_dataset(data, options.split, classes=first.classes or None, negatives=first.negatives, **reading)
+    reading |= training.pixels.to_dict()
+    validation = read_dataset(data, options.val_split, classes=training.classes, **reading)
     if options.test:
-        read_dataset(data, "test", classes=training.classes, **common)  # before anything starts: it is there
+        read_dataset(data, "test", classes=training.classes, **reading)  # before anything starts: it is there
     check_trainable(training)
     _check_comparable(validation)
+    decided = {
+        name: decide(recipe, training, minutes=options.minutes, steps=options.steps) for name, recipe in recipes.items()
+    }
     # Without patience: the number of steps is fixed
-    recipes = {name: recipe.replace(classes=training.classes, patience=0) for name, recipe in recipes.items()}
+    recipes = {name: recipe.replace(classes=training.classes, patience=0) for name, (recipe, _) in decided.items()}
+    if options.tier == "frozen" and any(arm.start for arm in arms):
+        raise RecipeError("the frozen tier keeps the backbone's published weights: --tier full compares starts")
     left_out = _untrainable(recipes, options)
     arms = [arm for arm in arms if arm.name not in left_out]
     if len(arms) < 2:
@@ -116,8 +129,9 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
     arms = [replace(arm, baseline=arm is arms[0]) for arm in arms]
     recipes = {arm.name: recipes[arm.name] for arm in arms}
     folder = options.out or Path("compare") / data.resolve().name
-    weighted = weight_given or any("box_weight" in arm.settings for arm in arms)
-    return Setting(data.resolve(), arms, recipes, options, folder, training, validation, weighted, left_out)
+    weighted = "box_weight" in common or any("box_weight" in arm.settings for arm in arms)
+    said = {arm.name: [*map(str, decided[arm.name][1])] for arm in arms if decided[arm.name][1]}
+    return Setting(data.resolve(), arms, recipes, options, folder, training, validation, weighted, left_out, said)
 
 
 def _check_comparable(validation: DetectionDataset) -> None:

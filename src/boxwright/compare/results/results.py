@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 """The numbers of a run, in the order of the tables."""
 
+BESIDE_THE_RECIPE = ("recipe", "start")
+"""What an arm may name beside a recipe's keys: what its recipe stands on, and what its trainings start from."""
+
 COSTS = ("seconds", "images_per_second", "peak_memory_mb")
 
 
@@ -27,8 +30,19 @@ class Arm:
 
     name: str
     settings: Mapping[str, str]
-    """Recipe keys that this arm sets, and their values as text."""
+    """Recipe keys that this arm sets, and their values as text; ``BESIDE_THE_RECIPE`` may stand among them."""
     baseline: bool = False
+
+    @property
+    def start(self) -> str | None:
+        """What its trainings start from, as ``train`` takes it; None: published weights of the backbone."""
+        start = self.settings.get("start", "none")
+        return None if start in ("none", "null") else start
+
+    @property
+    def other_recipe(self) -> bool:
+        """Whether it stands on a recipe of its own, or on one that its start may bring."""
+        return bool(self.settings.get("recipe") or self.start)
 
 
 @dataclass(frozen=True)

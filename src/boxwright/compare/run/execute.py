@@ -127,7 +127,8 @@ def _train(job: Job) -> Run:
     return train(
         dataset,
         job.recipe,
-        initial=initial_weights(job.baseline, job.seed),
+        initial=None if job.start else initial_weights(job.baseline, job.seed),
+        start=job.start,
         seed=job.seed,
         steps=job.steps,
         split=job.split,

@@ -1,0 +1,45 @@
+"""Detections out of what a model file gives, as the detector chooses them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from boxwright.boxes import clip_boxes
+from boxwright.export.graph import Raw
+from boxwright.models.detector import Detector
+from boxwright.models.faster_rcnn import SHORTEST_DETECTION, TwoStageDetector, at_least
+from boxwright.models.selection import best_pairs, keep_best
+from boxwright.types import Detections
+
+
+def rows_of_maps(detector: Detector, size: tuple[int, int]) -> list[int]:
+    """How many rows the raw scores of an input of this size (H, W) have for each map; regions are as of one."""
+    maps = [level.count for level in detector.anchors_of(size).levels]
+    if not isinstance(detector, TwoStageDetector):
+        return maps
+    return [min(sum(maps), detector.recipe.proposals)]
+
+
+def shortest_side(detector: Detector) -> float:
+    """The side, in pixels of the input, that boxes must have to be detections."""
+    return SHORTEST_DETECTION if isinstance(detector, TwoStageDetector) else 0.0
+
+
+def chosen_from(
+    detector: Detector, raw: Raw, shown: tuple[int, int], size: tuple[int, int], score: float
+) -> Detections:
+    """The detections above a score of one input of ``size`` (H, W), of which so much is ``shown``."""
+    best, row, labels = best_pairs(raw.scores, score, detector.recipe, rows_of_maps(detector, size))
+    boxes = clip_boxes(raw.boxes[row] if raw.boxes.ndim == 2 else raw.boxes[row, labels], shown)
+    kept = at_least(boxes, shortest_side(detector))
+    return keep_best(boxes[kept], best[kept], labels[kept], shown, score, detector.recipe)
+
+
+def detections_in(found: Mapping[str, NDArray[Any]], row: int) -> Detections:
+    """Those that a file gives of one picture, without the padding."""
+    count = int(found["count"][row])
+    return Detections(*(torch.from_numpy(found[name][row, :count]) for name in ("boxes", "scores", "labels")))

@@ -1,0 +1,188 @@
+"""The forms of a model file: how each is made, run, and written."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from boxwright.export.suppression import Suppress, by_onnx, by_torchvision
+from boxwright.export.verify import Arrays, Model
+
+if TYPE_CHECKING:
+    import onnx
+    from torch.export import ExportedProgram
+
+    from boxwright.export.openvino import OpenVinoGraph
+
+
+class FileModel(ABC):
+    """A model in memory: called with arrays by the name of an input, it gives arrays by the name of an output."""
+
+    file: ClassVar[str]
+    """The name of its file, or of the one in its folder that programs open."""
+    beside: ClassVar[tuple[str, ...]] = ()
+    """Those of the others."""
+    suppress: Suppress
+
+    @classmethod
+    @abstractmethod
+    def make(cls, module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool) -> Self:
+        """The model of a module that takes tensors (B, ...) like these and gives a tuple; ``dynamic``: for any B.
+
+        Raises RecipeError for a module that can't be exported.
+        """
+
+    @abstractmethod
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays: ...
+
+    @abstractmethod
+    def part_from(self, raw: Sequence[str], outputs: Sequence[str]) -> Model:
+        """What makes some outputs of the inputs and of the values of other outputs, the ``raw`` ones."""
+
+    @abstractmethod
+    def alone(self, outputs: Sequence[str]) -> Self:
+        """The model as it is written, which may give these outputs alone."""
+
+    @abstractmethod
+    def contents(self, metadata: Mapping[str, Any]) -> tuple[bytes, ...]:
+        """What stands in ``file`` and in those ``beside`` it, with JSON by topic."""
+
+
+class QuantizableModel(FileModel):
+    """A model whose network can compute in int8."""
+
+    model: onnx.ModelProto
+    """What it is made of, as ONNX."""
+
+    @abstractmethod
+    def in_int8(self, layers: Sequence[str], inputs: Sequence[Arrays]) -> Self:
+        """The model with these ``layers``, names of nodes, in int8, in the ranges that they have on these inputs."""
+
+
+class OnnxModel(QuantizableModel):
+    """ONNX, as onnxruntime runs it."""
+
+    file = "model.onnx"
+    suppress = staticmethod(by_onnx)
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        from boxwright.export.session import Session
+
+        self.model, self._session = model, Session(model)
+
+    @classmethod
+    def make(cls, module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool) -> Self:
+        from boxwright.export.onnx_graph import to_onnx
+
+        return cls(to_onnx(module, inputs, outputs, dynamic=dynamic))
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        return self._session(inputs)
+
+    def part_from(self, raw: Sequence[str], outputs: Sequence[str]) -> Model:
+        from boxwright.export.onnx_graph import between
+        from boxwright.export.session import Session
+
+        inputs = [each.name for each in self.model.graph.input]
+        return Session(between(self.model, [*inputs, *raw], outputs))
+
+    def alone(self, outputs: Sequence[str]) -> Self:
+        from boxwright.export.onnx_graph import with_outputs
+
+        return type(self)(with_outputs(self.model, outputs))
+
+    def contents(self, metadata: Mapping[str, Any]) -> tuple[bytes, ...]:
+        from boxwright.export.metadata import put
+
+        put(self.model, metadata)
+        return (self.model.SerializeToString(),)
+
+    def in_int8(self, layers: Sequence[str], inputs: Sequence[Arrays]) -> Self:
+        from boxwright.export.onnx_graph import quantize
+
+        return type(self)(quantize(self.model, layers, inputs))
+
+
+class OpenVinoModel(QuantizableModel):
+    """A folder that OpenVINO reads, converted from ONNX."""
+
+    file = "openvino/model.xml"
+    beside = ("openvino/metadata.json", "openvino/model.bin")
+    suppress = staticmethod(by_onnx)
+
+    def __init__(self, model: onnx.ModelProto, graph: OpenVinoGraph | None = None) -> None:
+        from boxwright.export.openvino import OpenVinoSession, to_openvino
+
+        self.model, self.graph = model, graph or to_openvino(model)
+        self._session = OpenVinoSession(self.graph)
+
+    @classmethod
+    def make(cls, module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool) -> Self:
+        from boxwright.export.onnx_graph import to_onnx
+
+        return cls(to_onnx(module, inputs, outputs, dynamic=dynamic))
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        return self._session(inputs)
+
+    def part_from(self, raw: Sequence[str], outputs: Sequence[str]) -> Model:
+        from boxwright.export.onnx_graph import between
+
+        inputs = [each.name for each in self.model.graph.input]
+        return type(self)(between(self.model, [*inputs, *raw], outputs))
+
+    def alone(self, outputs: Sequence[str]) -> Self:
+        return type(self)(self.model, self.graph.with_outputs(outputs))
+
+    def contents(self, metadata: Mapping[str, Any]) -> tuple[bytes, ...]:
+        return self.graph.xml, self.graph.described(metadata), self.graph.weights
+
+    def in_int8(self, layers: Sequence[str], inputs: Sequence[Arrays]) -> Self:
+        from boxwright.export.openvino import quantize
+
+        return type(self)(self.model, quantize(self.model, layers, inputs))
+
+
+class TorchModel(FileModel):
+    """torch.export's own file, as torch runs it, with torchvision's operators where it needs them."""
+
+    file = "model.pt2"
+    suppress = staticmethod(by_torchvision)
+
+    def __init__(self, program: ExportedProgram, outputs: Sequence[str]) -> None:
+        from boxwright.export.torch_graph import reread
+
+        self.program, self.outputs = program, outputs
+        self._module = reread(program)
+
+    @classmethod
+    def make(cls, module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool) -> Self:
+        from boxwright.export.torch_graph import to_program
+
+        return cls(to_program(module, inputs, outputs, dynamic=dynamic), outputs)
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        from boxwright.export.torch_graph import run
+
+        return run(self._module, inputs)
+
+    def part_from(self, raw: Sequence[str], outputs: Sequence[str]) -> Model:
+        from boxwright.export.torch_graph import run_from
+
+        return lambda values: run_from(self._module, self.outputs, raw, values)
+
+    def alone(self, outputs: Sequence[str]) -> Self:
+        """All of them: what the detections were chosen from costs nothing."""
+        return self
+
+    def contents(self, metadata: Mapping[str, Any]) -> tuple[bytes, ...]:
+        from boxwright.export.torch_graph import saved
+
+        return (saved(self.program, metadata),)
+
+
+MODELS: dict[str, type[FileModel]] = {"onnx": OnnxModel, "openvino": OpenVinoModel, "torch": TorchModel}
