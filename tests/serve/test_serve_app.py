@@ -182,6 +182,8 @@ def test_limits_are_positive(name: str) -> None:
         with pytest.raises(RecipeError, match=f"Expected {name} above 0"):
             Limits(**{name: bad})
     assert Limits(delay=0).delay == 0
+    with pytest.raises(RecipeError, match="images of a request, 5, to fit the queue of 4"):
+        Limits(images=5, queue=4)
 
 
 def _until(true: Any) -> None:

@@ -14,7 +14,7 @@ from boxwright.cli.arguments import number, run_there
 from boxwright.errors import RecipeError
 
 _NEEDED = {"starlette": "starlette", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
-_NEEDED |= {"prometheus_client": "prometheus-client", "onnxruntime": "onnxruntime"}
+_NEEDED |= {"prometheus_client": "prometheus-client"}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MEGABYTE = 2**20
 

@@ -10,7 +10,7 @@ from boxwright.errors import RecipeError
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of what requests may cost. Raises RecipeError for values that aren't positive."""
+    """Bounds of what requests may cost. Raises RecipeError for values that aren't positive, or don't fit each other."""
 
     body: int = 16 * 2**20
     """Bytes of a request."""
@@ -34,3 +34,5 @@ class Limits:
             value = getattr(self, field.name)
             if not (isfinite(value) and (value > 0 or (field.name == "delay" and value == 0))):
                 raise RecipeError(f"Expected {field.name} above 0 but got {value}")
+        if self.images > self.queue:
+            raise RecipeError(f"Expected images of a request, {self.images}, to fit the queue of {self.queue}")
