@@ -117,6 +117,30 @@ def test_a_start_without_them_gives_all_that_it_has_at_its_place() -> None:
     assert all(name.startswith(prefixes) for name in taken.made_anew)
 
 
+@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize(("theirs", "ours"), [((8, 16, 32), (4, 8, 16, 32)), ((4, 8, 16, 32, 64), (16, 32, 64))])
+def test_a_start_of_other_strides_gives_each_map_what_it_has_of_it(
+    name: str, theirs: tuple[int, ...], ours: tuple[int, ...]
+) -> None:
+    before, after = made(name, strides=theirs), made(name, strides=ours)
+    for weight in before.state_dict().values():
+        if weight.is_floating_point():
+            weight.normal_()
+    taken = take(Start("start", before.state_dict(), ("a", "b"), before.recipe), after)
+    shared = [stride for stride in ours if stride in theirs]
+    for part in ("laterals", "merges", "logits", "deltas"):
+        for stride in shared[:-1] if part == "merges" else shared:
+            if part == "merges" and name == "nano416":
+                continue
+            old = getattr(before.net.head, part)[theirs.index(stride)].state_dict()
+            new = getattr(after.net.head, part)[ours.index(stride)].state_dict()
+            assert all(torch.equal(new[key], old[key]) for key in old), (part, stride)
+    added = [f"net.head.{part}.0." for part in ("laterals", "merges", "towers", "logits", "deltas")]
+    assert all(key.startswith(tuple(added)) for key in taken.made_anew) == (
+        ours[0] not in theirs or not taken.made_anew
+    )
+
+
 def test_a_start_with_more_of_them_gives_what_is_asked_for() -> None:
     fewer, more = made("lite320"), made("lite320", strides=(8, 16, 32, 64))
     taken = take(Start("start", more.state_dict(), ("a", "b")), fewer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ _COUNT = "num_batches_tracked"  # of a BatchNorm, which many files leave out
 _NORM = ("running_mean", "running_var", "weight", "bias")
 _DEEPEST = 5  # dots of a prefix
 _SHOWN, _SHOWN_CLASSES = 3, 8  # names in a message
+_OF_MAP = re.compile(r"(net\.head\.(?:laterals|merges|towers|logits|deltas)\.)(\d+)(\..+)")
 _FOREIGN = "not in this network"
 
 
@@ -126,6 +128,9 @@ def take(start: Start, detector: Detector) -> Taken:
     plain = plain_detector(detector.recipe)
     own, larger = detector.state_dict(), plain.state_dict()
     names = _align(start.weights, {**larger, **own})
+    strides = detector.recipe.strides
+    if start.recipe is not None and start.recipe.strides != strides and hasattr(detector.net, "coarser"):
+        names = _by_stride(names, larger.keys() | own.keys(), start.weights, start.recipe.strides, strides)
     found = {ours: start.weights[theirs] for ours, theirs in names.items()}
     why = _fold(found, own, plain, {ours for ours, theirs in names.items() if _has_bias(theirs, start.weights)})
     rows = class_rows(detector, larger)
@@ -226,6 +231,23 @@ def _align(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str
             if fitting > best[0]:
                 best = fitting, pairs
     return best[1]
+
+
+def _by_stride(
+    names: Mapping[str, str], own: Set[str], given: Mapping[str, Tensor], theirs: Sequence[int], ours: Sequence[int]
+) -> dict[str, str]:
+    """``names`` with what our head has of each map taken from the start's map of the same stride.
+
+    ``own``: all of our names; ``given``: the start's; ``theirs`` and ``ours``: the strides.
+    """
+    places = {stride: place for place, stride in enumerate(theirs)}
+    moved = {name: other for name, other in names.items() if not _OF_MAP.fullmatch(name)}
+    for name in sorted(own):
+        if found := _OF_MAP.fullmatch(name):
+            before, place, behind = found.groups()
+            other = f"{before}{places.get(ours[int(place)])}{behind}"
+            moved |= {name: other} if other in given else {}
+    return moved
 
 
 def _outer(known: Iterable[str]) -> list[str]:
