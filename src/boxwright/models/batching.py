@@ -1,4 +1,4 @@
-"""Predict images in batches: read ahead in threads, and answered in the order in which they came."""
+"""Predict images in batches: read ahead in threads, and return results in the order of the images."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from boxwright.models.detector import Detector, Score
 
 _PIXELS_ON_CPU, _PIXELS = 2**20, 2**24
-"""Pixels of a batch of inputs: 10 and 163 of 320 x 320; more are no faster, measured on the processor."""
+"""Pixels in a batch of inputs: 10 and 163 of 320 x 320; measured on the processor, more are no faster."""
 _MOST = 64
 _PATIENCE = 4
-"""Batches that an input waits at most for others of its size."""
+"""Number of batches that an input waits at most for others of its size."""
 _MOST_THREADS = 8
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,19 +34,19 @@ class Input(NamedTuple):
     """An image at the size of a network's input, not yet normalized."""
 
     pixels: Tensor
-    """(H, W, 3) uint8 or float32 in 0..255; what lies right of or below the frame's size is padding."""
+    """(H, W, 3) uint8 or float32 in 0..255; everything right of or below the frame's size is padding."""
     frame: Frame
-    """The image in it."""
+    """Where the image is in it."""
     size: tuple[int, int]
-    """(H, W) of the image, which boxes go by."""
+    """(H, W) of the original image, in whose pixels boxes are returned."""
 
 
 Given = Input | DataError
-"""What reading an image gives."""
+"""The result of reading an image."""
 
 
 def auto_batch(detector: Detector) -> int:
-    """The images at a time that prediction takes unless told: 1 to 64, fewer the larger its inputs are."""
+    """Choose how many images to predict at a time: 1 to 64, fewer the larger the inputs are."""
     height, width = largest_input(detector.recipe)
     pixels = _PIXELS_ON_CPU if detector.device.type == "cpu" else _PIXELS
     return min(max(pixels // (height * width), 1), _MOST)
@@ -60,11 +60,21 @@ def predict_stream(
     nms: NmsKind | None = None,
     batch: int | None = None,
 ) -> Iterator[Detections | DataError]:
-    """Yield the detections of each image that ``predict`` takes, or what is wrong with its file, in their order.
+    """Yield the detections of each image that ``predict`` accepts, or the error of its file, in order.
 
-    However many images there are, only a few batches of them are in memory. ``batch``: inputs at a time, of one size;
-    None: ``auto_batch``. One that doesn't fit the memory is halved. The detector must be in evaluation mode.
-    Raises ValueError for what is no image and a batch below 1, BoxwrightError where not even one fits the memory.
+    Only a few batches are in memory at a time. A batch that does not fit is halved. The detector must be in evaluation
+    mode.
+
+    Args:
+        detector: The detector.
+        images: Images as ``predict`` accepts them.
+        score: As in ``predict``.
+        nms: As in ``predict``.
+        batch: Inputs of one size at a time; None: ``auto_batch``.
+
+    Raises:
+        ValueError: For something that is not an image, and a batch below 1.
+        BoxwrightError: If not even one image fits the memory.
     """
     size = auto_batch(detector) if batch is None else batch
     if size < 1:
@@ -87,7 +97,7 @@ def _prepared(detector: Detector, image: Any) -> Given:
 
 
 def _read_ahead(read: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
-    """Yield ``read`` of each item in order; threads are at most so many items ``ahead``. A single item needs none."""
+    """Yield ``read`` of each item in order; threads are at most ``ahead`` items ahead. A single item needs none."""
     if isinstance(items, Sequence) and len(items) == 1:
         yield read(items[0])
         return
@@ -105,9 +115,9 @@ def _read_ahead(read: Callable[[T], R], items: Iterable[T], ahead: int) -> Itera
 
 
 def _by_shape(inputs: Iterable[Given], size: int) -> Iterator[list[tuple[int, Given]]]:
-    """Groups of at most ``size`` inputs of one shape, with their places; each error is a group of its own.
+    """Group inputs of one shape, at most ``size`` each, with their indices; each error is a group of its own.
 
-    None waits for more than a few batches of others, as what comes behind it waits for it.
+    No group waits for more than a few batches of others, since later ones wait for it.
     """
     waiting: dict[Any, list[tuple[int, Given]]] = {}  # by shape, the longest waiting first
     for place, given in enumerate(inputs):
@@ -136,7 +146,7 @@ def _answers(
 def _within_memory(
     detector: Detector, inputs: Sequence[Input], score: Score | None, nms: NmsKind | None
 ) -> list[Detections]:
-    """Detections of inputs of one shape, half of them at a time where there is no memory for all."""
+    """Detect in inputs of one shape, with half of them at a time if memory is too small for all."""
     try:
         return detector.predict_inputs(inputs, score, nms)
     except (MemoryError, RuntimeError, OSError) as error:
@@ -147,5 +157,5 @@ def _within_memory(
             cure = "a model of a smaller image_size takes less"
             raise BoxwrightError(f"out of memory: an image of {height} x {width} pixels: {cure}") from error
     middle = len(inputs) // 2
-    halves = (inputs[:middle], inputs[middle:])  # beyond the except block, which holds what the failure left
+    halves = (inputs[:middle], inputs[middle:])  # outside the except block, which keeps the failed tensors alive
     return [found for half in halves for found in _within_memory(detector, half, score, nms)]

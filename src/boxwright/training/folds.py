@@ -46,13 +46,14 @@ class Folds:
 
 
 def interval_over_folds(scores: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of the scores of K folds, and its 95 % interval, of Student's t with K - 1 degrees of freedom.
+    """Compute the mean of the scores of K folds and its 95 % interval, Student's t with K - 1 degrees of freedom.
 
-    The trainings share most of their images, so that the variance of the scores says too little of a new training's:
-    it is widened by 1 / (K - 1), test images to training images, as Nadeau and Bengio do ("Inference for the
-    generalization error", 2003, section 3.3). The ends are NaN where a score isn't defined.
+    The trainings share most of their images, so the variance of the scores underestimates that of a new training: it
+    is widened by 1 / (K - 1), the ratio of test to training images, as Nadeau and Bengio do ("Inference for the
+    generalization error", 2003, section 3.3). The ends are NaN if a score is undefined.
 
-    Example:
+    Examples:
+        >>> from boxwright.training.folds import interval_over_folds
         >>> mean, low, high = interval_over_folds([0.5, 0.6, 0.7])
         >>> round(mean, 2), round(high - mean, 2)
         (0.6, 0.39)

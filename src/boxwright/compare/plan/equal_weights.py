@@ -1,7 +1,7 @@
 """Box-loss weights that make box losses comparable: equal gradients at the start.
 
-Losses differ in scale: IoU losses lie in 0..1, smooth L1 on deltas in the tens. With one weight for all, a comparison
-would tell which loss the weight suits.
+Losses differ in scale: IoU losses are in 0..1, smooth L1 on deltas in the tens. With one weight for all, a comparison
+would show which loss the weight suits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from boxwright.types import DenseOutputs, Targets
 
 
 def weigh_box_losses(setting: Setting, batches: Batches) -> tuple[dict[str, float], str]:
-    """Weight the arms whose box loss isn't the baseline's, and say how the weights came about."""
+    """Weight the arms whose box loss is not the baseline's, and describe how the weights were found."""
     baseline = setting.baseline
     losses = {name: recipe.box_loss for name, recipe in setting.recipes.items() if recipe.box_loss != baseline.box_loss}
     if not losses:
@@ -41,7 +41,7 @@ def weigh_box_losses(setting: Setting, batches: Batches) -> tuple[dict[str, floa
         try:
             other = build_criterion(baseline.replace(box_loss=loss, box_weight=first.box_weight), counts)
         except RecipeError:
-            continue  # with the baseline's coder there is no such loss
+            continue  # there is no such loss with the baseline's coder
         if isinstance(other, DenseCriterion):
             criteria[loss] = other
     gradients = box_gradients(detector, criteria, batches.training)
@@ -60,7 +60,7 @@ def box_gradients(
 ) -> dict[str, float]:
     """Measure the norm of each box term's gradient with respect to the deltas (B, A, D), mean over the batches.
 
-    One forward a batch serves all criteria.
+    One forward pass per batch serves all criteria.
     """
     norms: dict[str, list[float]] = {name: [] for name in criteria}
     detector.train()

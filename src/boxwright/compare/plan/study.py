@@ -1,4 +1,4 @@
-"""What a comparison stands on: the data, the arms, and that each of them can be trained."""
+"""The basis of a comparison: the data and the arms, each checked to be trainable."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Setting:
     weight_given: bool
     """Whether the user set a box weight."""
     left_out: Mapping[str, str]
-    """Arm -> why it can't be trained; it is none of ``arms``."""
+    """Arm -> why it cannot be trained; it is not in ``arms``."""
 
     @property
     def baseline(self) -> Recipe:
@@ -50,20 +50,20 @@ class Setting:
 
     @property
     def code(self) -> tuple[tuple[str, str], ...]:
-        """The modules of own parts, which the processes of the runs import, each with the folder where it is found."""
+        """Modules of your own parts, which the processes of the runs import, each with its folder."""
         modules = (module for recipe in self.recipes.values() for module in own_modules(recipe.to_dict()))
         return tuple((module, folder_of(module)) for module in dict.fromkeys(modules))
 
     def run_folder(self, arm: Arm, seed: int) -> Path:
-        """Where a run is kept."""
+        """Return the folder of a run."""
         return (self.folder / "runs" / f"{folder_name(arm)}-seed{seed}").resolve()
 
     def features_folder(self, arm: Arm) -> Path:
-        """Where the frozen tier keeps the features of the arm's backbone."""
+        """Return the folder in which the frozen tier keeps the features of the arm's backbone."""
         return (self.folder / "features" / cache_name(self.recipes[arm.name])).resolve()
 
     def request(self) -> dict[str, Any]:
-        """Collect what can't change when a comparison goes on."""
+        """Collect everything that must not change when a comparison is continued."""
         own = asdict(self.options)
         kept = ("minutes", "steps", "tier", "box_weights", "split", "val_split")
         return {
@@ -85,9 +85,11 @@ _NOT_AN_ARMS = {
 
 
 def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptions, *, weight_given: bool) -> Setting:
-    """Read the data, and leave out the arms whose parts don't go together; the first of the others is the baseline.
+    """Read the data, and leave out the arms whose parts do not fit together; the first remaining one is the baseline.
 
-    Raises DataError and RecipeError: for keys and values that no arm can have, and where fewer than two arms are left.
+    Raises:
+        DataError: If the data cannot be used.
+        RecipeError: For keys and values that no arm can have, and if fewer than two arms remain.
     """
     for key in {key for arm in arms for key in arm.settings} & _NOT_AN_ARMS.keys():
         raise RecipeError(f"{key} can't differ between arms: {_NOT_AN_ARMS[key]}")
@@ -103,10 +105,10 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
     common |= training.pixels.to_dict()
     validation = read_dataset(data, options.val_split, classes=training.classes, **common)
     if options.test:
-        read_dataset(data, "test", classes=training.classes, **common)  # before anything starts: it is there
+        read_dataset(data, "test", classes=training.classes, **common)  # checks that it exists before anything starts
     check_trainable(training)
     _check_comparable(validation)
-    # Without patience: the number of steps is fixed
+    # Without patience: the number of steps is fixed.
     recipes = {name: recipe.replace(classes=training.classes, patience=0) for name, recipe in recipes.items()}
     left_out = _untrainable(recipes, options)
     arms = [arm for arm in arms if arm.name not in left_out]
@@ -121,7 +123,7 @@ def set_out(data: Path, arms: Sequence[Arm], base: Recipe, options: CompareOptio
 
 
 def _check_comparable(validation: DetectionDataset) -> None:
-    """Raise DataError unless two images or more have boxes: the noise of the images is told from them."""
+    """Raise DataError unless at least two images have boxes: the noise of the images is estimated from them."""
     owners = np.repeat(np.arange(len(validation)), np.diff(validation.offsets))
     holding = len(np.unique(owners[validation.code == NORMAL]))
     if holding < 2:
@@ -133,7 +135,7 @@ def _check_comparable(validation: DetectionDataset) -> None:
 
 
 def _untrainable(recipes: Mapping[str, Recipe], options: CompareOptions) -> dict[str, str]:
-    """Find the arms whose parts don't go together, each with the reason."""
+    """Find the arms whose parts do not fit together, each with the reason."""
     reasons = {}
     for name, recipe in recipes.items():
         try:
