@@ -178,8 +178,10 @@ def _stack(images: list[NDArray[np.uint8]], multiple: int) -> tuple[Tensor, Tens
 def pad_targets(
     images: Sequence[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]], count: int | None = None
 ) -> Targets:
-    """Boxes (g, 4), labels (g,) and ignore (g,) of each image as a batch of ``count`` targets each; None: as many as
-    the fullest image has."""
+    """Pad boxes (g, 4), labels (g,) and ignore (g,) of each image to a batch of ``count`` targets each.
+
+    None: as many as the fullest image has.
+    """
     count = max(len(labels) for _, labels, _ in images) if count is None else count
     boxes = np.zeros((len(images), count, 4), np.float32)
     labels = np.full((len(images), count), -1, np.int64)

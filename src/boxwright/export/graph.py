@@ -48,6 +48,7 @@ class RawGraph(nn.Module):
         self.detector = detector
 
     def forward(self, images: Tensor, shown: Tensor | None = None) -> Raw:
+        """Compute scores and boxes of all anchors from pixels (B, H, W, 3)."""
         detector = self.detector
         x = detector.normalize(images.permute(0, 3, 1, 2), shown)
         outputs = detector(x.to(next(detector.net.parameters()).dtype))
@@ -124,6 +125,7 @@ class WholeGraph(nn.Module):
         self.raw, self.selection = RawGraph(detector), Selection(detector.recipe, least)
 
     def forward(self, images: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Compute detections, scores and boxes from pixels (B, H, W, 3)."""
         raw = self.raw(images, shown)
         maps = [level.count for level in self.raw.anchors(images, shown).levels]
         return *self.selection(*raw, maps, shown), *raw

@@ -90,8 +90,10 @@ def _picture(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint
 
 
 def make_candidates(anchors: int, classes: int, side: int, lowest: float) -> Iterator[Candidates]:
-    """Nothing above the ``lowest`` score; small boxes far apart, which may be more than there is room for; crowds about
-    a few places. Within a square of so many pixels a ``side``."""
+    """Generate difficult candidates, in a square of ``side`` pixels.
+
+    They are: nothing above the ``lowest`` score; small boxes far apart, possibly more than fit; crowds in a few places.
+    """
     rng = np.random.default_rng(0)
     shape = (1, anchors, classes)
     scores = rng.uniform(lowest, 1, shape).astype(np.float32)
@@ -107,8 +109,10 @@ def make_candidates(anchors: int, classes: int, side: int, lowest: float) -> Ite
 
 
 def as_batch(samples: Sequence[Sample], any_size: bool) -> dict[str, Tensor]:
-    """The inputs of a model: ``images`` (B, H, W, 3), and where they may have any size, padded to the largest of these,
-    ``shown`` (B, 2), the rows and columns of each."""
+    """Build the inputs of a model: ``images`` (B, H, W, 3), and ``shown`` (B, 2) if they may have any size.
+
+    Images of any size are padded to the largest; ``shown`` holds the rows and columns of each.
+    """
     pixels = [sample.input.pixels for sample in samples]
     if not any_size:
         return {"images": torch.stack(pixels)}

@@ -114,8 +114,14 @@ class Verifier:
     def check(
         self, model: onnx.ModelProto, *, raw: tuple[str, str] | None, detections: bool, batches: int | None = None
     ) -> None:
-        """Compare what a model says of the pictures, in so many ``batches`` (None: all): scores and boxes of all
-        anchors, which it gives under the names ``raw``, and its ``detections``."""
+        """Compare a model's outputs for the pictures with the detector's: scores, boxes of all anchors, detections.
+
+        Args:
+            model: The model.
+            raw: Names of its outputs with scores and boxes of all anchors; None: it has none.
+            detections: Whether it returns detections.
+            batches: Number of batches to compare; None: all.
+        """
         session = Session(model)
         for samples in islice(self._batches(), batches):
             said = self._said(as_batch(samples, self._any_size))

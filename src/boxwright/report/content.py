@@ -139,8 +139,8 @@ class ReportData:
     recipe_notes: Mapping[str, str] = field(default_factory=dict)
     """Key -> its meaning, or the origin of its value."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """The check's report: "images", "boxes", "classes" (name -> boxes, or name -> split -> boxes) and "findings", a list
-    of {severity, kind, file, box, message}; any other entry is shown unchanged."""
+    """The check's report: "images", "boxes", "classes" (name -> boxes, or name -> split -> boxes) and "findings", a
+    list of {severity, kind, file, box, message}; any other entry is shown unchanged."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     protocols: Mapping[str, str] = field(default_factory=dict)
     """Name of a metric -> the protocol that it follows, shown next to the number."""

@@ -27,13 +27,14 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
-    """The content of a checkpoint.
+    """Read the content of a checkpoint.
 
     Args:
-        mmap: leave the tensors on the disk until they are used.
+        path: The file.
+        mmap: Leave the tensors on disk until they are used.
 
     Raises:
-        RecipeError: for a file that is damaged (one flipped bit is enough), is no checkpoint, or has Python objects.
+        RecipeError: If the file is damaged (even by one flipped bit), is no checkpoint, or contains Python objects.
     """
     if path.exists() and not path.is_file():  # nor a pipe, which would be waited for
         raise _refusal(path, "it is no file")

@@ -18,10 +18,12 @@ _DEPTH = 3  # of keys below which tensors are looked for
 
 
 def read_foreign(path: Path) -> dict[Any, Any]:
-    """Read a file of torch.save. Nothing is unpickled but tensors, plain values and argparse's Namespace, which holds
-    them.
+    """Read a file of torch.save that holds only tensors, plain values and argparse's Namespace.
 
-    Raises RecipeError for what can't be read, or holds anything else.
+    Nothing else is unpickled.
+
+    Raises:
+        RecipeError: If it cannot be read, or holds anything else.
     """
     if path.exists() and not path.is_file():
         raise RecipeError(f"can't read weights from {path}: it is no file")

@@ -229,7 +229,7 @@ def _by_image(table: MatchTable, errors: ErrorTable) -> tuple[NDArray[np.int64],
 
 
 def _note(counts: NDArray[np.int64]) -> str:
-    """ "2 background, 1 missed", or that all is right."""
+    """Count the errors, as in "2 background, 1 missed", or say "all right"."""
     return ", ".join(f"{n} {name}" for n, name in zip(counts.tolist(), ERROR_TYPES, strict=True) if n) or "all right"
 
 

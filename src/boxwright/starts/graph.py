@@ -28,8 +28,11 @@ Graph = dict[str, Node]
 
 
 def constant(graph: Graph, name: str) -> NDArray[Any]:
-    """The array of a constant, also behind the identities that a frozen variable has. Raises ValueError for no such
-    constant."""
+    """Return the array of a constant, also through the identity nodes of a frozen variable.
+
+    Raises:
+        ValueError: If there is no such constant.
+    """
     for _ in range(len(graph)):
         node = graph.get(name.partition(":")[0])
         if node is None:

@@ -32,7 +32,7 @@ _LITE_REPEATS = (1, 3, 3, 4, 4, 5, 1)
 
 
 def efficientnet_lite(weights: bytes) -> dict[str, Tensor]:
-    """timm's ``tf_efficientnet_lite1`` or ``_lite2`` out of a .pth. Raises RecipeError where it is none."""
+    """Convert a .pth to timm's ``tf_efficientnet_lite1`` or ``_lite2``; raises RecipeError if it is neither."""
     return timm_names(_read(weights), _LITE_REPEATS)
 
 

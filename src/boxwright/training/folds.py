@@ -1,4 +1,4 @@
-"""Cross-validation: every image of train and val is found on by a detector that didn't see it."""
+"""Cross-validation: every image of train and val is evaluated with a detector that was not trained on it."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _DRAWS = 200_000
 
 @dataclass(frozen=True)
 class Folds:
-    """What came of a cross-validation."""
+    """The result of a cross-validation."""
 
     folder: Path
     images: tuple[int, ...]
-    """Of each fold."""
+    """Number of images in each fold."""
     scores: tuple[dict[str, float], ...]
     """AP, AP50 and AP75 of each fold, by the detector that was trained on the others."""
 
     def mean(self, name: str) -> tuple[float, float, float]:
-        """A score's mean over the folds, and its interval, see ``interval_over_folds``."""
+        """Compute a score's mean over the folds, and its interval, see ``interval_over_folds``."""
         return interval_over_folds([scores[name] for scores in self.scores])
 
 
@@ -71,13 +71,16 @@ def interval_over_folds(scores: Sequence[float]) -> tuple[float, float, float]:
 def train_folds(
     data: str | Path, recipe: Recipe, folds: int, options: RunOptions, *, console: Console | None = None
 ) -> Folds:
-    """Train on all but one of ``folds`` parts of train and val, and evaluate on that one, for each; test stays apart.
+    """Train on all but one of ``folds`` parts of train and val, and evaluate on that one, for each; test is not used.
 
-    Groups stay together and classes are parted as ``boxwright.read_dataset`` parts them. Each fold is a run of its own
-    below ``options.out`` (default runs/<data set>-<recipe>-folds), without validation: the last weights are the model.
-    What is finished isn't trained again, a stopped training goes on. folds.json has the scores.
+    Groups stay together and classes are divided as ``boxwright.read_dataset`` divides them. Each fold is a run of its
+    own below ``options.out`` (default runs/<data set>-<recipe>-folds), without validation: the last weights are the
+    model. Finished folds are not trained again, and a stopped training continues. folds.json has the scores.
 
-    Raises DataError, RecipeError and WriteError as ``boxwright.train``; RecipeError for fewer groups than folds.
+    Raises:
+        DataError: As ``boxwright.train``.
+        RecipeError: As ``boxwright.train``; also if there are fewer groups than folds.
+        WriteError: As ``boxwright.train``.
     """
     from boxwright.runs.assess import evaluate_run
 
@@ -114,7 +117,7 @@ def _train_fold(run: Run, data: Path, recipe: Recipe, options: RunOptions, file:
 
 
 def _names_by_fold(data: Path, recipe: Recipe, options: RunOptions, folds: int) -> list[list[str]]:
-    """The names of the images of each fold."""
+    """List the names of the images of each fold."""
     reading = recipe.reader_options
     known = {name: reading[name] for name in ("voc_one_based", "max_pixels", "reader")}
     source = open_with_splits(data, ReaderOptions(**known, **finding(options)))
