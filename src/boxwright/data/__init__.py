@@ -1,4 +1,4 @@
-"""Reading data sets: their layouts, images, splits. Nothing here imports torch until batches are made."""
+"""Read data sets: layouts, images, splits. Nothing here imports torch until batches are made."""
 
 from boxwright.data.dataset import CROWD, DIFFICULT, NORMAL, DetectionDataset, LeftOut, Target
 from boxwright.data.images import decode_image, image_size

@@ -1,4 +1,4 @@
-"""Images that belong together: a split or a fold takes all of a group, so that nothing leaks from one to another."""
+"""Images that belong together: a split or a fold takes a group as a whole, so that nothing leaks between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of images by a rule: by folder, size, EXIF entry, or what a pattern finds in the name."""
+"""Groups of images by a rule: by folder, size, EXIF entry, or a pattern in the name."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def _place_truly(table: Annotations, rule: PixelRule) -> Placed:
         try:
             path = table.root / table.paths[row]
             table.sizes[row] = image_size(path, upright=rule.upright, max_pixels=rule.max_pixels)
-        except DataError:  # it is met again, and told, where it is decoded
+        except DataError:  # decoding meets and reports it again
             continue
     return placed if np.array_equal(before, table.sizes) else place(table, table.sizes)
 

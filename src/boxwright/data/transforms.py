@@ -27,7 +27,7 @@ so that its filter hides the blocks (Pillow's ``reducing_gap``)."""
 BATCH_MULTIPLE = 32
 """What the sides of batches of unlike images are padded to multiples of, as in torchvision."""
 _MIN_VISIBLE = 0.3  # a box keeps its place while this share of its area is in the frame
-_MIN_SIDE = 2.0  # pixels of the input; less can't be learnt
+_MIN_SIDE = 2.0  # pixels of the input; less can't be learned
 _CROP_OVERLAPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # SSD (arXiv:1512.02325), section 2.2; None: the whole image
 _SMALLEST_CROP = 0.3  # of the image's side; section 2.2 has .1 of its area
 _CLOSEST = 1.6
@@ -225,7 +225,7 @@ def apply_own(
     ignore: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
-    """Run somebody's own augmentation on an image (H, W, 3), boxes (n, 4), labels (n,) and ignore (n,).
+    """Run a custom augmentation on an image (H, W, 3), boxes (n, 4), labels (n,) and ignore (n,).
 
     It sees the label -1 for boxes that are ignored. Raises ValueError where it gives back something else.
     """

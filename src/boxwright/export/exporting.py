@@ -1,4 +1,4 @@
-"""A run as one model file that needs neither torch nor boxwright, written once it says what the run says."""
+"""Export a run as one model file that needs neither torch nor boxwright, written only if its results agree."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _SHOWN = 3  # faults in a message
 
 
 class Unfaithful(BoxwrightError):
-    """A model file that doesn't say what its run says. It isn't written."""
+    """A model file disagrees with its run and is not written."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A model file, and what it was checked on."""
+    """A model file, and what it was verified on."""
 
     file: Path
     agreement: Agreement
@@ -96,7 +96,7 @@ def export_run(
 
 
 def _exportable(detector: Detector, nms: NmsPlace, batch: int | None) -> DenseDetector:
-    """The detector in the layout that its graph has. Raises RecipeError for what can't be exported."""
+    """Prepare the detector for its graph; raises RecipeError for what cannot be exported."""
     recipe = detector.recipe
     if nms not in get_args(NmsPlace):
         raise RecipeError(f"Expected nms out of {get_args(NmsPlace)} but got {nms!r}")
@@ -120,7 +120,7 @@ def _in_half(detector: DenseDetector) -> DenseDetector:
 
 
 def _check(verifier: Verifier, model: onnx.ModelProto, nms: NmsPlace) -> None:
-    """Verify the model, and leave in it the outputs alone that people want. Raises Unfaithful."""
+    """Verify the model, and keep only the outputs that users need; raises Unfaithful."""
     if nms == "runtime":
         verifier.check(model, raw=_RAW_ALONE, detections=False)
     else:

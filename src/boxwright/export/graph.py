@@ -1,4 +1,4 @@
-"""The way from pixels to boxes as modules that torch.export takes: no loop over images, no shape that values decide.
+"""From pixels to boxes in modules that torch.export accepts: no loop over images, no value-dependent shapes.
 
 Shape shorthand: B images, A anchors, K classes, n candidates, M = the recipe's ``max_detections``.
 """
@@ -24,12 +24,12 @@ torch.library.define("boxwright::kept_by_nms", "(Tensor boxes, Tensor scores, fl
 
 @torch.library.register_fake("boxwright::kept_by_nms")  # type: ignore[untyped-decorator]
 def _kept_by_nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
-    """(B, n) bool: which of boxes (B, n, 4) stay, each scored in one of the columns (B, C, n) and -1 in the others."""
+    """Select the boxes (B, n, 4) that stay, (B, n) bool; each is scored in one column of (B, C, n), others are -1."""
     return boxes.new_empty(boxes.shape[:2], dtype=torch.bool)
 
 
 class Raw(NamedTuple):
-    """What a network says at every anchor, in plain numbers."""
+    """A network's scores and boxes at every anchor."""
 
     scores: Tensor
     """(B, A, K) in 0..1."""
@@ -56,7 +56,7 @@ class RawGraph(nn.Module):
         return Raw(detector.scores(outputs), boxes)
 
     def anchors(self, images: Tensor, shown: Tensor | None) -> Anchors:
-        """Those of the input, laid out in the graph where that is of any size."""
+        """Return the input's anchors, computed in the graph if inputs may have any size."""
         if shown is None:
             return self.detector.anchors
         return make_anchors(self.detector.spec, (images.shape[1], images.shape[2]))
@@ -72,7 +72,7 @@ class Selection(nn.Module):
     labels: Tensor
 
     def __init__(self, recipe: Recipe, least: Sequence[float]) -> None:
-        """``least``: the score of each class above which it is shown."""
+        """Take the recipe's rules; ``least``: the score of each class above which detections are returned."""
         super().__init__()
         self.recipe = recipe
         self.register_buffer("least", torch.tensor(least), persistent=False)
@@ -82,7 +82,7 @@ class Selection(nn.Module):
     def forward(
         self, scores: Tensor, boxes: Tensor, maps: Sequence[int], shown: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """``maps``: the anchors of each feature map; boxes are cut to what is ``shown``."""
+        """Select the detections; ``maps``: anchors of each feature map; boxes are clipped to what is ``shown``."""
         recipe = self.recipe
         best, anchor, labels = candidate_pairs(scores, recipe, maps)  # (B, n)
         votes = torch.where(best > least_vote(self.lowest, recipe), best, 0)
@@ -107,7 +107,7 @@ class Selection(nn.Module):
         return torch.where(there, best.unsqueeze(1), -1)
 
     def _padded(self, scores: Tensor, labels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Those above the score of their class, in front."""
+        """Move those above the score of their class to the front."""
         shown = scores > self.least[labels]
         scores, place = torch.where(shown, scores, 0).topk(scores.shape[1])
         labels = torch.where(scores > 0, labels.gather(1, place), -1)
@@ -118,7 +118,7 @@ class Selection(nn.Module):
 
 
 class WholeGraph(nn.Module):
-    """Pixels (B, H, W, 3) -> what ``Selection`` leaves of what ``RawGraph`` says, and that."""
+    """Pixels (B, H, W, 3) -> the detections of ``Selection``, and the outputs of ``RawGraph``."""
 
     def __init__(self, detector: DenseDetector, least: Sequence[float]) -> None:
         super().__init__()
@@ -132,5 +132,5 @@ class WholeGraph(nn.Module):
 
 
 def _rows(values: Tensor, places: Tensor) -> Tensor:
-    """Rows (B, n, 4) of values (B, A, 4)."""
+    """Select rows (B, n, 4) of values (B, A, 4)."""
     return values.gather(1, places.unsqueeze(-1).expand(-1, -1, values.shape[-1]))

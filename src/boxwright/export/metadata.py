@@ -1,4 +1,4 @@
-"""What a model file says of itself, so that it needs nothing beside it."""
+"""The metadata of a model file, so that it needs no other file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SELECTION = ("nms", "nms_threshold", "nms_agnostic", "candidates", "candidates_
 
 
 def describe(run: Run, detector: DenseDetector, least: Sequence[float], nms: str) -> dict[str, Any]:
-    """All that a prediction from the file needs to know, and where the model comes from, by topic."""
+    """Collect everything that a prediction from the file needs, and where the model comes from, by topic."""
     recipe = detector.recipe
     values = recipe.to_dict()
     record = run.record

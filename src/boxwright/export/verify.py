@@ -1,4 +1,4 @@
-"""Hold a model file against the detector that it was made of."""
+"""Compare a model file with the detector that it was made from."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Limit(NamedTuple):
     """What bounds the detections of a picture."""
 
     size: tuple[int, int]
-    """(H, W) of the input that it fills."""
+    """(H, W) of the input that is image."""
     maps: Sequence[int]
     """Anchors of each feature map."""
 
 
 class Said(NamedTuple):
-    """What a detector says of some inputs of one size."""
+    """A detector's outputs for some inputs of one size."""
 
     detector: DenseDetector
     inputs: dict[str, Tensor]
@@ -48,7 +48,7 @@ class Said(NamedTuple):
 
     @classmethod
     def of(cls, detector: DenseDetector, inputs: dict[str, Tensor]) -> Said:
-        """Ask it, as a prediction does."""
+        """Run the detector as a prediction does."""
         images, shown = inputs["images"].permute(0, 3, 1, 2), inputs.get("shown")
         size = (images.shape[2], images.shape[3])
         outputs = detector.forward(detector.normalize(images, shown), shown)
@@ -58,33 +58,33 @@ class Said(NamedTuple):
         return cls(detector, inputs, outputs, raw, [Limit(each, maps) for each in limits(shown, size, len(images))])
 
     def detections(self, score: float) -> list[Detections]:
-        """Those above a score."""
+        """Return the detections above a score."""
         images, shown = self.inputs["images"], self.inputs.get("shown")
         return self.detector.detect(self.outputs, size=(images.shape[1], images.shape[2]), shown=shown, score=score)
 
     def of_image(self, row: int) -> Raw:
-        """Scores and boxes of one image."""
+        """Return scores and boxes of one image."""
         return Raw(*(part[row] for part in self.raw))
 
 
 @dataclass
 class Agreement:
-    """How a file and its detector compare."""
+    """How a file and its detector agree."""
 
     pictures: int
     within: Tolerance
     score_difference: float = 0.0
-    """The largest."""
+    """The largest difference of scores."""
     box_difference: float = 0.0
-    """The largest, in pixels of the input."""
+    """The largest difference of boxes, in pixels of the input."""
     pairs: int = 0
     """Detections that both have."""
     excused: Counter[str] = field(default_factory=Counter)
-    """Detections that one has alone, by the limit that is within the tolerance."""
+    """Detections that only one has, by the limit that is within the tolerance."""
     faults: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
-        """What was found, in words."""
+        """Describe the result in words."""
         yield (
             f"{plural(self.pictures, 'picture')}: scores differ by at most {self.score_difference:.1e}, boxes by "
             f"{self.box_difference:.1e} px"
@@ -98,12 +98,12 @@ class Agreement:
 
 @dataclass
 class Verifier:
-    """Compares what a model says with what its detector says, and notes it."""
+    """Compares a model's outputs with its detector's, and records the differences."""
 
     detector: DenseDetector
     samples: Sequence[Sample]
     batch: int | None
-    """Pictures at a time that the file takes; None: any number."""
+    """Batch size that the file takes; None: any."""
     least: Sequence[float]
     """The score of each class above which detections are shown."""
     within: Tolerance
@@ -133,9 +133,9 @@ class Verifier:
                     self._pair(sample.name, each, _detections(found, row), said.of_image(row), said.limits[row])
 
     def check_selection(self, model: onnx.ModelProto, names: tuple[str, str]) -> None:
-        """Compare the detections of made scores and boxes, which the model takes under these ``names``.
+        """Compare the detections of generated scores and boxes, which the model takes under these ``names``.
 
-        Of ``images`` it takes no more than their number.
+        Of ``images`` only the number matters.
         """
         session = Session(model)
         recipe, lowest = self.detector.recipe, min(self.least)
@@ -163,7 +163,7 @@ class Verifier:
         return Said.of(self.detector, inputs)
 
     def _batches(self) -> Iterator[Sequence[Sample]]:
-        """All samples, in batches of each number that is tried; the last is filled up with the first ones."""
+        """Yield all samples, in batches of each size to test; the last one is filled up with the first samples."""
         for size in (self.batch,) if self.batch else _BATCHES:
             for start in range(0, len(self.samples), size):
                 yield [self.samples[place % len(self.samples)] for place in range(start, start + size)]
@@ -193,6 +193,6 @@ class Verifier:
 
 
 def _detections(found: Arrays, row: int) -> Detections:
-    """Those of one picture, without the padding."""
+    """Return one picture's detections, without padding."""
     count = int(found["count"][row])
     return Detections(*(torch.from_numpy(found[name][row, :count]) for name in ("boxes", "scores", "labels")))

@@ -90,7 +90,7 @@ def _build_with_weights(recipe: Recipe, pretrained: bool | None) -> Detector:
         scratch, before = recipe.from_scratch(), recipe.to_dict()
         changed = ", ".join(f"{key}={value}" for key, value in scratch.to_dict().items() if value != before[key])
         warnings.warn(
-            f"{error}: all is learnt from scratch ({changed}), which takes many more images and epochs. Set "
+            f"{error}: everything is learned from scratch ({changed}), which takes many more images and epochs. Set "
             "pretrained=FILE to start from weights of your own, or backbone=tf_efficientnet_lite0, whose weights "
             "install with boxwright",
             BoxwrightWarning,

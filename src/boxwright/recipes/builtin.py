@@ -147,7 +147,7 @@ _NANO416 = DetectorSpec(
     without=_CENTERNESS,
 )
 """NanoDet-g (config nanodet-g of github.com/RangiLyu/nanodet): its network, anchors, matching and losses; trained as
-lite320 is, at a learning rate that a network without BatchNorm bears."""
+lite320 is, at a learning rate low enough for a network without BatchNorm."""
 
 _RETINANET = DetectorSpec(
     "retinanet",

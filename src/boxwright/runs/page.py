@@ -102,7 +102,7 @@ def report_of(
 def counted_scores(run: Run, metrics: MetricsTable, default: float) -> tuple[NDArray[np.float64], str]:
     """(K,) score of each class from which the page counts detections, and how it was found, in a sentence.
 
-    It is what ``predict`` goes by where the run has thresholds of a validation, else the best on these images.
+    It is the one that ``predict`` uses if a validation measured the run's thresholds, else the best on these images.
     """
     kept = run.thresholds if run.recipe_file.is_file() else None
     if kept is not None and kept.images and kept.classes.keys() >= set(metrics.classes):

@@ -58,7 +58,7 @@ class Run:
 
     @property
     def thresholds_file(self) -> Path:
-        """The scores by class that ``predict`` goes by; absent for a model that boxwright didn't train."""
+        """The scores by class that ``predict`` uses; absent for a model that boxwright didn't train."""
         return self.folder / "thresholds.json"
 
     @property

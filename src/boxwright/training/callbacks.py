@@ -178,7 +178,7 @@ def supervision_warnings(
         return []
     if not matched.sum():
         return [
-            "warning: 0 anchors were matched with any object in the first epoch: nothing is learnt of boxes. Are the "
+            "warning: 0 anchors were matched with any object in the first epoch: no boxes are learned. Are the "
             "objects much smaller or larger than the anchors, once the image is resized? See anchors and matcher."
         ]
     lines = []

@@ -24,7 +24,7 @@ class TargetsError(Exception):
         dataset = datasets[1 if self.validation else 0]
         lines = [f"{dataset.name(place)}: {text}" for place, text in self.faults[:_SHOWN]]
         more = f"; and {len(self.faults) - _SHOWN} more" if len(self.faults) > _SHOWN else ""
-        return DataError(f"boxes that can't be learnt: {'; '.join(lines)}{more}")
+        return DataError(f"boxes that can't be learned: {'; '.join(lines)}{more}")
 
 
 def check_targets(batch: Batch, classes: int, *, validation: bool) -> None:

@@ -37,7 +37,7 @@ from boxwright.evaluate.bootstrap import Metric, bootstrap_scores, draw_images
 from boxwright.evaluate.columns import Floats
 from boxwright.evaluate.paired import Verdict
 
-ONE_SEED = "One seed: the noise between seeds isn't known, so that no difference can be told from it."
+ONE_SEED = "One seed: the noise between seeds isn't known, so no difference can be distinguished from it."
 SIMULATIONS = 20_000
 
 
