@@ -26,7 +26,7 @@ from boxwright.errors import DataError
 MOST_HEADERS = 1000
 """Images of which each one's header is read."""
 SPREAD = 500
-"""Number of images of a larger data set, evenly spread, that are checked first; others only if one of these is turned."""
+"""Images of a larger data set, evenly spread, that are checked first; the others only if one of these is turned."""
 RANGE_IMAGES = 64
 """Training images that the data set's own range is taken from."""
 _VALUES = 40_000  # of each of these

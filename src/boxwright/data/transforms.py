@@ -108,7 +108,7 @@ class Frame:
 
 
 class Covered(NamedTuple):
-    """The pixels of an input, not yet mirrored, whose centre lies in the image, and what of the image they show."""
+    """The pixels of an input, not yet mirrored, whose center lies in the image, and what of the image they show."""
 
     columns: tuple[int, int]
     """First and last + 1."""
@@ -140,7 +140,7 @@ def covered(frame: Frame, size: tuple[int, ...]) -> Covered:
 
 
 def _inside(origin: float, step: float, length: int, size: int) -> tuple[int, int]:
-    """First and last + 1 of the input's pixels whose centre lies in an image side of ``length`` pixels."""
+    """First and last + 1 of the input's pixels whose center lies in an image side of ``length`` pixels."""
     first = math.ceil(-origin / step - 0.5)
     last = math.ceil((length - origin) / step - 0.5)
     return min(max(first, 0), size), min(max(last, 0), size)
@@ -268,7 +268,7 @@ def _zoom_out(window: Window, rng: np.random.Generator) -> Window:
 
 
 def _iou_crop(window: Window, boxes: NDArray[np.float32], rng: np.random.Generator) -> Window:
-    """A window whose IoU with some box is at least a random minimum, holding some box's centre; or the whole."""
+    """A window whose IoU with some box is at least a random minimum, holding some box's center; or the whole."""
     x0, y0, x1, y1 = window
     least = _CROP_OVERLAPS[rng.integers(len(_CROP_OVERLAPS))]
     if least is None or len(boxes) == 0:
@@ -280,8 +280,8 @@ def _iou_crop(window: Window, boxes: NDArray[np.float32], rng: np.random.Generat
         left = x0 + rng.uniform() * (x1 - x0 - width)
         top = y0 + rng.uniform() * (y1 - y0 - height)
         crop = np.array([left, top, left + width, top + height])
-        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-        inside = ((centres > crop[:2]) & (centres < crop[2:])).all(1)
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        inside = ((centers > crop[:2]) & (centers < crop[2:])).all(1)
         if inside.any() and _overlaps(crop, boxes).max() >= least:
             return left, top, left + width, top + height
     return window

@@ -30,7 +30,7 @@ class Tolerance(NamedTuple):
         return self.share + self.share * values.abs()
 
     def of_boxes(self, boxes: Tensor) -> Tensor:
-        """Compute (..., 1) for all coordinates of boxes (..., 4): that of the largest, as corners are sums of such"""
+        """Compute (..., 1) for all coordinates of boxes (..., 4): that of the largest, since corners are sums."""
         return self.of(boxes.abs().amax(-1, keepdim=True))
 
 

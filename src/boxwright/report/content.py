@@ -39,6 +39,7 @@ class Difference(Protocol):
     @property
     def value(self) -> float:
         """The difference itself."""
+
     @property
     def low(self) -> float:
         """The lower end of its 95 % interval."""
@@ -46,6 +47,7 @@ class Difference(Protocol):
     @property
     def high(self) -> float:
         """The upper end of its 95 % interval."""
+
     @property
     def p(self) -> float:
         """The p-value, corrected for the number of differences in its family."""
@@ -61,6 +63,7 @@ class Slice(Protocol):
     @property
     def images(self) -> int:
         """The number of images."""
+
     @property
     def targets(self) -> int:
         """The number of targets that count."""
@@ -68,9 +71,11 @@ class Slice(Protocol):
     @property
     def AP(self) -> float:
         """The average precision."""
+
     @property
     def interval(self) -> Ends:
         """The interval of AP."""
+
     @property
     def difference(self) -> Difference:
         """The difference from the rest of the images."""

@@ -1,4 +1,4 @@
-"""YOLO text files, one an image, a line a box: class, then centre and size as fractions of the image, or a polygon."""
+"""YOLO text files, one an image, a line a box: class, then center and size as fractions of the image, or a polygon."""
 
 from __future__ import annotations
 
