@@ -28,8 +28,10 @@ PHRASES = (
 )
 """Each with plain words for it: fix, learn, describe ..."""
 
-NO_VERBS = frozenset("a all an both each every how in its no of one or so some that the their these this those".split())
-NO_VERBS |= frozenset("two what where whether which".split())
+NO_VERBS = {
+    *("a", "all", "an", "both", "each", "every", "how", "in", "its", "no", "of", "one", "or", "so", "some", "that"),
+    *("the", "their", "these", "this", "those", "two", "what", "where", "whether", "which"),
+}
 PACKAGES = (
     *("adapters", "check", "compare", "criterion", "evaluate", "hardest", "inspect", "losses", "matching", "models"),
     *("nms", "recipes", "report", "reproduce", "simulate", "training"),
