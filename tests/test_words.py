@@ -39,16 +39,17 @@ PACKAGES = (
 """Packages whose functions say first what they do."""
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *PAGES], ids=lambda path: path.name)
-def test_stumbling_blocks(path: Path) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    found = [
-        f"{path.name}:{number}: {line.strip()}"
-        for number, line in enumerate(lines, start=1)
-        for phrase in PHRASES
-        if re.search(phrase, line, flags=re.IGNORECASE)
-    ]
-    assert found == []
+LINES = [
+    (f"{path.name}:{number}: {line.strip()}", line)
+    for path in [*SOURCES, *PAGES]
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+]
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_stumbling_blocks(phrase: str) -> None:
+    assert len(LINES) > 40_000
+    assert [place for place, line in LINES if re.search(phrase, line, flags=re.IGNORECASE)] == []
 
 
 def first_words(path: Path) -> Iterator[tuple[str, str]]:

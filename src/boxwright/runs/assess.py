@@ -1,4 +1,4 @@
-"""Put a run to the test: metrics and a report on a data set, detections and pictures of files."""
+"""Evaluate a run: metrics and a report on a data set, detections and pictures of files."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Assessment:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was predicted of files, and where it was written."""
+    """The predictions for files, and where they were written."""
 
     detections: Path
     """COCO results."""
@@ -222,7 +222,7 @@ def predict_to_folder(
 
 
 def _load(run: str | Path, **options: Any) -> Detector:
-    """The run's detector, with other values for the recipe keys of its prediction, where they are given."""
+    """Load the run's detector, with other values for the recipe keys of its prediction if given."""
     detector = load(run)
     detector.recipe = detector.recipe.replace(**{key: value for key, value in options.items() if value is not None})
     return detector
@@ -243,7 +243,7 @@ class _Found(Entry, gc=False, kw_only=True):
 
 
 def _images(files: Sequence[Path], names: Sequence[str | None], faults: Mapping[Path, str]) -> Iterator[dict[str, Any]]:
-    """What images.json says of each file; the first says what wrote it."""
+    """Build the entries of images.json; the first one names the program that wrote it."""
     for number, (file, name) in enumerate(zip(files, names, strict=True), start=1):
         fault = faults.get(file)
         image = {"image_id": number, "file_name": str(file), "drawing": None if fault else name, "fault": fault}
@@ -266,7 +266,7 @@ def _entries(image: dict[str, Any], found: Detections, classes: Sequence[str]) -
 
 
 def _outcome(file: Path, found: Detections | DataError, classes: Sequence[str]) -> str:
-    """A file and how many of each class were found, or why it was left out."""
+    """Summarize a file: how many objects of each class were found, or why it was left out."""
     if isinstance(found, DataError):
         return f"left out: {found}"
     counts = np.bincount(found.labels.numpy(), minlength=len(classes))
@@ -292,5 +292,5 @@ def _eval_command(run: Run, dataset: DetectionDataset, reader: str, split: str |
 
 
 def _with_command(record: dict[str, Any], command: str) -> dict[str, Any]:
-    """A run's record with one more of the commands that led to its results."""
+    """Add one more of the commands that led to its results to a run's record."""
     return {**record, "commands": [*record.get("origin", {}).get("commands", ()), command]}

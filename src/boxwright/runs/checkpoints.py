@@ -1,4 +1,4 @@
-"""Checkpoints of a training: plain values and tensors, written in one piece, read without unpickling anything."""
+"""Checkpoints of a training: plain values and tensors, written as a whole, read without unpickling anything."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether all parts have the checksums that torch.save gave them, which torch.load doesn't look at."""
+    """Tell whether all parts have the checksums that torch.save gave them, which torch.load does not check."""
     with ZipFile(path) as archive:
         stored = all(part.compress_type == ZIP_STORED for part in archive.infolist())
         return stored and archive.testzip() is None

@@ -40,7 +40,7 @@ def read_foreign(path: Path) -> dict[Any, Any]:
 
 
 def _reason(path: Path) -> str:
-    """Why a file can't be loaded; its objects are listed without being made."""
+    """Explain why a file can't be loaded, listing its objects without creating them."""
     try:
         names = get_unsafe_globals_in_checkpoint(path)
     except Exception:  # whatever a foreign file leads it into
@@ -67,5 +67,5 @@ def state_dicts(content: Mapping[Any, Any], depth: int = 0) -> Iterator[dict[str
 
 
 def _rank(key: Any) -> bool:
-    """Averaged weights come first, all else in the file's order."""
+    """Rank averaged weights first, and everything else in the file's order."""
     return "ema" not in str(key).lower()

@@ -1,4 +1,4 @@
-"""Detections that a file keeps image by image, so that an interrupted command goes on where it stopped."""
+"""Detections kept in a file image by image, so that an interrupted command continues where it stopped."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Say = Callable[[str], None]
 
 
 def path_beside(results: Path) -> Path:
-    """The file that keeps the detections until ``results`` is written."""
+    """Return the file that keeps the detections until ``results`` is written."""
     return results.with_suffix(".part.jsonl")
 
 
 class KeptDetections:
-    """Detections of images in order: a first line says of what, each further one is an image's, or its fault."""
+    """Detections of images in order: the first line describes the work, each other one is an image's, or its fault."""
 
     def __init__(self, path: Path, file: BinaryIO, done: int) -> None:
         self.path, self.file = path, file
@@ -87,7 +87,7 @@ def _telling(kept: KeptDetections, images: int, say: Say) -> Iterator[None]:
 
 
 def work_of(detector: Detector, files: Iterable[Path], score: float | Sequence[float]) -> dict[str, Any]:
-    """What detections depend on: the scores, and as digests the model, its recipe and the files by name, size, time."""
+    """Describe what detections depend on: scores, and digests of model, recipe and files (name, size, time)."""
     return {
         "model": hash_of(detector.state_dict()),
         "recipe": _digest(sorted(detector.recipe.to_dict().items())),

@@ -1,4 +1,4 @@
-"""Run a detector over a data set or over people's files."""
+"""Run a detector over a data set or over files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def predict_dataset(
     kept: KeptDetections | None = None,
     advance: Callable[[int], None] = lambda done: None,
 ) -> tuple[list[Detections], dict[str, str]]:
-    """Detections of every image in order, in its pixels, and the faults of files that can't be read, by name.
+    """Detect in every image, in order and in its pixels; also returns the faults of unreadable files, by name.
 
     Images are decoded as the data set says. An unreadable one has no detections. ``batch``: inputs at a time, see
     ``predict_stream``. ``precision``: see ``Detector.for_inference``. ``device``: where the network computes. ``kept``:
@@ -61,7 +61,7 @@ def predict_files(
     precision: InferencePrecision = "float32",
     device: Device = "auto",
 ) -> Iterator[tuple[Path, Detections | DataError]]:
-    """Each file with its detections, or with what is wrong with it."""
+    """Yield each file with its detections, or with what is wrong with it."""
     return zip(files, predict_stream(_ready(detector, precision, device), files, score=score, batch=batch), strict=True)
 
 
@@ -71,7 +71,7 @@ def _ready(detector: Detector, precision: InferencePrecision, device: Device) ->
 
 
 def find_images(sources: Iterable[str]) -> list[Path]:
-    """The images that files, folders (with those below) and globs name, each once, sorted within its source.
+    """Find the images that files, folders (with subfolders) and globs name, each once, sorted within its source.
 
     Links to folders are not followed. What boxwright drew, or put into folders of its own, is left out with a warning,
     and so are pipes and devices, unless nothing else is named.
@@ -133,5 +133,5 @@ def _warn(text: str) -> None:
 
 
 def no_detections() -> Detections:
-    """Of an image on which nothing was found, or that couldn't be read."""
+    """Return empty detections, for an image without any, or an unreadable one."""
     return Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))

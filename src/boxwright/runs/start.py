@@ -1,4 +1,4 @@
-"""What a training may start from: an earlier run, a file of weights, or a detector by its name in the user's cache."""
+"""The sources of initial weights: an earlier run, a file of weights, or a detector by name in the user's cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MODEL = "model.safetensors"
 
 @dataclass(frozen=True)
 class Start:
-    """Weights that a training begins with, and what is known of them."""
+    """Weights that a training starts with, and what is known about them."""
 
     name: str
     """As it was given."""
@@ -40,13 +40,13 @@ class Start:
 
     @property
     def described(self) -> str:
-        """The name, with origin and licence where they are known."""
+        """Return the name, with origin and licence if known."""
         known = [f"from {self.origin}" if self.origin else "", f"licence {self.licence}" if self.licence else ""]
         return ", ".join([self.name, *filter(None, known)])
 
 
 def resolve_start(start: str | Path) -> Start:
-    """Read what a training is to start from.
+    """Read what a training starts from.
 
     ``start``: a run folder, a model.safetensors or .ckpt of one, another file of tensors by name (.safetensors, or what
     torch.save writes, which is never unpickled blindly), or a name of ``boxwright start list``.
@@ -58,13 +58,13 @@ def resolve_start(start: str | Path) -> Start:
 
 
 def start_recipe(start: str | Path) -> Recipe | None:
-    """The recipe that a start brings, see ``Start.recipe``, without reading its tensors. Raises RecipeError."""
+    """Return the recipe of a start, see ``Start.recipe``, without reading its tensors. Raises RecipeError."""
     run, _ = _located(str(start))
     return None if run is None else _fresh(run.recipe)
 
 
 def _located(start: str) -> tuple[Run | None, Path]:
-    """The run and the file of weights in it, or None and another file of weights."""
+    """Locate the run and the file of weights in it, or None and another file of weights."""
     path = Path(start)
     if path.is_dir():
         return Run(path), _weights_file(Run(path))
@@ -88,7 +88,7 @@ def _of_run(run: Run, file: Path, name: str) -> Start:
 
 
 def _weights_file(run: Run) -> Path:
-    """The model of a run, or the checkpoint of one that hasn't ended. Raises RecipeError where there is neither."""
+    """Find the model of a run, or the checkpoint of one not ended; raises RecipeError if there is neither."""
     if not run.recipe_file.is_file():
         raise RecipeError(f"{run.folder} is no run folder: it has no {run.recipe_file.name}")
     for path in (run.model_file, run.best_checkpoint, run.last_checkpoint):
@@ -112,7 +112,7 @@ def _of_file(path: Path, name: str) -> Start:
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    """What stands beside the tensors of a .safetensors; nothing where it can't be read, which reading it will say."""
+    """Read the metadata of a .safetensors; nothing if that fails, which reading the tensors will report."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -133,5 +133,5 @@ def _classes_of(known: Mapping[str, str], path: Path) -> tuple[str, ...]:
 
 
 def _fresh(recipe: Recipe) -> Recipe:
-    """The recipe for other data: without what the data that it was trained on decided."""
+    """Return the recipe for other data: without what the original data decided."""
     return recipe.replace(classes=(), reader="auto", voc_one_based=None, exif=None, depth_range="data")

@@ -25,7 +25,7 @@ _CURE = ": remove it, and predict uses the recipe's score"
 
 
 def write_thresholds(path: Path, thresholds: Thresholds) -> None:
-    """Write them in one piece. Raises WriteError."""
+    """Write them as a whole. Raises WriteError."""
     write_bytes(path, json_bytes({"generator": GENERATOR, **asdict(thresholds)}) + b"\n")
 
 
