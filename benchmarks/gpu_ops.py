@@ -185,10 +185,10 @@ def made_candidates(count: int, classes: int = 20) -> tuple[Tensor, Tensor, Tens
     """Boxes (n, 4) in clusters of twenty, scores and labels."""
     generator = torch.Generator().manual_seed(0)
     groups = count // 20
-    centres = 600 * torch.rand(groups, 2, generator=generator)
+    centers = 600 * torch.rand(groups, 2, generator=generator)
     owner = torch.randint(0, groups, (count,), generator=generator)
     half = 10 + 30 * torch.rand(count, 2, generator=generator)
-    middle = centres[owner] + 6 * torch.randn(count, 2, generator=generator)
+    middle = centers[owner] + 6 * torch.randn(count, 2, generator=generator)
     boxes = torch.cat([middle - half, middle + half], 1)
     return boxes, torch.rand(count, generator=generator), owner % classes
 

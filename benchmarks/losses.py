@@ -119,8 +119,8 @@ def mined(loss: Loss) -> Loss:
 def plain_decode(logits: Tensor, anchors: Tensor) -> Tensor:
     distances = logits.reshape(-1, 4, BINS).softmax(-1) @ torch.arange(BINS, dtype=logits.dtype)
     sides = anchors[:, 2:] - anchors[:, :2]
-    centre, unit = anchors[:, :2] + sides / 2, sides.prod(1, keepdim=True).sqrt()
-    return torch.cat([centre - unit * distances[:, :2], centre + unit * distances[:, 2:]], 1)
+    center, unit = anchors[:, :2] + sides / 2, sides.prod(1, keepdim=True).sqrt()
+    return torch.cat([center - unit * distances[:, :2], center + unit * distances[:, 2:]], 1)
 
 
 CROSS_ENTROPY: Loss = partial(functional.cross_entropy, reduction="none")

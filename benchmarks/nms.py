@@ -31,12 +31,12 @@ def crowd(count: int, classes: int, per_object: int, side: float = 640) -> Candi
     generator = torch.Generator().manual_seed(count + classes)
     objects = count // per_object
     owner = torch.randint(objects, (count,), generator=generator)
-    centres = torch.rand(objects, 2, generator=generator) * side
+    centers = torch.rand(objects, 2, generator=generator) * side
     sides = 16 * torch.exp(2.5 * torch.rand(objects, 2, generator=generator))
     noise = torch.randn(2, count, 2, generator=generator)
-    centres = centres[owner] + 0.15 * noise[0] * sides[owner]
+    centers = centers[owner] + 0.15 * noise[0] * sides[owner]
     sides = sides[owner] * torch.exp(0.2 * noise[1])
-    boxes = torch.cat([centres - sides / 2, centres + sides / 2], dim=1).double()
+    boxes = torch.cat([centers - sides / 2, centers + sides / 2], dim=1).double()
     return boxes, torch.rand(count, generator=generator), torch.randint(classes, (objects,), generator=generator)[owner]
 
 

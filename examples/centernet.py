@@ -3,7 +3,7 @@
     boxwright train DATA --recipe centernet:CENTERNET
     boxwright predict RUN photos --allow-code centernet
 
-Each object is learnt by the one cell that its centre lies in. The paper's cells around it, whose penalty falls with a
+Each object is learnt by the one cell that its center lies in. The paper's cells around it, whose penalty falls with a
 Gaussian, are left out of the classification here; all else is background.
 """
 
@@ -26,7 +26,7 @@ REFERENCE = 4.0  # strides: the side that boxes are encoded against
 
 @bw.matcher(needs=("grid",))
 def match_centers(anchors: Anchors, boxes: Tensor, labels: Tensor, *, ignore: Tensor, radius: float = 0.2) -> Matches:
-    """Match each target with the cell nearest to its centre, and ignore those within ``radius`` of its sides.
+    """Match each target with the cell nearest to its center, and ignore those within ``radius`` of its sides.
 
     boxes (B, G, 4), labels (B, G) with -1 for padding, ignore (B, G). A cell of several targets takes the smallest.
     """

@@ -72,7 +72,7 @@ def above_median(losses: Tensor, state: Tensor) -> Tensor:
 
 @bw.coder
 class LinearCoder:
-    """Centre and sides in sides of the anchor, without a logarithm: 4 numbers an anchor."""
+    """Center and sides in sides of the anchor, without a logarithm: 4 numbers an anchor."""
 
     size = 4
 
@@ -86,8 +86,8 @@ class LinearCoder:
         """The way back."""
         anchor = bw.boxes.convert_boxes(anchors, "xyxy", "cxcywh")
         sides = anchor[..., 2:]
-        centre = anchor[..., :2] + deltas[..., :2] * sides
-        return bw.boxes.convert_boxes(torch.cat([centre, (deltas[..., 2:] + 1) * sides], -1), "cxcywh", "xyxy")
+        center = anchor[..., :2] + deltas[..., :2] * sides
+        return bw.boxes.convert_boxes(torch.cat([center, (deltas[..., 2:] + 1) * sides], -1), "cxcywh", "xyxy")
 
 
 @bw.augmentation

@@ -140,7 +140,7 @@ def test_clipping():
     )
     assert free.boxes[0].tolist() == [-12, -12, 20, 20]
     assert corners.boxes[0].tolist() == [0, 0, 20, 16]
-    assert sizes.boxes[0].tolist() == [4 - 12, 4 - 8, 4 + 12, 4 + 8]  # 24 x 16, the centre where it was
+    assert sizes.boxes[0].tolist() == [4 - 12, 4 - 8, 4 + 12, 4 + 8]  # 24 x 16, the center where it was
     assert sizes.levels[0].shapes.tolist() == [[24, 16]]
     assert torch.equal(sizes.boxes[:, :2] + sizes.boxes[:, 2:], free.boxes[:, :2] + free.boxes[:, 2:])
 
@@ -152,9 +152,9 @@ def test_levels_tell_where_the_boxes_are():
         boxes = anchors.boxes[start : start + level.count].reshape(*level.grid, len(level.shapes), 4)
         start += level.count
         row, column = level.grid[0] - 1, level.grid[1] - 1
-        centre = (boxes[row, column, :, :2] + boxes[row, column, :, 2:]) / 2
+        center = (boxes[row, column, :, :2] + boxes[row, column, :, 2:]) / 2
         expected = torch.tensor([column + level.offset, row + level.offset]).float() * level.stride
-        torch.testing.assert_close(centre, expected.expand_as(centre))
+        torch.testing.assert_close(center, expected.expand_as(center))
         torch.testing.assert_close(boxes[0, 0, :, 2:] - boxes[0, 0, :, :2], level.shapes)
     assert start == len(anchors)
 
@@ -168,7 +168,7 @@ def test_cells_are_rounded_up_or_down(rounding, grids):
 
 
 def test_grids_of_maps_that_are_given():
-    """A 3x3 convolution without padding loses a cell on each side; centres stay a stride apart."""
+    """A 3x3 convolution without padding loses a cell on each side; centers stay a stride apart."""
     spec = AnchorSpec.squares(strides=(8, 16), scale=4.0)
     anchors = make_anchors(spec, 64, grids=[(6, 7), (2, 5)])
     assert [level.grid for level in anchors.levels] == [(6, 7), (2, 5)]

@@ -22,7 +22,7 @@ odd_pairs = st.lists(st.tuples(odd_box, odd_box), min_size=1, max_size=8)
 def test_closed_forms():
     a = torch.tensor([[0.0, 0.0, 2.0, 2.0]])
     b = torch.tensor([[1.0, 0.0, 3.0, 2.0]])
-    # intersection 2, union 6, enclosing 3 x 2 = 6, centres 1 apart, diagonal^2 = 13, same aspect
+    # intersection 2, union 6, enclosing 3 x 2 = 6, centers 1 apart, diagonal^2 = 13, same aspect
     assert paired_iou(a, b).item() == pytest.approx(1 / 3)
     assert paired_iou(a, b, "giou").item() == pytest.approx(1 / 3)
     assert paired_iou(a, b, "diou").item() == pytest.approx(1 / 3 - 1 / 13)

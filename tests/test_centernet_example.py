@@ -31,8 +31,8 @@ def match(boxes: list[list[float]], labels: list[int], ignore: list[bool]) -> bw
     return sys.modules["centernet"].match_centers(ANCHORS, *batch, ignore=ignored)
 
 
-def test_the_cell_of_the_centre_is_positive_and_those_around_it_are_ignored() -> None:
-    found = match([[4.0, 4, 44, 44]], [1], [False])  # its centre, 24, lies between cells 2 and 3; 0.2 x 40 = 8 px
+def test_the_cell_of_the_center_is_positive_and_those_around_it_are_ignored() -> None:
+    found = match([[4.0, 4, 44, 44]], [1], [False])  # its center, 24, lies between cells 2 and 3; 0.2 x 40 = 8 px
     state = found.state[0].view(8, 8)
     assert (state == 1).nonzero().tolist() == [[2, 2]]
     assert (state == -1).nonzero().tolist() == [[2, 3], [3, 2], [3, 3]]

@@ -42,7 +42,7 @@ def test_round_trip_of_any_pair(coder, anchor, box):
 def test_delta_closed_form():
     anchor = torch.tensor([[0.0, 0.0, 10.0, 20.0]])
     box = torch.tensor([[3.0, 0.0, 13.0, 40.0]])
-    # centre moves by (3, 10) of sides (10, 20), sides grow by (1, 2)
+    # center moves by (3, 10) of sides (10, 20), sides grow by (1, 2)
     expected = torch.tensor([[3.0, 5.0, 0.0, 5 * np.log(2)]])
     torch.testing.assert_close(DeltaCoder().encode(anchor, box), expected.float())
 
@@ -114,7 +114,7 @@ def test_half_precision_outputs_are_raised(coder):
 
 def test_distribution_shares_a_distance_between_two_bins():
     coder = DistributionCoder(bins=5, step=0.25)
-    anchor = torch.tensor([[0.0, 0.0, 32.0, 32.0]])  # a bin is 8 px, the centre (16, 16)
+    anchor = torch.tensor([[0.0, 0.0, 32.0, 32.0]])  # a bin is 8 px, the center (16, 16)
     box = torch.tensor([[6.0, 0.0, 18.0, 100.0]])
     torch.testing.assert_close(coder.distances(anchor, box), torch.tensor([[1.25, 2.0, 0.25, 4.0]]))
     probability = coder.encode(anchor, box).reshape(4, 5).softmax(-1)

@@ -9,7 +9,7 @@ from boxwright.data.layout import READERS
 from boxwright.parts import ReaderInfo, reader_info
 
 ROOT = Path(__file__).parents[1]
-BOXES = {"corners": "two corners", "size": "corner and size", "center": "centre and size"}
+BOXES = {"corners": "two corners", "size": "corner and size", "center": "center and size"}
 
 
 def table(*rows: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import boxwright as bw
+from dataset_builders import write_yolo
 
 ROOT = Path(bw.__file__).parent
 NAMES = {"bw": bw, "torch": torch, "np": np}
@@ -48,6 +49,8 @@ EXAMPLES = [
 @pytest.mark.parametrize(("path", "name"), EXAMPLES)
 def test_example(path: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    boxes = {"a.png": [("cat", 2, 3, 20, 30)], "b.png": [("dog", 5, 5, 30, 25)]}
+    write_yolo(tmp_path / "data", {"train": boxes, "val": boxes}, ["cat", "dog"])
     text, line = docstrings(path)[name]
     test = doctest.DocTestParser().get_doctest(text, dict(NAMES), name, str(path), line)
     report: list[str] = []

@@ -8,7 +8,7 @@ from boxwright.matching import match_atss
 
 def reference(anchors, boxes, labels, ignore, top):
     """Algorithm 1 of the paper, one image and one target at a time."""
-    centres = (anchors.boxes[:, :2] + anchors.boxes[:, 2:]) / 2
+    centers = (anchors.boxes[:, :2] + anchors.boxes[:, 2:]) / 2
     gt_index = torch.zeros(len(labels), len(anchors), dtype=torch.int64)
     best = torch.zeros(len(labels), len(anchors))
     for image in range(len(labels)):
@@ -16,7 +16,7 @@ def reference(anchors, boxes, labels, ignore, top):
             if labels[image, g] < 0 or ignore[image, g]:
                 continue
             box = boxes[image, g]
-            distance = ((centres - (box[:2] + box[2:]) / 2) ** 2).sum(1)
+            distance = ((centers - (box[:2] + box[2:]) / 2) ** 2).sum(1)
             candidates, start = [], 0
             for level in anchors.levels:
                 nearest = distance[start : start + level.count].sort(stable=True).indices
@@ -25,7 +25,7 @@ def reference(anchors, boxes, labels, ignore, top):
             iou = box_iou(box[None], anchors.boxes[candidates])[0]
             threshold = iou.mean() + (iou.std() if len(iou) > 1 else 0)
             for overlap, a in zip(iou, candidates, strict=True):
-                x, y = centres[a]
+                x, y = centers[a]
                 inside = box[0] < x < box[2] and box[1] < y < box[3]
                 if overlap >= threshold and inside and overlap > best[image, a]:
                     best[image, a], gt_index[image, a] = overlap, g
@@ -77,7 +77,7 @@ def test_equals_the_paper_on_other_grids(spec, grids, size):
 
 def test_ties_go_to_the_earlier_cell_and_the_earlier_target():
     anchors = make_anchors(AnchorSpec.squares((10,), 1.0), (10, 40))
-    # The centre lies between the second and the third cell; two identical targets want the same anchor.
+    # The center lies between the second and the third cell; two identical targets want the same anchor.
     boxes = torch.tensor([[[5.0, 0.0, 35.0, 10.0], [5.0, 0.0, 35.0, 10.0]]])
     matches = match_atss(anchors, boxes, torch.tensor([[3, 3]]), top=1)
     assert matches.state.tolist() == [[0, 1, 0, 0]]
@@ -85,7 +85,7 @@ def test_ties_go_to_the_earlier_cell_and_the_earlier_target():
     assert matches.iou.tolist()[0] == pytest.approx([0, 1 / 3, 0, 0])
 
 
-def test_a_target_that_holds_no_centre_has_no_anchor():
+def test_a_target_that_holds_no_center_has_no_anchor():
     anchors = make_anchors(AnchorSpec.squares((16,)), 64)
     boxes = torch.tensor([[[10.0, 10.0, 14.0, 14.0], [9.0, 9.0, 9.5, 9.5]]])
     matches = match_atss(anchors, boxes, torch.tensor([[0, 0]]))
@@ -93,8 +93,8 @@ def test_a_target_that_holds_no_centre_has_no_anchor():
 
 
 @pytest.mark.parametrize("side", range(4))
-def test_a_centre_on_the_edge_is_outside(side):
-    """One anchor, whose IoU is the mean of all; its centre is (5, 5)."""
+def test_a_center_on_the_edge_is_outside(side):
+    """One anchor, whose IoU is the mean of all; its center is (5, 5)."""
     anchors = make_anchors(AnchorSpec.squares((10,), 1.0), 10)
     for edge, inside in ((4.9, True), (5.0, False)) if side < 2 else ((5.1, True), (5.0, False)):
         box = torch.tensor([0.0, 0.0, 10.0, 10.0])

@@ -178,9 +178,9 @@ def test_tables_of_shapes_tell_every_anchor():
             for column, row in itertools.product({0, columns}, {0, rows}):
                 place = int(shapes.first[shape]) + int((shapes.steps[shape] * torch.tensor([column, row])).sum())
                 box = anchors.boxes[place].double()
-                centre = (box[:2] + box[2:]) / 2
+                center = (box[:2] + box[2:]) / 2
                 expected = (torch.tensor([column, row]) + shapes.offset[shape]) * shapes.pitch[shape]
-                torch.testing.assert_close(centre, expected, atol=1e-4, rtol=0)
+                torch.testing.assert_close(center, expected, atol=1e-4, rtol=0)
                 torch.testing.assert_close(box[2:] - box[:2], shapes.sides[shape], atol=1e-4, rtol=0)
 
 

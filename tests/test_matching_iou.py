@@ -19,8 +19,8 @@ GRID = make_anchors(AnchorSpec.squares(strides=(8, 16), scale=2.0), 48)  # 36 + 
 RULES = ["bipartite", "ties", "last", None]
 
 
-def greedy(iou, centres, anchor_centres):
-    """All pairs sorted by falling IoU, target, anchor; then by target index the free anchor with the nearest centre."""
+def greedy(iou, centers, anchor_centers):
+    """All pairs sorted by falling IoU, target, anchor; then by target index the free anchor with the nearest center."""
     pairs = sorted((-iou[t][a], t, a) for t in range(len(iou)) for a in range(len(iou[t])) if iou[t][a] > 0)
     anchor_of, taken = {}, set()
     for _, t, a in pairs:
@@ -28,9 +28,9 @@ def greedy(iou, centres, anchor_centres):
             anchor_of[t] = a
             taken.add(a)
     for t in range(len(iou)):
-        free = [a for a in range(len(anchor_centres)) if a not in taken]
+        free = [a for a in range(len(anchor_centers)) if a not in taken]
         if t not in anchor_of and free:
-            distance = ((anchor_centres[free] - centres[t]) ** 2).sum(1)
+            distance = ((anchor_centers[free] - centers[t]) ** 2).sum(1)
             anchor_of[t] = free[int(distance.argmin())]
             taken.add(anchor_of[t])
     return anchor_of
@@ -48,8 +48,8 @@ def reference(anchors, boxes, labels, ignore, positive, negative, strict, force)
         state[a] = 1 if real and (value > positive if strict else value >= positive) else 0 if value < negative else -1
     forced = {}
     if real and force == "bipartite":
-        centre = (boxes[real][:, :2] + boxes[real][:, 2:]) / 2, (anchors[:, :2] + anchors[:, 2:]) / 2
-        forced = {a: t for t, a in greedy(iou.tolist(), *centre).items()}
+        center = (boxes[real][:, :2] + boxes[real][:, 2:]) / 2, (anchors[:, :2] + anchors[:, 2:]) / 2
+        forced = {a: t for t, a in greedy(iou.tolist(), *center).items()}
     elif real and force == "last":
         forced = {int(iou[t].argmax()): t for t in range(len(real))}
     elif real and force == "ties":
@@ -230,7 +230,7 @@ def scene_matches(name, scene, spec, size, force):
     """Pairs (anchor, target) of positives in a golden scene, whose boxes are in units of the image."""
     boxes = torch.from_numpy(GOLDEN[f"{name}_{scene}_gt_xyxy"]).float()
     anchors = make_anchors(spec, size).boxes / size
-    if name == "ssd":  # ssd.pytorch's anchors, which clip centre and size
+    if name == "ssd":  # ssd.pytorch's anchors, which clip center and size
         anchors = convert_boxes(convert_boxes(anchors, "xyxy", "cxcywh").clamp(0, 1), "cxcywh", "xyxy")
     matches = match_iou(anchors, boxes[None], torch.zeros(1, len(boxes), dtype=torch.int64), force=force)
     positive = (matches.state[0] == 1).nonzero().squeeze(1)

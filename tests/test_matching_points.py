@@ -64,12 +64,12 @@ def test_equals_the_rules_read_one_by_one(boxes, anchors, reach, radius, seed):
 def test_each_size_belongs_to_one_level():
     """A distance of exactly reach x stride belongs to the finer level: torchvision gives it to none."""
     anchors = make_anchors(AnchorSpec.squares((8, 16, 32)), 256)
-    centre = 132.0  # a cell's centre on the finest map
+    center = 132.0  # a cell's center on the finest map
     for side in (63.0, 64.0, 64.5, 128.0, 129.0):
-        box = torch.tensor([[[centre - side, centre - side, centre + side, centre + side]]])
+        box = torch.tensor([[[center - side, center - side, center + side, center + side]]])
         positive = match_points(anchors, box, torch.zeros(1, 1, dtype=torch.int64)).state[0] == 1
-        on_point = (anchors.boxes[:, 0] + anchors.boxes[:, 2]) / 2 == centre
-        on_point &= (anchors.boxes[:, 1] + anchors.boxes[:, 3]) / 2 == centre
+        on_point = (anchors.boxes[:, 0] + anchors.boxes[:, 2]) / 2 == center
+        on_point &= (anchors.boxes[:, 1] + anchors.boxes[:, 3]) / 2 == center
         assert (positive & on_point).sum() == (side <= 64)
 
 

@@ -17,14 +17,14 @@ ANCHORS = make_anchors(AnchorSpec.squares((8, 16)), 64)
 
 def reference(boxes, labels, ignore, scores, predictions, top, alpha, beta):
     """One image: eq. 2 for each target, the best ``top``, then each anchor's conflicts by IoU."""
-    centres = (ANCHORS.boxes[:, :2] + ANCHORS.boxes[:, 2:]) / 2
+    centers = (ANCHORS.boxes[:, :2] + ANCHORS.boxes[:, 2:]) / 2
     iou = box_iou(boxes, predictions)
     wants = {}
     for g in range(len(labels)):
         if labels[g] < 0 or ignore[g]:
             continue
         metric = scores[:, labels[g]] ** alpha * iou[g] ** beta
-        inside = ((centres > boxes[g, :2]) & (centres < boxes[g, 2:])).all(1) & (metric > 0)
+        inside = ((centers > boxes[g, :2]) & (centers < boxes[g, 2:])).all(1) & (metric > 0)
         order = sorted(inside.nonzero().flatten().tolist(), key=lambda a: -metric[a].item())
         for a in order[:top]:
             if a not in wants or iou[g, a] > iou[wants[a], a]:
@@ -91,7 +91,7 @@ def test_shapes_powers_and_no_targets():
 
 
 @pytest.mark.parametrize("side", range(4))
-def test_a_centre_on_the_edge_is_outside(side):
+def test_a_center_on_the_edge_is_outside(side):
     anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
     for edge, inside in ((4.9, True), (5.0, False)) if side < 2 else ((5.1, True), (5.0, False)):
         box = torch.tensor([0.0, 0.0, 10.0, 10.0])

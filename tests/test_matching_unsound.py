@@ -170,14 +170,14 @@ def test_an_anchor_that_is_not_finite_answers_for_nothing(matcher, bad, sparse):
 
 
 @pytest.mark.parametrize("grid", [True, False])
-def test_a_target_far_out_has_the_anchor_with_the_nearest_centre(grid, sparse):
+def test_a_target_far_out_has_the_anchor_with_the_nearest_center(grid, sparse):
     """Their distances are equal in float32, or beyond it."""
     for far, corner in ((1e12, (1, 1)), (-1e12, (0, 0))):
         boxes = torch.tensor([[[far, far, far + 1e6, far + 1e6]]])
         found = match_iou(ANCHORS if grid else ANCHORS.boxes, boxes, torch.tensor([[0]]))
-        centres = ANCHORS.boxes[found.state[0] == 1].reshape(2, 2).mean(0)
+        centers = ANCHORS.boxes[found.state[0] == 1].reshape(2, 2).mean(0)
         wanted = (ANCHORS.boxes[:, :2] + ANCHORS.boxes[:, 2:]) / 2
-        assert centres.tolist() == (wanted.amax(0) if corner == (1, 1) else wanted.amin(0)).tolist()
+        assert centers.tolist() == (wanted.amax(0) if corner == (1, 1) else wanted.amin(0)).tolist()
 
 
 def test_what_is_prepared_for_matching_is_finite(unseen):

@@ -62,7 +62,7 @@ _NAMES = {
 
 __all__ = ["__version__", *_MODULES, *_NAMES]
 
-if TYPE_CHECKING:  # type checkers see the names themselves, and so the ones that there aren't; a test holds both lists
+if TYPE_CHECKING:  # type checkers see the names themselves, and so find wrong ones; a test keeps both lists equal
     from boxwright import adapters as adapters
     from boxwright import anchors as anchors
     from boxwright import boxes as boxes

@@ -356,9 +356,9 @@ def _level_boxes(level: AnchorLevel) -> Tensor:
         for cells, pitch in zip(level.grid, level.pitch, strict=True)
     )
     cy, cx = torch.meshgrid(y, x, indexing="ij")
-    centres = torch.stack([cx, cy], dim=-1).reshape(-1, 1, 2)
+    centers = torch.stack([cx, cy], dim=-1).reshape(-1, 1, 2)
     half = level.shapes[None] / 2
-    return torch.cat([centres - half, centres + half], dim=-1).reshape(-1, 4)
+    return torch.cat([centers - half, centers + half], dim=-1).reshape(-1, 4)
 
 
 def _without_second_square(spec: AnchorSpec) -> AnchorSpec:

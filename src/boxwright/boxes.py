@@ -151,7 +151,7 @@ def paired_iou(a: Tensor, b: Tensor, kind: OverlapKind = "iou") -> Tensor:
     if kind == "giou":
         return iou - enclosing_penalty(a, b, union)
     if kind in ("diou", "ciou"):
-        overlap = iou - centre_penalty(a, b)
+        overlap = iou - center_penalty(a, b)
         return overlap - aspect_penalty(a, b, iou) if kind == "ciou" else overlap
     return iou
 
@@ -184,11 +184,11 @@ def enclosing_sides(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return width.clamp(-LARGEST, LARGEST), height.clamp(-LARGEST, LARGEST)
 
 
-def centre_offset(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def center_offset(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the offset in x and in y (...) from the center of ``b`` to that of ``a``.
 
     Examples:
-        >>> bw.boxes.centre_offset(torch.tensor([0.0, 0, 10, 10]), torch.tensor([5.0, 5, 15, 25]))
+        >>> bw.boxes.center_offset(torch.tensor([0.0, 0, 10, 10]), torch.tensor([5.0, 5, 15, 25]))
         (tensor(-5.), tensor(-10.))
     """
     ax1, ay1, ax2, ay2 = a.unbind(-1)
@@ -212,16 +212,16 @@ def enclosing_penalty(a: Tensor, b: Tensor, union: Tensor) -> Tensor:
     return safe_ratio(area - union, area)
 
 
-def centre_penalty(a: Tensor, b: Tensor) -> Tensor:
+def center_penalty(a: Tensor, b: Tensor) -> Tensor:
     """Compute the penalty of DIoU, rho2 / c2: squared center distance over the enclosing box's squared diagonal.
 
     Source: Zheng et al. 2020, eq. 6.
 
     Examples:
-        >>> bw.boxes.centre_penalty(torch.tensor([0.0, 0, 10, 10]), torch.tensor([20.0, 0, 30, 10]))
+        >>> bw.boxes.center_penalty(torch.tensor([0.0, 0, 10, 10]), torch.tensor([20.0, 0, 30, 10]))
         tensor(0.4000)
     """
-    dx, dy = centre_offset(a, b)
+    dx, dy = center_offset(a, b)
     width, height = enclosing_sides(a, b)
     return distance_ratio(dx * dx + dy * dy, width * width + height * height)
 

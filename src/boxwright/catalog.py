@@ -30,6 +30,7 @@ class Entry(NamedTuple):
 
     @property
     def source(self) -> str:
+        """``module:attribute``."""
         return f"{self.module}:{self.attribute}"
 
 

@@ -30,7 +30,7 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 class Choice(NamedTuple):
-    """What a value says: a part, and its options as text (or lists of text)."""
+    """The meaning of a value: a part, and its options as text (or lists of text)."""
 
     name: str
     """Of ``catalog.py``, or ``module:function``."""
@@ -38,10 +38,10 @@ class Choice(NamedTuple):
 
 
 def split_values(text: str) -> list[str]:
-    """``"iou,alpha_iou:alpha=3,kind=giou"`` -> ``["iou", "alpha_iou:alpha=3,kind=giou"]``.
+    """Split ``"iou,alpha_iou:alpha=3,kind=giou"`` into ``["iou", "alpha_iou:alpha=3,kind=giou"]``.
 
     A comma separates two values, except within brackets, and before an ``option=value`` that follows a part with
-    options. Blank values stay.
+    options. Blank values are kept.
     """
     values: list[str] = []
     for part in _split(text):
@@ -53,7 +53,7 @@ def split_values(text: str) -> list[str]:
 
 
 def split_choices(text: str) -> list[str]:
-    """``split_values`` without the blank ones."""
+    """Split like ``split_values``, without blank values."""
     return [value for value in split_values(text) if value]
 
 
@@ -103,7 +103,7 @@ def _check_options(key: str, name: str, options: Mapping[str, Any], allowed: tup
 
 
 def _split(options: str) -> list[str]:
-    """The text between commas that stand in no list."""
+    """Split a text at commas outside lists."""
     parts, depth, start = [], 0, 0
     for place, letter in enumerate(options):
         depth += (letter == "[") - (letter == "]")
@@ -114,12 +114,12 @@ def _split(options: str) -> list[str]:
 
 
 def is_own(key: str, text: str) -> bool:
-    """Whether a value names somebody's own part, ``module:function``."""
+    """Tell whether a value names a custom part, ``module:function``."""
     return _OWN.match(text) is not None and not find_part(key, text.partition(":")[0].strip())[0]
 
 
 def is_part(key: str, text: str) -> bool:
-    """Whether a value names a part at all, anybody's: a backbone may be a model of timm's instead."""
+    """Tell whether a value names a part at all: a backbone may be a timm model instead."""
     return _OWN.match(text) is not None or find_part(key, text.partition(":")[0].strip())[0]
 
 
@@ -145,7 +145,7 @@ def resolve_choice(key: str, text: str) -> Callable[..., Any] | None:
 
 
 def required(key: str, text: str) -> Callable[..., Any]:
-    """``resolve_choice`` of a key all of whose names stand for parts."""
+    """Resolve a key whose names all stand for parts, as ``resolve_choice`` does."""
     part = resolve_choice(key, text)
     if part is None:
         raise RecipeError(f"Expected {key} to name a part but got {shown(text)}")
@@ -155,12 +155,12 @@ def required(key: str, text: str) -> Callable[..., Any]:
 def _type_hints(part: Any) -> dict[str, Any]:
     try:
         return get_type_hints(part)
-    except Exception:  # annotations of an own part that name what isn't there
+    except Exception:  # annotations of a custom part may name what does not exist
         return {}
 
 
 def _guess(value: Any) -> Any:
-    """The value of an option without annotation: a number, true, false or null where it reads as one."""
+    """Guess the value of an option without annotation: a number, true, false or null if it reads as one."""
     for kind in (int | None, float, bool):
         with suppress(RecipeError):
             return coerce("", value, kind)
@@ -168,7 +168,7 @@ def _guess(value: Any) -> Any:
 
 
 def entry_object(key: str, name: str, entry: Entry) -> Any:
-    """What an entry of the catalog names, imported. Raises RecipeError, which names the package, for a broken one."""
+    """Import what an entry of the catalog names; raises RecipeError, naming the package, for a broken one."""
     try:
         part: Any = import_module(entry.module)
         for attribute in entry.attribute.split("."):
@@ -190,10 +190,7 @@ def _named_part(key: str, name: str, entry: Entry) -> Any:
 
 
 def own_object(key: str, name: str) -> Any:
-    """What ``module:name`` names in a module that is imported already: nothing that a recipe says imports one.
-
-    Raises RecipeError where the module isn't imported, or has no such name.
-    """
+    """Return what ``module:name`` names in a module that is already imported: a recipe never causes an import."""
     module, function = name.split(":")
     if module not in sys.modules:
         raise RecipeError(

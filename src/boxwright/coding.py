@@ -64,20 +64,20 @@ class DeltaCoder:
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
         """Encode boxes (..., 4) as deltas (..., 4): dx, dy, dw, dh."""
         check_boxes(boxes)
-        centre, sides = _centre_and_sides(boxes)
-        anchor_centre, anchor_sides = _centre_and_sides(anchors)
-        shift = (centre - anchor_centre) / anchor_sides
+        center, sides = _center_and_sides(boxes)
+        anchor_center, anchor_sides = _center_and_sides(anchors)
+        shift = (center - anchor_center) / anchor_sides
         scale = torch.log(sides / anchor_sides)
         return torch.cat([shift, scale], dim=-1) * constants(self.weights, shift)
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
         """Decode deltas (..., 4) to boxes (..., 4)."""
         deltas = at_least_float32(deltas)
-        anchor_centre, anchor_sides = _centre_and_sides(anchors)
+        anchor_center, anchor_sides = _center_and_sides(anchors)
         shift, scale = (deltas / constants(self.weights, deltas)).chunk(2, dim=-1)
-        centre = anchor_centre + shift * anchor_sides
+        center = anchor_center + shift * anchor_sides
         half = anchor_sides * torch.exp(scale.clamp(max=MAX_LOG_SCALE)) / 2
-        return torch.cat([centre - half, centre + half], dim=-1)
+        return torch.cat([center - half, center + half], dim=-1)
 
 
 @coder
@@ -107,18 +107,18 @@ class DistanceCoder:
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
         """Encode boxes (..., 4) as distances (..., 4)."""
         check_boxes(boxes)
-        centre, sides = _centre_and_sides(anchors)
-        distances = _distances(centre, boxes)
+        center, sides = _center_and_sides(anchors)
+        distances = _distances(center, boxes)
         return distances if self.unit is None else distances / (self.unit * _mean(sides))
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
         """Decode distances (..., 4) to boxes (..., 4)."""
-        centre, sides = _centre_and_sides(anchors)
+        center, sides = _center_and_sides(anchors)
         distances = at_least_float32(deltas)
         if self.unit is not None:
             distances = distances * (self.unit * _mean(sides))
         first, last = distances.chunk(2, dim=-1)
-        return torch.cat([centre - first, centre + last], dim=-1)
+        return torch.cat([center - first, center + last], dim=-1)
 
 
 @coder
@@ -176,22 +176,22 @@ def centerness(anchors: Tensor, boxes: Tensor) -> Tensor:
         >>> bw.coding.centerness(anchors, boxes)
         tensor([0.3780])
     """
-    centre, _ = _centre_and_sides(anchors)
-    first, last = _distances(centre, boxes).chunk(2, dim=-1)
+    center, _ = _center_and_sides(anchors)
+    first, last = _distances(center, boxes).chunk(2, dim=-1)
     ratios = safe_ratio(torch.minimum(first, last).clamp(min=0), torch.maximum(first, last))
     return ratios.prod(-1).sqrt()
 
 
-def _centre_and_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
+def _center_and_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Compute centers (..., 2) and sides (..., 2), the sides at least 1e-6 for divisions and logarithms."""
     first, last = at_least_float32(boxes).chunk(2, dim=-1)
     return (first + last) / 2, (last - first).clamp(min=_MIN_SIDE)
 
 
-def _distances(centre: Tensor, boxes: Tensor) -> Tensor:
+def _distances(center: Tensor, boxes: Tensor) -> Tensor:
     """Compute the distances (..., 4) from centers (..., 2) to the sides of boxes (..., 4)."""
     first, last = at_least_float32(boxes).chunk(2, dim=-1)
-    return torch.cat([centre - first, last - centre], dim=-1)
+    return torch.cat([center - first, last - center], dim=-1)
 
 
 def _mean(sides: Tensor) -> Tensor:

@@ -215,7 +215,7 @@ def _luminance(colour: Colour) -> float:
 
 
 def _enlarged(image: NDArray[np.uint8]) -> tuple[Image.Image, int]:
-    """The image as a picture of at least the least side, and the whole number that it was enlarged by."""
+    """Enlarge the image to at least the minimum side; also returns the whole-number factor."""
     picture = Image.fromarray(image)
     factor = ceil(_LEAST_SIDE / max(picture.size))
     size = (picture.width * factor, picture.height * factor)

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, processor and commit, found without importing anything heavy."""
+"""The environment of a run: versions, processor and commit, found without importing anything heavy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from boxwright._version import __version__
 from boxwright.errors import RecipeError
 
 Device = Literal["auto", "cpu", "cuda", "xpu", "mps"]
-"""What a run is asked to take; auto: the GPU where there is one that can."""
+"""The requested device; auto: a usable GPU if there is one."""
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy")
 
@@ -21,16 +21,13 @@ _CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_
 
 
 def check_device(asked: str) -> None:
-    """Raise RecipeError for a name that is no device's."""
+    """Raise RecipeError for an unknown device name."""
     if asked not in get_args(Device):
         raise RecipeError(f"Expected device to be one of {', '.join(get_args(Device))} but got {asked!r}")
 
 
 def choose_device(asked: Device) -> Literal["cpu", "cuda", "xpu"]:
-    """Choose the kind of device to compute on; "auto": a GPU where there is one that can.
-
-    Raises RecipeError for one that isn't here, for Apple's GPU, and for a name that is none.
-    """
+    """Choose the kind of device to compute on; "auto": a usable GPU if there is one."""
     import torch
 
     check_device(asked)
@@ -44,9 +41,9 @@ def choose_device(asked: Device) -> Literal["cpu", "cuda", "xpu"]:
 
 
 def environment() -> dict[str, Any]:
-    """Versions (None where not installed), platform, processor, its flags that matter, cores, and the commit.
+    """Collect versions (None if not installed), platform, processor, its relevant flags, cores, and the commit.
 
-    The commit is that of the git checkout that boxwright is imported from, None where it comes from a wheel.
+    The commit is that of the git checkout that boxwright is imported from, None for a wheel.
     """
     model, flags = _processor(Path("/proc/cpuinfo"))
     return {
@@ -62,7 +59,7 @@ def environment() -> dict[str, Any]:
 
 
 def environment_line() -> str:
-    """``environment`` in one line, for the command line, logs and reports."""
+    """Return ``environment`` in one line, for the command line, logs and reports."""
     found = environment()
     versions = ", ".join(f"{name} {found[name] or 'not installed'}" for name in ("boxwright", "python", *PACKAGES))
     cores = f"{found['cores']} core{'' if found['cores'] == 1 else 's'}"
@@ -72,7 +69,7 @@ def environment_line() -> str:
 
 
 def git_commit(checkout: Path) -> str | None:
-    """The commit that a checkout's HEAD names, read from its ``.git``; None where there is none to read."""
+    """Read the commit of a checkout's HEAD from its ``.git``; None if there is none."""
     try:
         folder = checkout / ".git"
         if folder.is_file():  # a worktree: the file names the folder, which names the common one
@@ -115,7 +112,7 @@ def usable_cores(limit: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 
 def _processor(cpuinfo: Path) -> tuple[str, list[str]]:
-    """Model name and the flags that matter, of the first processor that Linux lists; elsewhere what Python knows."""
+    """Return model name and relevant flags of the first processor that Linux lists; elsewhere what Python knows."""
     try:
         first = cpuinfo.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
     except OSError:

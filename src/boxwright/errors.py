@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: the command line prints their text alone and exits with 2."""
+"""Errors that the user can fix: the command line prints only their text and exits with 2."""
 
 
 class BoxwrightError(Exception):
@@ -6,20 +6,20 @@ class BoxwrightError(Exception):
 
 
 class DataError(BoxwrightError, ValueError):
-    """A data set, an image or an annotation that can't be used. The text names the file, and image and box if any."""
+    """A data set, an image or an annotation cannot be used. The text names the file, and image and box if any."""
 
 
 class RecipeError(BoxwrightError, ValueError):
-    """A recipe, an option or a run folder that can't be used. The text names the key and the nearest valid one."""
+    """A recipe, an option or a run folder cannot be used. The text names the key and the nearest valid one."""
 
 
 class WriteError(BoxwrightError, OSError):
-    """A file that can't be written: the disk is full or read-only, or the place is not the user's."""
+    """A file cannot be written: the disk is full or read-only, or the location is not the user's."""
 
 
 class MissingWeights(BoxwrightError):
-    """Pretrained weights that are published and can't be fetched from here."""
+    """Pretrained weights are published but cannot be fetched here."""
 
 
 class BoxwrightWarning(UserWarning):
-    """What the user should know and may go on with."""
+    """Something that the user should know, but that does not stop the work."""

@@ -1,4 +1,4 @@
-"""Import the modules of people's own parts: those that the user names, and no others."""
+"""Import the modules of custom parts: those that the user names, and no others."""
 
 from __future__ import annotations
 
@@ -15,22 +15,19 @@ from boxwright.errors import RecipeError
 
 
 def own_modules(values: Mapping[str, Any]) -> list[str]:
-    """The modules whose own parts a recipe's values name, each once."""
+    """List the modules whose custom parts a recipe's values name, each once."""
     names = (parse_choice(role, text).name for _, role, text in _own_values(values))
     return list(dict.fromkeys(name.partition(":")[0] for name in names))
 
 
 def folder_of(module: str) -> str:
-    """Where an imported module was found: the folder to put on the path of another process; "" for built-in ones."""
+    """Return the folder of an imported module, for the path of another process; "" for built-in ones."""
     file = getattr(sys.modules.get(module), "__file__", None)
     return "" if file is None else str(Path(file).parents[module.count(".") + (Path(file).stem == "__init__")])
 
 
 def import_code(modules: Iterable[str] | str, folder: str | None = None) -> None:
-    """Import modules that the user named, or one, from a folder too: the current one, unless another is given.
-
-    Raises RecipeError where one is not there, or fails: its own error is named.
-    """
+    """Import one or more modules that the user named, also from a folder: the current one by default."""
     for module in [modules] if isinstance(modules, str) else modules:
         if module in sys.modules:
             continue
@@ -48,7 +45,7 @@ def import_code(modules: Iterable[str] | str, folder: str | None = None) -> None
 
 
 def describe_code(values: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Key -> the own part that it names, its file and the file's SHA-256: what a run notes of it."""
+    """Describe the custom part that each key names, with its file and the file's SHA-256, for a run's record."""
     described = {}
     for key, role, text in _own_values(values):
         name = parse_choice(role, text).name
@@ -61,7 +58,7 @@ def describe_code(values: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _own_values(values: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
-    """Key, what kind of part it names, and its text."""
+    """Yield the key, the kind of part it names, and its text."""
     for key, text in values.items():
         role = key.removeprefix("rpn_")
         if role in (*PART_KEYS, "detector") and isinstance(text, str) and is_own(role, text):

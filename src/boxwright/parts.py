@@ -1,13 +1,13 @@
-"""How a part is declared: what a criterion, a recipe or a training must know of it before it calls it.
+"""How a part is declared: what a criterion, a recipe or a training must know about it before calling it.
 
-A part is a plain function (or class) with one of the decorators below, boxwright's own and anyone's alike:
+A part is a plain function (or class) with one of the decorators below, whether boxwright's own or yours:
 
     @bw.box_loss(space="boxes", default_weight=2.0)
     def corner_loss(pred, target):  # (N, 4), (N, 4) -> (N,)
         return (pred - target).abs().mean(-1)
 
-``part_info`` tells what a part has declared, also through ``functools.partial`` and ``functools.wraps``. Importing this
-module imports no torch.
+``part_info`` returns what a part has declared, also through ``functools.partial`` and ``functools.wraps``. Importing
+this module imports no torch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DECORATORS = {
     "anchors": "@bw.anchor_spec",
     "reader": "@bw.reader()",
 }
-"""What declares a part for a recipe key."""
+"""The decorator of each recipe key's parts."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 Info = TypeVar("Info", bound="PartInfo")
@@ -48,10 +48,10 @@ Need = Literal["scores", "predictions", "grid", "gt_index", "image_size", "class
 
 @dataclass(frozen=True)
 class PartInfo:
-    """What a part declares, whatever it is for."""
+    """What a part of any kind declares."""
 
     role: str
-    """The recipe key whose value it can be."""
+    """The recipe key that it can be a value of."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,10 @@ class ReaderInfo(PartInfo):
 
 
 def declare(info: PartInfo) -> Callable[[F], F]:
-    """Attach what a part declares to it."""
+    """Return a decorator that attaches a declaration to a part."""
 
     def attach(part: F) -> F:
+        """Attach the declaration."""
         part.part_info = info  # type: ignore[attr-defined]
         return part
 
@@ -118,14 +119,19 @@ def class_loss(
     """Declare a classification loss ``(logits (N, K'), targets, ...)``.
 
     Args:
-        kind: "softmax" takes targets int64 (N,), K for background and -1 for ignored, and answers (N,); "sigmoid" is
-            called with ``reduction="rows"`` and answers (N,), summed over its K columns.
-        soft_targets: targets are float (N, K): the IoU of each positive's prediction with its target.
-        normalized: the losses add up to that of the batch, and nothing divides them.
-        state: ``state(classes, **options)`` is the tensor that the loss takes as its keyword ``state``, and may change.
+        kind: "softmax" takes targets int64 (N,), K for background and -1 for ignored, and returns (N,); "sigmoid" is
+            called with ``reduction="rows"`` and returns (N,), summed over its K columns.
+        soft_targets: Targets are float (N, K): the IoU of each positive's prediction with its target.
+        normalized: The losses already sum to that of the batch and are not divided.
+        state: ``state(classes, **options)`` is the tensor that the loss takes as its keyword ``state`` and may change.
         needs: "class_counts": the keyword ``class_counts``, int64 (K,) boxes of each class in the training data.
 
-    Raises ValueError for another kind or need.
+    Examples:
+        >>> @bw.class_loss(kind="sigmoid")
+        ... def brier_loss(logits, targets, reduction="none"):
+        ...     return ((logits.sigmoid() - targets) ** 2).sum(-1)
+        >>> bw.part_info(brier_loss).role
+        'class_loss'
     """
     _check("kind of a class loss", kind, get_args(ClassKind))
     return declare(ClassLossInfo("class_loss", kind, soft_targets, normalized, state, _needs(needs, "class_counts")))
@@ -135,12 +141,17 @@ def box_loss(space: BoxSpace, default_weight: float = 1.0, needs: Sequence[Need]
     """Declare a box loss ``(pred (N, 4), target (N, 4)) -> (N,)``.
 
     Args:
-        space: what it compares: "boxes" (xyxy in pixels of the input) or "deltas" (encoded against the anchors);
+        space: What it compares: "boxes" (xyxy in pixels of the input) or "deltas" (encoded against the anchors);
             "distribution" is for losses of distributions over bins, which a criterion adds by itself.
-        default_weight: its weight beside the classification loss where a recipe says nothing.
+        default_weight: Its weight relative to the classification loss if a recipe sets none.
         needs: "image_size": the keyword ``image_size``, the side of the input in pixels.
 
-    Raises ValueError for another space or need.
+    Examples:
+        >>> @bw.box_loss(space="boxes", default_weight=2.0)
+        ... def corner_loss(pred, target):
+        ...     return (pred - target).abs().mean(-1)
+        >>> bw.part_info(corner_loss).space
+        'boxes'
     """
     _check("space of a box loss", space, get_args(BoxSpace))
     return declare(BoxLossInfo("box_loss", space, default_weight, _needs(needs, "image_size")))
@@ -150,10 +161,8 @@ def matcher(needs: Sequence[Need] = ()) -> Callable[[F], F]:
     """Declare a matcher ``(anchors, boxes (B, G, 4), labels (B, G), *, ignore (B, G)) -> Matches``.
 
     Args:
-        needs: "scores" and "predictions": keywords of these names, the network's scores (B, A, K) and decoded boxes
-            (B, A, 4), without gradient; "grid": anchors that stand on grids, so that it can't match regions.
-
-    Raises ValueError for another need.
+        needs: "scores" and "predictions": keywords of these names, the network's scores (B, A, K) and decoded boxes (B,
+            A, 4), without gradient; "grid": anchors on grids, so that it cannot match regions.
     """
     return declare(MatcherInfo("matcher", _needs(needs, "scores", "predictions", "grid")))
 
@@ -162,34 +171,30 @@ def miner(ranks_by: Ranking = "classification", needs: Sequence[Need] = ()) -> C
     """Declare a miner ``(losses (B, A), state (B, A)) -> mask (B, A)``.
 
     Args:
-        ranks_by: the losses that it gets: "classification", "both" with the positives' box losses added, or "nothing":
-            then it is called with the state alone.
-        needs: "gt_index": the keyword ``gt_index``, int64 (B, A), which target each positive answers for; not with
+        ranks_by: The losses that it gets: "classification", "both" with the positives' box losses added, or "nothing":
+            it is then called with the state only.
+        needs: "gt_index": the keyword ``gt_index``, int64 (B, A), the target that each positive answers for; not with
             "nothing".
-
-    Raises ValueError for another ranking or need.
     """
     _check("ranking of a miner", ranks_by, get_args(Ranking))
     return declare(MinerInfo("miner", ranks_by, _needs(needs, *(() if ranks_by == "nothing" else ("gt_index",)))))
 
 
 def reader(form: BoxForm = "corners", fractions: bool = False, classes: Sequence[str] = ()) -> Callable[[F], F]:
-    """Declare a reader ``(root) -> iterable of LabelledImage, or of tuples like it``, of data in a form of its own.
+    """Declare a reader ``(root) -> iterable of LabelledImage, or of tuples like it``, for data in a form of its own.
 
     Args:
-        form: what the four numbers of a box are: "corners" (left, top, right, bottom), "size" (left, top, width,
+        form: What the four numbers of a box are: "corners" (left, top, right, bottom), "size" (left, top, width,
             height) or "center" (its x and y, width, height).
-        fractions: whether they are fractions of the image, not pixels.
-        classes: all classes, in label order; a label that is none of them is a finding. Empty: the labels that occur.
-
-    Raises ValueError for another form.
+        fractions: Whether they are fractions of the image, not pixels.
+        classes: All classes, in label order; any other label is a finding. Empty: the labels that occur.
     """
     _check("form of a reader's boxes", form, get_args(BoxForm))
     return declare(ReaderInfo("reader", form, fractions, tuple(classes)))
 
 
 def part_of(role: str) -> Callable[[F], F]:
-    """Declare a part that says nothing more of itself than the recipe key ``role`` that it is for."""
+    """Return a decorator for parts of the recipe key ``role`` that declare nothing else."""
     return declare(PartInfo(role))
 
 
@@ -210,7 +215,12 @@ schedule = part_of("schedule")
 
 
 def part_info(part: Callable[..., Any]) -> PartInfo | None:
-    """What a part, options bound or not, has declared; None: nothing."""
+    """Return what a part, with or without bound options, has declared; None if nothing.
+
+    Examples:
+        >>> bw.part_info(bw.losses.giou_loss)
+        BoxLossInfo(role='box_loss', space='boxes', default_weight=2.0, needs=())
+    """
     while isinstance(part, partial):
         part = part.func
     found = getattr(part, "part_info", None)
@@ -218,27 +228,27 @@ def part_info(part: Callable[..., Any]) -> PartInfo | None:
 
 
 def class_loss_info(loss: Callable[..., Any]) -> ClassLossInfo:
-    """What a classification loss has declared. Raises ValueError where it hasn't."""
+    """Return what a classification loss has declared; raises ValueError if it has declared nothing."""
     return _declared(loss, ClassLossInfo, "class_loss")
 
 
 def box_loss_info(loss: Callable[..., Any]) -> BoxLossInfo:
-    """What a box loss has declared. Raises ValueError where it hasn't."""
+    """Return what a box loss has declared; raises ValueError if it has declared nothing."""
     return _declared(loss, BoxLossInfo, "box_loss")
 
 
 def matcher_info(part: Callable[..., Any]) -> MatcherInfo:
-    """What a matcher has declared; nothing: that it needs nothing. Raises ValueError for another kind of part."""
+    """Return what a matcher has declared, by default no needs; raises ValueError for another kind of part."""
     return MatcherInfo("matcher") if part_info(part) is None else _declared(part, MatcherInfo, "matcher")
 
 
 def miner_info(part: Callable[..., Any]) -> MinerInfo:
-    """What a miner has declared; nothing: that it ranks by classification. Raises ValueError for another kind."""
+    """Return what a miner has declared, by default ranking by classification; raises ValueError for another kind."""
     return MinerInfo("miner") if part_info(part) is None else _declared(part, MinerInfo, "miner")
 
 
 def reader_info(part: Callable[..., Any]) -> ReaderInfo:
-    """What a reader has declared; nothing: corners in pixels. Raises ValueError for another kind of part."""
+    """Return what a reader has declared, by default corners in pixels; raises ValueError for another kind of part."""
     return ReaderInfo("reader") if part_info(part) is None else _declared(part, ReaderInfo, "reader")
 
 
@@ -271,7 +281,7 @@ def _check(what: str, value: object, allowed: Sequence[object]) -> None:
 
 
 def name_of(function: Any) -> str:
-    """``module:function``, options bound or not."""
+    """Return ``module:function`` of a function with or without bound options."""
     while isinstance(function, partial):
         function = function.func
     kind = function if hasattr(function, "__qualname__") else type(function)

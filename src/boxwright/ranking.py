@@ -1,4 +1,4 @@
-"""The highest values of each row: exactly as many as asked for, and the earlier of equal ones."""
+"""The highest values of each row: exactly the requested number, and the earlier of equal ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from boxwright._util.devices import is_near
 
 
 def highest(values: Tensor, eligible: Tensor, count: Tensor | int) -> Tensor:
-    """(B, A) bool: the ``count`` highest of the eligible values of each row, or all of them where there are fewer.
+    """Select the ``count`` highest of the eligible values of each row, or all of them if there are fewer: (B, A) bool.
 
     values (B, A) float, eligible (B, A) bool, count int or (B, 1). Ties go to the earlier column on every device.
     """
@@ -31,7 +31,7 @@ def highest(values: Tensor, eligible: Tensor, count: Tensor | int) -> Tensor:
 
 
 def top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """(..., k) the ``count`` highest of each row (..., A) of values of at least 0, by falling value, and their places.
+    """Find the ``count`` highest of each row (..., A) of non-negative values, falling, and their indices: (..., k).
 
     The earlier of equal ones comes first, on every device.
     """

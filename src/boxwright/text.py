@@ -10,7 +10,7 @@ _SENTENCE = re.compile(r"(?<!eq|ec)\. (?=[A-Z])")  # but not after eq. and sec.
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` where a known name is near, else the list of all; empty where there is none."""
+    """Return ``"; did you mean 'x'?"`` if a known name is near, else the list of all; empty if there is none."""
     names = sorted(known)
     if not names:
         return ""
@@ -19,7 +19,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def plural(number: int, what: str) -> str:
-    """``"1 error"``, ``"2 errors"``, ``"2 boxes"``, ``"2 classes"``."""
+    """Return ``"1 error"``, ``"2 errors"``, ``"2 boxes"``, ``"2 classes"``."""
     if number == 1:
         return f"{number} {what}"
     return f"{number} {what}{'es' if what.endswith(('s', 'x', 'tch', 'sh')) else 's'}"

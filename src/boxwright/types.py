@@ -1,8 +1,8 @@
-"""The containers that travel between the layers.
+"""The containers passed between the layers.
 
-Shape shorthand: B images, G padded targets of an image, A anchors, K classes, n detections.
-Boxes are xyxy, float32, pixels of the tensor that they go with, in continuous coordinates (no + 1).
-Labels are 0..K-1; -1 pads a batch of targets.
+Shape shorthand: B images, G padded targets of an image, A anchors, K classes, n detections. Boxes are xyxy, float32, in
+pixels of the tensor that they belong to, in continuous coordinates (no + 1). Labels are 0..K-1; -1 pads a batch of
+targets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from boxwright import bridges
 
 
 class Targets(NamedTuple):
-    """Ground truth of a batch, padded to the largest image of it: G is 0 when no image has a box."""
+    """Ground truth of a batch, padded to the image with most boxes: G is 0 when no image has a box."""
 
     boxes: Tensor
     """(B, G, 4) float32 xyxy, pixels of the network's input; padding rows are 0."""
@@ -28,15 +28,15 @@ class Targets(NamedTuple):
     """(B, G) bool: crowd and difficult boxes, which are neither objects to find nor background."""
 
     def to(self, device: object, non_blocking: bool = False) -> Targets:
-        """The same targets on another device."""
+        """Move the targets to another device."""
         return Targets(*(field.to(device, non_blocking=non_blocking) for field in self))  # type: ignore[call-overload]
 
     def of_image(self, row: int) -> Targets:
-        """Those of one image, as a batch of one."""
+        """Select one image's targets, as a batch of one."""
         return Targets(*(field[row : row + 1] for field in self))
 
     def by_image(self) -> list[Targets]:
-        """Those of each image, as batches of one."""
+        """Split the targets into batches of one image."""
         return [self.of_image(row) for row in range(len(self.labels))]
 
 
@@ -67,10 +67,10 @@ class DenseOutputs(NamedTuple):
     deltas: Tensor
     """(B, A, D): boxes encoded against their anchors; D is 4, or 4 x bins for distributions."""
     centerness: Tensor | None = None
-    """(B, A) logits of how central each anchor is in its object; None for heads that don't say."""
+    """(B, A) logits of how central each anchor is in its object; None for heads without centerness."""
 
     def of_image(self, row: int) -> DenseOutputs:
-        """Those of one image, as a batch of one."""
+        """Select one image's outputs, as a batch of one."""
         return DenseOutputs(*(None if field is None else field[row : row + 1] for field in self))  # type: ignore[arg-type]
 
 
@@ -80,30 +80,30 @@ class RoIOutputs(NamedTuple):
     logits: Tensor
     """(R, K') with K' = K for sigmoid heads, K + 1 for softmax heads (background last)."""
     deltas: Tensor
-    """(R, D) boxes encoded against their regions, or (R, K x D) with boxes of its own for every class."""
+    """(R, D) boxes encoded against their regions, or (R, K x D) with a box for every class."""
 
     def by_image(self, counts: Sequence[int]) -> list[DenseOutputs]:
-        """Those of each image, which has so many regions, as dense outputs (1, n, ...)."""
+        """Split the outputs by image, ``counts`` regions each, into dense outputs (1, n, ...)."""
         pairs = zip(torch.split(self.logits, list(counts)), torch.split(self.deltas, list(counts)), strict=True)
         return [DenseOutputs(logits.unsqueeze(0), deltas.unsqueeze(0)) for logits, deltas in pairs]
 
 
 class TwoStageOutputs(NamedTuple):
-    """What a two-stage detector predicts: everywhere, and then, once regions are chosen, there."""
+    """What a two-stage detector predicts: first at every anchor, then at the chosen regions."""
 
     rpn: DenseOutputs
-    """At every anchor; the one class is "object"."""
+    """Outputs at every anchor; the one class is "object"."""
     features: list[Tensor]
     """Feature maps (B, C, H / stride, W / stride) that regions are pooled from, finest first."""
     proposals: list[Tensor]
     """(n, 4) of each image, without gradient, by falling objectness."""
     rois: list[Tensor] | None = None
-    """(r, 4) of each image: the regions that the second stage was asked about."""
+    """(r, 4) of each image: the regions given to the second stage."""
     refined: RoIOutputs | None = None
-    """What it said."""
+    """The second stage's outputs at these regions."""
 
     def of_image(self, row: int) -> TwoStageOutputs:
-        """Those of one image, as a batch of one."""
+        """Select one image's outputs, as a batch of one."""
         rois, refined = self.rois, self.refined
         if rois is not None and refined is not None:
             start = sum(len(boxes) for boxes in rois[:row])
@@ -114,10 +114,10 @@ class TwoStageOutputs(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """What was found in one image, sorted by falling score."""
+    """The detections of one image, sorted by falling score."""
 
     boxes: Tensor
-    """(n, 4) float32 xyxy, pixels of the image that was given."""
+    """(n, 4) float32 xyxy, pixels of the original image."""
     scores: Tensor
     """(n,) float32 in 0..1."""
     labels: Tensor

@@ -1,4 +1,4 @@
-"""Values as the type that a key declares: YAML, the command line and Python give text, whole numbers and lists."""
+"""Values in the type that a key declares: YAML, the command line and Python give text, whole numbers and lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LARGEST = 2**40
 
 
 def coerce(name: str, value: Any, hint: Any) -> Any:
-    """``value`` as ``hint``, text as YAML means it. Raises RecipeError where it can't be."""
+    """Convert ``value`` to the type ``hint``, text as YAML reads it; raises RecipeError if that is impossible."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         if types.NoneType in get_args(hint) and (value is None or _word(value) in _NULLS):
@@ -39,7 +39,7 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """``repr`` for a message: cut where it is long."""
+    """Return ``repr`` for a message, shortened if long."""
     try:
         text = repr(value)
     except ValueError:  # an integer of more than 4,300 digits
@@ -81,7 +81,7 @@ def _word(value: Any) -> str:
 
 
 def parse_range(name: str, text: str) -> tuple[float, float] | None:
-    """``"12,4080"`` -> its two numbers; None for ``data`` and ``image``. Raises RecipeError where it is neither."""
+    """Parse ``"12,4080"`` into two numbers; None for ``data`` and ``image``. Raises RecipeError for anything else."""
     if text in ("data", "image"):
         return None
     with suppress(ValueError):
@@ -92,10 +92,7 @@ def parse_range(name: str, text: str) -> tuple[float, float] | None:
 
 
 def numbers_by_name(key: str, text: str, most: float = math.inf) -> dict[str, float]:
-    """``"cat=1, dog=2.5"`` -> the numbers by their names, in order; ``"none"`` -> no numbers.
-
-    Raises RecipeError for other text, and for numbers below 0 or above ``most``.
-    """
+    """Parse ``"cat=1, dog=2.5"`` into numbers by name, in order; ``"none"`` gives no numbers."""
     numbers = {}
     for item in text.split(",") if text != "none" else ():
         name, equals, number = (part.strip() for part in item.rpartition("="))

@@ -182,8 +182,8 @@ def test_grids_are_those_of_the_anchors(name: str) -> None:
             (torch.arange(cells) + level.offset) * pitch for cells, pitch in zip(level.grid, level.pitch, strict=True)
         )
         y, x = torch.meshgrid(rows, columns, indexing="ij")
-        centres = torch.stack([x, y], -1).unsqueeze(-2)
-        boxes = torch.cat([centres - level.shapes / 2, centres + level.shapes / 2], -1).reshape(-1, 4)
+        centers = torch.stack([x, y], -1).unsqueeze(-2)
+        boxes = torch.cat([centers - level.shapes / 2, centers + level.shapes / 2], -1).reshape(-1, 4)
         torch.testing.assert_close(boxes, anchors[0][start : start + len(boxes)], rtol=0, atol=1e-4)
         start += len(boxes)
     assert start == len(anchors[0])
@@ -275,7 +275,7 @@ def test_strides_of_fcos_are_the_sides_of_its_anchors() -> None:
 
 
 def test_centerness_outside_a_target_is_finite() -> None:
-    """Other matchers than by points may take an anchor whose centre is outside: its centerness is 0."""
+    """Other matchers than by points may take an anchor whose center is outside: its centerness is 0."""
     model = make("fcos").train()
     criterion = rules("fcos")["criterion"]
     criterion.matcher = partial(matching.match_iou, force="bipartite")

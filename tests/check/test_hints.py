@@ -54,7 +54,7 @@ def fractions(box: Box) -> Box:
     return name, x1 / WIDTH, y1 / HEIGHT, x2 / WIDTH, y2 / HEIGHT
 
 
-def centre(box: Box) -> list[float]:
+def center(box: Box) -> list[float]:
     _, x1, y1, x2, y2 = box
     return [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
 
@@ -67,14 +67,14 @@ def size(box: Box) -> list[float]:
 def test_sound_boxes_give_no_hint(tmp_path: Path) -> None:
     assert hints(voc(tmp_path / "voc", lambda box: box)) == []
     assert hints(coco(tmp_path / "coco", size)) == []
-    assert hints(yolo(tmp_path / "yolo", lambda box: centre(fractions(box)))) == []
+    assert hints(yolo(tmp_path / "yolo", lambda box: center(fractions(box)))) == []
     for layout, write in WRITERS.items():
         assert hints(write(tmp_path / layout, {"train": {f"{name}.jpg": BOXES for name in NAMES}}, ["ant"])) == []
 
 
 def test_pixels_where_fractions_are_due(tmp_path: Path) -> None:
     expected = [("wrong-unit", "numbers above 1 in 6 of 6 boxes: pixels? YOLO has fractions of the image")]
-    assert hints(yolo(tmp_path / "yolo", centre)) == expected
+    assert hints(yolo(tmp_path / "yolo", center)) == expected
     expected[0] = (expected[0][0], expected[0][1].replace("YOLO", "Open Images"))
     root = WRITERS["openimages"](tmp_path / "oi", {"train": {f"{n}.jpg": BOXES for n in NAMES}}, ["ant"])
     table = root / "train-annotations-bbox.csv"
@@ -114,7 +114,7 @@ def test_width_and_height_where_corners_are_due(tmp_path: Path) -> None:
     assert message.endswith("read as left, top, width, height, 6 of them fit")
 
 
-def test_corners_where_the_centre_is_due(tmp_path: Path) -> None:
+def test_corners_where_the_center_is_due(tmp_path: Path) -> None:
     ((kind, message),) = hints(yolo(tmp_path, lambda box: [0.6, 0.5, 0.9, 0.95]))
     assert kind == "wrong-form"
     assert message.endswith("read as left, top, right, bottom, 6 of them fit")
@@ -132,4 +132,4 @@ def test_a_few_boxes_that_leave_their_image_are_no_hint(tmp_path: Path, bad: int
 
 def test_class_numbers_from_one(tmp_path: Path) -> None:
     expected = ("class-ids-from-one", "class numbers run from 1 to 1: YOLO counts from 0, and 'ant' has no box")
-    assert hints(yolo(tmp_path, lambda box: centre(fractions(box)), number=1)) == [expected]
+    assert hints(yolo(tmp_path, lambda box: center(fractions(box)), number=1)) == [expected]

@@ -25,7 +25,7 @@ def test_the_answer_comes_first_and_the_page_is_written(data: Path, tmp_path: Pa
     result = CliRunner().invoke(app, ["inspect", str(data), *SMALL, "--out", str(page)])
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
-    assert lines[0].startswith("50 % of your objects have no anchor at all")  # 3 px wide, between the cells' centres
+    assert lines[0].startswith("50 % of your objects have no anchor at all")  # 3 px wide, between the cells' centers
     assert "100 % are smaller than any anchor (32 px)" in lines[0]
     assert [line.split()[:2] for line in lines if line.startswith(("all", "cat", "dog"))] == [
         ["all", "6"],

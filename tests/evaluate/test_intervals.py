@@ -22,8 +22,8 @@ def test_quantiles_of_students_t(freedom, value):
 def test_a_share_found_has_the_error_of_a_binomial_share():
     images, share = 80, 0.6
     table = found_or_not(np.arange(images) < images * share)
-    centre = (images * share + 0.5) / (images + 1)
-    error = sqrt(share * (1 - share) / (images - 1) + centre * (1 - centre) / images**2)
+    center = (images * share + 0.5) / (images + 1)
+    error = sqrt(share * (1 - share) / (images - 1) + center * (1 - center) / images**2)
     reach = 1.99 * error / (share * (1 - share))
     ends = [1 / (1 + np.exp(-(log(share / (1 - share)) + side * reach))) for side in (-1, 1)]
     assert table.intervals["AP"] == pytest.approx(ends, abs=0.012)

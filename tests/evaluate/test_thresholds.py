@@ -183,10 +183,10 @@ def test_an_interval_of_boxes_apart_is_wilson_s() -> None:
     share, count = 0.8, 200
     for alike in (1, 4):
         number = count / alike
-        centre = (share + Z**2 / (2 * number)) / (1 + Z**2 / number)
+        center = (share + Z**2 / (2 * number)) / (1 + Z**2 / number)
         reach = Z / (1 + Z**2 / number) * sqrt(share * (1 - share) / number + Z**2 / (4 * number**2))
         low, high = share_interval(share, count, share * (1 - share) / number, 10**9)
-        assert (low, high) == pytest.approx((centre - reach, centre + reach), abs=1e-4)
+        assert (low, high) == pytest.approx((center - reach, center + reach), abs=1e-4)
     assert share_interval(share, count, 1e-9, 10**9) == share_interval(share, count, share * (1 - share) / count, 10**9)
     low, high = share_interval(1.0, 50, 0.0, 50)
     assert high == 1.0

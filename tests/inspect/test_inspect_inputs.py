@@ -182,7 +182,7 @@ def test_augmentations_of_one_s_own_tell_what_is_wrong(dataset: DetectionDataset
         training_inputs(dataset, small_recipe(augment=broken))
     with pytest.raises(DataError, match=r"labels from tests\.inspect\.\w+:two_values but got 2 values"):
         training_inputs(dataset, small_recipe(augment=two_values))
-    with pytest.raises(DataError, match=r"boxes that can't be learnt: .*0\d\.jpg: .* is none of 0\.\.1"):
+    with pytest.raises(DataError, match=r"boxes that can't be learned: .*0\d\.jpg: .* is none of 0\.\.1"):
         training_inputs(dataset, small_recipe(augment=mislabelled))
     lost = training_inputs(dataset, small_recipe(augment=swapped))
     assert "100% of the objects are lost" in advice(lost)

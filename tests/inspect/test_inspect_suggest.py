@@ -19,13 +19,13 @@ from boxwright.recipes import Recipe, get_recipe, parse_settings
 from dataset_builders import Box, write_voc
 
 
-def test_shapes_about_one_centre_overlap_as_boxes_do() -> None:
+def test_shapes_about_one_center_overlap_as_boxes_do() -> None:
     import torch
 
     rng = np.random.default_rng(0)
-    sizes, centres = rng.uniform(1, 50, (6, 2)), rng.uniform(1, 50, (4, 2))
-    boxes = [torch.from_numpy(np.concatenate([-s / 2, s / 2], 1)) for s in (sizes, centres)]
-    assert shape_iou(sizes, centres) == pytest.approx(box_iou(*boxes).numpy())
+    sizes, centers = rng.uniform(1, 50, (6, 2)), rng.uniform(1, 50, (4, 2))
+    boxes = [torch.from_numpy(np.concatenate([-s / 2, s / 2], 1)) for s in (sizes, centers)]
+    assert shape_iou(sizes, centers) == pytest.approx(box_iou(*boxes).numpy())
 
 
 def test_planted_sizes_are_found() -> None:
@@ -41,20 +41,20 @@ def test_planted_sizes_are_found() -> None:
     st.lists(st.tuples(st.floats(1, 300), st.floats(1, 300)), min_size=1, max_size=20),
     st.integers(1, 5),
 )
-def test_any_sizes_have_centres_within_them(sizes: list[tuple[float, float]], count: int) -> None:
+def test_any_sizes_have_centers_within_them(sizes: list[tuple[float, float]], count: int) -> None:
     given_sizes = np.array(sizes)
     if len(sizes) < count:
         with pytest.raises(ValueError, match=f"Expected at least {count} sizes"):
             k_means(given_sizes, count)
         return
-    centres = k_means(given_sizes, count)
-    assert centres.shape == (count, 2)
-    assert (centres >= given_sizes.min(0) - 1e-9).all()
-    assert (centres <= given_sizes.max(0) + 1e-9).all()
+    centers = k_means(given_sizes, count)
+    assert centers.shape == (count, 2)
+    assert (centers >= given_sizes.min(0) - 1e-9).all()
+    assert (centers <= given_sizes.max(0) + 1e-9).all()
     one = shape_iou(given_sizes, given_sizes.mean(0, keepdims=True)).mean()
     if count == 1:
-        assert centres[0] == pytest.approx(given_sizes.mean(0))
-    assert shape_iou(given_sizes, centres).max(1).mean() >= one - 0.25
+        assert centers[0] == pytest.approx(given_sizes.mean(0))
+    assert shape_iou(given_sizes, centers).max(1).mean() >= one - 0.25
 
 
 def sized(root: Path, sides: list[tuple[float, float]], images: int = 60) -> DetectionDataset:

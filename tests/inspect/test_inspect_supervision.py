@@ -84,10 +84,10 @@ def test_atss_forces_nothing(dataset: DetectionDataset) -> None:
     assert not found.forced.any()
 
 
-def test_an_object_that_holds_no_centre_has_no_anchor(dataset: DetectionDataset) -> None:
+def test_an_object_that_holds_no_center_has_no_anchor(dataset: DetectionDataset) -> None:
     found = examine(dataset, small_recipe(), make_anchors(AnchorSpec.squares((32,), 1.0), 64))
-    centres = np.array([[x, y] for y in (16, 48) for x in (16, 48)])
-    inside = (centres > found.boxes[:, None, :2]) & (centres < found.boxes[:, None, 2:])
+    centers = np.array([[x, y] for y in (16, 48) for x in (16, 48)])
+    inside = (centers > found.boxes[:, None, :2]) & (centers < found.boxes[:, None, 2:])
     empty = ~inside.all(-1).any(1)
     assert empty.any()
     assert found.unmatched[empty].all()

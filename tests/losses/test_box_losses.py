@@ -86,7 +86,7 @@ def test_alpha_is_constant_in_the_gradient_and_v_is_not():
     _, grad = value_and_gradient(losses.ciou_loss, GOLDEN["pred"], GOLDEN["target"])
     attached = GOLDEN["G_spec_ciou_attached"]
     assert np.abs(grad.numpy() - attached)[GOLDEN["smooth"]].max() > 1e-4
-    # Same centre, same area, other aspect: only v can tell which way to turn.
+    # Same center, same area, other aspect: only v can tell which way to turn.
     pred = torch.tensor([[-2.0, -1.0, 2.0, 1.0]])
     target = torch.tensor([[-1.0, -2.0, 1.0, 2.0]])
     _, ciou = value_and_gradient(losses.ciou_loss, pred, target)

@@ -33,9 +33,9 @@ def test_an_untrained_head_says_nothing_and_its_anchor(detector: DenseDetector) 
     outputs = detector(torch.zeros(1, 3, 96, 96))
     assert outputs.logits.sigmoid().mean().item() == pytest.approx(0.01, rel=0.2)
     boxes = detector.coder.decode(detector.anchors.boxes, outputs.deltas[0])
-    centre = boxes[:, :2] + boxes[:, 2:]
+    center = boxes[:, :2] + boxes[:, 2:]
     expected = detector.anchors.boxes[:, :2] + detector.anchors.boxes[:, 2:]
-    assert (centre - expected).abs().max() < 20  # the head starts near its bias
+    assert (center - expected).abs().max() < 20  # the head starts near its bias
 
 
 def test_one_known_output_becomes_one_known_detection(detector: DenseDetector) -> None:

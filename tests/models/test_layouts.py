@@ -108,7 +108,7 @@ PYRAMIDS = ["lite320", "retinanet", "unitbox", "faster-rcnn"]
 @pytest.mark.parametrize("side", [300, 333, 416, 800])
 @pytest.mark.parametrize("name", PYRAMIDS)
 def test_an_anchor_for_every_cell_whatever_the_side(name: str, side: int) -> None:
-    """Maps and anchors both round up; a cell that is cut off has its anchors' centre in the cell."""
+    """Maps and anchors both round up; a cell that is cut off has its anchors' center in the cell."""
     detector = make(name, image_size=side).eval()
     outputs = detector(torch.zeros(1, 3, side, side))
     dense = outputs.rpn if isinstance(outputs, TwoStageOutputs) else outputs

@@ -100,7 +100,9 @@ def test_weights_of_the_cache_go_under_our_head(empty_cache: Path) -> None:
 def test_weights_that_are_not_here_are_told_with_what_to_type() -> None:
     with pytest.raises(MissingWeights, match="boxwright start fetch ssdlite-person gets them"):
         MobileNetV2((8, 16, 32)).load(True)
-    with pytest.warns(BoxwrightWarning, match="boxwright start fetch ssdlite-person gets them: all is learnt from"):
+    with pytest.warns(
+        BoxwrightWarning, match="boxwright start fetch ssdlite-person gets them: everything is learned from"
+    ):
         detector = bw.create_detector("lite320", 2, backbone="mobilenetv2_ssdlite")
     assert detector.recipe.pretrained is False
 

@@ -112,7 +112,7 @@ def test_where_heads_start() -> None:
     assert starting_deltas(DeltaCoder()).tolist() == [0, 0, 0, 0]
     coder, anchor = DistributionCoder(), torch.tensor([[0.0, 0, 40, 40]])
     box = coder.decode(anchor, starting_deltas(coder)[None])
-    torch.testing.assert_close(box[:, :2] + box[:, 2:], anchor[:, 2:])  # the same centre
+    torch.testing.assert_close(box[:, :2] + box[:, 2:], anchor[:, 2:])  # the same center
     torch.testing.assert_close(box, anchor, rtol=0, atol=8.0)
 
 

@@ -234,12 +234,12 @@ def test_the_tutorial_takes_the_mean_of_l1() -> None:
 
 def scene(name: str, dtype: torch.dtype) -> tuple[Tensor, DenseOutputs, Targets]:
     """Anchors, outputs (which ask for a gradient) and targets of a golden scene; its class 0 is the background."""
-    logits, deltas, boxes, centred = (
+    logits, deltas, boxes, centered = (
         torch.from_numpy(GOLDEN[f"{name}_{key}"]).to(dtype) for key in ("logits", "deltas", "boxes", "anchors_cxcywh")
     )
     labels = torch.from_numpy(GOLDEN[f"{name}_labels"]).long() - 1
     outputs = DenseOutputs(logits.roll(-1, dims=-1).requires_grad_(), deltas.requires_grad_())
-    return convert_boxes(centred, "cxcywh", "xyxy"), outputs, Targets(boxes, labels, torch.zeros_like(labels).bool())
+    return convert_boxes(centered, "cxcywh", "xyxy"), outputs, Targets(boxes, labels, torch.zeros_like(labels).bool())
 
 
 @pytest.mark.parametrize("name", SCENES)

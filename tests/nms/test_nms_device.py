@@ -20,10 +20,10 @@ def crowd(count: int, classes: int, unsound: bool = False) -> list[Tensor]:
     generator = torch.Generator().manual_seed(count)
     objects = max(count // 10, 1)
     owner = torch.randint(objects, (count,), generator=generator)
-    centres = torch.rand(objects, 2, generator=generator)[owner] * 400
-    centres = centres + 6 * torch.randn(count, 2, generator=generator)
+    centers = torch.rand(objects, 2, generator=generator)[owner] * 400
+    centers = centers + 6 * torch.randn(count, 2, generator=generator)
     sides = torch.exp(3.5 + 0.4 * torch.randn(count, 2, generator=generator))
-    boxes = torch.cat([centres - sides / 2, centres + sides / 2], dim=1)
+    boxes = torch.cat([centers - sides / 2, centers + sides / 2], dim=1)
     scores = torch.randint(1, 500, (count,), generator=generator) / 500
     if unsound and count:
         boxes[::7, 1], boxes[::11], scores[::13] = math.inf, math.nan, math.nan

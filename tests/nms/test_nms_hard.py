@@ -184,9 +184,9 @@ def test_a_crowd_equals_plain_loops(nms, kind, classes, threshold):
     generator = torch.Generator().manual_seed(classes)
     objects = torch.rand(25, 2, generator=generator) * 300 - 150
     owner = torch.randint(25, (600,), generator=generator)
-    centres = objects[owner] + 8 * torch.randn(600, 2, generator=generator)
+    centers = objects[owner] + 8 * torch.randn(600, 2, generator=generator)
     sides = torch.exp(3.5 + 0.4 * torch.randn(600, 2, generator=generator))
-    boxes = torch.cat([centres - sides / 2, centres + sides / 2], dim=1)
+    boxes = torch.cat([centers - sides / 2, centers + sides / 2], dim=1)
     scores, labels = torch.rand(600, generator=generator), owner % classes
     expected = greedy(boxes, scores.tolist(), labels.tolist(), threshold, kind)
     assert nms(boxes, scores, labels, threshold, kind).tolist() == expected

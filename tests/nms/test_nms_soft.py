@@ -96,10 +96,10 @@ def test_linear_equals_plain_loops(found, threshold):
 def crowd(count=400, classes=4):
     generator = torch.Generator().manual_seed(0)
     owner = torch.randint(20, (count,), generator=generator)
-    centres = (torch.rand(20, 2, generator=generator) * 200 - 100)[owner]
-    centres = centres + 8 * torch.randn(count, 2, generator=generator)
+    centers = (torch.rand(20, 2, generator=generator) * 200 - 100)[owner]
+    centers = centers + 8 * torch.randn(count, 2, generator=generator)
     sides = torch.exp(3.5 + 0.4 * torch.randn(count, 2, generator=generator))
-    boxes = torch.cat([centres - sides / 2, centres + sides / 2], dim=1)
+    boxes = torch.cat([centers - sides / 2, centers + sides / 2], dim=1)
     return boxes.double(), torch.rand(count, generator=generator).double(), owner % classes
 
 

@@ -16,7 +16,7 @@ SNAPSHOTS = Path(__file__).parent / "resolved"
 
 SSD = {
     # Liu et al. 2016, arXiv:1512.02325, section 2.2: matched above a jaccard overlap of 0.5, and each object's best;
-    # smooth L1 on offsets of centre and size; divided by the matched boxes; alpha 1; at most 3 negatives a positive
+    # smooth L1 on offsets of center and size; divided by the matched boxes; alpha 1; at most 3 negatives a positive
     "matcher": "iou:positive=0.5,negative=0.5,force=bipartite",
     "coder": "delta",
     "class_loss": "cross_entropy",

@@ -153,7 +153,7 @@ def test_a_clean_check_is_said_to_be_clean(tmp_path: Path) -> None:
     path = write_report(
         tmp_path / "r.html", ReportData("t", [], data={"images": 3, "classes": {"a": 4}, "findings": []})
     )
-    assert "nothing to mend" in path.read_text()
+    assert "nothing to fix" in path.read_text()
 
 
 def test_an_image_without_objects(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_other_thresholds_begin_anew(run: Run, photos: list[Path], tmp_path: Pat
 @pytest.mark.parametrize("content", ['{"split": "val"}', "[]", '{"classes": {}}', "\0", "", '{"score": NaN}'])
 def test_a_damaged_file_is_refused_with_what_to_do(run: Run, content: str) -> None:
     run.thresholds_file.write_text(content)
-    with pytest.raises(RecipeError, match=r"thresholds\.json is damaged: .*: remove it, and predict goes by the rec"):
+    with pytest.raises(RecipeError, match=r"thresholds\.json is damaged: .*: remove it, and predict uses the rec"):
         run.load()
 
 

@@ -122,9 +122,9 @@ def check_boxes(boxes: Tensor) -> None:
 def check_targets(boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes: int | None = None) -> bool:
     """Raise ValueError unless boxes (B, G, 4), int64 labels (B, G) and ignore bool (B, G) are targets of a batch.
 
-    Returns whether their values were looked at, now or before, so that they are known to be.
-    Labels are -1 for padding, else in 0..``classes`` - 1. Boxes with a label are finite and, if not ignored, have an
-    area; what padding holds doesn't matter.
+    Returns whether their values were looked at, now or before, so that they are known to be. Labels are -1 for padding,
+    else in 0..``classes`` - 1. Boxes with a label are finite and, if not ignored, have an area; what padding holds
+    doesn't matter.
     """
     if boxes.ndim != 3 or boxes.shape[-1] != 4 or labels.shape != boxes.shape[:2]:
         raise ValueError(
@@ -169,7 +169,7 @@ def _split(index: int, parts: Sequence[Tensor]) -> list[int]:
 
 
 def _place(index: Sequence[int], axes: Sequence[str]) -> str:
-    """ " at image 0, box 3", or " at index 3" where the axes have no names."""
+    """Name the element: " at image 0, box 3", or " at index 3" if the axes have no names."""
     if len(axes) == len(index):
         named = ", ".join(f"{axis} {number}" for axis, number in zip(axes, index, strict=True))
         return f" at {named}" if named else ""

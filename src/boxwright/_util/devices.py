@@ -36,8 +36,10 @@ def constants(values: Sequence[float], like: Tensor) -> Tensor:
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed what draws on the host and on a device, if that is another: ``torch.manual_seed`` without a look for all
-    others, which costs more than a small batch's losses."""
+    """Seed the generators of the host and, if another, of a device.
+
+    ``torch.manual_seed`` would visit all others too, which costs more than a small batch's losses.
+    """
     torch.default_generator.manual_seed(seed)
     if not is_near(device):
         torch.get_device_module(device).manual_seed(seed)

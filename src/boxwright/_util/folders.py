@@ -15,18 +15,20 @@ from boxwright.errors import WriteError
 
 @contextmanager
 def taken_folder(folder: Path, what: str, names: Sequence[str], lock: str) -> Iterator[None]:
-    """Make a folder where it is missing, hold a lock in it, and mark it as boxwright's where it was missing or empty.
+    """Create a folder if it is missing, hold a lock in it, and mark it as boxwright's if it was missing or empty.
 
-    One with people's files stays theirs, and is written into beside them. Where the block ends before the first of
-    ``names`` is there, what was made goes.
+    A folder with people's files stays theirs, and new files are added to it. If the block ends before the first of
+    ``names`` exists, everything created is removed.
 
     Args:
-        names: what will be written, in this order.
-        lock: the lock file.
+        folder: The folder.
+        what: What it is for, in messages.
+        names: What will be written, in this order.
+        lock: The lock file.
 
     Raises:
-        RecipeError: where another process holds the lock.
-        WriteError: where the folder can't be made, or people have something of these names in it.
+        RecipeError: If another process holds the lock.
+        WriteError: If the folder cannot be created, or people's own files have these names.
     """
     _check_names(folder, names, lock)
     made = make_folder(folder)

@@ -29,17 +29,18 @@ _held: set[int] = set()
 
 @contextmanager
 def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
-    """Hold a lock on the file ``path``, which is made where it is missing and stays there, empty.
+    """Hold a lock on the file ``path``, which is created if missing and stays there, empty.
 
-    It is the process that holds the lock, not the file: one that is killed leaves nothing to clear away. Where the file
-    system knows no locks, none is held.
+    The lock belongs to the process, not to the file: a killed process leaves nothing to clean up. If the file system
+    has no locks, none is held.
 
     Args:
-        patience: seconds to wait for another process.
+        path: The lock file.
+        patience: Seconds to wait for another process.
 
     Raises:
-        RecipeError: where another process holds it, by number and machine.
-        WriteError: where the file can't be made.
+        RecipeError: If another process holds it, naming the process and its machine.
+        WriteError: If the file cannot be created.
     """
     with write_errors(path):
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

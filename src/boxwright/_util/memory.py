@@ -11,7 +11,7 @@ _WORDS = ("allocate memory", "out of memory", "not enough memory", "Unable to al
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that there is no memory left, of the machine or of a GPU."""
+    """Tell whether an exception means that the machine or a GPU is out of memory."""
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError | OSError) and any(words in str(error) for words in _WORDS)

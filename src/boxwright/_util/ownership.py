@@ -60,14 +60,16 @@ def is_ours(path: Path) -> bool:
 
 
 def claim(*paths: Path, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
-    """Make sure that ``paths`` can be written, and may be: new, or boxwright's own, or the user said ``--overwrite``.
+    """Make sure that ``paths`` can and may be written: new, boxwright's own, or allowed by ``--overwrite``.
 
     Args:
-        inputs: the files that the command reads or its data set refers to, which it never replaces, ``overwrite`` or
-            not. They are gone through only where one of ``paths`` is there.
+        paths: The files to write.
+        overwrite: Whether files that boxwright did not write may be replaced.
+        inputs: Files that the command reads or its data set refers to, which are never replaced, with or without
+            ``overwrite``. They are checked only if one of ``paths`` exists.
 
     Raises:
-        WriteError: naming the file and what to do.
+        WriteError: Naming the file and what to do.
     """
     for folder in {path.parent: path for path in paths}.values():
         _check_folder(folder)

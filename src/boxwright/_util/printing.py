@@ -14,7 +14,7 @@ _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  
 
 
 def printable(text: str) -> str:
-    """Escape what a terminal must not get: control characters (``\\x1b``, ``\\n``) and bytes that are no UTF-8."""
+    r"""Escape what a terminal must not get: control characters (``\x1b``, ``\n``) and bytes that are not UTF-8."""
     if text.isprintable():
         return text
     return "".join(_escape(character) if _is_unseen(character) else character for character in text)

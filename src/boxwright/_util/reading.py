@@ -84,7 +84,7 @@ def readable(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return text that every encoder takes: surrogates are spelt, ``\\udce9``."""
+    r"""Return text that every encoding accepts: surrogates are spelled out, as in ``\udce9``."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 

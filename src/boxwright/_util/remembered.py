@@ -19,8 +19,11 @@ from boxwright.errors import WriteError
 
 
 def cache_folder() -> Path:
-    """Name the folder: BOXWRIGHT_CACHE, or ``boxwright`` in XDG_CACHE_HOME or ~/.cache. Raises RuntimeError where
-    there is no home."""
+    """Return the cache folder: BOXWRIGHT_CACHE, or ``boxwright`` in XDG_CACHE_HOME or ~/.cache.
+
+    Raises:
+        RuntimeError: If there is no home folder.
+    """
     if own := os.environ.get("BOXWRIGHT_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "boxwright"

@@ -10,7 +10,7 @@ clock: Callable[[], float] = time.process_time
 
 
 def least_seconds(ways: Sequence[Callable[[], object]], turns: int, budget: float) -> list[float]:
-    """Time ways that take turns, and return the least CPU seconds of each.
+    """Time alternatives in turns, and return the smallest CPU seconds of each.
 
     The first turn warms up too, and no other begins once ``budget`` seconds are used.
     """

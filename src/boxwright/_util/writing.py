@@ -111,9 +111,10 @@ def _open_stream(path: Path) -> BinaryIO:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file in one piece; surrogates of file names that are no UTF-8 become ``\\udcxx``.
+    r"""Write a UTF-8 file as a whole; surrogates from file names that are not UTF-8 become ``\udcxx``.
 
-    Raises WriteError.
+    Raises:
+        WriteError: If it cannot be written.
     """
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
@@ -124,8 +125,10 @@ def write_json(path: Path, content: Any, *, indent: int | None = 2) -> None:
 
 
 def json_bytes(content: Any) -> bytes:
-    """Plain values or structs as compact JSON; file names that are no UTF-8 as escapes of lone surrogates, as which
-    they are read back."""
+    """Encode plain values or structs as compact JSON.
+
+    File names that are not UTF-8 become escapes of lone surrogates, which read back as the same names.
+    """
     try:
         return msgspec.json.encode(content)
     except UnicodeEncodeError:

@@ -27,7 +27,7 @@ _FORMS: dict[str, tuple[str, Callable[[Numbers], Numbers], Callable[[Numbers], N
         lambda numbers: np.concatenate([numbers[:, :2], numbers[:, :2] + numbers[:, 2:]], 1),
     ),
     "center": (
-        "centre and size",
+        "center and size",
         lambda xyxy: np.concatenate([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], 1),
         lambda numbers: np.concatenate([numbers[:, :2] - numbers[:, 2:] / 2, numbers[:, :2] + numbers[:, 2:] / 2], 1),
     ),

@@ -18,12 +18,14 @@ class Commands(TyperGroup):
     """A group of commands that names the one that was probably meant, or all."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command, turning Ctrl-C into ``Stopped``."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             raise Stopped from stop
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command, or fail with the nearest name."""
         known = self.list_commands(ctx)
         if args and args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f"no command {args[0]!r}{_meant(args[0], known)}")

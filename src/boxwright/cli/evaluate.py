@@ -96,7 +96,7 @@ def evaluate(
     ] = None,
     save_thresholds: Annotated[
         bool,
-        typer.Option("--save-thresholds", help="Keep each class's score of the best F1: predict then goes by it."),
+        typer.Option("--save-thresholds", help="Keep each class's score of the best F1: predict then uses it."),
     ] = False,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
@@ -147,7 +147,7 @@ def _check_flags(
     if suppressed and any(map(_is_file, sources)):
         raise RecipeError("--nms is for runs: the detections of a file are evaluated as they are")
     if save_thresholds and any(map(_is_file, sources)):
-        raise RecipeError("--save-thresholds is for runs: there is none that goes by those of a file")
+        raise RecipeError("--save-thresholds is for runs: no run uses the thresholds of a file")
     if len(sources) > 1 and by is not None:
         raise RecipeError("--by is for one source: evaluate each by itself")
     if len(sources) > 1 and save_detections is not None:
@@ -157,7 +157,7 @@ def _check_flags(
 def _claimed(
     source: Path, data: Path, split: str, options: dict[str, Any], outputs: list[Path], overwrite: bool
 ) -> dict[str, Any]:
-    """The options with which this source reads the data, after all that can be checked before anything is computed."""
+    """Return the options with which this source reads the data, after all checks that need no computation."""
     from boxwright.data.layout import check_splits
     from boxwright.data.references import referred_files
     from boxwright.runs import Run

@@ -87,7 +87,7 @@ def export(
         typer.Option(
             metavar="S|precision=P|recall=R",
             callback=check_score,
-            help="Give detections above this score, as in predict; default what predict goes by.",
+            help="Give detections above this score, as in predict; the default is predict's.",
         ),
     ] = None,
     verify: Annotated[

@@ -87,7 +87,7 @@ def _about(key: str, name: str) -> tuple[str, str]:
 
 
 def _key_of_own(name: str) -> str:
-    """The recipe key that somebody's own part is declared for; its module is imported, since it was typed."""
+    """Return the recipe key that a custom part is declared for; its module is imported, since the user typed it."""
     import sys
 
     from boxwright.own_code import import_code

@@ -1,4 +1,4 @@
-"""Which matching, mining and loss is best on your data."""
+"""Find which matching, mining and loss is best on your data."""
 
 from boxwright.compare.comparison import compare
 from boxwright.compare.plan.options import CompareOptions

@@ -41,7 +41,7 @@ def compare(
     allow_code: Sequence[str] | str = (),
     **options: Unpack[CompareKeys],
 ) -> Comparison:
-    """Train every arm with every seed, and tell which are better than the first, the baseline.
+    """Train every arm with every seed, and tell which arms are better than the first, the baseline.
 
     ``vary``: recipe key -> values, of which every combination is an arm; or ``arms``: a list of recipe keys and values,
     or a YAML file of one. Beside the recipe's keys an arm may have ``recipe``, what it stands on, and ``start``, what
@@ -50,16 +50,27 @@ def compare(
     ``allow_code``: modules of your own parts that recipe and arms name, to be imported, here and in the runs'
     processes.
 
-    With a seed all arms share the initial weights (those of equal shapes), the order of the images and what
-    augmentation draws; all train for the same number of steps, and are measured with their last averaged weights on the
-    validation split. compare.json, compare.csv, compare.html and recommended.yaml are in the comparison's folder. Runs
-    that are finished are never run again: the same call goes on with a comparison that was stopped, by Ctrl-C
-    (KeyboardInterrupt) or otherwise. Runs are processes of their own: a script that calls this needs the usual
-    ``if __name__ == "__main__"``.
+    An arm whose parts do not fit together is left out, with the reason in ``facts["left out"]``; if it is the first,
+    the next one is the baseline. An arm that fails later is recorded and does not affect the others; nothing is
+    recommended if no run of the baseline has a result.
 
-    An arm whose parts don't go together is left out, with the reason in ``facts["left out"]``; where that is the first
-    one, the next is the baseline. An arm that fails later is recorded, and leaves the others alone; nothing is
-    recommended where no run of the baseline has a result. Raises DataError and RecipeError before anything is trained.
+    Args:
+        data: The data set.
+        vary: Recipe key -> values, every combination of which is an arm.
+        arms: Instead of ``vary``, a list of recipe keys and values, or a YAML file of one.
+        recipe: What the arms have in common; None: lite320.
+        console: Where progress is printed.
+        allow_code: Modules of your own parts, named by recipe and arms, that may be imported, also in the runs'
+            processes. A value may also be a part itself, a function of a module.
+        options: Fields of ``CompareOptions`` and keys of the recipe.
+
+    Raises:
+        DataError: If the data cannot be used, before anything is trained.
+        RecipeError: If the arms or options are wrong, before anything is trained.
+
+    Examples:
+        >>> comparison = bw.compare.compare("data", {"box_loss": ["giou", "ciou"]}, minutes=10)  # doctest: +SKIP
+        >>> print(comparison.headline)  # doctest: +SKIP
     """
     import_code(allow_code)
     chosen, recipe_options = CompareOptions.take(options)
@@ -150,7 +161,7 @@ def conclude(setting: Setting, plan: Plan, jobs: Sequence[Job], results: Sequenc
 
 
 def _facts(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> dict[str, Any]:
-    """Collect under which conditions the arms were compared."""
+    """Collect the conditions under which the arms were compared."""
     from boxwright.compare.plan.forecast import FROZEN_NOTE, what_can_be_seen
     from boxwright.environment import environment_line
 
@@ -186,7 +197,7 @@ def _budget(setting: Setting, plan: Plan) -> str:
 
 
 def _differences(setting: Setting, measured: Sequence[tuple[Job, DetectionColumns]]) -> dict[str, Difference]:
-    """Compare the arms that have a result of every seed that the baseline has one of."""
+    """Compare the arms that have a result for every seed that the baseline has one for."""
     from boxwright.compare.results.statistics import compare_arms
     from boxwright.evaluate import MatchTable, detection_metrics
 
@@ -205,7 +216,7 @@ def _differences(setting: Setting, measured: Sequence[tuple[Job, DetectionColumn
 
 
 def _test(setting: Setting, jobs: Sequence[Job], arm: str) -> dict[str, Any]:
-    """Measure an arm's runs on the test split, once: what is kept is returned, for whatever arm it was."""
+    """Measure an arm's runs on the test split, once: a kept result is returned, whichever arm it belongs to."""
     from boxwright.runs.assess import evaluate_run
 
     file = setting.folder / "test.json"

@@ -1,7 +1,7 @@
-"""What the files of a data set say, before anything is left out: the table that every reader fills.
+"""The content of a data set's files before anything is left out: the table that every reader fills.
 
 Reading (``dataset.py``) drops what is erroneous and checking (``boxwright.check``) reports it; both judge by
-:func:`place`, so they can't disagree.
+:func:`place`, so they cannot disagree.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Annotations:
 
 
 class Placed(NamedTuple):
-    """Boxes against the images that they lie in."""
+    """Boxes placed in their images."""
 
     boxes: NDArray[np.float32]
     """(m, 4) xyxy, clipped to the image where its size is known."""
@@ -93,7 +93,7 @@ class Placed(NamedTuple):
 
 
 def geometry_faults(extent: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """(m,) faults by width and height as written (m, 2), and by all the numbers (m, 4), NaN where unreadable."""
+    """Find faults (m,) by width and height as written (m, 2), and by all four numbers (m, 4), NaN if unreadable."""
     width, height = extent.T
     fault = np.full(len(extent), SOUND, np.uint8)
     with np.errstate(invalid="ignore"):
@@ -104,7 +104,7 @@ def geometry_faults(extent: NDArray[np.float64], numbers: NDArray[np.float64]) -
 
 
 def place(table: Annotations, sizes: NDArray[np.int32]) -> Placed:
-    """Clips the boxes of a table to images of ``sizes`` (n, 2) and finds those outside."""
+    """Clip the boxes of a table to images of ``sizes`` (n, 2) and find those outside."""
     fault, xyxy = table.fault.copy(), table.xyxy
     known = (sizes[:, :1] > 0) & (sizes[:, 1:] > 0)  # (n, 1)
     limit = np.where(known, sizes[:, ::-1], np.inf).take(table.image, 0)
@@ -124,14 +124,14 @@ def place(table: Annotations, sizes: NDArray[np.int32]) -> Placed:
 
 
 def _all_of(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether all of a row's two or four are set; numpy's own ``all`` takes ten times as long on short rows."""
+    """Tell whether all flags of a row are set; numpy's own ``all`` takes ten times as long on short rows."""
     while flags.shape[1] > 1:
         flags = flags[:, ::2] & flags[:, 1::2]
     return flags[:, 0]
 
 
 def hopeless(table: Annotations, placed: Placed) -> NDArray[np.int64]:
-    """Rows of the images that have boxes, none of which can be used: they are no background."""
+    """Find the rows of images that have boxes, none of them usable: these images are not background."""
     count = len(table.names)
     written = np.bincount(table.image, minlength=count)
     sound = np.bincount(table.image[placed.fault == SOUND], minlength=count)
@@ -139,7 +139,7 @@ def hopeless(table: Annotations, placed: Placed) -> NDArray[np.int64]:
 
 
 def hopeless_fault(table: Annotations, row: int) -> Fault:
-    """The fault of such an image."""
+    """Describe the fault of such an image."""
     count = int((table.image == row).sum())
     boxes = "its only box can't" if count == 1 else f"none of its {count} boxes can"
     return Fault("no-usable-box", table.paths[row], None, f"{boxes} be used, so the image is left out")
@@ -148,9 +148,9 @@ def hopeless_fault(table: Annotations, row: int) -> Fault:
 def erroneous_regions(
     table: Annotations, placed: Placed, sizes: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows of the erroneous boxes that cover some of their image, and what they cover, (r, 4) xyxy.
+    """Find the rows of erroneous boxes that cover part of their image, and what they cover, (r, 4) xyxy.
 
-    Those of no known class, and those with swapped sides. The image's size must be known.
+    These are boxes of unknown class, and with swapped sides. The image's size must be known.
     """
     known: NDArray[np.bool_] = np.all(sizes > 0, axis=1)
     wrong = (placed.fault == BAD_LABEL) | (placed.fault == INVERTED)
@@ -163,9 +163,9 @@ def erroneous_regions(
 
 
 def image_order(image: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places of boxes image by image, and of each image's as they were; ``image`` (m,) is the row of each one's image.
+    """Sort boxes by image, keeping the order within each image; ``image`` (m,) is the row of each box's image.
 
-    As a stable argsort, which takes five times as long.
+    It equals a stable argsort, which takes five times as long.
     """
     keys = image * len(image) + np.arange(len(image))
     keys.sort()
@@ -177,7 +177,7 @@ _BOX_COLUMNS = ("number", "xyxy", "xywh", "labels", "code", "areas", "annotation
 
 
 def select(table: Annotations, rows: NDArray[np.int64]) -> Annotations:
-    """The table with these images alone, in this order, and their boxes; ``splits`` is emptied."""
+    """Select images of a table, in this order, with their boxes; ``splits`` is emptied."""
     place = np.full(len(table.names), -1, np.int64)
     place[rows] = np.arange(len(rows))
     image = place[table.image]
@@ -190,7 +190,7 @@ def select(table: Annotations, rows: NDArray[np.int64]) -> Annotations:
 
 
 def concatenate(tables: list[Annotations]) -> Annotations:
-    """One table under another; classes are the first one's."""
+    """Concatenate tables; classes are the first one's."""
     starts = np.cumsum([0, *(len(table.names) for table in tables)])
     lists: dict[str, Any] = {
         key: [item for table in tables for item in getattr(table, key)]
@@ -205,7 +205,7 @@ def concatenate(tables: list[Annotations]) -> Annotations:
 
 
 def box_fault(table: Annotations, row: int, fault: int) -> Fault:
-    """The fault of one box, in words."""
+    """Describe the fault of one box in words."""
     numbers = "({:g}, {:g}, {:g}, {:g})".format(*table.xyxy[row])
     message = {
         BAD_NUMBER: "its numbers can't be read, or are not finite",
@@ -218,7 +218,7 @@ def box_fault(table: Annotations, row: int, fault: int) -> Fault:
 
 
 def fault_at(table: Annotations, row: int, kind: str, message: str) -> Fault:
-    """A fault of one box; the image is named where the annotation file holds many."""
+    """Build the fault of one box, naming the image if the annotation file holds many."""
     image = int(table.image[row])
     where = f"{table.names[image]}: " if table.shared_files else ""
     return Fault(kind, table.files[image], int(table.number[row]), where + message)
@@ -240,16 +240,16 @@ class Builder:
     accounted: set[str] = field(default_factory=set)
 
     def leave_out(self, kind: str, file: str, message: str, *also: str) -> None:
-        """Say why a file isn't in the table, nor those that go with it."""
+        """Record why a file, and everything that belongs to it, is not in the table."""
         self.faults.append(Fault(kind, file, None, message))
         self.accounted.update(also)
 
     def note(self, kind: str, file: str, message: str) -> None:
-        """Say something that leaves nothing out."""
+        """Record an oddity that leaves nothing out."""
         self.notes.append(Fault(kind, file, None, message))
 
     def add_image(self, name: str, file: str, size: tuple[int, int], there: bool) -> None:
-        """An image (path relative to the data set), to which the boxes added next belong."""
+        """Add an image (path relative to the data set), to which the next boxes belong."""
         self.names.append(name)
         self.files.append(file)
         self.there.append(there)
@@ -258,12 +258,12 @@ class Builder:
     def add_box(
         self, number: int, xyxy: tuple[float, ...], extent: tuple[float, float], label: int, code: int = NORMAL
     ) -> None:
-        """A box of the last image; ``extent`` is width and height as written, ``label`` -1 where it has no class."""
+        """Add a box of the last image; ``extent`` is width and height as written, ``label`` -1 if it has no class."""
         xywh = (xyxy[0], xyxy[1], xyxy[2] - xyxy[0], xyxy[3] - xyxy[1])
         self.boxes.append((len(self.names) - 1, number, xyxy, xywh, extent, label, code))
 
     def build(self, root: Path, layout: str, classes: tuple[str, ...]) -> Annotations:
-        """The table; category ids are label + 1, image ids 1-based places."""
+        """Build the table; category ids are label + 1, image ids count from 1."""
         columns = list(zip(*self.boxes, strict=True)) or [()] * 7
         image, number, xyxy, xywh, extent, labels, code = map(np.asarray, columns)
         xyxy = xyxy.astype(np.float64).reshape(-1, 4)

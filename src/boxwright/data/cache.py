@@ -26,7 +26,7 @@ _UNKNOWN = 4 * 2**30  # taken to be free where the system doesn't tell
 
 
 class Packed(NamedTuple):
-    """Where decoded images lie in shared memory."""
+    """The location of decoded images in shared memory."""
 
     paths: list[Path]
     where: NDArray[np.int64]
@@ -34,11 +34,14 @@ class Packed(NamedTuple):
 
 
 class ImageCache:
-    """Decoded images in memory, as many as ``limit`` bytes hold; the others are decoded at each use.
+    """Decoded images in memory, as many as ``limit`` bytes hold; others are decoded at each use.
 
-    None: half of the memory that is free. ``shared``: in shared memory, of which worker processes, forked or spawned,
-    get a handle and no copy; never more than the system has of it. ``files``: a folder in shared memory where it lies
-    as files, so that any process of the machine can map it. ``reduction``: how small they are decoded; None: in full.
+    Args:
+        limit: Bytes; None: half of the free memory.
+        shared: Keep them in shared memory, of which worker processes get a handle and no copy; never more than the
+            system has of it.
+        files: A folder in shared memory where they are files, so that any process of the machine can map them.
+        reduction: How small they are decoded; None: in full.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class ImageCache:
         return int((self._where[:, 0] >= 0).sum())
 
     def read(self, index: int) -> Decoded:
-        """The image. Raises DataError where the file can't be decoded."""
+        """Return the image; raises DataError if the file cannot be decoded."""
         block, start = self._where[index].tolist()
         if block < 0:
             return self._decode(index)
@@ -81,10 +84,10 @@ class ImageCache:
         decode: Callable[[int], Decoded] | None = None,
         rows: range | None = None,
     ) -> dict[int, str]:
-        """Decode images on all cores until the memory is full. Returns the faults by image, instead of raising.
+        """Decode images on all cores until the memory is full; return the faults by image instead of raising.
 
-        ``decode``: as this cache would, but by one who wants to see the images on their way. ``rows``: of which images;
-        None: all.
+        ``decode``: replaces the cache's own, for callers that want to see each image. ``rows``: which images; None:
+        all.
         """
         faults, full = {}, False
         attempt = partial(_try, decode or self._decode)
@@ -106,11 +109,11 @@ class ImageCache:
         return faults
 
     def pack(self) -> Packed:
-        """Tell where the images are that this cache has decoded, for other processes of the machine."""
+        """Describe where the decoded images are, for other processes of the machine."""
         return Packed(self._paths, self._where, self._shapes)
 
     def take_over(self, other: Packed) -> None:
-        """Map the images that another process has decoded, without a copy."""
+        """Map the images that another process has decoded, without copying."""
         held = other.where[:, 0] >= 0
         self._where[held] = other.where[held] + (len(self._blocks), 0)
         self._shapes[held] = other.shapes[held]
@@ -118,7 +121,7 @@ class ImageCache:
         self._used = len(self._blocks[-1]) if self._blocks else 0  # nothing is added to another's block
 
     def _chunks(self, rows: range) -> Iterator[range]:
-        """Images that are in memory beside the cache at a time: a number, or fewer where they are large."""
+        """Split the images into parts that fit in memory next to the cache: a fixed number, fewer if they are large."""
         start, size = 0, 0
         for place, pixels in enumerate(self.dataset.sizes[rows].astype(np.int64).prod(1).tolist()):
             if place > start and (place - start == _CHUNK or size + 3 * pixels > _IN_FLIGHT):
@@ -128,7 +131,7 @@ class ImageCache:
         yield rows[start:]
 
     def _place(self, index: int, image: Decoded) -> Tensor | None:
-        """Where the image (h, w, 3) is to be kept; None: there is no room."""
+        """Reserve the place of the image (h, w, 3); None if there is no room."""
         pixels = image.pixels
         if not self._blocks or self._used + pixels.nbytes > len(self._blocks[-1]):
             left = self.limit - sum(map(len, self._blocks))
@@ -163,7 +166,10 @@ def _try(decode: Callable[[int], Decoded], index: int) -> Decoded | str:
 
 
 def free_memory(shared: bool = False) -> int:
-    """Bytes that this process may still take, of the machine and its control group; ``shared``: between processes."""
+    """Return the bytes that this process may still use, of the machine and its control group.
+
+    ``shared``: of memory shared between processes.
+    """
     limits = [_available(Path("/proc/meminfo")), _left_of_group(Path("/sys/fs/cgroup"))]
     if shared and Path("/dev/shm").is_dir():
         limits.append(shutil.disk_usage("/dev/shm").free)

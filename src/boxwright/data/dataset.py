@@ -1,4 +1,4 @@
-"""The data set that training and evaluation read: packed arrays, cheap to hand to workers."""
+"""The data set that training and evaluation read: packed arrays, cheap to pass to workers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["CROWD", "DIFFICULT", "NORMAL", "DetectionDataset", "LeftOut", "Targe
 
 
 class Target(NamedTuple):
-    """What is in one image."""
+    """The boxes of one image."""
 
     boxes: NDArray[np.float32]
     """(g, 4) xyxy, pixels of the image."""
@@ -34,33 +34,33 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class Regions:
-    """Where erroneous boxes lie: neither objects to find nor background. Sorted by image."""
+    """Areas of erroneous boxes, which count as neither objects nor background. Sorted by image."""
 
     offsets: NDArray[np.int64]
     """(n + 1,) regions of image i are ``offsets[i]:offsets[i + 1]``."""
     boxes: NDArray[np.float32]
     """(r, 4) xyxy, inside the image."""
     labels: NDArray[np.int64]
-    """(r,) 0..K-1, or -1 where the class can't be told."""
+    """(r,) 0..K-1, or -1 if the class is unknown."""
 
     @classmethod
     def of(cls, image: NDArray[np.int64], boxes: NDArray[np.float32], labels: NDArray[np.int64], count: int) -> Regions:
-        """From the row of each region's image, rising, and the number of images."""
+        """Build regions from the row of each region's image, rising, and the number of images."""
         offsets = np.concatenate([[0], np.cumsum(np.bincount(image, minlength=count))]).astype(np.int64)
         return cls(offsets, boxes, labels)
 
     @classmethod
     def none(cls, count: int) -> Regions:
-        """For so many images that have none."""
+        """Build regions for ``count`` images without any."""
         return cls(np.zeros(count + 1, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
     def subset(self, rows: NDArray[np.int64]) -> Regions:
-        """Those of some images, in this order."""
+        """Select the regions of some images, in this order."""
         offsets, places = _spans(self.offsets, rows)
         return Regions(offsets, self.boxes[places], self.labels[places])
 
     def by_class(self, classes: int) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-        """Row of the image, box and class of each, one of every class where it can't be told."""
+        """Return each region's image row, box and class, with one of every class where it is unknown."""
         repeats = np.where(self.labels < 0, classes, 1)
         image = np.repeat(np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets)), repeats)
         each = [np.arange(classes) if label < 0 else np.array([label]) for label in self.labels.tolist()]
@@ -85,7 +85,7 @@ class LeftOut:
     """Images whose boxes, drawn on the pixels as stored, were turned upright."""
 
     def summary(self) -> str:
-        """One line; empty where nothing is worth a word."""
+        """Summarize in one line; empty if there is nothing to report."""
         files = Counter(fault.kind for fault in self.faults if fault.box is None)
         boxes = Counter(fault.kind for fault in self.faults if fault.box is not None)
         parts = [
@@ -107,7 +107,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class DetectionDataset:
-    """n images, m boxes and K classes, read by :func:`boxwright.read_dataset`. Boxes lie image by image."""
+    """n images, m boxes and K classes, read by :func:`boxwright.read_dataset`; boxes are sorted by image."""
 
     root: Path
     layout: str
@@ -121,9 +121,9 @@ class DetectionDataset:
     files: Strings
     """Annotation file of each image, relative to ``root``."""
     sizes: NDArray[np.int32]
-    """(n, 2) height and width as annotated, or from the image's header; 0 where neither tells."""
+    """(n, 2) height and width as annotated, or from the image's header; 0 if unknown."""
     image_ids: NDArray[np.int64]
-    """(n,) COCO's own; else the 1-based place in the sorted file names of the split."""
+    """(n,) COCO's own; otherwise the 1-based position in the split's sorted file names."""
     offsets: NDArray[np.int64]
     """(n + 1,) boxes of image i are ``offsets[i]:offsets[i + 1]``."""
     boxes: NDArray[np.float32]
@@ -142,7 +142,7 @@ class DetectionDataset:
     category_ids: NDArray[np.int64]
     """(K,) COCO's own, else label + 1."""
     has_images: bool
-    """False where not one image file is there: annotations alone are enough to evaluate results."""
+    """False if no image file exists: annotations alone are enough to evaluate results."""
     left_out: LeftOut
     regions: Regions
     """Where erroneous boxes lie."""
@@ -153,32 +153,32 @@ class DetectionDataset:
         return len(self.image_ids)
 
     def name(self, index: int) -> str:
-        """The image's file as the data set names it."""
+        """Return the image's name in the data set."""
         return self.names[index]
 
     def path(self, index: int) -> Path:
-        """The image's file."""
+        """Return the path of the image's file."""
         return self.root / self.paths[index]
 
     def decode(self, index: int) -> NDArray[np.uint8]:
-        """The image's pixels (H, W, 3).
+        """Decode the image's pixels (H, W, 3).
 
         Raises:
-            DataError: as :func:`boxwright.data.decode_image`, and as :meth:`check_frame`.
+            DataError: As :func:`boxwright.data.decode_image` and :meth:`check_frame` do.
         """
         return self.decode_reduced(index, None).pixels
 
     def decode_reduced(self, index: int, reduction: Reduction | None) -> Decoded:
-        """Decode the image as small as ``reduction`` has it; None: in full. Raises DataError as :meth:`decode`."""
+        """Decode the image at a size set by ``reduction``; None: in full. Raises DataError as :meth:`decode` does."""
         image = decode_reduced(self.path(index), self.pixels, reduction)
         self.check_frame(index, image.size)
         return image
 
     def check_frame(self, index: int, size: tuple[int, ...]) -> None:
-        """Raise DataError where EXIF turned an image to ``size`` (H, W), and its annotated size is the stored one.
+        """Raise DataError if EXIF turned an image to ``size`` (H, W) and its annotated size is the stored one.
 
-        Reading looks at each image's header, but at those of a large data set only where it finds some that are turned:
-        of the one that it missed, nobody knows what its boxes were drawn on.
+        Reading checks each image's header, but in a large data set only if it finds some turned images: for one that it
+        missed, it is unknown what its boxes were drawn on.
         """
         annotated = tuple(self.sizes[index].tolist())
         if self.pixels.exif is not None or size == annotated or size != annotated[::-1]:
@@ -189,14 +189,14 @@ class DetectionDataset:
             raise DataError(f"{path}: {text} stored pixels, exif=apply where they were drawn on the upright picture")
 
     def target(self, index: int) -> Target:
-        """Boxes, labels and codes of an image, as views."""
+        """Return boxes, labels and codes of an image, as views."""
         span = slice(self.offsets[index], self.offsets[index + 1])
         return Target(self.boxes[span], self.labels[span], self.code[span])
 
     def supervised(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
-        """Boxes (g, 4), labels (g,) and ignore (g,) that training goes by: those of ``target``, then the regions.
+        """Return boxes (g, 4), labels (g,) and ignore (g,) for training: those of ``target``, then the regions.
 
-        Crowds, difficult boxes and regions are ignored; the label of a region whose class can't be told is 0.
+        Crowds, difficult boxes and regions are ignored; the label of a region of unknown class is 0.
         """
         boxes, labels, code = self.target(index)
         span = slice(self.regions.offsets[index], self.regions.offsets[index + 1])
@@ -208,7 +208,7 @@ class DetectionDataset:
         )
 
     def subset(self, indices: ArrayLike) -> DetectionDataset:
-        """The same data set with these images alone, in this order; ids stay."""
+        """Select images, in this order; ids stay the same."""
         rows = np.asarray(indices, np.int64)
         offsets, boxes = _spans(self.offsets, rows)
         names = Strings.pack(self.names[row] for row in rows)
@@ -231,7 +231,7 @@ class DetectionDataset:
         )
 
     def coco_json(self) -> dict[str, Any]:
-        """The ground truth as COCO JSON; difficult boxes carry ``difficult`` and ``ignore``, crowds ``iscrowd``."""
+        """Return ground truth as COCO JSON; difficult boxes get ``difficult`` and ``ignore``, crowds ``iscrowd``."""
         owners = np.repeat(np.arange(len(self)), np.diff(self.offsets))
         ids = self.annotation_ids
         if len(ids) and (ids.min() < 1 or len(np.unique(ids)) < len(ids)):
@@ -251,7 +251,7 @@ class DetectionDataset:
         }
 
     def _coco_regions(self, first: int) -> Iterator[dict[str, Any]]:
-        """The regions as crowds, which COCO's evaluation ignores as ours does."""
+        """Return the regions as crowds, which COCO's evaluation ignores as ours does."""
         columns = (column.tolist() for column in self.regions.by_class(len(self.classes)))
         for place, (image, (left, top, right, bottom), label) in enumerate(zip(*columns, strict=True)):
             yield {
@@ -282,7 +282,7 @@ class DetectionDataset:
 
 
 def _spans(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """New offsets, and the places of what belongs to these rows, in their order."""
+    """Compute new offsets, and the indices of everything that belongs to these rows, in their order."""
     counts = np.diff(offsets)[rows]
     new = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     return new, np.repeat(offsets[rows] - new[:-1], counts) + np.arange(new[-1])

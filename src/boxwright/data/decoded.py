@@ -1,4 +1,4 @@
-"""An image's pixels in memory: all of them, or a smaller picture of it that is as good for the input it becomes."""
+"""An image's pixels in memory: all of them, or a reduced version that is just as good for its input."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Decoded(NamedTuple):
 
     @classmethod
     def whole(cls, pixels: NDArray[np.uint8]) -> Decoded:
-        """All pixels (H, W, 3) of an image."""
+        """Wrap all pixels (H, W, 3) of an image."""
         return cls(pixels, (pixels.shape[0], pixels.shape[1]))
 
     def place(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-        """A box xyxy of the image in ``pixels``."""
+        """Convert a box xyxy of the image to ``pixels``."""
         above, left = self.before
         x0, y0, x1, y1 = box
         return (

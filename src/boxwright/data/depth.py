@@ -18,8 +18,8 @@ _MOST_VALUES = 250_000  # of an image that a percentile is taken of
 def to_eight_bits(pixels: NDArray[Any], limits: Range | None) -> NDArray[np.uint8]:
     """Scale pixels (H, W) or (H, W, C) of any type to (H, W, 3) uint8. ``limits`` None: by their own range.
 
-    Of one channel or two the first is gray; more than three are RGB and alpha, which is dropped.
-    What is no number becomes 0, and so does all where all values are equal.
+    Of one channel or two the first is gray; more than three are RGB and alpha, which is dropped. What is no number
+    becomes 0, and so does all where all values are equal.
     """
     if pixels.ndim == 3:
         pixels = pixels[..., 0] if pixels.shape[2] < 3 else pixels[..., :3]
@@ -33,7 +33,7 @@ def to_eight_bits(pixels: NDArray[Any], limits: Range | None) -> NDArray[np.uint
 
 
 def span(values: NDArray[Any]) -> Range | None:
-    """Return the range that shows what is there, without the outermost pixels; None where all values are equal."""
+    """Return the range that shows the content, without outlying pixels; None if all values are equal."""
     known = sample(values)
     known = known[np.isfinite(known)]
     if not known.size:
@@ -46,12 +46,12 @@ def span(values: NDArray[Any]) -> Range | None:
 
 
 def sample(pixels: NDArray[Any], most: int = _MOST_VALUES) -> NDArray[np.float64]:
-    """Return the values of about ``most`` pixels (H, W) or (H, W, 3) at most, evenly spread, in one row."""
+    """Sample at most about ``most`` pixels (H, W) or (H, W, 3), evenly spread, in one row."""
     step = max(1, round((pixels.shape[0] * pixels.shape[1] / most) ** 0.5))
     return pixels[::step, ::step].astype(np.float64).ravel()
 
 
 def extent(pixels: NDArray[Any]) -> Range:
-    """Return the lowest and the highest value, of those that are numbers."""
+    """Return the lowest and the highest finite value."""
     known = pixels[np.isfinite(pixels)]
     return (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Files that decode without an error although the end of their picture is not there."""
+"""Files that decode without an error although the end of their picture is missing."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SPARE = 64  # bytes that let a decoder finish the last block of a scan
 
 
 def missing_end(file: IO[bytes], kind: str | None) -> int:
-    """Count the zeros that stand at a file's end instead of its picture; the file's position stays.
+    """Count the zeros at a file's end that replace its picture; the file's position is unchanged.
 
-    An interrupted upload or download into a file of the full length looks so. Zeros after a picture are padding.
-    ``kind``: Pillow's name of the format.
+    An interrupted upload or download into a file of full length looks like that. Zeros after a complete picture are
+    padding. ``kind``: Pillow's name of the format.
     """
     complete = _COMPLETE.get(kind or "")
     if complete is None:
@@ -42,7 +42,7 @@ def _jpeg_ends(data: bytes) -> bool:
 
 
 def _end_of_jpeg(data: bytes) -> int:
-    """Find the end of image that follows the first scan, -1 where there is none; a thumbnail's is before it."""
+    """Find the end-of-image marker after the first scan, -1 if there is none; a thumbnail's comes before it."""
     place = 2
     while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
         place += 2 + int.from_bytes(data[place + 2 : place + 4])
@@ -58,7 +58,7 @@ def _webp_ends(data: bytes) -> bool:
 
 
 def _boxes_end(data: bytes) -> bool:
-    """Whether the last box of an ISO media file has content at its end."""
+    """Tell whether the last box of an ISO media file has content at its end."""
     place = 0
     while any(data[place : place + 8]):
         size = int.from_bytes(data[place : place + 4])
@@ -79,9 +79,9 @@ _COMPLETE = {
 
 
 def stops_early(data: bytes, image: Image.Image, pixels: NDArray[np.uint8]) -> bool:
-    """Whether the scan of a JPEG ends before its picture does, which decoders fill up with the gray of 128.
+    """Tell whether the scan of a JPEG ends before its picture does, which decoders fill with gray 128.
 
-    ``image``: as opened from ``data``; ``pixels`` (H, W, 3): as decoded. Progressive files can't be judged.
+    ``image``: as opened from ``data``; ``pixels`` (H, W, 3): as decoded. Progressive files cannot be judged.
     """
     if image.format not in ("JPEG", "MPO") or image.info.get("progressive"):
         return False

@@ -1,8 +1,8 @@
-"""What lies below a data set's folder, and nothing that doesn't.
+"""The files below a data set's folder, and no others.
 
 Every path that an annotation names goes through :class:`Tree`: it answers from directory listings that are read once,
-follows no link out of the folder unless that is allowed, and so never opens a file elsewhere. Folders that boxwright
-made are empty to it: what was trained or predicted beside the data is no data.
+follows no link out of the folder unless allowed, and so never opens a file elsewhere. Folders that boxwright created
+appear empty to it: training and prediction results inside the data are not data.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ _LONGEST = 4096  # characters; no file system takes a longer path
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name says that it is an image; hidden files (``._x.jpg`` of macOS) are none."""
+    """Tell by its name whether a file is an image; hidden files (macOS's ``._x.jpg``) are not."""
     return not name.startswith(".") and posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def composed(name: str) -> str:
-    """A name with each accented letter as one character; macOS writes letter and accent apart."""
+    """Compose each accented letter of a name into one character; macOS stores letter and accent separately."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def stem(name: str) -> str:
-    """The last part of a path without its extension, to be compared with others."""
+    """Return the last part of a path without its extension, for comparison with others."""
     return composed(posixpath.splitext(posixpath.basename(name))[0])
 
 
 def _folded(path: str) -> str:
-    """A path as it reads whatever the case of its extension and however its accents are written."""
+    """Normalize a path for the case of its extension and the encoding of its accents."""
     front, suffix = posixpath.splitext(composed(path))
     return front + suffix.lower()
 
@@ -64,8 +64,9 @@ class Tree:
     """The folder of a data set. Paths are relative to it, with forward slashes.
 
     Args:
-        allow_links: follow links out of the folder, and read the folders outside that are :meth:`admit`-ted.
-        own: read JSON files that boxwright wrote, too.
+        root: The folder.
+        allow_links: Follow links out of the folder, and read folders outside that are :meth:`admit`-ted.
+        own: Also read JSON files that boxwright wrote.
     """
 
     def __init__(self, root: Path, allow_links: bool = False, own: bool = False) -> None:
@@ -84,7 +85,7 @@ class Tree:
         self._by_name: dict[str, list[str]] = {}
 
     def tidy(self, path: str) -> str | None:
-        """The path below the folder without ``.`` and ``..``; None where it leads out of the folder."""
+        """Return the path below the folder without ``.`` and ``..``; None if it leads out of the folder."""
         path = path.replace("\\", "/")
         if "/" not in path and path not in ("", ".", "..") and path[1:2] != ":":
             return path
@@ -106,7 +107,7 @@ class Tree:
         return resolved.as_posix() if any(map(resolved.is_relative_to, self._admitted)) else None
 
     def admit(self, folder: str) -> bool:
-        """Whether a folder outside, which a configuration names, is there and may be read."""
+        """Tell whether a folder outside, named by a configuration, exists and may be read."""
         place = self.root / folder
         if len(folder) > _LONGEST or not place.is_dir():
             return False
@@ -116,11 +117,11 @@ class Tree:
         return self.allow_links
 
     def entries(self, folder: str) -> dict[str, Kind]:
-        """Names in a folder and what each is; empty where the folder is missing, lies elsewhere or is boxwright's."""
+        """Map the names in a folder to their kinds; empty if the folder is missing, outside or boxwright's."""
         return self._listing(folder) or {}
 
     def files(self, folder: str, suffix: str = "") -> list[str]:
-        """Sorted names in a folder that end in ``suffix`` (any case), without folders and hidden ones."""
+        """List, sorted, the names in a folder that end in ``suffix`` (any case), without folders and hidden files."""
         return sorted(
             name
             for name, kind in self.entries(folder).items()
@@ -128,25 +129,25 @@ class Tree:
         )
 
     def images(self, folder: str) -> list[str]:
-        """Sorted names of the images in a folder."""
+        """List, sorted, the names of the images in a folder."""
         return sorted(name for name, kind in self.entries(folder).items() if kind != "folder" and is_image(name))
 
     def below(self, folder: str = ".") -> list[str]:
-        """Sorted paths of all files in a folder and in those within it, without hidden ones."""
+        """List, sorted, the paths of all files in a folder and its subfolders, without hidden ones."""
         if folder not in self._below:
             self._below[folder] = sorted(self._walk(folder))
         return self._below[folder]
 
     def images_below(self, folder: str = ".") -> list[str]:
-        """Sorted paths of the images in a folder and in those within it."""
+        """List, sorted, the paths of the images in a folder and its subfolders."""
         return [path for path in self.below(folder) if is_image(posixpath.basename(path))]
 
     def is_folder(self, folder: str) -> bool:
-        """Whether there is such a folder, inside."""
+        """Tell whether there is such a folder inside the data set's."""
         return self.state(folder) == "there" and (self.root / folder).is_dir()
 
     def folder(self, parent: str, *names: str) -> str | None:
-        """The first of ``names`` (any case) that is a folder in ``parent``, as a path below the data set's."""
+        """Find the first of ``names`` (any case) that is a folder in ``parent``, as a path below the data set's."""
         there = {name.lower(): name for name in sorted(self.entries(parent), reverse=True)}
         for name in names:
             if name in there and self.is_folder(path := join(parent, there[name])):
@@ -154,7 +155,7 @@ class Tree:
         return None
 
     def state(self, path: str) -> State:
-        """Whether a file or folder is there, missing, no file, or (itself or by a link) outside the folder."""
+        """Tell whether a file or folder exists, is missing, is no file, or is outside the folder, also by a link."""
         tidied = self.tidy(path)
         if tidied is None:
             return "outside"
@@ -170,17 +171,17 @@ class Tree:
         return "missing" if kind is None else "special" if kind == "special" else "there"
 
     def is_own(self, path: str) -> bool:
-        """Whether a picture or a JSON file is one that boxwright wrote, and is to be passed over."""
+        """Tell whether boxwright wrote a picture or JSON file, which is then ignored."""
         if self._own or not (is_image(posixpath.basename(path)) or path.lower().endswith(".json")):
             return False
         place = self.root / path
         return self.state(path) == "there" and place.is_file() and place.stat().st_size > _EMPTY and is_ours(place)
 
     def read(self, path: str, most: int | None = None) -> bytes:
-        """Content of a file; of one with more than ``most`` bytes the beginning and some of the end.
+        """Read a file; of one with more than ``most`` bytes only the beginning and part of the end.
 
         Raises:
-            DataError: where it can't be read, is no file, or lies outside.
+            DataError: If it cannot be read, is no file, or is outside.
         """
         return self._read(path, partial(read_regular, most=most))
 
@@ -198,18 +199,18 @@ class Tree:
             raise DataError(f"{path}: {getattr(error, 'strerror', error)}") from None
 
     def text(self, path: str) -> str:
-        """Content of a text file, in whatever Unicode encoding. Raises DataError as :meth:`read`."""
+        """Read a text file in any Unicode encoding; raises DataError as :meth:`read` does."""
         return as_text(self.read(path))
 
     def read_lines(self, path: str) -> list[str]:
-        """Lines of a text file that aren't blank, stripped. Raises DataError as :meth:`read`."""
+        """Read the non-blank lines of a text file, stripped; raises DataError as :meth:`read` does."""
         lines = map(str.strip, self.text(path).splitlines())
         return [line for line in lines if line]
 
     def locate(self, folder: str, names: Iterable[str]) -> list[tuple[str, State]]:
-        """Path below the data set's folder, and state, of files named relative to ``folder``.
+        """Return the path below the data set's folder, and the state, of files named relative to ``folder``.
 
-        One that is missing there is outside if it leads out of the data set's own folder.
+        A missing file counts as outside if its name leads out of the data set's own folder.
         """
         listing = self._listing(folder) or {}
         found: list[tuple[str, State]] = []
@@ -225,7 +226,7 @@ class Tree:
         return found
 
     def is_there(self, parts: list[str]) -> bool:
-        """Whether the parts of a path lead to a file or folder."""
+        """Tell whether the parts of a path lead to a file or folder."""
         folder = "."
         for part in parts[:-1]:
             if self.entries(folder).get(part) not in ("folder", "link"):
@@ -234,12 +235,12 @@ class Tree:
         return self.state(join(folder, parts[-1])) == "there"
 
     def nearest(self, path: str, home: str = "") -> str | None:
-        """The file that a path of another machine means: by its longest end that is there, else by its name alone.
+        """Find the file meant by a path from another machine: by its longest existing end, else by its name alone.
 
-        By its name only where it is that of one file below the folder. The case of the extension may differ, and how
-        accents are written. Paths may be quoted as in a URL. One that only climbs (../x.jpg) means what lies outside.
-        Where ``home``, the folder of the file that names the path, is called as a split is, files in the folders of
-        other splits aren't meant.
+        By name alone only if exactly one file below the folder has it. The case of the extension and the encoding of
+        accents may differ, and paths may be quoted as in a URL. A path that only climbs (../x.jpg) means a file
+        outside. If ``home``, the folder of the file that names the path, is named like a split, files in the folders of
+        other splits are excluded.
         """
         names = [name for name in spellings(path) if self._called(posixpath.basename(name))]
         if not names or (".." in path and len(parts_of(path)) < 2):
@@ -259,7 +260,7 @@ class Tree:
         return next((found[0] for found in (*by_end, by_name) if len(found) == 1), None)
 
     def _called(self, name: str) -> list[str]:
-        """The files below the folder that are called so, but for the case of the extension."""
+        """List the files below the folder with this name, up to the case of the extension."""
         if not self._by_name:
             names = defaultdict(list)
             for file in self.below():
@@ -284,12 +285,12 @@ class Tree:
                     yield path
 
     def _leads_to_folder(self, link: str) -> bool:
-        """Whether a link leads out of the data set to a folder that may be read; one inside is met by itself."""
+        """Tell whether a link leads out of the data set to a folder that may be read; one inside is found by itself."""
         place = self.root / link
         return self._behind(link) == "there" and place.is_dir() and not place.resolve().is_relative_to(self.root)
 
     def _behind(self, link: str) -> State:
-        """State of what a link leads to."""
+        """Return the state of what a link leads to."""
         if not self._inside(link):
             return "outside"
         try:
@@ -333,7 +334,7 @@ def _kind(entry: os.DirEntry[str]) -> Kind:
 
 
 def spellings(path: str) -> Iterator[str]:
-    """A path with slashes, and what it says where it is a URL: %20, Label Studio's ?d=folder/x.jpg, x.jpg?token=7."""
+    """Yield a path with slashes, and its meaning if it is a URL: %20, Label Studio's ?d=folder/x.jpg, x.jpg?token=7."""
     path = path.strip().replace("\\", "/")
     yield path
     plain = unquote(path.rpartition("?d=")[2], errors="surrogateescape")
@@ -344,7 +345,7 @@ def spellings(path: str) -> Iterator[str]:
 
 
 def parts_of(path: str) -> list[str]:
-    """Parts of a path of any system, without its anchor and without ``.`` and ``..``; empty for an absurd one."""
+    """Split a path of any system into parts, without anchor, ``.`` and ``..``; empty for an absurd one."""
     if len(path) > _LONGEST:
         return []
     path = path.replace("\\", "/")
@@ -352,17 +353,17 @@ def parts_of(path: str) -> list[str]:
 
 
 def join(folder: str, name: str) -> str:
-    """A path below the data set's folder."""
+    """Join a folder and a name to a path below the data set's folder."""
     return f"{folder}/{name}" if folder not in ("", ".") else name
 
 
 def is_absolute(path: str) -> bool:
-    """Whether a path of any system is absolute."""
+    """Tell whether a path of any system is absolute."""
     return path.startswith(("/", "\\")) or path[1:2] == ":"
 
 
 class Strings:
-    """A list of strings as one utf-8 blob: workers get it by copying two arrays, whatever the number of strings."""
+    """A list of strings as one utf-8 blob: workers get it by copying two arrays, for any number of strings."""
 
     __slots__ = ("blob", "offsets")
 
@@ -371,7 +372,7 @@ class Strings:
 
     @classmethod
     def pack(cls, strings: Iterable[str]) -> Strings:
-        """From any strings; file names that aren't valid Unicode survive."""
+        """Pack any strings; file names that are not valid Unicode survive."""
         strings = list(strings)
         whole = "".join(strings)
         blob = whole.encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""Formats of image files: which are opened, by what, and what to do about the others."""
+"""Formats of image files: which are opened, by what, and what to do about others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UNREAD_SUFFIXES = frozenset(
 
 
 class _Plugin(NamedTuple):
-    """What makes Pillow read a format; ``module`` offers it when ``start``, a function of it, was called."""
+    """A Pillow plugin for a format; ``module`` registers it when its function ``start`` is called."""
 
     format: str
     package: str
@@ -53,9 +53,10 @@ _BRANDS = {
 
 
 def open_with_plugins(path: str | Path) -> ImageFile:
-    """Open an image of the formats that boxwright reads; a plugin for Pillow that is installed is used where needed.
+    """Open an image of the formats that boxwright reads, with an installed Pillow plugin if needed.
 
-    Raises DataError for a format that needs something else, with what that is; else what Pillow raises.
+    Raises:
+        DataError: For a format that needs something else, saying what. Other errors are Pillow's.
     """
     if Path(path).suffix.lower() in UNREAD_SUFFIXES:
         raise DataError(f"{path}: a format that isn't read: convert it to JPEG, PNG or TIFF")
@@ -77,13 +78,13 @@ def open_with_plugins(path: str | Path) -> ImageFile:
 
 
 def _formats() -> tuple[str, ...]:
-    """Those of this Pillow, which may be built without one of them, and of the plugins that are registered."""
+    """List the formats of this Pillow, which may be built without one of them, and of registered plugins."""
     Image.init()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _plugin_for(path: str | Path) -> _Plugin | None:
-    """The plugin that a file needs, by its first bytes: phones call HEIC files .jpg, too."""
+    """Find the plugin that a file needs by its first bytes, since phones name HEIC files .jpg, too."""
     with open(path, "rb") as file:
         start = file.read(32)
     if start[4:8] == b"ftyp":
@@ -98,7 +99,7 @@ _TURNING_CHUNKS = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
 
 def may_be_turned(image: ImageFile) -> bool:
-    """Whether an opened file may say how it is turned. Of a PNG file, Pillow knows only once it is decoded."""
+    """Tell whether an opened file may state an orientation. For PNG files, Pillow knows only after decoding."""
     if image.format != "PNG" or image.fp is None or any(key in image.info for key in _TURNING_KEYS):
         return True
     place = image.fp.tell()
@@ -109,7 +110,7 @@ def may_be_turned(image: ImageFile) -> bool:
 
 
 def is_plain_jpeg(path: str) -> bool:
-    """Whether a file is sure to be a JPEG without EXIF and XMP, which say how an image is turned, or empty."""
+    """Tell whether a file is certainly a JPEG without EXIF and XMP, which state an orientation, or empty."""
     start = b""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # thousands of times: no file object
@@ -126,7 +127,7 @@ def is_plain_jpeg(path: str) -> bool:
 
 
 def _pixels_follow(start: bytes) -> bool | None:
-    """Whether a JPEG's pixels come without EXIF and XMP before them; None where so little of it doesn't tell."""
+    """Tell whether a JPEG's pixels start without EXIF and XMP before them; None if too little was read."""
     if start[:2] != b"\xff\xd8":
         return False if start else None
     place = 2

@@ -1,4 +1,4 @@
-"""Images that belong together: a split or a fold takes all of a group, so that nothing leaks from one to another."""
+"""Images that belong together: a split or a fold takes a group as a whole, so that nothing leaks between them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ RULES = "folder, near or a regular expression"
 
 
 def grouped(root: Path, paths: Sequence[str], rule: str | None = None) -> list[list[int]]:
-    """Rows of images that go together, each group and all groups by their first row.
+    """Group rows of images that belong together; each group and the list of groups are ordered by first row.
 
-    Byte-identical images always do.
+    Byte-identical images always belong together.
 
     Args:
-        paths: image files, relative to ``root``.
-        rule: "folder": those of one folder; "near": nearly identical ones, as frames of a video are; else a regular
-            expression that is searched in the path: those with the same first group of it (all that it matches, where
-            it has none), and an image in which it isn't found is alone. None: "near" up to 20,000 images.
+        root: Folder of the data set.
+        paths: Image files, relative to ``root``.
+        rule: "folder": images in one folder; "near": nearly identical images, such as frames of a video; otherwise a
+            regular expression searched in the path: images with the same first group (the whole match, if it has none)
+            belong together, and an image without a match is alone. None: "near" up to 20,000 images.
 
     Raises:
-        DataError: a rule that isn't one, or by which all images go together.
+        DataError: If the rule is invalid, or puts all images into one group.
     """
     sets: list[Iterable[list[int]]] = [identical_files(root, paths)]
     if rule == "near" or (rule is None and len(paths) <= MOST_COMPARED):

@@ -1,4 +1,4 @@
-"""Groups of images by a rule: by folder, size, EXIF entry, or what a pattern finds in the name."""
+"""Groups of images by a rule: by folder, size, EXIF entry, or a pattern in the name."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ def image_groups(dataset: DetectionDataset, rule: str) -> list[str]:
     """Name the group of each image (n,).
 
     Args:
-        rule: "folder", the folder that the image lies in; "size", its width and height, or three thirds by pixels where
-            there are more than six sizes; "exif:KEY", an EXIF entry such as exif:Model; anything else is a regular
-            expression, searched in the image's name: its first group, or all that it matched.
+        dataset: The images.
+        rule: "folder", the image's folder; "size", its width and height, or three thirds by pixels if there are more
+            than six sizes; "exif:KEY", an EXIF entry such as exif:Model; anything else is a regular expression searched
+            in the image's name: its first group, or the whole match.
 
     Raises:
-        RecipeError: a rule that isn't one, or puts all images into one group.
+        RecipeError: If the rule is invalid, or puts all images into one group.
     """
     names = [dataset.name(place) for place in range(len(dataset))]
     if rule == "folder":

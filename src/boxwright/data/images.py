@@ -36,12 +36,12 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 class RefusedImageError(DataError):
-    """An image of so many pixels that decoding it could exhaust the memory."""
+    """Raised for an image with so many pixels that decoding could exhaust the memory."""
 
 
 @dataclass(frozen=True)
 class PixelRule:
-    """How pixels become what the network sees: a recipe's keys of these names. Raises RecipeError for other values."""
+    """How pixels are decoded for the network: a recipe's keys of these names. Raises RecipeError for other values."""
 
     exif: Exif | None = None
     """None: as "apply", but boxes were drawn on the pixels as stored where the annotated sizes say so."""
@@ -59,7 +59,7 @@ class PixelRule:
             raise RecipeError(f"Expected max_pixels of at least 1 but got {self.max_pixels}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe's keys, which are options of a reader too."""
+        """Return the recipe's keys, which are reader options too."""
         return asdict(self)
 
     @property
@@ -69,7 +69,7 @@ class PixelRule:
 
     @property
     def limits(self) -> depth.Range | None:
-        """LOW and HIGH; None for each image's own."""
+        """LOW and HIGH; None for each image's own range."""
         return parse_range("depth_range", self.depth_range)
 
 
@@ -77,7 +77,7 @@ PLAIN = PixelRule()
 
 
 class Header(NamedTuple):
-    """What a file's header says of its image."""
+    """The facts in the header of an image file."""
 
     size: tuple[int, int]
     """(H, W) of the pixels as stored."""
@@ -100,10 +100,10 @@ class Picture(NamedTuple):
 
 
 def open_image(path: str | Path, max_pixels: int | None = None) -> ImageFile:
-    """The image with only its header read; the caller closes it. ``max_pixels`` is that of a :class:`PixelRule`.
+    """Open an image and read only its header; the caller closes it. ``max_pixels`` is that of a :class:`PixelRule`.
 
     Raises:
-        DataError: naming the file, where it is no image; RefusedImageError where it has too many pixels.
+        DataError: Naming the file, if it is no image; RefusedImageError if it has too many pixels.
     """
     limit = Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
     if limit is not None and Image.MAX_IMAGE_PIXELS is not None:
@@ -127,17 +127,17 @@ def open_image(path: str | Path, max_pixels: int | None = None) -> ImageFile:
 
 
 def _check_regular(path: str | Path) -> None:
-    """Raise DataError for what would wait for ever, or never end."""
+    """Raise DataError for files whose reading might wait forever or never end."""
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise DataError(f"{path}: {NO_FILE}")
 
 
 def read_header(path: str | Path, max_pixels: int | None = None) -> Header:
-    """Size, orientation and depth, without decoding.
+    """Read size, orientation and depth without decoding.
 
     Raises:
-        DataError: naming the file, where it is no image.
+        DataError: Naming the file, if it is no image.
     """
     with open_image(path, max_pixels) as image:
         turned = orientation(written_orientation(image)) if may_be_turned(image) else 1
@@ -148,51 +148,53 @@ def read_header(path: str | Path, max_pixels: int | None = None) -> Header:
 
 
 def image_size(path: str | Path, *, upright: bool = True, max_pixels: int | None = None) -> tuple[int, int]:
-    """(H, W) of the upright image, or as stored, from the file's header alone.
+    """Read (H, W) of the upright or the stored image from the file's header.
 
     Raises:
-        DataError: naming the file, where it is no image.
+        DataError: Naming the file, if it is no image.
     """
     (height, width), turned, _ = read_header(path, max_pixels)
     return (width, height) if upright and turned >= 5 else (height, width)
 
 
 def is_deep(image: ImageFile) -> bool:
-    """Whether the pixels of an image that was opened, and not yet decoded, have more than 8 bits."""
+    """Tell whether an image, opened but not yet decoded, has more than 8 bits per value."""
     return image.mode[0] in "IF" or bool(_halves(image))
 
 
 def decode_image(path: str | Path, rule: PixelRule = PLAIN) -> NDArray[np.uint8]:
-    """Decodes an image file in full.
+    """Decode an image file in full.
 
     EXIF orientation is applied, unless ``rule`` says otherwise; grayscale, palette, CMYK and alpha become RGB (alpha is
-    dropped); what has more than 8 bits is scaled to 8 by the range that ``rule`` has, else by the image's own. Of an
-    animation or a file of several pages: the first.
+    dropped); more than 8 bits are scaled to 8 by the range of ``rule``, else by the image's own. From an animation or a
+    file of several pages the first is taken.
 
     Returns:
         (H, W, 3) uint8, RGB.
 
     Raises:
-        DataError: naming the file, where it is missing, no image, truncated, or refused as a decompression bomb.
+        DataError: Naming the file, if it is missing, no image, truncated, or refused as a decompression bomb.
     """
     return decode_reduced(path, rule, None).pixels
 
 
 def decode_reduced(path: str | Path, rule: PixelRule, reduction: Reduction | None) -> Decoded:
-    """Decode an image file as :func:`decode_image` does, but as small as ``reduction`` has it; None: in full.
+    """Decode an image file as :func:`decode_image` does, but reduced by ``reduction``; None: in full.
 
-    JPEGs are decoded at that scale, which takes a part of the time; of other formats whole pixels are averaged.
-    Raises DataError as that one.
+    JPEGs are decoded at that scale, which takes a fraction of the time; in other formats whole pixels are averaged.
+
+    Raises:
+        DataError: As :func:`decode_image` does.
     """
     with open_image(path, rule.max_pixels) as image:
         return to_rgb(image, path, rule, reduction).image
 
 
 def to_rgb(image: ImageFile, path: str | Path, rule: PixelRule = PLAIN, reduction: Reduction | None = None) -> Picture:
-    """Decodes an opened file as :func:`decode_reduced` does.
+    """Decode an opened file as :func:`decode_reduced` does.
 
     Raises:
-        DataError: as that one.
+        DataError: As :func:`decode_reduced` does.
     """
     with _naming(path), _turn_for(image):
         if image.fp is not None and (lost := missing_end(image.fp, image.format)):
@@ -215,7 +217,7 @@ def to_rgb(image: ImageFile, path: str | Path, rule: PixelRule = PLAIN, reductio
 
 
 class _Draft(NamedTuple):
-    """A JPEG that is decoded at a scale of its own."""
+    """A JPEG that is decoded at a reduced scale."""
 
     size: tuple[int, int]
     """(H, W) as stored, in full."""
@@ -224,7 +226,7 @@ class _Draft(NamedTuple):
 
 
 def _draft(image: ImageFile, rule: PixelRule, reduction: Reduction) -> _Draft | None:
-    """Have a JPEG that was opened decoded smaller; None where it isn't to be, and for other formats."""
+    """Let an opened JPEG be decoded at a reduced scale; None if it should not be, and for other formats."""
     if not isinstance(image, JpegImageFile):
         return None
     size = height, width = image.height, image.width
@@ -236,7 +238,7 @@ def _draft(image: ImageFile, rule: PixelRule, reduction: Reduction) -> _Draft | 
 
 
 def _drafted(pixels: NDArray[np.uint8], draft: _Draft) -> Decoded:
-    """The upright pixels of a draft, whose last row and column, as stored, may reach beyond the image."""
+    """Return the upright pixels of a draft, whose last stored row and column may reach beyond the image."""
     (height, width), turned, factor = draft
     rows, columns = pixels.shape[:2] if turned < 5 else pixels.shape[1::-1]
     reached = np.array([[rows * factor, columns * factor]])
@@ -246,7 +248,7 @@ def _drafted(pixels: NDArray[np.uint8], draft: _Draft) -> Decoded:
 
 
 def _reduced(pixels: NDArray[np.uint8], reduction: Reduction | None) -> Decoded:
-    """Pixels (H, W, 3), averaged as far as they are to be."""
+    """Average pixels (H, W, 3) as far as the reduction asks."""
     whole = Decoded.whole(pixels)
     factor = 1 if reduction is None else reduction(*whole.size)
     if factor == 1:
@@ -255,24 +257,24 @@ def _reduced(pixels: NDArray[np.uint8], reduction: Reduction | None) -> Decoded:
 
 
 def from_pil(image: Image.Image, rule: PixelRule) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB of an image in memory; its orientation stays."""
+    """Convert an image in memory to (H, W, 3) RGB; its orientation is unchanged."""
     if image.mode[0] in "IF":
         return depth.to_eight_bits(np.asarray(image), rule.limits)
     return as_eight_bits(image)
 
 
 def as_eight_bits(image: Image.Image) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB of an image of 8 bits or fewer; its orientation stays."""
+    """Convert an image of 8 bits or fewer to (H, W, 3) RGB; its orientation is unchanged."""
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA")  # a palette's transparent entries go with it
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # which copies what is RGB already
 
 
 def deep_values(path: str | Path, max_pixels: int | None = None) -> NDArray[Any]:
-    """Values of a file's pixels of more than 8 bits, (H, W) or (H, W, 3), as stored.
+    """Return a file's values of more than 8 bits, (H, W) or (H, W, 3), as stored.
 
     Raises:
-        DataError: as :func:`decode_image`, and where the file has 8 bits.
+        DataError: As :func:`decode_image` does, and if the file has 8 bits.
     """
     with open_image(path, max_pixels) as image, _naming(path), _turn_for(image):
         values = _deep_pixels(image, path, max_pixels)
@@ -286,7 +288,7 @@ _OTHER_HALF = {"16B": "16L", "16L": "16B", "16N": "16B" if _LITTLE else "16L"}
 
 
 def _deep_pixels(image: ImageFile, path: str | Path, max_pixels: int | None) -> NDArray[Any] | None:
-    """(H, W) of a decoded gray image of more than 8 bits, (H, W, 3) of one in colours; None for 8 bits."""
+    """Return (H, W) of a decoded gray image of more than 8 bits, (H, W, 3) of a color one; None for 8 bits."""
     halves = _halves(image)
     image.load()
     if image.mode[0] in "IF":
@@ -300,7 +302,7 @@ def _deep_pixels(image: ImageFile, path: str | Path, max_pixels: int | None) -> 
 
 
 def _halves(image: ImageFile) -> list[Any]:
-    """The tiles of colours of 16 bits with the bytes exchanged; empty for all others."""
+    """Return the tiles of 16-bit colors with their bytes swapped; empty for all others."""
     tiles = []
     for tile in image.tile:
         first, *others = tile.args if isinstance(tile.args, tuple) else (tile.args,)

@@ -1,4 +1,4 @@
-"""Which layout a folder has."""
+"""Find out which layout a folder has."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from boxwright.errors import DataError
 
 
 def _others() -> tuple[type[Any], ...]:
-    """The readers of ``data/readers/`` that are listed below nowhere: they are asked last."""
+    """List the readers of ``data/readers/`` that are not listed below: they are asked last."""
     for module in iter_modules(readers.__path__):
         import_module(f"{readers.__name__}.{module.name}")
     found = (*Reader.__subclasses__(), *ListingReader.__subclasses__())
@@ -72,7 +72,9 @@ DETECTORS: tuple[Callable[[Tree, ReaderOptions], Reader | None], ...] = (
     RetinanetReader.detect,
     *(other.detect for other in OTHERS),
 )
-"""They are asked in this order, what is told by a file's own name before what is told by folders."""
+"""Readers in the order in which they are asked: those that recognize a file's own name come before those that recognize
+folders.
+"""
 
 NEAREST: tuple[type[Reader], ...] = (
     ImageFolderReader,
@@ -93,15 +95,15 @@ _MOST_TRIED = 100  # folders in which a data set is looked for
 
 
 def title_of(layout: str) -> str:
-    """What a layout is called in messages; a reader of somebody's own by its name."""
+    """Return a layout's name in messages; for a custom reader its own name."""
     return next((reader.title for reader in READERS if reader.layout == layout), layout)
 
 
 def open_layout(path: str | Path, options: ReaderOptions | None = None) -> Reader:
-    """The reader for a folder.
+    """Open the reader for a folder.
 
     Raises:
-        DataError: where there is no such folder, or it holds none of the layouts.
+        DataError: If there is no such folder, or it has none of the layouts.
     """
     root, options = Path(path), options or ReaderOptions()
     if root.suffix.lower() in (".yaml", ".yml") and root.is_file():
@@ -122,10 +124,10 @@ def open_layout(path: str | Path, options: ReaderOptions | None = None) -> Reade
 
 
 def open_with_splits(path: str | Path, options: ReaderOptions | None = None) -> Reader:
-    """The reader for a folder, with the splits of a file where one is named, and made ones where the data has none.
+    """Open the reader for a folder, with splits from a file if one is named, or made ones if the data has none.
 
     Raises:
-        DataError: as ``open_layout``; for a file that holds no splits; for ``group_by`` where the data has splits.
+        DataError: As ``open_layout``; for a file without splits; for ``group_by`` if the data has splits.
     """
     options = options or ReaderOptions()
     reader = open_layout(path, options)
@@ -150,14 +152,14 @@ def _detect(tree: Tree, options: ReaderOptions) -> Reader | None:
 
 
 def chosen_layout(reader: ReaderPart | None) -> type[Reader] | None:
-    """The one built-in reader that is asked for; None: whichever knows the folder, or a function of somebody's own."""
+    """Return the built-in reader that is requested; None for automatic choice or a custom function."""
     while isinstance(reader, partial):
         reader = reader.func
     return reader if isinstance(reader, type) and issubclass(reader, Reader) else None
 
 
 def _nothing_found(tree: Tree, options: ReaderOptions) -> str:
-    """Say where a data set is, or else what was looked for, and what was met on the way."""
+    """Say where a data set is, or what was looked for, and what was found on the way."""
     if (layout := chosen_layout(options.reader)) is not None:
         found = layout.nearly(tree) or f"looked for {layout.looks_for}"
         return f"no {layout.title} data set found: {found}"
@@ -174,7 +176,7 @@ def _nothing_found(tree: Tree, options: ReaderOptions) -> str:
 
 
 def _unknown(tree: Tree, nearest: str) -> str:
-    """Name the first files that might be annotations, of another kind than those that the message names anyway."""
+    """Name the first files that might be annotations, except those that the message already names."""
     files = [path for path in tree.below() if may_annotate(path)]
     known = {posixpath.splitext(path)[1] for path in files if path in nearest}
     others = [escaped(path) for path in files if posixpath.splitext(path)[1] not in known][:_MOST_FOUND]
@@ -183,7 +185,7 @@ def _unknown(tree: Tree, nearest: str) -> str:
 
 
 def _data_sets_below(tree: Tree) -> Iterator[str]:
-    """Folders that would be data sets, each with its layout; what is inside of one isn't looked for."""
+    """List folders that would be data sets, each with its layout, without looking inside them."""
     waiting = deque(_folders_in(tree, "."))
     for _ in range(_MOST_TRIED):
         if not waiting:
@@ -212,10 +214,10 @@ def available_splits(
     group_by: str | None = None,
     split_file: str | Path | None = None,
 ) -> tuple[str, ...]:
-    """Names that ``split`` may have; train, val and test where boxwright makes them.
+    """List the names that ``split`` may have; train, val and test if boxwright makes them.
 
     Raises:
-        DataError: as :func:`boxwright.read_dataset`.
+        DataError: As :func:`boxwright.read_dataset`.
     """
     options = ReaderOptions(allow_links=allow_links, reader=reader, group_by=group_by, split_file=split_file)
     splits = open_with_splits(path, options).splits
@@ -223,7 +225,7 @@ def available_splits(
 
 
 def check_splits(path: str | Path, *splits: str, **options: Any) -> None:
-    """Raise DataError where a folder holds none of the layouts, or hasn't all of these splits.
+    """Raise DataError if a folder has none of the layouts, or lacks one of these splits.
 
     ``options``: those of ``available_splits``.
     """

@@ -1,4 +1,4 @@
-"""What lies in a data set's folder and wasn't read: every picture, list, class file and annotation file is named."""
+"""Files in a data set's folder that were not read: every unread picture, list, class file and annotation file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROSE = ("readme", "license", "licence", "copying", "notice", "changelog", "req
 
 
 def leftovers(reader: Reader, table: Annotations) -> list[Fault]:
-    """Name the files that ``table``, which is of all splits, and its faults don't account for."""
+    """Name the files that ``table``, which covers all splits, and its faults do not account for."""
     tree = reader.tree
     known = _known(tree, reader, table)
     faults = [_leftover(reader, path) for path in tree.below() if path not in known and _is_telling(tree, path)]
@@ -49,7 +49,7 @@ def _known(tree: Tree, reader: Reader, table: Annotations) -> set[str]:
 
 
 def _behind_links(tree: Tree, paths: Iterable[str]) -> Iterable[str]:
-    """Files below the folder that are known by the name of a link, as they are called themselves."""
+    """Resolve files that are known by the name of a link below the folder."""
     real_folders: dict[str, str] = {}
     for path in paths:
         folder, name = posixpath.split(path)
@@ -63,13 +63,13 @@ def _behind_links(tree: Tree, paths: Iterable[str]) -> Iterable[str]:
 
 
 def may_annotate(path: str) -> bool:
-    """Whether a file may hold boxes, classes or lists, by its name."""
+    """Tell by its name whether a file may hold boxes, classes or lists."""
     name = posixpath.basename(path).lower()
     return posixpath.splitext(name)[1] in _TELLING and not name.startswith(_PROSE)
 
 
 def _is_telling(tree: Tree, path: str) -> bool:
-    """Whether a file may belong to a data set; a folder here is one behind a link, which may hold anything."""
+    """Tell whether a file may belong to a data set; a folder here is behind a link and may hold anything."""
     if is_image(posixpath.basename(path)) or may_annotate(path):
         return True
     return tree.state(path) == "outside" and (tree.root / path).is_dir()

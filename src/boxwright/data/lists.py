@@ -1,4 +1,4 @@
-"""Lists of images: a text file with an image a line, and perhaps something behind its name."""
+"""Lists of images: a text file with one image per line, possibly followed by something else."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Found = TypeVar("Found")
 
 
 def is_flagged(line: str) -> bool:
-    """Whether a line ends in a flag: 1, 0 or -1."""
+    """Tell whether a line ends in a flag: 1, 0 or -1."""
     return _FLAGGED.fullmatch(line) is not None
 
 
 def readings(line: str) -> Iterator[str]:
-    """Names that a line may mean: all of it, without quotes, without the flag behind it, its first column."""
+    """Yield the names that a line may mean: all of it, without quotes, without a flag, its first column."""
     yield line
     if len(line) > 2 and line[0] in "\"'" and line[-1] == line[0]:
         yield line[1:-1]
@@ -31,7 +31,7 @@ def readings(line: str) -> Iterator[str]:
 
 
 def resolve(lines: Iterable[str], find: Callable[[str], Found | None]) -> tuple[list[Found], list[str]]:
-    """What the lines of a list mean, by a function that finds a name's image, and the lines that mean nothing."""
+    """Resolve the lines of a list by a function that finds a name's image; also returns unresolved lines."""
     found: list[Found] = []
     lost: list[str] = []
     for line in lines:

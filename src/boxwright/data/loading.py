@@ -1,4 +1,4 @@
-"""From a data set to batches: augmentation by seed, padding."""
+"""From a data set to batches: seeded augmentation and padding."""
 
 from __future__ import annotations
 
@@ -52,20 +52,21 @@ class Batch(NamedTuple):
     """How the inputs are to be made; None: ``images`` are the inputs."""
 
     def resampled(self) -> Batch:
-        """The batch whose images are the inputs, made where they are."""
+        """Return the batch with the inputs as its images, resampled on their device."""
         if self.windows is None:
             return self
         return self._replace(images=resample_windows(self.images, self.windows, self.shown), windows=None)
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All that the batch holds, the targets' too."""
+        """Return everything that the batch holds, including the targets."""
         return [field for field in (*self, *self.targets, *(self.windows or ())) if isinstance(field, Tensor)]
 
     def each(self, change: Callable[[Any], Any]) -> Batch:
-        """The batch with all that it holds changed, the targets' and windows' too."""
+        """Apply a change to everything that the batch holds, including targets and windows."""
 
         def changed(field: Any) -> Any:
+            """Change one field."""
             return type(field)(*map(change, field)) if isinstance(field, Targets | Windows) else change(field)
 
         return Batch(*(None if field is None else changed(field) for field in self))  # type: ignore[arg-type]
@@ -78,9 +79,9 @@ class Batch(NamedTuple):
 class TrainingSet(Dataset[Sample]):
     """The readable images of a data set as network inputs.
 
-    It is indexed by the keys of ``data.sampling``, and what augmentation draws depends on ``seed``, epoch, repetition
-    and image alone, so the number of workers doesn't matter. In place of an image that can't be read comes the next
-    one that can. ``windows``: the pixels are cut out, and resampled once the batch is on its device.
+    It is indexed by the keys of ``data.sampling``, and augmentation depends only on ``seed``, epoch, repetition and
+    image, so the number of workers makes no difference. An unreadable image is replaced by the next readable one.
+    ``windows``: only cut out the pixels, and resample once the batch is on its device.
     """
 
     def __init__(
@@ -131,10 +132,10 @@ class TrainingSet(Dataset[Sample]):
 
 
 def collate(samples: Iterable[Sample], multiple: int = 1, *, few_counts: bool = False) -> Batch:
-    """Stack the images and pad the targets to the most that an image of the batch has; none at all is legal.
+    """Stack the images and pad the targets to the largest number in the batch, which may be 0.
 
     Smaller images are padded on the right and below to the largest, whose sides are rounded up to a ``multiple``.
-    ``few_counts``: the number of targets is rounded up to a power of two from 8 on, so that there are few.
+    ``few_counts``: round the number of targets up to a power of two from 8 on, to limit the number of shapes.
     """
     samples = list(samples)
     windows = [sample.window for sample in samples if sample.window is not None]
@@ -155,7 +156,7 @@ def collate(samples: Iterable[Sample], multiple: int = 1, *, few_counts: bool = 
 
 
 def _padded(sides: list[tuple[int, ...]], multiple: int) -> tuple[tuple[int, int], Tensor | None]:
-    """The size (H, W) that holds images of these sides, and the rows and columns (B, 2) that show something.
+    """Compute the size (H, W) that holds images of these sides, and the rows and columns (B, 2) that are image.
 
     None unless some image is smaller.
     """
@@ -178,8 +179,10 @@ def _stack(images: list[NDArray[np.uint8]], multiple: int) -> tuple[Tensor, Tens
 def pad_targets(
     images: Sequence[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]], count: int | None = None
 ) -> Targets:
-    """Boxes (g, 4), labels (g,) and ignore (g,) of each image as a batch of ``count`` targets each; None: as many as
-    the fullest image has."""
+    """Pad boxes (g, 4), labels (g,) and ignore (g,) of each image to a batch of ``count`` targets each.
+
+    None: as many as the fullest image has.
+    """
     count = max(len(labels) for _, labels, _ in images) if count is None else count
     boxes = np.zeros((len(images), count, 4), np.float32)
     labels = np.full((len(images), count), -1, np.int64)

@@ -65,7 +65,7 @@ def _normalized(pictures: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 
 def thumbnails_of(root: Path, paths: Sequence[str]) -> NDArray[np.uint8]:
-    """Make gray thumbnails (n, 32, 32) of image files, flat ones of those that can't be read.
+    """Make gray thumbnails (n, 32, 32) of image files, flat ones for unreadable files.
 
     They are kept in the user's cache folder, a file a data set, by path, size and time of change.
     """

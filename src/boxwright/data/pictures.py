@@ -26,7 +26,7 @@ from boxwright.errors import DataError
 MOST_HEADERS = 1000
 """Images of which each one's header is read."""
 SPREAD = 500
-"""Of a larger data set so many first, evenly spread, and the others only where one of these is turned."""
+"""Images of a larger data set, evenly spread, that are checked first; the others only if one of these is turned."""
 RANGE_IMAGES = 64
 """Training images that the data set's own range is taken from."""
 _VALUES = 40_000  # of each of these
@@ -115,7 +115,7 @@ def _try_header(path: str, max_pixels: int | None) -> Header | None:
     """What is worth knowing: of an image that can't be turned or deep, nothing."""
     try:
         return None if is_plain_jpeg(path) else read_header(path, max_pixels)
-    except (DataError, OSError):  # it is met again, and told, where it is decoded
+    except (DataError, OSError):  # decoding meets and reports it again
         return None
 
 

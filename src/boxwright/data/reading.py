@@ -61,32 +61,39 @@ def read_dataset(
     group_by: str | None = None,
     split_file: str | Path | None = None,
 ) -> DetectionDataset:
-    """Reads a data set in whichever layout it is; docs/data.md lists them.
+    """Read a data set in any of the layouts that docs/data.md lists.
 
-    Erroneous boxes and files are left out and told in ``left_out``, and so are images all of whose boxes are erroneous;
-    of the others, ``regions`` has what the erroneous boxes cover. Images are not decoded.
+    Erroneous boxes and files are left out and listed in ``left_out``, and so are images all of whose boxes are
+    erroneous; of the others, ``regions`` holds what the erroneous boxes cover. Images are not decoded.
 
     Args:
-        split: its name; None for all images. Data without splits is split 80 / 10 / 10 into train, val and test by the
-            hash of the file names, class by class, what goes together in one; fewer than three groups are all train.
-        classes: only these, in this order.
-        negatives: images without objects: "keep", "drop", or "ratio:0.1" for at most 0.1 to each image with objects.
-        voc_one_based: whether VOC boxes count pixels from 1; None: those do whose <source><database> is Pascal VOC's.
-        allow_links: follow links, and paths of data.yaml, out of the folder; ``left_out.links`` says where they lead.
-        exif: "apply": images are turned upright, and boxes were drawn on them so; "boxes": boxes were drawn on the
-            pixels as stored, unless the annotated size is the upright one, and are turned with them; "ignore": nothing
-            is turned; None: "apply" or "boxes", by the annotated sizes.
-        depth_range: what becomes 0 to 255 of pixels of more than 8 bits: "data", the range of the training images;
-            "image", each image's own; or "LOW,HIGH".
-        max_pixels: images of more are refused; None: of more than Pillow's limit, 89,478,485.
-        reader: a function of your own that reads the folder, see docs/own-parts.md.
-        group_by: what goes together where data without splits is split, beside byte-identical images: "folder", "near"
-            (nearly identical images; None: these, up to 20,000 images) or a regular expression on the path, whose first
-            group is the name: ``(cam[0-9]+)_``.
-        split_file: a JSON file, or a run, that names the images of each split, instead of the data's own splits.
+        path: Folder of the data set.
+        split: Name of a split; None for all images. Data without splits is split 80 / 10 / 10 into train, val and test
+            by the hash of the file names, class by class, keeping groups together; with fewer than three groups all are
+            train.
+        classes: Only these, in this order.
+        negatives: Images without objects: "keep", "drop", or "ratio:0.1" for at most 0.1 per image with objects.
+        voc_one_based: Whether VOC boxes count pixels from 1; None: if their <source><database> is Pascal VOC's.
+        allow_links: Follow links, and paths in data.yaml, out of the folder; ``left_out.links`` lists where they lead.
+        exif: "apply": images are turned upright, and boxes were drawn on upright images; "boxes": boxes were drawn on
+            the stored pixels, unless the annotated size is the upright one, and are turned with them; "ignore": nothing
+            is turned; None: "apply" or "boxes", depending on the annotated sizes.
+        depth_range: Which values of pixels with more than 8 bits become 0 to 255: "data", the range of the training
+            images; "image", each image's own; or "LOW,HIGH".
+        max_pixels: Larger images are refused; None: Pillow's limit, 89,478,485.
+        reader: Your own function that reads the folder, see docs/own-parts.md.
+        group_by: What stays together where data without splits is split, besides byte-identical images: "folder",
+            "near" (nearly identical images; None: these, up to 20,000 images) or a regular expression on the path,
+            whose first group is the name: ``(cam[0-9]+)_``.
+        split_file: A JSON file, or a run, that names the images of each split, instead of the data's own splits.
 
     Raises:
-        DataError: where the folder, the split or a class is not there, no image is left, or ``reader`` fails.
+        DataError: If the folder, the split or a class does not exist, no image is left, or ``reader`` fails.
+
+    Examples:
+        >>> dataset = bw.read_dataset("data", "train")
+        >>> len(dataset), dataset.classes
+        (2, ['cat', 'dog'])
     """
     share = _negative_share(negatives)
     source = open_with_splits(
@@ -166,7 +173,7 @@ def _place_truly(table: Annotations, rule: PixelRule) -> Placed:
         try:
             path = table.root / table.paths[row]
             table.sizes[row] = image_size(path, upright=rule.upright, max_pixels=rule.max_pixels)
-        except DataError:  # it is met again, and told, where it is decoded
+        except DataError:  # decoding meets and reports it again
             continue
     return placed if np.array_equal(before, table.sizes) else place(table, table.sizes)
 

@@ -34,7 +34,7 @@ def encode(showing: Showing, length: int) -> int:
 
 
 def decode(key: int, length: int) -> Showing:
-    """The showing that a key tells of."""
+    """Decode a sampler key into (epoch, repeat, image index)."""
     turn, place = divmod(key, length)
     epoch, copy = divmod(turn, _COPIES)
     return Showing(epoch, copy, place)

@@ -76,7 +76,7 @@ def find_split(available: Sequence[str], split: str, root: Path) -> str:
     """The available split that is meant.
 
     Raises:
-        DataError: naming the splits that there are.
+        DataError: Naming the existing splits.
     """
     for name in (split, canonical(split), canonical(_YEAR.sub("", split))):
         if name in available:

@@ -27,7 +27,7 @@ so that its filter hides the blocks (Pillow's ``reducing_gap``)."""
 BATCH_MULTIPLE = 32
 """What the sides of batches of unlike images are padded to multiples of, as in torchvision."""
 _MIN_VISIBLE = 0.3  # a box keeps its place while this share of its area is in the frame
-_MIN_SIDE = 2.0  # pixels of the input; less can't be learnt
+_MIN_SIDE = 2.0  # pixels of the input; less can't be learned
 _CROP_OVERLAPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # SSD (arXiv:1512.02325), section 2.2; None: the whole image
 _SMALLEST_CROP = 0.3  # of the image's side; section 2.2 has .1 of its area
 _CLOSEST = 1.6
@@ -108,7 +108,7 @@ class Frame:
 
 
 class Covered(NamedTuple):
-    """The pixels of an input, not yet mirrored, whose centre lies in the image, and what of the image they show."""
+    """The pixels of an input, not yet mirrored, whose center lies in the image, and what of the image they show."""
 
     columns: tuple[int, int]
     """First and last + 1."""
@@ -140,7 +140,7 @@ def covered(frame: Frame, size: tuple[int, ...]) -> Covered:
 
 
 def _inside(origin: float, step: float, length: int, size: int) -> tuple[int, int]:
-    """First and last + 1 of the input's pixels whose centre lies in an image side of ``length`` pixels."""
+    """First and last + 1 of the input's pixels whose center lies in an image side of ``length`` pixels."""
     first = math.ceil(-origin / step - 0.5)
     last = math.ceil((length - origin) / step - 0.5)
     return min(max(first, 0), size), min(max(last, 0), size)
@@ -225,7 +225,7 @@ def apply_own(
     ignore: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
-    """Run somebody's own augmentation on an image (H, W, 3), boxes (n, 4), labels (n,) and ignore (n,).
+    """Run a custom augmentation on an image (H, W, 3), boxes (n, 4), labels (n,) and ignore (n,).
 
     It sees the label -1 for boxes that are ignored. Raises ValueError where it gives back something else.
     """
@@ -268,7 +268,7 @@ def _zoom_out(window: Window, rng: np.random.Generator) -> Window:
 
 
 def _iou_crop(window: Window, boxes: NDArray[np.float32], rng: np.random.Generator) -> Window:
-    """A window whose IoU with some box is at least a random minimum, holding some box's centre; or the whole."""
+    """A window whose IoU with some box is at least a random minimum, holding some box's center; or the whole."""
     x0, y0, x1, y1 = window
     least = _CROP_OVERLAPS[rng.integers(len(_CROP_OVERLAPS))]
     if least is None or len(boxes) == 0:
@@ -280,8 +280,8 @@ def _iou_crop(window: Window, boxes: NDArray[np.float32], rng: np.random.Generat
         left = x0 + rng.uniform() * (x1 - x0 - width)
         top = y0 + rng.uniform() * (y1 - y0 - height)
         crop = np.array([left, top, left + width, top + height])
-        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-        inside = ((centres > crop[:2]) & (centres < crop[2:])).all(1)
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        inside = ((centers > crop[:2]) & (centers < crop[2:])).all(1)
         if inside.any() and _overlaps(crop, boxes).max() >= least:
             return left, top, left + width, top + height
     return window

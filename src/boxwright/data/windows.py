@@ -23,7 +23,7 @@ from boxwright.data.transforms import FILL, GAP, Drawn, InputSize, covered
 
 _TAPS = 4 * GAP + 1  # pixels that a filter reaches: a window has fewer than 2 * GAP times the input's sides
 _DIGIT = 2**11
-_OUTSIDE = -1e9  # a centre that no pixel is near to
+_OUTSIDE = -1e9  # a center that no pixel is near to
 _AT_ONCE = 2**26  # bytes of windows in float32 that are resampled at a time
 
 
@@ -31,7 +31,7 @@ class Window(NamedTuple):
     """How the pixels (h, w, 3) that were cut out become an input of (H, W)."""
 
     rows: NDArray[np.float64]
-    """(H,) where the centre of each row lies, in pixels of the window; far outside where it shows no image."""
+    """(H,) where the center of each row lies, in pixels of the window; far outside where it shows no image."""
     columns: NDArray[np.float64]
     """(W,)"""
     scale: tuple[float, float]
@@ -64,7 +64,7 @@ class _Side(NamedTuple):
     """Last + 1."""
     factor: int
     """Of its pixels, how many become one of the window."""
-    centres: NDArray[np.float64]
+    centers: NDArray[np.float64]
     scale: float
 
 
@@ -81,8 +81,8 @@ def cut_window(image: Decoded, drawn: Drawn) -> tuple[NDArray[np.uint8], Window]
     pixels = image.pixels[y.start : y.stop, x.start : x.stop]
     if (x.factor, y.factor) != (1, 1):
         pixels = np.asarray(Image.fromarray(pixels).reduce((x.factor, y.factor)))
-    rows = y.centres[::-1] if frame.mirror_y else y.centres
-    columns = x.centres[::-1] if frame.mirror_x else x.centres
+    rows = y.centers[::-1] if frame.mirror_y else y.centers
+    columns = x.centers[::-1] if frame.mirror_x else x.centers
     return pixels, Window(rows, columns, (y.scale, x.scale), light)
 
 
@@ -92,12 +92,12 @@ def _side(places: tuple[int, int], source: tuple[float, float], length: int, siz
     begin, end = np.float32(source[0]), np.float32(source[1])  # as Pillow takes them
     step = float(end - begin) / (last - first)
     factor = max(int(step / GAP), 1)
-    centres = float(begin) + (np.arange(last - first) + 0.5) * step
-    support = max(step, 1.0) + (factor if factor > 1 else 0)  # a mean counts where its centre does
-    start = max(math.floor(centres[0] - support), 0)
-    stop = min(math.ceil(centres[-1] + support), length)
+    centers = float(begin) + (np.arange(last - first) + 0.5) * step
+    support = max(step, 1.0) + (factor if factor > 1 else 0)  # a mean counts where its center does
+    start = max(math.floor(centers[0] - support), 0)
+    stop = min(math.ceil(centers[-1] + support), length)
     every = np.full(size, _OUTSIDE)
-    every[first:last] = (centres - start) / factor
+    every[first:last] = (centers - start) / factor
     return _Side(start, stop, factor, every, max(step / factor, 1.0))
 
 
@@ -162,23 +162,23 @@ def _resample(pixels: Tensor, windows: Windows) -> Tensor:
     return windows.light.gather(2, levels.flatten(2)).view_as(levels)
 
 
-def _weights(centres: Tensor, scale: Tensor, sides: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Upper and lower digit (2, B, n, length) of each pixel's weight for n centres (B, n), and which of these show any.
+def _weights(centers: Tensor, scale: Tensor, sides: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Upper and lower digit (2, B, n, length) of each pixel's weight for n centers (B, n), and which of these show any.
 
     A weight is a whole number of 2^-22, as in Pillow; its digits are below 2^11, so that float32 (and TF32 too) holds
     every product with a level, and every sum of these, exactly: the order in which a device adds doesn't matter.
     """
     scale, sides = scale[:, None, None], sides[:, None, None]
-    first = (centres[..., None] - scale + 0.5).floor()
-    place = first + torch.arange(_TAPS, device=centres.device)  # (B, n, taps)
+    first = (centers[..., None] - scale + 0.5).floor()
+    place = first + torch.arange(_TAPS, device=centers.device)  # (B, n, taps)
     valid = (place >= 0) & (place < sides)
-    weights = (1 - ((place - centres[..., None] + 0.5) / scale).abs()).clamp_(min=0) * valid
+    weights = (1 - ((place - centers[..., None] + 0.5) / scale).abs()).clamp_(min=0) * valid
     total = weights.sum(-1, keepdim=True)
     steps = (weights / total.clamp(min=0.5) * 2**22 + 0.5).floor()
     upper = (steps / _DIGIT).floor()
     digits = torch.stack([upper, steps - upper * _DIGIT]).float()
     spare = torch.where(valid, place, length).long().expand_as(digits)  # what lies beyond goes to one more column
-    spread = torch.zeros(*digits.shape[:3], length + 1, device=centres.device).scatter_(3, spare, digits)
+    spread = torch.zeros(*digits.shape[:3], length + 1, device=centers.device).scatter_(3, spare, digits)
     return spread[..., :length], total[..., 0] > 0
 
 

@@ -37,7 +37,7 @@ class DetectionColumns:
         return len(self.score)
 
     def xyxy(self) -> Floats:
-        """The corners (N, 4)."""
+        """Return the corners (N, 4)."""
         return np.concatenate([self.xywh[:, :2], self.xywh[:, :2] + self.xywh[:, 2:]], axis=1)
 
     def take(self, rows: Ints | Bools) -> DetectionColumns:

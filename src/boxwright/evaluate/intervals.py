@@ -116,10 +116,10 @@ def unit_interval(score: float, error: float, images: int, held: int, level: flo
     if images < 2 or not held or not np.isfinite([score, error]).all():
         return Interval(nan, nan)
     edge = 0.5 / (held + 1)
-    centre = min(max(score, edge), 1 - edge)
-    reach = t_quantile((1 + level) / 2, images - 1) * error / (centre * (1 - centre))
+    center = min(max(score, edge), 1 - edge)
+    reach = t_quantile((1 + level) / 2, images - 1) * error / (center * (1 - center))
     low, high = (
-        1 / (1 + exp(-min(max(end, -500.0), 500.0))) for end in (_logit(centre) - reach, _logit(centre) + reach)
+        1 / (1 + exp(-min(max(end, -500.0), 500.0))) for end in (_logit(center) - reach, _logit(center) + reach)
     )
     return Interval(min(low, score), max(high, score))
 
@@ -164,8 +164,8 @@ def intervals_of_scores(scores: Floats, class_images: Ints, images: int, level: 
     defined = np.flatnonzero(class_images)
     drawn = np.array([variance_of_defined(scores[1:, label]) for label in range(scores.shape[1])])
     holding = np.maximum(class_images, 1)
-    centre = (holding * np.nan_to_num(scores[0]) + 0.5) / (holding + 1)
-    widened = drawn * holding / np.maximum(holding - 1, 1) + centre * (1 - centre) / holding**2
+    center = (holding * np.nan_to_num(scores[0]) + 0.5) / (holding + 1)
+    widened = drawn * holding / np.maximum(holding - 1, 1) + center * (1 - center) / holding**2
     by_class = [
         unit_interval(score, sqrt(variance), images, held, level)
         for score, variance, held in zip(scores[0].tolist(), widened.tolist(), class_images.tolist(), strict=True)

@@ -214,7 +214,7 @@ def _rank_in_groups(group: Ints) -> Ints:
 
 
 def _in_areas(area: Floats) -> Bools:
-    """(m, A)"""
+    """Tell which areas (m,) are in each area range, (m, A)."""
     low, high = np.array(list(AREAS.values())).T
     inside: Bools = (area[:, None] >= low) & (area[:, None] <= high)
     return inside

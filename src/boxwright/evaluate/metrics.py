@@ -323,5 +323,5 @@ def _about_scores(detections: DetectionColumns, outside: Ints) -> str:
     first = int(outside[0])
     return (
         f"{len(outside)} scores lie outside 0..1, first {detections.score[first]:.3g} of detection {first} (from 0): "
-        f"they look like {kind}. AP goes by their order alone; thresholds and operating points are on their scale."
+        f"they look like {kind}. AP depends on their order alone; thresholds and operating points are on their scale."
     )

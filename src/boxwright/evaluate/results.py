@@ -42,8 +42,12 @@ def read_results(path: Path | str, dataset: Any) -> DetectionColumns:
             numbers are not finite. Names the first faulty entry.
 
     Examples:
-        >>> detections = bw.evaluate.read_results("detections.json", dataset)  # doctest: +SKIP
-        >>> bw.evaluate.detection_metrics(detections, dataset, dataset.classes).AP  # doctest: +SKIP
+        >>> dataset = bw.read_dataset("data", "val")
+        >>> nothing = [{"boxes": [], "scores": [], "labels": []}] * len(dataset)
+        >>> _ = bw.evaluate.save_results("detections.json", nothing, dataset)
+        >>> detections = bw.evaluate.read_results("detections.json", dataset)
+        >>> bw.evaluate.detection_metrics(detections, dataset, dataset.classes).AP
+        0.0
     """
     path = Path(path)
     entries = read_entries(path)
@@ -75,7 +79,10 @@ def save_results(path: Path | str, detections: Any, dataset: Any, *, overwrite: 
         WriteError: If the file cannot be written, or boxwright did not write it and ``overwrite`` is False.
 
     Examples:
-        >>> bw.evaluate.save_results("detections.json", detections, dataset)  # doctest: +SKIP
+        >>> dataset = bw.read_dataset("data", "val")
+        >>> nothing = [{"boxes": [], "scores": [], "labels": []}] * len(dataset)
+        >>> len(bw.evaluate.save_results("detections.json", nothing, dataset).score)
+        0
     """
     claim(Path(path), overwrite=overwrite)
     kept = keep_best(to_detections(detections))
@@ -121,7 +128,8 @@ def save_targets(path: Path | str, dataset: Any, *, overwrite: bool = False) -> 
         WriteError: As ``save_results`` does.
 
     Examples:
-        >>> bw.evaluate.save_targets("targets.json", dataset)  # doctest: +SKIP
+        >>> dataset = bw.read_dataset("data", "val")
+        >>> bw.evaluate.save_targets("targets.json", dataset)
     """
     claim(Path(path), overwrite=overwrite)
     write_bytes(Path(path), json_bytes({"generator": GENERATOR, **dataset.coco_json()}))

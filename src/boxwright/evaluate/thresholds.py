@@ -298,9 +298,9 @@ def share_interval(share: float, count: float, variance: float, images: int) -> 
         return Interval(nan, nan)
     independent = min(count, share * (1 - share) / variance) if variance > 0 else count
     spread = t_quantile((1 + LEVEL) / 2, images - 1) ** 2 / independent
-    centre = (share + spread / 2) / (1 + spread)
+    center = (share + spread / 2) / (1 + spread)
     reach = sqrt(spread * share * (1 - share) + spread**2 / 4) / (1 + spread)
-    return Interval(min(max(0.0, centre - reach), share), max(min(1.0, centre + reach), share))
+    return Interval(min(max(0.0, center - reach), share), max(min(1.0, center + reach), share))
 
 
 def _rounded(interval: Interval) -> Ends:

@@ -1,4 +1,4 @@
-"""Models as files that need neither torch nor boxwright."""
+"""Export models as files that need neither torch nor boxwright."""
 
 from boxwright.export.exporting import Exported, export_run
 from boxwright.export.verify import Unfaithful

@@ -1,4 +1,4 @@
-"""Whether two lists of detections of one picture are the same but for what lies at a limit."""
+"""Compare two lists of detections of one picture: equal except for what is near a limit."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _PIXELS = 0.05  # that boxes may differ by, which votes average
 
 
 class Tolerance(NamedTuple):
-    """What numbers may differ by: ``share`` + ``share`` x |number|."""
+    """How much numbers may differ: ``share`` + ``share`` x |number|."""
 
     share: float
 
     def of(self, values: Tensor) -> Tensor:
-        """For each of the values."""
+        """Compute the tolerance of each value."""
         return self.share + self.share * values.abs()
 
     def of_boxes(self, boxes: Tensor) -> Tensor:
-        """(..., 1) for all coordinates of boxes (..., 4): that of the largest, as corners are sums of such."""
+        """Compute (..., 1) for all coordinates of boxes (..., 4): that of the largest, since corners are sums."""
         return self.of(boxes.abs().amax(-1, keepdim=True))
 
 
 class Rules(NamedTuple):
-    """What decides which candidates are shown."""
+    """The rules that select the candidates to return."""
 
     recipe: Recipe
     maps: Sequence[int]
@@ -52,7 +52,7 @@ class _Candidates(NamedTuple):
     scores: Tensor
     labels: Tensor
     unsure: Tensor
-    """(n,) bool: within the tolerance of the last that there is room for."""
+    """(n,) bool: within the tolerance of the last one that fits."""
 
     @classmethod
     def of(cls, scores: Tensor, boxes: Tensor, rules: Rules) -> _Candidates:
@@ -71,17 +71,17 @@ class _Candidates(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a comparison found."""
+    """The result of a comparison."""
 
     pairs: int
     """Detections that both have."""
     excused: Counter[str]
-    """Detections that one has alone, by the limit that is near."""
+    """Detections that only one list has, by the limit that is near."""
     faults: list[str]
 
 
 def compare(expected: Detections, found: Detections, scores: Tensor, boxes: Tensor, rules: Rules) -> Outcome:
-    """Pair the detections of a picture one to one, and find the limit that explains each that is left.
+    """Pair the detections of a picture one to one, and find the limit that explains each unpaired one.
 
     ``scores`` (A, K) and ``boxes`` (A, 4), or (A, K, 4), cut to the picture: what they were chosen from.
     """
@@ -102,7 +102,7 @@ def compare(expected: Detections, found: Detections, scores: Tensor, boxes: Tens
 
 
 def _unpaired(a: Detections, b: Detections, within: Tolerance) -> tuple[list[int], list[int]]:
-    """Rows of a and of b without a partner of the same label, score and box."""
+    """Find rows of a and of b without a partner of the same label, score and box."""
     same = a.labels[:, None] == b.labels
     same &= (a.scores[:, None] - b.scores).abs() <= within.of(a.scores)[:, None]
     apart = (a.boxes[:, None] - b.boxes).abs().amax(-1)
@@ -120,7 +120,7 @@ def _unpaired(a: Detections, b: Detections, within: Tolerance) -> tuple[list[int
 
 
 def _limit(own: Detections, other: Detections, row: int, candidates: _Candidates, rules: Rules) -> str | None:
-    """The limit near which a detection lies that only one list has, or near which one lies that decides about it."""
+    """Find the limit that is near a detection that only one list has, or near one that decides about it."""
     recipe, least, within = rules.recipe, rules.least, rules.within
     score, label, box = own.scores[row], int(own.labels[row]), own.boxes[row]
     margin = float(within.of(score))

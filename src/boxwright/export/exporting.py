@@ -1,4 +1,4 @@
-"""A run as one model file that needs neither torch nor boxwright, written once it says what the run says."""
+"""Export a run as one model file that needs neither torch nor boxwright, written only if its results agree."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _AP, _AP_HALF = 0.001, 0.01
 
 @dataclass(frozen=True)
 class Exported:
-    """A model file, and what it was checked on."""
+    """A model file, and what it was verified on."""
 
     file: Path
     agreement: Agreement

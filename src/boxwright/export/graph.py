@@ -1,4 +1,4 @@
-"""The way from pixels to boxes as modules that torch.export takes: no loop over images, no shape that values decide.
+"""From pixels to boxes in modules that torch.export accepts: no loop over images, no value-dependent shapes.
 
 Shape shorthand: B images, A anchors, K classes, n candidates, M = the recipe's ``max_detections``.
 """
@@ -24,7 +24,7 @@ from boxwright.recipes import Recipe
 
 
 class Raw(NamedTuple):
-    """What a network says at every anchor, in plain numbers."""
+    """A network's scores and boxes at every anchor."""
 
     scores: Tensor
     """(B, A, K) in 0..1."""
@@ -52,6 +52,7 @@ class DenseGraph(nn.Module):
         self.detector = detector
 
     def forward(self, images: Tensor, shown: Tensor | None = None) -> Raw:
+        """Compute scores and boxes of all anchors from pixels (B, H, W, 3)."""
         detector = self.detector
         x = detector.normalize(images.permute(0, 3, 1, 2), shown)
         outputs = detector(x.to(next(detector.net.parameters()).dtype))
@@ -111,7 +112,7 @@ class Selection(nn.Module):
         return torch.where(there, best.unsqueeze(1), -1)
 
     def _padded(self, scores: Tensor, labels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Those above the score of their class, in front."""
+        """Move those above the score of their class to the front."""
         shown = scores > self.least[labels]
         scores, place = torch.where(shown, scores, 0).topk(scores.shape[1])
         labels = torch.where(scores > 0, labels.gather(1, place), -1)
@@ -129,6 +130,7 @@ class WholeGraph(nn.Module):
         self.raw, self.selection = raw, selection
 
     def forward(self, images: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Compute detections, scores and boxes from pixels (B, H, W, 3)."""
         raw = self.raw(images, shown)
         scores, boxes = raw[:2]
         return *self.selection(scores, boxes, self.raw.maps(images, shown, scores), shown), *raw

@@ -1,4 +1,4 @@
-"""What a model file says of itself, so that it needs nothing beside it."""
+"""The metadata of a model file, so that it needs no other file."""
 
 from __future__ import annotations
 

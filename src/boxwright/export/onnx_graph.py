@@ -52,7 +52,7 @@ def to_onnx(
 
 
 def between(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
-    """The part of a model that makes some values of others."""
+    """Extract the part of a model that computes some values from others."""
     part: onnx.ModelProto = Extractor(model).extract_model(list(inputs), list(outputs))
     return part
 
@@ -102,7 +102,7 @@ class _Inputs:
 
 
 def _kept_by_nms(boxes: Any, scores: Any, iou: float) -> Any:
-    """ONNX's own operator, which lists (image, column, box) of what stays, as a mask (B, n)."""
+    """Apply ONNX's own operator, which lists (image, column, box) of what stays, as a mask (B, n)."""
     every = op.Shape(scores, start=2, end=3)
     none, limit = op.Constant(value_floats=[0.0]), op.Constant(value_floats=[iou])
     kept = op.NonMaxSuppression(boxes, scores, every, limit, none)

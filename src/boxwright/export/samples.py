@@ -1,4 +1,4 @@
-"""What a model file is tried on: pictures, and candidates that no picture is sure to give."""
+"""Samples for verifying a model file: pictures, and candidates that no picture is sure to give."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from boxwright.runs import Run
 from boxwright.runs.splits import split_file_for
 
 PICTURES = 8
-"""Given or made, beside one that is black and one of noise."""
+"""Number of given or generated pictures, in addition to a black one and one of noise."""
 _SIZES = ((240, 320), (333, 200), (64, 64), (480, 640))  # H, W of those made
 
 
@@ -35,7 +35,7 @@ class Sample(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """Made scores (1, A, K) and boxes (1, A, 4) of all anchors."""
+    """Generated scores (1, A, K) and boxes (1, A, 4) of all anchors."""
 
     name: str
     scores: NDArray[np.float32]
@@ -43,7 +43,7 @@ class Candidates(NamedTuple):
 
 
 def pictures_of(run: Run, recipe: Recipe) -> list[Path]:
-    """The run's validation images; none where its data isn't here any more, or has no such split."""
+    """List the run's validation images; none if its data is gone or has no such split."""
     commands = run.record["origin"].get("commands") or [""]
     words = shlex.split(commands[0])
     data = Path(words[2]) if words[:2] == ["boxwright", "train"] and len(words) > 2 else None
@@ -59,10 +59,7 @@ def pictures_of(run: Run, recipe: Recipe) -> list[Path]:
 
 
 def make_samples(detector: Detector, files: Sequence[Path]) -> list[Sample]:
-    """Eight pictures, evenly chosen of the ``files``, or made where these are fewer; a black one and one of noise.
-
-    Raises DataError for a file that can't be read.
-    """
+    """Choose eight pictures evenly from the ``files``, generating missing ones, plus a black one and one of noise."""
     step = max(len(files) / PICTURES, 1)
     chosen: list[tuple[str, Any]] = [
         (files[int(place * step)].name, files[int(place * step)]) for place in range(min(len(files), PICTURES))
@@ -76,7 +73,7 @@ def make_samples(detector: Detector, files: Sequence[Path]) -> list[Sample]:
 
 
 def _picture(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Bright shapes before a ground that changes slowly, (H, W, 3)."""
+    """Draw bright shapes on a slowly changing background, (H, W, 3)."""
     height, width = size
     ground = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize(
         (width, height), Image.Resampling.BICUBIC
@@ -90,8 +87,10 @@ def _picture(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint
 
 
 def make_candidates(anchors: int, classes: int, side: int, lowest: float) -> Iterator[Candidates]:
-    """Nothing above the ``lowest`` score; small boxes far apart, which may be more than there is room for; crowds about
-    a few places. Within a square of so many pixels a ``side``."""
+    """Generate difficult candidates, in a square of ``side`` pixels.
+
+    They are: nothing above the ``lowest`` score; small boxes far apart, possibly more than fit; crowds in a few places.
+    """
     rng = np.random.default_rng(0)
     shape = (1, anchors, classes)
     scores = rng.uniform(lowest, 1, shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""An ONNX model as onnxruntime runs it on the processor."""
+"""Run an ONNX model with onnxruntime on the processor."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ class Session:
         self._names = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """All outputs of some inputs."""
+        """Compute all outputs for some inputs."""
         return dict(zip(self._names, self._session.run(None, dict(inputs)), strict=True))

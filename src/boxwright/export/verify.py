@@ -1,4 +1,4 @@
-"""Hold a model file against the detector that it was made of."""
+"""Compare a model file with the detector that it was made from."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Unfaithful(BoxwrightError):
 
 @dataclass
 class Agreement:
-    """How a file and its detector compare."""
+    """How a file and its detector agree."""
 
     pictures: int
     within: Tolerance
     score_difference: float = 0.0
-    """The largest."""
+    """The largest difference of scores."""
     box_difference: float = 0.0
     """The largest, in pixels of the input."""
     logit_difference: float = 0.0
@@ -68,7 +68,7 @@ class Agreement:
             )
 
     def lines(self) -> Iterator[str]:
-        """What was found, in words."""
+        """Describe the result in words."""
         yield (
             f"{plural(self.pictures, 'picture')}: scores differ by at most {self.score_difference:.1e}, boxes by "
             f"{self.box_difference:.1e} px"
@@ -86,12 +86,12 @@ class Agreement:
 
 @dataclass
 class Verifier:
-    """Compares what a model says with what its detector says, and notes it."""
+    """Compares a model's outputs with its detector's, and records the differences."""
 
     detector: Detector
     samples: Sequence[Sample]
     batch: int | None
-    """Pictures at a time that the file takes; None: any number."""
+    """Batch size that the file takes; None: any."""
     least: Sequence[float]
     """The score of each class above which detections are shown."""
     within: Tolerance
@@ -118,7 +118,7 @@ class Verifier:
     def check_selection(self, model: Model, names: Sequence[str]) -> None:
         """Compare the detections of made scores and boxes, which the model takes under these ``names``.
 
-        Of ``images`` it takes no more than their number.
+        Of ``images`` only the number matters.
         """
         recipe, lowest = self.detector.recipe, min(self.least)
         side = recipe.image_size + -recipe.image_size % recipe.input_size.multiple
@@ -163,7 +163,7 @@ class Verifier:
         return said_of(self.detector, inputs, found)
 
     def _batches(self) -> Iterator[Sequence[Sample]]:
-        """All samples, in batches of each number that is tried; the last is filled up with the first ones."""
+        """Yield all samples, in batches of each size to test; the last one is filled up with the first samples."""
         for size in (self.batch,) if self.batch else _BATCHES:
             for start in range(0, len(self.samples), size):
                 yield [self.samples[place % len(self.samples)] for place in range(start, start + size)]

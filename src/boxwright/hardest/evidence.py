@@ -143,7 +143,7 @@ def _look(part: _Part, sure: Floats) -> tuple[OfLabels, OfDetections]:
     row, target, strength = pairs.row, pairs.target, sure[pairs.row]
     of_class = detections.label[row] == targets.label[target]
     same = pairs.overlap >= SAME_OBJECT
-    fits = of_class & (nearest[row] == target) & _hold_centres(detections.xywh[row], targets.xywh[target])
+    fits = of_class & (nearest[row] == target) & _hold_centers(detections.xywh[row], targets.xywh[target])
     own = _best(strength * pairs.overlap**2 * fits, pairs, len(targets))
     other = _best(strength * (same & ~of_class), pairs, len(targets))
     anything = _best(strength * same, pairs, len(targets))
@@ -174,7 +174,7 @@ def _best(strength: Floats, pairs: Pairs, labels: int) -> Ints:
     return best
 
 
-def _hold_centres(boxes: Floats, others: Floats) -> Bools:
+def _hold_centers(boxes: Floats, others: Floats) -> Bools:
     """Tell whether two xywh boxes each contain the other's center, (P,)."""
     apart = np.abs(boxes[:, :2] + boxes[:, 2:] / 2 - others[:, :2] - others[:, 2:] / 2)
     return np.asarray((apart <= np.minimum(boxes[:, 2:], others[:, 2:]) / 2).all(1))

@@ -55,7 +55,7 @@ class Witness:
             return ""
         return (
             f"Train longer first: the run finds {self.confirmed:,} of {plural(self.labels, 'label')}, fewer than half, "
-            "so most of what it doubts is what it hasn't learnt yet."
+            "so most of what it doubts is what it hasn't learned yet."
         )
 
 

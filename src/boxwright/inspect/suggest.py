@@ -68,7 +68,7 @@ def suggest_anchors(
     is small, or if more objects would be without an anchor.
     """
     if recipe.matcher.startswith("points"):
-        return Suggestion("", "Matcher points goes by the anchors' centres: their shapes don't matter.")
+        return Suggestion("", "Matcher points goes by the anchors' centers: their shapes don't matter.")
     held_out = found.image % 2 == 1
     if min(held_out.sum(), (~held_out).sum()) < _LEAST_OBJECTS:
         return Suggestion("", f"Fewer than {_LEAST_OBJECTS} objects in a half of the images: too few to judge by.")
@@ -99,14 +99,14 @@ def k_means(sizes: Shapes, count: int, seed: int = 0) -> Shapes:
         raise ValueError(f"Expected at least {count} sizes but got {len(sizes)}")
     rng = np.random.default_rng(seed)
     runs = [_lloyd(sizes, _start(sizes, count, rng)) for _ in range(_STARTS)]
-    best = max(runs, key=lambda centres: float(shape_iou(sizes, centres).max(1).mean()))
+    best = max(runs, key=lambda centers: float(shape_iou(sizes, centers).max(1).mean()))
     return best[np.argsort(best.prod(1), kind="stable")]
 
 
-def shape_iou(sizes: Shapes, centres: Shapes) -> NDArray[np.float64]:
+def shape_iou(sizes: Shapes, centers: Shapes) -> NDArray[np.float64]:
     """Compute the IoU (n, k) of boxes of sizes (n, 2) and (k, 2) about one center."""
-    shared = np.minimum(sizes[:, None], centres).prod(-1)
-    union = sizes.prod(1)[:, None] + centres.prod(1) - shared
+    shared = np.minimum(sizes[:, None], centers).prod(-1)
+    union = sizes.prod(1)[:, None] + centers.prod(1) - shared
     return np.asarray(shared / np.maximum(union, 1e-12))
 
 
@@ -121,16 +121,16 @@ def _start(sizes: Shapes, count: int, rng: np.random.Generator) -> Shapes:
     return sizes[chosen].copy()
 
 
-def _lloyd(sizes: Shapes, centres: Shapes) -> Shapes:
+def _lloyd(sizes: Shapes, centers: Shapes) -> Shapes:
     owner = np.full(len(sizes), -1)
     for _ in range(_ROUNDS):
-        nearest = shape_iou(sizes, centres).argmax(1)
+        nearest = shape_iou(sizes, centers).argmax(1)
         if (nearest == owner).all():
             break
         owner = nearest
         for place in np.unique(owner).tolist():
-            centres[place] = sizes[owner == place].mean(0)
-    return centres
+            centers[place] = sizes[owner == place].mean(0)
+    return centers
 
 
 def _fit_levels(sizes: Shapes, anchors: Anchors) -> list[Shapes] | None:

@@ -8,7 +8,7 @@ WORDS = {
     "anchor": "A box of a fixed place and size from which the network predicts (a default box or prior elsewhere). "
     "Each anchor answers for one object at most.",
     "positive": "An anchor that answers for an object: it learns the object's class and box.",
-    "negative": "An anchor that answers for none: it learns that there is background.",
+    "negative": "An anchor that answers for none: it learns to predict background.",
     "ignored": "An anchor that is neither: it overlaps an object too much for background and too little to answer for "
     "it, or lies on a crowd or difficult box. It costs nothing and learns nothing.",
     "IoU": "Intersection over union of two boxes: the area that they share, divided by the area that they cover "

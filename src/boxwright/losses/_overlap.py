@@ -83,8 +83,8 @@ class Pair:
     @cached_property
     def offset(self) -> Tensor:
         """Return the offset (..., 2) of the prediction's center from the target's."""
-        centres = self._first + self._last - self._target_first - self._target_last
-        return (centres / 2).clamp_(-LARGEST, LARGEST)
+        centers = self._first + self._last - self._target_first - self._target_last
+        return (centers / 2).clamp_(-LARGEST, LARGEST)
 
     def slope(self) -> Tensor:
         """Compute the overlap's slope (..., 4) in the prediction's corners.
@@ -109,8 +109,8 @@ def enclosing(pair: Pair) -> Tensor:
     return penalty
 
 
-def centre(pair: Pair) -> Tensor:
-    """Compute ``boxes.centre_penalty``, rho2 / c2."""
+def center(pair: Pair) -> Tensor:
+    """Compute ``boxes.center_penalty``, rho2 / c2."""
     distance, diagonal = _squared_length(pair.offset), _squared_length(pair.around)
     least = distance / 4
     penalty, divisor = _quotient(distance, torch.maximum(diagonal, least))
@@ -141,7 +141,7 @@ def sides(pair: Pair) -> Tensor:
     return penalties.sum(-1, keepdim=True)
 
 
-_PENALTIES: dict[str, tuple[Term, ...]] = {"giou": (enclosing,), "diou": (centre,), "ciou": (centre, aspect)}
+_PENALTIES: dict[str, tuple[Term, ...]] = {"giou": (enclosing,), "diou": (center,), "ciou": (center, aspect)}
 
 
 def _product(measure: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from boxwright.boxes import aspect_penalty, centre_penalty, paired_iou
-from boxwright.losses._overlap import aspect, centre, iou_less, overlap
+from boxwright.boxes import aspect_penalty, center_penalty, paired_iou
+from boxwright.losses._overlap import aspect, center, iou_less, overlap
 from boxwright.losses._pairs import check_pairs, reduce_boxes
 from boxwright.losses._reduction import Reduction, full_precision
 from boxwright.parts import box_loss
@@ -129,7 +129,7 @@ def ciou_loss(
 
     def ciou(pred: Tensor, target: Tensor) -> Tensor:
         iou = paired_iou(pred, target)
-        return iou - centre_penalty(pred, target) - aspect_penalty(pred, target, iou, gate, scaled)
+        return iou - center_penalty(pred, target) - aspect_penalty(pred, target, iou, gate, scaled)
 
     turned = partial(aspect, gate=gate, scaled_gradient=scaled)
-    return reduce_boxes(1 - iou_less(pred, target, ciou, centre, turned), target, reduction)
+    return reduce_boxes(1 - iou_less(pred, target, ciou, center, turned), target, reduction)

@@ -17,15 +17,15 @@ from boxwright.boxes import (
     OverlapKind,
     aspect_penalty,
     box_sides,
-    centre_offset,
-    centre_penalty,
+    center_offset,
+    center_penalty,
     distance_ratio,
     enclosing_sides,
     paired_iou,
     safe_ratio,
     side_penalty,
 )
-from boxwright.losses._overlap import centre, iou_less, overlap, sides
+from boxwright.losses._overlap import center, iou_less, overlap, sides
 from boxwright.losses._pairs import check_pairs, check_target_boxes, reduce_boxes
 from boxwright.losses._reduction import Reduction, full_precision, reduce
 from boxwright.parts import box_loss
@@ -119,7 +119,7 @@ def siou_loss(pred: Tensor, target: Tensor, theta: float = 4.0, reduction: Reduc
     if theta < 1:
         raise ValueError(f"Expected theta >= 1 but got {theta}")
     check_pairs(pred, target)
-    dx, dy = centre_offset(pred, target)
+    dx, dy = center_offset(pred, target)
     angle = safe_ratio(2 * (dx * dy).abs(), dx * dx + dy * dy)
     loss = 1 - overlap(pred, target)
     for offset, around in zip((dx, dy), enclosing_sides(pred, target), strict=True):
@@ -180,7 +180,7 @@ def wiou_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Te
         tensor([0.5256])
     """
     check_pairs(pred, target)
-    dx, dy = centre_offset(pred, target)
+    dx, dy = center_offset(pred, target)
     width, height = (side.detach() for side in enclosing_sides(pred, target))
     distance = distance_ratio(dx * dx + dy * dy, width * width + height * height)
     # Only for a box turned inside out can the center distance exceed the size of the box around both.
@@ -256,9 +256,9 @@ def inner_iou_loss(
 
 def _eiou(pred: Tensor, target: Tensor) -> Tensor:
     def expression(pred: Tensor, target: Tensor) -> Tensor:
-        return paired_iou(pred, target) - centre_penalty(pred, target) - side_penalty(pred, target)
+        return paired_iou(pred, target) - center_penalty(pred, target) - side_penalty(pred, target)
 
-    return iou_less(pred, target, expression, centre, sides)
+    return iou_less(pred, target, expression, center, sides)
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:

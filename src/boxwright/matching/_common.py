@@ -248,7 +248,7 @@ class BoxOverlaps(DenseOverlaps):
 
     def distances(self, part: slice) -> Tensor:
         """Compute the center distances of the targets in ``part``."""
-        return centre_distances(self.anchors.boxes, self.boxes[:, part])
+        return center_distances(self.anchors.boxes, self.boxes[:, part])
 
 
 class MatrixOverlaps(DenseOverlaps):
@@ -268,10 +268,10 @@ class MatrixOverlaps(DenseOverlaps):
         return _best_after(self._matrix[image, target], before)
 
 
-def centre_distances(anchors: Tensor, boxes: Tensor) -> Tensor:
+def center_distances(anchors: Tensor, boxes: Tensor) -> Tensor:
     """Compute squared center distances (..., A) of boxes (..., 4) to anchors (A, 4); infinite if not finite."""
-    centres = (anchors[:, :2].double() + anchors[:, 2:]) / 2  # float64 still tells distant centers apart
-    distance = ((centres - (boxes[..., None, :2] + boxes[..., None, 2:]) / 2) ** 2).sum(-1)
+    centers = (anchors[:, :2].double() + anchors[:, 2:]) / 2  # float64 still tells distant centers apart
+    distance = ((centers - (boxes[..., None, :2] + boxes[..., None, 2:]) / 2) ** 2).sum(-1)
     return distance.nan_to_num_(torch.inf)
 
 

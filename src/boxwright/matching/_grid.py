@@ -23,7 +23,7 @@ from torch import Tensor
 from boxwright.anchors import Anchors, GridShapes
 from boxwright.boxes import paired_iou
 from boxwright.matching._cells import anchors_between
-from boxwright.matching._common import Best, Overlaps, best_of, centre_distances, equal_in_rows, next_in_rows
+from boxwright.matching._common import Best, Overlaps, best_of, center_distances, equal_in_rows, next_in_rows
 
 LEAST_IOU = 1e-3  # below this best IoU, rounding decides: the target is compared with every anchor
 _MARGIN = 1e-5  # subtracted from IoU thresholds, relative: a hundred times float32's rounding
@@ -134,7 +134,7 @@ class GridOverlaps(Overlaps):
 
     def distances(self, part: slice) -> Tensor:
         """Compute the center distances of the targets in ``part``."""
-        return centre_distances(self.anchors.boxes, self.boxes[:, part])
+        return center_distances(self.anchors.boxes, self.boxes[:, part])
 
     @cached_property
     def _lost(self) -> Tensor:
@@ -164,9 +164,9 @@ class _Bounds:
         boxes = boxes.double()
         self.shapes = shapes
         self.sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)  # (T, 2)
-        centres = (boxes[:, :2] + boxes[:, 2:]).unsqueeze(1) / 2
+        centers = (boxes[:, :2] + boxes[:, 2:]).unsqueeze(1) / 2
         # (T, S, 2) the target's center in cells of each shape's level
-        self.place = centres / shapes.pitch - shapes.offset
+        self.place = centers / shapes.pitch - shapes.offset
         # rounding of the anchors; a target's own coordinates are exact, however far away it is
         self.slack = shapes.slack
 
@@ -198,6 +198,6 @@ class _Bounds:
         least_shared = torch.stack([need / height, need / width], dim=-1)
         apart = (sides.index_select(0, place) + grown.index_select(0, shape)) / 2 + slack - least_shared
         reach = apart / shapes.pitch.index_select(0, shape)
-        centre = self.place.flatten(0, 1).index_select(0, row.index_select(0, place) * len(shapes.sides) + shape)
-        found, _, anchor = anchors_between(place, shape, centre - reach, centre + reach, shapes)
+        center = self.place.flatten(0, 1).index_select(0, row.index_select(0, place) * len(shapes.sides) + shape)
+        found, _, anchor = anchors_between(place, shape, center - reach, center + reach, shapes)
         return found, anchor

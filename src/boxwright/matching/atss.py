@@ -73,25 +73,25 @@ def match_atss(
 
 def _candidates(anchors: Anchors, boxes: Tensor, top: int) -> Tensor:
     """Find the anchors on the ``top`` nearest cells of every level, indices (B, G, C)."""
-    centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+    centers = (boxes[..., :2] + boxes[..., 2:]) / 2
     found, start = [], 0
     for level in anchors.levels:
         shapes = torch.arange(len(level.shapes), device=boxes.device)
-        cells = _nearest_cells(level, centres, top)
+        cells = _nearest_cells(level, centers, top)
         found.append((start + cells.unsqueeze(-1) * len(shapes) + shapes).flatten(-2))
         start += level.count
     return torch.cat(found, dim=-1)
 
 
-def _nearest_cells(level: AnchorLevel, centres: Tensor, top: int) -> Tensor:
-    """Find the cells of a level nearest to ``centres`` (..., 2): row-major indices (..., k), k = min(top, cells).
+def _nearest_cells(level: AnchorLevel, centers: Tensor, top: int) -> Tensor:
+    """Find the cells of a level nearest to ``centers`` (..., 2): row-major indices (..., k), k = min(top, cells).
 
     They lie within the ``top`` nearest rows and columns: a cell further away has ``top`` nearer ones in its own row or
     column. Distance and cell share one integer key, so that ties go to the earlier cell on every device.
     """
     rows, columns = level.grid
-    x, dx = _nearest_lines(centres[..., 0] / level.pitch[1] - level.offset, columns, top)
-    y, dy = _nearest_lines(centres[..., 1] / level.pitch[0] - level.offset, rows, top)
+    x, dx = _nearest_lines(centers[..., 0] / level.pitch[1] - level.offset, columns, top)
+    y, dy = _nearest_lines(centers[..., 1] / level.pitch[0] - level.offset, rows, top)
     distance = (dy.unsqueeze(-1) * (level.pitch[0] / level.pitch[1]) ** 2 + dx.unsqueeze(-2)).flatten(-2)
     cell = (y.unsqueeze(-1) * columns + x.unsqueeze(-2)).flatten(-2)
     key = (distance.float().view(torch.int32).long() << 32) | cell
@@ -112,6 +112,6 @@ def _select(candidates: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     targets = boxes.unsqueeze(2)
     iou = paired_iou(targets, candidates)
     spread = iou.std(-1, keepdim=True) if iou.shape[-1] > 1 else torch.zeros_like(iou)
-    centres = (candidates[..., :2] + candidates[..., 2:]) / 2
-    inside = ((centres > targets[..., :2]) & (centres < targets[..., 2:])).all(-1)
+    centers = (candidates[..., :2] + candidates[..., 2:]) / 2
+    inside = ((centers > targets[..., :2]) & (centers < targets[..., 2:])).all(-1)
     return iou, (iou >= iou.mean(-1, keepdim=True) + spread) & inside

@@ -34,12 +34,33 @@ __all__ = [
 
 
 def list_detectors() -> list[str]:
-    """Names that ``create_detector`` takes."""
+    """List the names that ``create_detector`` accepts.
+
+    Examples:
+        >>> "ssd300" in bw.list_detectors()
+        True
+    """
     return list_recipes()
 
 
 def create_detector(name: str, num_classes: int, **options: Unpack[RecipeKeys]) -> Detector:
-    """A detector of ``num_classes`` foreground classes. Options are recipe keys; unknown ones raise RecipeError."""
+    """Create a detector for ``num_classes`` foreground classes, with recipe keys as options.
+
+    Args:
+        name: A detector, see ``list_detectors``.
+        num_classes: Number of classes without background.
+        options: Keys of the detector's recipe.
+
+    Raises:
+        RecipeError: For an unknown name, key or value.
+
+    Examples:
+        >>> detector = bw.create_detector("lite320", 3).eval()
+        >>> image = torch.zeros(3, 240, 320, dtype=torch.uint8)
+        >>> [found] = detector.predict([image], score=0.9)
+        >>> found.boxes.shape
+        torch.Size([0, 4])
+    """
     recipe = get_recipe(name, **options)
     if not recipe.classes:
         recipe = recipe.replace(classes=[f"class_{i}" for i in range(num_classes)])
@@ -49,11 +70,13 @@ def create_detector(name: str, num_classes: int, **options: Unpack[RecipeKeys]) 
 
 
 def build_detector(recipe: Recipe, *, pretrained: bool | None = None) -> Detector:
-    """The detector of a recipe whose classes are known; ``pretrained`` False where weights are loaded afterwards.
+    """Build the detector of a recipe whose classes are known; ``pretrained`` is False if weights are loaded afterwards.
 
-    Where the backbone's weights are published but can't be fetched, a BoxwrightWarning says so, and the detector has a
-    recipe that learns all from scratch. Raises RecipeError where the recipe's parts don't go together, and where its
-    input can't fit into memory.
+    If the backbone's published weights cannot be fetched, a BoxwrightWarning says so, and the detector gets a recipe
+    that learns everything from scratch.
+
+    Raises:
+        RecipeError: If the recipe's parts do not fit together, or its input needs more memory than there is.
     """
     recipe.check_decided()
     check_input(recipe)
@@ -68,7 +91,7 @@ def _build_with_weights(recipe: Recipe, pretrained: bool | None) -> Detector:
         scratch, before = recipe.from_scratch(), recipe.to_dict()
         changed = ", ".join(f"{key}={value}" for key, value in scratch.to_dict().items() if value != before[key])
         warnings.warn(
-            f"{error}: all is learnt from scratch ({changed}), which takes many more images and epochs. Set "
+            f"{error}: everything is learned from scratch ({changed}), which takes many more images and epochs. Set "
             "pretrained=FILE to start from weights of your own, or backbone=tf_efficientnet_lite0, whose weights "
             "install with boxwright",
             BoxwrightWarning,
@@ -87,17 +110,17 @@ def _build(recipe: Recipe, pretrained: bool | str) -> Detector:
     network = _build_network(spec, recipe, len(recipe.classes) + softmax, coder, pretrained)
     if recipe.norm_mode == "group":
         replace_batch_norm(network.net)
-    # In float32 the backward pass of plain convolutions is faster with contiguous channels on processors that have AVX2
-    # alone, that of depthwise ones slower on all
+    # In float32 the backward pass of plain convolutions is faster with contiguous channels on processors that have only
+    # AVX2, while that of depthwise ones is slower on all.
     memory_format = torch.channels_last if has_depthwise(network.net) else torch.contiguous_format
     kind = TwoStageDetector if spec.two_stage else DenseDetector
-    if is_own("class_loss", recipe.class_loss):  # which prediction then need not import
+    if is_own("class_loss", recipe.class_loss):  # so that prediction need not import it
         recipe = recipe.replace(activation="softmax" if softmax else "sigmoid")
     return kind(network, coder, recipe, softmax=softmax).lay_out(memory_format)
 
 
 def _activation(recipe: Recipe) -> ClassKind:
-    """What makes scores of the logits; a recipe that says it needs no class loss, as a model of somebody's own."""
+    """Return the function from logits to scores, also for a recipe without a class loss, such as a custom model's."""
     if is_own("class_loss", recipe.class_loss) and recipe.activation is not None:
         return recipe.activation
     kind = class_loss_info(required("class_loss", recipe.class_loss)).kind

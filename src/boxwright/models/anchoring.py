@@ -1,4 +1,4 @@
-"""The anchors that a recipe names, as its detector can have them."""
+"""The anchors that a recipe names, in the form its detector supports."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from boxwright.recipes import Recipe
 
 
 def chosen_anchors(recipe: Recipe, **options: Any) -> AnchorSpec:
-    """The recipe's anchors, with further options.
+    """Return the recipe's anchors, with further options.
 
-    Raises RecipeError where an option's value can't be, and for torchvision's anchors where its padding is lacking.
+    Raises:
+        RecipeError: If an option's value is invalid, and for torchvision's anchors without its padding.
     """
     try:
         spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)(**options)  # type: ignore[misc]
@@ -29,7 +30,7 @@ def chosen_anchors(recipe: Recipe, **options: Any) -> AnchorSpec:
 
 
 def one_a_cell(recipe: Recipe) -> AnchorSpec:
-    """The anchors, on the recipe's strides, of a detector that has one a cell. Raises RecipeError for others."""
+    """Return the anchors, on the recipe's strides, of a detector with one per cell; raises RecipeError for others."""
     if recipe.anchors.startswith(("squares", "shapes")):
         spec = chosen_anchors(recipe, strides=recipe.strides)
         if all(len(level.shapes) == 1 for level in spec.levels):

@@ -1,4 +1,4 @@
-"""Backbones: what a detector's neck and head are put on."""
+"""Backbones: the networks that a detector's neck and head are built on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from boxwright.types import FeatureMap
 
 
 class Backbone(Protocol):
-    """An ``nn.Module`` that is made for some strides, and gives a feature map of each, finest first."""
+    """An ``nn.Module`` made for certain strides, which returns a feature map for each, finest first."""
 
     @property
     def maps(self) -> Sequence[FeatureMap]:
@@ -29,27 +29,28 @@ class Backbone(Protocol):
 
     @property
     def stages(self) -> Sequence[nn.Module]:
-        """Its parts in order, of which ``freeze`` stops the first ones."""
+        """Its parts in order, of which ``freeze`` freezes the first ones."""
 
     @property
     def mean(self) -> Sequence[float]:
-        """What its weights expect to be subtracted from the input in 0..1, by channel."""
+        """What its weights expect to be subtracted from the input in 0..1, per channel."""
 
     @property
     def std(self) -> Sequence[float]:
-        """What they expect the input to be divided by then."""
+        """What they expect the input to be divided by after that."""
 
     def load(self, pretrained: bool | str) -> None:
-        """Load the published weights, or with a file those in it; MissingWeights where there are none to be had."""
+        """Load the published weights, or those in a file; raises MissingWeights if there are none."""
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalized images -> one (B, C, H / stride, W / stride), rounded up, for each of ``maps``."""
+        """Compute one map (B, C, H / stride, W / stride), rounded up, for each of ``maps`` from images (B, 3, H, W)."""
 
 
 def make_backbone(recipe: Recipe, strides: Sequence[int], pretrained: bool | str) -> Backbone:
-    """Make the recipe's backbone with the maps of these strides; what the recipe freezes doesn't learn.
+    """Make the recipe's backbone with maps of these strides; what the recipe freezes does not learn.
 
-    Raises RecipeError for a backbone that doesn't give them, or not at the recipe's image_size, or isn't one.
+    Raises:
+        RecipeError: If it is no backbone, or lacks a stride, also at the recipe's image_size.
     """
     backbone = _checked(_maker(recipe.backbone)(strides), strides, recipe)
     _check_cells(backbone, recipe)
@@ -81,13 +82,15 @@ def _checked(made: object, strides: Sequence[int], recipe: Recipe) -> Backbone:
 
 @torch.no_grad()
 def _check_cells(backbone: Backbone, recipe: Recipe) -> None:
-    """Raise RecipeError where a side that the strides don't divide makes maps of other cells than anchors have, which
-    are rounded up."""
+    """Raise RecipeError if maps of a side that the strides do not divide have other cells than the anchors.
+
+    Anchors round the number of cells up.
+    """
     strides = [each.stride for each in backbone.maps]
     rest = recipe.image_size % strides[-1]
-    if not rest or recipe.resize == "shortest":  # whose batches are padded
+    if not rest or recipe.resize == "shortest":  # where batches are padded
         return
-    net, side = cast(nn.Module, backbone), 2 * strides[-1] + rest  # rounded as the input's is, and small
+    net, side = cast(nn.Module, backbone), 2 * strides[-1] + rest  # rounded like the input's, and small
     mode = net.training
     grids = [x.shape[-1] for x in net.eval()(torch.zeros(1, 3, side, side))]
     net.train(mode)

@@ -45,11 +45,21 @@ def predict_stream(
     nms: NmsKind | None = None,
     batch: int | None = None,
 ) -> Iterator[Detections | DataError]:
-    """Yield the detections of each image that ``predict`` takes, or what is wrong with its file, in their order.
+    """Yield the detections of each image that ``predict`` accepts, or the error of its file, in order.
 
-    However many images there are, only a few batches of them are in memory. ``batch``: inputs at a time, of one size;
-    None: ``auto_batch``. One that doesn't fit the memory is halved. The detector must be in evaluation mode.
-    Raises ValueError for what is no image and a batch below 1, BoxwrightError where not even one fits the memory.
+    Only a few batches are in memory at a time. A batch that does not fit is halved. The detector must be in evaluation
+    mode.
+
+    Args:
+        detector: The detector.
+        images: Images as ``predict`` accepts them.
+        score: As in ``predict``.
+        nms: As in ``predict``.
+        batch: Inputs of one size at a time; None: ``auto_batch``.
+
+    Raises:
+        ValueError: For something that is not an image, and a batch below 1.
+        BoxwrightError: If not even one image fits the memory.
     """
     size = auto_batch(detector) if batch is None else batch
     return stream(images, detector.prepare, lambda inputs: detector.predict_inputs(inputs, score, nms), size)

@@ -1,4 +1,4 @@
-"""Which rows of a detector's weights belong to which class, so that they can be carried over by the classes' names."""
+"""Find which rows of a detector's weights belong to which class, to transfer them by class name."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ _BOXES_OF_CLASSES = "net.roi.deltas."
 
 
 class ClassRows(NamedTuple):
-    """The rows of a weight or bias: ``groups`` (a cell's anchors) times the classes in order, then ``others``."""
+    """The rows of a weight or bias: ``groups`` (a cell's anchors) x (the classes in order, then ``others``)."""
 
     groups: int
-    """0: it isn't known how the classes lie."""
+    """0 if the order of the classes is unknown."""
     each: int
-    """Rows of a class in a group: 1 of logits, a box's deltas of a regressor by class."""
+    """Rows per class in a group: 1 for logits, a box's deltas for a regressor per class."""
     others: int
-    """Rows of a group behind those of the classes: a softmax's background."""
+    """Rows of a group after those of the classes: a softmax's background."""
 
     def width(self, classes: int) -> int:
-        """Rows of a group."""
+        """Return the number of rows in a group."""
         return classes * self.each + self.others
 
 
 def plain_detector(recipe: Recipe) -> Detector:
-    """The recipe's detector with one class more and no stage frozen, whose BatchNorms are thus all there; it is for
-    its structure, and draws no random number of the caller's."""
+    """Build the recipe's detector with one more class and no frozen stage, so that no BatchNorm is folded.
+
+    It is needed only for its structure, and does not change the caller's random numbers.
+    """
     classes = [*recipe.classes, "one more"]
     with torch.random.fork_rng(devices=[]):
         return build_detector(recipe.replace(classes=classes, freeze=0), pretrained=False)
 
 
 def class_rows(detector: Detector, larger: Mapping[str, Tensor]) -> dict[str, ClassRows]:
-    """Find the tensors that depend on the number of classes, by their names.
+    """Find the tensors that depend on the number of classes, by name.
 
-    ``larger``: the tensors of the detector with one class more, see ``plain_detector``.
+    ``larger``: the tensors of the detector with one more class, see ``plain_detector``.
     """
     own, classes = detector.state_dict(), len(detector.classes)
     by_class = isinstance(detector, TwoStageDetector)
@@ -63,9 +65,9 @@ def class_rows(detector: Detector, larger: Mapping[str, Tensor]) -> dict[str, Cl
 def carry_rows(
     rows: ClassRows, theirs: Tensor, their_classes: Sequence[str], ours: Tensor, our_classes: Sequence[str]
 ) -> Tensor | None:
-    """``ours`` with the rows of the classes that both have, and those of no class, as they are in ``theirs``.
+    """Copy the rows of classes that both have, and those of no class, from ``theirs`` to ``ours``.
 
-    None where ``theirs`` hasn't as many rows a class, or other columns.
+    Returns None if ``theirs`` has another number of rows per class, or other columns.
     """
     width = rows.width(len(their_classes))
     if theirs.shape != (rows.groups * width, *ours.shape[1:]):

@@ -1,4 +1,4 @@
-"""Dense detectors: a network that scores K classes and codes a box at every anchor."""
+"""Dense detectors: networks that predict K class scores and an encoded box at every anchor."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from boxwright.types import DenseOutputs, Detections
 
 
 class DenseDetector(Detector):
-    """``net`` gives logits (B, A, K'), deltas (B, A, D), and centerness (B, A) where it says so.
+    """Detector whose ``net`` returns logits (B, A, K'), deltas (B, A, D), and optionally centerness (B, A).
 
     With centerness a score is the geometric mean of it and the class's: the order is that of FCOS's product
-    (arXiv:1904.01355, section 3.3), the scale that of a score alone.
+    (arXiv:1904.01355, section 3.3), the scale that of a single score.
     """
 
     def forward(self, images: Tensor, shown: Tensor | None = None) -> DenseOutputs:
-        """Normalized input (B, 3, H, W) -> logits (B, A, K or K + 1), deltas (B, A, D), centerness (B, A) or None.
+        """Compute logits (B, A, K or K + 1), deltas (B, A, D) and centerness (B, A) or None from input (B, 3, H, W).
 
-        What is ``shown`` makes no difference.
+        ``shown`` has no effect.
         """
         return DenseOutputs(*self.net(images))
 
     def scores(self, outputs: DenseOutputs) -> Tensor:
-        """(B, A, K) in 0..1, float32, of raw outputs."""
+        """Compute scores (B, A, K) in 0..1, float32, from raw outputs."""
         scores = class_scores(outputs.logits, self.softmax)
         if outputs.centerness is None:
             return scores

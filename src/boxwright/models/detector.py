@@ -1,4 +1,4 @@
-"""What all detectors share: from people's images to network input, and from raw outputs to boxes on them."""
+"""What all detectors share: from images to network input, and from raw outputs to boxes on the images."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ from boxwright.recipes import Recipe
 from boxwright.types import Detections
 
 Score = float | str | Sequence[float]
-"""Above which detections are kept: one for all classes, (K,) in label order, or ``precision=P``, ``recall=R``."""
+"""Limit above which detections are kept: one for all classes, (K,) in label order, or ``precision=P``, ``recall=R``."""
 InferencePrecision = Literal["float32", "bf16"]
 
-_KEPT_SIZES = 64  # sizes of inputs whose anchors are kept
+_KEPT_SIZES = 64  # number of input sizes whose anchors are cached
 
 
 class Network(NamedTuple):
-    """What a detector's builder gives."""
+    """The result of a detector's builder."""
 
     net: nn.Module
-    """(B, 3, H, W) -> what the detector makes its raw outputs of."""
+    """Maps (B, 3, H, W) to the input of the detector's raw outputs."""
     spec: AnchorSpec
     mean: Sequence[float]
-    """Of the input in 0..1, by channel, as the backbone's weights expect it; a recipe may say otherwise."""
+    """Mean of the input in 0..1, per channel, that the backbone's weights expect; a recipe may set another."""
     std: Sequence[float]
 
 
 class Detector(nn.Module, ABC):
-    """What all detectors share: the way from people's images to network input, and back to boxes on them.
+    """Base of all detectors: turns images into network input, and outputs into boxes on the images.
 
-    ``forward`` takes network input and gives raw outputs, ``detect`` makes detections of these; ``predict`` takes
-    people's images and gives detections.
+    ``forward`` maps network input to raw outputs, ``detect`` turns these into detections; ``predict`` goes from any
+    images to detections.
     """
 
     anchors: Anchors
-    """Those of a square input of the recipe's ``image_size``."""
+    """Anchors of a square input of the recipe's ``image_size``."""
     thresholds: Thresholds | None
-    """The scores by class that ``predict`` goes by, where a validation told them."""
+    """The scores by class that ``predict`` uses, if a validation measured them."""
 
     def __init__(self, network: Network, coder: BoxCoder, recipe: Recipe, *, softmax: bool = False) -> None:
-        """``softmax``: the last logit is the background."""
+        """Combine network, coder and recipe; with ``softmax`` the last logit is the background."""
         super().__init__()
         self.net = network.net
         self.spec = network.spec
@@ -75,9 +75,9 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor, shown: Tensor | None = None) -> Any:
-        """Normalized input (B, 3, H, W) -> raw outputs.
+        """Compute raw outputs from normalized input (B, 3, H, W).
 
-        ``shown``: the first (B, 2) rows and columns are the image, what lies beyond is padding; None: all is.
+        ``shown``: the first (B, 2) rows and columns are the image and the rest is padding; None: no padding.
         """
 
     @torch.no_grad()
@@ -90,9 +90,18 @@ class Detector(nn.Module, ABC):
         score: float | Sequence[float] = EVALUATION_SCORE,
         nms: NmsKind | None = None,
     ) -> list[Detections]:
-        """Raw outputs of inputs of ``size`` (H, W; None: the recipe's square) -> the detections of each input, in its
-        pixels, within what is ``shown``, of a score above ``score``, or above that (K,) of its class. ``nms``: instead
-        of the recipe's. Raises ValueError for another number of scores."""
+        """Turn raw outputs into the detections of each input, in its pixels.
+
+        Args:
+            outputs: Raw outputs.
+            size: (H, W) of the inputs; None: the recipe's square.
+            shown: Rows and columns (B, 2) that are image; boxes are clipped to them.
+            score: Lower limit of the scores, one or (K,) by class.
+            nms: Kind of NMS instead of the recipe's.
+
+        Raises:
+            ValueError: If there is another number of scores.
+        """
         size = size or (self.recipe.image_size, self.recipe.image_size)
         if not isinstance(score, Sequence):
             return self._detect(outputs, size, shown, score, nms)
@@ -112,11 +121,11 @@ class Detector(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     def anchors_of(self, size: tuple[int, int]) -> Anchors:
-        """The anchors of an input of this size (H, W)."""
+        """Return the anchors of an input of this size (H, W)."""
         if size == (self.recipe.image_size, self.recipe.image_size):
             return self.anchors
         if size not in self._other_anchors:
@@ -132,7 +141,7 @@ class Detector(nn.Module, ABC):
         return self
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode, except for BatchNorm of the backbone that keeps its statistics."""
+        """Set training mode, except for BatchNorm of the backbone that keeps its statistics."""
         super().train(mode)
         backbone = getattr(self.net, "backbone", None)
         if isinstance(backbone, nn.Module):
@@ -140,14 +149,14 @@ class Detector(nn.Module, ABC):
         return self
 
     def lay_out(self, memory_format: torch.memory_format) -> Self:
-        """Weights and inputs in this memory format: a matter of speed alone."""
+        """Set the memory format of weights and inputs, which affects speed only."""
         self.memory_format = memory_format
         return self.to(memory_format=memory_format)
 
     def normalize(self, images: Tensor, shown: Tensor | None = None) -> Tensor:
-        """(B, 3, H, W) uint8 or float in 0..255 -> network input, in the network's memory format.
+        """Normalize (B, 3, H, W) uint8 or float in 0..255 for the network, in its memory format.
 
-        It is 0, the mean colour, beyond the ``shown`` (B, 2) rows and columns; None: all shows something.
+        Beyond the ``shown`` (B, 2) rows and columns the result is 0, the mean color; None: no padding.
         """
         mean, std = self.get_buffer("_mean"), self.get_buffer("_std")
         x = (images.float() - mean) / std
@@ -157,10 +166,11 @@ class Detector(nn.Module, ABC):
         return x.contiguous(memory_format=self.memory_format)
 
     def least_scores(self, score: Score | None = None) -> float | Sequence[float]:
-        """The score above which ``predict`` keeps detections, for all classes or (K,) by class.
+        """Return the score above which ``predict`` keeps detections, for all classes or (K,) by class.
 
-        Raises ValueError for another text than ``precision=P`` and ``recall=R``, RecipeError where no validation told
-        what these are.
+        Raises:
+            ValueError: For text other than ``precision=P`` and ``recall=R``.
+            RecipeError: If no validation measured these.
         """
         if score is None:
             return self.recipe.score if self.thresholds is None else self.thresholds.scores
@@ -169,16 +179,22 @@ class Detector(nn.Module, ABC):
     def predict(
         self, images: Any, score: Score | None = None, nms: NmsKind | None = None, *, batch: int | None = None
     ) -> list[Detections]:
-        """Detections of each image, in its own pixels, by falling score.
+        """Detect objects in images; boxes are in each image's own pixels, by falling score.
 
-        ``images``: one image or a sequence of them: torch (3, H, W) or a batch (B, 3, H, W), numpy (H, W, 3), PIL
-        images or paths; RGB, gray (H, W) or one channel, or with alpha, which is dropped; uint8 0..255, 16 bits or
-        float 0..1, any sizes. ``score``: what is kept has more than this; None: than its class's in the
-        run's thresholds, else the recipe's. One number for all classes, (K,) by class, or "precision=0.9",
-        "recall=0.8": what that takes by the validation. ``nms``: instead of the recipe's. ``batch``: inputs at a time;
-        None: as many as ``auto_batch`` says.
-        Raises DataError for a file that can't be read, ValueError for another shape or type, a batch below 1, and
-        scores that aren't K; RecipeError for a precision or recall where there was no validation.
+        Args:
+            images: One image or a sequence: torch (3, H, W) or a batch (B, 3, H, W), numpy (H, W, 3), PIL images or
+                paths; RGB, gray (H, W) or one channel, or with alpha, which is dropped; uint8 0..255, 16 bits or float
+                0..1; any sizes.
+            score: Keep detections above this: one number, (K,) by class, or "precision=0.9" or "recall=0.8", the score
+                at which the validation reached that. None: each class's score in the run's thresholds, else the
+                recipe's.
+            nms: Kind of NMS instead of the recipe's.
+            batch: Inputs at a time; None: ``auto_batch``.
+
+        Raises:
+            DataError: If a file cannot be read.
+            ValueError: For another shape or type, a batch below 1, and scores that are not K.
+            RecipeError: For a precision or recall without a validation.
         """
         was_training = self.training
         self.eval()
@@ -188,9 +204,11 @@ class Detector(nn.Module, ABC):
             self.train(was_training)
 
     def prepare(self, image: ImageLike) -> Input:
-        """Read one of the images that ``predict`` takes, at the size of the network's input.
+        """Read an image that ``predict`` accepts, at the size of the network's input.
 
-        Raises DataError and ValueError as ``predict`` does.
+        Raises:
+            DataError: As ``predict``.
+            ValueError: As ``predict``.
         """
         return self.recipe.input_rule.prepare(image)
 
@@ -198,9 +216,12 @@ class Detector(nn.Module, ABC):
     def predict_inputs(
         self, inputs: Sequence[Input], score: Score | None = None, nms: NmsKind | None = None
     ) -> list[Detections]:
-        """Detections of each of some inputs of one size that ``prepare`` made, in pixels of its image.
+        """Detect in inputs of one size made by ``prepare``; boxes are in pixels of each image.
 
-        The detector must be in evaluation mode. Raises BoxwrightError where they don't fit the memory.
+        The detector must be in evaluation mode.
+
+        Raises:
+            BoxwrightError: If the inputs do not fit the memory.
         """
         batch = torch.from_numpy(np.stack([each.pixels for each in inputs])).permute(
             0, 3, 1, 2
@@ -214,11 +235,14 @@ class Detector(nn.Module, ABC):
         return [to_image(of_input, each.frame, each.size) for of_input, each in zip(found, inputs, strict=True)]
 
     def for_inference(self, precision: InferencePrecision = "float32") -> Self:
-        """Make a copy for ``predict``, on the device where this one is, that detects the same (to 1e-5) sooner.
+        """Make a copy for ``predict``, on the same device, that finds the same detections (to 1e-5) faster.
 
-        BatchNorm is part of its convolutions, and so are activations on a processor. With ``precision`` "bf16" its
-        network computes in bfloat16, which moves scores by some thousandths: faster where the hardware has it.
-        Raises ValueError for another precision.
+        BatchNorm is folded into its convolutions, and on a processor so are activations. With ``precision`` "bf16" the
+        network computes in bfloat16, which changes scores by some thousandths and is faster where the hardware supports
+        it.
+
+        Raises:
+            ValueError: For another precision.
         """
         if precision not in get_args(InferencePrecision):
             raise ValueError(f"Expected a precision out of {get_args(InferencePrecision)} but got {precision!r}")
@@ -235,7 +259,7 @@ class Detector(nn.Module, ABC):
 
 
 def to_image(found: Detections, frame: Frame, size: tuple[int, int]) -> Detections:
-    """Detections in pixels of the input -> on the CPU, in pixels of the image of ``size`` (H, W) that it shows."""
+    """Move detections to the CPU, from pixels of the input to pixels of its image of ``size`` (H, W)."""
     boxes = torch.from_numpy(frame.to_image(found.boxes.cpu().numpy()))
     return Detections(clip_boxes(boxes, size), found.scores.cpu(), found.labels.cpu())
 

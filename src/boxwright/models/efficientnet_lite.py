@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0 with TensorFlow's paddings, as timm's ``tf_efficientnet_lite0`` is, without importing timm.
+"""EfficientNet-Lite0 with TensorFlow's padding, the same as timm's ``tf_efficientnet_lite0``, without importing timm.
 
 Blocks of MobileNetV2 (arXiv:1801.04381) in the numbers and widths of EfficientNet-B0 (arXiv:1905.11946), with ReLU6 and
-without squeeze and excitation. Names of weights, starting values and outputs are timm's.
+without squeeze and excitation. Names of weights, initial values and outputs are timm's.
 """
 
 from __future__ import annotations
@@ -31,16 +31,18 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-# Stride -> the stage at whose end its map is
+# Stride -> the stage whose end has this map
 _MAPS = {2: 0, 4: 1, 8: 2, 16: 4, 32: 6}
 
 
 class SamePadded(nn.Conv2d):
-    """A convolution of stride 2 that gives a cell for every two pixels: TensorFlow's padding, more of it below and
-    right."""
+    """Convolution of stride 2 that makes one cell of every two pixels, with TensorFlow's padding.
+
+    It pads more below and on the right than above and on the left.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', H / 2, W / 2), rounded up."""
+        """Map (B, C, H, W) to (B, C', H / 2, W / 2), rounded up."""
         (down, right), (kernel, _) = x.shape[-2:], self.kernel_size
         rows, columns = (max((math.ceil(side / 2) - 1) * 2 + kernel - side, 0) for side in (down, right))
         x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
@@ -48,20 +50,20 @@ class SamePadded(nn.Conv2d):
 
 
 class NormAct(nn.BatchNorm2d):
-    """BatchNorm and the activation behind it, ``act``."""
+    """BatchNorm followed by the activation ``act``."""
 
     def __init__(self, channels: int, act: nn.Module) -> None:
         super().__init__(channels, eps=1e-3)
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
+        """Map (B, C, H, W) to the same shape."""
         activated: Tensor = self.act(super().forward(x))
         return activated
 
 
 class FirstBlock(nn.Module):
-    """Depthwise convolution, then a pointwise one; nothing is expanded."""
+    """Depthwise convolution, then a pointwise one, without expansion."""
 
     def __init__(self, channels: int, width: int, kernel: int) -> None:
         super().__init__()
@@ -71,13 +73,13 @@ class FirstBlock(nn.Module):
         self.bn2 = NormAct(width, nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, width, H, W)."""
+        """Map (B, C, H, W) to (B, width, H, W)."""
         narrow: Tensor = self.bn2(self.conv_pw(self.bn1(self.conv_dw(x))))
         return narrow
 
 
 class InvertedResidual(nn.Module):
-    """Pointwise convolution to more channels, depthwise one, pointwise one to few; the input is added if it fits."""
+    """Pointwise convolution to more channels, depthwise one, pointwise one to few; adds the input if shapes agree."""
 
     def __init__(self, channels: int, width: int, kernel: int, stride: int, factor: int) -> None:
         super().__init__()
@@ -91,28 +93,28 @@ class InvertedResidual(nn.Module):
         self.bn3 = NormAct(width, nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, width, H / stride, W / stride), rounded up."""
+        """Map (B, C, H, W) to (B, width, H / stride, W / stride), rounded up."""
         return self.narrow(self.widen(x), x)
 
     def widen(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the map of more channels between the first two convolutions."""
+        """Map (B, C, H, W) to the map with more channels between the first two convolutions."""
         wide: Tensor = self.bn1(self.conv_pw(x))
         return wide
 
     def narrow(self, wide: Tensor, x: Tensor) -> Tensor:
-        """What ``forward`` makes of its input ``x`` once it is widened."""
+        """Compute the output of ``forward`` from its input ``x`` and the widened map."""
         narrow: Tensor = self.bn3(self.conv_pwl(self.bn2(self.conv_dw(wide))))
         return narrow + x if self.adds else narrow
 
 
 class LiteBody(nn.Module):
-    """Normalized images -> the maps at the ends of some stages (from 0); nothing comes behind the last of them."""
+    """Network from normalized images to the maps at the ends of some stages (from 0); later stages are dropped."""
 
     def __init__(self, ends: Sequence[int]) -> None:
         super().__init__()
         self.conv_stem = conv(3, _STEM, 3, 2)
         self.bn1 = NormAct(_STEM, nn.ReLU6(inplace=True))
-        for _ in range(2):  # timm draws the numbers of two such convolutions here: a seed gives the same weights
+        for _ in range(2):  # timm draws the numbers of two such convolutions here: a seed then gives the same weights
             nn.Conv2d(8, 8, 1)
         channels, stages = _STEM, []
         for count, kernel, stride, factor, width in _STAGES:
@@ -130,7 +132,7 @@ class LiteBody(nn.Module):
         self._ends = frozenset(ends)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> one map per end."""
+        """Map (B, 3, H, W) to one map per end."""
         x, maps = self.bn1(self.conv_stem(images)), []
         for place, stage in enumerate(self.blocks):
             x = stage(x)
@@ -140,12 +142,16 @@ class LiteBody(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """The maps of strides 2, 4, 8, 16 and 32, those asked for, finest first. Raises RecipeError for other strides."""
+    """EfficientNet-Lite0 with any of its maps of strides 2, 4, 8, 16 and 32, finest first.
+
+    Raises:
+        RecipeError: For other strides.
+    """
 
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
     in_order = True
-    """Each BatchNorm is used where it is defined, behind its convolution: folding need not be tried."""
+    """Each BatchNorm is used where it is defined, after its convolution: folding need not be tested."""
 
     def __init__(self, strides: Sequence[int]) -> None:
         super().__init__()
@@ -156,7 +162,7 @@ class EfficientNetLite0(nn.Module):
 
     @property
     def stages(self) -> list[nn.Module]:
-        """What leads to each of the five maps from the one before; nothing to those behind the last that is used."""
+        """The modules that lead to each of the five maps from the one before; none after the last map that is used."""
         blocks = list(self.body.blocks)
         starts = (0, *(end + 1 for end in _MAPS.values()))
         stages = [blocks[start:stop] for start, stop in pairwise(starts)]
@@ -166,7 +172,8 @@ class EfficientNetLite0(nn.Module):
     def load(self, pretrained: bool | str) -> None:
         """Load the published weights, which install with the package, or those in a file.
 
-        Raises RecipeError for a file that can't be used.
+        Raises:
+            RecipeError: If the file cannot be used.
         """
         if isinstance(pretrained, str):
             load_pretrained(self.body, "tf_efficientnet_lite0", pretrained)
@@ -175,18 +182,18 @@ class EfficientNetLite0(nn.Module):
         self.body.load_state_dict({key: value for key, value in lite0_weights().items() if key in own})
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalized images -> one (B, C, H / stride, W / stride) map per stride, rounded up."""
+        """Map normalized images (B, 3, H, W) to one (B, C, H / stride, W / stride) map per stride, rounded up."""
         maps: list[Tensor] = self.body(images)
         return maps
 
     def fold_frozen(self) -> None:
-        """Fold frozen BatchNorm into frozen convolutions: each stands right behind its own."""
+        """Fold frozen BatchNorm into frozen convolutions; each directly follows its own."""
         fold_batch_norm(self.body)
 
 
 @backbone
 def tf_efficientnet_lite0(strides: Sequence[int]) -> EfficientNetLite0:
-    """EfficientNet-Lite0 with the maps of these strides, finest first. Raises RecipeError for one that it lacks."""
+    """Make EfficientNet-Lite0 with maps of these strides, finest first; raises RecipeError for other strides."""
     return EfficientNetLite0(strides)
 
 
@@ -198,7 +205,7 @@ def conv(channels: int, width: int, kernel: int = 1, stride: int = 1, groups: in
 
 
 def start(body: nn.Module) -> None:
-    """Normal weights of variance 2 / fan out."""
+    """Initialize with normal weights of variance 2 / fan out."""
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
             fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups

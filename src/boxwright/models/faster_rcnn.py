@@ -1,8 +1,8 @@
 """Faster R-CNN (Ren et al. 2015, arXiv:1506.01497) on a feature pyramid (Lin et al. 2017, arXiv:1612.03144, section 4).
 
-The first stage, the region proposal network, tells at three anchors a cell of five maps whether there is an object and
-where; the second pools 7x7 features for each region that is left, from the map that fits its size, and tells the
-class and a better box. Any backbone with maps of strides 4, 8, 16 and 32.
+The first stage, the region proposal network, predicts at three anchors per cell of five maps whether there is an object
+and where. The second pools 7x7 features for each remaining region, from the map that fits its size, and predicts the
+class and a better box. Any backbone with maps of strides 4, 8, 16 and 32 works.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ SHORTEST_DETECTION = 1e-2
 
 
 class RPNHead(nn.Module):
-    """Maps (B, width, H, W) -> logits (B, A, 1), deltas (B, A, D), cells in level-row-column-shape order."""
+    """Head from maps (B, width, H, W) to logits (B, A, 1) and deltas (B, A, D), in level-row-column-shape order."""
 
     def __init__(self, width: int, shapes: int, logits: Tensor, deltas: Tensor) -> None:
-        """``logits`` (1,) and ``deltas`` (D,): where the outputs of each of the ``shapes`` anchors of a cell start."""
+        """Set the initial outputs, ``logits`` (1,) and ``deltas`` (D,), of each of the ``shapes`` anchors of a cell."""
         super().__init__()
         self.size = len(deltas)
         self.shared = nn.Sequential(output_layer(width, torch.zeros(width), side=3), nn.ReLU(inplace=True))
@@ -47,6 +47,7 @@ class RPNHead(nn.Module):
         self.deltas = output_layer(width, deltas.repeat(shapes), side=1)
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Map one (B, width, H, W) per level to logits (B, A, 1) and deltas (B, A, D)."""
         shared = [self.shared(x) for x in maps]
         logits = [rows(self.logits(x), 1) for x in shared]
         deltas = [rows(self.deltas(x), self.size) for x in shared]
@@ -54,10 +55,10 @@ class RPNHead(nn.Module):
 
 
 class RoIHead(nn.Module):
-    """Features (R, width, 7, 7) of regions -> logits (R, K'), deltas (R, D): two layers of 1024, and one for each."""
+    """Head from region features (R, width, 7, 7) to logits (R, K') and deltas (R, D), with two layers of 1024."""
 
     def __init__(self, width: int, hidden: int, logits: Tensor, deltas: Tensor) -> None:
-        """``logits`` (K',) and ``deltas``: where the outputs start."""
+        """Set the initial outputs, ``logits`` (K',) and ``deltas``."""
         super().__init__()
         self.hidden = nn.Sequential(
             nn.Linear(width * POOLED**2, hidden),
@@ -69,34 +70,36 @@ class RoIHead(nn.Module):
         self.deltas = _output(hidden, deltas, deviation=0.001)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (R, width, 7, 7) to logits (R, K') and deltas (R, D)."""
         hidden = self.hidden(features.flatten(1))
         return self.logits(hidden), self.deltas(hidden)
 
 
 class FasterRCNN(nn.Module):
-    """Backbone, pyramid and both heads. ``forward`` is the first stage, ``refine`` the second."""
+    """Backbone, pyramid and both heads; ``forward`` is the first stage, ``refine`` the second."""
 
     def __init__(self, backbone: Backbone, fpn: FPN, rpn: RPNHead, roi: RoIHead) -> None:
         super().__init__()
         self.backbone, self.fpn, self.rpn, self.roi = backbone, fpn, rpn, roi
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """(B, 3, H, W) -> logits (B, A, 1), deltas (B, A, D), and the maps of strides 4 to 32."""
+        """Map (B, 3, H, W) to logits (B, A, 1), deltas (B, A, D), and the maps of strides 4 to 32."""
         maps = self.fpn(self.backbone(images))
         logits, deltas = self.rpn(maps)
         return logits, deltas, maps[:-1]
 
     def refine(self, features: list[Tensor], rois: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The maps and each image's regions (r, 4) -> logits (R, K'), deltas (R, D) of all regions."""
-        pooled = pool(features, rois)  # float32, whatever the maps are
+        """Compute logits (R, K') and deltas (R, D) of all regions from the maps and each image's regions (r, 4)."""
+        pooled = pool(features, rois)  # float32, whatever the type of the maps
         logits, deltas = self.roi(pooled.to(self.roi.logits.weight.dtype))
         return logits, deltas
 
 
 def pool(features: list[Tensor], rois: Sequence[Tensor]) -> Tensor:
-    """(R, C, 7, 7) float32 features of each image's regions (r, 4), aligned (Mask R-CNN, arXiv:1703.06870, section 3).
+    """Pool aligned float32 features (R, C, 7, 7) of each image's regions (r, 4).
 
-    ``features``: maps of strides 4, 8, ... of which a region's is chosen by its area (FPN, eq. 1).
+    Source: RoIAlign of Mask R-CNN, arXiv:1703.06870, section 3. ``features`` are maps of strides 4, 8, ...; a region
+    uses the one that fits its area (FPN, eq. 1).
     """
     from torchvision.ops import roi_align
 
@@ -129,7 +132,7 @@ class Proposals(NamedTuple):
 
 
 class TwoStageDetector(Detector):
-    """A detector whose second stage looks again at the regions that the first proposes.
+    """Detector whose second stage refines the regions that the first proposes.
 
     ``coder`` is the second stage's; the first has its own.
     """
@@ -141,8 +144,10 @@ class TwoStageDetector(Detector):
         self.rpn_coder: BoxCoder = resolve_choice("coder", recipe.rpn_coder)()  # type: ignore[misc]
 
     def forward(self, images: Tensor, shown: Tensor | None = None) -> TwoStageOutputs:
-        """Normalized input (B, 3, H, W) -> the first stage's outputs, the features, and the proposals of each image,
-        within what is ``shown``."""
+        """Compute the first stage's outputs, the features, and each image's proposals from input (B, 3, H, W).
+
+        Proposals are clipped to what is ``shown``.
+        """
         logits, deltas, features = self.net(images)
         outputs = DenseOutputs(logits, deltas)
         size = (images.shape[2], images.shape[3])
@@ -152,7 +157,7 @@ class TwoStageDetector(Detector):
         return TwoStageOutputs(outputs, features, [each.boxes for each in proposals])
 
     def refine(self, features: list[Tensor], rois: Sequence[Tensor]) -> RoIOutputs:
-        """The second stage at regions (r, 4) of each image, in pixels of the input."""
+        """Run the second stage on regions (r, 4) of each image, in pixels of the input."""
         return RoIOutputs(*self.net.refine(features, rois))
 
     @torch.no_grad()
@@ -208,16 +213,22 @@ def _output(width: int, bias: Tensor, deviation: float) -> nn.Linear:
 
 
 def _first_logits(num_outputs: int, classes: int, miner: str) -> Tensor:
-    """(num_outputs,) where an untrained stage starts: at 0 as published, since few are chosen to learn from; without a
-    miner, where all count, at "nothing here"."""
+    """Compute the initial logits (num_outputs,) of an untrained stage.
+
+    They are 0 as published, since few regions are chosen to learn from; without a miner, where all count, they mean
+    "nothing here".
+    """
     return (
         starting_logits(num_outputs, classes) if parse_choice("miner", miner)[0] == "none" else torch.zeros(num_outputs)
     )
 
 
 def build_faster_rcnn(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
-    """The network of a recipe. Raises RecipeError for anchors of other maps, and a backbone without maps of strides 4,
-    8, 16 and 32."""
+    """Build the network of a recipe.
+
+    Raises:
+        RecipeError: For anchors of other maps, and a backbone without maps of strides 4, 8, 16 and 32.
+    """
     spec = chosen_anchors(recipe)
     if [level.stride for level in spec.levels] != list(recipe.strides):
         raise RecipeError(

@@ -1,9 +1,9 @@
-"""Feature pyramid (FPN, arXiv:1612.03144) with coarser maps on top.
+"""Feature pyramid (FPN, arXiv:1612.03144) with additional coarser maps.
 
 RetinaNet's (arXiv:1708.02002, section 4) has P3 to P5 from the backbone's maps of strides 8, 16 and 32, and P6 and P7
-by 3x3 convolutions of stride 2. The paper makes P6 of the backbone's last map; here it is made of P5, as in
-torchvision's RetinaNet and FCOS, whose weights fit: with ResNet-50 that is 4.1 million parameters fewer. Faster R-CNN's
-has P2 to P5 of strides 4 to 32, and for P6 every other cell of P5.
+by 3x3 convolutions of stride 2. The paper makes P6 from the backbone's last map; here it is made from P5, as in
+torchvision's RetinaNet and FCOS, so that their weights fit: with ResNet-50 that saves 4.1 million parameters. Faster
+R-CNN's has P2 to P5 of strides 4 to 32, and for P6 every other cell of P5.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Literal
 from torch import Tensor, nn
 
 BACKBONE_STRIDES = (8, 16, 32)
-"""Of the maps that RetinaNet's pyramid is built on."""
+"""Strides of the backbone's maps below RetinaNet's pyramid."""
 
 TWO_STAGE_STRIDES = (4, 8, 16, 32)
-"""Of those that Faster R-CNN's is built on."""
+"""Strides of the backbone's maps below Faster R-CNN's pyramid."""
 
 PYRAMID_STRIDES = (8, 16, 32, 64, 128)
-"""Of RetinaNet's own maps, P3 to P7."""
+"""Strides of RetinaNet's own maps, P3 to P7."""
 
 
 class FPN(nn.Module):
-    """Maps of a backbone, finest first -> as many of ``width`` channels each, and the coarser ones.
+    """Pyramid with ``width`` channels on the maps of a backbone, finest first, plus coarser maps.
 
     ``channels``: of the backbone's maps. Every convolution has a bias and no norm. ``coarser``: two maps by
     convolutions, or one "pooled".
@@ -37,5 +37,5 @@ class FPN(nn.Module):
         self.pyramid = FeaturePyramidNetwork(channels, width, top)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        """(B, C, H / stride, W / stride) -> (B, width, ...) of the same strides, then of coarser ones."""
+        """Map (B, C, H / stride, W / stride) to (B, width, ...) of the same strides, followed by the coarser ones."""
         return list(self.pyramid({str(level): x for level, x in enumerate(maps)}).values())

@@ -1,7 +1,7 @@
-"""Convolutions of a folded network with the activation behind them, as one operation of oneDNN on the processor.
+"""Convolutions of a folded network merged with the following activation, as one oneDNN operation on the processor.
 
-They are the operations that torch.compile makes of a network, without its half minute. ``F.conv2d`` would write the
-maps once more for each activation, and on one thread leaves 1x1 kernels to a slow routine where images are few.
+These are the operations that torch.compile would generate, without its half minute. ``F.conv2d`` would write the maps
+once more for each activation, and on one thread uses a slow routine for 1x1 kernels with few images.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NONE = _Activation("none", [])
 
 
 class FusedConv(nn.Module):
-    """A convolution and its activation: (B, C, H, W) -> (B, C', H', W'), in the type of its weights."""
+    """A convolution with its activation: (B, C, H, W) -> (B, C', H', W'), in the type of its weights."""
 
     def __init__(self, convolution: nn.Conv2d, activation: nn.Module | None = None) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class FusedConv(nn.Module):
         self.activation = _NONE if activation is None else _ACTIVATIONS[type(activation)](activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The convolution of ``x``, and what the activation leaves of it."""
+        """Compute the convolution of ``x`` followed by the activation."""
         made: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x.to(self.weight.dtype), self.weight, self.bias, *self.geometry, *self.activation, ""
         )
@@ -48,16 +48,16 @@ class FusedConv(nn.Module):
 
 
 def can_fuse(net: nn.Module) -> bool:
-    """Whether the network is on a processor for which torch has oneDNN."""
+    """Tell whether the network is on a processor for which torch has oneDNN."""
     available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return available and all(weight.device.type == "cpu" for weight in net.parameters())
 
 
 def fuse_convolutions(net: nn.Module) -> None:
-    """Put ``FusedConv`` in the place of each plain convolution, in place.
+    """Replace each plain convolution by a ``FusedConv``, in place.
 
-    It takes over a ReLU, ReLU6 or LeakyReLU that comes next in an ``nn.Sequential``, where the order of definition is
-    that of use, or that timm's BatchNormAct2d left behind when it was folded.
+    It absorbs a ReLU, ReLU6 or LeakyReLU that comes next in an ``nn.Sequential`` whose order of definition is that of
+    use, or that timm's BatchNormAct2d left behind when folded.
     """
     for parent in list(net.modules()):
         previous: tuple[str, nn.Conv2d] | None = None
@@ -74,7 +74,7 @@ def fuse_convolutions(net: nn.Module) -> None:
 
 
 def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether it is torch's own convolution, and padded by zeros alike on both sides."""
+    """Tell whether it is torch's own convolution with equal zero padding on both sides."""
     return type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
 

@@ -1,4 +1,4 @@
-"""What the heads of dense detectors share: towers, output layers and where these start."""
+"""What the heads of dense detectors share: towers, output layers and their initial values."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 from boxwright.coding import BoxCoder, DistributionCoder
 
-_PRIOR_PROBABILITY = 0.01  # RetinaNet (arXiv:1708.02002), section 4.1: start from "nothing here"
+_PRIOR_PROBABILITY = 0.01  # RetinaNet (arXiv:1708.02002), section 4.1: start with "nothing here".
 _DEPTH = 4
 _DEVIATION = 0.01
 _PUBLISHED_WIDTH = 256
 
 
 def tower(width: int) -> nn.Sequential:
-    """RetinaNet's four 3x3 convolutions, each with a ReLU, without norms: (B, width, H, W) -> the same.
+    """Make RetinaNet's four 3x3 convolutions, each with a ReLU, without norms: (B, width, H, W) -> the same.
 
-    Biases start at 0, weights with deviation 0.01 sqrt(256 / width): the paper's at its width, and at others as strong
-    an output. Narrow towers of deviation 0.01 would hand on next to nothing, and hardly learn.
+    Biases start at 0, weights with standard deviation 0.01 sqrt(256 / width): the paper's at its width, and elsewhere
+    the value that keeps the output's scale. Narrow towers with 0.01 would pass on almost nothing and hardly learn.
     """
     layers: list[nn.Module] = []
     for _ in range(_DEPTH):
@@ -31,7 +31,7 @@ def tower(width: int) -> nn.Sequential:
 
 
 def output_layer(width: int, bias: Tensor, *, side: int) -> nn.Conv2d:
-    """A convolution to len(bias) channels that starts near ``bias``: normal weights of deviation 0.01."""
+    """Make a convolution to len(bias) channels that starts near ``bias``: normal weights of standard deviation .01."""
     layer = nn.Conv2d(width, len(bias), side, padding=side // 2)
     nn.init.normal_(layer.weight, std=_DEVIATION)
     layer.bias = nn.Parameter(bias.clone())
@@ -39,10 +39,10 @@ def output_layer(width: int, bias: Tensor, *, side: int) -> nn.Conv2d:
 
 
 def starting_logits(num_outputs: int, classes: int) -> Tensor:
-    """(num_outputs,) what an untrained head should say: an object with probability 0.01.
+    """Compute the initial logits (num_outputs,) of a head: an object with probability 0.01.
 
-    A sigmoid head, of as many outputs as ``classes``, says so of each class; with one more output, the background of a
-    softmax, all classes together get that much.
+    A sigmoid head, with as many outputs as ``classes``, starts with that for each class; a softmax head, with one more
+    output for the background, for all classes together.
     """
     odds = _PRIOR_PROBABILITY / (1 - _PRIOR_PROBABILITY)
     if num_outputs == classes:
@@ -51,7 +51,7 @@ def starting_logits(num_outputs: int, classes: int) -> Tensor:
 
 
 def starting_deltas(coder: BoxCoder) -> Tensor:
-    """(D,) what an untrained head should say: a box like its anchor."""
+    """Compute the initial deltas (D,) of a head: the anchor itself."""
     if not isinstance(coder, DistributionCoder):
         return torch.zeros(coder.size)
     half_side = 0.5 / coder.step  # in bins
@@ -59,5 +59,5 @@ def starting_deltas(coder: BoxCoder) -> Tensor:
 
 
 def rows(cells: Tensor, columns: int) -> Tensor:
-    """(B, S x columns, H, W) of S anchors a cell -> (B, H x W x S, columns), in the anchors' order."""
+    """Reshape (B, S x columns, H, W) of S anchors per cell to (B, H x W x S, columns), in the anchors' order."""
     return cells.permute(0, 2, 3, 1).reshape(cells.shape[0], -1, columns)

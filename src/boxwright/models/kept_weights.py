@@ -1,4 +1,4 @@
-"""Backbones' weights out of converted starts, or out of any file of a detector of ours."""
+"""Backbone weights from converted starts, or from any file of a boxwright detector."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from boxwright.errors import RecipeError
 from boxwright.starts.cache import kept_weights
 
 PREFIX = "net.backbone."
-"""Of a backbone's names in a detector's file."""
+"""Prefix of a backbone's names in a detector's file."""
 
 
 def load_kept(backbone: nn.Module, start: str, pretrained: bool | str) -> None:
     """Load a backbone's weights: those of a ``start`` in the cache, or with a path those in a detector's .safetensors.
 
-    What the backbone doesn't have is left out. Raises RecipeError for a file that can't be used, and MissingWeights
-    where the start isn't fetched.
+    Weights that the backbone does not have are left out.
+
+    Raises:
+        RecipeError: If the file cannot be used.
+        MissingWeights: If the start is not in the cache.
     """
     path = Path(pretrained) if isinstance(pretrained, str) else kept_weights(start)
     if not path.is_file():
@@ -33,7 +36,7 @@ def load_kept(backbone: nn.Module, start: str, pretrained: bool | str) -> None:
             state = {name: file.get_tensor(full) for full, name in names.items()}
     except RecipeError:
         raise
-    except Exception as error:  # the reader raises whatever a foreign file leads it into
+    except Exception as error:  # the reader may raise anything on a foreign file
         raise RecipeError(f"{path} holds no weights: {(str(error) or 'empty').splitlines()[0]}") from None
     try:
         backbone.load_state_dict(state)

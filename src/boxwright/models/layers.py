@@ -1,4 +1,4 @@
-"""What is done to layers of any network: BatchNorm that stays, is folded or replaced; depthwise kernels that stay."""
+"""Operations on layers of any network: freezing, folding and replacing BatchNorm, and freezing depthwise kernels."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _MOST_GROUPS = 32  # GroupNorm (arXiv:1803.08494), section 4.1
 
 
 def batch_norms(module: nn.Module) -> list[_BatchNorm]:
-    """All BatchNorm layers, by type: those of several devices and timm's with an activation are among them."""
+    """List all BatchNorm layers by type, including those for several devices and timm's with an activation."""
     return [each for each in module.modules() if isinstance(each, _BatchNorm)]
 
 
 def replace_batch_norm(net: nn.Module) -> None:
-    """GroupNorm for each BatchNorm that learns, in place: for batches too small for statistics.
+    """Replace each BatchNorm that learns by GroupNorm, in place, for batches too small for statistics.
 
-    32 groups, or the most below that divide the channels (arXiv:1803.08494). Scale and shift stay, and so does the
-    activation inside timm's BatchNormAct2d.
+    It uses 32 groups, or the largest smaller number that divides the channels (arXiv:1803.08494). Scale and shift stay,
+    and so does the activation inside timm's BatchNormAct2d.
     """
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
@@ -40,14 +40,14 @@ def replace_batch_norm(net: nn.Module) -> None:
 
 
 def has_depthwise(net: nn.Module) -> bool:
-    """Whether some convolution treats its channels one by one."""
+    """Tell whether a convolution treats its channels one by one."""
     return any(_is_depthwise(module) for module in net.modules())
 
 
 def fold_batch_norm(module: nn.Module) -> None:
     """Fold each frozen BatchNorm that is defined right after a frozen convolution into it, in place.
 
-    Definition order need not be the order of use: see ``folds_exactly``. The activation inside timm's
+    The order of definition may differ from that of use: see ``folds_exactly``. The activation inside timm's
     BatchNormAct2d stays.
     """
     for parent in list(module.modules()):
@@ -72,9 +72,9 @@ def norms_behind_convolutions(module: nn.Module) -> Iterator[tuple[str, str, flo
 
 @torch.no_grad()
 def folds_exactly(body: nn.Module) -> bool:
-    """Whether folding leaves the outputs unchanged, tried on a float64 copy with uneven statistics.
+    """Test, on a float64 copy with uneven statistics, whether folding leaves the outputs unchanged.
 
-    The answer depends on the architecture alone, so that a saved model always finds the structure it was saved from.
+    The answer depends on the architecture alone, so that a saved model always finds the structure it was saved with.
     """
     if not batch_norms(body):
         return True
@@ -92,19 +92,19 @@ def folds_exactly(body: nn.Module) -> bool:
 
 
 def _left_of(norm: _BatchNorm) -> nn.Module:
-    """What a folded norm leaves behind its convolution: the activation inside timm's BatchNormAct2d, or nothing."""
+    """Return what replaces a folded norm after its convolution: the activation in timm's BatchNormAct2d, or nothing."""
     activation: nn.Module = getattr(norm, "act", nn.Identity())
     setattr(activation, _LEFT, True)
     return activation
 
 
 def is_left_by_norm(module: nn.Module) -> bool:
-    """Whether the module is what folding left of a norm, used right after the convolution before it."""
+    """Tell whether folding left the module in place of a norm, directly after the convolution before it."""
     return getattr(module, _LEFT, False)
 
 
 def keep_statistics(net: nn.Module, norm_mode: NormMode) -> None:
-    """Put BatchNorm that keeps its statistics into evaluation mode: with "eval" all, else what has stopped learning."""
+    """Put BatchNorm that keeps its statistics into evaluation mode: with "eval" all, else those that are frozen."""
     for norm in batch_norms(net):
         weights = list(norm.parameters())
         if norm_mode == "eval" or (weights and not any(weight.requires_grad for weight in weights)):
@@ -112,9 +112,9 @@ def keep_statistics(net: nn.Module, norm_mode: NormMode) -> None:
 
 
 def freeze_depthwise(net: nn.Module, side: int) -> None:
-    """Stop depthwise kernels of this side or more from learning; 0: none.
+    """Freeze depthwise kernels of this side or larger; 0: none.
 
-    On CPUs their gradient costs more than all else about them.
+    On CPUs their gradient costs more than everything else about them.
     """
     for module in net.modules():
         if side and _is_depthwise(module) and max(module.kernel_size) >= side:

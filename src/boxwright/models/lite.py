@@ -1,6 +1,6 @@
-"""The network of the default recipe: a light top-down pyramid and unshared heads on pretrained feature maps.
+"""The network of the default recipe: a light top-down pyramid and separate heads on pretrained feature maps.
 
-Pyramid after FPN (arXiv:1612.03144) with depthwise separable blocks; one prediction a cell, without a centerness
+Pyramid after FPN (arXiv:1612.03144) with depthwise separable blocks; one prediction per cell, without a centerness
 branch, after Generalized Focal Loss (arXiv:2006.04388).
 """
 
@@ -22,9 +22,9 @@ from boxwright.recipes import Recipe
 
 
 class LiteHead(nn.Module):
-    """Feature maps -> logits (B, A, K') and deltas (B, A, D), cells in level-row-column order.
+    """Head from feature maps to logits (B, A, K') and deltas (B, A, D), cells in level-row-column order.
 
-    ``channels``: of each map, finest first; ``logits`` (K',) and ``deltas`` (D,): where the outputs start.
+    ``channels``: of each map, finest first; ``logits`` (K',) and ``deltas`` (D,): initial outputs.
     """
 
     def __init__(self, channels: list[int], logits: Tensor, deltas: Tensor, width: int) -> None:
@@ -36,6 +36,7 @@ class LiteHead(nn.Module):
         self.deltas = nn.ModuleList(_tower(width, deltas) for _ in channels)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Map one (B, C, H, W) per level to logits (B, A, K') and deltas (B, A, D)."""
         pyramid = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
         for level in reversed(range(len(self.merges))):
             coarse = F.interpolate(pyramid[level + 1], size=pyramid[level].shape[-2:], mode="nearest")
@@ -77,7 +78,7 @@ def _separable(channels: int, width: int) -> nn.Sequential:
 
 
 def _tower(width: int, bias: Tensor) -> nn.Sequential:
-    """A block and the output layer, which starts near ``bias`` (D,)."""
+    """Make a block and the output layer, which starts near ``bias`` (D,)."""
     output = output_layer(width, bias, side=1)
     return nn.Sequential(_separable(width, width), output)
 

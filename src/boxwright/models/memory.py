@@ -1,4 +1,4 @@
-"""The least memory that a network's input takes: one that can't be there is refused before anything is made of it."""
+"""The minimum memory of a network's input: impossible inputs are refused before anything is allocated."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from boxwright.data.cache import free_memory
 from boxwright.errors import RecipeError
 from boxwright.recipes import Recipe
 
-_BYTES = 3 + 3 * 4  # of a pixel: as decoded, and as the network takes it
+_BYTES = 3 + 3 * 4  # per pixel: as decoded, and as the network's input
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
 
 
 def largest_input(recipe: Recipe) -> tuple[int, int]:
-    """Sides of the largest input that a recipe makes of an image."""
+    """Return the sides of the largest input that a recipe can make of an image."""
     return recipe.image_size, recipe.max_size if recipe.resize == "shortest" else recipe.image_size
 
 
 def check_input(recipe: Recipe, images: int = 1) -> None:
-    """Raise RecipeError where a batch of so many images, or one of them, needs more memory than is free."""
+    """Raise RecipeError if a batch of this many images, or one of them, needs more memory than is free."""
     height, width = largest_input(recipe)
     each, free = _BYTES * height * width, free_memory()
     if each > free:
@@ -32,6 +32,6 @@ def check_input(recipe: Recipe, images: int = 1) -> None:
 
 
 def _size(size: int) -> str:
-    """Bytes in the largest unit that is less."""
+    """Format bytes in the largest unit not above them."""
     power = min(max(size.bit_length() - 1, 0) // 10, len(_UNITS) - 1)
     return f"{size / 1024**power:.3g} {_UNITS[power]}"

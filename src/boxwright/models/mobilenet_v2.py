@@ -1,6 +1,6 @@
-"""MobileNetV2 (arXiv:1801.04381, table 2) as TensorFlow's detection models have it: its padding, BatchNorm of eps 1e-3.
+"""MobileNetV2 (arXiv:1801.04381, table 2) as in TensorFlow's detection models: its padding, BatchNorm with eps 1e-3.
 
-Names of weights are timm's for ``mobilenetv2_100``, which pads alike on both sides.
+Names of weights are timm's for ``mobilenetv2_100``, which pads equally on both sides.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _STAGES = (
     (1, 1, 6, 320),
 )
 _MAPS = {2: 0, 4: 1, 8: 2, 16: 4, 32: 6}
-"""Stride -> the stage at whose end its map is."""
+"""Stride -> the stage whose end has this map."""
 _WIDENED = 5
 """The stage whose first block's wide map, still of stride 16, is one of SSDLite's two."""
 
 
 class MobileBody(nn.Module):
-    """Normalized images -> the maps at the ends of some stages (from 0); nothing comes behind the last of them.
+    """Network from normalized images to the maps at the ends of some stages (from 0); later stages are dropped.
 
-    ``wide``: instead the two maps that SSDLite is put on: 576 channels of stride 16 inside the sixth stage's first
-    block, and 1280 of stride 32 behind a last convolution.
+    ``wide``: instead the two maps that SSDLite uses: 576 channels of stride 16 inside the sixth stage's first block,
+    and 1280 of stride 32 after a last convolution.
     """
 
     def __init__(self, ends: Sequence[int], *, wide: bool) -> None:
@@ -65,7 +65,7 @@ class MobileBody(nn.Module):
         self._ends, self._wide = frozenset(ends), wide
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> the maps, finest first."""
+        """Map (B, 3, H, W) to the maps, finest first."""
         x, maps = self.bn1(self.conv_stem(images)), []
         for place, stage in enumerate(cast(Sequence[nn.Sequential], self.blocks)):
             if self._wide and place == _WIDENED:
@@ -81,12 +81,12 @@ class MobileBody(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """The maps of strides 2, 4, 8, 16 and 32, those asked for, finest first; see ``MobileBody`` for ``wide``."""
+    """MobileNetV2 with any of its maps of strides 2, 4, 8, 16 and 32, finest first; see ``MobileBody`` for ``wide``."""
 
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
     in_order = True
-    """Each BatchNorm is used where it is defined, behind its convolution: folding need not be tried."""
+    """Each BatchNorm is used where it is defined, after its convolution: folding need not be tested."""
 
     def __init__(self, strides: Sequence[int], *, wide: bool = False) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class MobileNetV2(nn.Module):
 
     @property
     def stages(self) -> list[nn.Module]:
-        """What leads to each of the five maps from the one before, a last convolution to the last."""
+        """The modules that lead to each of the five maps from the one before; the last has a further convolution."""
         blocks = list(self.body.blocks)
         bounds = (0, *(end + 1 for end in _MAPS.values()))
         stages = [blocks[first:stop] for first, stop in pairwise(bounds)]
@@ -115,19 +115,22 @@ class MobileNetV2(nn.Module):
         load_kept(self, "ssdlite-person", pretrained)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalized images -> one (B, C, H / stride, W / stride) map per stride, rounded up."""
+        """Map normalized images (B, 3, H, W) to one (B, C, H / stride, W / stride) map per stride, rounded up."""
         maps: list[Tensor] = self.body(images)
         return maps
 
     def fold_frozen(self) -> None:
-        """Fold frozen BatchNorm into frozen convolutions: each stands right behind its own."""
+        """Fold frozen BatchNorm into frozen convolutions; each directly follows its own."""
         fold_batch_norm(self.body)
 
 
 @backbone
 def mobilenetv2_ssdlite(strides: Sequence[int], wide: bool = False) -> MobileNetV2:
-    """MobileNetV2 out of a detector of persons, first trained on COCO, with the maps of these strides, finest first.
+    """Make the MobileNetV2 of a person detector, first trained on COCO, with maps of these strides, finest first.
 
-    ``wide``: the maps of strides 16 and 32 that SSDLite is put on. Raises RecipeError for strides that it lacks.
+    ``wide``: the maps of strides 16 and 32 that SSDLite uses.
+
+    Raises:
+        RecipeError: For strides that it lacks.
     """
     return MobileNetV2(strides, wide=wide)

@@ -1,5 +1,4 @@
-"""NanoDet-g (RangiLyu, github.com/RangiLyu/nanodet, config nanodet-g): plain 3x3 convolutions for processors that are
-faster with these than with depthwise ones.
+"""NanoDet-g (RangiLyu, github.com/RangiLyu/nanodet, config nanodet-g): plain 3x3 convolutions.
 
 A cross stage partial network (CSPNet, arXiv:1911.11929), a path aggregation neck (PANet, arXiv:1803.01534) whose
 maps are resized and added and nothing else, and one prediction a cell (Generalized Focal Loss, arXiv:2006.04388). The
@@ -31,11 +30,11 @@ _SLOPE = 0.1
 # Of each block: channels, ``Halves``, stride
 _BLOCKS = ((32, 1, 1), (64, 2, 2), (128, 2, 2), (256, 3, 2))
 _MAPS = {4: 0, 8: 1, 16: 2, 32: 3}
-"""Stride -> the block at whose end its map is."""
+"""Stride -> the block whose end has this map."""
 
 
 class Halves(nn.Module):
-    """Two convolutions, each of which makes half of the output: (B, C, H, W) -> (B, C, H, W)."""
+    """Two convolutions, each making half of the output: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -43,6 +42,7 @@ class Halves(nn.Module):
         self.second = _conv(width // 2, width // 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
         half = self.first(x)
         return torch.cat([self.second(half), half], 1)
 
@@ -57,14 +57,16 @@ class PartialBlock(nn.Module):
         self.exit = _conv(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, 2 width, H / stride, W / stride)."""
         entered = self.entry(x)
         return torch.cat([self.exit(self.halves(entered)), entered], 1)
 
 
 class NanoDetG(nn.Module):
-    """NanoDet-g's network, with the maps of strides 4, 8, 16 and 32 asked for, finest first.
+    """NanoDet-g's network with any of its maps of strides 4, 8, 16 and 32, finest first.
 
-    Raises RecipeError for other strides.
+    Raises:
+        RecipeError: For other strides.
     """
 
     mean = (0.485, 0.456, 0.406)
@@ -93,7 +95,7 @@ class NanoDetG(nn.Module):
         load_kept(self, "nano416", pretrained)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalized images -> one (B, C, H / stride, W / stride) map per stride, rounded up."""
+        """Map normalized images (B, 3, H, W) to one (B, C, H / stride, W / stride) map per stride, rounded up."""
         x, maps = self.stem(images), []
         for place, block in enumerate(self.blocks):
             x = block(x)
@@ -104,17 +106,18 @@ class NanoDetG(nn.Module):
 
 @backbone
 def nanodet_g(strides: Sequence[int]) -> NanoDetG:
-    """NanoDet-g's network, trained on COCO, with the maps of these strides, finest first.
+    """Make NanoDet-g's network, trained on COCO, with maps of these strides, finest first.
 
-    Raises RecipeError for one that it lacks.
+    Raises:
+        RecipeError: For a stride that it lacks.
     """
     return NanoDetG(strides)
 
 
 class NanoHead(nn.Module):
-    """Feature maps -> logits (B, A, K') and deltas (B, A, D), cells in level-row-column order.
+    """Head from feature maps to logits (B, A, K') and deltas (B, A, D), cells in level-row-column order.
 
-    ``channels``: of each map, finest first; ``logits`` (K',) and ``deltas`` (D,): where the outputs start.
+    ``channels``: of each map, finest first; ``logits`` (K',) and ``deltas`` (D,): initial outputs.
     """
 
     def __init__(self, channels: list[int], logits: Tensor, deltas: Tensor, width: int) -> None:
@@ -126,6 +129,7 @@ class NanoHead(nn.Module):
         self.deltas = nn.ModuleList(output_layer(width, deltas, side=1) for _ in channels)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Map one (B, C, H, W) per level to logits (B, A, K') and deltas (B, A, D)."""
         maps = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
         for level in reversed(range(len(maps) - 1)):
             maps[level] = maps[level] + _resized(maps[level + 1], maps[level])
@@ -167,7 +171,7 @@ def build_nanodet(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained:
 
 
 def _conv(channels: int, width: int, stride: int = 1) -> nn.Sequential:
-    """A 3x3 convolution with a bias and its activation."""
+    """Make a 3x3 convolution with a bias and its activation."""
     layer = nn.Conv2d(channels, width, 3, stride, 1)
     nn.init.kaiming_normal_(layer.weight, _SLOPE)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

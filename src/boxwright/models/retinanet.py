@@ -1,7 +1,7 @@
 """RetinaNet: focal loss for dense object detection (Lin et al. 2017, arXiv:1708.02002, section 4 and figure 3).
 
 A feature pyramid of five maps and two heads of four 3x3 convolutions, with the same weights on every map; nine anchors
-a cell. Any backbone with maps of strides 8, 16 and 32.
+per cell. Any backbone with maps of strides 8, 16 and 32 works.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from boxwright.recipes import Recipe
 
 
 class RetinaHead(nn.Module):
-    """Maps (B, width, H, W) -> logits (B, A, K'), deltas (B, A, D), cells in level-row-column-shape order.
+    """Head from maps (B, width, H, W) to logits (B, A, K') and deltas (B, A, D), in level-row-column-shape order.
 
-    ``logits`` (K',) and ``deltas`` (D,): where the outputs of each of the ``shapes`` anchors of a cell start.
+    ``logits`` (K',) and ``deltas`` (D,): initial outputs of each of the ``shapes`` anchors of a cell.
     """
 
     def __init__(self, width: int, shapes: int, logits: Tensor, deltas: Tensor) -> None:
@@ -32,6 +32,7 @@ class RetinaHead(nn.Module):
         self.deltas = nn.Sequential(*tower(width), output_layer(width, deltas.repeat(shapes), side=3))
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Map one (B, width, H, W) per level to logits (B, A, K') and deltas (B, A, D)."""
         logits = [rows(self.logits(x), self.num_outputs) for x in maps]
         deltas = [rows(self.deltas(x), self.size) for x in maps]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
@@ -45,13 +46,18 @@ class RetinaNet(nn.Module):
         self.backbone, self.fpn, self.head = backbone, fpn, head
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, 3, H, W) to logits (B, A, K') and deltas (B, A, D)."""
         logits, deltas = self.head(self.fpn(self.backbone(images)))
         return logits, deltas
 
 
 def build_retinanet(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
-    """The network of a recipe. Raises RecipeError for anchors of other maps or not as many on each, and a backbone
-    without maps of strides 8, 16 and 32."""
+    """Build the network of a recipe.
+
+    Raises:
+        RecipeError: For anchors of other maps or with different numbers on them, and a backbone without maps of strides
+            8, 16 and 32.
+    """
     spec = chosen_anchors(recipe)
     shapes = {len(level.shapes) for level in spec.levels}
     if tuple(level.stride for level in spec.levels) != PYRAMID_STRIDES or len(shapes) > 1:

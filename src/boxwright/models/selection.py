@@ -1,4 +1,4 @@
-"""From scores and boxes to detections: candidates, NMS, vote, and the cut at each class's score."""
+"""From scores and boxes to detections: candidates, NMS, box voting, and the limit of each class's score."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from boxwright.recipes import Recipe
 from boxwright.types import Detections
 
 EVALUATION_SCORE = 0.001
-"""Lowest score that counts in evaluation: average precision needs the whole curve. Boxes from it up vote."""
+"""Lowest score that counts in evaluation: average precision needs the whole curve. Boxes from this score on vote."""
 
 
 def class_scores(logits: Tensor, softmax: bool) -> Tensor:
-    """(..., K) in 0..1, float32; ``softmax``: of logits whose last is the background."""
+    """Compute scores (..., K) in 0..1, float32; with ``softmax`` the last logit is the background."""
     return logits.float().softmax(-1)[..., :-1] if softmax else logits.float().sigmoid()
 
 
 def limits(shown: Tensor | None, size: tuple[int, int], images: int) -> list[tuple[int, int]]:
-    """The size (H, W) to which the boxes of each image are cut: what is ``shown`` (B, 2) of inputs of ``size``."""
+    """Return the size (H, W) to which each image's boxes are clipped: the part ``shown`` (B, 2) of ``size``."""
     return [size] * images if shown is None else [(rows, columns) for rows, columns in shown.tolist()]
 
 
 def best_pairs(scores: Tensor, least: float, recipe: Recipe, maps: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores, rows and labels (n,) of the pairs of a row and a class that go into NMS.
+    """Select scores, rows and labels (n,) of the row-class pairs that go into NMS.
 
-    Those ``candidate_pairs`` of scores (A, K) that are above ``least``, and where boxes vote all that evaluation sees.
+    These are the ``candidate_pairs`` of scores (A, K) above ``least``; if boxes vote, all pairs that evaluation uses.
     """
     least = least_vote(least, recipe)
     best, row, label = candidate_pairs(scores, recipe, maps)
@@ -38,15 +38,15 @@ def best_pairs(scores: Tensor, least: float, recipe: Recipe, maps: Sequence[int]
 
 
 def least_vote(least: float, recipe: Recipe) -> float:
-    """The score above which candidates count where detections are shown above ``least``: some may only vote."""
+    """Return the score above which candidates count if detections are returned above ``least``: some may only vote."""
     return min(least, EVALUATION_SCORE) if recipe.vote else least
 
 
 def candidate_pairs(scores: Tensor, recipe: Recipe, maps: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores, rows and labels (..., n) of the best pairs of a row and a class.
+    """Select scores, rows and labels (..., n) of the best row-class pairs.
 
-    scores (..., A, K), of which the recipe takes the best of the image, of each class of it, or of each of the
-    ``maps``, which have so many rows.
+    scores are (..., A, K); the recipe takes the best of the image, of each of its classes, or of each of the ``maps``,
+    which have this many rows.
     """
     rows, columns = scores.shape[-2:]
     if recipe.candidates_per == "class":
@@ -58,8 +58,10 @@ def candidate_pairs(scores: Tensor, recipe: Recipe, maps: Sequence[int]) -> tupl
 
 
 def best_of_maps(scores: Tensor, count: int, maps: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The ``count`` highest (..., n) of the scores (..., A, K) of each of the ``maps``, which have so many rows, and
-    where these lie in the flattened (A x K) scores."""
+    """Find the ``count`` highest scores (..., n) of each of the ``maps``, and their indices in the flattened (A x K).
+
+    scores are (..., A, K); ``maps`` are numbers of rows.
+    """
     start, values, places = 0, [], []
     for part in torch.split(scores, list(maps), dim=-2):
         flat = part.flatten(-2)
@@ -79,9 +81,9 @@ def keep_best(
     recipe: Recipe,
     nms: NmsKind | None = None,
 ) -> Detections:
-    """What the recipe's NMS, or ``nms``, leaves of an image's candidates (n, 4), (n,), (n,), cut to ``size`` (H, W).
+    """Run NMS on one image's candidates (n, 4), (n,), (n,) and return at most `max_detections`, clipped to ``size``.
 
-    Those up to ``least`` only vote: whatever it is, a box is where evaluation saw it.
+    ``nms`` replaces the recipe's kind. Candidates at or below ``least`` only vote, so that a box does not depend on it.
     """
     boxes = clip_boxes(boxes, size)
     above = (scores > least).nonzero().squeeze(1)
@@ -102,10 +104,10 @@ def keep_best(
 
 
 def above_own(found: Detections, least: Sequence[float]) -> Detections:
-    """The detections above the score (K,) of their class.
+    """Keep the detections above the score (K,) of their class.
 
-    They are cut last, so that nothing else is found than with one low score: within a class a lesser box never acts on
-    a better one, but among all classes one below its own score may have suppressed another.
+    This comes last, so that the detections are those found with one low score: within a class a lower box never acts on
+    a better one, but across classes one below its own limit may have suppressed another.
     """
     kept = found.scores > torch.tensor(least, device=found.scores.device)[found.labels]
     return Detections(*(part[kept] for part in found))

@@ -1,4 +1,4 @@
-"""How large a recipe's network is."""
+"""The size of a recipe's network."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from torch.utils.flop_counter import FlopCounterMode
 from boxwright.models import TwoStageDetector, build_detector
 from boxwright.recipes import Recipe
 
-_CLASSES = 80  # COCO's, where a recipe names none
+_CLASSES = 80  # COCO's, for recipes that name none
 
 
 class NetworkSize(NamedTuple):
-    """Of a recipe's network with so many classes, at its input size."""
+    """Size of a recipe's network for a given number of classes at its input resolution."""
 
     parameters: int
     learning: int
     """Parameters that training changes."""
     multiply_adds: int
-    """Of the forward pass of one image, in convolutions and matrix products, and of as many regions as the recipe has
-    proposals."""
+    """Number in the forward pass of one image, in convolutions and matrix products, with as many regions as the recipe
+    has proposals.
+    """
     anchors: int
     classes: int
 
 
 def network_size(recipe: Recipe) -> NetworkSize:
-    """The network is built without its weights and run once. Raises RecipeError where it can't be built."""
+    """Build the network without its weights and run it once; raises RecipeError if it cannot be built."""
     if not recipe.classes:
         recipe = recipe.replace(classes=[f"class_{label}" for label in range(_CLASSES)])
     with torch.random.fork_rng(devices=[]):

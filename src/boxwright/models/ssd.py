@@ -1,8 +1,8 @@
 """SSD300 and SSD512: single shot multibox detector (Liu et al. 2016, arXiv:1512.02325, sections 2 and 3).
 
 VGG16 to conv5_3, pool5 3x3 with stride 1, conv6 3x3 x 1024 dilated by 6, conv7 1x1 and four or five more stages; 3x3
-predictors on maps of 38, 19, 10, 5, 3 and 1 cells a side at 300 px, of 64, 32, 16, 8, 4, 2 and 1 at 512 px. Another
-backbone stands in for VGG16's maps of strides 8 and 16.
+predictors on maps of 38, 19, 10, 5, 3 and 1 cells per side at 300 px, of 64, 32, 16, 8, 4, 2 and 1 at 512 px. Another
+backbone can replace VGG16's maps of strides 8 and 16.
 
 ``ssd300-tf`` is SSD300 with SSD-Tensorflow's dropout, after conv6 and between conv7 and the stages: the predictors on
 conv7 see all of it. The L2 norm's scale starts at 20 here as in the paper, and at 1 there.
@@ -26,11 +26,11 @@ from boxwright.models.heads import rows, starting_logits
 from boxwright.recipes import Recipe
 
 _WIDE = 1024  # channels of conv6 and conv7
-_SHORTEST = 1e-12  # length that a cell's features are divided by
+_SHORTEST = 1e-12  # lower limit of the length that a cell's features are divided by
 
 
 class _Stage(NamedTuple):
-    """A 1x1 convolution to ``narrow`` channels and another one to ``width``."""
+    """A 1x1 convolution to ``narrow`` channels and another convolution to ``width``."""
 
     narrow: int
     width: int
@@ -40,18 +40,18 @@ class _Stage(NamedTuple):
 
 
 class _Variant(NamedTuple):
-    """A published network: its input's side, and the stages that follow the backbone's two maps."""
+    """A published network: its input's side, and the stages after the backbone's two maps."""
 
     side: int
     stages: tuple[_Stage, ...]
     dropout: float = 0.0
     pooled: bool = False
-    """The last map is the mean of the one before."""
+    """Whether the last map is the mean of the one before."""
 
 
 _FIRST = _Stage(256, 512, 3, 2, 1)
 _HALF = _Stage(128, 256, 3, 2, 1)
-_TWO_LESS = _Stage(128, 256, 3, 1, 0)  # cells a side
+_TWO_LESS = _Stage(128, 256, 3, 1, 0)  # cells per side
 _TWO_TO_ONE = _Stage(128, 256, 4, 1, 1)
 _SSD300 = _Variant(300, (_FIRST, _HALF, _TWO_LESS, _TWO_LESS))
 _VARIANTS = {
@@ -70,7 +70,7 @@ class L2Norm(nn.Module):
         self.weight = nn.Parameter(torch.full((channels,), 20.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same, in float32, since what keeps a cell of zeros finite is 0 in fp16."""
+        """Map (B, C, H, W) to the same shape in float32: in fp16 the epsilon for cells of zeros would be 0."""
         length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
         unit: Tensor = x / length.clamp(min=_SHORTEST)
         return unit * self.weight.view(1, -1, 1, 1)
@@ -80,7 +80,7 @@ class SSDNet(nn.Module):
     """Backbone, further stages and predictors: images (B, 3, S, S) -> logits (B, A, K + 1), deltas (B, A, D)."""
 
     def __init__(self, backbone: Backbone, variant: _Variant, shapes: list[int], logits: Tensor, size: int) -> None:
-        """``shapes``: anchors a cell of each map; ``logits`` (K',) where they start; ``size`` of the deltas."""
+        """Build it; ``shapes``: anchors per cell of each map; ``logits`` (K',): initial outputs; ``size`` of deltas."""
         super().__init__()
         self.backbone = backbone
         fine, coarse = (m.channels for m in backbone.maps)
@@ -103,6 +103,7 @@ class SSDNet(nn.Module):
             _initialize(module)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, 3, S, S) to logits (B, A, K') and deltas (B, A, D)."""
         fine, coarse = self.backbone(images)
         maps = [self.norm(fine), self.wide(coarse)]
         x = self.dropout(maps[-1])
@@ -116,7 +117,7 @@ class SSDNet(nn.Module):
 class Predictors(nn.Module):
     """A 3x3 convolution on each map for the logits and one for the deltas, cells in level-row-column-shape order.
 
-    ``logits`` (K',): where they start, see ``first_logits``.
+    ``logits`` (K',): initial outputs, see ``first_logits``.
     """
 
     def __init__(self, channels: list[int], shapes: list[int], logits: Tensor, size: int) -> None:
@@ -131,20 +132,28 @@ class Predictors(nn.Module):
             layer.bias = nn.Parameter(logits.repeat(count))
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Map one (B, C, H, W) per level to logits (B, A, K') and deltas (B, A, D)."""
         logits = [rows(conv(x), self.num_outputs) for conv, x in zip(self.logits, maps, strict=True)]
         deltas = [rows(conv(x), self.size) for conv, x in zip(self.deltas, maps, strict=True)]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
 
 def first_logits(num_outputs: int, classes: int) -> Tensor:
-    """(num_outputs,) where an untrained head starts: at 0 with a softmax, as the authors do, since mining chooses then;
-    with a sigmoid, which may learn from all anchors, at "nothing here"."""
+    """Compute the initial logits (num_outputs,) of a head.
+
+    With a softmax they are 0, as in the authors' code, since mining chooses what to learn from; with a sigmoid, which
+    may learn from all anchors, they mean "nothing here".
+    """
     return starting_logits(num_outputs, classes) if num_outputs == classes else torch.zeros(num_outputs)
 
 
 def build_ssd(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
-    """The network of a recipe. Raises RecipeError for another input than the detector's, anchors of other maps,
-    and a backbone without VGG16's maps."""
+    """Build the network of a recipe.
+
+    Raises:
+        RecipeError: For another input size than the detector's, anchors of other maps, and a backbone without VGG16's
+            maps.
+    """
     variant = _VARIANTS[recipe.detector]
     spec = chosen_anchors(recipe)
     if recipe.image_size != variant.side or [level.stride for level in spec.levels] != list(recipe.strides):
@@ -170,7 +179,7 @@ def _make_stage(channels: int, stage: _Stage) -> nn.Sequential:
 
 
 def _initialize(module: nn.Module) -> None:
-    """As the authors do: Xavier weights, no bias."""
+    """Initialize as the authors do: Xavier weights, zero bias."""
     if isinstance(module, nn.Conv2d) and module.bias is not None:
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

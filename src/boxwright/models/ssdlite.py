@@ -1,8 +1,8 @@
-"""SSDLite300 as TensorFlow's detection models have it (MobileNetV2, arXiv:1801.04381, section 6.2).
+"""SSDLite300 as in TensorFlow's detection models (MobileNetV2, arXiv:1801.04381, section 6.2).
 
-SSD (arXiv:1512.02325) with depthwise separable predictors and extra stages, on two maps of a backbone, of 19, 10, 5, 3,
-2 and 1 cells a side at 300 px. With MobileNetV2 these are the wide one inside the block that halves the map to stride
-32, and its last.
+SSD (arXiv:1512.02325) with depthwise separable predictors and extra stages, on two maps of a backbone, with 19, 10, 5,
+3, 2 and 1 cells per side at 300 px. With MobileNetV2 these are the wide map inside the block that reduces to stride 32,
+and its last map.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from boxwright.recipes import Recipe
 
 _SIDE = 300
 _STAGES = ((256, 512), (128, 256), (128, 256), (64, 128))
-"""Of each extra stage: channels inside, and behind it."""
+"""Of each extra stage: channels inside and after it."""
 
 
 class SSDLite(nn.Module):
     """Backbone, extra stages and predictors: images (B, 3, S, S) -> logits (B, A, K'), deltas (B, A, D).
 
-    ``shapes``: anchors a cell of each map; ``logits`` (K',) and ``deltas`` (D,): where the outputs of each start.
+    ``shapes``: anchors per cell of each map; ``logits`` (K',) and ``deltas`` (D,): initial outputs.
     """
 
     def __init__(self, backbone: Backbone, shapes: list[int], logits: Tensor, deltas: Tensor) -> None:
@@ -47,6 +47,7 @@ class SSDLite(nn.Module):
         self.deltas = nn.ModuleList(_predictor(c, deltas.repeat(n)) for c, n in pairs)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, 3, S, S) to logits (B, A, K') and deltas (B, A, D)."""
         maps = list(self.backbone(images))
         for stage in self.stages:
             maps.append(stage(maps[-1]))
@@ -56,8 +57,12 @@ class SSDLite(nn.Module):
 
 
 def build_ssdlite(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
-    """The network of a recipe. Raises RecipeError for another input than the detector's, anchors of other maps, and a
-    backbone without maps of strides 16 and 32."""
+    """Build the network of a recipe.
+
+    Raises:
+        RecipeError: For another input size than the detector's, anchors of other maps, and a backbone without maps of
+            strides 16 and 32.
+    """
     spec = chosen_anchors(recipe)
     own = chosen_anchors(recipe.replace(anchors="ssdlite300"))
     if recipe.image_size != _SIDE or [each.stride for each in spec.levels] != [each.stride for each in own.levels]:
@@ -82,7 +87,7 @@ def _separable(channels: int, width: int, stride: int) -> list[nn.Module]:
 
 
 def _predictor(channels: int, bias: Tensor) -> nn.Sequential:
-    """A depthwise block and the output layer, which starts near ``bias``."""
+    """Make a depthwise block and the output layer, which starts near ``bias``."""
     layers = _block(channels, channels, 3, groups=channels)
     start(layers[0])
     return nn.Sequential(*layers, output_layer(channels, bias, side=1))

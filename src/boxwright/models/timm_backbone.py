@@ -1,6 +1,6 @@
-"""Feature maps from any timm model: channels and strides are found by a dummy forward.
+"""Feature maps from any timm model: channels and strides are found by a trial forward pass.
 
-timm takes seconds to import, so that only what needs it does.
+timm takes seconds to import, so it is imported only where needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PROBE_SIDE = 256
 
 @dataclass(frozen=True)
 class TimmMap:
-    """One output of a timm model: its place among all, the module that makes it, channels, and stride in pixels."""
+    """One output of a timm model: its index, the module that makes it, channels, and stride in pixels."""
 
     index: int
     module: str
@@ -35,10 +35,12 @@ class TimmMap:
 
 
 class TimmBackbone(nn.Module):
-    """A timm model that gives the feature maps of the strides asked for, finest first.
+    """A timm model that returns the feature maps of given strides, finest first.
 
-    A stage ends with each feature map of the model, those that aren't asked for included. Raises RecipeError for a name
-    that timm does not have, a model without feature maps, and a stride it does not give.
+    A stage ends with each feature map of the model, including those not used.
+
+    Raises:
+        RecipeError: For a name that timm does not have, a model without feature maps, and a stride that it lacks.
     """
 
     def __init__(self, name: str, strides: Sequence[int]) -> None:
@@ -56,7 +58,7 @@ class TimmBackbone(nn.Module):
 
     @property
     def stages(self) -> list[nn.Module]:
-        """The modules that lead to each feature map from the one before; none to those behind the last that is used."""
+        """The modules that lead to each feature map from the one before; none after the last map that is used."""
         units = _units(self.body)
         names = [name for name, _ in units]
         stages: list[nn.Module] = []
@@ -70,28 +72,30 @@ class TimmBackbone(nn.Module):
     def load(self, pretrained: bool | str = True) -> None:
         """Load the published weights, or those in a file.
 
-        Raises RecipeError for a file that can't be used, MissingWeights where the published ones can't be fetched.
+        Raises:
+            RecipeError: If the file cannot be used.
+            MissingWeights: If the published weights cannot be fetched.
         """
         load_pretrained(self.body, self._name, pretrained)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalized images -> one (B, C, H / stride, W / stride) map per stride."""
+        """Map normalized images (B, 3, H, W) to one (B, C, H / stride, W / stride) map per stride."""
         return list(self.body(images))
 
     def fold_frozen(self) -> None:
-        """Fold frozen BatchNorm into frozen convolutions, where the model's structure leaves the outputs unchanged."""
+        """Fold frozen BatchNorm into frozen convolutions, if the model's structure keeps the outputs unchanged."""
         if folds_exactly(self.body):
             fold_batch_norm(self.body)
 
 
 @cache
 def probe_feature_maps(name: str) -> tuple[TimmMap, ...]:
-    """All feature maps of a timm model, in order. Raises RecipeError where it has none of shape (B, C, H, W)."""
+    """List all feature maps of a timm model, in order; raises RecipeError if it has none of shape (B, C, H, W)."""
     import timm
 
     if not timm.is_model(name):
         raise RecipeError(f"unknown backbone {name!r}{_nearest_backbones(name)}")
-    with torch.random.fork_rng(devices=[]):  # the trial's weights must not move the run's random numbers
+    with torch.random.fork_rng(devices=[]):  # the trial's weights must not change the run's random numbers
         return _probe(name)
 
 
@@ -129,7 +133,7 @@ def _map_of_stride(maps: Sequence[TimmMap], stride: int, name: str) -> TimmMap:
 
 
 def _cut(body: nn.Module, last: TimmMap) -> None:
-    """Drop the blocks behind the last map that is used, which timm's EfficientNets and MobileNets would still run."""
+    """Drop the blocks after the last map that is used, which timm's EfficientNets and MobileNets would still run."""
     part, _, place = last.module.partition(".")
     blocks = getattr(body, part, None)
     if place and isinstance(blocks, nn.Sequential):
@@ -137,7 +141,7 @@ def _cut(body: nn.Module, last: TimmMap) -> None:
 
 
 def _units(body: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules between which a backbone can be cut, in order, under timm's names for feature maps."""
+    """List the modules between which a backbone can be cut, in order, under timm's names for feature maps."""
     units: list[tuple[str, nn.Module]] = []
     for name, child in body.named_children():
         if name == "blocks":
@@ -155,12 +159,15 @@ def _normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def load_pretrained(body: nn.Module, name: str, pretrained: bool | str = True, *, features_only: bool = True) -> None:
-    """Give ``body`` the weights of a timm model that it has names of: the published ones, or those in a file.
+    """Load a timm model's weights into ``body`` where names are equal: the published ones, or those in a file.
 
-    The file is a state dict of the model under timm's names (torchvision's of ResNets are the same), as .safetensors or
+    The file is a state dict of the model under timm's names (for ResNets they equal torchvision's), as .safetensors or
     as a .pth, which is never unpickled blindly. Published ones that ``boxwright start fetch`` has put into the cache
-    are taken from there. Raises RecipeError where it can't be used, and MissingWeights where the published ones can't
-    be fetched.
+    are taken from there.
+
+    Raises:
+        RecipeError: If the weights cannot be used.
+        MissingWeights: If the published ones cannot be fetched.
     """
     import timm
 
@@ -174,14 +181,14 @@ def load_pretrained(body: nn.Module, name: str, pretrained: bool | str = True, *
         source = timm.create_model(
             name, pretrained=True, features_only=features_only, pretrained_cfg_overlay=overlay
         ).state_dict()
-    except Exception as error:  # the hub's client raises whatever its network stack raises
+    except Exception as error:  # the hub's client may raise anything that its network stack raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if file is not None:
             raise RecipeError(f"{file} holds no weights of {name!r}: {reason}") from None
         cure = f"; boxwright start fetch {name} gets them" if name in KNOWN else ""
         raise MissingWeights(f"can't get pretrained weights of {name!r} ({reason}){cure}") from None
     used = {key: value for key, value in source.items() if key in own}
-    if known is not None:  # timm passes over what a file lacks
+    if known is not None:  # timm ignores what a file lacks
         lacking = [key for key, value in used.items() if value.ndim >= 2 and _fingerprint(value) not in known]
         if lacking:
             raise RecipeError(f"{file} holds no weights of {name!r}: it lacks {lacking[0]}")
@@ -193,10 +200,10 @@ def _fingerprints(file: str) -> set[tuple[int, float]]:
 
     try:
         return {_fingerprint(value) for value in load_state_dict(file).values()}
-    except Exception:  # readers of files raise whatever a foreign one leads them into, with advice to trust it
+    except Exception:  # readers may raise anything on foreign files, with advice to trust them
         raise RecipeError(f"{file} holds no weights: Expected tensors by name, as .safetensors or a .pth") from None
 
 
 def _fingerprint(weights: Tensor) -> tuple[int, float]:
-    """Equal for equal weights, whatever their name and shape."""
+    """Compute a value that is equal for equal weights, whatever their names and shapes."""
     return weights.numel(), weights.double().sum().item()

@@ -1,8 +1,8 @@
 """Tiny-Detector: the smallest detector that shows every part of SSD's supervision.
 
 VGG16 to a map of 7 x 7 cells at 224 px with nine anchors each (441: scales .2 .4 .6, ratios 1 2 .5), and one 3x3
-convolution for the classes and one for the boxes. The tutorial that it comes from says smooth L1 but takes L1, and the
-mean over the four coordinates of the positives: ``box_loss=l1 box_weight=0.25``.
+convolution for the classes and one for the boxes. The tutorial that it comes from names smooth L1 but uses L1, averaged
+over the four coordinates of the positives: ``box_loss=l1 box_weight=0.25``.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ class TinyNet(nn.Module):
         self.predictors = Predictors([backbone.maps[0].channels], [shapes], logits, size)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, 3, H, W) to logits (B, A, K') and deltas (B, A, 4)."""
         logits, deltas = self.predictors(self.backbone(images))
         return logits, deltas
 
 
 def build_tiny(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
-    """The network of a recipe. Raises RecipeError for anchors of other maps."""
+    """Build the network of a recipe; raises RecipeError for anchors of other maps."""
     spec = chosen_anchors(recipe)
     if [level.stride for level in spec.levels] != list(recipe.strides):
         raise RecipeError(f"tiny-detector has one map, of stride 32: its anchors can't be {recipe.anchors}")

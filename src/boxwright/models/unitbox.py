@@ -1,10 +1,10 @@
-"""UnitBox: every cell inside an object tells the distances to its four sides (Yu et al. 2016, arXiv:1608.01471).
+"""UnitBox: every cell inside an object predicts the distances to its four sides (Yu et al. 2016, arXiv:1608.01471).
 
-The distances are penalised together, by -ln IoU. The network is that of FCOS (Tian et al. 2019, arXiv:1904.01355,
-section 3 and figure 2), which does the same on a feature pyramid: two towers with the same weights on every map, and
-centerness beside the distances where the recipe asks for it. UnitBox itself has one map, of VGG16. The distances are
-exponentials, as in the FCOS paper but without a factor for each map, which is in the coder's unit: the IoU is never 0
-where it should be learnt, as it is for UnitBox's and torchvision's ReLU, an option, that gives a box without a side.
+The four distances share one loss, -ln IoU. The network is that of FCOS (Tian et al. 2019, arXiv:1904.01355, section 3
+and figure 2), which does the same on a feature pyramid: two towers with the same weights on every map, and centerness
+next to the distances if the recipe asks for it. UnitBox itself has one map, of VGG16. The distances are exponentials,
+as in the FCOS paper but without a factor per map, which is in the coder's unit: the IoU is then never 0 where it should
+be learned. With a ReLU, as in UnitBox and torchvision (an option here), a box may have a side of length 0.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from boxwright.models.fpn import BACKBONE_STRIDES, FPN
 from boxwright.models.heads import output_layer, rows, starting_logits, tower
 from boxwright.recipes import Recipe
 
-_GROUP = 8  # channels of each GroupNorm group (arXiv:1803.08494): at FCOS's width of 256 its 32 groups
+_GROUP = 8  # channels of each GroupNorm group (arXiv:1803.08494): 32 groups at FCOS's width of 256
 
 
 class UnitBoxHead(nn.Module):
-    """Maps (B, width, H, W) -> logits (B, A, K'), distances (B, A, 4) and, if asked for, centerness (B, A).
+    """Head from maps (B, width, H, W) to logits (B, A, K'), distances (B, A, 4) and optionally centerness (B, A).
 
-    Cells are in level-row-column order. ``logits`` (K',) and ``distances`` (4,): where the outputs start. A distance is
-    an exponential of at most 1000 / 16, without gradient beyond, or what a ReLU leaves.
+    Cells are in level-row-column order. ``logits`` (K',) and ``distances`` (4,): initial outputs. A distance is an
+    exponential of at most 1000 / 16, without gradient beyond, or the output of a ReLU.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class UnitBoxHead(nn.Module):
         self.centerness = output_layer(width, torch.zeros(1), side=3) if centerness else None
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, ...]:
+        """Map one (B, width, H, W) per level to logits, distances and centerness."""
         sides = [self.sides(x) for x in maps]
         logits = torch.cat([rows(self.logits(self.classes(x)), self.num_outputs) for x in maps], 1)
         distances = torch.cat([rows(self.distances(x), 4) for x in sides], 1)
@@ -57,9 +58,9 @@ class UnitBoxHead(nn.Module):
 
 
 def normed_tower(width: int) -> nn.Sequential:
-    """RetinaNet's tower with a GroupNorm after each convolution: (B, width, H, W) -> the same.
+    """Make RetinaNet's tower with a GroupNorm after each convolution: (B, width, H, W) -> the same.
 
-    Groups of a size, and not a number of groups: a single channel of a map of one cell would always be 0.
+    The groups' size is fixed, not their number: a single channel of a one-cell map would always be 0.
     """
     layers: list[nn.Module] = []
     for layer in tower(width):
@@ -70,9 +71,12 @@ def normed_tower(width: int) -> nn.Sequential:
 
 
 def build_unitbox(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
-    """The network of a recipe. Raises RecipeError for anchors of several shapes a cell, a coder of anything but
-    distances in units of the anchors, a width that isn't a multiple of 8, and a backbone without maps of strides 8, 16
-    and 32."""
+    """Build the network of a recipe.
+
+    Raises:
+        RecipeError: For anchors of several shapes per cell, a coder other than distances in units of the anchors, a
+            width that is not a multiple of 8, and a backbone without maps of strides 8, 16 and 32.
+    """
     spec = _one_square_a_cell(recipe)
     if not isinstance(coder, DistanceCoder) or coder.unit is None:
         raise RecipeError(f"unitbox predicts distances in units of its anchors: its coder can't be {recipe.coder}")

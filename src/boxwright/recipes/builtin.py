@@ -1,6 +1,6 @@
-"""The detectors that are built in, each with its recipe.
+"""The built-in detectors, each with its recipe.
 
-A recipe states what its paper says, over the blocks that several papers share, and takes from the defaults of
+A recipe states what its paper says, on top of blocks that several papers share, and takes from the defaults of
 ``Recipe`` what no paper decides. Nothing here imports torch.
 """
 
@@ -126,7 +126,7 @@ _LITE320 = DetectorSpec(
     },
     without=_CENTERNESS,
 )
-"""Our own: measured in docs/recipes.md."""
+"""Our own; measured in docs/recipes.md."""
 
 _AUTO = DetectorSpec(
     "auto",
@@ -164,7 +164,7 @@ _NANO416 = DetectorSpec(
     without=_CENTERNESS,
 )
 """NanoDet-g (config nanodet-g of github.com/RangiLyu/nanodet): its network, anchors, matching and losses; trained as
-lite320 is, at a learning rate that a network without BatchNorm bears."""
+lite320 is, at a learning rate low enough for a network without BatchNorm."""
 
 _RETINANET = DetectorSpec(
     "retinanet",
@@ -255,14 +255,15 @@ DETECTORS = {
         _UNITBOX,
     )
 }
-"""Every detector that is built in, by its name."""
+"""Every built-in detector by name."""
 
 
 def find_detector(name: str) -> DetectorSpec:
-    """A detector by its name, built in or of an installed package, or somebody's own as ``module:SPEC``.
+    """Find a detector by name, built in or of an installed package, or your own as ``module:SPEC``.
 
-    Raises RecipeError for an unknown one, a package that is broken, an own one whose module isn't imported, and for
-    what is no DetectorSpec.
+    Raises:
+        RecipeError: For an unknown name, a broken package, your own detector if its module is not imported, and for
+            anything that is not a DetectorSpec.
     """
     if name in DETECTORS:
         return DETECTORS[name]
@@ -280,5 +281,5 @@ def find_detector(name: str) -> DetectorSpec:
 
 
 def known_detectors() -> list[str]:
-    """Names of the built-in detectors and of those that installed packages add."""
+    """List the built-in detectors and those that installed packages add."""
     return sorted({*DETECTORS, *installed("detector")})

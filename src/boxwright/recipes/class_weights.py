@@ -1,4 +1,4 @@
-"""The schemes that the key ``class_weights`` names, with their options: "inverse_log:normalize=false,absent=0"."""
+"""The schemes that the key ``class_weights`` can name, with options: "inverse_log:normalize=false,absent=0"."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "inverse_log": _FOR_ALL,
     "effective": {**_FOR_ALL, "beta": float},
 }
-"""Scheme -> option -> type, as in ``losses.class_weights``, which isn't imported here for the sake of torch."""
+"""Scheme -> option -> type, as in ``losses.class_weights``, which is not imported here to avoid importing torch."""
 
 
 def scheme_of(text: str) -> tuple[str, dict[str, Any]] | None:
-    """The scheme in a value of ``class_weights`` and its options; None for "none", and for weights by name.
+    """Parse the scheme and its options in a value of ``class_weights``; None for "none", and for weights by name.
 
-    Raises RecipeError for an option that the scheme doesn't have, a value of another type or out of range, and a name
-    with options that is almost a scheme's.
+    Raises:
+        RecipeError: For an option that the scheme does not have, a value of another type or out of range, and a
+            misspelled scheme with options.
     """
     name, colon, rest = (part.strip() for part in text.partition(":"))
     if name not in SCHEMES:

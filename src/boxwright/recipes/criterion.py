@@ -1,4 +1,4 @@
-"""The criterion of a recipe: its parts put together, and tried before anything is trained."""
+"""The criterion of a recipe: its parts put together, and tried before any training."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from boxwright.types import DenseOutputs, Targets
 
 
 def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriterion | TwoStageCriterion:
-    """The supervision of a recipe; ``counts`` (K,) boxes of each class are what class weights of the data go by.
+    """Build the supervision of a recipe; class weights may depend on ``counts`` (K,), the boxes of each class.
 
-    Raises RecipeError where its parts don't go together, or an option is out of range.
+    Raises:
+        RecipeError: If its parts do not fit together, or an option is out of range.
     """
     classes = len(recipe.classes)
     criterion = _build_stage(recipe, classes, "", counts)
@@ -50,7 +51,7 @@ def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriter
 
 
 def _build_stage(recipe: Recipe, classes: int, prefix: str, counts: Tensor | None) -> DenseCriterion:
-    """The criterion of the keys that start with ``prefix``, tried on one object."""
+    """Build the criterion of the keys that start with ``prefix``, and try it on one object."""
     texts = {role: getattr(recipe, prefix + role) for role in ("matcher", "miner", "class_loss", "box_loss", "coder")}
     given = {"image_size": recipe.image_size, "class_counts": counts}
     parts: dict[str, Any] = {role: _bound(resolve_choice(role, text), given) for role, text in texts.items()}
@@ -80,7 +81,7 @@ def _build_stage(recipe: Recipe, classes: int, prefix: str, counts: Tensor | Non
 
 
 def _bound(part: Any, given: Mapping[str, Any]) -> Any:
-    """A part with what it declares to need and nothing has set."""
+    """Bind what a part declares to need and nothing else has set."""
     info = None if part is None else part_info(part)
     missing = {need: given[need] for need in getattr(info, "needs", ()) if need in given}
     return partial(part, **{**missing, **part.keywords}) if missing else part
@@ -93,7 +94,7 @@ def _try(criterion: DenseCriterion, classes: int) -> None:
     columns = classes + (criterion.class_info.kind == "softmax")
     outputs = DenseOutputs(torch.zeros(1, 1, columns), torch.zeros(1, 1, criterion.coder.size))
     targets = Targets(anchors.boxes[None], torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.bool))
-    criterion.eval()(anchors, outputs, targets)  # in evaluation, which changes no state
+    criterion.eval()(anchors, outputs, targets)  # evaluation mode changes no state
     criterion.train()
 
 

@@ -1,4 +1,4 @@
-"""The keys of a recipe as type checkers know them, so that a misspelt one is found before anything runs."""
+"""The keys of a recipe for type checkers, so that a misspelled one is found before anything runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypedDict, get_args, get_origin
 
 Part = str | Callable[..., Any]
-"""A part by its name, or itself."""
+"""A part, by name or as an object."""
 
 Auto = Literal["auto"]
 """What the training images decide, see ``fit``."""
@@ -38,7 +38,7 @@ def or_auto(hint: Any) -> Any:
 
 
 class RecipeKeys(TypedDict, total=False):
-    """Any of a recipe's keys. ``Recipe`` says what they mean; a test holds the two to each other."""
+    """The keys of a recipe. ``Recipe`` documents them; a test keeps the two equal."""
 
     detector: str
     classes: Sequence[str]

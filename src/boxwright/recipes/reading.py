@@ -18,15 +18,30 @@ from boxwright.values import coerce, shown
 
 
 def list_recipes() -> list[str]:
-    """Names of the built-in recipes, one a detector, and of those that installed packages add."""
+    """List the built-in recipes, one per detector, and those that installed packages add.
+
+    Examples:
+        >>> from boxwright.recipes import list_recipes
+        >>> "lite320" in list_recipes()
+        True
+    """
     return sorted({*known_detectors(), *installed("recipe")})
 
 
 def get_recipe(name_or_path: str | Path, **options: Unpack[RecipeKeys]) -> Recipe:
-    """A recipe with ``options`` on top: by its name, an own detector's as ``module:SPEC``, or a file's.
+    """Get a recipe by name or from a file, with ``options`` on top.
 
-    A name is that of a detector, or of a recipe that an installed package adds. A file starts from the recipe of the
-    detector that its ``detector`` names. Raises RecipeError.
+    Args:
+        name_or_path: A detector, your own one as ``module:SPEC``, a recipe that an installed package adds, or a YAML
+            file, which starts from the recipe of the detector that its ``detector`` names.
+        options: Keys of the recipe.
+
+    Raises:
+        RecipeError: For an unknown name, key or value, or a file that cannot be read.
+
+    Examples:
+        >>> bw.get_recipe("ssd300", box_loss="giou").box_loss
+        'giou'
     """
     name = str(name_or_path)
     if name in known_detectors() or is_own("detector", name):
@@ -39,7 +54,7 @@ def get_recipe(name_or_path: str | Path, **options: Unpack[RecipeKeys]) -> Recip
 
 
 def _of_package(name: str, entry: Entry) -> Recipe:
-    """What an entry point of the group ``boxwright.recipe`` names: a Recipe, or the path of a YAML file."""
+    """Load what an entry point of the group ``boxwright.recipe`` names: a Recipe, or the path of a YAML file."""
     found = entry_object("recipe", name, entry)
     if isinstance(found, str | PathLike):
         return _of_file(Path(found), {})
@@ -65,9 +80,10 @@ def _of_file(path: Path, options: RecipeKeys) -> Recipe:
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """``["lr=1e-3", "strides=[8, 16]"]`` -> values by key, as the type of the recipe's key where there is one.
+    """Parse ``["lr=1e-3", "strides=[8, 16]"]`` into values by key, with the type of the recipe's key if it has one.
 
-    Raises RecipeError where there is no ``=``, and for a value that is of another type or no YAML.
+    Raises:
+        RecipeError: If there is no ``=``, and for a value of another type or invalid YAML.
     """
     options, kinds = {}, key_types()
     for setting in settings:
@@ -84,12 +100,13 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
 
 
 def read_yaml(path: Path, what: str) -> Any:
-    """The content of a YAML file, as ``parse_yaml`` gives it.
+    """Read a YAML file as ``parse_yaml`` does.
 
-    Raises RecipeError, which says ``what`` the file is, where it can't be read.
+    Raises:
+        RecipeError: If it cannot be read; ``what`` describes the file in the message.
     """
     try:
-        if path.exists() and not path.is_file():  # reading a FIFO or a device may never end
+        if path.exists() and not path.is_file():  # reading a FIFO or a device might never end
             raise RecipeError(f"can't read {what} {path}: it is no file")
         return parse_yaml(path.read_bytes())
     except YamlError as error:

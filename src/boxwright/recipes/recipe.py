@@ -1,4 +1,4 @@
-"""The recipe: every choice of a run under flat keys, checked."""
+"""The recipe: every choice of a run under flat keys, validated."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
     from boxwright.data.transforms import Augmentation, InputSize
 
 RPN_CHOICES = ("rpn_matcher", "rpn_coder", "rpn_miner", "rpn_class_loss", "rpn_box_loss")
-"""Keys that name parts of the first of two stages, of the kinds that they are called after."""
+"""Keys that name parts of the first of two stages; each accepts what the key it is named after accepts."""
 
 POSITIVE = (
     *("image_size", "max_size", "width", "hidden", "proposals", "training_proposals"),
     *("epochs", "batch_size", "accumulate", "lr", "candidates"),
 )
-"""Keys whose values are above 0."""
+"""Keys whose values must be above 0."""
 
 
 _OF_MAPS = ("image_size", "strides", "anchors")
@@ -68,7 +68,7 @@ def _key(default: Any, doc: str) -> Any:
 
 
 def _stated(doc: str) -> Any:
-    """A key without a default: every detector's recipe says it."""
+    """Define a key without a default: every detector's recipe states it."""
     return field(metadata={"doc": doc})
 
 
@@ -135,7 +135,7 @@ class Recipe:
     background_weight: float | None = _key(
         1.0, "weight of all that isn't positive there; null: a third of the sum of the class weights"
     )
-    # The supervision of the first of two stages; the keys above are the second one's
+    # The supervision of the first of two stages; the keys above belong to the second
     rpn_matcher: str = _key("iou:positive=0.7,negative=0.3,force=ties", "which anchors answer for which target")
     rpn_coder: str = _key("delta:weights=[1,1,1,1]", "how a proposal is encoded against its anchor")
     rpn_miner: str = _key("random_balanced:count=256,positive_fraction=0.5", "which anchors' losses count")
@@ -304,7 +304,7 @@ class Recipe:
             raise RecipeError(f"Expected max_size of at least image_size, {self.image_size}, but got {self.max_size}")
 
     def replace(self, **options: Unpack[RecipeKeys]) -> Recipe:
-        """The same recipe with other values. Raises RecipeError for a key that is none, or a value that can't be."""
+        """Copy the recipe with other values; raises RecipeError for an unknown key or an invalid value."""
         known = [item.name for item in fields(self)]
         foreign = find_detector(self.detector).foreign_keys
         values: dict[str, Any] = dict(options)
@@ -316,17 +316,17 @@ class Recipe:
         return replace(self, **values)
 
     def _check_unchanged(self, name: str, value: Any) -> None:
-        """A recipe file holds all keys: those without meaning may stand there as they are."""
+        """Check a key that has no meaning for the detector: files hold all keys, so it may appear unchanged."""
         if coerce(name, value, key_types()[name]) != getattr(self, name):
             raise RecipeError(f"{name} has no meaning for {self.detector}")
 
     def from_scratch(self) -> Recipe:
-        """The same recipe without pretrained weights, where all learns."""
+        """Copy the recipe without pretrained weights, so that everything learns."""
         learning = replace(self, norm_mode="train") if self.norm_mode in ("eval", "frozen") else self
         return replace(learning, pretrained=False, freeze=0, freeze_depthwise=0)
 
     def weights_by_name(self) -> dict[str, float]:
-        """``class_weights`` that are given by the classes' names; empty where a scheme is."""
+        """Return ``class_weights`` given by class name; empty if a scheme is given."""
         if "=" not in self.class_weights or scheme_of(self.class_weights):
             return {}
         weights, known = numbers_by_name("class_weights", self.class_weights), set(self.classes)
@@ -350,7 +350,7 @@ class Recipe:
 
     @property
     def images_a_batch(self) -> int:
-        """``batch_size`` as a number. Raises RecipeError where it is auto, which training alone turns into one."""
+        """Return ``batch_size`` as a number; raises RecipeError if it is auto, which only training can resolve."""
         if self.batch_size == "auto":
             raise RecipeError("batch_size=auto is for training: here, set a number with --set batch_size=N")
         return int(self.batch_size)
@@ -365,7 +365,7 @@ class Recipe:
 
     @property
     def augmentation(self) -> Augmentation:
-        """What training does to an image. Raises RecipeError for one's own whose module isn't imported."""
+        """Return what training does to an image; raises RecipeError for your own part if its module is not imported."""
         from boxwright.data.transforms import Augmentation
 
         own = resolve_choice("augment", self.augment)
@@ -373,7 +373,7 @@ class Recipe:
 
     @property
     def pixels(self) -> PixelRule:
-        """How images are decoded."""
+        """Return how images are decoded."""
         from boxwright.data.images import PixelRule
 
         return PixelRule(self.exif, self.depth_range, self.max_pixels)
@@ -386,7 +386,7 @@ class Recipe:
         return InputRule(self.input_size, self.pixels, self.decode, self.antialias)
 
     def reduction(self, *, training: bool = False) -> Reduction | None:
-        """How small an image may be decoded that is shown as a whole, or in training; None: in full."""
+        """Return how small an image may be decoded if it is shown as a whole, or in training; None: in full."""
         from boxwright.data.transforms import GAP
 
         if not training:
@@ -397,32 +397,34 @@ class Recipe:
 
     @property
     def reader_options(self) -> dict[str, Any]:
-        """How a data set is read, whichever of its splits and classes.
+        """Return how a data set is read, apart from splits and classes.
 
-        Raises RecipeError for a reader of somebody's own whose module isn't imported.
+        Raises:
+            RecipeError: For your own reader if its module is not imported.
         """
         reader = resolve_choice("reader", self.reader)
         return {"reader": reader, "voc_one_based": self.voc_one_based, **self.pixels.to_dict()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as in recipe.yaml."""
+        """Return plain values, as in recipe.yaml."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @staticmethod
     def notes() -> dict[str, str]:
-        """Key -> what it means."""
+        """Return key -> its meaning."""
         return {item.name: item.metadata["doc"] for item in fields(Recipe)}
 
     def save(self, path: Path) -> None:
-        """Write recipe.yaml in one piece. Raises WriteError."""
+        """Write recipe.yaml as a whole; raises WriteError."""
         write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True))
 
 
 def base_recipe(detector: str) -> Recipe:
-    """The recipe of a detector as its paper, or its author, has it.
+    """Return the recipe of a detector as its paper, or its author, has it.
 
-    Raises RecipeError for an unknown detector, and for one whose recipe leaves out a key without a default or has one
-    that is none.
+    Raises:
+        RecipeError: For an unknown detector, and for one whose recipe lacks a key without a default or has an unknown
+            one.
     """
     values: dict[str, Any] = {"detector": detector, **find_detector(detector).recipe}
     for item in fields(Recipe):

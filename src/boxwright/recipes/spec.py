@@ -12,21 +12,22 @@ TWO_STAGE_KEYS = (
     *("hidden", "box_per_class", "proposals", "training_proposals", "proposal_nms"),
     *("rpn_matcher", "rpn_coder", "rpn_miner", "rpn_class_loss", "rpn_box_loss", "rpn_box_weight", "rpn_normalizer"),
 )
-"""Keys that only a detector of two stages has a use for."""
+"""Keys that only two-stage detectors use."""
 
 
 @dataclass(frozen=True)
 class DetectorSpec:
-    """All that makes a detector known: with it, the name works in recipes, and in every command."""
+    """Everything that defines a detector: with it, the name works in recipes and in every command."""
 
     name: str
     build: Callable[..., Any] | str
-    """(recipe, num_outputs, coder, pretrained) -> ``models.detector.Network``; or where that function is, as
-    "package.module:function", so that the recipe can be read without importing torch."""
+    """(recipe, num_outputs, coder, pretrained) -> ``models.detector.Network``; or the location of that function as
+    "package.module:function", so that the recipe can be read without importing torch.
+    """
     recipe: RecipeKeys
-    """What differs from the defaults of ``Recipe``; keys that have none there must be in it."""
+    """What differs from the defaults of ``Recipe``; keys without a default must be in it."""
     without: tuple[str, ...] = ()
-    """Keys that have no meaning for it, those of two stages apart: they can't be changed, and aren't shown."""
+    """Keys that have no meaning for it, apart from those of two stages: they cannot be changed and are not shown."""
     two_stage: bool = False
 
     @property

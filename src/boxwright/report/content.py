@@ -29,20 +29,25 @@ class Bins(Protocol):
         """The share that is right."""
 
     @property
-    def count(self) -> NDArray[np.int64]: ...
+    def count(self) -> NDArray[np.int64]:
+        """The number of detections in each bin, (B,)."""
 
 
 class Difference(Protocol):
     """A score minus another; NaN where either is undefined."""
 
     @property
-    def value(self) -> float: ...
+    def value(self) -> float:
+        """The difference itself."""
+
     @property
     def low(self) -> float:
         """The lower end of its 95 % interval."""
 
     @property
-    def high(self) -> float: ...
+    def high(self) -> float:
+        """The upper end of its 95 % interval."""
+
     @property
     def p(self) -> float:
         """The p-value, corrected for the number of differences in its family."""
@@ -56,15 +61,21 @@ class Slice(Protocol):
     """A part of the images."""
 
     @property
-    def images(self) -> int: ...
+    def images(self) -> int:
+        """The number of images."""
+
     @property
     def targets(self) -> int:
         """The number of targets that count."""
 
     @property
-    def AP(self) -> float: ...
+    def AP(self) -> float:
+        """The average precision."""
+
     @property
-    def interval(self) -> Ends: ...
+    def interval(self) -> Ends:
+        """The interval of AP."""
+
     @property
     def difference(self) -> Difference:
         """The difference from the rest of the images."""
@@ -133,7 +144,8 @@ class ReportData:
     recipe_notes: Mapping[str, str] = field(default_factory=dict)
     """Key -> its meaning, or the origin of its value."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """The check's report: "images", "boxes", "classes" (name -> boxes, or name -> split -> boxes) and "findings", a list of {severity, kind, file, box, message}; any other entry is shown unchanged."""
+    """The check's report: "images", "boxes", "classes" (name -> boxes, or name -> split -> boxes) and "findings", a
+    list of {severity, kind, file, box, message}; any other entry is shown unchanged."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     protocols: Mapping[str, str] = field(default_factory=dict)
     """Name of a metric -> the protocol that it follows, shown next to the number."""
@@ -143,17 +155,19 @@ class ReportData:
     """How well AP is known, in a sentence or two."""
     warnings: Sequence[str] = ()
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Class -> AP, AP50, AP75 and targets, the number of objects; score, its threshold, and precision, recall and F1 at the threshold."""
+    """Class -> AP, AP50, AP75 and targets, the number of objects; score, its threshold, and precision, recall and F1 at
+    the threshold."""
     class_intervals: Mapping[str, Mapping[str, Ends]] = field(default_factory=dict)
     """Class -> its intervals by metric."""
     curves: Mapping[str, ClassCurve] = field(default_factory=dict)
     """Curves by class."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    """Class -> the score from which its detections appear in the pictures, the errors' counts and the confusion matrix."""
+    """Class -> the score from which its detections are in pictures, error counts and confusion matrix."""
     thresholds_said: str = ""
     """Where the thresholds come from."""
     confusion: ArrayLike | None = None
-    """(K + 1, K + 1) counts at IoU 0.5, rows are true classes, columns detected ones; background, and targets not detected, last."""
+    """(K + 1, K + 1) counts at IoU 0.5, rows are true classes, columns detected ones; background, and targets not
+    detected, last."""
     calibration: Bins | None = None
     calibration_said: str = ""
     """A sentence or two on the calibration."""

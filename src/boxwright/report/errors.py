@@ -36,7 +36,7 @@ def errors(rows: Mapping[str, ErrorRow]) -> Markup:
     ]
     said = (
         "AP50 lost: by how much it rises where this kind of mistake alone is corrected, at all scores (TIDE, "
-        "arXiv:2008.08115). The losses don't add up, as mending one mistake changes what the others cost."
+        "arXiv:2008.08115). The losses don't add up, as correcting one mistake changes what the others cost."
     )
     shown = table(("error", "AP50 lost", "times"), body, "tnn")
     return Markup(f'<p class="dim">{text(said)}</p><div class="errors">{shown}</div>')

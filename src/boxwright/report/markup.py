@@ -61,7 +61,7 @@ def document(title: str, header: str, sections: Iterable[str], footer: str, styl
 
 
 def text(value: Any) -> Markup:
-    """Format a value as HTML: numbers in few digits, NaN and None as a dash, sequences with commas, the rest escaped."""
+    """Format a value as HTML: numbers in few digits, NaN and None as a dash, sequences with commas, others escaped."""
     if isinstance(value, Markup):
         return value
     if value is None or (isinstance(value, float) and isnan(value)):

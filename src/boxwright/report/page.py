@@ -165,7 +165,7 @@ def _class_counts(classes: Mapping[str, Any]) -> str:
 
 def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
     if not findings:
-        return "<p>The check found nothing to mend.</p>"
+        return "<p>The check found nothing to fix.</p>"
     counts = Counter((finding["severity"], finding["kind"]) for finding in findings)
     first = {(f["severity"], f["kind"]): f for f in reversed(findings)}
     rows = [

@@ -1,4 +1,4 @@
-"""Line plots as inline SVG: text and axes take the page's color, so that they are readable on light and dark backgrounds."""
+"""Line plots as inline SVG: text and axes take the page's color, which suits light and dark backgrounds."""
 
 from __future__ import annotations
 

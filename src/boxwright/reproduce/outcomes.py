@@ -82,7 +82,7 @@ def write_outcome(file: Path, outcome: Outcome, definition: dict[str, Any]) -> N
 
 
 def read_outcome(file: Path, definition: dict[str, Any] | None = None) -> Outcome | None:
-    """Read an outcome; None if there is none, or it has another ``definition``. Raises RecipeError for a damaged file."""
+    """Read an outcome; None if there is none or its ``definition`` differs. Raises RecipeError for a damaged file."""
     if not file.exists():
         return None
     cure = ": remove it, and the same command makes it again"

@@ -123,7 +123,7 @@ def _reason(error: Exception) -> str:
 
 
 def _definition(claim: Claim, place: Place) -> dict[str, object]:
-    """Return everything but the code that determines an outcome, as JSON reads it; if it changes, the claim is run again."""
+    """Return all that determines an outcome, except the code, as JSON reads it: a change means running it again."""
     experiment = EXPERIMENTS[claim.experiment]
     told = {
         "pair": [claim.arm, claim.against, claim.measure],

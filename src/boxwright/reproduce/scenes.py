@@ -21,7 +21,7 @@ _USUAL = Layout(most=6, sides=_SIDES)
 
 
 def falling_shares(power: float) -> tuple[float, ...]:
-    """Compute the shares (10,) of the digits in the training split: the k-th is 1 / k^power times as frequent as the first."""
+    """Compute the digits' shares (10,) of the training split: the k-th is 1 / k^power as frequent as the first."""
     return tuple(1 / k**power for k in range(1, len(CLASSES) + 1))
 
 

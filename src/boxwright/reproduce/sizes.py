@@ -32,4 +32,4 @@ SIZES: Mapping[str, Size] = MappingProxyType(
         "full": Size(images=2000, validation=400, steps=2000, seeds=5, centres=1000, draws=5),
     }
 )
-"""trial: checks that everything runs, too small for conclusions. small: under an hour of one core. full: about eight hours."""
+"""trial: checks only that everything runs. small: under an hour of one core. full: about eight hours."""

@@ -1,4 +1,4 @@
-"""The run folder: what a training leaves behind, and the way back to a detector.
+"""The run folder: the files that a training writes, and how a detector is loaded from them.
 
 recipe.yaml and model.safetensors are enough to load a detector; nothing is unpickled.
 """

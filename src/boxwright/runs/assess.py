@@ -1,4 +1,4 @@
-"""Put a run to the test: metrics and a report on a data set, detections and pictures of files."""
+"""Evaluate a run: metrics and a report on a data set, detections and pictures of files."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def _load(run: str | Path, **options: Any) -> Detector | ExportedModel:
 
 
 def _outcome(file: Path, found: Detections | DataError, classes: Sequence[str]) -> str:
-    """A file and how many of each class were found, or why it was left out."""
+    """Summarize a file: how many objects of each class were found, or why it was left out."""
     if isinstance(found, DataError):
         return str(found) if is_video(file.name) else f"left out: {found}"  # of a video some may be left in
     counts = np.bincount(np.asarray(found.labels), minlength=len(classes))
@@ -258,5 +258,5 @@ def _eval_command(run: Run, dataset: DetectionDataset, reader: str, split: str |
 
 
 def _with_command(record: dict[str, Any], command: str) -> dict[str, Any]:
-    """A run's record with one more of the commands that led to its results."""
+    """Add one more of the commands that led to its results to a run's record."""
     return {**record, "commands": [*record.get("origin", {}).get("commands", ()), command]}

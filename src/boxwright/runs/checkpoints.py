@@ -1,4 +1,4 @@
-"""Checkpoints of a training: plain values and tensors, written in one piece, read without unpickling anything."""
+"""Checkpoints of a training: plain values and tensors, written as a whole, read without unpickling anything."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
-    """The content of a checkpoint.
+    """Read the content of a checkpoint.
 
     Args:
-        mmap: leave the tensors on the disk until they are used.
+        path: The file.
+        mmap: Leave the tensors on disk until they are used.
 
     Raises:
-        RecipeError: for a file that is damaged (one flipped bit is enough), is no checkpoint, or has Python objects.
+        RecipeError: If the file is damaged (even by one flipped bit), is no checkpoint, or contains Python objects.
     """
     if path.exists() and not path.is_file():  # nor a pipe, which would be waited for
         raise _refusal(path, "it is no file")
@@ -54,7 +55,7 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether all parts have the checksums that torch.save gave them, which torch.load doesn't look at."""
+    """Tell whether all parts have the checksums that torch.save gave them, which torch.load does not check."""
     with ZipFile(path) as archive:
         stored = all(part.compress_type == ZIP_STORED for part in archive.infolist())
         return stored and archive.testzip() is None

@@ -1,4 +1,4 @@
-"""The run folder while it is written: made for one process alone, and locked as long as that writes."""
+"""The run folder while it is written: created for one process, and locked as long as that process writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from boxwright.runs.run import Run
 
 @contextmanager
 def new_run(out: Path | None, base: str) -> Iterator[Run]:
-    """Make a run folder, ``out`` or else runs/BASE, numbered; mark it as boxwright's, and hold its lock.
+    """Create a run folder, ``out`` or else runs/BASE, numbered; mark it as boxwright's, and hold its lock.
 
     A folder whose run was killed before there was a checkpoint or a model is taken again. Where the block ends before
     there is a recipe.yaml, all that was made goes.
@@ -39,7 +39,7 @@ def new_run(out: Path | None, base: str) -> Iterator[Run]:
 
 @contextmanager
 def held_run(run: Run) -> Iterator[None]:
-    """Hold the lock of a run that is to go on. Raises RecipeError where it can't, or another process is at it."""
+    """Hold the lock of a run that is continued. Raises RecipeError where it can't, or another process is at it."""
     for needed in (run.recipe_file, run.data_file):
         if not needed.is_file():
             again = f": start it again with --out {run.folder}" if _is_restartable(run) else ""
@@ -49,19 +49,19 @@ def held_run(run: Run) -> Iterator[None]:
 
 
 def check_free(run: Run) -> None:
-    """Raise RecipeError where a folder holds a run that isn't to be lost."""
+    """Raise RecipeError if a folder holds a run that must not be lost."""
     if run.recipe_file.exists() and not _is_restartable(run):
         raise RecipeError(f"{run.folder} holds a run already: name another folder with --out, or --resume {run.folder}")
 
 
 def _is_restartable(run: Run) -> bool:
-    """Whether the folder is boxwright's, and holds nothing that a training could lose."""
+    """Tell whether the folder is boxwright's and holds nothing that a training could lose."""
     kept = (run.last_checkpoint, run.best_checkpoint, run.model_file)
     return is_marked(run.folder) and not any(path.exists() for path in kept)
 
 
 def _numbered(base: str) -> tuple[Path, list[Path]]:
-    """A new folder runs/BASE, runs/BASE-2 ..., and all that were made for it."""
+    """Create a new folder runs/BASE, runs/BASE-2 ...; also returns every folder created for it."""
     parent = Path("runs")
     made = make_folder(parent)
     folder, number = parent / base, 1
@@ -72,7 +72,7 @@ def _numbered(base: str) -> tuple[Path, list[Path]]:
 
 
 def _is_made(folder: Path) -> bool:
-    """Make a folder; False where there is something of that name."""
+    """Create a folder; False if something has that name."""
     with write_errors(folder):
         try:
             folder.mkdir()

@@ -18,10 +18,12 @@ _DEPTH = 3  # of keys below which tensors are looked for
 
 
 def read_foreign(path: Path) -> dict[Any, Any]:
-    """Read a file of torch.save. Nothing is unpickled but tensors, plain values and argparse's Namespace, which holds
-    them.
+    """Read a file of torch.save that holds only tensors, plain values and argparse's Namespace.
 
-    Raises RecipeError for what can't be read, or holds anything else.
+    Nothing else is unpickled.
+
+    Raises:
+        RecipeError: If it cannot be read, or holds anything else.
     """
     if path.exists() and not path.is_file():
         raise RecipeError(f"can't read weights from {path}: it is no file")
@@ -38,7 +40,7 @@ def read_foreign(path: Path) -> dict[Any, Any]:
 
 
 def _reason(path: Path) -> str:
-    """Why a file can't be loaded; its objects are listed without being made."""
+    """Explain why a file can't be loaded, listing its objects without creating them."""
     try:
         names = get_unsafe_globals_in_checkpoint(path)
     except Exception:  # whatever a foreign file leads it into
@@ -65,5 +67,5 @@ def state_dicts(content: Mapping[Any, Any], depth: int = 0) -> Iterator[dict[str
 
 
 def _rank(key: Any) -> bool:
-    """Averaged weights come first, all else in the file's order."""
+    """Rank averaged weights first, and everything else in the file's order."""
     return "ema" not in str(key).lower()

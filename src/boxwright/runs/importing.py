@@ -133,7 +133,7 @@ def _fetch(name: str) -> Mapping[str, Any]:
 
 @contextmanager
 def _impatient() -> Iterator[None]:
-    """Sockets that give up, which torch's downloads else never do."""
+    """Set a timeout for sockets, which torch's downloads do not have."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_PATIENCE)
     try:
@@ -143,7 +143,7 @@ def _impatient() -> Iterator[None]:
 
 
 def _freeze_batch_norm(model: nn.Module, eps: float) -> None:
-    """BatchNorms as those of torchvision's models that are built from published weights: constants, in place."""
+    """Freeze BatchNorms as in torchvision's models built from published weights: constants, in place."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.BatchNorm2d):
@@ -151,7 +151,7 @@ def _freeze_batch_norm(model: nn.Module, eps: float) -> None:
 
 
 def _state_of(content: Mapping[Any, Any], layer: str) -> dict[str, Tensor] | None:
-    """The tensors by torchvision's names, of which ``layer`` is one; None where there are none.
+    """Find the tensors by torchvision's names, of which ``layer`` is one; None if there are none.
 
     Wrappers (DistributedDataParallel, Lightning, averages) put a prefix before each name.
     """

@@ -1,4 +1,4 @@
-"""Detections that a file keeps image by image, so that an interrupted command goes on where it stopped."""
+"""Detections kept in a file image by image, so that an interrupted command continues where it stopped."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Say = Callable[[str], None]
 
 
 def path_beside(results: Path) -> Path:
-    """The file that keeps the detections until ``results`` is written."""
+    """Return the file that keeps the detections until ``results`` is written."""
     return results.with_suffix(".part.jsonl")
 
 
 class KeptDetections:
-    """Detections of images in order: a first line says of what, each further one is an image's, or its fault."""
+    """Detections of images in order: the first line describes the work, each other one is an image's, or its fault."""
 
     def __init__(self, path: Path, file: BinaryIO, done: int, last: dict[str, Any] | None = None) -> None:
         self.path, self.file = path, file

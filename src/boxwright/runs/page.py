@@ -1,4 +1,4 @@
-"""What a run's page on a split shows: its numbers, the scores that its detections count from, and which images."""
+"""The content of a run's page on a split: its numbers, the scores from which detections count, and the images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SUMS = ("false_positive", "false_negative")  # of several kinds of error
 
 
 class Sliced(NamedTuple):
-    """The parts of a split, and the rule that they were made by."""
+    """The parts of a split, and the rule that made them."""
 
     rule: str
     slices: Mapping[str, Slice]
@@ -58,7 +58,7 @@ def report_of(
     sliced: Sliced | None = None,
     compared: Compared | None = None,
 ) -> ReportData:
-    """All that the page says of a run on a split.
+    """Collect everything that the page says about a run on a split.
 
     ``recipe``: by which it detected. ``record``: the run's, with the commands that led to the results.
     """
@@ -100,9 +100,9 @@ def report_of(
 
 
 def counted_scores(run: Run, metrics: MetricsTable, default: float) -> tuple[NDArray[np.float64], str]:
-    """(K,) score of each class from which the page counts detections, and how it was found, in a sentence.
+    """Choose each class's score (K,) from which the page counts detections, and explain it in a sentence.
 
-    It is what ``predict`` goes by where the run has thresholds of a validation, else the best on these images.
+    It is the one that ``predict`` uses if a validation measured the run's thresholds, else the best on these images.
     """
     kept = run.thresholds if run.recipe_file.is_file() else None
     if kept is not None and kept.images and kept.classes.keys() >= set(metrics.classes):
@@ -119,13 +119,13 @@ def counted_scores(run: Run, metrics: MetricsTable, default: float) -> tuple[NDA
 
 
 def best_scores(metrics: MetricsTable, default: float) -> NDArray[np.float64]:
-    """(K,) score of each class's best F1, or the default where nothing of a class is found at any score."""
+    """Find the score (K,) of each class's best F1, or the default if nothing of a class is found at any score."""
     points = [metrics.operating_point(name) for name in metrics.classes]
     return np.array([point.score if point.f1 > 0 else default for point in points], np.float64)
 
 
 def headline(metrics: MetricsTable, dataset: DetectionDataset) -> str:
-    """How good, on what, which class is weakest, and to which kind of error most is lost: one sentence."""
+    """Say in one sentence how good the run is, on what, and which class and kind of error cost most."""
     where = f"{plural(len(dataset), 'image')}" if not dataset.split else plural(len(dataset), f"{dataset.split} image")
     if isnan(metrics.AP):
         return f"No number is defined: nothing is there to find on {where}."
@@ -158,7 +158,7 @@ _ERROR_NAMES = {
 
 
 def _trained(training: Mapping[str, Any]) -> str:
-    """What was trained on what, as far as it is known."""
+    """Describe what was trained on what, as far as it is known."""
     if "steps" not in training:
         return ""
     split = f"split {training['split']}" if training["split"] else "the data set"
@@ -169,7 +169,7 @@ def _trained(training: Mapping[str, Any]) -> str:
 
 
 def _per_class(metrics: MetricsTable, least: NDArray[np.float64]) -> dict[str, dict[str, float]]:
-    """The table by class, with precision, recall and F1 of the detections from its ``least`` score (K,) up."""
+    """Build the table by class, with precision, recall and F1 of the detections from its ``least`` score (K,) up."""
     return {
         name: {**metrics.per_class[name], "score": score, **_at(metrics, name, score)}
         for name, score in zip(metrics.classes, least.tolist(), strict=True)
@@ -186,7 +186,7 @@ def _at(metrics: MetricsTable, name: str, score: float) -> dict[str, float]:
 
 
 def _errors(metrics: MetricsTable, shown: ErrorTable) -> dict[str, ErrorRow]:
-    """What each kind of error costs at all scores; how often it comes up in the detections that are ``shown``."""
+    """Collect each kind of error: its cost at all scores, and its number among the detections ``shown``."""
     costs = error_costs(metrics.matches, shown)
     return {name: ErrorRow(cost.dap, costs[name].count) for name, cost in metrics.errors.items()}
 
@@ -207,7 +207,7 @@ def _comparisons(compared: Compared, dataset: DetectionDataset) -> dict[str, Com
 
 
 def _calibration_said(found: Reliability | None) -> str:
-    """What the report says of the calibration error."""
+    """Describe the calibration error for the report."""
     if found is None or np.isnan(found.ece):
         return ""
     low, high = found.interval
@@ -219,7 +219,7 @@ def _calibration_said(found: Reliability | None) -> str:
 
 
 def _by_image(table: MatchTable, errors: ErrorTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(n, 6) errors of each image by kind, and (n,) detections that are right."""
+    """Count each image's errors by kind, (n, 6), and right detections, (n,)."""
     images = len(table.targets.image_rank)
     counts = np.zeros((images, len(ERROR_TYPES)), np.int64)
     wrong = errors.kind >= 0
@@ -229,12 +229,12 @@ def _by_image(table: MatchTable, errors: ErrorTable) -> tuple[NDArray[np.int64],
 
 
 def _note(counts: NDArray[np.int64]) -> str:
-    """ "2 background, 1 missed", or that all is right."""
+    """Count the errors, as in "2 background, 1 missed", or say "all right"."""
     return ", ".join(f"{n} {name}" for n, name in zip(counts.tolist(), ERROR_TYPES, strict=True) if n) or "all right"
 
 
 def _chosen_pictures(dataset: DetectionDataset, metrics: MetricsTable, errors: ErrorTable) -> dict[str, list[Picture]]:
-    """The images with the most mistakes, those with the fewest and then the most found, and some evenly chosen.
+    """Choose the images with the most mistakes, those with the fewest and then the most found, and some others evenly.
 
     The row at the top has two of the middle of all by their mistakes, and two of the worst.
     """
@@ -255,7 +255,7 @@ def _chosen_pictures(dataset: DetectionDataset, metrics: MetricsTable, errors: E
 
 
 def _opening(worst: NDArray[np.int64], mistakes: NDArray[np.int64], hits: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places of images around the median by mistakes (n,), of those with anything to see, then of the worst ones."""
+    """Choose images around the median of mistakes (n,), among those with anything to see, then the worst ones."""
     last = worst[:_OPENING]
     others = np.setdiff1d(np.flatnonzero(mistakes + hits), last)
     order = others[np.lexsort((others, mistakes[others]))]
@@ -264,7 +264,7 @@ def _opening(worst: NDArray[np.int64], mistakes: NDArray[np.int64], hits: NDArra
 
 
 class _Drawer(NamedTuple):
-    """What pictures of images need."""
+    """Draws pictures of images."""
 
     dataset: DetectionDataset
     metrics: MetricsTable
@@ -273,7 +273,7 @@ class _Drawer(NamedTuple):
     """(n,)"""
 
     def pictures(self, places: NDArray[np.int64]) -> list[Picture]:
-        """Pictures of those images that can be read."""
+        """Draw the images that can be read."""
         found = (self._picture(place) for place in places.tolist())
         return [picture for picture in found if picture is not None]
 

@@ -1,4 +1,4 @@
-"""Run a detector over a data set or over people's files."""
+"""Run a detector over a data set or over files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def predict_dataset(
     kept: KeptDetections | None = None,
     advance: Callable[[int], None] = lambda done: None,
 ) -> tuple[list[Detections], dict[str, str]]:
-    """Detections of every image in order, in its pixels, and the faults of files that can't be read, by name.
+    """Detect in every image, in order and in its pixels; also returns the faults of unreadable files, by name.
 
     Images are decoded as the data set says. An unreadable one has no detections. ``batch``: inputs at a time, see
     ``predict_stream``. ``precision``: see ``Detector.for_inference``. ``device``: where the network computes. ``kept``:
@@ -150,5 +150,5 @@ def _warn(text: str) -> None:
 
 
 def no_detections() -> Detections:
-    """Of an image on which nothing was found, or that couldn't be read."""
+    """Return empty detections, for an image without any, or an unreadable one."""
     return Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))

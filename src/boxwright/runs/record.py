@@ -65,7 +65,7 @@ class _Record(TypedDict, total=False):
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The content of a data.json, with ``data``, ``training`` and ``origin``, empty or not.
+    """Read a data.json, with ``data``, ``training`` and ``origin``, empty or not.
 
     Raises RecipeError where it can't be read, or holds something else.
     """

@@ -55,7 +55,7 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
-        """What stands in recipe.yaml. Raises RecipeError where there is none, or it is damaged."""
+        """The content of recipe.yaml. Raises RecipeError where there is none, or it is damaged."""
         from boxwright.recipes import get_recipe
 
         if not self.recipe_file.is_file():
@@ -69,12 +69,12 @@ class Run:
 
     @property
     def thresholds_file(self) -> Path:
-        """The scores by class that ``predict`` goes by; absent for a model that boxwright didn't train."""
+        """The scores by class that ``predict`` uses; absent for a model that boxwright didn't train."""
         return self.folder / "thresholds.json"
 
     @property
     def thresholds(self) -> Thresholds | None:
-        """What stands in thresholds.json; None where there is none.
+        """The content of thresholds.json; None if there is none.
 
         Raises RecipeError where it is damaged, or of other classes than the recipe.
         """
@@ -90,7 +90,7 @@ class Run:
 
     @property
     def last_checkpoint(self) -> Path:
-        """The state of the training that a resumed run goes on from."""
+        """The state of the training from which a resumed run continues."""
         return self.folder / "last.ckpt"
 
     @property
@@ -100,7 +100,7 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What stands in data.json: ``data``, ``training`` and ``origin``, all empty for a run that was imported.
+        """The content of data.json: ``data``, ``training`` and ``origin``, all empty for an imported run.
 
         Raises RecipeError where the file is damaged.
         """
@@ -136,7 +136,7 @@ class Run:
         return self.folder / "predictions"
 
     def results_file(self, split: str | None) -> Path:
-        """The detections on a split, or on a whole data set."""
+        """Return the file of the detections on a split, or on a whole data set."""
         return self.predictions / f"{file_stem(split or 'all')}.json"
 
     @property
@@ -149,7 +149,7 @@ class Run:
         return self.figures / f"{file_stem(split or 'all')}.json"
 
     def report_file(self, split: str | None = "test") -> Path:
-        """The page that shows the run on a split: report.html on test, report-val.html on val."""
+        """Return the page that shows the run on a split: report.html on test, report-val.html on val."""
         return self.folder / ("report.html" if split == "test" else f"report-{file_stem(split or 'all')}.html")
 
     def keep(self, detector: Detector, *, origin: str = "", licence: str = "") -> None:
@@ -171,19 +171,27 @@ class Run:
             write_thresholds(self.thresholds_file, detector.thresholds)
 
     def load(self) -> Detector:
-        """The detector, ready for ``predict``."""
+        """Load the detector, ready for ``predict``."""
         return load(self.folder)
 
 
 def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] | str = ()) -> Detector:
-    """The detector of a run folder, or of a model.safetensors or .ckpt beside its recipe.yaml, ready for ``predict``.
+    """Load the detector of a run folder, or of a model.safetensors or .ckpt next to its recipe.yaml.
 
     It has the run's thresholds, or those of a checkpoint that was written after a validation. hf://user/name[@revision]
     is a run on the Hugging Face Hub: its recipe, thresholds, weights and card are fetched into the Hub's cache.
 
-    ``allow_code``: modules of people's own parts that the recipe names and prediction needs, a coder or a backbone; no
-    others are ever imported. Raises RecipeError where one is missing, where either file is missing or damaged, or they
-    don't belong together.
+    Args:
+        run_or_checkpoint: The folder or the file.
+        allow_code: Modules of your own parts, named by the recipe, that prediction needs, such as a coder or a backbone;
+            no others are ever imported.
+
+    Raises:
+        RecipeError: If a module is missing, either file is missing or damaged, or they do not belong together.
+
+    Examples:
+        >>> detector = bw.load("runs/data-lite320")  # doctest: +SKIP
+        >>> [found] = detector.predict(["photo.jpg"], score=0.5)  # doctest: +SKIP
     """
     import_code(allow_code)
     if is_model_file(Path(run_or_checkpoint)):
@@ -208,7 +216,7 @@ def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] | str = ()) ->
 
 
 def read_model(run: Run, path: Path) -> tuple[dict[str, Tensor], Thresholds | None]:
-    """The detector's tensors in a model.safetensors, or the averaged ones in a checkpoint, and their thresholds.
+    """Read the detector's tensors in a model.safetensors, or the averaged ones in a checkpoint, and their thresholds.
 
     Raises RecipeError.
     """

@@ -1,4 +1,4 @@
-"""The splits that a run was trained by, where the data doesn't say them: split.json."""
+"""The splits that a run was trained with, if the data does not define them: split.json."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TRIED = 100  # images by which data is known again
 
 
 def keep_splits(path: Path, data: Path, options: Mapping[str, Any]) -> None:
-    """Write the names of the images of each split where they are made, or come from a file.
+    """Write the names of the images of each split if they are made, or come from a file.
 
     ``options``: those of ``read_dataset`` that say where images and splits are. Raises DataError and WriteError.
     """
@@ -34,7 +34,7 @@ def keep_splits(path: Path, data: Path, options: Mapping[str, Any]) -> None:
 def split_file_for(
     run: Run, data: str | Path, *, reader: ReaderPart | None = None, allow_links: bool = False
 ) -> Path | None:
-    """The run's split.json where it says what the data doesn't: so that no image of its training is tested.
+    """Return the run's split.json if the data defines no splits, so that no training image is tested.
 
     None where the run has none, or it is of other data. Raises DataError and RecipeError.
     """

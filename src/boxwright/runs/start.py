@@ -1,4 +1,4 @@
-"""What a training may start from: an earlier run, a file of weights, or a detector by its name in the user's cache."""
+"""The sources of initial weights: an earlier run, a file of weights, or a detector by name in the user's cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MODEL = "model.safetensors"
 
 @dataclass(frozen=True)
 class Start:
-    """Weights that a training begins with, and what is known of them."""
+    """Weights that a training starts with, and what is known about them."""
 
     name: str
     """As it was given."""
@@ -42,13 +42,13 @@ class Start:
 
     @property
     def described(self) -> str:
-        """The name, with origin and licence where they are known."""
+        """Return the name, with origin and licence if known."""
         known = [f"from {self.origin}" if self.origin else "", f"licence {self.licence}" if self.licence else ""]
         return ", ".join([self.name, *filter(None, known)])
 
 
 def resolve_start(start: str | Path) -> Start:
-    """Read what a training is to start from.
+    """Read what a training starts from.
 
     ``start``: a run folder, a model.safetensors or .ckpt of one, another file of tensors by name (.safetensors, or what
     torch.save writes, which is never unpickled blindly), a run on the Hugging Face Hub as hf://user/name[@revision], or
@@ -61,7 +61,7 @@ def resolve_start(start: str | Path) -> Start:
 
 
 def start_recipe(start: str | Path) -> Recipe | None:
-    """The recipe that a start brings, see ``Start.recipe``, without reading its tensors. Raises RecipeError."""
+    """Return the recipe of a start, see ``Start.recipe``, without reading its tensors. Raises RecipeError."""
     run, _ = _located(str(start))
     return None if run is None else _fresh(run.recipe)
 
@@ -92,7 +92,7 @@ def _of_run(run: Run, file: Path, name: str) -> Start:
 
 
 def _weights_file(run: Run) -> Path:
-    """The model of a run, or the checkpoint of one that hasn't ended. Raises RecipeError where there is neither."""
+    """Find the model of a run, or the checkpoint of one not ended; raises RecipeError if there is neither."""
     if not run.recipe_file.is_file():
         raise RecipeError(f"{run.folder} is no run folder: it has no {run.recipe_file.name}")
     for path in (run.model_file, run.best_checkpoint, run.last_checkpoint):
@@ -126,5 +126,5 @@ def _classes_of(known: Mapping[str, str], path: Path) -> tuple[str, ...]:
 
 
 def _fresh(recipe: Recipe) -> Recipe:
-    """The recipe for other data: without what the data that it was trained on decided."""
+    """Return the recipe for other data: without what the original data decided."""
     return recipe.replace(classes=(), reader="auto", voc_one_based=None, exif=None, depth_range="data")

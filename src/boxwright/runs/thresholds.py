@@ -1,4 +1,4 @@
-"""thresholds.json: the scores by class that ``predict`` goes by, and the validation that they were read off."""
+"""thresholds.json: the scores by class that ``predict`` uses, and the validation that they come from."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 _NAMED = 12
 """Classes that a line names at most."""
-_CURE = ": remove it, and predict goes by the recipe's score"
+_CURE = ": remove it, and predict uses the recipe's score"
 
 
 def write_thresholds(path: Path, thresholds: Thresholds) -> None:
-    """Write them in one piece. Raises WriteError."""
+    """Write them as a whole. Raises WriteError."""
     write_bytes(path, json_bytes({"generator": GENERATOR, **asdict(thresholds)}) + b"\n")
 
 

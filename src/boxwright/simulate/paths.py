@@ -50,7 +50,7 @@ def overlaps(way: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def still_svg(ways: NDArray[np.float64], colour: str) -> str:
-    """Draw the boxes of one loss (201, 3, 4) at the steps ``SHOWN``, one panel per layout, with when they reach their target."""
+    """Draw the boxes of one loss (201, 3, 4) at the steps ``SHOWN``, one panel per layout, with when they arrive."""
     return _svg("".join(_panel(column, ways[:, column], _still(ways[:, column], colour)) for column in range(3)))
 
 

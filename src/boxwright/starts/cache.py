@@ -1,4 +1,4 @@
-"""Where converted weights are kept: a folder for each start in the user's cache."""
+"""Converted weights in the user's cache: one folder for each start."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ _DIGEST = "sha256sum.txt"
 
 
 def start_folder(name: str) -> Path:
-    """The folder where the start of this name is kept, fetched or not: a run folder where it is a whole detector.
-
-    Raises RecipeError where there is no home to have a cache in.
-    """
+    """Return the folder of a start, fetched or not: a run folder if it is a whole detector."""
     try:
         return cache_folder() / "starts" / name
     except RuntimeError:
@@ -27,23 +24,20 @@ def start_folder(name: str) -> Path:
 
 
 def is_fetched(name: str) -> bool:
-    """Whether the weights of a start are in the cache."""
+    """Tell whether the weights of a start are in the cache."""
     with suppress(RecipeError):
         return all((start_folder(name) / file).is_file() for file in (WEIGHTS, _DIGEST))
     return False
 
 
 def seal(name: str) -> None:
-    """Note what a start's weights are, which makes it fetched. Raises WriteError."""
+    """Record the hash of a start's weights, which marks it as fetched; raises WriteError."""
     folder = start_folder(name)
     write_text(folder / _DIGEST, f"{sha256_of(folder / WEIGHTS)}  {WEIGHTS}\n")
 
 
 def kept_weights(name: str) -> Path:
-    """The file of a start's weights.
-
-    Raises MissingWeights where they aren't fetched, RecipeError where they are damaged; both say what to type.
-    """
+    """Return the file of a start's weights."""
     if not is_fetched(name):
         raise MissingWeights(f"the weights {name} are not here yet: boxwright start fetch {name} gets them")
     path = start_folder(name) / WEIGHTS
@@ -53,18 +47,18 @@ def kept_weights(name: str) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal. Raises OSError."""
+    """Compute a file's SHA-256 in hexadecimal; raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def detector_folder(name: str) -> Path:
-    """The run folder of a start. Raises MissingWeights where it isn't fetched, RecipeError for a backbone's weights."""
+    """Return a start's run folder; raises MissingWeights if it is not fetched, RecipeError for backbone weights."""
     if find_known(name).recipe is None:
         raise RecipeError(f"{name} is a backbone and finds nothing by itself: train with --set backbone={name}")
     return kept_weights(name).parent
 
 
 def is_start(folder: Path) -> bool:
-    """Whether a folder is one of the cache's."""
+    """Tell whether a folder is one of the cache's."""
     return folder == start_folder(folder.name)

@@ -23,7 +23,7 @@ _TYPES = {1: ("<f4", 5), 2: ("<f8", 6), 3: ("<i4", 7), 9: ("<i8", 10), 10: ("?",
 
 
 def read_frozen_graph(data: bytes) -> Graph:
-    """The nodes of a GraphDef by name. Raises RecipeError for what is none, is cut off or names a node twice."""
+    """Read the nodes of a GraphDef by name; raises RecipeError if it is none, is cut off or names a node twice."""
     graph: Graph = {}
     try:
         for field, value in _fields(memoryview(data)):
@@ -56,7 +56,7 @@ def _node(data: memoryview) -> Node:
 
 
 def _attribute(data: memoryview) -> Any:
-    """The value of an AttrValue; None for kinds that weights have no use for."""
+    """Return the value of an AttrValue; None for kinds that weights do not use."""
     for field, value in _fields(data):
         if field == 1:
             return [each for number, packed in _fields(_message(value)) if number == 3 for each in _integers(packed)]
@@ -74,7 +74,7 @@ def _attribute(data: memoryview) -> Any:
 
 
 def _tensor(data: memoryview) -> NDArray[Any] | None:
-    """The array of a TensorProto; None for types that weights don't have. What isn't listed repeats the last value."""
+    """Return the array of a TensorProto; None for types that weights lack. A short list repeats its last value."""
     kind, shape, content = 0, [], b""
     listed: dict[int, list[bytes | int]] = {}
     for field, value in _fields(data):
@@ -99,7 +99,7 @@ def _tensor(data: memoryview) -> NDArray[Any] | None:
 
 
 def _listed(parts: list[bytes | int], name: str) -> NDArray[Any]:
-    """Values one a field, or many packed into one."""
+    """Collect values given one per field, or many packed into one."""
     if name.startswith("<f"):
         return np.frombuffer(b"".join(part for part in parts if isinstance(part, bytes)), name)
     return np.array([each for part in parts for each in _integers(part)], name)
@@ -121,7 +121,7 @@ def _integers(value: memoryview | bytes | int) -> list[int]:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Number and value of each field of a message. Raises ValueError where it is none."""
+    """Yield number and value of each field of a message; raises ValueError if it is no message."""
     place = 0
     while place < len(data):
         key, place = _varint(data, place)
@@ -143,7 +143,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
 
 
 def _varint(data: memoryview | bytes, place: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and where the next thing starts."""
+    """Read a number with seven bits per byte; also returns the position after it."""
     number = 0
     for count in range(10):
         if place + count >= len(data):

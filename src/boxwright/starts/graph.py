@@ -1,4 +1,4 @@
-"""A TensorFlow graph as its files have it: nodes by name, the weights among them as arrays."""
+"""A TensorFlow graph as stored in its files: nodes by name, with the weights as arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_VALUES = 1 << 26
-"""Of one tensor."""
+"""Limit for one tensor."""
 
 
 class Node(NamedTuple):
@@ -28,8 +28,11 @@ Graph = dict[str, Node]
 
 
 def constant(graph: Graph, name: str) -> NDArray[Any]:
-    """The array of a constant, also behind the identities that a frozen variable has. Raises ValueError for no such
-    constant."""
+    """Return the array of a constant, also through the identity nodes of a frozen variable.
+
+    Raises:
+        ValueError: If there is no such constant.
+    """
     for _ in range(len(graph)):
         node = graph.get(name.partition(":")[0])
         if node is None:
@@ -46,7 +49,7 @@ def constant(graph: Graph, name: str) -> NDArray[Any]:
 
 
 def count_of(shape: Sequence[int]) -> int:
-    """The values of a tensor of this shape. Raises ValueError for a shape that none has, or too many values."""
+    """Count the values of a tensor of this shape; raises ValueError for an impossible shape, or too many values."""
     count = math.prod(shape)
     if len(shape) > 8 or any(side < 0 for side in shape) or count > MOST_VALUES:
         raise ValueError(f"a tensor has the shape {list(shape)[:9]}")

@@ -32,14 +32,17 @@ _LITE_REPEATS = (1, 3, 3, 4, 4, 5, 1)
 
 
 def efficientnet_lite(weights: bytes) -> dict[str, Tensor]:
-    """timm's ``tf_efficientnet_lite1`` or ``_lite2`` out of a .pth. Raises RecipeError where it is none."""
+    """Convert a .pth to timm's ``tf_efficientnet_lite1`` or ``_lite2``; raises RecipeError if it is neither."""
     return timm_names(_read(weights), _LITE_REPEATS)
 
 
 def timm_names(state: Mapping[str, Tensor], repeats: Sequence[int]) -> dict[str, Tensor]:
-    """EfficientNet-Lite's tensors, whose blocks are numbered through, under timm's names, numbered by stage.
+    """Rename EfficientNet-Lite's tensors, whose blocks are numbered continuously, to timm's names, numbered by stage.
 
-    ``repeats``: blocks in each stage. Raises RecipeError for other names.
+    ``repeats``: blocks in each stage.
+
+    Raises:
+        RecipeError: For other names.
     """
     places = [(stage, block) for stage, count in enumerate(repeats) for block in range(count)]
     try:
@@ -59,7 +62,7 @@ def _timm_name(name: str, places: Sequence[tuple[int, int]]) -> str:
 
 
 def _read(weights: bytes) -> dict[str, Tensor]:
-    """A state dict; nothing is unpickled but tensors."""
+    """Read a state dict; nothing is unpickled but tensors."""
     try:
         state: Any = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
     except Exception:  # torch.load raises whatever a foreign file leads it into, with advice to trust the file

@@ -28,7 +28,7 @@ COCO_CLASSES = (
 
 @dataclass(frozen=True)
 class KnownStart:
-    """Weights that lie in a package of a registry, and all that is told of them."""
+    """Weights in a package of a registry, and everything known about them."""
 
     name: str
     about: str

@@ -1,4 +1,4 @@
-"""Training. The names below are imported when they are first used: Lightning, which few of them need, takes seconds."""
+"""Training. The names below are imported on first use: Lightning, which few of them need, takes seconds to import."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What Lightning trains on, by the kind of device: its own, and Intel's GPUs, which it doesn't know."""
+"""Devices for Lightning by kind: its own, and Intel's GPUs, which it does not know."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from boxwright.training.distributed import Ranks
 
 
 class XpuAccelerator(Accelerator):
-    """A device of a kind that torch has and Lightning hasn't."""
+    """Device of a kind that torch supports and Lightning does not."""
 
     kind: ClassVar[str] = "xpu"
 
@@ -22,40 +22,40 @@ class XpuAccelerator(Accelerator):
         torch.get_device_module(self.kind).set_device(device)
 
     def teardown(self) -> None:
-        """Nothing is left to do: the process's end gives the memory back."""
+        """Do nothing: memory is freed when the process ends."""
 
     def get_device_stats(self, device: Any) -> dict[str, Any]:
-        """None are kept."""
+        """Return no statistics."""
         return {}
 
     @staticmethod
     def parse_devices(devices: Any) -> Any:
-        """A number of devices as it is."""
+        """Return the number of devices unchanged."""
         return devices
 
     @classmethod
     def get_parallel_devices(cls, devices: int) -> list[torch.device]:
-        """The first ones."""
+        """Return the first devices."""
         return [torch.device(cls.kind, place) for place in range(devices)]
 
     @classmethod
     def auto_device_count(cls) -> int:
-        """Devices of this machine."""
+        """Count the devices of this machine."""
         return int(torch.get_device_module(cls.kind).device_count())
 
     @classmethod
     def is_available(cls) -> bool:
-        """Whether this machine has one."""
+        """Tell whether this machine has one."""
         return bool(torch.get_device_module(cls.kind).is_available())
 
     @classmethod
     def name(cls) -> str:
-        """The kind's name."""
+        """Return the kind's name."""
         return cls.kind
 
 
 def device_options(device: str, ranks: Ranks) -> dict[str, Any]:
-    """Tell Lightning what the processes of a training are on. Raises RecipeError for several on xpu."""
+    """Return Lightning's options for a training's device; raises RecipeError for several processes on xpu."""
     if device != XpuAccelerator.kind:
         return {"accelerator": device, **ranks.trainer_options()}
     if ranks.world > 1:

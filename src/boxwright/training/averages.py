@@ -1,4 +1,4 @@
-"""The average of the weights over the steps, which is what is validated and kept."""
+"""The average of the weights over the steps, which is validated and saved."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 Place = tuple[dict[str, Any], str]
-"""A module's tensor: the dictionary that holds it, and its name there. A buffer may be another one at the next step."""
+"""A module's tensor: the dictionary that holds it, and its name there. A buffer may be replaced at any step."""
 
 
 def newest_share(decay: float, updates: int) -> float:
-    """The share of the newest weights in the average after t ``updates``: 1 - min(decay, (1 + t) / (10 + t)).
+    """Compute the share of the newest weights in the average after t ``updates``: 1 - min(decay, (1 + t) / (10 + t)).
 
-    So the average is exponential, but takes in all steps about equally while there are few.
+    The average is exponential, but weights all steps about equally while there are few.
     """
     return 1 - min(decay, (1 + updates) / (10 + updates))
 
 
 class Averages(AveragedModel):
-    """The averages of a module's weights and statistics, in its own types; ``module`` has them.
+    """Averages of a module's weights and statistics, in their own types; ``module`` holds them.
 
-    An update is a few calls for all tensors together, and waits for no device. ``device``: where the averages are to
-    be; None: where the module is.
+    An update is a few calls for all tensors together, and waits for no device. ``device``: where the averages are kept;
+    None: with the module.
     """
 
     def __init__(self, module: nn.Module, decay: float, device: torch.device | None = None) -> None:
@@ -37,7 +37,7 @@ class Averages(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Take in the weights as they are now of the module that the averages were made of."""
+        """Add the current weights of the module that the averages were made of."""
         if not self._pairs:
             self._pairs = _by_type(self.module, model)
         updates = int(self.n_averaged)
@@ -51,7 +51,7 @@ class Averages(AveragedModel):
 
 
 def _move(averages: list[Tensor], current: list[Tensor], share: float) -> None:
-    """Move the averages by a ``share`` of the way to the current values; whole numbers stop short of it."""
+    """Move the averages by a ``share`` of the way to the current values; whole numbers are rounded down."""
     if averages[0].is_floating_point():
         torch._foreach_lerp_(averages, current, share)
     else:
@@ -60,7 +60,7 @@ def _move(averages: list[Tensor], current: list[Tensor], share: float) -> None:
 
 
 def _by_type(ours: nn.Module, theirs: nn.Module) -> list[tuple[list[Place], list[Place]]]:
-    """The tensors of a copy and of its original in pairs, those of one type together."""
+    """Pair the tensors of a copy and its original, grouped by type."""
     groups: dict[torch.dtype, tuple[list[Place], list[Place]]] = defaultdict(lambda: ([], []))
     for mine, other in zip(_places(ours), _places(theirs), strict=True):
         group = groups[mine[0][mine[1]].dtype]
@@ -70,7 +70,7 @@ def _by_type(ours: nn.Module, theirs: nn.Module) -> list[tuple[list[Place], list
 
 
 def _places(module: nn.Module) -> Iterator[Place]:
-    """The places of all parameters and buffers, each tensor once."""
+    """List the locations of all parameters and buffers, each tensor once."""
     seen = set()
     for part in module.modules():
         for holder in (part._parameters, part._buffers):

@@ -1,4 +1,4 @@
-"""batch_size=auto: as many images as the device has memory for, and the learning rate that goes with them."""
+"""batch_size=auto: as many images as the device has memory for, and the matching learning rate."""
 
 from __future__ import annotations
 
@@ -24,22 +24,25 @@ from boxwright.training.made_up import largest_size, made_up_batch, shown_of
 from boxwright.training.precision import choose_precision
 from boxwright.training.step import supervise
 
-_STEPS = 16  # of an epoch, at least, unless the recipe's own batch size leaves fewer
+_STEPS = 16  # of an epoch, at least, unless the recipe's own batch size gives fewer
 _MOST_ON_CPU = 64
-_SHARE_OF_GPU = 0.9  # of its free memory: the rest is for fragments, and for batches that take more than those tried
-_NO_RATE = 1e-12  # not 0, which an own optimizer may refuse: the weights stay finite
-_PER_SAVED_BYTE = 1.5  # what a step takes for each byte that its forward pass saves: 0.9 to 1.15 were measured
+_SHARE_OF_GPU = 0.9  # of its free memory: the rest is for fragmentation, and for batches larger than those tried
+_NO_RATE = 1e-12  # not 0, which a custom optimizer may refuse: the weights stay finite
+_PER_SAVED_BYTE = 1.5  # memory of a step per byte that its forward pass saves: 0.9 to 1.15 were measured
 
 
 def settle_batch_size(
     recipe: Recipe, dataset: DetectionDataset, criterion: nn.Module, accelerator: str, ranks: Ranks
 ) -> Recipe:
-    """Replace batch_size=auto by the largest power of two that fits, of each process, and scale the learning rate.
+    """Replace batch_size=auto by the largest power of two that fits, for each process, and scale the learning rate.
 
-    On a GPU steps of doubling size are tried until one takes more than 90 % of the free memory. On a CPU the bytes that
-    the forward pass saves are measured, and the batch takes up to half of the free memory, and up to 64 images. In any
-    case an epoch has 16 steps or more, unless the detector's own batch size leaves fewer. Of several processes the
-    smallest answer counts. Raises RecipeError where not even one image fits, and on other devices.
+    On a GPU, steps of doubling size are tried until one takes more than 90 % of the free memory. On a CPU the bytes
+    that the forward pass saves are measured, and the batch takes up to half of the free memory, and up to 64 images. An
+    epoch always has 16 steps or more, unless the detector's own batch size gives fewer. Among several processes the
+    smallest answer is used.
+
+    Raises:
+        RecipeError: If not even one image fits, and on other devices.
     """
     if accelerator not in ("cpu", "cuda"):
         raise RecipeError(
@@ -67,10 +70,10 @@ def settle_batch_size(
 
 
 def scaled_rate(recipe: Recipe, size: int, reference: int) -> float:
-    """The recipe's learning rate, which is meant for ``reference`` images, at another batch size; to four digits.
+    """Scale the recipe's learning rate, meant for ``reference`` images, to another batch size; to four digits.
 
-    In proportion to it for SGD (arXiv:1706.02677, section 2.1), to its square root for all other optimizers, which
-    divide by the gradient's scale (arXiv:2205.10287, definition 2).
+    It is proportional for SGD (arXiv:1706.02677, section 2.1) and proportional to the square root for all other
+    optimizers, which divide by the gradient's scale (arXiv:2205.10287, definition 2).
     """
     factor = size / reference
     rate = recipe.lr * (factor if parse_choice("optimizer", recipe.optimizer).name == "sgd" else sqrt(factor))
@@ -78,14 +81,14 @@ def scaled_rate(recipe: Recipe, size: int, reference: int) -> float:
 
 
 def power_of_two(limit: int) -> int:
-    """The largest power of two that is not above ``limit``, which is at least 1."""
+    """Return the largest power of two not above ``limit``, which is at least 1."""
     return 1 << (limit.bit_length() - 1)
 
 
 def largest_fitting(fits: Callable[[int], bool], most: int) -> int:
-    """The largest power of two up to ``most`` that fits, found by doubling; 0 where not even 1 does.
+    """Find the largest power of two up to ``most`` that fits, by doubling; 0 if not even 1 does.
 
-    It begins with 2: batch norm has no statistics of one image where a map is one cell.
+    It starts with 2: batch norm has no statistics of one image where a map is one cell.
     """
     size = min(2, most)
     if not fits(size):
@@ -96,16 +99,16 @@ def largest_fitting(fits: Callable[[int], bool], most: int) -> int:
 
 
 def fitting_bytes(each: int, free: int, most: int) -> int:
-    """The largest power of two up to ``most`` that fits ``free`` bytes with ``each`` byte of an image; 0: none."""
+    """Return the largest power of two up to ``most`` that fits ``free`` bytes at ``each`` bytes per image; 0: none."""
     count = min(free // max(each, 1), most)
     return power_of_two(count) if count else 0
 
 
 class Trial:
-    """Steps of a training on made-up images, with weights that are thrown away.
+    """Trial steps on generated images, with weights that are thrown away.
 
-    The inputs are as large as the largest batch of the data set's images may be, with as many targets as the fullest
-    image has.
+    The inputs are as large as the largest possible batch of the data set's images, with as many targets as the fullest
+    image.
     """
 
     def __init__(self, recipe: Recipe, dataset: DetectionDataset, criterion: nn.Module, device: torch.device) -> None:
@@ -118,12 +121,12 @@ class Trial:
         if device.type == "cuda" or self._bf16:
             detector.lay_out(torch.channels_last)
         self._detector, self._criterion = detector.to(device), deepcopy(criterion).to(device)
-        self._average = deepcopy(self._detector) if recipe.ema else None  # takes memory, as in the training
+        self._average = deepcopy(self._detector) if recipe.ema else None  # takes memory, as in training
         groups = parameter_groups(self._detector, recipe.weight_decay)
         self._optimizer = required("optimizer", recipe.optimizer)(groups, lr=_NO_RATE)
 
     def fits(self, images: int) -> bool:
-        """Whether a step on this number of images leaves enough of the GPU's memory."""
+        """Tell whether a step on this number of images leaves enough of the GPU's memory."""
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self.device)
         free = torch.cuda.mem_get_info(self.device)[0] + torch.cuda.memory_reserved(self.device)
@@ -139,7 +142,7 @@ class Trial:
         return fitting
 
     def bytes_an_image(self) -> int:
-        """Bytes that a step on the processor takes for each image, from what the forward pass of 2 and of 4 saves."""
+        """Estimate a step's bytes per image on the processor, from what the forward pass of 2 and of 4 images saves."""
         return int(_PER_SAVED_BYTE * (self._saved(4) - self._saved(2)) / 2)
 
     def _saved(self, images: int) -> int:

@@ -1,4 +1,4 @@
-"""The loaders of a training, over images that were decoded once."""
+"""The loaders of a training, over images that are decoded once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ images a second of `lite320`, and windows of 4 workers 579, measured on an H100)
 
 
 class Batches:
-    """What a training reads: the loaders, the order of the images, and which of them can't be decoded."""
+    """The inputs of a training: the loaders, the order of the images, and the images that cannot be decoded."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Batches:
     ) -> None:
         self.unreadable: dict[str, str] = {}
         self.facts: dict[str, ImageFacts] = {}
-        """What decoding told of the images, by their path; the check of the data set need not decode them again."""
+        """Facts from decoding the images, by path, so that the check of the data set need not decode them again."""
         self.datasets = [training] if validation is None else [training, validation]
         self._recipe, self._options, self._ranks, self._console = recipe, options, ranks, console
         self._pinned = options.accelerator() != "cpu"
@@ -91,17 +91,17 @@ class Batches:
         self.validation: DataLoader[Any] | None = None
         if validation is not None:
             cache, readable = self._decode(validation, recipe.reduction())
-            # On the CPU, as prediction does it: what is validated is what will be predicted
+            # On the CPU, as in prediction: validation sees what will be predicted.
             fixed = TrainingSet(cache, readable, recipe.input_size, Augmentation("none", "none"))
             places = ValidationPlaces(len(readable), ranks.rank, ranks.world)
-            workers = min(self.workers, -(-len(places) // (self._batch_size * AHEAD)))  # more would find no batch
+            workers = min(self.workers, -(-len(places) // (self._batch_size * AHEAD)))  # more would have no batch
             self.validation = self._loader(
                 fixed, workers, batch_size=self._batch_size, sampler=places, persistent_workers=workers > 0
             )
 
     @property
     def steps_an_epoch(self) -> int:
-        """Optimiser steps."""
+        """The number of optimizer steps."""
         return -(-len(self.training) // self._recipe.accumulate)
 
     def _choose_workers(self, training: DetectionDataset) -> int:
@@ -122,7 +122,7 @@ class Batches:
         )
 
     def _decode(self, dataset: DetectionDataset, reduction: Reduction | None) -> tuple[ImageCache, list[int]]:
-        """The decoded images, and which could be; of several processes on a machine each decodes a part for all."""
+        """Decode the images and list the readable ones; several processes on a machine share the work."""
         ranks, files = self._ranks, SHARED if self._ranks.on_machine > 1 and SHARED.is_dir() else None
         shared = self.workers > 0 or files is not None
         limit = max(free_memory(shared) - self._for_batches, 0) // 2 // (ranks.on_machine if files else 1)
@@ -146,7 +146,7 @@ class Batches:
     def _eye_on(
         self, dataset: DetectionDataset, reduction: Reduction | None, seen: dict[str, ImageFacts]
     ) -> Callable[[int], Decoded] | None:
-        """What decodes an image and keeps the facts; None where there is no check that would want them."""
+        """Return what decodes an image and keeps the facts; None if no check needs them."""
         if sum(map(len, self.datasets)) > CHECKED_IMAGES:
             return None
 
@@ -164,16 +164,16 @@ class Batches:
 def _put_together(
     cache: ImageCache, faults: dict[int, str], facts: dict[str, ImageFacts], ranks: Ranks, accelerator: str
 ) -> tuple[dict[int, str], dict[str, ImageFacts]]:
-    """Take over what the machine's other processes have decoded; the faults and facts of all."""
+    """Merge what the machine's processes have decoded, with the faults and facts of all."""
     packed = cache.pack()
     try:
         parts = ranks.gather((packed, faults, facts), accelerator)
         for rank, (other, _, _) in enumerate(parts):
             if rank != ranks.rank % ranks.on_machine:
                 cache.take_over(other)
-        ranks.gather(None, accelerator)  # all have mapped all
+        ranks.gather(None, accelerator)  # all have mapped all files
     finally:
-        for path in packed.paths:  # mapped memory stays without its name, until nobody maps it
+        for path in packed.paths:  # mapped memory survives without its file name until no process maps it
             path.unlink()
     for _, other_faults, other_facts in parts:
         faults, facts = faults | other_faults, facts | other_facts
@@ -181,7 +181,7 @@ def _put_together(
 
 
 def augments_on_device(recipe: Recipe, options: RunOptions, ranks: Ranks) -> bool:
-    """Whether the training's inputs are resampled on its device; on a GPU, where there are few cores to do it."""
+    """Tell whether inputs are resampled on the training's device: on a GPU with few cores."""
     if recipe.augment_on != "auto":
         return recipe.augment_on == "device"
     few = usable_cores() // ranks.on_machine <= _ENOUGH_CORES
@@ -189,6 +189,6 @@ def augments_on_device(recipe: Recipe, options: RunOptions, ranks: Ranks) -> boo
 
 
 def repeats_of(recipe: Recipe, dataset: DetectionDataset, readable: list[int]) -> NDArray[np.float64] | None:
-    """(n,) how often an epoch shows each readable image, as the recipe's sampling has it; None: once."""
+    """Return how often an epoch shows each readable image, (n,), by the recipe's sampling; None: once."""
     rule = resolve_choice("sampling", recipe.sampling)
     return None if rule is None else np.asarray(rule(dataset))[readable]

@@ -1,4 +1,4 @@
-"""Checkpoints that survive: written in one piece, of plain types and tensors, often enough, and at Ctrl-C."""
+"""Checkpoints that survive crashes: written as a whole, of plain types and tensors, often, and at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from boxwright.training.stopping import CtrlC, Interrupted
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Writes beside the file and renames, so that there is always a whole one; never unpickles anything.
+    """Writes a new file and renames it, so that a complete one always exists; unpickles nothing.
 
-    A copy of the checkpoint is written by a thread while training goes on; the next one, and the end, wait for it and
-    raise what it met.
+    A copy of the checkpoint is written by a thread while training continues; the next one, and the end, wait for it and
+    raise its errors.
     """
 
     def __init__(self) -> None:
@@ -34,34 +34,37 @@ class AtomicCheckpoints(TorchCheckpointIO):
         self._writing: Future[None] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Start writing a checkpoint."""
         self.finish()
         copied = apply_to_collection(checkpoint, Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
         self._writing = self._thread.submit(write_checkpoint, Path(path), copied)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        """Read a checkpoint of plain values and tensors."""
         self.finish()
         return read_checkpoint(Path(path))
 
     def finish(self) -> None:
-        """Wait until what was saved is on the disk. Raises WriteError."""
+        """Wait until everything is on disk; raises WriteError."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
 
     def teardown(self) -> None:
+        """Finish writing."""
         self.finish()
 
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """Where in a training a checkpoint was written."""
+    """The point in a training at which a checkpoint was written."""
 
     epoch: int
-    """Epochs that are complete."""
+    """Complete epochs."""
     batches: int
-    """Batches of the next one that are done."""
+    """Batches of the next epoch that are done."""
     step: int
-    """Optimiser steps."""
+    """Optimizer steps."""
     elapsed: float = field(default=0.0, compare=False)
     """Seconds of training."""
     waited: int = field(default=0, compare=False)
@@ -69,8 +72,8 @@ class Position:
 
 
 def read_position(checkpoint: Path) -> Position:
-    """Raises RecipeError where the file is no checkpoint of a training, or damaged."""
-    content = read_checkpoint(checkpoint, mmap=True)  # its tensors aren't read
+    """Read a checkpoint's position; raises RecipeError if the file is damaged or not a training's checkpoint."""
+    content = read_checkpoint(checkpoint, mmap=True)  # the tensors are not read
     try:
         loop = content["loops"]["fit_loop"]
         epochs = loop["epoch_progress"]["current"]
@@ -90,7 +93,7 @@ def read_position(checkpoint: Path) -> Position:
 
 
 def fitting_weights(checkpoint: Path, module: nn.Module) -> dict[str, Tensor]:
-    """The averaged weights of a checkpoint. Raises RecipeError unless they are ``module``'s by name and shape."""
+    """Read the averaged weights of a checkpoint; raises RecipeError unless names and shapes are ``module``'s."""
     theirs = read_checkpoint(checkpoint, mmap=True).get("state_dict")
     ours = {name: value.shape for name, value in module.state_dict().items()}
     if not isinstance(theirs, dict) or ours != {name: getattr(value, "shape", None) for name, value in theirs.items()}:
@@ -99,7 +102,7 @@ def fitting_weights(checkpoint: Path, module: nn.Module) -> dict[str, Tensor]:
 
 
 class LastCheckpoint(Checkpoint):
-    """last.ckpt: after each epoch, every so many minutes within one, and when the user asks to stop."""
+    """Writes last.ckpt: after each epoch, at intervals within one, and when the user asks to stop."""
 
     def __init__(self, path: Path, minutes: float, ctrl_c: CtrlC) -> None:
         self.path = path
@@ -108,17 +111,20 @@ class LastCheckpoint(Checkpoint):
         self._written = time.monotonic()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        self.path = trainer.strategy.broadcast(self.path)  # the first rank has made the folder
+        """Take the first rank's path."""
+        self.path = trainer.strategy.broadcast(self.path)  # the first rank has created the folder
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the interval."""
         if self.ctrl_c.asked:
             raise self.ctrl_c.error
         self.ctrl_c.listen()
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Write a checkpoint if the interval has passed or the user asked to stop."""
         loop = trainer.fit_loop.epoch_loop
         if loop._should_accumulate() or loop.batch_progress.is_last_batch:
-            return  # half a step can't be resumed, and an epoch's end has its own checkpoint
+            return  # half a step cannot be resumed, and the end of an epoch has its own checkpoint
         if trainer.world_size > 1 and trainer.global_step % AGREE_EVERY:
             return
         stop = _agreed(trainer, self.ctrl_c.asked)
@@ -128,13 +134,14 @@ class LastCheckpoint(Checkpoint):
             raise Interrupted
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """The last checkpoint is at most so many minutes old; where there is none yet, the epoch's end writes one."""
+        """Write a checkpoint during a long validation too, once one exists; the end of an epoch writes the first."""
         if _agreed(trainer, self.ctrl_c.asked and self.path.is_file()):
             raise Interrupted
         if self.ctrl_c.asked:
             self.ctrl_c.announce("stopping after this validation, with the first checkpoint; once more: at once")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the epoch's checkpoint."""
         self._write(trainer)
         if _agreed(trainer, self.ctrl_c.asked):
             raise Interrupted
@@ -145,11 +152,11 @@ class LastCheckpoint(Checkpoint):
             module.curves.send(trainer)
             module.curves.write(trainer)
         for logger in trainer.loggers:
-            logger.save()  # the curves up to here, as a resumed run keeps them
+            logger.save()  # the curves up to here, which a resumed run keeps
         trainer.save_checkpoint(self.path)
         self._written = time.monotonic()
 
 
 def _agreed(trainer: L.Trainer, mine: bool) -> bool:
-    """The first rank's answer, on all ranks."""
+    """Return the first rank's answer on all ranks."""
     return mine if trainer.world_size == 1 else bool(trainer.strategy.broadcast(mine))

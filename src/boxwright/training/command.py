@@ -1,4 +1,4 @@
-"""The command that does what a run did, for its record and its report."""
+"""The command that repeats a run, for its record and its report."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from boxwright.training.options import RunOptions
 
 
 def train_command(data: Path, recipe: Recipe, options: RunOptions) -> str:
-    """``boxwright train`` with all that differs from the defaults, and the seed. The run folder isn't named, so that
-    the command makes another one."""
+    """Build ``boxwright train`` with everything that differs from the defaults, and the seed.
+
+    The run folder is not named, so that the command creates another one.
+    """
     base = base_recipe(recipe.detector).to_dict()
     changed = {name: value for name, value in recipe.to_dict().items() if value != base[name]}
     defaults = RunOptions().to_json()
@@ -30,7 +32,7 @@ def train_command(data: Path, recipe: Recipe, options: RunOptions) -> str:
 
 
 def resume_command(data: Path, run: Path, recipe: Recipe, options: Mapping[str, Any]) -> str:
-    """``boxwright train --resume`` with the options given, and the code that the recipe needs allowed."""
+    """Build ``boxwright train --resume`` with the given options, and the code that the recipe needs allowed."""
     code = [word for module in own_modules(recipe.to_dict()) for word in ("--allow-code", module)]
     return shlex.join(["boxwright", "train", str(data), "--resume", str(run), *_flags(options), *code])
 

@@ -1,8 +1,8 @@
-"""The network and a dense criterion through torch.compile, tried and timed before the first step.
+"""torch.compile for the network and a dense criterion, tried and timed before the first step.
 
 The criterion's graph has no break, though what it gathers depends on a batch's objects. It is traced anew for each
-number of padded targets, so that batches are padded to powers of two. That of two stages, whose regions differ in
-number, stays as it is.
+number of padded targets, so batches are padded to powers of two. A two-stage criterion, whose regions vary in number,
+is not compiled.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from boxwright.training.step import supervise
 
 BACKEND = "inductor"
 _TIMED = 3
-_TARGETS = 8  # of an image, the fewest that batches are padded to
-# How many positives there are becomes a symbol of the graph, where it would break it otherwise.
+_TARGETS = 8  # of an image, the smallest number that batches are padded to
+# Makes the number of positives a symbol of the graph, which would otherwise break it.
 _OPTIONS = {"capture_dynamic_output_shape_ops": True, "capture_scalar_outputs": True}
 
 
 def check_compilable(recipe: Recipe, ranks: Ranks) -> None:
-    """Raise RecipeError where a compiled network has no meaning: inputs of many sizes, several processes."""
+    """Raise RecipeError where a compiled network makes no sense: inputs of many sizes, several processes."""
     if recipe.resize == "shortest":
         raise RecipeError("Expected resize=squash or resize=pad with compile: each size of input is compiled anew")
     if ranks.world > 1:
@@ -43,13 +43,14 @@ def check_compilable(recipe: Recipe, ranks: Ranks) -> None:
 
 
 class CompiledStep(Callback):
-    """Compiles the network and the criterion in place, under their own names, and says what that takes and gains."""
+    """Compiles the network and the criterion in place, under their own names, and reports the time taken and gained."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self._options = ExitStack()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Compile and time a step."""
         assert isinstance(pl_module, TrainingModule)
         detector, criterion, plugin = pl_module.detector, pl_module.criterion, trainer.precision_plugin
         before = [_step_seconds(pl_module, plugin) for _ in range(1 + _TIMED)]
@@ -59,7 +60,7 @@ class CompiledStep(Callback):
             criterion.compile(backend=BACKEND)
         try:
             first, *after = [_step_seconds(pl_module, plugin) for _ in range(1 + _TIMED)]
-        except Exception as error:  # a compiler raises whatever its own tools lead it into
+        except Exception as error:  # a compiler may raise anything that its tools raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RecipeError(f"torch can't compile the network here ({reason}): train without compile") from None
         times = f"{1000 * median(after):.3g} instead of {1000 * median(before[1:]):.3g} ms"
@@ -67,11 +68,12 @@ class CompiledStep(Callback):
         say(self.console, f"compiled {what} in {first:.0f} s; a step, forward and backward, takes {times}")
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Undo the compilation."""
         self._options.close()
 
 
 def _step_seconds(module: TrainingModule, plugin: Any) -> float:
-    """Seconds of a forward and a backward pass on a made-up batch, which leave no trace."""
+    """Time a forward and a backward pass on a generated batch, without any trace."""
     detector, recipe, device = module.detector, module.detector.recipe, module.device
     side, classes = recipe.image_size, len(recipe.classes)
     images, targets = made_up_batch(recipe.images_a_batch, (side, side), _TARGETS, classes, device)
@@ -92,7 +94,7 @@ def _step_seconds(module: TrainingModule, plugin: Any) -> float:
 
 
 def _kind(device: torch.device) -> str:
-    return "cuda" if device.type == "cpu" else device.type  # of a CPU no devices are named
+    return "cuda" if device.type == "cpu" else device.type  # CPU autocast takes no device name
 
 
 def _wait(device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""The figures of the training steps on their way into the loggers."""
+"""The figures of the training steps on their way to the loggers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 from boxwright.training.late import Late
 
 ROW_EVERY = 10
-"""Steps."""
+"""Steps between rows."""
 
 
 class Row(NamedTuple):
-    """What is known on the host of a row whose figures are on their way."""
+    """What the host knows of a row whose figures are still on the device."""
 
     logged: bool
-    """Or only shown, as that of an epoch's last step is."""
+    """False for a row that is only shown, such as an epoch's last step."""
     names: list[str]
     lr: float
     epoch: int
@@ -27,9 +27,9 @@ class Row(NamedTuple):
 
 
 class Curves:
-    """Every so many steps a row for the loggers, which comes to the host in one copy.
+    """Makes one row for the loggers every ``ROW_EVERY`` steps, copied to the host at once.
 
-    Of all other steps nothing is asked, nor of a row before it is written.
+    Nothing is read from other steps, nor from a row before it is written.
     """
 
     def __init__(self) -> None:
@@ -40,19 +40,19 @@ class Curves:
         self._latest: dict[str, Tensor] = {}
 
     def start(self, steps: int) -> None:
-        """Begin after so many steps."""
+        """Start after this many steps."""
         self._steps = steps
 
     def note(self, figures: Mapping[str, Tensor]) -> None:
-        """Keep scalars without gradient of the step that runs, or of its newest batch, where they are."""
+        """Keep scalars, without gradient and on their device, of the current step or its latest batch."""
         self._figures |= {name: value.reshape(()) for name, value in figures.items()}
 
     def note_lr(self, lr: float) -> None:
-        """Keep the learning rate of the step that runs."""
+        """Keep the learning rate of the current step."""
         self._lr = lr
 
     def send(self, trainer: L.Trainer) -> None:
-        """Send the figures of a step that has just ended on their way if it is to have a row: the last one has too."""
+        """Start copying the figures of a finished step if it gets a row; the last one gets one too."""
         steps, before = trainer.global_step, self._steps
         self._steps = steps
         logged = steps % ROW_EVERY == 0 or trainer.should_stop
@@ -61,7 +61,7 @@ class Curves:
             self._rows.send(torch.stack([*self._figures.values()]), row)
 
     def write(self, trainer: L.Trainer) -> None:
-        """Hand the rows that were sent to the loggers, as Lightning does with what is logged."""
+        """Pass the copied rows to the loggers, as Lightning does."""
         for values, row in self._rows.read():
             self._latest = {**dict(zip(row.names, values.unbind(), strict=True)), "lr": torch.tensor(row.lr)}
             content = {name: value.item() for name, value in self._latest.items()} | {"epoch": row.epoch}
@@ -70,6 +70,6 @@ class Curves:
                 logger.save()
 
     def take_latest(self) -> dict[str, Tensor]:
-        """The figures of the newest row since they were last taken, on the host."""
+        """Return the figures of the latest row, once, on the host."""
         latest, self._latest = self._latest, {}
         return latest

@@ -1,4 +1,4 @@
-"""The processes of a training, as torchrun starts them: each knows its rank from the environment."""
+"""The processes of a training, as started by torchrun: each reads its rank from the environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from boxwright.errors import RecipeError
 
 AGREE_EVERY = 10
-"""Steps after which the processes agree on the time and on whether to stop: each time all wait for their devices."""
+"""Steps between agreements of the processes on time and stopping, for which all wait for their devices."""
 
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all of a training."""
+    """This process's place among all of a training."""
 
     rank: int = 0
     world: int = 1
@@ -30,7 +30,7 @@ class Ranks:
 
     @classmethod
     def of_environment(cls) -> Ranks:
-        """RANK, WORLD_SIZE and LOCAL_WORLD_SIZE, which torchrun sets; one process where it didn't."""
+        """Read RANK, WORLD_SIZE and LOCAL_WORLD_SIZE, which torchrun sets; without them there is one process."""
         world = int(os.environ.get("WORLD_SIZE", 1))
         if "RANK" not in os.environ or world == 1:
             return cls()
@@ -38,15 +38,15 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this process speaks and writes for all."""
+        """Whether this process prints and writes for all."""
         return self.rank == 0
 
     def device(self, accelerator: str) -> torch.device:
-        """The device of this process: the GPU of its number on this machine."""
+        """Return the device of this process: the GPU of its number on this machine."""
         return torch.device("cuda", self.rank % self.on_machine) if accelerator == "cuda" else torch.device("cpu")
 
     def least(self, number: int, accelerator: str) -> int:
-        """The least of the numbers that all processes give."""
+        """Return the smallest of all processes' numbers."""
         if self.world == 1:
             return number
         numbers = torch.tensor(number, device=self._begun(accelerator))
@@ -54,7 +54,7 @@ class Ranks:
         return int(numbers)
 
     def of_first(self, number: int, accelerator: str) -> int:
-        """The number that the first process gives; the others wait for it."""
+        """Return the first process's number; the others wait for it."""
         if self.world == 1:
             return number
         numbers = torch.tensor(number, device=self._begun(accelerator))
@@ -62,7 +62,7 @@ class Ranks:
         return int(numbers)
 
     def gather(self, mine: T, accelerator: str) -> list[T]:
-        """What each process of this machine gives, in order of their ranks."""
+        """Gather the values of this machine's processes, in order of rank."""
         if self.on_machine == 1:
             return [mine]
         self._begun(accelerator)
@@ -71,9 +71,9 @@ class Ranks:
         return given
 
     def _begun(self, accelerator: str) -> torch.device:
-        """Begin the process group that the trainer finds there then; return this process's device.
+        """Start the process group that the trainer will use; return this process's device.
 
-        Until it begins, processes can do different things; from there on they take part in each other's sums.
+        Before that processes can do different things; after it they take part in each other's sums.
         """
         device = self.device(accelerator)
         if accelerator == "cuda":
@@ -84,14 +84,14 @@ class Ranks:
         return device
 
     def check(self, batch_size: int | Literal["auto"]) -> None:
-        """Raise RecipeError unless the batch can be shared out evenly; auto is in any case."""
+        """Raise RecipeError unless the batch can be divided evenly; auto always can."""
         if batch_size != "auto" and batch_size % self.world:
             raise RecipeError(
                 f"Expected batch_size to be a multiple of the {self.world} processes but got {batch_size}"
             )
 
     def trainer_options(self) -> dict[str, Any]:
-        """What Lightning's Trainer has to know."""
+        """Return the options of Lightning's Trainer."""
         if self.world == 1:
             return {"devices": 1}
         return {"devices": self.on_machine, "num_nodes": self.world // self.on_machine, "strategy": "ddp"}
@@ -99,6 +99,6 @@ class Ranks:
 
 @cache
 def _group_of_machine(world: int, on_machine: int) -> Any:
-    """The processes of this machine; all of the training take part in making the groups."""
+    """Make the group of this machine's processes; all processes of the training take part."""
     machines = torch.arange(world).view(-1, on_machine).tolist()
     return torch.distributed.new_subgroups_by_enumeration(machines, backend="gloo")[0]

@@ -66,7 +66,7 @@ from boxwright.training.targets import TargetsError
 
 @dataclass(frozen=True)
 class _Job:
-    """What a training was asked for."""
+    """Everything that defines a training."""
 
     run: Run
     recipe: Recipe
@@ -74,17 +74,17 @@ class _Job:
     ranks: Ranks
     console: Console
     commands: tuple[str, ...] = ()
-    """What does the same on the command line, the resumptions included; empty for data sets in memory."""
+    """Command lines that do the same, including resumptions; empty for data sets in memory."""
     position: Position | None = None
-    """Where a resumed run goes on."""
+    """Where a resumed run continues."""
     checkpoint: Path | None = None
-    """From which; None for a new run, and one that was stopped before its first checkpoint."""
+    """The checkpoint to continue from; None for a new run, and for one stopped before its first checkpoint."""
     callbacks: tuple[Callback, ...] = ()
-    """The caller's own."""
+    """The caller's callbacks."""
     criterion: nn.Module | None = None
-    """The caller's own; None: the recipe's."""
+    """The caller's criterion; None: the recipe's."""
     start: Start | None = None
-    """What the first weights come from, where the recipe alone doesn't say."""
+    """Where the initial weights come from, if the recipe alone does not say."""
 
     def say(self, text: str) -> None:
         say(self.console, text)
@@ -103,21 +103,35 @@ def train(
     allow_code: Sequence[str] | str = (),
     **options: Unpack[TrainKeys],
 ) -> Run:
-    """Train a detector and keep it in a run folder.
+    """Train a detector and save it in a run folder.
 
-    ``data``: a folder that ``read_dataset`` understands, or a data set (then ``validation`` may be another).
-    ``recipe``: a built-in name (None: the start's, or lite320), a YAML file, or a Recipe. ``options``: fields of
-    ``RunOptions``, ``start`` among them, and keys of the recipe. ``resume``: a run folder whose training goes on from
-    its last checkpoint, or another checkpoint in it, with its own recipe and options; ``epochs`` (or ``minutes``,
-    ``steps``) may be other ones. ``initial``: weights to begin with, by their names in the detector; those of another
-    shape are left out. ``callbacks``: Lightning's, beside boxwright's own. ``criterion``: takes the place of the
-    recipe's, called with (anchors, outputs, targets) and answering ``Losses``; of two stages it has ``select`` too.
-    ``allow_code``: modules of your own parts that the recipe names, to be imported; a part may also be given itself, as
-    ``box_loss=my_loss``.
+    The first Ctrl-C, or SIGTERM, ends the training after the step, saves the best model so far, and raises
+    KeyboardInterrupt.
 
-    The first Ctrl-C, or SIGTERM, ends the training after the step, keeps the best model so far, and raises
-    KeyboardInterrupt. Raises DataError and RecipeError before anything is written, RecipeError where another process is
-    at the run, WriteError where a file can't be written, BoxwrightError where a loss is not finite any more.
+    Args:
+        data: A folder that ``read_dataset`` understands, or a data set (``validation`` may then be another).
+        recipe: A built-in name, a YAML file, or a Recipe; None: the start's, or lite320.
+        validation: The validation set, if ``data`` is a data set.
+        resume: A run folder whose training continues from its last checkpoint, or another checkpoint in it, with its
+            own recipe and options; only ``epochs`` (or ``minutes``, ``steps``) may change.
+        console: Where progress is printed.
+        initial: Initial weights by their names in the detector; those of another shape are left out.
+        callbacks: Lightning callbacks, in addition to boxwright's own.
+        criterion: Replaces the recipe's; called with (anchors, outputs, targets), it returns ``Losses``; for two stages
+            it also has ``select``.
+        allow_code: Modules of your own parts, named by the recipe, that may be imported. A part can also be passed
+            directly: ``box_loss=my_loss``.
+        options: Fields of ``RunOptions``, ``start`` among them, and keys of the recipe.
+
+    Raises:
+        DataError: If the data cannot be used, before anything is written.
+        RecipeError: If the recipe or an option is wrong, before anything is written; or another process uses the run.
+        WriteError: If a file cannot be written.
+        BoxwrightError: If a loss becomes infinite or NaN.
+
+    Examples:
+        >>> run = bw.train("data", "lite320", minutes=10)  # doctest: +SKIP
+        >>> bw.load(run).predict("photo.jpg")  # doctest: +SKIP
     """
     import_code(allow_code)
     ranks = Ranks.of_environment()
@@ -191,7 +205,7 @@ def _train(
         job.say(said(told))
         step = job.position.step if over and job.position else module.trainer.global_step
         record.training.update(describe_outcome(step, progress, job.recipe, accelerator, precision.name))
-        record.write(job.run.data_file)  # last: what says how it ended has its model
+        record.write(job.run.data_file)  # last: whatever records the end has its model
         job.say(f"the model is in {job.run.model_file}")
     if stopped is not None:
         again = (
@@ -262,7 +276,7 @@ def _decided(job: _Job, dataset: DetectionDataset, data: str | Path | DetectionD
 def _settled(
     job: _Job, asked: Recipe, dataset: DetectionDataset, counts: Tensor, data: str | Path | DetectionDataset
 ) -> _Job:
-    """Find the number for batch_size=auto and the learning rate for it; the run's command has both."""
+    """Resolve batch_size=auto and its learning rate; the run's command states both."""
     criterion = build_criterion(job.recipe, counts) if job.criterion is None else job.criterion
     recipe = settle_batch_size(job.recipe, dataset, criterion, job.options.accelerator(), job.ranks)
     job.say(f"batch_size=auto is {recipe.batch_size} here: lr {asked.lr:g} becomes {recipe.lr:g}")
@@ -280,7 +294,7 @@ def _progress(job: _Job, batches: Batches) -> Progress:
 
 
 def _goes_on(job: _Job, position: Position, progress: Progress, batches: Batches) -> bool:
-    """Whether there is anything left to do; says where the run stands, and what another length means."""
+    """Tell whether anything is left to do; prints where the run stands, and what another length means."""
     if ended := _ended(job, position, progress):
         progress.start(position.elapsed)
         progress.pause()
@@ -299,7 +313,7 @@ def _goes_on(job: _Job, position: Position, progress: Progress, batches: Batches
 
 
 def _ended(job: _Job, position: Position, progress: Progress) -> str:
-    """Why there is nothing left to do; empty where there is something."""
+    """Explain why nothing is left to do; empty if something is."""
     if progress.seconds is not None and position.elapsed >= progress.seconds:
         return f"{progress.seconds / 60:g} minutes done. More --minutes train on"
     if progress.steps is not None and position.step >= progress.steps:
@@ -313,13 +327,13 @@ def _ended(job: _Job, position: Position, progress: Progress) -> str:
 
 
 def _is_kept(job: _Job) -> bool:
-    """Whether the model of a finished run was written before its process ended."""
+    """Tell whether the model of a finished run was written before its process ended."""
     outcome = job.run.record["training"].get("steps")
     return job.run.model_file.exists() and job.position is not None and outcome == job.position.step
 
 
 def _precision(job: _Job, module: TrainingModule, dataset: DetectionDataset, accelerator: str) -> Precision:
-    """What the run computes in; said by its record where it goes on."""
+    """Choose the run's precision; if it continues, the one in its record."""
     record = {} if job.position is None else job.run.record["training"]
     size, images = largest_size(job.recipe, dataset), job.recipe.images_a_batch // job.ranks.world
     timed = partial(remembered_step, module.detector, module.criterion, size, images)
@@ -329,7 +343,7 @@ def _precision(job: _Job, module: TrainingModule, dataset: DetectionDataset, acc
 def _begin(
     job: _Job, batches: Batches, source: Path | None, computing: dict[str, Any], started: dict[str, Any] | None
 ) -> Record:
-    """The run folder with its recipe.yaml and data.json."""
+    """Create the run folder with recipe.yaml and data.json."""
     training = describe_run(job.options, job.recipe, batches.images, batches.workers) | computing
     if started is not None:
         training["start"] = ", licence ".join(filter(None, provenance(started).values()))
@@ -356,7 +370,7 @@ def _begin(
 def _fit(
     job: _Job, batches: Batches, module: TrainingModule, loggers: list[Logger], accelerator: str, precision: Precision
 ) -> KeyboardInterrupt | None:
-    """Train; what to raise where the user stopped it."""
+    """Train; returns the exception to raise if the user stopped it."""
     with quiet_lightning(), CtrlC(job.say) as ctrl_c, faults_explained(job.run, job.recipe, batches.workers):
         last = LastCheckpoint(job.run.last_checkpoint, job.options.checkpoint_minutes, ctrl_c)
         trainer = L.Trainer(
@@ -409,7 +423,7 @@ def _keep_model(run: Run, module: TrainingModule, finished: bool, started: dict[
     """Write model.safetensors, the best checkpoint's averaged weights or the last ones, and their thresholds."""
     source, detector, told = run.best_checkpoint, module.detector, module.thresholds
     if not source.exists() and not finished:
-        source = run.last_checkpoint  # its weights are the averaged ones, the module's are not yet
+        source = run.last_checkpoint  # its weights are the averaged ones, while the module's are not yet
     if source.exists():
         try:
             module.load_state_dict(fitting_weights(source, module))

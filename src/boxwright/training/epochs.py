@@ -1,4 +1,4 @@
-"""Epoch after epoch of batches, from workers that don't wait for an epoch's end."""
+"""Epoch after epoch of batches, from workers that do not wait for an epoch's end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from boxwright.data.sampling import EpochPlaces
 
 
 class EndlessBatches(Sampler[list[int]]):
-    """The keys of each batch, from the epoch on at which ``places`` stands, without end."""
+    """Yields the keys of each batch without end, starting with the current epoch of ``places``."""
 
     def __init__(self, places: EpochPlaces, batch_size: int) -> None:
         self.places, self.batch_size = places, batch_size
@@ -25,15 +25,15 @@ class EndlessBatches(Sampler[list[int]]):
 
 
 class EpochLoader:
-    """Gives an epoch's batches at each iteration; meanwhile its workers prepare those of the next.
+    """Yields an epoch's batches at each iteration while its workers already prepare the next epoch's.
 
-    An epoch of few images is over before a worker has made a batch: one that had to begin anew would mostly be waited
-    for. ``loader``: of the batches of ``keys``, without end.
+    A short epoch ends before a new worker would have made a batch, so that restarting workers would mostly mean
+    waiting. ``loader``: of the batches of ``keys``, without end.
     """
 
     def __init__(self, loader: DataLoader[Any], keys: EndlessBatches) -> None:
         self.loader = loader
-        self.sampler = keys.places  # whose set_epoch the trainer calls
+        self.sampler = keys.places  # the trainer calls its set_epoch
         self._batch_size = keys.batch_size
         self._batches: Iterator[Any] | None = None
         self._next = -1
@@ -54,5 +54,5 @@ class EpochLoader:
             yield batch
 
     def close(self) -> None:
-        """End the workers."""
+        """Stop the workers."""
         self._batches = None

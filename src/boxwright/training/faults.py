@@ -1,4 +1,4 @@
-"""What a training can't help, memory that runs out and workers that die, in one line that says what to change."""
+"""Faults outside a training's control, out of memory and dead workers, explained in one line with a cure."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ MORE_SHARED = "--workers 0 needs none; docker run --shm-size=1g gives a containe
 
 @contextmanager
 def faults_explained(run: Run, recipe: Recipe, workers: int) -> Iterator[None]:
-    """Raise BoxwrightError for want of memory and for a worker that died, KeyboardInterrupt for the exit that Lightning
-    makes of it."""
+    """Raise BoxwrightError for lack of memory and dead workers, KeyboardInterrupt for Lightning's exit."""
     try:
         yield
     except SystemExit as error:
@@ -38,7 +37,7 @@ def faults_explained(run: Run, recipe: Recipe, workers: int) -> Iterator[None]:
 
 
 def _explanation(error: Exception, recipe: Recipe, workers: int) -> str | None:
-    """What happened, and what to type; None for what isn't known here."""
+    """Explain what happened, and what to type; None for an unknown error."""
     text = str(error)
     if _FROM_WORKER.search(text) and (own := _OWN.search(text)):
         return own[1].strip()
@@ -56,7 +55,7 @@ def _explanation(error: Exception, recipe: Recipe, workers: int) -> str | None:
 
 
 def _of_worker(ended_by: str | None, recipe: Recipe, workers: int) -> str:
-    """The system kills a process where memory runs out; the loader doesn't always learn of it."""
+    """Explain a dead worker: the system kills processes when memory runs out, and the loader may not notice."""
     if ended_by in ("Killed", None):
         return (
             f"one of the {workers} workers died, as by a system that runs out of memory: fewer --workers (0 does "
@@ -70,7 +69,7 @@ def _device(text: str) -> str:
 
 
 def _cure(recipe: Recipe) -> str:
-    """Which input was too large, and what makes it smaller."""
+    """Name the input that was too large, and what makes it smaller."""
     height, width = largest_input(recipe)
     halved = recipe.images_a_batch // 2
     same = f"--set batch_size={halved} --set accumulate={2 * recipe.accumulate} makes the same steps, "

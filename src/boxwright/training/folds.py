@@ -1,4 +1,4 @@
-"""Cross-validation: every image of train and val is found on by a detector that didn't see it."""
+"""Cross-validation: every image of train and val is evaluated with a detector that was not trained on it."""
 
 from __future__ import annotations
 
@@ -32,27 +32,28 @@ _DRAWS = 200_000
 
 @dataclass(frozen=True)
 class Folds:
-    """What came of a cross-validation."""
+    """The result of a cross-validation."""
 
     folder: Path
     images: tuple[int, ...]
-    """Of each fold."""
+    """Number of images in each fold."""
     scores: tuple[dict[str, float], ...]
     """AP, AP50 and AP75 of each fold, by the detector that was trained on the others."""
 
     def mean(self, name: str) -> tuple[float, float, float]:
-        """A score's mean over the folds, and its interval, see ``interval_over_folds``."""
+        """Compute a score's mean over the folds, and its interval, see ``interval_over_folds``."""
         return interval_over_folds([scores[name] for scores in self.scores])
 
 
 def interval_over_folds(scores: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of the scores of K folds, and its 95 % interval, of Student's t with K - 1 degrees of freedom.
+    """Compute the mean of the scores of K folds and its 95 % interval, Student's t with K - 1 degrees of freedom.
 
-    The trainings share most of their images, so that the variance of the scores says too little of a new training's:
-    it is widened by 1 / (K - 1), test images to training images, as Nadeau and Bengio do ("Inference for the
-    generalization error", 2003, section 3.3). The ends are NaN where a score isn't defined.
+    The trainings share most of their images, so the variance of the scores underestimates that of a new training: it
+    is widened by 1 / (K - 1), the ratio of test to training images, as Nadeau and Bengio do ("Inference for the
+    generalization error", 2003, section 3.3). The ends are NaN if a score is undefined.
 
-    Example:
+    Examples:
+        >>> from boxwright.training.folds import interval_over_folds
         >>> mean, low, high = interval_over_folds([0.5, 0.6, 0.7])
         >>> round(mean, 2), round(high - mean, 2)
         (0.6, 0.39)
@@ -70,13 +71,16 @@ def interval_over_folds(scores: Sequence[float]) -> tuple[float, float, float]:
 def train_folds(
     data: str | Path, recipe: Recipe, folds: int, options: RunOptions, *, console: Console | None = None
 ) -> Folds:
-    """Train on all but one of ``folds`` parts of train and val, and evaluate on that one, for each; test stays apart.
+    """Train on all but one of ``folds`` parts of train and val, and evaluate on that one, for each; test is not used.
 
-    Groups stay together and classes are parted as ``boxwright.read_dataset`` parts them. Each fold is a run of its own
-    below ``options.out`` (default runs/<data set>-<recipe>-folds), without validation: the last weights are the model.
-    What is finished isn't trained again, a stopped training goes on. folds.json has the scores.
+    Groups stay together and classes are divided as ``boxwright.read_dataset`` divides them. Each fold is a run of its
+    own below ``options.out`` (default runs/<data set>-<recipe>-folds), without validation: the last weights are the
+    model. Finished folds are not trained again, and a stopped training continues. folds.json has the scores.
 
-    Raises DataError, RecipeError and WriteError as ``boxwright.train``; RecipeError for fewer groups than folds.
+    Raises:
+        DataError: As ``boxwright.train``.
+        RecipeError: As ``boxwright.train``; also if there are fewer groups than folds.
+        WriteError: As ``boxwright.train``.
     """
     from boxwright.runs.assess import evaluate_run
 
@@ -113,7 +117,7 @@ def _train_fold(run: Run, data: Path, recipe: Recipe, options: RunOptions, file:
 
 
 def _names_by_fold(data: Path, recipe: Recipe, options: RunOptions, folds: int) -> list[list[str]]:
-    """The names of the images of each fold."""
+    """List the names of the images of each fold."""
     reading = recipe.reader_options
     known = {name: reading[name] for name in ("voc_one_based", "max_pixels", "reader")}
     source = open_with_splits(data, ReaderOptions(**known, **finding(options)))

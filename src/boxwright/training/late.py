@@ -1,4 +1,4 @@
-"""Values that go from the device to the host while it hands out further work."""
+"""Values copied from the device to the host while the device continues to work."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 class Late(Generic[T]):
-    """What was sent to the host, to be read when the device is busy with the next batch: then nobody waits."""
+    """Values sent to the host and read when the device is busy with the next batch, so that nobody waits."""
 
     def __init__(self) -> None:
         self._sent: deque[tuple[Tensor, torch.Event | None, T]] = deque()
 
     def send(self, values: Tensor, of: T) -> None:
-        """Send values on their way, and keep what they are ``of``."""
+        """Start copying values, and keep what they belong to."""
         arrived = None
         host = values.detach().to("cpu", non_blocking=True)
         if values.device.type != "cpu":
@@ -28,7 +28,7 @@ class Late(Generic[T]):
         self._sent.append((host, arrived, of))
 
     def read(self) -> Iterator[tuple[Tensor, T]]:
-        """Give and forget what was sent, in that order; it waits for what is still on its way."""
+        """Return and forget everything sent, in order; waits for copies that are not finished."""
         while self._sent:
             host, arrived, of = self._sent.popleft()
             if arrived is not None:

@@ -1,4 +1,4 @@
-"""Learning rates by layer: factors of the recipe's, and the time that a layer waits before it learns."""
+"""Learning rates by layer: factors of the recipe's rate, and the time that a layer waits before it learns."""
 
 from __future__ import annotations
 
@@ -13,28 +13,32 @@ from boxwright.text import did_you_mean
 from boxwright.values import numbers_by_name
 
 _NET = "net."
-_STARTED = "start"  # in place of a prefix: all layers that came with the start
+_STARTED = "start"  # stands for all layers that came with the start, in place of a prefix
 
 
 class Rate(NamedTuple):
     """How a layer learns."""
 
     factor: float = 1.0
-    """Of the recipe's learning rate."""
+    """Factor of the recipe's learning rate."""
     delay: float = 0.0
-    """Share of the training before which the layer stays as it is."""
+    """Share of the training before which the layer does not change."""
 
     def at(self, done: float, factor: float) -> float:
-        """The layer's share of the peak learning rate, where ``done`` is the share of the training and ``factor`` the
-        schedule's."""
+        """Compute the layer's share of the peak learning rate.
+
+        ``done`` is the share of the training that is done, ``factor`` the schedule's.
+        """
         return self.factor * factor if done >= self.delay else 0.0
 
 
 def layer_rates(names: Iterable[str], recipe: Recipe, started: Collection[str] = ()) -> dict[str, Rate]:
-    """How each of a detector's parameters learns, by ``layer_lr`` and ``layer_delay`` of the recipe.
+    """Find how each of a detector's parameters learns, by ``layer_lr`` and ``layer_delay`` of the recipe.
 
-    The longest prefix of a name counts; ``started``, the names that a start has given, have one of length 0. Raises
-    RecipeError for a prefix that no name has.
+    The longest matching prefix counts; ``started``, the names that came with a start, match with length 0.
+
+    Raises:
+        RecipeError: For a prefix that no name has.
     """
     listed = list(names)
     factors = numbers_by_name("layer_lr", recipe.layer_lr)
@@ -63,10 +67,10 @@ def _has_prefix(name: str, prefix: str) -> bool:
 def parameter_groups(
     module: nn.Module, weight_decay: float, rates: Mapping[str, Rate] | None = None
 ) -> list[dict[str, Any]]:
-    """Group the trainable weights for an optimizer: those of two and more dimensions decay; biases and norms don't.
+    """Group the trainable weights for an optimizer: those with two or more dimensions decay; biases and norms do not.
 
-    ``rates`` by name: two groups for each rate, which say it as ``rate``; the first two are those of the recipe's own
-    rate, and don't.
+    ``rates`` by name: two groups per rate, stored as ``rate``; the first two are those of the recipe's own rate,
+    without it.
     """
     by_rate: dict[Rate, list[nn.Parameter]] = {Rate(): []}
     for name, weight in module.named_parameters():

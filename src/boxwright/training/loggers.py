@@ -1,4 +1,4 @@
-"""Where the curves of a run go: metrics.csv always, and a tracker by name."""
+"""The destinations of a run's curves: metrics.csv always, and a tracker by name."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Row = Mapping[str, Any]
 
 
 class MetricsFile(Logger):
-    """metrics.csv. Rows are added to the file as it stands; where a column is new it is written again, aside.
+    """Writes metrics.csv. Rows are appended; when a column is new, the file is rewritten.
 
-    Nothing is written before there is a row: a run that turns out to be finished keeps its file.
+    Nothing is written before the first row: a run that turns out to be finished keeps its file.
     """
 
     def __init__(self, path: Path, before: Sequence[Row] = ()) -> None:
-        """``before``: the rows that a resumed run keeps of those that stand in the file."""
+        """Keep ``before``, the rows of the file that belong to the resumed run."""
         super().__init__()
         self._path = path
         self._before = before
@@ -40,21 +40,25 @@ class MetricsFile(Logger):
 
     @property
     def name(self) -> str:
+        """The logger's name."""
         return ""
 
     @property
     def version(self) -> str:
+        """The logger's version."""
         return ""
 
     @property
     def save_dir(self) -> str:
+        """The folder of the file."""
         return str(self._path.parent)
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """recipe.yaml has them."""
+        """Do nothing: recipe.yaml has them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Add a row."""
         values = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
         self._new.append({**values, "step": step})
         if step is not None and (step + 1) % _SAVE_EVERY == 0:
@@ -62,7 +66,7 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the rows that are not yet in the file. Raises WriteError."""
+        """Write the rows that are not in the file yet; raises WriteError."""
         if not self._new:
             return
         columns = sorted({*self._columns, *(name for row in self._new for name in row)})
@@ -76,10 +80,11 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
+        """Write the remaining rows."""
         try:
             self.save()
         except WriteError:
-            if status != "failed":  # else what failed is said, and this may be why
+            if status != "failed":  # after a failure, whose message matters more, and which may have the same cause
                 raise
 
     def _add(self, text: str) -> None:
@@ -95,15 +100,16 @@ class MetricsFile(Logger):
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a metrics.csv, without their blanks; none where there is no file.
+    """Read the complete rows of a metrics.csv, without empty cells; none if there is no file.
 
-    Raises RecipeError for a file that is no longer such a table.
+    Raises:
+        RecipeError: If the file is no longer such a table.
     """
     if not path.is_file():
         return []
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        lines = io.StringIO(text[: text.rfind("\n") + 1], newline="")  # what follows was cut off by a crash
+        lines = io.StringIO(text[: text.rfind("\n") + 1], newline="")  # the rest was cut off by a crash
         rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(lines)]
         if all(row["step"].isdecimal() and None not in row for row in rows):
             return rows
@@ -115,8 +121,11 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
 
 
 def make_loggers(name: LoggerName, run: Run, steps_done: int = 0) -> list[Logger]:
-    """metrics.csv, which keeps what a resumed run wrote in its first ``steps_done`` steps, and the tracker if one is
-    named. Raises RecipeError where its package isn't installed, or the rows can't be read."""
+    """Make metrics.csv, keeping the rows of the first ``steps_done`` steps, and the tracker if one is named.
+
+    Raises:
+        RecipeError: If its package is not installed, or the rows cannot be read.
+    """
     before = [row for row in read_metrics(run.metrics_file) if int(row["step"]) < steps_done] if steps_done else []
     table = MetricsFile(run.metrics_file, before)
     return [table] if name == "csv" else [table, _tracker(name, run)]
@@ -141,7 +150,7 @@ def _tracker(name: LoggerName, run: Run) -> Logger:
             return loggers.WandbLogger(name=run.folder.name, project="boxwright", save_dir=run.folder)
         import mlflow
 
-        # Lightning's own default is a store of files, which mlflow has given up
+        # Lightning's own default is a file store, which mlflow has abandoned
         return loggers.MLFlowLogger("boxwright", run.folder.name, tracking_uri=mlflow.get_tracking_uri())
     except ModuleNotFoundError:
         raise RecipeError(f"logger {name} needs its package: pip install {_PACKAGES[name]}") from None

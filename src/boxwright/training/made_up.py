@@ -1,4 +1,4 @@
-"""Batches of noise, to try steps on."""
+"""Batches of noise for trial steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from boxwright.types import Targets
 def made_up_batch(
     images: int, size: tuple[int, int], targets: int, classes: int, device: torch.device
 ) -> tuple[Tensor, Targets]:
-    """Images (B, 3, H, W) of noise, with boxes (B, G, 4) of a tenth to a half of their sides: the same at each call."""
+    """Generate images (B, 3, H, W) of noise with boxes (B, G, 4) of a tenth to half of their sides; always the same."""
     height, width = size
     drawn = torch.Generator(device).manual_seed(0)
     pixels = torch.randint(0, 256, (images, height, width, 3), generator=drawn, dtype=torch.uint8, device=device)
@@ -27,12 +27,12 @@ def made_up_batch(
 
 
 def shown_of(recipe: Recipe, images: int, size: tuple[int, int], device: torch.device) -> Tensor | None:
-    """The rows and columns (B, 2) of such a batch that show something, all of them; None where the recipe's do."""
+    """Return the rows and columns (B, 2) of such a batch that are image, all of them; None if the recipe needs none."""
     return torch.tensor([size] * images, device=device) if recipe.resize == "shortest" else None
 
 
 def largest_size(recipe: Recipe, dataset: DetectionDataset) -> tuple[int, int]:
-    """Sides of the largest batch: where images keep their aspect, the largest rows and columns may meet in one."""
+    """Return the sides of the largest batch: if images keep their aspect ratio, largest height and width combine."""
     size = recipe.input_size
     known = dataset.sizes[(dataset.sizes > 0).all(1)]
     if not len(known):

@@ -1,4 +1,4 @@
-"""The training module: a detector under its criterion, in Lightning's terms."""
+"""The training module: a detector and its criterion as a Lightning module."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _SHORT = {
     "proposals box": "rpn_box",
     "proposals distribution": "rpn_dfl",
 }
-"""Columns of metrics.csv for the terms of a loss; others have the term's name."""
+"""Columns of metrics.csv for the terms of a loss; other terms use their own name."""
 
 _LEAST_SCALE = 2.0**-10
-"""Of fp16's losses, which starts at 2^16 and is halved where a gradient overflows."""
+"""Lower limit of fp16's loss scale, which starts at 2^16 and is halved where a gradient overflows."""
 _NOT_IN_THE_BAR = ("hard_positives", "positive_share", "grad_norm")
 
 
 class TrainingModule(L.LightningModule):
-    """One forward gives the losses in training, and losses and detections in validation."""
+    """Module whose one forward pass gives the losses in training, and losses and detections in validation."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class TrainingModule(L.LightningModule):
         rank: int = 0,
         started: Collection[str] = (),
     ) -> None:
-        """``started``: parameters of the detector that came with a start, see ``layer_lr``."""
+        """Combine detector and criterion; ``started``: parameters that came with a start, see ``layer_lr``."""
         super().__init__()
         self.detector = detector
         self.criterion = criterion
@@ -66,9 +66,9 @@ class TrainingModule(L.LightningModule):
         self.seeds = (seed, rank)
         self.started = frozenset(started)
         self.found: dict[int, Detections] = {}
-        """Detections of the validation that runs, in pixels of the images, by place in the data set."""
+        """Detections of the current validation, in pixels of the images, by index in the data set."""
         self.thresholds: Thresholds | None = None
-        """Of the latest validation, as long as the weights are those that it saw."""
+        """Thresholds of the latest validation, as long as the weights are the same."""
         self._divisor: float | Tensor = 0.0
         self._batch: Batch | None = None
         self._weights: list[nn.Parameter] = []
@@ -77,7 +77,7 @@ class TrainingModule(L.LightningModule):
 
     @property
     def reads_late(self) -> bool:
-        """Whether a step's numbers are looked at a step later, for the sake of the device."""
+        """Whether a step's numbers are read one step later, so that the device does not wait."""
         return not is_near(self.device)
 
     @property
@@ -86,38 +86,41 @@ class TrainingModule(L.LightningModule):
         return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def on_before_batch_transfer(self, batch: Batch | Parcel, dataloader_idx: int) -> Batch | Parcel:
-        """Raise TargetsError for what can't be learnt."""
+        """Raise TargetsError for targets that cannot be learned."""
         content = batch.open() if isinstance(batch, Parcel) else batch
         check_targets(content, len(self.recipe.classes), validation=self.trainer.validating)
         return batch
 
     def transfer_batch_to_device(self, batch: Batch | Parcel, device: torch.device, dataloader_idx: int) -> Batch:
-        """Lightning's own copies tensors without waiting, but not what has a ``to`` of its own, as targets have."""
+        """Copy the batch without waiting, which Lightning does with tensors but not with objects that have a ``to``."""
         return copy_to(batch, device)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Make the inputs on the device, where it is its work."""
+        """Make the inputs on the device, if that is done there."""
         return batch.resampled()
 
     def on_train_start(self) -> None:
-        self._weights = list(self.parameters())  # to go through the modules takes longer than a step's norms
+        """Prepare the curves and the list of weights."""
+        self._weights = list(self.parameters())  # traversing the modules takes longer than a step's norms
         self.curves.start(self.trainer.global_step)
 
     def on_train_epoch_start(self) -> None:
+        """Forget the thresholds, which are those of other weights."""
         self.thresholds = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the thresholds with the weights that they are for, in plain values."""
+        """Keep the thresholds with the weights that they belong to, as plain values."""
         if self.thresholds is not None:
             checkpoint["thresholds"] = asdict(self.thresholds)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """What the step draws (dropout) depends on seed, rank, epoch and batch alone: a resumed run draws the same."""
+        """Seed the step's random numbers (dropout) by seed, rank, epoch and batch: a resumed run draws the same."""
         words = np.random.SeedSequence((*self.seeds, self.current_epoch, batch_idx)).generate_state(2)
         seed_generators(int(words.view(np.int64)[0]), self.device)
         self._batch = batch
 
     def training_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
+        """Compute the losses of a batch."""
         losses, outputs = self._losses(batch)
         if self.reads_late:
             self._look_back()
@@ -133,14 +136,14 @@ class TrainingModule(L.LightningModule):
         }
 
     def _look_back(self) -> None:
-        """Read what earlier steps sent, when the criterion has waited for the device anyway."""
+        """Read what earlier steps sent, once the criterion has waited for the device anyway."""
         self.curves.write(self.trainer)
         for finite, (batch, step) in self._finite.read():
             if not finite:
                 self._explain(batch, step)
 
     def _explain(self, batch: Batch, step: int) -> NoReturn:
-        """Raise NonFiniteError for an earlier batch, whose losses are taken once more to find out where."""
+        """Raise NonFiniteError for an earlier batch, whose losses are computed again to find the cause."""
         if not torch.distributed.is_initialized():
             with torch.no_grad(), self.trainer.precision_plugin.forward_context():
                 losses, outputs = self._losses(batch)
@@ -148,11 +151,12 @@ class TrainingModule(L.LightningModule):
         raise NonFiniteError(batch, ["loss or gradient"], [], step)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Send the step's figures."""
         self.curves.send(self.trainer)
         if not self.reads_late or self.trainer.is_last_batch or self.trainer.should_stop:
-            self.curves.write(self.trainer)  # the line of the epoch, and validation's row, are to come after
+            self.curves.write(self.trainer)  # written now, so that the epoch's line and validation's row come after it
         latest = self.curves.take_latest()
-        if latest:  # for the progress bar, and whoever asks the trainer
+        if latest:  # for the progress bar, and for anyone who asks the trainer
             aside = {name: latest.pop(name) for name in _NOT_IN_THE_BAR}
             self.log_dict(latest, prog_bar=True, logger=False, on_step=True, on_epoch=False, batch_size=1)
             self.log_dict(aside, logger=False, on_step=True, on_epoch=False, batch_size=1)
@@ -165,7 +169,7 @@ class TrainingModule(L.LightningModule):
             raise NonFiniteError(self._batch, terms, [], self.global_step)
 
     def _share_of_step(self, losses: Losses) -> Tensor:
-        """The loss to differentiate: with accumulation the sum, which is divided once the step's batches are done."""
+        """Return the loss to differentiate: with accumulation the sum, which is divided after the step's last batch."""
         if self.recipe.accumulate == 1:
             return losses.total
         self._divisor = self._divisor + losses.divisor
@@ -183,12 +187,12 @@ class TrainingModule(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Limit the gradient's norm. Raises NonFiniteError where it has none and no scaler leaves out the step."""
+        """Limit the gradient's norm; raises NonFiniteError if it is not finite and no scaler skips the step."""
         norm = torch.nn.utils.get_total_norm(self._gradients())
         batch = self._batch if self.scaler is None else None
         if batch is not None and self.reads_late:
             self._finite.send(norm.isfinite(), (batch, self.global_step))
-            if optimizer.param_groups[0].get("fused"):  # which then leaves out the step
+            if optimizer.param_groups[0].get("fused"):  # which then skips the step
                 self.trainer.optimizers[0].found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         elif batch is not None and not norm.isfinite():
             raise NonFiniteError(batch, [f"gradient (norm {norm.item()})"], [], self.global_step)
@@ -200,6 +204,7 @@ class TrainingModule(L.LightningModule):
         return [p.grad for p in self._weights if p.grad is not None]
 
     def validation_step(self, batch: Batch, _: int) -> None:
+        """Compute losses and detections of a batch."""
         losses, outputs = self._losses(batch)
         figures = {f"val_{name}": value for name, value in _figures(losses).items()}
         self.log_dict(figures, on_step=False, on_epoch=True, batch_size=1)
@@ -213,6 +218,7 @@ class TrainingModule(L.LightningModule):
         return supervise(self.detector, self.criterion, batch.images, batch.targets, batch.shown)
 
     def configure_optimizers(self) -> Any:
+        """Build the optimizer and the schedule."""
         names = [name for name, _ in self.detector.named_parameters()]
         rates = layer_rates(names, self.recipe, self.started)
         groups = parameter_groups(self.detector, self.recipe.weight_decay, rates)
@@ -220,6 +226,7 @@ class TrainingModule(L.LightningModule):
         schedule = required("schedule", self.recipe.schedule)
 
         def factor_of(rate: Rate) -> Callable[[int], float]:
+            """Return the learning-rate factor over the training for one rate."""
             return lambda _: rate.at(self.progress.done, lr_factor(self.progress.done, self.recipe.warmup, schedule))
 
         factors = LambdaLR(optimizer, [factor_of(Rate(*group.get("rate", ()))) for group in groups])
@@ -227,7 +234,7 @@ class TrainingModule(L.LightningModule):
 
 
 def _figures(losses: Losses) -> dict[str, Tensor]:
-    """Scalars by the columns of metrics.csv."""
+    """Return scalars by the columns of metrics.csv."""
     stats = losses.stats
     return {
         "loss": losses.total.detach(),

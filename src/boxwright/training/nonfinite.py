@@ -1,4 +1,4 @@
-"""A loss that is no number any more: what it was, where it came from, and a file that shows it again."""
+"""A loss that is infinite or NaN: its value, its cause, and a file that reproduces it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ _SHOWN = 5
 
 
 class NonFiniteError(Exception):
-    """Raised in a step: the batch, the terms that are not finite, the images (rows of the batch) they come from, and
-    the number of the step."""
+    """Raised in a step.
+
+    Holds the batch, the terms that are not finite, the images (rows of the batch) they come from, and the number of the
+    step.
+    """
 
     def __init__(self, batch: Batch, terms: list[str], rows: list[int], step: int) -> None:
         super().__init__()
@@ -35,11 +38,11 @@ class NonFiniteError(Exception):
 
 
 def check_losses(module: TrainingModule, batch: Batch, outputs: Any, losses: Losses, step: int) -> None:
-    """Raise NonFiniteError unless the loss is finite; the images are found by taking the losses of each alone."""
+    """Raise NonFiniteError unless the loss is finite; finds the images by computing the losses of each alone."""
     if torch.isfinite(losses.total):
         return
     rows: list[int] = []
-    if not torch.distributed.is_initialized():  # where the losses of an image alone would wait for the other ranks
+    if not torch.distributed.is_initialized():  # with several ranks, computing an image alone would wait for the others
         anchors = module.detector.anchors_of((batch.images.shape[2], batch.images.shape[3]))
         with torch.no_grad():
             alone = [
@@ -51,12 +54,12 @@ def check_losses(module: TrainingModule, batch: Batch, outputs: Any, losses: Los
 
 
 def _not_finite(losses: Losses) -> list[str]:
-    """The terms that are not finite."""
+    """Return the terms that are not finite."""
     return [f"{name} loss ({term.item()})" for name, term in losses.terms.items() if not term.isfinite()]
 
 
 def explain(error: NonFiniteError, module: TrainingModule, dataset: DetectionDataset, run: Run) -> BoxwrightError:
-    """Write nonfinite.ckpt, and say what happened."""
+    """Write nonfinite.ckpt, and describe what happened."""
     path = run.folder / "nonfinite.ckpt"
     _dump(error.batch, module, path)
     spoilt = [name for name, value in module.detector.named_parameters() if not value.isfinite().all()]
@@ -73,9 +76,9 @@ def explain(error: NonFiniteError, module: TrainingModule, dataset: DetectionDat
 
 
 def replay(path: str | Path) -> Losses:
-    """The losses of a nonfinite.ckpt once more, on the CPU, with gradients to look into.
+    """Compute the losses of a nonfinite.ckpt again, on the CPU, with gradients to inspect.
 
-    The recipe.yaml of the run folder that it lies in says what network and criterion they come from.
+    Network and criterion come from the recipe.yaml of the run folder that contains it.
     """
     content = read_checkpoint(Path(path))
     recipe = Run.of(path).recipe

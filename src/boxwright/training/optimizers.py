@@ -1,4 +1,4 @@
-"""Optimizers by name: one kernel makes the step of all weights, and leaves it out where ``found_inf`` says so."""
+"""Optimizers by name: one kernel updates all weights, and skips the step where ``found_inf`` says so."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from boxwright.parts import optimizer
 
 @optimizer
 def adamw(groups: list[dict[str, Any]], lr: float, betas: Sequence[float] = (0.9, 0.999)) -> torch.optim.Optimizer:
-    """AdamW (arXiv:1711.05101)."""
+    """Build AdamW (arXiv:1711.05101)."""
     first, second = betas
     return torch.optim.AdamW(groups, lr=lr, betas=(first, second), fused=True)
 
@@ -21,10 +21,10 @@ def adamw(groups: list[dict[str, Any]], lr: float, betas: Sequence[float] = (0.9
 def sgd(
     groups: list[dict[str, Any]], lr: float, momentum: float = 0.9, nesterov: bool = False
 ) -> torch.optim.Optimizer:
-    """Stochastic gradient descent with momentum."""
+    """Build stochastic gradient descent with momentum."""
     made = torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
     if momentum:
         for weight in (weight for group in made.param_groups for weight in group["params"]):
-            # torch's own begins with memory as it finds it, which stays so where fp16 leaves the first step out
+            # torch's own starts with uninitialized memory, which would stay if fp16 skips the first step
             made.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
     return made

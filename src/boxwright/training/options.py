@@ -1,4 +1,4 @@
-"""What a training is asked for beside its recipe."""
+"""The options of a training apart from its recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Workers = int | Literal["auto"]
 
 
 class RunKeys(TypedDict, total=False):
-    """Any of the fields of ``RunOptions``, as people give them; a test holds the two to each other."""
+    """The fields of ``RunOptions`` as keyword arguments; a test keeps the two equal."""
 
     split: str
     val_split: str | None
@@ -47,31 +47,31 @@ class RunOptions:
 
     split: str = "train"
     val_split: str | None = "val"
-    """None, in words "none": no validation; the last averaged weights are the model."""
+    """None, or the word "none": no validation; the last averaged weights are the model."""
     allow_links: bool = False
-    """Whether to follow links, and paths of data.yaml, out of the data set's folder."""
+    """Whether to follow links, and paths in data.yaml, that lead outside the data set's folder."""
     group_by: str | None = None
-    """What goes together where data without splits is split, see ``read_dataset``."""
+    """What stays together where data without splits is split, see ``read_dataset``."""
     split_file: str | None = None
     """A file, or a run, that names the images of each split, instead of the data's own."""
     minutes: float | None = None
     """Minutes of training steps, instead of the recipe's epochs."""
     steps: int | None = None
-    """Optimiser steps, instead of the recipe's epochs."""
+    """Optimizer steps, instead of the recipe's epochs."""
     seed: int = 0
     device: Device = "auto"
     workers: Workers = "auto"
-    """Processes that augment; 0: the training process itself; auto: by spare cores, where the set is large enough."""
+    """Processes that augment; 0: the training process itself; auto: by spare cores, if the set is large enough."""
     out: Path | None = None
     """The run folder; None: runs/<data set>-<recipe>, numbered."""
     logger: LoggerName = "csv"
-    """Where the curves go beside metrics.csv."""
+    """Where the curves go besides metrics.csv."""
     checkpoint_minutes: float = 10.0
-    """Between two checkpoints within an epoch; each epoch ends with one in any case."""
+    """Minutes between two checkpoints within an epoch; each epoch ends with one anyway."""
     compile: bool = False
     """Whether the network goes through torch.compile before the first step."""
     start: str | None = None
-    """What the weights come from: an earlier run, a file of weights, or a name of ``boxwright start list``."""
+    """Where the weights come from: an earlier run, a file of weights, or a name of ``boxwright start list``."""
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not 0 < self.minutes < math.inf:
@@ -100,16 +100,16 @@ class RunOptions:
         return cls(**own), {name: value for name, value in options.items() if name not in known}
 
     def accelerator(self) -> Literal["cpu", "cuda", "xpu"]:
-        """The kind of device to use. Raises RecipeError as ``choose_device`` does."""
+        """Return the kind of device to use; raises RecipeError as ``choose_device`` does."""
         return choose_device(self.device)
 
     def to_json(self) -> dict[str, Any]:
-        """All but the folder, as ``RunOptions(**...)`` takes them."""
+        """Return everything but the folder, as ``RunOptions(**...)`` accepts it."""
         return {name: value for name, value in asdict(self).items() if name != "out"}
 
     @classmethod
     def recorded(cls, options: dict[str, Any], path: Path) -> RunOptions:
-        """What ``to_json`` gave, and stands in the file ``path``. Raises RecipeError where it doesn't hold options."""
+        """Read options written by ``to_json`` from the file ``path``; raises RecipeError if it holds none."""
         foreign = options.keys() - {item.name for item in fields(cls)}
         if foreign:
             raise RecipeError(f"{path}: unknown option {min(foreign)!r}: it is damaged, or of another version")
@@ -117,9 +117,9 @@ class RunOptions:
 
 
 def as_meant(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as people type them, with None where ``val_split`` says so in words."""
+    """Convert options as typed, where ``val_split`` may be the word "none"."""
     return {**options, "val_split": None} if options.get("val_split") == "none" else {**options}
 
 
 FREE_ON_RESUME = ("minutes", "steps", "device", "workers", "logger", "checkpoint_minutes", "compile")
-"""What may differ when a run goes on; all else is the run's own."""
+"""What may change when a run is resumed; everything else is the run's own."""

@@ -1,4 +1,4 @@
-"""Which arithmetic a training uses, from what the machine has."""
+"""Which arithmetic a training uses, depending on the machine."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from boxwright.training.step_timing import StepSeconds, checked_seconds
 PrecisionTaken = Literal["float32", "bf16", "fp16"]
 _NAMES: tuple[PrecisionTaken, ...] = get_args(PrecisionTaken)
 _TIMED = "CPU seconds of a step"  # in a run's record
-_WORTH_IT = 1.05  # times as fast as float32: less may be the timing's own noise
+_WORTH_IT = 1.05  # speed-up over float32: less may be noise of the timing
 
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
-"""Instructions of x86 and Arm processors that multiply bfloat16 numbers."""
+"""CPU flags of x86 and Arm for multiplying bfloat16 numbers."""
 
-_TENSOR_CORES = (7, 0)  # Volta's; before, fp16 is no faster than float32
-# Turing's small chips, of which some give NaN in fp16
+_TENSOR_CORES = (7, 0)  # Volta's; on earlier ones fp16 is no faster than float32
+# Turing's small chips, some of which give NaN in fp16
 _WITHOUT_TENSOR_CORES = re.compile(r"GTX 16|\bMX\d|\bT\d{3,4}\b")
 
 
 class ScaledHalf(MixedPrecision):
-    """Scales losses up in fp16, so that small gradients aren't 0, and leaves out a step of which one overflows.
+    """Scales losses up in fp16, so that small gradients are not 0, and skips steps that overflow.
 
-    As Lightning's own, but optimisers that are fused get their gradients unscaled before they are clipped too.
+    Like Lightning's own, but gradients of fused optimizers are also unscaled before they are clipped.
     """
 
     scaler: torch.amp.GradScaler
@@ -43,7 +43,7 @@ class ScaledHalf(MixedPrecision):
     def optimizer_step(  # type: ignore[override]
         self, optimizer: Any, model: Any, closure: Callable[[], Any], **kwargs: Any
     ) -> Any:
-        """Backward pass, unscaling, clipping, step."""
+        """Run backward pass, unscaling, clipping, and step."""
         closure()
         self.scaler.unscale_(optimizer)
         self._after_closure(model, optimizer)
@@ -53,31 +53,33 @@ class ScaledHalf(MixedPrecision):
 
 
 class Precision(NamedTuple):
-    """A choice and why it was made."""
+    """A choice of precision and its reason."""
 
     name: PrecisionTaken
     reason: str
     seconds: StepSeconds | None = None
-    """Where both were timed."""
+    """Timings, if both were timed."""
 
     def plugin(self, device: str) -> Plugin:
-        """Lightning's part for it: weights stay float32 in all."""
+        """Return Lightning's plugin for it; weights stay float32 in all."""
         if self.name == "fp16":
             return ScaledHalf(device)
         return MixedPrecision("bf16-mixed", device) if self.name == "bf16" else Plugin()
 
     def to_json(self) -> dict[str, Any]:
-        """What a run's record says of it."""
+        """Return the part of a run's record."""
         timed = {} if self.seconds is None else {_TIMED: self.seconds._asdict()}
         return {"precision": self.name, **timed}
 
 
 def choose_precision(recipe: Recipe, device: str, timed: Callable[[], StepSeconds] | None = None) -> Precision:
-    """The recipe's, or for "auto" half the bits wherever it is faster.
+    """Choose the recipe's precision, or for "auto" 16 bits wherever that is faster.
 
-    That is bf16 on GPUs that have it, and fp16 on those that multiply it alone; and bf16 on processors that have it
-    where a step is ``timed`` and takes less in it: which one does depends on the network and on the processor. Raises
-    RecipeError for fp16 on a processor.
+    That is bf16 on GPUs that have it, and fp16 on those that multiply only that; and bf16 on processors that have it if
+    a step is ``timed`` and is faster, which depends on the network and the processor.
+
+    Raises:
+        RecipeError: For fp16 on a processor.
     """
     available = bf16_available(device)
     place = "processor" if device == "cpu" else "GPU"
@@ -99,9 +101,9 @@ def choose_precision(recipe: Recipe, device: str, timed: Callable[[], StepSecond
 def run_precision(
     recipe: Recipe, device: str, record: Mapping[str, Any], ranks: Ranks, timed: Callable[[], StepSeconds]
 ) -> Precision:
-    """The precision of a run, in all its processes: that of its ``record`` where it goes on, else the first one's.
+    """Choose a run's precision for all its processes: that of its ``record`` if it continues, else the first one's.
 
-    ``record``: what the run says of its training so far; empty for a new one.
+    ``record``: what the run has recorded of its training so far; empty for a new one.
     """
     if recipe.precision == "auto" and record.get("device") == device and record.get("precision") in _NAMES:
         return Precision(record["precision"], "as the run began", checked_seconds(record.get(_TIMED)))
@@ -120,14 +122,14 @@ def _faster(seconds: StepSeconds) -> Precision:
 
 
 def bf16_available(device: str) -> bool:
-    """Whether the device multiplies bfloat16 numbers in hardware."""
+    """Tell whether the device multiplies bfloat16 numbers in hardware."""
     if device == "cpu":
         return not _BF16_FLAGS.isdisjoint(environment()["cpu_flags"])
     return bool(torch.get_device_module(device).is_bf16_supported(including_emulation=False))
 
 
 def fp16_is_fast(device: str) -> bool:
-    """Whether the device is a CUDA GPU with tensor cores."""
+    """Tell whether the device is a CUDA GPU with tensor cores."""
     if device != "cuda":
         return False
     name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()

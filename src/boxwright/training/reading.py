@@ -19,7 +19,7 @@ from boxwright.text import plural
 from boxwright.training.options import RunOptions
 
 FEW = 20
-"""Images below which AP, and which epoch is best by it, is mostly chance."""
+"""With fewer images, AP, and the epoch with the best AP, are mostly chance."""
 
 
 def read_data(
@@ -29,7 +29,7 @@ def read_data(
     options: RunOptions,
     console: Console,
 ) -> tuple[DetectionDataset, DetectionDataset | None]:
-    """Training and validation set, said on the console. Raises DataError where there is nothing to train on."""
+    """Read training and validation set and describe them on the console; raises DataError if training is impossible."""
     if isinstance(data, DetectionDataset):
         training = data
     else:
@@ -65,7 +65,7 @@ def check_trainable(dataset: DetectionDataset, readable: Sequence[int] | None = 
 
 
 def _warnings(training: DetectionDataset, validation: DetectionDataset | None, recipe: Recipe) -> Iterator[str]:
-    """What makes validation say nothing, or little."""
+    """Yield warnings about validations that say little or nothing."""
     images = len(training) + (0 if validation is None else len(validation))
     if validation is not None and not (validation.code == NORMAL).any():
         what = "all its boxes are difficult or crowds" if len(validation.boxes) else "it has no box"

@@ -1,4 +1,4 @@
-"""data.json: what a run read, with the check's findings, and how the training went."""
+"""data.json: the data that a run read, with the check's findings, and how the training went."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from boxwright.training.options import RunOptions
 from boxwright.training.schedule import Progress
 
 CHECKED_IMAGES = 5000
-"""A larger data set isn't checked before every training: that decodes each image of every split."""
+"""Larger data sets are not checked before every training, since that decodes each image of every split."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Record:
     data: dict[str, Any]
     training: dict[str, Any]
     origin: dict[str, Any]
-    """What a resumed run goes by, and how to do it again: options, fingerprint of the data, commands."""
+    """What resuming needs, and how to repeat the run: options, fingerprint of the data, commands."""
     unreadable: dict[str, str]
-    """Image -> why it couldn't be decoded."""
+    """Image -> why it could not be decoded."""
 
     def write(self, path: Path) -> None:
-        """Write data.json. Raises WriteError."""
+        """Write data.json; raises WriteError."""
         write_json(path, {**asdict(self), "environment": environment()})
 
 
@@ -53,9 +53,9 @@ def describe_data(
     known: Mapping[str, ImageFacts] | None = None,
     finding: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Images, boxes of each class and split, and findings; of the whole folder where it was checked.
+    """Describe images, boxes of each class and split, and findings; for the whole folder if it was checked.
 
-    ``known``: facts of images that were decoded already, by their path. ``finding``: where the splits are.
+    ``known``: facts of images that were decoded already, by path. ``finding``: where the splits are.
     """
     if source is None or sum(len(dataset) for dataset in datasets) > CHECKED_IMAGES:
         return {
@@ -77,7 +77,7 @@ def describe_data(
 
 
 def describe_run(options: RunOptions, recipe: Recipe, images: int, workers: int) -> dict[str, Any]:
-    """What is known before the first step."""
+    """Describe what is known before the first step."""
     return {
         "split": options.split,
         "validation": options.val_split or "none",
@@ -95,13 +95,13 @@ def describe_origin(
     commands: Sequence[str],
     start: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What a resumed run goes by, and how to do it again. ``start``: what the detector took of one."""
+    """Record what resuming needs, and how to repeat the run. ``start``: what the detector took from one."""
     origin = {"options": options.to_json(), "fingerprint": fingerprint(datasets), "commands": list(commands)}
     return origin if start is None else {**origin, "start": start}
 
 
 def fingerprint(datasets: Sequence[DetectionDataset]) -> str:
-    """Of image names, boxes, labels and classes, in order: other data has another one."""
+    """Compute a fingerprint of image names, boxes, labels and classes, in order, which differs for other data."""
     digest = hashlib.sha256()
     for dataset in datasets:
         names = [dataset.name(index) for index in range(len(dataset))]
@@ -112,7 +112,7 @@ def fingerprint(datasets: Sequence[DetectionDataset]) -> str:
 
 
 def describe_outcome(steps: int, progress: Progress, recipe: Recipe, device: str, precision: str) -> dict[str, Any]:
-    """What is known after the last step."""
+    """Describe what is known after the last step."""
     images = steps * recipe.images_a_batch * recipe.accumulate
     return {
         "steps": steps,

@@ -1,4 +1,4 @@
-"""How a run goes on from a checkpoint: with its own recipe and options, on the data that it began with."""
+"""Continue a run from a checkpoint: with its own recipe and options, on the same data."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ _LENGTHS = {"epochs": "epochs", "minutes": "minutes", "steps": "a number of step
 
 
 class Reopened(NamedTuple):
-    """A run that is to go on."""
+    """A run that is to be continued."""
 
     recipe: Recipe
     options: RunOptions
     checkpoint: Path | None
-    """None: the run was stopped before its first one, and begins anew."""
+    """None: the run was stopped before its first checkpoint, and starts anew."""
     position: Position
 
 
 def reopen(run_or_checkpoint: Path, data: Path, options: Mapping[str, Any]) -> Reopened:
-    """A run's recipe and options, with ``options`` on top as far as they may change, and where it stands.
+    """Read a run's recipe and options, with ``options`` on top where they may change, and where it stands.
 
-    Raises RecipeError for what is no run, or a damaged one, and for an option that can't change on the way.
+    Raises:
+        RecipeError: For a folder that is no run, or damaged, and for an option that cannot change.
     """
     run = Run.of(run_or_checkpoint)
     recipe, stored = get_recipe(run.recipe_file), _recorded_options(run)
@@ -60,7 +61,7 @@ def _check_options(run: Run, recipe: Recipe, stored: RunOptions, options: Mappin
 
 
 def _checkpoint(run: Run, asked: Path) -> Path | None:
-    """The checkpoint that was asked for; or the last one, or the best where the run was stopped before that."""
+    """Find the requested checkpoint; or the last one, or the best if the run was stopped before that."""
     if not asked.is_dir():
         return asked
     found = [path for path in (run.last_checkpoint, run.best_checkpoint) if path.exists()]
@@ -77,7 +78,7 @@ def _position(run: Run, checkpoint: Path, data: Path, options: Mapping[str, Any]
 
 
 def _way_out(run: Run, data: Path, options: Mapping[str, Any]) -> str:
-    """What to do about a checkpoint that can't be read."""
+    """Say what to do about a checkpoint that cannot be read."""
     for path, where in ((run.best_checkpoint, "from the best epoch"), (run.last_checkpoint, "where the run stopped")):
         if _is_whole(path):
             command = resume_command(data, path, run.recipe, options)
@@ -97,13 +98,13 @@ def _is_whole(checkpoint: Path) -> bool:
 
 
 def check_same_data(run: Run, datasets: Sequence[DetectionDataset]) -> None:
-    """Raise DataError where the images, boxes or classes are not those that the run began with."""
+    """Raise DataError if the images, boxes or classes are not those that the run started with."""
     if run.record["origin"]["fingerprint"] != fingerprint(datasets):
         raise DataError(f"{datasets[0].root} has changed since {run.folder} began: start a new run on it")
 
 
 def recorded_commands(run: Run) -> tuple[str, ...]:
-    """The commands that led to the run as it is."""
+    """Return the commands that led to the run's present state."""
     return tuple(run.record["origin"].get("commands", ()))
 
 

@@ -1,4 +1,4 @@
-"""How far a training has come, and the learning rate there."""
+"""The progress of a training, and its learning rate."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from boxwright.parts import schedule
 
 
 class Progress:
-    """The share of the training that is done, by steps or by minutes. Only running time counts: see ``pause``."""
+    """The share of the training that is done, by steps or minutes. Only running time counts: see ``pause``."""
 
     def __init__(self, *, steps: int | None = None, minutes: float | None = None) -> None:
-        """Exactly one limit. Raises ValueError otherwise, or for a limit that isn't above 0."""
+        """Set exactly one limit; raises ValueError otherwise, or for a limit that is not above 0."""
         if (steps is None) == (minutes is None):
             raise ValueError(f"Expected either steps or minutes but got {steps} and {minutes}")
         limit = steps if minutes is None else minutes
@@ -22,37 +22,39 @@ class Progress:
         self.steps = steps
         self.seconds = None if minutes is None else 60 * minutes
         self.done = 0.0
-        """In 0..1, as of the last ``mark``."""
+        """In 0..1, at the last ``mark``."""
         self._elapsed = 0.0
         self._since: float | None = None
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training so far, without validation and set-up, over all parts of a resumed training."""
+        """Return the seconds of training so far, without validation and set-up, over all parts of a resumed run."""
         return self._elapsed + (0.0 if self._since is None else time.monotonic() - self._since)
 
     def mark(self, step: int, elapsed: float) -> None:
-        """So many steps are made, in so many seconds: the same on all ranks."""
+        """Record the number of steps and seconds done, the same on all ranks."""
         share = elapsed / self.seconds if self.seconds else step / (self.steps or 1)
         self.done = min(share, 1.0)
 
     def start(self, elapsed: float = 0.0) -> None:
-        """Let the time run, after the ``elapsed`` seconds of an earlier part of the training."""
+        """Start the clock after the ``elapsed`` seconds of an earlier part of the training."""
         self._elapsed, self._since = elapsed, time.monotonic()
 
     def resume(self) -> None:
-        """Let the time run on."""
+        """Continue the clock."""
         if self._since is None:
             self._since = time.monotonic()
 
     def pause(self) -> None:
-        """Stop the time."""
+        """Stop the clock."""
         self._elapsed, self._since = self.elapsed, None
 
 
 def lr_factor(done: float, warmup: float, after: Callable[[float], float]) -> float:
-    """Share of the peak learning rate: a linear rise over the first ``warmup`` of the training, then the schedule
-    ``after`` it."""
+    """Compute the share of the peak learning rate: a linear warm-up, then the schedule ``after`` it.
+
+    ``warmup`` is the share of the training that the warm-up takes.
+    """
     if done < warmup:
         return max(done / warmup, 0.001)
     return after(min((done - warmup) / max(1 - warmup, 1e-9), 1.0))
@@ -60,7 +62,7 @@ def lr_factor(done: float, warmup: float, after: Callable[[float], float]) -> fl
 
 @schedule
 def cosine(done: float, final: float = 0.01) -> float:
-    """Fall from 1 to ``final`` as half a cosine (SGDR, arXiv:1608.03983, eq. 5, one cycle)."""
+    """Decay from 1 to ``final`` as half a cosine (SGDR, arXiv:1608.03983, eq. 5, one cycle)."""
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
 
 
@@ -72,5 +74,5 @@ def constant(done: float) -> float:
 
 @schedule
 def steps(done: float, at: Sequence[float] = (0.67, 0.89), factor: float = 0.1) -> float:
-    """Fall by ``factor`` at each of these shares of the training, as SSD and Faster R-CNN do."""
+    """Decay by ``factor`` at each of these shares of the training, as SSD and Faster R-CNN do."""
     return float(factor ** sum(done >= share for share in at))

@@ -1,4 +1,4 @@
-"""How a training's detector gets the weights of a start: by name, the classes' rows by the classes' names."""
+"""Transfer the weights of a start to a training's detector: by name, the classes' rows by class name."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from boxwright.text import plural
 Say = Callable[[str], None]
 
 _BACKBONE = "net.backbone."
-_COUNT = "num_batches_tracked"  # of a BatchNorm, which many files leave out
+_COUNT = "num_batches_tracked"  # of a BatchNorm, which many files lack
 _NORM = ("running_mean", "running_var", "weight", "bias")
-_DEEPEST = 5  # dots of a prefix
+_DEEPEST = 5  # number of dots in a prefix
 _SHOWN, _SHOWN_CLASSES = 3, 8  # names in a message
 _OF_MAP = re.compile(r"(net\.head\.(?:laterals|merges|towers|logits|deltas)\.)(\d+)(\..+)")
 _FOREIGN = "not in this network"
@@ -34,22 +34,22 @@ _FOREIGN = "not in this network"
 
 @dataclass
 class Taken:
-    """What a detector took of a start."""
+    """What a detector took from a start."""
 
     start: Start
     whole: list[str] = field(default_factory=list)
-    """Tensors that are the start's, under our names."""
+    """Tensors taken completely, under our names."""
     partly: list[str] = field(default_factory=list)
-    """Tensors of which the rows of some classes are."""
+    """Tensors of which the rows of some classes were taken."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """The start's name of a tensor -> why it wasn't taken."""
+    """The start's name of a tensor -> why it was not taken."""
     made_anew: list[str] = field(default_factory=list)
-    """Tensors that have nothing of the start."""
+    """Tensors without anything from the start."""
     kept: list[str] = field(default_factory=list)
-    """Classes whose rows were carried over."""
+    """Classes whose rows were transferred."""
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for the run's record."""
+        """Return everything, for the run's record."""
         return {
             "name": self.start.name,
             "origin": self.start.origin,
@@ -63,7 +63,7 @@ class Taken:
         }
 
     def lines(self, classes: Sequence[str]) -> list[str]:
-        """What to print. ``classes``: the detector's."""
+        """Return the lines to print. ``classes``: the detector's."""
         count = len(self.whole) + len(self.partly)
         lines = [f"start: {self.start.described}: {count} of {plural(count + len(self.made_anew), 'tensor')} taken"]
         if self.partly or self.kept:
@@ -84,14 +84,14 @@ class Taken:
 
 
 def begin_with(weights: Mapping[str, Tensor], detector: nn.Module) -> None:
-    """Copy those weights into a detector that have a name and a shape of its own."""
+    """Load the weights whose name and shape match the detector's; skip the rest."""
     own = detector.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     detector.load_state_dict(fitting, strict=False)
 
 
 def first_detector(recipe: Recipe, start: Start | None, say: Say) -> tuple[Detector, dict[str, Any] | None]:
-    """Build the detector that a training begins with, and describe what it took of a start for the run's record."""
+    """Build the detector that a training starts with, and describe what it took from a start for the run's record."""
     if start is None:
         return build_detector(recipe), None
     detector, taken = start_detector(recipe, start)
@@ -101,17 +101,19 @@ def first_detector(recipe: Recipe, start: Start | None, say: Say) -> tuple[Detec
 
 
 def provenance(started: Mapping[str, Any] | None) -> dict[str, str]:
-    """Origin and licence of the weights of a training, of what ``Taken.to_json`` says of its start."""
+    """Return origin and licence of a training's weights, from what ``Taken.to_json`` recorded of its start."""
     if started is None:
         return {"origin": "", "licence": ""}
     return {"origin": ", from ".join(filter(None, (started["name"], started["origin"]))), "licence": started["licence"]}
 
 
 def start_detector(recipe: Recipe, start: Start) -> tuple[Detector, Taken]:
-    """Build a recipe's detector and give it what fits of a start.
+    """Build a recipe's detector and load what fits from a start.
 
-    Published weights of the backbone are asked for only where the start hasn't all of it. Raises RecipeError for a
-    start of which nothing fits, or that has numbers that aren't finite.
+    Published backbone weights are needed only if the start does not contain the whole backbone.
+
+    Raises:
+        RecipeError: For a start of which nothing fits, or with numbers that are not finite.
     """
     before = torch.get_rng_state()
     detector = build_detector(recipe, pretrained=False)
@@ -124,7 +126,7 @@ def start_detector(recipe: Recipe, start: Start) -> tuple[Detector, Taken]:
 
 
 def take(start: Start, detector: Detector) -> Taken:
-    """Give a detector what fits of a start. Raises RecipeError as ``start_detector`` does."""
+    """Load what fits from a start into a detector; raises RecipeError as ``start_detector`` does."""
     plain = plain_detector(detector.recipe)
     own, larger = detector.state_dict(), plain.state_dict()
     names = _align(start.weights, {**larger, **own})
@@ -172,7 +174,7 @@ def _fitted(
     our_classes: Sequence[str],
     rows: ClassRows | None,
 ) -> Tensor | str:
-    """What takes the place of ``ours``, or why nothing does. ``rows``: of the classes, where it has any."""
+    """Return the replacement for ``ours``, or why there is none. ``rows``: of the classes, if it has any."""
     if ours.is_floating_point() and not theirs.is_floating_point():
         return "of whole numbers"
     other = f"of another shape: {tuple(theirs.shape)} there, {tuple(ours.shape)} here"
@@ -187,15 +189,15 @@ def _fitted(
 
 
 def _has_bias(theirs: str, weights: Mapping[str, Tensor]) -> bool:
-    """Whether the start has a bias beside a weight."""
+    """Tell whether the start has a bias next to a weight."""
     return theirs.endswith("weight") and theirs.removesuffix("weight") + "bias" in weights
 
 
 def _fold(found: dict[str, Tensor], own: Mapping[str, Tensor], plain: Detector, biased: Set[str]) -> dict[str, str]:
-    """Fold the start's BatchNorms into its convolutions where the detector's are, in place.
+    """Fold the start's BatchNorms into its convolutions where the detector's are folded, in place.
 
-    Where it is the other way round, the norm can't be had back: the convolution is left out, with the reason that is
-    returned. ``biased``: convolutions' weights beside which the start has a bias.
+    In the reverse case the norm cannot be recovered: the convolution is left out, with the returned reason. ``biased``:
+    weights of convolutions for which the start has a bias.
     """
     why = {}
     for convolution, norm, eps in norms_behind_convolutions(plain):
@@ -215,10 +217,10 @@ def _fold(found: dict[str, Tensor], own: Mapping[str, Tensor], plain: Detector, 
 
 
 def _align(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, str]:
-    """Our name -> the start's, under the prefixes of both with which most numbers fit.
+    """Map our names to the start's, under the prefixes of both that match most numbers.
 
-    Wrappers put a prefix before each name, a backbone's own file lacks that of the detector, and timm has underscores
-    for dots in the names of some models' feature maps.
+    Wrappers add a prefix to each name, a backbone's own file lacks the detector's, and timm has underscores instead of
+    dots in the names of some models' feature maps.
     """
     known = {_dotted(name): name for name in ours}
     given = {_dotted(name): name for name in theirs}
@@ -251,13 +253,13 @@ def _by_stride(
 
 
 def _outer(known: Iterable[str]) -> list[str]:
-    """Prefixes of our names that a start may lack: the detector's, the network's, the backbone's and its parts'."""
+    """List prefixes of our names that a start may lack: the detector's, network's, backbone's and its parts'."""
     parts = sorted({prefix for prefix in _prefixes(known) if prefix.startswith(_BACKBONE) and prefix.count(".") == 3})
     return ["", "net.", _BACKBONE, *parts]
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:
-    """Whatever stands before a dot of a name, the shortest first."""
+    """List everything before a dot of a name, the shortest first."""
     found = {""}
     for name in names:
         parts = name.split(".")[:-1][:_DEEPEST]
@@ -270,6 +272,6 @@ def _dotted(name: str) -> str:
 
 
 def _some(names: Iterable[str], most: int = _SHOWN) -> str:
-    """The first few of some names."""
+    """List the first few of some names."""
     listed = list(names)
     return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")

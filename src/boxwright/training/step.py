@@ -19,11 +19,14 @@ def supervise(
     targets: Targets,
     shown: Tensor | None = None,
 ) -> tuple[Losses, DenseOutputs | TwoStageOutputs]:
-    """The losses of a batch, and the raw outputs that they are of: one forward pass.
+    """Compute the losses of a batch and its raw outputs, in one forward pass.
 
-    ``images`` (B, 3, H, W) in 0..255, of which the ``shown`` (B, 2) rows and columns show something; targets in pixels
-    of these. Models never see the targets: of two stages, the criterion selects the regions that the second refines.
-    Raises RecipeError for a network that gives more or fewer rows than there are anchors.
+    ``images`` are (B, 3, H, W) in 0..255, of which the ``shown`` (B, 2) rows and columns are image; targets are in
+    their pixels. Models never see the targets: for two stages, the criterion selects the regions that the second
+    refines.
+
+    Raises:
+        RecipeError: If the network returns more or fewer rows than there are anchors.
     """
     anchors = detector.anchors_of((images.shape[2], images.shape[3]))
     outputs = detector(detector.normalize(images, shown), shown)

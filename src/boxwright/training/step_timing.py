@@ -1,4 +1,4 @@
-"""float32 against bf16 on the processor: a step of the training in both, timed once for each machine and network."""
+"""float32 compared with bf16 on the processor: a training step in both, timed once per machine and network."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from boxwright.models import Detector
 from boxwright.training.made_up import made_up_batch, shown_of
 from boxwright.training.step import supervise
 
-_IMAGES = 2  # batch norm has no statistics of one where a map is one cell; more take longer and say the same
-_TARGETS = 8  # an image
-_TURNS, _BUDGET = 4, 3.0  # CPU seconds after which no turn begins
+# batch norm has no statistics of one image where a map is one cell; more images take longer with the same result
+_IMAGES = 2
+_TARGETS = 8  # per image
+_TURNS, _BUDGET = 4, 3.0  # CPU seconds after which no further round starts
 
 
 class StepSeconds(NamedTuple):
@@ -30,8 +31,10 @@ class StepSeconds(NamedTuple):
 
 
 def remembered_step(detector: Detector, criterion: nn.Module, size: tuple[int, int], batch: int) -> StepSeconds:
-    """Time a step on inputs of ``size`` (H, W), or take what was found before for the same processor, versions,
-    network, input, batch and threads."""
+    """Time a step on inputs of ``size`` (H, W), or return an earlier timing of the same configuration.
+
+    The configuration is processor, versions, network, input, batch and threads.
+    """
     images = min(batch, _IMAGES)
     facts = _facts(detector) | {"input": [images, *size], "batch": batch}
     known = checked_seconds(recall("precision", facts))
@@ -42,9 +45,9 @@ def remembered_step(detector: Detector, criterion: nn.Module, size: tuple[int, i
 
 
 def time_step(detector: Detector, criterion: nn.Module, size: tuple[int, int], images: int) -> StepSeconds:
-    """Time steps on made-up images, each kind in the memory format that a training has with it.
+    """Time steps on generated images, each precision in the memory format that a training uses with it.
 
-    Detector, criterion and generators stay as they are: copies take the steps.
+    Detector, criterion and generators are unchanged: copies take the steps.
     """
     criterion, plain = deepcopy(criterion), deepcopy(detector)
     half = deepcopy(detector).lay_out(torch.channels_last)
@@ -52,6 +55,7 @@ def time_step(detector: Detector, criterion: nn.Module, size: tuple[int, int], i
     shown = shown_of(detector.recipe, images, size, detector.device)
 
     def step(net: Detector) -> None:
+        """Run a forward and a backward pass."""
         with torch.autocast("cpu", torch.bfloat16, enabled=net is half):
             losses = supervise(net, criterion, inputs, targets, shown)[0]
         losses.total.backward()  # type: ignore[no-untyped-call]
@@ -62,7 +66,7 @@ def time_step(detector: Detector, criterion: nn.Module, size: tuple[int, int], i
 
 
 def _facts(detector: Detector) -> dict[str, Any]:
-    """What a step's time hangs on, beside its input: the machine and the network, by its layers and what learns."""
+    """List what a step's time depends on apart from its input: machine, network layers, and what learns."""
     found = environment()
     learns = [(name, weight.requires_grad) for name, weight in detector.net.named_parameters()]
     network = f"{detector.net} {learns} {detector.recipe.norm_mode}"
@@ -77,7 +81,7 @@ def _facts(detector: Detector) -> dict[str, Any]:
 
 
 def checked_seconds(value: Any) -> StepSeconds | None:
-    """Read two lengths of time from what a file holds; None where it holds something else."""
+    """Check two times read from a file; None if they are not times."""
     if not isinstance(value, dict) or value.keys() != set(StepSeconds._fields):
         return None
     if not all(isinstance(seconds, float) and 0 < seconds < math.inf for seconds in value.values()):

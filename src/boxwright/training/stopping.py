@@ -1,4 +1,4 @@
-"""How a training is stopped in order: by Ctrl-C, or by SIGTERM."""
+"""Stopping a training cleanly by Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ class Interrupted(Exception):
 
 
 class CtrlC:
-    """Turns the first SIGINT or SIGTERM into a question that the training answers between two steps; the second raises.
+    """Turns the first SIGINT or SIGTERM into a request that the training checks between two steps; the second raises.
 
     ``say``: where to announce what it waits for.
     """
 
     def __init__(self, say: Callable[[str], None] = lambda text: None) -> None:
         self.signal: int | None = None
-        """The one that came."""
+        """The signal received."""
         self._say: Callable[[str], None] | None = say
         self._handlers = Handlers()
 
     @property
     def asked(self) -> bool:
-        """Whether the training is to end."""
+        """Tell whether the training should end."""
         return self.signal is not None
 
     @property
     def error(self) -> KeyboardInterrupt:
-        """What a training that was asked to end raises when it has ended."""
+        """Return the exception that a stopped training raises at its end."""
         return KeyboardInterrupt() if self.signal is None else stop_by(self.signal)
 
     def __enter__(self) -> CtrlC:
@@ -42,12 +42,12 @@ class CtrlC:
         self._handlers.take_back()
 
     def listen(self) -> None:
-        """Answer the signals, unless one came. Lightning takes SIGTERM for itself when it begins: ask again then."""
+        """Handle the signals, unless one came. Lightning takes SIGTERM when it starts, so call this again then."""
         if not self.asked:
             self._handlers.set(self._ask)
 
     def announce(self, text: str) -> None:
-        """Say once when the training will end."""
+        """Announce once when the training will end."""
         if self._say is not None:
             self._say(text)
             self._say = None

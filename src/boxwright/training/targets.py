@@ -1,4 +1,4 @@
-"""Targets that nothing can be learnt from, found on the host before they travel to the device: no wait, any device."""
+"""Targets that cannot be learned, found on the host before they go to the device: no wait, on any device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHOWN = 5
 
 
 class TargetsError(Exception):
-    """Raised for a batch: what is wrong, by the place of the image in its data set."""
+    """Raised for a batch: what is wrong, by the image's index in its data set."""
 
     def __init__(self, faults: list[tuple[int, str]], *, validation: bool) -> None:
         super().__init__()
@@ -20,15 +20,15 @@ class TargetsError(Exception):
         self.validation = validation
 
     def explained(self, datasets: list[DetectionDataset]) -> DataError:
-        """The images by name; ``datasets``: training, and validation if any."""
+        """Name the images; ``datasets``: training, and validation if any."""
         dataset = datasets[1 if self.validation else 0]
         lines = [f"{dataset.name(place)}: {text}" for place, text in self.faults[:_SHOWN]]
         more = f"; and {len(self.faults) - _SHOWN} more" if len(self.faults) > _SHOWN else ""
-        return DataError(f"boxes that can't be learnt: {'; '.join(lines)}{more}")
+        return DataError(f"boxes that can't be learned: {'; '.join(lines)}{more}")
 
 
 def check_targets(batch: Batch, classes: int, *, validation: bool) -> None:
-    """Raise TargetsError where a label is none of the classes, or a box is not finite or has no area."""
+    """Raise TargetsError if a label is not one of the classes, or a box is not finite or has no area."""
     boxes, labels = batch.targets.boxes, batch.targets.labels
     wrong_label = (labels < -1) | (labels >= classes)
     sound = boxes.isfinite().all(-1) & (boxes[..., 2:] > boxes[..., :2]).all(-1)

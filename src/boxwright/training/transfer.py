@@ -1,4 +1,4 @@
-"""The way of a batch from a worker to the device, beside the steps that it computes."""
+"""The transfer of a batch from a worker to the device, in parallel to the steps that it computes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.nn.functional import pad
 
 from boxwright.data.loading import Batch
 
-_ALIGNED = 8  # bytes: what any type of numbers may begin at
+_ALIGNED = 8  # bytes: alignment for any type of numbers
 
 
 class _Place(NamedTuple):
-    """Where a tensor lies among bytes."""
+    """Position of a tensor among bytes."""
 
     start: int
     stop: int
@@ -28,15 +28,15 @@ class _Place(NamedTuple):
 class Parcel:
     """A batch as two tensors: the pixels, and the bytes of all others.
 
-    Each tensor that is handed over by a worker, pinned, or copied to a device takes the interpreter's lock, and with it
-    time, from the thread that trains.
+    Each tensor that a worker hands over, or that is pinned or copied to a device, takes the interpreter's lock, and so
+    time from the thread that trains.
     """
 
     pixels: Tensor
     rest: Tensor
     """(n,) uint8."""
     outline: Batch
-    """The batch with the place of each tensor but the pixels."""
+    """The batch with the positions of all tensors but the pixels."""
 
     @classmethod
     def of(cls, batch: Batch) -> Parcel:
@@ -44,6 +44,7 @@ class Parcel:
         pieces: list[Tensor] = []
 
         def put(tensor: Tensor) -> _Place:
+            """Add a tensor's bytes and return its position."""
             start = sum(map(len, pieces))
             piece = tensor.contiguous().flatten().view(torch.uint8)
             pieces.append(pad(piece, (0, -len(piece) % _ALIGNED)))
@@ -53,32 +54,33 @@ class Parcel:
         return cls(batch.images, torch.cat(pieces), outline)
 
     def open(self) -> Batch:
-        """Unpack it where it is."""
+        """Unpack the batch where it is."""
 
         def take(place: _Place) -> Tensor:
+            """Return the tensor at a position."""
             return self.rest[place.start : place.stop].view(place.dtype).view(place.shape)
 
         return self.outline.each(take)._replace(images=self.pixels)
 
     @property
     def tensors(self) -> list[Tensor]:
-        """What is handed over."""
+        """The tensors that are handed over."""
         return [self.pixels, self.rest]
 
     def pin_memory(self) -> Parcel:
-        """Copy it to memory that devices read by themselves, as a loader asks."""
+        """Copy to memory that devices can read directly, as a loader requests."""
         return Parcel(self.pixels.pin_memory(), self.rest.pin_memory(), self.outline)
 
     def to(self, device: torch.device) -> Parcel:
-        """Copy it to a device; from pinned memory without waiting for the copy."""
+        """Copy to a device; from pinned memory without waiting for the copy."""
         pixels, rest = (tensor.to(device, non_blocking=True) for tensor in self.tensors)
         return Parcel(pixels, rest, self.outline)
 
 
 def copy_to(batch: Batch | Parcel, device: torch.device) -> Batch:
-    """Copy a batch to a device; on CUDA on a stream of its own, so that it doesn't queue behind the step before.
+    """Copy a batch to a device; on CUDA on a stream of its own, so that it does not queue behind the step before.
 
-    The stream that computes waits for the copy, and the host for neither where the batch lies in pinned memory.
+    The computing stream waits for the copy, and the host for neither if the batch is in pinned memory.
     """
     moved: Batch | Parcel
     if device.type == "cuda":
@@ -88,7 +90,7 @@ def copy_to(batch: Batch | Parcel, device: torch.device) -> Batch:
         computing.wait_stream(copying)
         for (
             tensor
-        ) in moved.tensors:  # allocated on one stream and used on the other: not to be reused before it is done
+        ) in moved.tensors:  # allocated on one stream and used on the other: must not be reused before that is done
             tensor.record_stream(computing)
     else:
         moved = batch.to(device)

@@ -1,4 +1,4 @@
-"""How many processes augment, where the user leaves that open. Results don't depend on it."""
+"""Choose how many processes augment, if the user does not say. Results do not depend on it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from boxwright.training.options import RunOptions
 from boxwright.training.workers import free_shared_memory, pixels_a_sample, shared_by_batches
 
 _MOST, _MOST_ON_CPU = 16, 2
-"""3.5 ms an image of 320 pixels, measured: 16 make 4,500 a second, and 2 more than processors train on."""
-_SAMPLED = 8  # images that are augmented to learn what it costs
+"""3.5 ms per image of 320 pixels, measured: 16 make 4,500 a second, and 2 more than processors train on."""
+_SAMPLED = 8  # images that are augmented to measure the cost
 _START = {"fork": 0.1}  # processor seconds to start a worker, measured and rounded up
-_START_ANEW = 6.0  # where it is no fork: torch is imported again
-_SHARE = 0.1  # of the augmenting: the most that starting the workers may cost
+_START_ANEW = 6.0  # without fork torch is imported again
+_SHARE = 0.1  # largest cost of starting the workers, relative to all augmenting
 
 
 def choose_workers(
     dataset: DetectionDataset, recipe: Recipe, options: RunOptions, ranks: Ranks, *, windows: bool = False
 ) -> int:
-    """Choose the number of workers: as many as there are spare cores, as far as starting them pays.
+    """Choose the number of workers: as many as there are spare cores, if starting them pays off.
 
-    0 where the set is so small, or the training so short, that starting one costs more than a tenth of all augmenting;
-    fewer where their batches would take more than half of the free shared memory.
+    It is 0 if the set is so small, or the training so short, that starting one costs more than a tenth of all
+    augmenting; fewer if their batches would take more than half of the free shared memory.
     """
     accelerator = options.accelerator()
     batches = -(-len(dataset) // recipe.images_a_batch)
@@ -53,19 +53,19 @@ def choose_workers(
 def spare_cores(accelerator: str, cores: int) -> int:
     """Count the cores that a training leaves to workers.
 
-    On a GPU all but the one that launches its kernels. On a CPU those beyond twice the threads of the arithmetic, as
-    two of what counts as cores may be one that two threads share.
+    On a GPU all but the one that launches its kernels. On a CPU those beyond twice the number of computing threads,
+    since two logical cores may share a physical one.
     """
     return max(cores - (2 * torch.get_num_threads() if accelerator == "cpu" else 1), 0)
 
 
 def worth_starting(seconds: float, method: str) -> int:
-    """Count the workers that may be started for so many processor seconds of augmenting."""
+    """Count the workers that are worth starting for this many processor seconds of augmenting."""
     return int(_SHARE * seconds / _START.get(method, _START_ANEW))
 
 
 def _seconds_of_augmenting(dataset: DetectionDataset, recipe: Recipe, options: RunOptions, windows: bool) -> float:
-    """Processor seconds of the whole training's augmentation, from those of a few images; at most its minutes."""
+    """Estimate the processor seconds of the whole training's augmentation from a few images; at most its minutes."""
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(_SAMPLED, len(dataset))).astype(np.int64))
     cache = ImageCache(dataset.subset(rows), reduction=recipe.reduction(training=True))
     faults = cache.fill()

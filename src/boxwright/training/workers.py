@@ -1,4 +1,4 @@
-"""The processes that augment: what they do with signals, and how their batches come back through shared memory."""
+"""The processes that augment: how they handle signals, and return batches through shared memory."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from boxwright.training.transfer import Parcel
 
 SHARED = Path("/dev/shm")
 AHEAD = 2
-"""Batches that each worker prepares before they are asked for."""
+"""Batches that each worker prepares in advance."""
 _UNKNOWN_SIDE = 2**20  # pixels, more than any window has
 _SLACK = 2**20  # bytes for targets, queues and semaphores
 
 
 def start_worker(worker: int) -> None:
-    """For ``worker_init_fn``: leave it to the training to answer Ctrl-C and SIGTERM.
+    """Leave it to the training to handle Ctrl-C and SIGTERM; for ``worker_init_fn``.
 
-    Both reach every process of a terminal, or of a service that is stopped. A second SIGTERM is the loader's own, for a
-    worker that hangs.
+    Both reach every process of a terminal, or of a stopped service. A second SIGTERM is the loader's own, for a worker
+    that hangs.
     """
 
     def only_once(number: int, frame: FrameType | None) -> None:
+        """Ignore the first signal."""
         signal.signal(number, signal.SIG_DFL)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -45,15 +46,16 @@ def start_worker(worker: int) -> None:
 
 @dataclass(frozen=True)
 class CollateInWorker:
-    """``collate``, and in a worker the batch goes into shared memory as a parcel: where that fails, it is told.
+    """Applies ``collate``, and in a worker puts the batch into shared memory as a parcel; a failure is reported.
 
-    The queue that would do it otherwise loses the batch, and the training waits for ever.
+    Otherwise the queue would lose the batch, and the training would wait forever.
     """
 
     multiple: int
     few_counts: bool = False
 
     def __call__(self, samples: Iterable[Sample]) -> Batch | Parcel:
+        """Collate the samples."""
         batch = collate(samples, self.multiple, few_counts=self.few_counts)
         if get_worker_info() is None:
             return batch
@@ -64,16 +66,16 @@ class CollateInWorker:
 
 
 def shared_by_batches(pixels: int, workers: int, batch_size: int) -> int:
-    """Bytes of shared memory that batches of images of so many pixels need at a time."""
+    """Compute the bytes of shared memory that batches need at a time, with this many pixels per image."""
     if not workers:
         return 0
     return (workers * AHEAD + 2) * batch_size * pixels * 3 + workers * _SLACK
 
 
 def pixels_a_sample(sizes: NDArray[np.int32], recipe: Recipe, windows: bool) -> int:
-    """The most pixels that are handed over for one of the images of these sizes (n, 2), of which 0 is not known.
+    """Return the largest number of pixels handed over for one of the images of these sizes (n, 2), 0 if unknown.
 
-    ``windows``: what an input is to be made of, instead of the input.
+    ``windows``: what an input is made of, instead of the input.
     """
     if not windows:
         return math.prod(largest_input(recipe))
@@ -82,7 +84,7 @@ def pixels_a_sample(sizes: NDArray[np.int32], recipe: Recipe, windows: bool) -> 
 
 
 def free_shared_memory() -> float:
-    """Bytes that are free of what processes share; infinite where the system doesn't set it apart."""
+    """Return the free bytes of shared memory; infinite if the system has no limit of its own for it."""
     return shutil.disk_usage(SHARED).free if SHARED.is_dir() else math.inf
 
 

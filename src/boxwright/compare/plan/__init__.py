@@ -1,1 +1,1 @@
-"""What a comparison is asked for, and what will be run for it."""
+"""The options of a comparison, and the runs that follow from them."""

@@ -1,18 +1,18 @@
-"""Which true difference a comparison can see, told before the first run.
+"""Which true difference a comparison can detect, computed before the first run.
 
-The noise of AP is assumed, until runs have shown it, to be what lite320 has on the blood cells (364 images, 3 classes).
-All are standard deviations:
+Until runs have shown it, the noise of AP is assumed to be that of lite320 on the blood cells (364 images, 3 classes).
+All numbers are standard deviations:
 
-- AP of a class that m images hold moves by .16 / sqrt(m) over draws of the images (.12 to .19 in twelve runs); the mean
-  over K classes moves by the root of the sum of their squares, over K.
-- .35 of that is a run's own: on which images it happens to do well. More seeds average it out. Another .2 is taken to
-  stay in a difference of two arms whatever the seeds (on the blood cells, between box losses, it is less than that).
-- On endless images another seed would still move AP by .003.
+- AP of a class with m images varies by .16 / sqrt(m) over draws of the images (.12 to .19 in twelve runs); the mean
+  over K classes varies by the root of the sum of their squares, over K.
+- .35 of that belongs to a single run: on which images it happens to do well. More seeds average it out. Another .2 is
+  assumed to stay in a difference of two arms whatever the seeds (on the blood cells, between box losses, it is less).
+- Even with infinitely many images, another seed would change AP by .003.
 
 Most of the noise between seeds is thus that of a finite validation split, as Jordan found for classifiers (2023,
 "Calibrated Chaos: Variance Between Runs of Neural Network Training is Harmless and Inevitable").
 
-Shape shorthand: A arms beside the baseline, S seeds.
+Shape shorthand: A arms besides the baseline, S seeds.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from boxwright.data import NORMAL, DetectionDataset
 from boxwright.evaluate.columns import Floats
 
 _OF_CLASS, _OF_RUN, _OF_ARMS, _OF_SEED = 0.16, 0.35, 0.2, 0.003
-_ENOUGH_FREEDOM = 4  # degrees of freedom that measured noise takes the place of assumed noise from
-_SEEDS = (3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50)  # that a smaller difference may take
+_ENOUGH_FREEDOM = 4  # degrees of freedom from which measured noise replaces assumed noise
+_SEEDS = (3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50)  # numbers of seeds to suggest for a smaller difference
 _ROUND = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
 
 @dataclass(frozen=True)
 class Noise:
-    """How far AP moves by chance: standard deviations."""
+    """How much AP varies by chance, as standard deviations."""
 
     seed: float
     """Of an arm's AP over seeds, on these images."""
@@ -47,7 +47,7 @@ class Noise:
 
 
 def assumed_noise(dataset: DetectionDataset) -> Noise:
-    """Assume the noise of AP on a validation split, by the number of images that hold each of its classes."""
+    """Assume the noise of AP on a validation split, from the number of images that contain each class."""
     counted = dataset.code == NORMAL
     image = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
     pairs = np.unique(np.stack([dataset.labels[counted], image[counted]]), axis=1)
@@ -58,7 +58,7 @@ def assumed_noise(dataset: DetectionDataset) -> Noise:
 
 
 def measured_noise(jobs: Sequence[Job], assumed: Noise) -> Noise:
-    """Measure the noise over seeds on the finished runs; where they are too few, return what is assumed."""
+    """Measure the noise over seeds on the finished runs; if they are too few, return the assumed noise."""
     scores: dict[str, dict[int, float]] = {job.arm: {} for job in jobs}
     for job in jobs:
         if job.finished and job.result is not None:
@@ -79,13 +79,15 @@ def detectable_difference(
     """Compute the true difference that `compare_arms` finds in ``power`` of all comparisons; infinite with one seed.
 
     Args:
-        seeds: of each arm.
-        images: of the validation split.
-        arms: beside the baseline.
-        level: of the intervals.
+        seeds: Seeds of each arm.
+        images: Images of the validation split.
+        arms: Arms besides the baseline.
+        noise: Measured or assumed noise.
+        level: Level of the intervals.
+        power: Share of comparisons that should find the difference.
 
     Raises:
-        ValueError: less than one seed or arm, or less than two images.
+        ValueError: If there is less than one seed or arm, or fewer than two images.
     """
     if seeds < 1 or arms < 1 or images < 2:
         raise ValueError(f"Expected at least 1 seed, 1 arm and 2 images but got {seeds}, {arms} and {images}")
@@ -102,9 +104,9 @@ def detectable_difference(
 
 
 def _drawn_variances(random: np.random.Generator, arms: int, seeds: int) -> tuple[Floats, Floats]:
-    """Draw what `seed_variances` makes of scores with variance 1: pooled and one arm's own, (simulations,) each.
+    """Draw the estimates of `seed_variances` for scores with variance 1: pooled and one arm's own, (simulations,) each.
 
-    The residuals lie in A directions: the arm less the baseline, which alone is in its own variance, and A - 1 others.
+    The residuals lie in A directions: the arm minus the baseline, which alone is in its own variance, and A - 1 others.
     """
     of_arm = random.chisquare(seeds - 1, SIMULATIONS)
     others = random.chisquare((arms - 1) * (seeds - 1), SIMULATIONS) if arms > 1 else 0.0
@@ -112,7 +114,7 @@ def _drawn_variances(random: np.random.Generator, arms: int, seeds: int) -> tupl
 
 
 def describe_power(seeds: int, dataset: DetectionDataset, arms: int, noise: Noise) -> str:
-    """Say which difference so many seeds see, and how many would see a smaller one."""
+    """Describe which difference this many seeds detect, and how many would detect a smaller one."""
     images = len(dataset)
     if seeds == 1:
         least = detectable_difference(3, images, arms, noise)

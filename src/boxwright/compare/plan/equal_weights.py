@@ -1,7 +1,7 @@
 """Box-loss weights that make box losses comparable: equal gradients at the start.
 
-Losses differ in scale: IoU losses lie in 0..1, smooth L1 on deltas in the tens. With one weight for all, a comparison
-would tell which loss the weight suits.
+Losses differ in scale: IoU losses are in 0..1, smooth L1 on deltas in the tens. With one weight for all, a comparison
+would show which loss the weight suits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SAME = "The box loss is the same in all arms, and its weight is the recipe's."
 
 
 def weigh_box_losses(setting: Setting, batches: Batches) -> tuple[dict[str, float], str]:
-    """Weight the arms whose box loss isn't the baseline's, and say how the weights came about."""
+    """Weight the arms whose box loss is not the baseline's, and describe how the weights were found."""
     baseline = setting.baseline
     alike = [arm.name for arm in setting.arms if not arm.other_recipe]  # others have the weight that their recipe gives
     losses = {name: setting.recipes[name].box_loss for name in alike}
@@ -45,7 +45,7 @@ def weigh_box_losses(setting: Setting, batches: Batches) -> tuple[dict[str, floa
         try:
             other = build_criterion(baseline.replace(box_loss=loss, box_weight=first.box_weight), counts)
         except RecipeError:
-            continue  # with the baseline's coder there is no such loss
+            continue  # there is no such loss with the baseline's coder
         if isinstance(other, DenseCriterion):
             criteria[loss] = other
     gradients = box_gradients(detector, criteria, batches.training)
@@ -64,7 +64,7 @@ def box_gradients(
 ) -> dict[str, float]:
     """Measure the norm of each box term's gradient with respect to the deltas (B, A, D), mean over the batches.
 
-    One forward a batch serves all criteria.
+    One forward pass per batch serves all criteria.
     """
     norms: dict[str, list[float]] = {name: [] for name in criteria}
     detector.train()

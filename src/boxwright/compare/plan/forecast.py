@@ -1,4 +1,4 @@
-"""What is said before the first run: how long it takes, what can be detected, and what was made equal."""
+"""The forecast printed before the first run: how long it takes, what can be detected, and what was made equal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FROZEN_NOTE = (
 
 
 def outlook(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> list[str]:
-    """Say what is about to run, in lines for the terminal."""
+    """Describe what is about to run, in lines for the terminal."""
     weights = [f"  {arm}: {weight:g}" for arm, weight in plan.box_weights.items()]
     lines = [f"{arm} is left out: {why}" for arm, why in setting.left_out.items()]
     lines += [f"the baseline is {setting.arms[0].name}"] if setting.left_out else []
@@ -42,7 +42,7 @@ def _extent(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> str:
 
 
 def what_can_be_seen(setting: Setting, jobs: Sequence[Job]) -> str:
-    """Say which difference the comparison can see, and by what noise; that of finished runs, where there are enough."""
+    """Describe which difference the comparison can detect, using the noise of finished runs if there are enough."""
     noise = measured_noise(jobs, assumed_noise(setting.validation))
     said = describe_power(setting.options.seeds, setting.validation, len(setting.arms) - 1, noise)
     return f"{said} ({noise.source})"

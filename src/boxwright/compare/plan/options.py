@@ -1,4 +1,4 @@
-"""What a comparison is asked for, beside its arms and their recipe."""
+"""The options of a comparison, apart from the arms and their recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BoxWeights = Literal["equal", "fixed"]
 
 
 class ComparisonKeys(TypedDict, total=False):
-    """Any of the fields of ``CompareOptions``, as people give them; a test holds the two to each other."""
+    """The fields of ``CompareOptions`` as keyword arguments; a test keeps the two equal."""
 
     seeds: int
     minutes: float | None
@@ -50,33 +50,34 @@ class CompareOptions:
     seeds: int = 3
     """Runs of each arm, with the seeds 0, 1, ..."""
     minutes: float | None = None
-    """Minutes of training steps that a run of the baseline takes; turned into steps once."""
+    """Minutes of training steps that a run of the baseline takes; converted to steps once."""
     steps: int | None = None
-    """Optimiser steps of each run, instead of minutes. Neither: the recipe's epochs."""
+    """Optimizer steps of each run, instead of minutes. Neither: the recipe's epochs."""
     out: Path | None = None
     """The comparison's folder; None: compare/<data set>."""
     executor: Executor = "local"
     tier: Tier = "full"
     box_weights: BoxWeights = "equal"
-    """``equal``: box losses other than the baseline's get the weight with which their gradient at the start has the
-    norm of the baseline's; ``fixed``: the recipe's."""
+    """``equal``: box losses other than the baseline's get the weight at which their initial gradient has the norm of
+    the baseline's; ``fixed``: the recipe's weight.
+    """
     test: bool = False
     """Measure the recommended arm on the test split, once."""
     split: str = "train"
     val_split: str = "val"
     allow_links: bool = False
-    """Whether to follow links, and paths of data.yaml, out of the data set's folder."""
+    """Whether to follow links, and paths in data.yaml, that lead outside the data set's folder."""
     group_by: str | None = None
-    """What goes together where data without splits is split, see ``read_dataset``."""
+    """What stays together where data without splits is split, see ``read_dataset``."""
     split_file: str | None = None
     """A file, or a run, that names the images of each split, instead of the data's own."""
     device: Device = "auto"
     threads: int | None = None
-    """Of each run; None: all cores. A Ray task reserves as many CPUs."""
+    """Threads per run; None: all cores. A Ray task reserves this many CPUs."""
     workers: int = 0
-    """Processes of each run that augment; the results don't depend on them."""
+    """Processes per run that augment; the results do not depend on them."""
     command: str = ""
-    """The command line that asks for this, for the report."""
+    """The command line that asked for this, for the report."""
 
     def __post_init__(self) -> None:
         for name, known in (("executor", Executor), ("tier", Tier), ("box_weights", BoxWeights), ("device", Device)):

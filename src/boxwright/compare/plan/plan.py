@@ -1,4 +1,4 @@
-"""The plan of a comparison, made once and kept: for how many steps each arm trains, and with which box weight."""
+"""The plan of a comparison, made once and kept: how many steps each arm trains, and with which box weight."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class Plan:
     """What was measured before the first run."""
 
     steps: Annotated[int, msgspec.Meta(ge=1)]
-    """Of every run."""
+    """Steps of every run."""
     seconds_per_step: float
-    """Of the baseline in full training, on this machine; NaN where it can't be timed here."""
+    """Time of the baseline in full training, on this machine; NaN if it cannot be measured here."""
     box_weights: dict[str, float]
-    """By arm, of the arms whose weight was set."""
+    """Box weight by arm, for the arms whose weight was set."""
     weights_by: str
-    """How the box weights came about, in a sentence."""
+    """How the box weights were found, in a sentence."""
     seconds_per_head_step: float | None = None
-    """Of the baseline in the frozen tier."""
+    """Time of the baseline in the frozen tier."""
     seconds_of_features: float = 0.0
-    """Of computing the frozen tier's features, of all arms together."""
+    """Time for computing the frozen tier's features, of all arms together."""
 
     def recipe_of(self, setting: Setting, arm: str) -> Recipe:
         """Return the recipe that an arm trains with."""
@@ -52,7 +52,7 @@ class Plan:
 
 
 def make_plan(setting: Setting) -> Plan:
-    """Read the folder's plan or make one. Raises RecipeError where it holds another comparison or a damaged plan."""
+    """Read the folder's plan or make one; raises RecipeError if it belongs to another comparison or is damaged."""
     file, request = setting.folder / "plan.json", json.loads(json.dumps(setting.request()))
     if file.exists():
         return _kept_plan(file, request)
@@ -84,7 +84,7 @@ def _kept_plan(file: Path, request: dict[str, Any]) -> Plan:
 
 
 def _steps_an_epoch(setting: Setting) -> int:
-    """Count the baseline's steps of an epoch, as if all images could be read."""
+    """Count the baseline's steps per epoch, as if all images were readable."""
     recipe, images = setting.baseline, setting.training
     repeats = repeats_of(recipe, images, list(range(len(images))))
     places = EpochPlaces(len(images), 0, batch_size=recipe.images_a_batch, repeats=repeats)
@@ -92,7 +92,7 @@ def _steps_an_epoch(setting: Setting) -> int:
 
 
 def jobs_of(setting: Setting, plan: Plan) -> list[Job]:
-    """List all runs, seed by seed, so that a comparison that was stopped has compared something."""
+    """List all runs, seed by seed, so that a comparison that is stopped early can still compare something."""
     options = setting.options
     device = options.device
     if device == "auto":

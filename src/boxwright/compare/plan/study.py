@@ -1,4 +1,4 @@
-"""What a comparison stands on: the data, the arms, and that each of them can be trained."""
+"""The basis of a comparison: the data and the arms, each checked to be trainable."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ class Setting:
 
     @property
     def code(self) -> tuple[tuple[str, str], ...]:
-        """The modules of own parts, which the processes of the runs import, each with the folder where it is found."""
+        """Modules of your own parts, which the processes of the runs import, each with its folder."""
         modules = (module for recipe in self.recipes.values() for module in own_modules(recipe.to_dict()))
         return tuple((module, folder_of(module)) for module in dict.fromkeys(modules))
 
     def run_folder(self, arm: Arm, seed: int) -> Path:
-        """Where a run is kept."""
+        """Return the folder of a run."""
         return (self.folder / "runs" / f"{folder_name(arm)}-seed{seed}").resolve()
 
     def features_folder(self, arm: Arm) -> Path:
-        """Where the frozen tier keeps the features of the arm's backbone."""
+        """Return the folder in which the frozen tier keeps the features of the arm's backbone."""
         return (self.folder / "features" / cache_name(self.recipes[arm.name])).resolve()
 
     def request(self) -> dict[str, Any]:
-        """Collect what can't change when a comparison goes on."""
+        """Collect everything that must not change when a comparison is continued."""
         own = asdict(self.options)
         decided = {"decided": self.decided} if self.decided else {}
         kept = ("minutes", "steps", "tier", "box_weights", "split", "val_split")
@@ -135,7 +135,7 @@ def set_out(
 
 
 def _check_comparable(validation: DetectionDataset) -> None:
-    """Raise DataError unless two images or more have boxes: the noise of the images is told from them."""
+    """Raise DataError unless at least two images have boxes: the noise of the images is estimated from them."""
     owners = np.repeat(np.arange(len(validation)), np.diff(validation.offsets))
     holding = len(np.unique(owners[validation.code == NORMAL]))
     if holding < 2:
@@ -147,7 +147,7 @@ def _check_comparable(validation: DetectionDataset) -> None:
 
 
 def _untrainable(recipes: Mapping[str, Recipe], options: CompareOptions) -> dict[str, str]:
-    """Find the arms whose parts don't go together, each with the reason."""
+    """Find the arms whose parts do not fit together, each with the reason."""
     reasons = {}
     for name, recipe in recipes.items():
         try:

@@ -1,4 +1,4 @@
-"""How long the baseline takes: a few warm steps of it are trained before the comparison starts."""
+"""Measure how long the baseline takes, by training a few warm steps before the comparison starts."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _WARM_UP, _TIMED = 2, 6  # steps
 
 
 def timing_sample(setting: Setting) -> DetectionDataset:
-    """Take images for a few steps, from all over the training split: a large one would take minutes to decode."""
+    """Choose images for a few steps from all over the training split: decoding a large one would take minutes."""
     recipe, images = setting.baseline, len(setting.training)
     most = (_WARM_UP + _TIMED) * recipe.images_a_batch * recipe.accumulate
     return setting.training.subset(np.unique(np.linspace(0, images - 1, min(most, images)).round().astype(np.int64)))
 
 
 class _StepTimes(Callback):
-    """Notes when each optimiser step was done."""
+    """Records when each optimizer step was done."""
 
     def __init__(self) -> None:
         self.times: dict[int, float] = {}
@@ -44,7 +44,10 @@ class _StepTimes(Callback):
 
 
 def seconds_per_step(setting: Setting, sample: DetectionDataset) -> float:
-    """Time a few warm steps of the baseline: median; NaN where the runs' device isn't here and no minutes need it."""
+    """Measure the median time of a few warm steps of the baseline.
+
+    NaN if the runs' device is not available here and no ``minutes`` need it.
+    """
     options, clock = setting.options, _StepTimes()
     try:
         RunOptions(device=options.device).accelerator()
@@ -69,7 +72,7 @@ def seconds_per_step(setting: Setting, sample: DetectionDataset) -> float:
 
 
 def frozen_seconds(setting: Setting, batches: Batches) -> tuple[float, float]:
-    """Time a step of neck and head, and all features."""
+    """Measure the time of a step of neck and head, and of all features."""
     head, backbone = time_frozen(setting.baseline, next(iter(batches.training)))
     caches = len({cache_name(recipe) for recipe in setting.recipes.values()})
     return head, caches * VIEWS * len(setting.training) * backbone

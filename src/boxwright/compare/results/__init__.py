@@ -1,1 +1,1 @@
-"""What a comparison found: the numbers, their noise, and the files and page that say so."""
+"""The results of a comparison: the numbers, their noise, and the files and page that present them."""

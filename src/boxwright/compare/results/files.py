@@ -1,4 +1,4 @@
-"""The files of a comparison: JSON, CSV, page, and the recipe of the arm to take."""
+"""The files of a comparison: JSON, CSV, page, and the recommended arm's recipe."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ NAMES = (
     *("plan.json", "compare.json", "compare.csv", "compare.html", "recommended.yaml", "test.json"),
     *("runs", "features"),
 )
-"""What a comparison writes into its folder, the first of them first."""
+"""Files that a comparison writes into its folder, the first of them first."""
 
 
 def write_results(folder: Path, comparison: Comparison, recommended: Recipe | None) -> None:
-    """Write compare.json, compare.csv and compare.html, and recommended.yaml where an arm is recommended.
+    """Write compare.json, compare.csv and compare.html, and recommended.yaml if an arm is recommended.
 
-    Each in one piece. Raises WriteError.
+    Each file is replaced as a whole; raises WriteError.
     """
     write_json(folder / "compare.json", {"generator": GENERATOR, **comparison.to_json()})
     write_csv(folder / "compare.csv", comparison)
     write_comparison(folder / "compare.html", comparison)
     file = folder / "recommended.yaml"
     if recommended is None:
-        file.unlink(missing_ok=True)  # of a comparison that went on
+        file.unlink(missing_ok=True)  # left by an earlier part of the comparison
     else:
         recommended.save(file)
 
 
 def write_csv(path: Path, comparison: Comparison) -> None:
-    """Write a row for each run; what it doesn't have is empty."""
+    """Write a row for each run; missing values are empty."""
     rows = [_row(run) for run in comparison.runs]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))

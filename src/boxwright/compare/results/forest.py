@@ -1,4 +1,4 @@
-"""The forest plot: a row an arm, with its difference to the baseline, the interval, and the single seeds."""
+"""The forest plot: a row per arm, with its difference from the baseline, the interval, and the single seeds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import ceil, floor, isfinite, log10
 from boxwright.compare.results.statistics import Difference
 from boxwright.report.markup import Markup, text
 
-_WIDTH, _HEIGHT = 320, 44  # of a row's drawing
+_WIDTH, _HEIGHT = 320, 44  # of one row's drawing
 _BAR, _DOTS = 17, 34  # heights of the interval and of the seeds in it
 _MARGIN = 12
 _CLASSES = {"better": "better", "worse": "worse", "no detectable difference": "alike"}
@@ -17,13 +17,13 @@ _CLASSES = {"better": "better", "worse": "worse", "no detectable difference": "a
 
 @dataclass(frozen=True)
 class ForestRow:
-    """An arm beside the baseline."""
+    """An arm compared with the baseline."""
 
     arm: str
     difference: Difference | None
-    """None where it has no runs to compare."""
+    """None if it has no runs to compare."""
     seeds: Sequence[float]
-    """Difference of each seed."""
+    """Difference for each seed."""
 
 
 def forest(rows: Sequence[ForestRow]) -> Markup:
@@ -42,14 +42,14 @@ def forest(rows: Sequence[ForestRow]) -> Markup:
 
 
 def signed(value: float) -> str:
-    """Format a number with its sign and three decimals; a dash where it isn't defined."""
+    """Format a number with its sign and three decimals; a dash if undefined."""
     if not isfinite(value):
         return "–"
     return f"{value:+.3f}".replace("-", "−") if abs(value) >= 5e-4 else "0.000"
 
 
 class _Scale:
-    """Maps a difference to a place across the drawing."""
+    """Maps a difference to a horizontal position in the drawing."""
 
     def __init__(self, rows: Sequence[ForestRow]) -> None:
         values = [0.0, *(value for row in rows for value in row.seeds)]

@@ -1,4 +1,4 @@
-"""compare.html: the answer first, then the evidence for it, then what was equal and what it cost."""
+"""compare.html: the answer first, then the evidence for it, then what was kept equal and what it cost."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _EQUAL = (
     "images and augmentation draws; all made the same number of steps."
 )
 _MANY_CLASSES = 12
-_SUMS = ("false_positive", "false_negative")  # of several kinds of error
+_SUMS = ("false_positive", "false_negative")  # totals over several kinds of error
 
 
 def write_comparison(path: Path, comparison: Comparison) -> Path:
-    """Write the page: one file without script, links to elsewhere or anything to load. Returns its path."""
+    """Write the page, one file without a script, external links or anything to load; return its path."""
     facts = comparison.facts
     warnings = [facts["tier note"]] if facts.get("tier note") else []
     if failed := [run for run in comparison.runs if run.failed]:

@@ -37,7 +37,7 @@ from boxwright.evaluate.bootstrap import Metric, bootstrap_scores, draw_images
 from boxwright.evaluate.columns import Floats
 from boxwright.evaluate.paired import Verdict
 
-ONE_SEED = "One seed: the noise between seeds isn't known, so that no difference can be told from it."
+ONE_SEED = "One seed: the noise between seeds isn't known, so no difference can be distinguished from it."
 SIMULATIONS = 20_000
 
 
@@ -47,10 +47,10 @@ class Difference:
 
     mean: float
     low: float
-    """Lower end of the simultaneous interval; NaN where there is one seed."""
+    """Lower end of the simultaneous interval; NaN with one seed."""
     high: float
     level: float
-    """With which the intervals of all arms hold together."""
+    """Probability that the intervals of all arms hold together."""
     p: float
     """Adjusted for the number of arms: how often the worst of all arms would err by as much; NaN with one seed."""
     verdict: Verdict
@@ -74,15 +74,15 @@ def compare_arms(
     """Compare each arm with the baseline.
 
     Args:
-        baseline: (S,) match tables, one a seed.
-        arms: name -> (S,) tables on the same images; the i-th has the seed of the baseline's i-th.
+        baseline: (S,) match tables, one per seed.
+        arms: Name -> (S,) tables on the same images; the i-th has the seed of the baseline's i-th.
         metric: "AP", "AP50" or "AP75".
-        level: with which all intervals together hold their true differences.
-        draws: of images, in the bootstrap.
-        seed: of the draws.
+        level: Probability that all intervals together contain their true differences.
+        draws: Draws of images in the bootstrap.
+        seed: Seed of the draws.
 
     Raises:
-        ValueError: no seed, arms with another number of seeds or images, or a score that isn't defined.
+        ValueError: If there is no seed, arms have another number of seeds or images, or a score is undefined.
     """
     tables = [baseline, *arms.values()]
     if not baseline or any(len(runs) != len(baseline) for runs in tables):
@@ -105,10 +105,12 @@ def compare_scores(
     Args:
         scores: (A + 1, S), the baseline's first.
         drawn: (A + 1, S, R) the same on drawn images, the same draws for all; draws with a NaN are left out.
-        images: how many there are.
+        images: Number of images.
+        level: As in ``compare_arms``.
+        seed: As in ``compare_arms``.
 
     Raises:
-        ValueError: a score that isn't finite.
+        ValueError: If a score is not finite.
     """
     if not np.isfinite(scores).all():
         raise ValueError("Expected finite scores but got some that aren't defined")
@@ -158,12 +160,12 @@ def _image_covariance(drawn: Floats, images: int) -> Floats:
         same_seed = np.einsum("asr,bsr->ab", away, away) / seeds**2
         of_mean = (of_mean - same_seed) * seeds / (seeds - 1)
     values, vectors = np.linalg.eigh(of_mean / (draws - 1) * images / (images - 1))
-    covariance: Floats = (vectors * np.maximum(values, 0.0)) @ vectors.T  # an estimate may fall below 0
+    covariance: Floats = (vectors * np.maximum(values, 0.0)) @ vectors.T  # an estimate may be negative
     return covariance
 
 
 def worst_errors(pooled: float, seeds: int, image: Floats, images: int, seed: int) -> Floats:
-    """Draw (simulations,) errors that a comparison could have made, in standard errors: the worst arm's of each."""
+    """Draw (simulations,) errors that a comparison could have made, in standard errors: the worst arm's in each."""
     random = np.random.default_rng(seed)
     arms = len(image)
     freedom = arms * (seeds - 1)

@@ -1,4 +1,4 @@
-"""What a comparison says in words: which arm to take, and what each of the others has shown."""
+"""A comparison in words: which arm to use, and what each of the others has shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from boxwright.compare.results.statistics import Difference
 
 WORTH_KNOWING = 0.02
-"""An arm that may gain more AP than this, by its interval, isn't tested enough."""
+"""An arm whose interval allows a larger gain of AP than this is not tested enough."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Headline:
     """The answer of a comparison."""
 
     advice: str
-    """Which arm to take."""
+    """Which arm to use."""
     findings: Sequence[Finding]
-    """Every arm but the baseline is in one of them."""
+    """Every arm except the baseline is in one of them."""
 
     @property
     def lines(self) -> list[str]:
-        """The advice, then a line a finding."""
+        """Return the advice, then one line per finding."""
         return [self.advice, *map(str, self.findings)]
 
     def __str__(self) -> str:
@@ -44,10 +44,10 @@ class Headline:
 
 
 def headline(comparison: Comparison) -> Headline:
-    """Put a comparison into words: what to take, and by arm what was shown.
+    """Put a comparison into words: which arm to use, and what each arm has shown.
 
-    An arm that isn't detectably better has the gain ruled out that lies above its interval; where that is more than
-    ``WORTH_KNOWING``, it isn't tested enough.
+    For an arm that is not detectably better, gains above its interval are ruled out; if that limit is more than
+    ``WORTH_KNOWING``, it is not tested enough.
     """
     if not comparison.of_arm(comparison.baseline.name):
         return Headline(f"Nothing can be said: no run of the baseline, {comparison.baseline.name}, has a result.", ())
@@ -69,7 +69,7 @@ def _advice(comparison: Comparison) -> str:
 
 
 def _findings(comparison: Comparison) -> Iterator[Finding]:
-    """Say what each arm has shown, the best first; arms that have shown the same are together."""
+    """Describe what each arm has shown, the best first; arms with the same result are together."""
     found = comparison.differences
     for name in sorted(_with_verdict(found, "better"), key=lambda name: -found[name].mean):
         yield Finding([name], f"better by {_size(found[name])}")
@@ -109,13 +109,13 @@ def _with_verdict(found: Mapping[str, Difference], verdict: str) -> list[str]:
 
 
 def _size(found: Difference) -> str:
-    """Say how large a difference is, whichever way: ``0.021 AP [0.012, 0.030]``."""
+    """Format the size of a difference, whatever its sign: ``0.021 AP [0.012, 0.030]``."""
     low, high = sorted((abs(found.low), abs(found.high)))
     return f"{abs(found.mean):.3f} AP [{low:.3f}, {high:.3f}]"
 
 
 def what_moved(arm: str, better: bool, lost: Mapping[str, float], baseline: Mapping[str, float]) -> str:
-    """Say which kind of error changed most in the direction of an arm's verdict; nothing where none did."""
+    """Name the kind of error that changed most in the direction of an arm's verdict; nothing if none did."""
     changes = {kind: lost[kind] - baseline[kind] for kind in lost}
     moved = {kind: change for kind, change in changes.items() if (change < 0) == better and abs(change) >= 5e-4}
     if not moved:

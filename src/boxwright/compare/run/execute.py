@@ -35,14 +35,14 @@ from boxwright.runs.assess import evaluate_run
 from boxwright.training import train
 from boxwright.training.checkpoints import read_position
 
-_BEAT = 1.0  # seconds between two notes of how far a run has come
-_PATIENCE = 120.0  # seconds for a run to end whose comparison was killed
+_BEAT = 1.0  # seconds between two updates of a run's progress
+_PATIENCE = 120.0  # seconds that a run gets to stop when its comparison was killed
 
 
 def execute(job: Job) -> RunResult:
-    """Run a job, or go on with it; what goes wrong is its result, with the trace in failure.txt.
+    """Run a job or continue it; an error becomes its result, with the traceback in failure.txt.
 
-    Ctrl-C alone raises, KeyboardInterrupt, after the step.
+    Only Ctrl-C raises, KeyboardInterrupt, after the step.
     """
     for module, folder in job.code:
         import_code([module], folder)
@@ -64,7 +64,7 @@ def _execute(job: Job) -> RunResult:
         result = failed(job, why)
     write_result(job.result_file, result)
     if not result.failed:
-        Run(job.folder).last_checkpoint.unlink(missing_ok=True)  # most of the folder, and nothing goes on from it
+        Run(job.folder).last_checkpoint.unlink(missing_ok=True)  # the largest file, and nothing continues from it
     return result
 
 
@@ -84,7 +84,7 @@ def training_images(job: Job) -> DetectionDataset:
 def initial_weights(baseline: Recipe, seed: int) -> dict[str, Tensor]:
     """Draw the baseline's initial weights for a seed, by name.
 
-    A pretrained backbone is left out: its weights are no draw, and freezing folds them.
+    A pretrained backbone is left out: its weights are not random, and freezing folds them.
     """
     L.seed_everything(seed, verbose=False)
     weights: Mapping[str, Tensor] = build_detector(baseline, pretrained=False).state_dict()
@@ -92,14 +92,14 @@ def initial_weights(baseline: Recipe, seed: int) -> dict[str, Tensor]:
 
 
 class Pulse(Callback):
-    """Notes the steps done in a file now and then, and ends the training when the process that waits for it is gone."""
+    """Writes the number of steps done to a file now and then, and stops the training if the waiting process is gone."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._written = 0.0
 
     def beat(self, step: int) -> None:
-        """Note how many steps are done. Raises KeyboardInterrupt where nobody waits any more."""
+        """Record how many steps are done; raises KeyboardInterrupt if no process is waiting any more."""
         now = time.monotonic()
         if now - self._written < _BEAT:
             return
@@ -111,13 +111,14 @@ class Pulse(Callback):
             raise KeyboardInterrupt
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Record the step."""
         self.beat(trainer.global_step)
 
 
 def _train(job: Job) -> Run:
-    """Train the job's arm, or go on with it, without a validation split: the last averaged weights are the model.
+    """Train the job's arm, or continue, without a validation split: the last averaged weights are the model.
 
-    Choosing the best epoch on the images that arms are compared on would flatter those that vary most.
+    Choosing the best epoch on the images on which arms are compared would favor those that vary most.
     """
     dataset, run = training_images(job), Run(job.folder)
     common: dict[str, Any] = {"console": Console(file=sys.stdout), "callbacks": [Pulse(job.progress_file)]}
@@ -152,13 +153,13 @@ def _can_go_on(run: Run) -> bool:
 
 
 def _train_frozen(job: Job) -> Run:
-    """Train neck and head, from the start in any case: it is a matter of seconds to minutes."""
+    """Train neck and head, always from the start: it takes seconds to minutes."""
     _clear(job.folder)
     return train_head(job, training_images(job), initial_weights(job.baseline, job.seed), Pulse(job.progress_file).beat)
 
 
 def _clear(folder: Path) -> None:
-    """Remove what a run that can't go on has left, but for its log, and what makes the folder this process's."""
+    """Remove what a run that cannot continue has left, except its log and the claim of its folder."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -185,7 +186,7 @@ def _measure(job: Job, run: Run) -> RunResult:
 
 
 def peak_memory_mb(device: str) -> float:
-    """Return the most memory that this process, or its GPU, has held so far."""
+    """Return the largest amount of memory that this process, or its GPU, has used so far."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     try:

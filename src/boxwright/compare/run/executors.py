@@ -1,6 +1,6 @@
-"""Where runs run: one after the other in processes of their own, or as tasks of a Ray cluster.
+"""Ways to execute runs: one after the other in processes of their own, or as tasks of a Ray cluster.
 
-Both give the results as they come, and call ``watch`` a few times a second with the jobs that are running.
+Both yield results as they come, and call ``watch`` a few times a second with the running jobs.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Watch = Callable[[Sequence[Job]], None]
 
 _INTERRUPTED = 130
 _POLL = 0.5  # seconds
-_PATIENCE = 120.0  # seconds for the runs of a cluster to end in order
+_PATIENCE = 120.0  # seconds that the runs of a cluster get to stop
 
 
 def run_locally(jobs: Sequence[Job], watch: Watch) -> Iterator[RunResult]:
-    """Run each job in a new process: its memory is its own, and what happens to it leaves the others alone.
+    """Run each job in a new process, so that its memory is its own and a crash does not affect the others.
 
-    Ctrl-C ends the running job after its step, and raises KeyboardInterrupt; the second one ends it at once.
+    Ctrl-C stops the running job after its step and raises KeyboardInterrupt; a second one kills it.
     """
     context: Any = multiprocessing.get_context(_start_method())
     if hasattr(context, "set_forkserver_preload"):
@@ -47,11 +47,13 @@ def run_locally(jobs: Sequence[Job], watch: Watch) -> Iterator[RunResult]:
 
 
 def run_on_ray(jobs: Sequence[Job], watch: Watch) -> Iterator[RunResult]:
-    """Run each job as a Ray task that reserves its threads, and a GPU where it trains on one.
+    """Run each job as a Ray task that reserves its threads, and a GPU if it trains on one.
 
-    It joins the cluster of RAY_ADDRESS, or one that was started on this machine, or else starts one. A run that a
-    machine takes down with it is started again elsewhere by Ray, and goes on from its last checkpoint. Raises
-    RecipeError where Ray isn't installed.
+    It joins the cluster of RAY_ADDRESS, or one already started on this machine, or else starts one. If a machine fails,
+    Ray starts its run again elsewhere, and the run continues from its last checkpoint.
+
+    Raises:
+        RecipeError: If Ray is not installed.
     """
     try:
         import ray
@@ -62,7 +64,7 @@ def run_on_ray(jobs: Sequence[Job], watch: Watch) -> Iterator[RunResult]:
     joined = ray.is_initialized()
     if not joined:
         ray.init(log_to_driver=False)
-    # A worker for each run: peak memory is the process's
+    # A worker per run: peak memory is measured per process.
     task = ray.remote(max_calls=1)(execute)
     waiting = {
         task.options(num_cpus=job.threads or 1, num_gpus=int(job.device != "cpu"), name=job.folder.name).remote(
@@ -107,7 +109,7 @@ def _start_method() -> str:
 
 
 def _run_alone(job: Job) -> None:
-    """Execute a job in its process: output goes into run.log, and a terminal's Ctrl-C is the parent's to answer."""
+    """Execute a job in its process: output goes to run.log, and the parent handles a terminal's Ctrl-C."""
     from boxwright.compare.run.execute import execute
 
     if hasattr(os, "setsid"):
@@ -122,7 +124,7 @@ def _run_alone(job: Job) -> None:
 
 
 def _stop(process: Any) -> None:
-    """Ask a process to end after its step; at the next Ctrl-C end it."""
+    """Ask a process to stop after its step; at the next Ctrl-C kill it."""
     if hasattr(os, "setsid") and process.pid is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGINT)

@@ -55,7 +55,7 @@ _CACHE_KEYS = (
     "max_pixels",
     "decode",
 )
-"""What the features depend on, of all that a recipe says."""
+"""The recipe keys that the features depend on."""
 
 
 def cache_name(recipe: Recipe) -> str:
@@ -71,7 +71,7 @@ class Features:
 
     images: int
     readable: list[int]
-    """Places in the data set."""
+    """Indices in the data set."""
     maps: list[NDArray[np.float16]]
     """(rows, C, H, W) of each level, on disk."""
     samples: list[Sample]
@@ -79,12 +79,12 @@ class Features:
 
     @property
     def views(self) -> int:
-        """Of each image."""
+        """The number of views of each image."""
         return len(self.samples) // self.images
 
     @classmethod
     def open(cls, folder: Path) -> Features:
-        """Open what ``cache_features`` wrote. Raises RecipeError where a file is missing or damaged."""
+        """Open what ``cache_features`` wrote; raises RecipeError if a file is missing or damaged."""
         meta = _read_meta(folder)
         try:
             maps = [np.load(folder / f"map-{level}.npy", mmap_mode="r") for level in range(meta["levels"])]
@@ -131,9 +131,11 @@ def is_cached(folder: Path) -> bool:
 def cache_features(
     recipe: Recipe, dataset: DetectionDataset, folder: Path, advance: Callable[[int, int], None] = lambda *_: None
 ) -> None:
-    """Compute the features of a recipe's backbone, unless they are there already.
+    """Compute the features of a recipe's backbone, unless they exist already.
 
-    Raises RecipeError where the disk has no room for one view of each image, DataError where no image can be read.
+    Raises:
+        RecipeError: If the disk has no room for one view of each image.
+        DataError: If no image can be read.
     """
     if is_cached(folder):
         return
@@ -159,7 +161,7 @@ def cache_features(
             advance(len(samples), rows)
     _write_targets(folder / "targets.npz", samples)
     meta = {"levels": len(shapes), "readable": readable, "seconds": monotonic() - began}
-    write_json(folder / "meta.json", meta, indent=None)  # last: with it the cache is whole
+    write_json(folder / "meta.json", meta, indent=None)  # written last: it marks the cache as complete
 
 
 @torch.inference_mode()
@@ -178,7 +180,7 @@ def _shapes(detector: Detector) -> list[torch.Size]:
 
 
 def _views(shapes: list[torch.Size], images: int, folder: Path) -> int:
-    """Count the views that half of the free disk holds, at most ``VIEWS``."""
+    """Count the views that fit in half of the free disk, at most ``VIEWS``."""
     a_view = images * sum(2 * shape.numel() for shape in shapes)
     views = min(VIEWS, shutil.disk_usage(folder).free // 2 // a_view)
     if views < 1:
@@ -188,9 +190,9 @@ def _views(shapes: list[torch.Size], images: int, folder: Path) -> int:
 
 @contextmanager
 def _written(path: Path, rows: int, shape: torch.Size) -> Iterator[BinaryIO]:
-    """Open a file of ``rows`` maps, which are to be written one after the other.
+    """Open a file for ``rows`` maps, to be written one after the other.
 
-    Not a memory map: where the disk is full, that ends the process.
+    It is not memory-mapped: on a full disk that would kill the process.
     """
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False}
     with written_aside(path) as partial, partial.open("wb") as file:

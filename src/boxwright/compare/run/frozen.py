@@ -1,6 +1,6 @@
-"""The frozen tier: neck and head trained on features that were computed once.
+"""The frozen tier: neck and head are trained on features that were computed once.
 
-An approximation: the backbone keeps its pretrained weights, so that what an arm gains by a better backbone isn't seen.
+It is an approximation: the backbone keeps its pretrained weights, so gains through a better backbone do not show.
 """
 
 from __future__ import annotations
@@ -54,10 +54,12 @@ def check_freezable(recipe: Recipe) -> None:
 
 
 def train_head(job: Job, dataset: DetectionDataset, initial: Mapping[str, Tensor], beat: Callable[[int], None]) -> Run:
-    """Train neck and head on the job's features, and keep the whole detector in the run folder.
+    """Train neck and head on the job's features, and save the whole detector in the run folder.
 
-    Optimiser, schedule, clipping and averaging are those of a training. Raises BoxwrightError where a loss is not
-    finite any more.
+    Optimizer, schedule, clipping and averaging are those of a training.
+
+    Raises:
+        BoxwrightError: If a loss becomes infinite or NaN.
     """
     assert job.features is not None
     device = RunOptions(device=job.device).accelerator()
@@ -87,7 +89,7 @@ def train_head(job: Job, dataset: DetectionDataset, initial: Mapping[str, Tensor
 
 
 def time_frozen(recipe: Recipe, batch: Batch) -> tuple[float, float]:
-    """Time, roughly, a step of neck and head on a batch, and the features of an image: seconds."""
+    """Estimate the seconds of a step of neck and head on a batch, and of the features of an image."""
     detector, criterion = build_detector(recipe, pretrained=False).train(), build_criterion(recipe)
     start = monotonic()
     with torch.no_grad():
@@ -109,14 +111,14 @@ def _optimise(
     batches: Iterator[list[int]],
     beat: Callable[[int], None],
 ) -> None:
-    """Train until the steps are done. Each loss is looked at when the next one is there: the device never waits."""
+    """Train until the steps are done. Each loss is checked when the next one is available: the device never waits."""
     setup, recipe, progress = module.configure_optimizers(), module.recipe, module.progress
     fine: Late[int] = Late()
     optimizer, schedule = setup["optimizer"], setup["lr_scheduler"]["scheduler"]
     weights = [p for group in optimizer.param_groups for p in group["params"]]
     step = 0
     while progress.done < 1:
-        seed_generators(module.seeds[0] * 2**32 + step, module.device)  # dropout's draws are the same for all arms
+        seed_generators(module.seeds[0] * 2**32 + step, module.device)  # dropout draws the same for all arms
         maps, targets = features.batch(next(batches), module.detector)
         losses = module.criterion(module.detector.anchors, module.detector(maps), targets)
         _check(fine)
@@ -141,7 +143,7 @@ def _check(fine: Late[int]) -> None:
 
 
 def _keys(job: Job, dataset: DetectionDataset, features: Features) -> Iterator[list[int]]:
-    """Yield batches of sampler keys in a training's order; what a step accumulates is one batch."""
+    """Yield batches of sampler keys in a training's order; one batch contains all that a step accumulates."""
     size = job.recipe.images_a_batch * job.recipe.accumulate
     repeats = repeats_of(job.recipe, dataset, features.readable)
     places = EpochPlaces(features.images, job.seed, batch_size=size, repeats=repeats)

@@ -1,4 +1,4 @@
-"""A run of a comparison as plain values: what it needs to know, and what it leaves in its folder."""
+"""A run of a comparison as plain values: its inputs, and the files that it leaves."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _CURE = ": remove it, and the same command makes the run again"
 
 @dataclass(frozen=True)
 class Job:
-    """All that a run needs to know, wherever it runs."""
+    """Everything that a run needs to know, wherever it runs."""
 
     arm: str
     seed: int
     recipe: Recipe
     """The arm's, with class names."""
     baseline: Recipe
-    """The baseline's, whose weights the arm starts with as far as their shapes are the same."""
+    """The baseline's, whose weights the arm starts with where shapes are equal."""
     steps: int
     folder: Path
     data: Path
@@ -36,28 +36,28 @@ class Job:
     split_file: str | None = None
     device: Device = "auto"
     threads: int | None = None
-    """None: as many as torch takes by itself."""
+    """None: torch's default."""
     workers: int = 0
     code: tuple[tuple[str, str], ...] = ()
     """Modules of own parts that the recipes name, each with the folder where it is found."""
     start: str | None = None
     """What the training starts from; then it has none of the baseline's weights."""
     features: Path | None = None
-    """Of the frozen tier: the folder of the backbone's features."""
+    """For the frozen tier: the folder of the backbone's features."""
 
     @property
     def result_file(self) -> Path:
-        """Written last: a run that has it, and no failure in it, is finished."""
+        """The file written last: a run that has it, without a failure in it, is finished."""
         return self.folder / "result.json"
 
     @property
     def lock_file(self) -> Path:
-        """What the process that works at the run holds locked, from the training to the result."""
+        """The file that the process working on the run keeps locked, from the training to the result."""
         return self.folder / "job.lock"
 
     @property
     def progress_file(self) -> Path:
-        """How many steps are done."""
+        """The file with the number of steps done."""
         return self.folder / "progress"
 
     @property
@@ -68,7 +68,7 @@ class Job:
 
     @property
     def result(self) -> RunResult | None:
-        """What the run has come to; None where it has not yet. Raises RecipeError where the file is damaged."""
+        """Return the run's result; None if there is none yet. Raises RecipeError if the file is damaged."""
         result = read_result(self.result_file)
         if result is not None and (result.arm, result.seed) != (self.arm, self.seed):
             raise RecipeError(f"{self.result_file} is of another run{_CURE}")
@@ -76,7 +76,7 @@ class Job:
 
     @property
     def steps_done(self) -> int:
-        """As last noted."""
+        """Return the last recorded number of steps."""
         try:
             return int(self.progress_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -84,7 +84,7 @@ class Job:
 
     @property
     def detections_file(self) -> Path:
-        """Of the validation split, as COCO results."""
+        """The file of the detections on the validation split, as COCO results."""
         return Run(self.folder).predictions / f"{self.val_split}.json"
 
 
@@ -94,12 +94,12 @@ def failed(job: Job, why: str) -> RunResult:
 
 
 def write_result(path: Path, result: RunResult) -> None:
-    """Write a result in one piece: a file that is there is whole. Raises WriteError."""
+    """Write a result as a whole, so that an existing file is complete; raises WriteError."""
     write_json(path, asdict(result))  # NaN stays NaN: it is read back
 
 
 def read_result(path: Path) -> RunResult | None:
-    """Read the result of a run; None where it has none yet. Raises RecipeError where the file is damaged."""
+    """Read the result of a run; None if there is none yet. Raises RecipeError if the file is damaged."""
     if not path.exists():
         return None
     result = typed(read_own_json(path, _CURE), RunResult, path, _CURE)

@@ -15,7 +15,7 @@ from boxwright.text import plural
 
 
 class View:
-    """Shows a bar on a terminal; elsewhere the lines alone."""
+    """Shows a bar on a terminal; otherwise only lines."""
 
     def __init__(self, jobs: Sequence[Job], console: Console) -> None:
         self.console = console
@@ -47,7 +47,7 @@ class View:
         self._progress.update(self._task, description=f"features of view {done} of {total}")
 
     def watch(self, running: Sequence[Job]) -> None:
-        """Show how far the running jobs have come."""
+        """Show the progress of the running jobs."""
         steps = {(job.arm, job.seed): job.steps_done for job in running}
         finished = sum(job.steps for key, job in self._jobs.items() if key in self._done)
         now = ", ".join(
@@ -60,7 +60,7 @@ class View:
         )
 
     def finished(self, result: RunResult) -> None:
-        """Print a line on a run that has ended."""
+        """Print a line about a run that has ended."""
         self._done.add((result.arm, result.seed))
         count = f"{len(self._done)} of {len(self._jobs)}"
         if result.failed:

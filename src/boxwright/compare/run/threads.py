@@ -1,4 +1,4 @@
-"""How many threads torch computes with, for a while."""
+"""Set the number of torch's threads for a while."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def using_threads(count: int | None) -> Iterator[None]:
-    """Compute with so many threads of the CPU, with None as before; whoever called goes on with its own number."""
+    """Compute with this many CPU threads (None: unchanged), then restore the caller's number."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -61,7 +61,7 @@ class CocoImages:
                 self.there.append(state == "there")
 
     def _shared_ids(self, listed: list[CocoImage]) -> set[int]:
-        """Ids of more than one file: whose boxes theirs are can't be told."""
+        """Find ids of more than one file: it is unknown whose boxes theirs are."""
         names: dict[int, list[str]] = {}
         for image in listed:
             names.setdefault(image.id, []).append(escaped(image.file_name))

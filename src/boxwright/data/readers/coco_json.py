@@ -40,7 +40,7 @@ class CocoImage(msgspec.Struct, gc=False):
 
 
 class CocoBox(msgspec.Struct, gc=False):
-    """One entry of ``annotations``; an image or a category that can't be told is None."""
+    """One entry of ``annotations``; an unknown image or category is None."""
 
     image_id: _Id | None
     category_id: _Id | None

@@ -1,4 +1,4 @@
-"""Apple's Create ML: a list of images, each with labels and boxes by centre and size in pixels.
+"""Apple's Create ML: a list of images, each with labels and boxes by center and size in pixels.
 
 developer.apple.com/documentation/createml/mlobjectdetector/datasource: a list of imagefilename and annotation, or image
 and annotations (labelImg, Roboflow's <split>/_annotations.createml.json); of an annotation label and coordinates.

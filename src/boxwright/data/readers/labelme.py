@@ -132,7 +132,7 @@ class LabelmeReader(ListingReader):
         x, y = ([number_of(p[axis]) if _is_pair(p) else NAN for p in points] for axis in (0, 1))
         if len(points) < 2 or not all(map(math.isfinite, x + y)):
             return corners(name, NAN, NAN, NAN, NAN)
-        if kind == "circle":  # centre, and a point of the edge
+        if kind == "circle":  # center, and a point of the edge
             radius = math.hypot(x[1] - x[0], y[1] - y[0])
             return corners(name, x[0] - radius, y[0] - radius, x[0] + radius, y[0] + radius)
         return corners(name, min(x), min(y), max(x), max(y))

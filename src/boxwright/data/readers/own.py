@@ -39,7 +39,7 @@ class LabelledImage(NamedTuple):
 
 
 class OwnReader(ListingReader):
-    """Reads what a function of somebody's own gives, with the same findings as for any layout."""
+    """Reads the result of a custom function, with the same findings as for any layout."""
 
     shared_files = False
 

@@ -26,7 +26,7 @@ class ReaderOptions:
     max_pixels: int | None = None
     """Images of more are refused; None: of more than Pillow's limit."""
     reader: ReaderPart | None = None
-    """What reads the folder: somebody's own function, or the reader of one layout; None: whichever knows it."""
+    """What reads the folder: a custom function, or the reader of one layout; None: the first that recognizes it."""
     group_by: str | None = None
     """What goes together where a split is made, see :func:`boxwright.data.grouping.grouped`."""
     split_file: str | Path | None = None
@@ -43,7 +43,7 @@ def finding(options: Any) -> dict[str, Any]:
 
 
 ReaderPart = Callable[..., "Iterable[Any] | Reader"]
-"""A reader of somebody's own, ``root -> images``, or one of the classes below, options bound or not."""
+"""A custom reader, ``root -> images``, or one of the classes below, with or without bound options."""
 
 
 class Reader(ABC):

@@ -121,7 +121,7 @@ def _is_axis(tag: Any, axis: str) -> bool:
 
 
 def _around_turned(node: Any) -> tuple[float, float, float, float]:
-    """The upright box around a turned one: centre, width, height and angle in radians."""
+    """The upright box around a turned one: center, width, height and angle in radians."""
     x, y, width, height, angle = (_number(node, key) for key in ("cx", "cy", "w", "h", "angle"))
     if not math.isfinite(angle):
         return (_NAN,) * 4

@@ -1,4 +1,4 @@
-"""YOLO text files, one an image, a line a box: class, then centre and size as fractions of the image, or a polygon."""
+"""YOLO text files, one an image, a line a box: class, then center and size as fractions of the image, or a polygon."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class YoloReader(Reader):
         return table
 
     def leftover(self, path: str) -> Fault:
-        """A label file whose image isn't there is an orphan."""
+        """Report label files without an image as orphans."""
         folder, name = posixpath.split(path)
         among_labels = "labels" in folder.lower().split("/") or folder in map(posixpath.dirname, self._lines)
         if name.lower().endswith(".txt") and name.lower() not in CLASS_FILES and among_labels:
@@ -193,7 +193,7 @@ class YoloReader(Reader):
             builder.add_box(number, corners, line.size, labels.get(line.label, -1))
 
     def _size(self, path: str) -> tuple[int, int]:
-        """Height and width of an image, 0 where it isn't there. Raises DataError where it is none."""
+        """Read height and width of an image, 0 if it is missing; raises DataError if it is no image."""
         state = self.tree.state(path)
         if state == "special":
             raise DataError(f"{path}: {NO_FILE}")
@@ -228,7 +228,7 @@ class YoloReader(Reader):
         files = {file for group in self._layout.images.values() for path in group for file in self._labels.of(path)[:1]}
         used: set[int] = set()
         for file in files:
-            with suppress(DataError):  # told where its image is added
+            with suppress(DataError):  # reported when its image is added
                 used.update(line.label for line in self._read(file))
         most = max((label for label in used if label < MOST_CLASSES), default=-1)
         most = max(most, self._layout.count - 1)

@@ -118,6 +118,7 @@ def _class_files(tree: Tree, folder: str) -> list[str]:
 
 
 def numbered_lines(tree: Tree, path: str) -> dict[int, str]:
+    """Read class names by line number; empty lines between them are named by number."""
     lines = [readable(line) for line in tree.text(path).splitlines()]
     while lines and not lines[-1]:
         lines.pop()
