@@ -62,7 +62,7 @@ class Facts:
 
 def _cells(side: int, level: dict[str, Any]) -> int:
     """Cells of a map along a side of the input; its stride may be rounded."""
-    cells = side / level["stride"]
+    cells: float = side / level["stride"]
     return ceil(cells - 1e-9) if level["rounding"] == "ceil" else floor(cells + 1e-9)
 
 

@@ -138,7 +138,7 @@ def _score(request: Request) -> float | None:
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Await work for a client that is still there. Raises ClientDisconnect once it isn't; the work is cancelled."""
     task = asyncio.create_task(work)
-    gone = asyncio.create_task(request.receive())  # with the body read, nothing else can come
+    gone = asyncio.ensure_future(request.receive())  # with the body read, nothing else can come
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from starlette.datastructures import UploadFile
@@ -37,7 +37,7 @@ async def read_uploads(request: Request, limits: Limits) -> list[Upload]:
             raise HTTPException(400, "the body is empty: send the bytes of an image, or a form of files")
         return [Upload(None, body)]
 
-    async def once() -> AsyncIterator[bytes]:
+    async def once() -> AsyncGenerator[bytes, None]:
         yield body
 
     parser = MultiPartParser(request.headers, once(), max_files=limits.images, max_fields=_FIELDS)

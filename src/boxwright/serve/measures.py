@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -15,7 +16,7 @@ class Measures:
 
     def __init__(self, admitted: Callable[[], float]) -> None:
         self._registry = CollectorRegistry()
-        where = {"namespace": "boxwright", "registry": self._registry}
+        where: dict[str, Any] = {"namespace": "boxwright", "registry": self._registry}
         self.requests = Counter("requests", "Requests to /predict by status.", ["status"], **where)
         self.images = Counter("images", "Images of answered requests: found or unreadable.", ["outcome"], **where)
         self.seconds = Histogram("request_seconds", "From a request's head to its answer.", buckets=_SECONDS, **where)
