@@ -80,7 +80,7 @@ def other_suppression(detector: TwoStageDetector) -> None:
 
 
 def fewer_regions(detector: TwoStageDetector) -> None:
-    detector.recipe = detector.recipe.replace(proposals=detector.recipe.proposals - 1)
+    detector.recipe = detector.recipe.replace(proposals=20)
 
 
 def other_second_stage(detector: TwoStageDetector) -> None:
