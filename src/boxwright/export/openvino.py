@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from boxwright._util.ownership import MADE_BY
 from boxwright._util.untold import untold
+from boxwright.export.tracing import quiet
 from boxwright.export.verify import Arrays
 
 with untold():
@@ -82,7 +83,7 @@ def to_openvino(model: onnx.ModelProto) -> OpenVinoGraph:
 def quantize(model: onnx.ModelProto, layers: Sequence[str], inputs: Sequence[Arrays]) -> OpenVinoGraph:
     """The graph of an ONNX model whose ``layers``, names of nodes, compute in int8, in the ranges that they have on
     these inputs: by NNCF, weights by channel, biases corrected."""
-    with untold():
+    with untold(), quiet():
         import nncf
 
     nncf.set_log_level(logging.ERROR)
