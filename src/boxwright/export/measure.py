@@ -13,13 +13,13 @@ from typing import NamedTuple
 import torch
 
 from boxwright.data import DetectionDataset
+from boxwright.data.inputs import Input
 from boxwright.errors import DataError
 from boxwright.evaluate import MetricsTable, detection_metrics
 from boxwright.export.choosing import chosen_from
 from boxwright.export.graph import Raw
 from boxwright.export.samples import Sample, as_batch
 from boxwright.export.verify import Arrays, Model
-from boxwright.models.batching import Input
 from boxwright.models.detector import Detector, to_image
 from boxwright.models.selection import EVALUATION_SCORE
 from boxwright.runs.predict import no_detections
