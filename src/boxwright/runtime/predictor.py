@@ -37,6 +37,8 @@ class Facts:
     """(K,) the score of each class above which detections are shown."""
     whole: bool
     """Whether the graph selects detections itself."""
+    shortest: float
+    """Pixels a side that a detection has at least."""
     levels: tuple[dict[str, Any], ...]
     """Of each feature map its ``stride``, the ``anchors`` of a cell, and the ``rounding`` of its sides."""
 
@@ -52,6 +54,7 @@ class Facts:
             SelectionRule.of(nms),
             tuple(metadata["thresholds"][name] for name in metadata["classes"]),
             nms["where"] == "graph",
+            nms["shortest"] or 0.0,
             tuple(nms["levels"]),
         )
 
@@ -165,7 +168,7 @@ class Predictor:
         maps = self.facts.maps(arrays["images"].shape[1:3])
         sizes = arrays["shown"].tolist() if "shown" in arrays else [arrays["images"].shape[1:3]] * len(inputs)
         return [
-            rule.select(own_scores, own_boxes, tuple(size), min(least), maps).above(least)
+            rule.select(own_scores, own_boxes, tuple(size), min(least), maps, self.facts.shortest).above(least)
             for own_scores, own_boxes, size in zip(scores, boxes, sizes, strict=True)
         ]
 

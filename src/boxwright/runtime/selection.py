@@ -52,15 +52,21 @@ class SelectionRule:
         return cls(**{name: values[name] for name in cls.__dataclass_fields__})
 
     def select(
-        self, scores: Floats, boxes: Floats, size: tuple[int, int], least: float, maps: Sequence[int]
+        self,
+        scores: Floats,
+        boxes: Floats,
+        size: tuple[int, int],
+        least: float,
+        maps: Sequence[int],
+        shortest: float = 0.0,
     ) -> Detections:
-        """Detections above ``least`` out of scores (A, K) and boxes (A, 4), which are cut to ``size`` (H, W).
+        """Detections above ``least`` of scores (A, K) and boxes (A, 4), or (A, K, 4) by class, cut to ``size`` (H, W).
 
-        ``maps``: the anchors of each feature map.
+        ``maps``: the anchors of each feature map. ``shortest``: pixels a side that a box has at least.
         """
         best, row, label = self._candidates(scores, min(least, EVALUATION_SCORE) if self.vote else least, maps)
-        boxes = clip_boxes(boxes[row], size)
-        sound = ~np.isnan(boxes).any(1)
+        boxes = clip_boxes(boxes[row] if boxes.ndim == 2 else boxes[row, label], size)
+        sound = (boxes[:, 2:] - boxes[:, :2] >= shortest).all(1)  # no NaN is
         boxes, best, label = boxes[sound], best[sound], label[sound]
         above = np.flatnonzero(best > np.float32(least))
         keep, left = suppress(
