@@ -70,9 +70,11 @@ def answered(
 
 
 def _faults(waiting: deque[Asked]) -> Iterator[tuple[Asked, DataError]]:
-    while waiting and isinstance(waiting[0].image, DataError):
-        yield waiting[0], waiting[0].image
-        waiting.popleft()
+    while waiting:
+        fault = waiting[0].image
+        if not isinstance(fault, DataError):
+            return
+        yield waiting.popleft(), fault
 
 
 def how_many(files: Sequence[Path], every: int) -> int | None:

@@ -85,7 +85,7 @@ def _images(kept: KeptDetections, files: Sequence[Path], outputs: Outputs) -> It
     for number, (about, found) in enumerate(kept.lines(), start=1):
         fault = found if isinstance(found, str) else None
         place = about["file"]
-        image = {
+        image: dict[str, Any] = {
             "image_id": number,
             "file_name": str(files[place]),
             "drawing": None if fault else outputs.drawings[place],

@@ -88,7 +88,8 @@ def csv_rows(
 ) -> Iterator[list[object]]:
     """A row a box; ``rest`` is the image's id, and of a frame its number and second."""
     height, width = picture.size
-    for label, box, score in zip(*_with_area(found), strict=True):
+    labels, corners, scores = _with_area(found)
+    for label, box, score in zip(labels, corners, scores, strict=True):
         yield [escaped(picture.name), width, height, escaped(classes[label]), *map(str, box), str(score), *rest]
 
 

@@ -136,7 +136,7 @@ def _identity(file: Path) -> tuple[str, int, int]:
 
 def _open(path: Path, work: dict[str, Any]) -> KeptDetections:
     with write_errors(path):
-        done, end, last = _intact(path, work) if path.is_file() else (0, 0, None)
+        done, end, last = _intact(path, work)
         file = path.open("rb+" if end else "wb")
         file.truncate(end)
         file.seek(end)
@@ -151,6 +151,8 @@ def _intact(path: Path, work: dict[str, Any]) -> tuple[int, int, dict[str, Any] 
 
     Third is what the last of them is said to be.
     """
+    if not path.is_file():
+        return 0, 0, None
     with path.open("rb") as file:
         head = file.readline()
         try:
@@ -162,7 +164,8 @@ def _intact(path: Path, work: dict[str, Any]) -> tuple[int, int, dict[str, Any] 
             text = f"{path} keeps what was found with another {' and '.join(others) or 'command'}: starting anew"
             warnings.warn(text, BoxwrightWarning, stacklevel=2)
             return 0, 0, None
-        done, end, last = 0, len(head), None
+        done, end = 0, len(head)
+        last: dict[str, Any] | None = None
         for line in file:
             try:
                 last, _ = _read(line)
