@@ -56,7 +56,7 @@ def _header(address: HubAddress, recipe: Recipe, figures: Sequence[Figures], lic
             "metrics": [
                 {"type": name, "value": round(value, 4)}
                 for name in ("AP", "AP50", "AP75")
-                if (value := each["metrics"][name]) is not None  # type: ignore[literal-required]
+                if (value := each["metrics"][name]) is not None
             ],
         }
         for each in figures
