@@ -78,9 +78,9 @@ def make_digits(
 
     ``images`` gives the number of images of the splits train, val and test; ``size`` is their side in pixels, 64 or
     more. ``shares`` (10,): how often each digit comes up in the training split, relative to the others; None: as often
-    as people wrote it. ``classes`` (10,) are the names of the digits. The same arguments give the same bytes on one machine, and image i does not depend on how many
-    follow it. Raises DataError for another split, a smaller size, or where scikit-learn is not installed; WriteError
-    where one of the files is there, unless it is to ``overwrite`` them.
+    as people wrote it. ``classes`` (10,) are the names of the digits. The same arguments give the same bytes on one
+    machine, and image i does not depend on how many follow it. Raises DataError for another split, a smaller size, or
+    where scikit-learn is not installed; WriteError where one of the files is there, unless it is to ``overwrite`` them.
     """
     unknown = sorted(set(images) - set(_SPLIT_SHARES))
     if unknown or size < 64:
