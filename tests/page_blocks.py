@@ -61,6 +61,8 @@ def quick(words: list[str]) -> list[str]:
             rest.pop(0)
         else:
             kept.append(word)
+    if command == "demo":
+        return [command, "--minutes", "0.02"]
     if command == "train":
         resumed = "--resume" in kept
         return [command, *kept, "--epochs", "2" if resumed else "1", *([] if resumed else _SMALL), "--workers", "0"]

@@ -147,3 +147,12 @@ def test_what_is_there_stays(name: str, tmp_path: Path) -> None:
     assert files(tmp_path) == {name: b"mine"}
     demo_data.make_digits(tmp_path, images={"test": 1}, size=64, overwrite=True)
     assert files(tmp_path)[name] != b"mine"
+
+
+def test_the_demo_has_no_image_without_digits_and_names_that_read(tmp_path: Path) -> None:
+    data = demo_data.make_digits(
+        tmp_path, images={"train": 40}, size=64, layout=demo_data.Layout(empty=0), classes=demo_data.NAMES
+    )
+    content = json.loads((data / "annotations" / "instances_train.json").read_text(encoding="utf-8"))
+    assert {each["image_id"] for each in content["annotations"]} == set(range(1, 41))
+    assert [each["name"] for each in content["categories"]][:3] == ["zero", "one", "two"]

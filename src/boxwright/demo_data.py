@@ -25,6 +25,8 @@ Floats = NDArray[np.float32]
 
 DEFAULT_IMAGES: Mapping[str, int] = MappingProxyType({"train": 500, "val": 60, "test": 120})
 CLASSES = tuple("0123456789")
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+"""The digits' names in words, which stand apart from scores beside them."""
 
 _SPLIT_SHARES = {"train": (0.0, 0.70), "val": (0.70, 0.80), "test": (0.80, 1.0)}
 _POOL = 20_000  # samples drawn of the training split where digits aren't equally frequent
@@ -69,15 +71,16 @@ def make_digits(
     seed: int = 0,
     layout: Layout = Layout(),
     shares: Sequence[float] | None = None,
+    classes: Sequence[str] = CLASSES,
     overwrite: bool = False,
 ) -> Path:
     """Write ``images/<split>/*.jpg`` and ``annotations/instances_<split>.json`` under ``folder``, which is returned.
 
     ``images`` gives the number of images of the splits train, val and test; ``size`` is their side in pixels, 64 or
     more. ``shares`` (10,): how often each digit comes up in the training split, relative to the others; None: as often
-    as people wrote it. The same arguments give the same bytes on one machine, and image i does not depend on how many
-    follow it. Raises DataError for another split, a smaller size, or where scikit-learn is not installed; WriteError
-    where one of the files is there, unless it is to ``overwrite`` them.
+    as people wrote it. ``classes`` (10,) are the names of the digits. The same arguments give the same bytes on one
+    machine, and image i does not depend on how many follow it. Raises DataError for another split, a smaller size, or
+    where scikit-learn is not installed; WriteError where one of the files is there, unless it is to ``overwrite`` them.
     """
     unknown = sorted(set(images) - set(_SPLIT_SHARES))
     if unknown or size < 64:
@@ -98,7 +101,7 @@ def make_digits(
                 compose(np.random.default_rng([seed, number, i]), glyphs[pool], labels[pool], size, layout)
                 for i in range(images[split])
             )
-            _write_split(folder, split, scenes)
+            _write_split(folder, split, scenes, classes)
     return folder
 
 
@@ -359,7 +362,7 @@ def _bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 # --- files
 
 
-def _write_split(folder: Path, split: str, scenes: Iterable[Scene]) -> None:
+def _write_split(folder: Path, split: str, scenes: Iterable[Scene], classes: Sequence[str]) -> None:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for i, scene in enumerate(scenes, start=1):
@@ -377,7 +380,7 @@ def _write_split(folder: Path, split: str, scenes: Iterable[Scene]) -> None:
         "info": {"description": "Handwritten digits (E. Alpaydin, C. Kaynak, 1998) on made-up backgrounds"},
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": label + 1, "name": name} for label, name in enumerate(CLASSES)],
+        "categories": [{"id": label + 1, "name": name} for label, name in enumerate(classes)],
     }
     write_json(_annotations(folder, split), content, indent=None)
 

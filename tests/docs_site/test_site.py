@@ -71,7 +71,7 @@ def test_every_recipe_key_and_part_has_a_row() -> None:
         assert [name for name in built_in(key) if f"\n| `{name}` |" not in section] == []
     for name in list_recipes():
         assert f"\n## {name}\n" in recipes
-    assert "| `matcher` | `iou` |" in recipes.partition("## ssd300\n")[2]
+    assert "| `matcher` | `iou:positive=0.5" in recipes.partition("## ssd300\n")[2].partition("\n## ")[0]
 
 
 def test_a_part_leads_to_its_documentation() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from boxwright.runs.assess import Assessment
 
 IMAGE_SIZE = 192
-PREDICTED = 12
-"""Test images that are drawn into the run's predictions folder."""
+SHOWN = "test-000*.jpg"
+"""Test images that are drawn: the first nine."""
 
 
 def demo(
@@ -38,7 +39,7 @@ def demo(
 def run_demo(folder: Path, *, minutes: float, console: Console) -> Assessment:
     """Everything under ``folder``: data/ and run/. Raises DataError where one of them is there."""
     from boxwright.check import check_dataset
-    from boxwright.demo_data import make_digits
+    from boxwright.demo_data import NAMES, Layout, make_digits
     from boxwright.runs.assess import evaluate_run, predict_to_folder
     from boxwright.training import train
 
@@ -52,21 +53,28 @@ def run_demo(folder: Path, *, minutes: float, console: Console) -> Assessment:
         say(console, text, "bold")
 
     tell("1. make the data set: handwritten digits on textured backgrounds")
-    data = make_digits(folder / "data", size=IMAGE_SIZE)
-    tell(f"2. check it: boxwright check {data}")
+    data, folder_of_run = folder / "data", folder / "run"
+    make_digits(data, size=IMAGE_SIZE, layout=Layout(empty=0), classes=NAMES)
+    tell(f"2. check it: {_command('check', data)}")
     with bar("checking", console) as advance:
         report = check_dataset(data, progress=advance)
     render_report(report, console)
-    tell(f"3. train: boxwright train {data} --minutes {minutes:g} --set image_size={IMAGE_SIZE} --set flip=none")
-    run = train(data, console=console, minutes=minutes, out=folder / "run", image_size=IMAGE_SIZE, flip="none")
-    tell(f"4. evaluate: boxwright eval {run.folder} {data} --split test")
+    budget, settings = f"--minutes={minutes:g}", (f"--set=image_size={IMAGE_SIZE}", "--set=flip=none")
+    tell(f"3. train: {_command('train', data, '--out', folder_of_run, budget, *settings)}")
+    run = train(data, console=console, minutes=minutes, out=folder_of_run, image_size=IMAGE_SIZE, flip="none")
+    tell(f"4. evaluate: {_command('eval', run.folder, data)}")
     with bar("evaluating", console) as advance:
         assessment = evaluate_run(run.folder, data, "test", advance=advance)
     render_metrics(assessment.metrics, console)
-    tell(f"5. predict: boxwright predict {run.folder} {data / 'images' / 'test'} --save-images")
-    files = sorted((data / "images" / "test").iterdir())[:PREDICTED]
-    predict_to_folder(run.folder, files, run.predictions, save_images=True)
+    pictures = data / "images" / "test"
+    tell(f"5. predict: {_command('predict', run.folder, pictures / SHOWN, '--save-images')}")
+    predict_to_folder(run.folder, sorted(pictures.glob(SHOWN)), run.predictions, save_images=True)
     tell(f"done in {time.monotonic() - started:.0f} s")
     for what, path in (("report", assessment.report), ("pictures", run.predictions), ("model", run.model_file)):
         say(console, f"the {what}: {path}")
     return assessment
+
+
+def _command(*words: object) -> str:
+    """The command line that does what the demo does next, for a shell."""
+    return shlex.join(["boxwright", *map(str, words)])

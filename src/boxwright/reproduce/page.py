@@ -26,7 +26,7 @@ processor, with several seeds, and has a verdict:
 
 Nothing was tuned, for any arm. These are small networks, short trainings and made data: a verdict here says what holds
 here, and a paper's may still hold at its own size. Intervals of trainings are those of
-[`boxwright compare`](compare.md#what-can-be-told-apart), which hold for all arms of an experiment together; those of
+[`boxwright compare`](compare.md#the-answer), which hold for all arms of an experiment together; those of
 box regression are Student's over the draws. Of {count} claims one or two would find a difference by chance.
 
 ```
