@@ -50,7 +50,8 @@ EXAMPLES = [
 def test_example(path: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     boxes = {"a.png": [("cat", 2, 3, 20, 30)], "b.png": [("dog", 5, 5, 30, 25)]}
-    write_yolo(tmp_path / "data", {"train": boxes, "val": boxes}, ["cat", "dog"])
+    config = "train: train/images\nval: val/images\nnames: [cat, dog]\n"
+    write_yolo(tmp_path / "data", {"train": boxes, "val": boxes}, ["cat", "dog"], config=config)
     text, line = docstrings(path)[name]
     test = doctest.DocTestParser().get_doctest(text, dict(NAMES), name, str(path), line)
     report: list[str] = []

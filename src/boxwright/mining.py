@@ -35,9 +35,7 @@ def hard_negatives(
     min_negatives: int = 0,
     cutoff: Cutoff = "count",
 ) -> Tensor:
-    """Choose all positives and ``ratio`` times as many negatives, those with the highest loss.
-
-    This is SSD's hard negative mining (arXiv 1512.02325, section 2.2).
+    """Choose all positives and ``ratio`` times as many of the hardest negatives (SSD, arXiv 1512.02325, sec. 2.2).
 
     Args:
         losses: Classification losses (B, A).

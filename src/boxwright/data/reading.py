@@ -93,7 +93,7 @@ def read_dataset(
     Examples:
         >>> dataset = bw.read_dataset("data", "train")
         >>> len(dataset), dataset.classes
-        (2, ['cat', 'dog'])
+        (2, ('cat', 'dog'))
     """
     share = _negative_share(negatives)
     source = open_with_splits(

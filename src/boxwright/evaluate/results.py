@@ -43,7 +43,7 @@ def read_results(path: Path | str, dataset: Any) -> DetectionColumns:
 
     Examples:
         >>> dataset = bw.read_dataset("data", "val")
-        >>> nothing = [{"boxes": [], "scores": [], "labels": []}] * len(dataset)
+        >>> nothing = [{"boxes": np.zeros((0, 4)), "scores": [], "labels": []}] * len(dataset)
         >>> _ = bw.evaluate.save_results("detections.json", nothing, dataset)
         >>> detections = bw.evaluate.read_results("detections.json", dataset)
         >>> bw.evaluate.detection_metrics(detections, dataset, dataset.classes).AP
@@ -80,7 +80,7 @@ def save_results(path: Path | str, detections: Any, dataset: Any, *, overwrite: 
 
     Examples:
         >>> dataset = bw.read_dataset("data", "val")
-        >>> nothing = [{"boxes": [], "scores": [], "labels": []}] * len(dataset)
+        >>> nothing = [{"boxes": np.zeros((0, 4)), "scores": [], "labels": []}] * len(dataset)
         >>> len(bw.evaluate.save_results("detections.json", nothing, dataset).score)
         0
     """

@@ -83,8 +83,8 @@ def slice_metrics(
         >>> night = [{"boxes": [[0, 0, 10, 7]], "scores": [0.9], "labels": [0]}] * 3
         >>> metrics = bw.evaluate.detection_metrics(day + night, truth, ["cat"])
         >>> slices = bw.evaluate.slice_metrics(metrics, ["day"] * 3 + ["night"] * 3, resamples=100)
-        >>> {name: round(each.AP, 2) for name, each in slices.items()}
-        {'day': 1.0, 'night': 0.5}
+        >>> {name: f"{each.AP:.2f}" for name, each in slices.items()}
+        {'day': '1.00', 'night': '0.50'}
     """
     matches = table.matches
     images = len(matches.targets.image_rank)

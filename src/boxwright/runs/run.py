@@ -183,7 +183,7 @@ def load(run_or_checkpoint: str | Path, allow_code: Sequence[str] | str = ()) ->
 
     Args:
         run_or_checkpoint: The folder or the file.
-        allow_code: Modules of your own parts, named by the recipe, that prediction needs, such as a coder or a backbone;
+        allow_code: Modules of your own parts, named by the recipe, that prediction needs, such as a coder or backbone;
             no others are ever imported.
 
     Raises:
