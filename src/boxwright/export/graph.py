@@ -33,12 +33,13 @@ class Raw(NamedTuple):
 
 
 class RawGraph(Protocol):
-    """What gives scores (B, A, K) and boxes (B, A, 4), or (B, A, K, 4), first, and then what they came from."""
+    """Compute scores (B, A, K) and boxes (B, A, 4) or (B, A, K, 4), followed by the values they came from."""
 
-    def __call__(self, images: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]: ...
+    def __call__(self, images: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Compute the outputs for images (B, H, W, 3); ``shown`` (B, 2) is each one's size without padding."""
 
     def maps(self, images: Tensor, shown: Tensor | None, scores: Tensor) -> list[int]:
-        """How many of the A rows are of each map, of which a recipe may take the best."""
+        """Count the rows of each feature map among the A, for recipes that take the best of each map."""
 
 
 class DenseGraph(nn.Module):

@@ -76,13 +76,15 @@ class OpenVinoSession:
 
 
 def to_openvino(model: onnx.ModelProto) -> OpenVinoGraph:
-    """The graph of an ONNX model."""
+    """Convert an ONNX model to a graph of OpenVINO."""
     return OpenVinoGraph.of(_convert(model))
 
 
 def quantize(model: onnx.ModelProto, layers: Sequence[str], inputs: Sequence[Arrays]) -> OpenVinoGraph:
-    """The graph of an ONNX model whose ``layers``, names of nodes, compute in int8, in the ranges that they have on
-    these inputs: by NNCF, weights by channel, biases corrected."""
+    """Convert an ONNX model to a graph in which the layers with these names compute in int8.
+
+    NNCF measures their ranges on ``inputs``, quantizes weights by channel, and corrects biases.
+    """
     with untold(), quiet():
         import nncf
 

@@ -96,8 +96,7 @@ def search(network: Network, attempt: Callable[[Layers], Trial], max_loss: float
 
 
 def _by_stretches(network: Network, attempt: Callable[[Layers], Trial], max_loss: float) -> list[Trial]:
-    """Try the rest with one stretch of it in float, then with the two costliest, and so on, up to what loses little
-    enough."""
+    """Keep one stretch of layers in float, then the two costliest, and so on, until the loss is small enough."""
     rest = [name for name in network.layers if name not in network.last]
     parts = [tuple(rest[place] for place in part) for part in np.array_split(range(len(rest)), _STRETCHES) if len(part)]
     if len(parts) < 2:

@@ -36,13 +36,14 @@ class RegionRaw(NamedTuple):
 
 
 class RegionGraph(nn.Module):
-    """Pixels (B, H, W, 3), and what of them is ``shown``, as ``DenseGraph`` takes them -> ``RegionRaw``."""
+    """Compute ``RegionRaw`` from pixels (B, H, W, 3) and the ``shown`` part of them, as ``DenseGraph`` takes them."""
 
     def __init__(self, detector: TwoStageDetector, suppress: Suppress) -> None:
         super().__init__()
         self.detector, self.suppress = detector, suppress
 
     def forward(self, images: Tensor, shown: Tensor | None = None) -> RegionRaw:
+        """Compute ``RegionRaw`` in the order of its fields."""
         detector = self.detector
         x = detector.normalize(images.permute(0, 3, 1, 2), shown)
         logits, deltas, features = detector.net(x.to(next(detector.net.parameters()).dtype))
