@@ -46,7 +46,7 @@ class Network(NamedTuple):
 
     @classmethod
     def of(cls, model: onnx.ModelProto) -> Network:
-        """Those of a graph, whose nodes are in order."""
+        """List the layers of a graph, whose nodes are in order."""
         nodes = list(model.graph.node)
         before, after = set[str](), set[str]()  # values that lead to a convolution, and that one leads to
         for node in reversed(nodes):
@@ -135,7 +135,7 @@ class Quantized:
     """Images a second of one core, before and after."""
 
     def lines(self) -> Iterator[str]:
-        """What was found, in words."""
+        """Format the result as lines of text."""
         change = self.difference
         ends = "" if isnan(change.low) else f" (95 % interval {change.low:+.4f} to {change.high:+.4f})"
         on = plural(self.images, "image")

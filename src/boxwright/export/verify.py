@@ -184,7 +184,7 @@ class Verifier:
             self.agreement.faults.append(f"{_names(samples)}: a {kind} differs by {most:.2g}")
 
     def _check_shape(self, kind: str, samples: Sequence[Sample], expected: Tensor, found: Tensor) -> bool:
-        """Whether there are as many values as expected, all numbers."""
+        """Tell whether there are as many values as expected and none is NaN."""
         if found.shape != expected.shape:
             text = f"Expected {kind}s of shape {tuple(expected.shape)} but got {tuple(found.shape)}"
         elif bool(found.isnan().any()):

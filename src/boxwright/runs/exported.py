@@ -125,11 +125,11 @@ class ExportedModel:
         return torch.device("cpu")
 
     def least_scores(self, score: Score | None = None) -> float | Sequence[float]:
-        """The scores above which detections are kept: unless told, those of the file. Raises as a detector's."""
+        """Return the scores above which detections are kept, by default the file's. Raises as a detector's."""
         return list(self._predictor.facts.least) if score is None else least_scores(score, self.thresholds)
 
     def on(self, device: Device, precision: InferencePrecision) -> Self:
-        """The model itself. Raises RecipeError for another device than the processor and another precision."""
+        """Return the model itself. Raises RecipeError for any device but the CPU and any other precision."""
         if device not in ("auto", "cpu"):
             raise RecipeError(f"a model file computes on the processor: leave out --device {device}")
         if precision != "float32":
@@ -153,7 +153,7 @@ class ExportedModel:
         return [Detections(*map(torch.from_numpy, each)) for each in found]
 
     def digest(self) -> str:
-        """Of the bytes of its files."""
+        """Hash the bytes of its files."""
         whole = sha256()
         for path in self._predictor.backend.files:
             with path.open("rb") as file:
@@ -162,5 +162,5 @@ class ExportedModel:
 
 
 def load_model(run: str | Path) -> Detector | ExportedModel:
-    """The detector of a run, or a model file. Raises RecipeError as both do."""
+    """Load the detector of a run, or a model file. Raises RecipeError as both do."""
     return ExportedModel(ExportedRun.of_file(Path(run))) if is_model_file(Path(run)) else load(run)

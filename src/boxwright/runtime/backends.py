@@ -88,7 +88,7 @@ class OnnxBackend:
 
 
 def _with_outputs(names: Sequence[str]) -> bytes:
-    """What behind an ONNX model's bytes makes its graph give out these inner values too.
+    """Encode what has to follow an ONNX model's bytes to make inner values outputs of the graph.
 
     Bytes of Protocol Buffers that follow one another are one message, whose repeated fields are joined: these are
     ModelProto.graph (7) with GraphProto.output (12), each a ValueInfoProto of a name (1) alone (onnx.proto).
@@ -97,7 +97,7 @@ def _with_outputs(names: Sequence[str]) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field of a message, with its length, below 128, before it."""
+    """Encode a field of a message: its tag, its length (below 128), its content."""
     return bytes([number << 3 | 2, len(content)]) + content
 
 
