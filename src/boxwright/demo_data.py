@@ -160,7 +160,7 @@ def _load_glyphs() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
 
 def _digit_alpha(rng: np.random.Generator, glyph: NDArray[np.float64], side: float) -> Floats:
-    """(h, w) opacity of a digit with a longer side of about ``side`` pixels, cropped to its ink."""
+    """Draw the opacity (h, w) of a digit, its longer side about ``side`` pixels, cropped to its ink."""
     padded = np.zeros((10, 10))
     padded[1:-1, 1:-1] = glyph
     smooth = _resize(padded, (80, 80))
@@ -178,7 +178,7 @@ def _digit_alpha(rng: np.random.Generator, glyph: NDArray[np.float64], side: flo
 def _free_place(
     rng: np.random.Generator, mask: NDArray[np.bool_], owner: NDArray[np.int64], inks: list[int], visible: float
 ) -> tuple[slice, slice] | None:
-    """A random place where ``mask`` leaves so much of every digit below it ``visible``, or None after twelve tries."""
+    """Draw a random place where ``mask`` leaves ``visible`` of every digit below; None after twelve tries."""
     height, width = mask.shape
     seen = np.bincount(owner.ravel() + 1, minlength=len(inks) + 1)
     for _ in range(12):
@@ -192,7 +192,7 @@ def _free_place(
 
 
 def _ink(rng: np.random.Generator, under: Floats) -> Floats:
-    """(3,) a random colour, moved towards black or white until it stands out from the patch ``under`` it."""
+    """Draw a random color (3,), moved towards black or white until it stands out from the patch ``under`` it."""
     colour = rng.uniform(0, 1, 3).astype(np.float32)
     ground = float((under @ _LUMA).mean())
     end = np.float32(0.0 if rng.random() < ground else 1.0)
@@ -210,7 +210,7 @@ def _ink(rng: np.random.Generator, under: Floats) -> Floats:
 
 
 def _background(rng: np.random.Generator, size: int) -> Floats:
-    """(size, size, 3) in 0..1: a gradient between two related colours, octaves of noise and often lines."""
+    """Draw (size, size, 3) in 0..1: a gradient of two related colors, octaves of noise and often lines."""
     base = _hue_colour(rng)
     other = (base + rng.normal(0, 0.12, 3).astype(np.float32)).clip(0, 1)
     angle = rng.uniform(0, 2 * np.pi)
@@ -235,7 +235,7 @@ def _background(rng: np.random.Generator, size: int) -> Floats:
 
 
 def _hue_colour(rng: np.random.Generator) -> Floats:
-    """(3,) a colour of muted saturation and any lightness."""
+    """Draw a color (3,) of muted saturation and any lightness."""
     hue = rng.uniform(0, 2 * np.pi)
     tint = np.cos(hue + np.array([0, 2, 4]) * np.pi / 3)
     colour = rng.uniform(0.08, 0.92) + rng.uniform(0, 0.22) * tint
@@ -243,7 +243,7 @@ def _hue_colour(rng: np.random.Generator) -> Floats:
 
 
 def _noise(rng: np.random.Generator, size: int, finest: int = 64) -> Floats:
-    """(size, size) smooth noise of about unit variance: octaves of 3, 6, 12 ... cells, each half as strong."""
+    """Draw smooth noise (size, size) of about unit variance: octaves of 3, 6, 12 ... cells, each half as strong."""
     cells, weight = 3, 1.0
     total = rng.normal(size=(cells, cells))
     while 2 * cells <= finest:
@@ -256,7 +256,7 @@ def _noise(rng: np.random.Generator, size: int, finest: int = 64) -> Floats:
 
 
 def _strokes(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64]) -> None:
-    """A long bent pen stroke."""
+    """Draw a long bent pen stroke."""
     size = len(canvas)
     t = np.linspace(0, 1, 24)[:, None]
     a, b, c = rng.uniform(-0.1, 1.1, (3, 2)) * size
@@ -267,7 +267,7 @@ def _strokes(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float6
 
 
 def _blobs(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64]) -> None:
-    """A soft stain."""
+    """Draw a soft stain."""
     size = len(canvas)
     layer, draw = _layer(size)
     x, y = rng.uniform(0, 2 * size, 2)
@@ -277,7 +277,7 @@ def _blobs(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64]
 
 
 def _dots(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64]) -> None:
-    """A spray of small dots."""
+    """Draw a spray of small dots."""
     size = len(canvas)
     layer, draw = _layer(size)
     centres = rng.uniform(0, 2 * size, 2) + rng.normal(0, 0.35 * size, (int(rng.integers(8, 40)), 2))
@@ -287,7 +287,7 @@ def _dots(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64])
 
 
 def _corners(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64]) -> None:
-    """An angular figure: a cross, a hook or a filled triangle."""
+    """Draw an angular figure: a cross, a hook or a filled triangle."""
     size = len(canvas)
     layer, draw = _layer(size)
     centre = rng.uniform(0.1, 1.9, 2) * size
@@ -322,7 +322,7 @@ _CLUTTER = (_strokes, _blobs, _dots, _corners, _scraps)
 
 
 def _layer(size: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """A mask of twice the size, to draw on and shrink: Pillow's lines are not antialiased."""
+    """Make a mask of twice the size, to draw on and shrink: Pillow's lines are not antialiased."""
     layer = Image.new("L", (2 * size, 2 * size))
     return layer, ImageDraw.Draw(layer)
 
@@ -354,7 +354,7 @@ def _smoothstep(x: NDArray[Any], low: float, high: float) -> Floats:
 
 
 def _bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of the true pixels, right and bottom exclusive."""
+    """Return (left, top, right, bottom) of the true pixels, right and bottom exclusive."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 

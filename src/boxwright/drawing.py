@@ -103,7 +103,7 @@ def draw_detections(
     colours: Sequence[Colour] | None = None,
     strip: bool = True,
 ) -> Image.Image:
-    """A picture of the image with its boxes, their class names and scores.
+    """Draw an image with its boxes, their class names and scores.
 
     ``image`` is (H, W, 3) RGB; ``boxes`` (n, 4) xyxy in its pixels; ``labels`` (n,) index ``classes``; ``scores`` (n,),
     or None where there are none. ``targets`` (m, 4) are drawn thin and dashed below, to compare with. ``colours`` (n,)
@@ -150,7 +150,7 @@ def distinct(boxes: ArrayLike, labels: ArrayLike, scores: ArrayLike) -> NDArray[
 
 
 def _drawn(picture: Image.Image, tags: Sequence[_Tag], behind: Sequence[Rectangle], strip: bool) -> Image.Image:
-    """The picture with the dashed boxes ``behind``, then boxes and labels, the first ones above the others."""
+    """Draw the dashed boxes ``behind``, then boxes and labels, the first ones on top."""
     pen = _pen(picture)
     measured = [_measured(tag.text, pen, picture.width) for tag in tags]
     pairs = zip(tags, measured, strict=True)
@@ -175,7 +175,7 @@ def _drawn(picture: Image.Image, tags: Sequence[_Tag], behind: Sequence[Rectangl
 
 
 def contact_sheet(images: Sequence[Image.Image], columns: int, cell: int = 360) -> Image.Image:
-    """The images in rows of ``columns``, each fitted into ``cell`` x ``cell`` pixels with its aspect kept."""
+    """Arrange images in rows of ``columns``, each fitted into ``cell`` x ``cell`` pixels with its aspect kept."""
     if not images or columns < 1:
         raise ValueError(f"Expected images and at least one column but got {len(images)} images, {columns} columns")
     gap = max(4, cell // 40)
@@ -194,7 +194,7 @@ def contact_sheet(images: Sequence[Image.Image], columns: int, cell: int = 360) 
 
 
 def png_file(picture: Image.Image) -> bytes:
-    """The picture as a PNG file that says who made it."""
+    """Encode the picture as a PNG file that names its program."""
     buffer = io.BytesIO()
     comment = PngInfo()
     comment.add_text("Comment", MADE_BY)
@@ -203,7 +203,7 @@ def png_file(picture: Image.Image) -> bytes:
 
 
 def fit(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
-    """The largest size (width, height) of the same aspect that fits into the room, at least one pixel each."""
+    """Compute the largest size (width, height) of the same aspect that fits, at least one pixel each."""
     scale = min(room[0] / size[0], room[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -233,14 +233,14 @@ def _font(size: int) -> Font:
 
 
 def _pixels(box: NDArray[np.float64], picture: Image.Image) -> Rectangle | None:
-    """The box's first and last pixels inside the picture, or None where it has none."""
+    """Return the box's first and last pixels inside the picture, or None if it has none."""
     x1, y1 = max(0, round(box[0])), max(0, round(box[1]))
     x2, y2 = min(picture.width, round(box[2])) - 1, min(picture.height, round(box[3])) - 1
     return (x1, y1, x2, y2) if x2 >= x1 and y2 >= y1 else None
 
 
 def _outline(draw: ImageDraw.ImageDraw, place: Rectangle, colour: Colour, pen: _Pen) -> None:
-    """A frame in the class's colour with a hairline around it that keeps it visible on ground of the same colour."""
+    """Draw a frame in the class's color, with a hairline that keeps it visible on ground of the same color."""
     x1, y1, x2, y2 = place
     draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=text_colour(colour))
     draw.rectangle(place, outline=colour, width=pen.width)
@@ -260,13 +260,13 @@ def _dashed(draw: ImageDraw.ImageDraw, place: Rectangle, pen: _Pen) -> None:
 
 
 def _shown(name: str) -> str:
-    """A class's name in one line that isn't too long."""
+    """Shorten a class's name to one line."""
     name = printable(name)
     return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 3] + "..."
 
 
 def _measured(text: str, pen: _Pen, room: int) -> _Measured | None:
-    """The label, cut to fit into ``room`` pixels across; None where too little of it would be left."""
+    """Cut the label to fit into ``room`` pixels across; None if too little of it would be left."""
     for length in (len(text), *range(len(text) - 1, _SHORTEST - 1, -1)):
         fitting = text if length == len(text) else text[: length - 3] + "..."
         left, top, right, bottom = pen.font.getbbox(fitting)
@@ -279,7 +279,7 @@ def _measured(text: str, pen: _Pen, room: int) -> _Measured | None:
 
 
 def _spots(place: Rectangle, tag: tuple[int, int], picture: tuple[int, int]) -> NDArray[np.float64]:
-    """(s, 4) where a label may lie, best first: above the box, below it, beside it, then a label's height further."""
+    """List places (s, 4) for a label, best first: above the box, below, beside, then a label's height further."""
     (x1, y1, x2, y2), (width, height) = place, tag
     across = [max(0, min(x, picture[0] - width)) for x in (x1, x2 + 1 - width, (x1 + x2 + 1 - width) // 2)]
     down = [max(0, min(y, picture[1] - height)) for y in (y1, y2 + 1 - height, (y1 + y2 + 1 - height) // 2)]
@@ -291,7 +291,7 @@ def _spots(place: Rectangle, tag: tuple[int, int], picture: tuple[int, int]) -> 
 
 
 def _free_spot(spots: NDArray[np.float64], boxes: NDArray[np.float64], taken: Sequence[Rectangle]) -> Rectangle | None:
-    """The spot (s, 4) that covers least of the labels that are there and of the boxes (n, 4); None: all cover much."""
+    """Choose the spot (s, 4) that covers least of the labels and boxes (n, 4); None if all cover much."""
     if not len(spots):
         return None
     area = _areas(spots)
@@ -316,13 +316,13 @@ def _lowered(place: Rectangle, rows: int) -> Rectangle:
 
 
 def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) areas of boxes (n, 4), 0 of what is inverted."""
+    """Compute the areas (n,) of boxes (n, 4), 0 for inverted ones."""
     sides: NDArray[np.float64] = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
     return sides[:, 0] * sides[:, 1]
 
 
 def _intersections(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, m) areas that boxes (n, 4) share with boxes (m, 4)."""
+    """Compute the areas (n, m) that boxes (n, 4) share with boxes (m, 4)."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     sides = np.maximum(np.minimum(a[:, None, 2:], b[None, :, 2:]) - low, 0)
     shared: NDArray[np.float64] = sides[..., 0] * sides[..., 1]

@@ -16,7 +16,7 @@ _BLOCK = 2**30
 
 
 def keep_large_blocks() -> bool:
-    """Whether the C library took the settings: glibc alone has them."""
+    """Set the allocator to keep large blocks, and tell whether that worked: only glibc can."""
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt

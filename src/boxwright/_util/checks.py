@@ -27,7 +27,7 @@ _SIDES = torch.tensor([[-1.0, 0.0, 1.0, 0.0], [0.0, -1.0, 0.0, 1.0]], device="cp
 
 
 def is_visible(values: Tensor) -> bool:
-    """Whether values are to be looked at: they can be, and weren't yet."""
+    """Tell whether values can and still have to be checked."""
     return is_near(values) and not _SETTLED.get()  # in this order: older compilers know no such variables
 
 
@@ -42,14 +42,14 @@ def settled() -> Iterator[None]:
 
 
 def has_area(boxes: Tensor) -> Tensor:
-    """(...) bool: the boxes (..., 4) that are finite and have a width and a height."""
+    """Tell which boxes (..., 4) are finite and have a width and a height, as a bool tensor (...)."""
     first, last = boxes.double().chunk(2, dim=-1)
     sides = last - first
     return ((sides > 0) & (sides < math.inf)).all(-1)
 
 
 def are_sound(boxes: Tensor) -> bool:
-    """Whether all boxes (..., 4), at least one, are finite and have an area."""
+    """Tell whether all boxes (..., 4), at least one, are finite and have an area."""
     quick = (_SIDES.to(boxes.dtype) @ boxes.reshape(-1, 4).t()).amin() > 0
     return bool(quick) or bool(has_area(boxes).all())
 
@@ -160,7 +160,7 @@ def _unsound(boxes: Tensor, place: list[int], axes: Sequence[str] = ()) -> Value
 
 
 def _split(index: int, parts: Sequence[Tensor]) -> list[int]:
-    """The part that an index into the concatenation of all lies in, and its place there."""
+    """Find the part that an index into their concatenation falls into, and the index within it."""
     part = 0
     while index >= len(parts[part]):
         index -= len(parts[part])

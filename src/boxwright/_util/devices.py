@@ -14,14 +14,14 @@ _HOST = "cpu"
 
 
 def is_eager(values: Tensor | torch.device) -> bool:
-    """Whether a call runs as it is written: no compiler, export, functorch transform or fake tensor is at work."""
+    """Tell whether a call runs as written: without compiler, export, functorch transform or fake tensor."""
     return not (
         torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or isinstance(values, FakeTensor)
     )
 
 
 def is_near(place: Tensor | torch.device) -> bool:
-    """Whether values can be looked at, at no cost but their own.
+    """Tell whether values can be read without waiting for a device.
 
     Elsewhere the host would wait until the device, which runs behind it, has done all that was asked before; and where
     a call isn't eager, there is no answer.
@@ -56,7 +56,7 @@ def on_cpu(*tensors: Tensor) -> list[Tensor]:
 
 
 def autocasts(device: str) -> bool:
-    """Whether autocast may be on for a type of device: it always may under a compiler, where older ones can't ask."""
+    """Tell whether autocast may be on for a type of device; under a compiler always, as older ones can't ask."""
     if torch.compiler.is_compiling():
         return True
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)

@@ -17,7 +17,7 @@ _SECONDS_TO_END = "600"  # for a step, a validation and the checkpoint; torch's 
 
 
 def started_by(gpus: int) -> bool:
-    """Whether this process is one of ``gpus`` processes that were started together.
+    """Tell whether this process is one of ``gpus`` processes that were started together.
 
     Raises RecipeError where it is one of another number, as of torchrun's.
     """

@@ -67,7 +67,7 @@ def _acquire(file: int, path: Path, until: float) -> None:
 
 
 def _try(file: int) -> bool:
-    """Whether the lock is ours now."""
+    """Try to take the lock, and tell whether it is ours now."""
     try:
         if sys.platform == "win32":
             os.lseek(file, _BEYOND, os.SEEK_SET)

@@ -12,13 +12,13 @@ _REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 
 
 def file_stem(text: str) -> str:
-    """``text`` as the name of a file without its extension: in one folder, not too long, taken by any file system."""
+    """Turn text into a file name without extension: inside one folder, short, valid on any file system."""
     stem = _REFUSED.sub("_", text).encode()[:_LONGEST].decode(errors="ignore").strip()
     return f"_{stem}" if _RESERVED.match(stem) or stem.startswith(".") or not stem else stem
 
 
 def distinct_names(texts: Iterable[str], suffix: str) -> list[str]:
-    """A file name with ``suffix`` for each text, numbered where another has it already.
+    """Make a file name with ``suffix`` for each text, numbered where another has it already.
 
     They stay apart where case, or the way that an accent is written, makes no difference.
     """

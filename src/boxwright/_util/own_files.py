@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def read_own_json(path: Path, cure: str = "") -> Any:
-    """The content of a JSON file. Raises RecipeError, with the ``cure``, where it can't be read."""
+    """Read a JSON file of ours. Raises RecipeError, with the ``cure``, if it can't be read."""
     if not path.is_file():  # nor a pipe, which would be waited for
         raise RecipeError(f"can't read {path}: it is no file{cure}")
     try:
@@ -26,7 +26,7 @@ def read_own_json(path: Path, cure: str = "") -> Any:
 
 
 def typed(content: Any, kind: type[T], path: Path, cure: str = "") -> T:
-    """What ``read_own_json`` gave, as a ``kind`` (dataclass, TypedDict ...). Raises RecipeError where it is none."""
+    """Validate JSON content as a ``kind`` (dataclass, TypedDict ...). Raises RecipeError if it is none."""
     try:
         return msgspec.convert(content, kind)
     except (msgspec.ValidationError, ValueError, OverflowError) as error:

@@ -40,12 +40,12 @@ def mark_new_folder(folder: Path, what: str) -> None:
 
 
 def is_marked(folder: Path) -> bool:
-    """Whether boxwright made the folder."""
+    """Tell whether boxwright made the folder."""
     return (folder / FOLDER_MARKER).is_file()
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file's content says that boxwright wrote it; so does one without content, which holds nothing."""
+    """Tell whether a file's content says that boxwright wrote it, or is empty."""
     try:
         if not path.is_file():  # a pipe would be waited for
             return False

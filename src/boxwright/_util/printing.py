@@ -57,5 +57,5 @@ def say_table(
 
 
 def _fitting(text: str, console: Console) -> str:
-    """The text with escapes for what the console's encoding doesn't have."""
+    """Escape the characters that the console's encoding doesn't have."""
     return printable(text).encode(console.encoding, "backslashreplace").decode(console.encoding)

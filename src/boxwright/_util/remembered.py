@@ -30,7 +30,7 @@ def cache_folder() -> Path:
 
 
 def recall(kind: str, facts: Mapping[str, Any]) -> Any:
-    """The value that was found under these facts, plain ones of JSON; None where none is known."""
+    """Look up the value stored for these facts, plain JSON values; None if there is none."""
     with suppress(OSError, ValueError, RuntimeError, RecursionError):
         content = json.loads(read_regular(_path(kind, facts)))
         if isinstance(content, dict) and content.get("facts") == facts:

@@ -17,12 +17,12 @@ class Terminated(KeyboardInterrupt):
 
 
 def stop_by(number: int) -> KeyboardInterrupt:
-    """The exception that answers a signal."""
+    """Make the exception that answers a signal."""
     return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
 
 
 def stop_behind(error: BaseException | None) -> KeyboardInterrupt | None:
-    """The KeyboardInterrupt that an exception is, or was raised because of: libraries turn it into exits."""
+    """Find the KeyboardInterrupt that an exception is, or came from: libraries turn it into exits."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error

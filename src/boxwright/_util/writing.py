@@ -48,7 +48,7 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 def _partial(path: Path) -> Path:
-    """A hidden name beside ``path`` that is short enough for a file system."""
+    """Make a hidden name beside ``path`` that is short enough for a file system."""
     name = f".{path.name}.partial"
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = f".{blake2b(os.fsencode(path.name), digest_size=16).hexdigest()}.partial"
@@ -68,7 +68,7 @@ def write_errors(path: Path) -> Iterator[None]:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether it is a pipe or a character device, as /dev/stdout and /dev/null are: nothing in it can be lost."""
+    """Tell whether it is a pipe or character device, such as /dev/stdout or /dev/null, where nothing can be lost."""
     try:
         mode = path.stat().st_mode
     except OSError:

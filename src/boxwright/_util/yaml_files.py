@@ -57,7 +57,7 @@ def parse_yaml(source: str | bytes) -> Any:
 
 
 def format_yaml(value: Any) -> str:
-    """One line that ``parse_yaml`` reads as the text of the value: strings as they are where that does, else JSON."""
+    """Format a value as one line that ``parse_yaml`` reads: strings as they are where possible, else JSON."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(_format(item, in_list=True) for item in value)}]"
     return _format(value)

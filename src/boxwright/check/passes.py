@@ -53,7 +53,16 @@ def check_dataset(
     looked at where ``group_by`` or ``split_file`` is given.
 
     Args:
+        path: The data set, in any layout that ``boxwright.read_dataset`` knows.
         classes: Look only at the boxes of these classes.
+        voc_one_based: Whether VOC's coordinates begin at 1; None: decide from the data.
+        allow_links: Follow links that lead out of the folder.
+        exif: "apply", "boxes" or "ignore", as ``boxwright.read_dataset`` takes it; None: decide from the data.
+        depth_range: Which values of pixels with more than 8 bits become 0 to 255.
+        max_pixels: Refuse larger images; None: the default limit.
+        reader: Your own function that reads the folder.
+        group_by: The rule by which images stay together when a split is made.
+        split_file: The file of a split to check.
         known: Facts of images that were decoded already, by their path relative to the data set.
         progress: Called with (images done, all images).
 

@@ -75,7 +75,7 @@ def _end(text: str) -> NoReturn:
 
 
 def _end_by_system(error: OSError) -> NoReturn:
-    """One line with the path; nothing where the reader of our output has gone, as head does."""
+    """Print one line with the path; nothing if the reader of our output has gone, as head does."""
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     if error.filename is None and error.errno in _OF_OUTPUT:
         with suppress(OSError, ValueError):  # else Python tries again at its end, and complains
@@ -87,7 +87,7 @@ def _end_by_system(error: OSError) -> NoReturn:
 
 
 def _usage(error: Exception) -> str | None:
-    """What click says of arguments that it can't take; empty where it has printed the help; None for other errors."""
+    """Return click's message on invalid arguments; empty if it has printed the help; None for other errors."""
     import typer
 
     usage = typer.BadParameter.__mro__[1]  # click's class, or that of the copy which typer brings

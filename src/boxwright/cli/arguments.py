@@ -14,7 +14,7 @@ from boxwright.errors import DataError, RecipeError
 
 
 def number(low: float, high: float = math.inf, *, above: bool = False) -> Callable[[float | None], float | None]:
-    """A check for a flag's number: finite, from ``low`` (or ``above`` it) to ``high``.
+    """Make a check for a flag's number: finite, from ``low`` (or ``above`` it) to ``high``.
 
     Typer's own ``min`` and ``max`` let nan pass, and say it differently from version to version.
     """
@@ -29,7 +29,7 @@ def number(low: float, high: float = math.inf, *, above: bool = False) -> Callab
 
 
 def auto_or(least: int, most: int) -> Callable[[str | None], str | None]:
-    """A check for a flag that is auto or a whole number in ``least``..``most``."""
+    """Make a check for a flag that is auto or a whole number in ``least``..``most``."""
 
     def check(text: str | None) -> str | None:
         if text is None or text == "auto" or (text.isdecimal() and len(text) < 5 and least <= int(text) <= most):
@@ -65,17 +65,17 @@ def check_score(text: str | None) -> str | None:
 
 
 def least_score(text: str | None) -> float | str | None:
-    """What ``--score`` says: a number, or the text of a precision or a recall."""
+    """Parse ``--score``: a number, or the text of a precision or a recall."""
     return text if text is None or "=" in text else float(text)
 
 
 def batch_size(text: str) -> int | None:
-    """The images at a time that ``--batch`` says; None for auto."""
+    """Parse ``--batch``, the images at a time; None for auto."""
     return None if text == "auto" else int(text)
 
 
 def run_there(path: Path | None) -> Path | None:
-    """The path of a run, or the run folder that one on the Hub becomes.
+    """Return the path of a run; a run on the Hub is fetched first.
 
     Raises RecipeError where there is none, before the command imports what takes seconds.
     """
@@ -90,7 +90,7 @@ def run_there(path: Path | None) -> Path | None:
 
 
 def run_or_start(path: Path) -> Path:
-    """The folder of a run, here or on the Hub, or of published weights by name; what lies at the path comes first.
+    """Return the folder of a run, here or on the Hub, or of published weights by name; an existing path comes first.
 
     Raises RecipeError where there is neither, and for weights that aren't fetched or are no whole detector.
     """
@@ -125,7 +125,7 @@ Data = Annotated[
     ),
 ]
 Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key.")]
-Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="These classes alone, in this order.")]
+Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="Use only these classes, in this order.")]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Also write the result as JSON.")
 ]
@@ -204,7 +204,7 @@ Minutes = Annotated[
     float | None,
     typer.Option(callback=number(0, above=True), help="Minutes of training steps, instead of epochs."),
 ]
-Steps = Annotated[int | None, typer.Option(callback=number(1, 10**9), help="Optimiser steps, instead of epochs.")]
+Steps = Annotated[int | None, typer.Option(callback=number(1, 10**9), help="Optimizer steps, instead of epochs.")]
 MAX_SEED = 2**32 - 1
 MAX_WORKERS = 1024
 
@@ -261,7 +261,7 @@ def check_settings(settings: Mapping[str, Any], flags: Iterable[str]) -> None:
 def data_options(
     settings: list[str], classes: str | None, max_pixels: int | None = None, reader: str | None = None
 ) -> dict[str, Any]:
-    """The keys that reading a data set knows; ``reader`` is the function itself, None for whichever layout it is."""
+    """Return the options for reading a data set; ``reader`` is the function itself, None to detect the layout."""
     from boxwright.recipes import get_recipe
 
     options = typed_settings(settings, reader=reader)

@@ -93,7 +93,7 @@ def compare(
     ] = 0,
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
-    """Which matching, mining and loss is best on your data: train every arm with several seeds, tell which is better.
+    """Find out which matching, mining and loss is best on your data: train every arm with several seeds.
 
     The same command goes on with a comparison that was stopped. Exit code 1: no run of the baseline has a result.
     """

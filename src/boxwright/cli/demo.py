@@ -32,12 +32,12 @@ def demo(
     ),
     minutes: Annotated[float, typer.Option(callback=number(0, above=True), help="Minutes of training steps.")] = 2.0,
 ) -> None:
-    """The whole job on a built-in data set of handwritten digits: check, train, evaluate, predict. No network."""
+    """Check, train, evaluate and predict on a built-in data set of handwritten digits, without network."""
     run_demo(out, minutes=minutes, console=Console())
 
 
 def run_demo(folder: Path, *, minutes: float, console: Console) -> Assessment:
-    """Everything under ``folder``: data/ and run/. Raises DataError where one of them is there."""
+    """Run the demo in ``folder``: data/ and run/. Raises DataError if one of them exists."""
     from boxwright.check import check_dataset
     from boxwright.demo_data import NAMES, Layout, make_digits
     from boxwright.runs.assess import evaluate_run, predict_to_folder
@@ -76,5 +76,5 @@ def run_demo(folder: Path, *, minutes: float, console: Console) -> Assessment:
 
 
 def _command(*words: object) -> str:
-    """The command line that does what the demo does next, for a shell."""
+    """Return the shell command that does what the demo does next."""
     return shlex.join(["boxwright", *map(str, words)])

@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 
 
 class Evaluated(NamedTuple):
-    """A source on the split."""
+    """The results of one source on the split."""
 
     metrics: MetricsTable
     dataset: DetectionDataset
     detections: Any
     assessment: Assessment | None = None
-    """Of a run."""
+    """Only for a run."""
 
 
 def _sources_there(paths: list[Path]) -> list[Path]:
@@ -101,7 +101,7 @@ def evaluate(
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
-    """COCO and VOC metrics of a run, or of anybody's COCO results file, with intervals; differences between several."""
+    """Compute COCO and VOC metrics of runs or COCO results files, with intervals and the differences between them."""
     from boxwright.runs.page import Sliced
 
     console = Console()
@@ -227,7 +227,7 @@ def _save(found: Evaluated, detections: Path | None, targets: Path | None, overw
 
 
 def _evaluate_file(source: Path, data: Path, split: str, options: dict[str, Any]) -> Evaluated:
-    """Torch is never imported."""
+    """Evaluate a COCO results file, without importing torch."""
     from boxwright.data import read_dataset
     from boxwright.evaluate import detection_metrics, read_results
 
@@ -238,7 +238,7 @@ def _evaluate_file(source: Path, data: Path, split: str, options: dict[str, Any]
 
 
 def _evaluate_run(source: Path, data: Path, split: str, options: dict[str, Any], console: Console) -> Evaluated:
-    """The run gets its report."""
+    """Evaluate a run, and write its report."""
     from boxwright.runs.assess import evaluate_run
 
     with bar("evaluating", console) as advance:

@@ -63,7 +63,7 @@ def export(
     batch: Annotated[
         str, typer.Option(metavar="dynamic|N", callback=_batch, help="Pictures at a time; dynamic: any number.")
     ] = "dynamic",
-    half: Annotated[bool, typer.Option("--half", help="The network computes in float16.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Compute the network in float16.")] = False,
     int8: Annotated[
         Path | None,
         typer.Option(
@@ -102,9 +102,9 @@ def export(
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
 ) -> None:
-    """A run as a model file, which is written once it gives the same scores, boxes and detections.
+    """Write a run as a model file, once it is verified to give the same scores, boxes and detections.
 
-    Exit code 1 where it doesn't.
+    Exit code 1 if it gives others.
     """
     missing = [name for name in _NEEDED[form] if find_spec(name) is None]
     if missing:
@@ -142,7 +142,7 @@ def export(
 
 
 def _tried_on(verify: str | None, split: str) -> dict[str, Any]:
-    """The options that say what to verify on: a folder with annotations is a data set."""
+    """Return the options that say what to verify on: a folder with annotations is a data set."""
     from boxwright.data.layout import open_layout
     from boxwright.runs.predict import find_images
 

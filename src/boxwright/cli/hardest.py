@@ -35,7 +35,8 @@ def hardest(
     data: Data,
     reader: Reader = None,
     run: Annotated[
-        Path | None, typer.Option(metavar="RUN", callback=run_there, help="Whose detections speak against the labels.")
+        Path | None,
+        typer.Option(metavar="RUN", callback=run_there, help="The run whose detections are compared with the labels."),
     ] = None,
     split: Annotated[str, typer.Option(help="Split whose labels are ranked.")] = "train",
     top: Annotated[int, typer.Option(callback=number(1, 100_000), help="Suspects on the page and in the list.")] = 200,

@@ -31,7 +31,7 @@ def import_torchvision(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """A run folder from torchvision's weights, for predict and eval. A model of COCO's 91 ids gets COCO's names."""
+    """Make a run folder from torchvision's weights. A model of COCO's 91 ids gets COCO's names."""
     from boxwright.runs.importing import import_weights
 
     names = data_options([], classes)["classes"] or ()

@@ -41,7 +41,9 @@ def inspect(
     settings: Settings = [],  # noqa: B006
     run: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", callback=run_there, help="With the losses of this run's model, and its recipe."),
+        typer.Option(
+            metavar="RUN", callback=run_there, help="Also show the losses of this run's model; use its recipe."
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="Split to look at.")] = "train",
     allow_links: AllowLinks = False,
@@ -52,7 +54,11 @@ def inspect(
     ] = False,
     seed: Annotated[
         int | None,
-        typer.Option(callback=number(0, MAX_SEED), help="Of the training of --inputs.", show_default="the run's, or 0"),
+        typer.Option(
+            callback=number(0, MAX_SEED),
+            help="Seed of the training that --inputs shows.",
+            show_default="the run's, or 0",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -115,7 +121,7 @@ def inspect(
 
 
 def _decided(recipe: Recipe, dataset: DetectionDataset, console: Console) -> Recipe:
-    """The recipe as a training of these images decides what is auto, each decision said."""
+    """Replace what is auto in the recipe as a training on these images would, and print each decision."""
     from boxwright.recipes.fit import decide
 
     decided, decisions = decide(recipe, dataset)

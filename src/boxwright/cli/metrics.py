@@ -109,7 +109,7 @@ def _class_cell(values: Mapping[str, float]) -> str:
 
 
 def _difference_rows(found: PairedComparison) -> tuple[Sequence[Sequence[str]], Sequence[int]]:
-    """The rows by family, and the last one of each; of many classes those of the least p."""
+    """Make the rows by family, and the last one of each; of many classes those with the smallest p."""
     by_class = found.by_class
     if len(by_class) > _MANY_CLASSES:
         order = sorted(by_class, key=lambda name: (by_class[name].p, -abs(by_class[name].value)))
@@ -148,7 +148,7 @@ def render_table(
 
 
 def with_interval(value: float, interval: Interval | None) -> str:
-    """``0.611 [0.570, 0.651]``; the number alone where the interval isn't known."""
+    """Format ``0.611 [0.570, 0.651]``, or the number alone if the interval isn't known."""
     if interval is None or isnan(interval.low):
         return number(value)
     return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

@@ -49,7 +49,7 @@ def parts(
 
 
 def _kinds() -> dict[str, list[str]]:
-    """The names of each kind."""
+    """List the names of each kind."""
     from boxwright.catalog import PART_KEYS, installed, named_parts
     from boxwright.recipes import known_detectors
 
@@ -58,14 +58,14 @@ def _kinds() -> dict[str, list[str]]:
 
 
 def _whole(key: str, name: str) -> Iterator[str]:
-    """A detector or a recipe: where it is, and a sentence."""
+    """Describe a detector or a recipe: where it is defined, and a sentence."""
     source, sentence = _about(key, name)
     yield f"{key}={name}"
     yield from (each for each in (source and f"in {source}", sentence) if each)
 
 
 def _about(key: str, name: str) -> tuple[str, str]:
-    """Where a detector or a recipe of a package is, and a sentence on it, or why it can't be had."""
+    """Return where a package's detector or recipe is defined and a sentence on it, or why it can't be loaded."""
     from boxwright.catalog import find_part
     from boxwright.recipes import base_recipe, find_detector, get_recipe
 
@@ -137,7 +137,7 @@ def _description(key: str, name: str) -> Iterator[str]:
 
 
 def _resolved(key: str, name: str) -> tuple[Any, str]:
-    """The part, or why it can't be had: a package that is broken stops nothing."""
+    """Return the part, or why it can't be loaded: a broken package doesn't stop the list."""
     from boxwright.choices import resolve_choice
 
     try:
@@ -151,7 +151,7 @@ def _summary(part: Any) -> str:
 
 
 def _options(key: str, name: str, part: Any) -> list[str]:
-    """``option=default`` of what a recipe can set."""
+    """Format ``option=default`` for each option that a recipe can set."""
     from boxwright.catalog import find_part
 
     if part is None:

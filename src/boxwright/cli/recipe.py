@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def list_names() -> None:
-    """The names of the built-in recipes."""
+    """List the built-in recipes."""
     from boxwright.recipes import list_recipes
 
     console = Console()
@@ -61,7 +61,7 @@ def render_recipe(recipe: Recipe, name: str, changed: set[str], console: Console
 
 
 def render_size(recipe: Recipe, console: Console) -> None:
-    """The network's size, as a comment."""
+    """Print the network's size as a comment."""
     from boxwright.models.size import network_size
 
     size = network_size(recipe)

@@ -22,23 +22,26 @@ _MEGABYTE = 2**20
 def serve(
     model: Annotated[Path, typer.Argument(metavar="MODEL", callback=run_there, help="What boxwright export wrote.")],
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0: everywhere.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 8000,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0: any free one.")] = 8000,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", callback=number(1, 1024), help="That compute; default: all cores.")
+        int | None,
+        typer.Option(metavar="N", callback=number(1, 1024), help="Threads that compute; default: all cores."),
     ] = None,
     batch: Annotated[int, typer.Option(metavar="N", callback=number(1, 64), help="Images computed at a time.")] = 8,
     delay: Annotated[
-        float, typer.Option(metavar="MS", callback=number(0, 1000), help="An image's wait for others, milliseconds.")
+        float, typer.Option(metavar="MS", callback=number(0, 1000), help="Milliseconds to wait for a batch to fill.")
     ] = 5,
     queue: Annotated[
-        int, typer.Option(metavar="N", callback=number(1, 10**6), help="Images at a time; beyond them: 503.")
+        int, typer.Option(metavar="N", callback=number(1, 10**6), help="Images waiting at most; then 503.")
     ] = 64,
-    max_images: Annotated[int, typer.Option(metavar="N", callback=number(1, 10**4), help="Of a request.")] = 16,
+    max_images: Annotated[
+        int, typer.Option(metavar="N", callback=number(1, 10**4), help="Images in one request.")
+    ] = 16,
     max_megabytes: Annotated[
-        float, typer.Option(metavar="MB", callback=number(0, 1024, above=True), help="Of a request's body.")
+        float, typer.Option(metavar="MB", callback=number(0, 1024, above=True), help="Size of a request's body, MB.")
     ] = 16,
     max_pixels: Annotated[
-        int, typer.Option(metavar="N", callback=number(1, 10**12), help="Of an image; more aren't decoded.")
+        int, typer.Option(metavar="N", callback=number(1, 10**12), help="Pixels of an image; larger ones are refused.")
     ] = 25_000_000,
 ) -> None:
     """Find objects over HTTP: POST /predict; GET /model, /health, /metrics and /docs. Ends in order at SIGTERM."""

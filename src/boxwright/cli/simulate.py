@@ -30,7 +30,7 @@ def simulate(
     ),
     overwrite: Overwrite = False,
 ) -> None:
-    """How boxes go down each loss: the experiment of the DIoU paper, as curves, maps, an animation and a page."""
+    """Simulate how boxes descend each loss, as in the DIoU paper: curves, maps, an animation and a page."""
     from boxwright.choices import parse_choice, split_choices
 
     for name in split_choices(losses or ""):

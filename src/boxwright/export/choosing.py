@@ -17,7 +17,7 @@ from boxwright.types import Detections
 
 
 def rows_of_maps(detector: Detector, size: tuple[int, int]) -> list[int]:
-    """How many rows the raw scores of an input of this size (H, W) have for each map; regions are as of one."""
+    """Count the rows of raw scores per feature map for an input of size (H, W); regions count as one map."""
     maps = [level.count for level in detector.anchors_of(size).levels]
     if not isinstance(detector, TwoStageDetector):
         return maps
@@ -25,14 +25,14 @@ def rows_of_maps(detector: Detector, size: tuple[int, int]) -> list[int]:
 
 
 def shortest_side(detector: Detector) -> float:
-    """The side, in pixels of the input, that boxes must have to be detections."""
+    """Return the side, in pixels of the input, that a box must have to be a detection."""
     return SHORTEST_DETECTION if isinstance(detector, TwoStageDetector) else 0.0
 
 
 def chosen_from(
     detector: Detector, raw: Raw, shown: tuple[int, int], size: tuple[int, int], score: float
 ) -> Detections:
-    """The detections above a score of one input of ``size`` (H, W), of which so much is ``shown``."""
+    """Select the detections above a score on one input of ``size`` (H, W), of which ``shown`` is not padding."""
     best, row, labels = best_pairs(raw.scores, score, detector.recipe, rows_of_maps(detector, size))
     boxes = clip_boxes(raw.boxes[row] if raw.boxes.ndim == 2 else raw.boxes[row, labels], shown)
     kept = at_least(boxes, shortest_side(detector))
@@ -40,6 +40,6 @@ def chosen_from(
 
 
 def detections_in(found: Mapping[str, NDArray[Any]], row: int) -> Detections:
-    """Those that a file gives of one picture, without the padding."""
+    """Extract one picture's detections from a file's outputs, without the padding."""
     count = int(found["count"][row])
     return Detections(*(torch.from_numpy(found[name][row, :count]) for name in ("boxes", "scores", "labels")))

@@ -56,7 +56,7 @@ class _Candidates(NamedTuple):
 
     @classmethod
     def of(cls, scores: Tensor, boxes: Tensor, rules: Rules) -> _Candidates:
-        """Those of scores (A, K) and boxes (A, 4), or (A, K, 4)."""
+        """Select the candidates from scores (A, K) and boxes (A, 4) or (A, K, 4)."""
         recipe = rules.recipe
         best, row, label = candidate_pairs(scores, recipe, rules.maps)
         there = best > -torch.inf  # a class that a row can't be of

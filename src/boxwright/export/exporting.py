@@ -150,7 +150,7 @@ def _write(files: Sequence[Path], contents: Sequence[bytes]) -> None:
 
 
 def _exportable(detector: Detector, form: FormName, nms: NmsPlace, batch: int | None) -> Detector:
-    """The detector in the layout that its graph has. Raises RecipeError for what can't be exported."""
+    """Prepare the detector for its graph's layout. Raises RecipeError if it can't be exported."""
     recipe = detector.recipe
     if form not in MODELS:
         raise RecipeError(f"Expected a form out of {tuple(MODELS)} but got {form!r}")
@@ -168,7 +168,7 @@ def _exportable(detector: Detector, form: FormName, nms: NmsPlace, batch: int | 
 def _graph(
     detector: Detector, form: type[FileModel], nms: NmsPlace, least: Sequence[float]
 ) -> tuple[nn.Module, tuple[str, ...]]:
-    """The module to export, and the names of what it gives."""
+    """Build the module to export, and name its outputs."""
     raw: DenseGraph | RegionGraph
     of_regions: tuple[str, ...] = ()
     if isinstance(detector, TwoStageDetector):
@@ -191,7 +191,7 @@ def _in_half(detector: Detector) -> Detector:
 
 
 def _checked(verifier: Verifier, model: FileModel, outputs: Sequence[str]) -> FileModel:
-    """The model with those outputs alone that people want, once all are verified. Raises Unfaithful."""
+    """Verify all outputs, and return the model with those that users need. Raises Unfaithful."""
     whole = outputs[: len(_FOUND)] == _FOUND
     raw = outputs[len(_FOUND) :] if whole else outputs
     verifier.check(model, raw=raw, detections=whole)

@@ -33,12 +33,13 @@ class Raw(NamedTuple):
 
 
 class RawGraph(Protocol):
-    """What gives scores (B, A, K) and boxes (B, A, 4), or (B, A, K, 4), first, and then what they came from."""
+    """Compute scores (B, A, K) and boxes (B, A, 4) or (B, A, K, 4), followed by the values they came from."""
 
-    def __call__(self, images: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]: ...
+    def __call__(self, images: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Compute the outputs for images (B, H, W, 3); ``shown`` (B, 2) is each one's size without padding."""
 
     def maps(self, images: Tensor, shown: Tensor | None, scores: Tensor) -> list[int]:
-        """How many of the A rows are of each map, of which a recipe may take the best."""
+        """Count the rows of each feature map among the A, for recipes that take the best of each map."""
 
 
 class DenseGraph(nn.Module):
@@ -60,12 +61,12 @@ class DenseGraph(nn.Module):
         return Raw(detector.scores(outputs), boxes)
 
     def maps(self, images: Tensor, shown: Tensor | None, scores: Tensor) -> list[int]:
-        """The anchors of each map."""
+        """Count the anchors of each map."""
         return [level.count for level in anchors_in_graph(self.detector, images, shown).levels]
 
 
 def anchors_in_graph(detector: Detector, images: Tensor, shown: Tensor | None) -> Anchors:
-    """The anchors of an input (B, H, W, 3), laid out in the graph where that is of any size."""
+    """Return the anchors of an input (B, H, W, 3), computed in the graph where its size may vary."""
     return detector.anchors if shown is None else make_anchors(detector.spec, (images.shape[1], images.shape[2]))
 
 
@@ -79,7 +80,7 @@ class Selection(nn.Module):
     labels: Tensor
 
     def __init__(self, recipe: Recipe, least: Sequence[float], shortest: float, suppress: Suppress) -> None:
-        """``least``: the score of each class above which it is shown. ``shortest``: side that a box must have."""
+        """Select boxes above their class's score in ``least`` whose sides are at least ``shortest``."""
         super().__init__()
         self.recipe, self.shortest, self.suppress = recipe, shortest, suppress
         self.register_buffer("least", torch.tensor(least), persistent=False)
@@ -89,7 +90,7 @@ class Selection(nn.Module):
     def forward(
         self, scores: Tensor, boxes: Tensor, maps: Sequence[int], shown: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """``maps``: the rows of each feature map; boxes are cut to what is ``shown``."""
+        """Select detections; ``maps`` counts the rows of each feature map, and boxes are clipped to ``shown``."""
         recipe = self.recipe
         best, row, labels = candidate_pairs(scores, recipe, maps)  # (B, n)
         boxes = clip(boxes_of(boxes, row, labels), recipe.image_size, shown)
@@ -105,7 +106,7 @@ class Selection(nn.Module):
         return self._padded(found, own, voted)
 
     def _columns(self, best: Tensor, labels: Tensor) -> Tensor:
-        """(B, K, n) scores of the candidates that may suppress one another, each in its class's row; -1 elsewhere."""
+        """Spread candidates' scores over (B, K, n): each in the row of its class, whose boxes compete; else -1."""
         there = (best > 0).unsqueeze(1)
         if not self.recipe.nms_agnostic:
             there = there & (labels.unsqueeze(1) == self.labels.unsqueeze(-1))

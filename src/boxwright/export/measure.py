@@ -60,7 +60,7 @@ class Pictures:
     """Images at a time."""
 
     def fed(self, rows: Iterable[int]) -> Iterator[Fed]:
-        """Some of them, without those that can't be read."""
+        """Prepare some of the images, without those that can't be read."""
         detector = copy.copy(self.detector)
         detector.recipe = detector.recipe.replace(**self.dataset.pixels.to_dict())
         readable = _readable(detector, self.dataset, rows)
@@ -74,7 +74,7 @@ class Pictures:
             )
 
     def metrics(self, model: Model, raw: tuple[str, str]) -> MetricsTable:
-        """What a model scores on all of them that gives scores and boxes of all anchors under the names ``raw``.
+        """Score a model on all images; it gives scores and boxes of all anchors under the names ``raw``.
 
         An image that can't be read has no detections.
         """

@@ -24,7 +24,7 @@ _SELECTION = ("nms", "nms_threshold", "nms_agnostic", "candidates", "candidates_
 def describe(
     run: Run, detector: Detector, least: Sequence[float], nms: str, figures: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """All that a prediction from the file needs to know, and where the model comes from, by topic.
+    """Describe by topic what a prediction from the file needs, and where the model comes from.
 
     ``figures``: measured now, instead of those of the training's validation.
     """
@@ -53,7 +53,7 @@ def describe(
 
 
 def _levels(detector: Detector) -> list[dict[str, Any]]:
-    """What the anchors of each feature map are counted by, for inputs of any size."""
+    """Describe each feature map by what its anchors are computed from, for inputs of any size."""
     spec = detector.spec
     return [{"stride": level.stride, "anchors": len(level.shapes), "rounding": spec.rounding} for level in spec.levels]
 
@@ -68,7 +68,7 @@ def put(model: onnx.ModelProto, content: Mapping[str, Any]) -> None:
 
 
 def _figures(run: Run) -> dict[str, Any]:
-    """The validation's scores after the epoch with the best AP, whose weights are the model; none without one."""
+    """Read the validation scores of the epoch with the best AP, whose weights are exported; empty without any."""
     scores = read_history(run.metrics_file).scores
     if "AP" not in scores:
         return {}

@@ -20,47 +20,49 @@ if TYPE_CHECKING:
 
 
 class FileModel(ABC):
-    """A model in memory: called with arrays by the name of an input, it gives arrays by the name of an output."""
+    """A model in memory: it takes arrays by input name and returns arrays by output name."""
 
     file: ClassVar[str]
     """The name of its file, or of the one in its folder that programs open."""
     beside: ClassVar[tuple[str, ...]] = ()
-    """Those of the others."""
+    """The names of the other files."""
     suppress: Suppress
 
     @classmethod
     @abstractmethod
     def make(cls, module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool) -> Self:
-        """The model of a module that takes tensors (B, ...) like these and gives a tuple; ``dynamic``: for any B.
+        """Convert a module that takes tensors (B, ...) like ``inputs`` and returns a tuple; ``dynamic``: for any B.
 
-        Raises RecipeError for a module that can't be exported.
+        Raises:
+            RecipeError: If the module can't be exported.
         """
 
     @abstractmethod
-    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays: ...
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Compute the outputs by name."""
 
     @abstractmethod
     def part_from(self, raw: Sequence[str], outputs: Sequence[str]) -> Model:
-        """What makes some outputs of the inputs and of the values of other outputs, the ``raw`` ones."""
+        """Return the part of the model that computes ``outputs`` from the inputs and the outputs named ``raw``."""
 
     @abstractmethod
     def alone(self, outputs: Sequence[str]) -> Self:
-        """The model as it is written, which may give these outputs alone."""
+        """Return the model as it is written to a file, which may give only these outputs."""
 
     @abstractmethod
     def contents(self, metadata: Mapping[str, Any]) -> tuple[bytes, ...]:
-        """What stands in ``file`` and in those ``beside`` it, with JSON by topic."""
+        """Return the bytes of ``file`` and of those ``beside`` it, with the metadata as JSON by topic."""
 
 
 class QuantizableModel(FileModel):
     """A model whose network can compute in int8."""
 
     model: onnx.ModelProto
-    """What it is made of, as ONNX."""
+    """The network as ONNX."""
 
     @abstractmethod
     def in_int8(self, layers: Sequence[str], inputs: Sequence[Arrays]) -> Self:
-        """The model with these ``layers``, names of nodes, in int8, in the ranges that they have on these inputs."""
+        """Compute the layers with these names in int8, with ranges measured on ``inputs``."""
 
 
 class OnnxModel(QuantizableModel):
@@ -76,14 +78,17 @@ class OnnxModel(QuantizableModel):
 
     @classmethod
     def make(cls, module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool) -> Self:
+        """Convert a module to ONNX."""
         from boxwright.export.onnx_graph import to_onnx
 
         return cls(to_onnx(module, inputs, outputs, dynamic=dynamic))
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Compute the outputs by name."""
         return self._session(inputs)
 
     def part_from(self, raw: Sequence[str], outputs: Sequence[str]) -> Model:
+        """Cut the graph at ``raw``, and return the part behind it."""
         from boxwright.export.onnx_graph import between
         from boxwright.export.session import Session
 
@@ -91,17 +96,20 @@ class OnnxModel(QuantizableModel):
         return Session(between(self.model, [*inputs, *raw], outputs))
 
     def alone(self, outputs: Sequence[str]) -> Self:
+        """Keep only these outputs."""
         from boxwright.export.onnx_graph import with_outputs
 
         return type(self)(with_outputs(self.model, outputs))
 
     def contents(self, metadata: Mapping[str, Any]) -> tuple[bytes, ...]:
+        """Put the metadata into the model, and return its bytes."""
         from boxwright.export.metadata import put
 
         put(self.model, metadata)
         return (self.model.SerializeToString(),)
 
     def in_int8(self, layers: Sequence[str], inputs: Sequence[Arrays]) -> Self:
+        """Quantize by onnxruntime."""
         from boxwright.export.onnx_graph import quantize
 
         return type(self)(quantize(self.model, layers, inputs))
@@ -122,26 +130,32 @@ class OpenVinoModel(QuantizableModel):
 
     @classmethod
     def make(cls, module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool) -> Self:
+        """Convert a module to ONNX, and that to OpenVINO."""
         from boxwright.export.onnx_graph import to_onnx
 
         return cls(to_onnx(module, inputs, outputs, dynamic=dynamic))
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Compute the outputs by name."""
         return self._session(inputs)
 
     def part_from(self, raw: Sequence[str], outputs: Sequence[str]) -> Model:
+        """Cut the graph at ``raw``, and return the part behind it."""
         from boxwright.export.onnx_graph import between
 
         inputs = [each.name for each in self.model.graph.input]
         return type(self)(between(self.model, [*inputs, *raw], outputs))
 
     def alone(self, outputs: Sequence[str]) -> Self:
+        """Keep only these outputs."""
         return type(self)(self.model, self.graph.with_outputs(outputs))
 
     def contents(self, metadata: Mapping[str, Any]) -> tuple[bytes, ...]:
+        """Return the graph's XML, the metadata, and the weights."""
         return self.graph.xml, self.graph.described(metadata), self.graph.weights
 
     def in_int8(self, layers: Sequence[str], inputs: Sequence[Arrays]) -> Self:
+        """Quantize by NNCF."""
         from boxwright.export.openvino import quantize
 
         return type(self)(self.model, quantize(self.model, layers, inputs))
@@ -161,25 +175,29 @@ class TorchModel(FileModel):
 
     @classmethod
     def make(cls, module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool) -> Self:
+        """Export a module by torch.export."""
         from boxwright.export.torch_graph import to_program
 
         return cls(to_program(module, inputs, outputs, dynamic=dynamic), outputs)
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Compute the outputs by name."""
         from boxwright.export.torch_graph import run
 
         return run(self._module, inputs)
 
     def part_from(self, raw: Sequence[str], outputs: Sequence[str]) -> Model:
+        """Return a function that runs only the operators after ``raw``."""
         from boxwright.export.torch_graph import run_from
 
         return lambda values: run_from(self._module, self.outputs, raw, values)
 
     def alone(self, outputs: Sequence[str]) -> Self:
-        """All of them: what the detections were chosen from costs nothing."""
+        """Return the model itself: the values that detections were chosen from cost nothing."""
         return self
 
     def contents(self, metadata: Mapping[str, Any]) -> tuple[bytes, ...]:
+        """Return the program's bytes, with the metadata inside."""
         from boxwright.export.torch_graph import saved
 
         return (saved(self.program, metadata),)

@@ -25,7 +25,7 @@ op: Any = opset18
 def to_onnx(
     module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool
 ) -> onnx.ModelProto:
-    """The model of a module that takes tensors (B, ...) like these, under the names of its arguments.
+    """Convert a module that takes tensors (B, ...) like these, named as its arguments are.
 
     ``dynamic``: for any B; else for that of the ``inputs``. Where ``shown`` is one of these, ``images`` (B, H, W, 3)
     may have any sides that are multiples of 32. Raises RecipeError for a module that can't be exported.
@@ -58,7 +58,7 @@ def between(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str
 
 
 def with_outputs(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
-    """A copy with these outputs alone."""
+    """Return a copy with only these outputs."""
     part = onnx.ModelProto()
     part.CopyFrom(model)
     kept = [each for each in model.graph.output if each.name in outputs]
@@ -68,7 +68,7 @@ def with_outputs(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelPr
 
 
 def quantize(model: onnx.ModelProto, layers: Sequence[str], inputs: Sequence[Arrays]) -> onnx.ModelProto:
-    """A model whose ``layers``, names of nodes, compute in int8, in the ranges that they have on these inputs.
+    """Compute the layers with these names in int8, with ranges measured on ``inputs``.
 
     Weights are int8 by channel, and what flows is uint8: the pair that VNNI multiplies.
     """

@@ -48,13 +48,13 @@ class OpenVinoGraph(NamedTuple):
         return openvino.Core().read_model(self.xml, self.weights)
 
     def with_outputs(self, outputs: Sequence[str]) -> OpenVinoGraph:
-        """The graph with these outputs alone, and what leads to them."""
+        """Return the part of the graph that leads to these outputs."""
         model = self.read()
         kept = [each for each in model.get_results() if each.output(0).any_name in outputs]
         return self.of(openvino.Model(kept, model.get_parameters()))
 
     def described(self, metadata: Mapping[str, Any]) -> bytes:
-        """The metadata as JSON, which also says by which hint the model was verified."""
+        """Return the metadata as JSON, with the hint by which the model was verified."""
         text = json.dumps({**metadata, "inference": HINTS}, ensure_ascii=False, indent=2)
         return f"{text}\n".encode("utf-8", "backslashreplace")
 
@@ -70,19 +70,21 @@ class OpenVinoSession:
         self._request = compiled.create_infer_request()
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
-        """All outputs of some inputs."""
+        """Compute all outputs by name."""
         found = self._request.infer({name: values for name, values in inputs.items() if name in self._used})
         return {name: found[name].copy() for name in self._names}  # the next inputs go over them
 
 
 def to_openvino(model: onnx.ModelProto) -> OpenVinoGraph:
-    """The graph of an ONNX model."""
+    """Convert an ONNX model to a graph of OpenVINO."""
     return OpenVinoGraph.of(_convert(model))
 
 
 def quantize(model: onnx.ModelProto, layers: Sequence[str], inputs: Sequence[Arrays]) -> OpenVinoGraph:
-    """The graph of an ONNX model whose ``layers``, names of nodes, compute in int8, in the ranges that they have on
-    these inputs: by NNCF, weights by channel, biases corrected."""
+    """Convert an ONNX model to a graph in which the layers with these names compute in int8.
+
+    NNCF measures their ranges on ``inputs``, quantizes weights by channel, and corrects biases.
+    """
     with untold(), quiet():
         import nncf
 

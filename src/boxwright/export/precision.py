@@ -49,7 +49,7 @@ class Precision:
         return not abs(self.difference.value) > self.allowed
 
     def line(self) -> str:
-        """What was found, in words."""
+        """Format the result as a line of text."""
         found = self.difference
         return (
             f"AP on {self.split} ({plural(self.images, 'image')}, detections above the file's scores): "
@@ -59,7 +59,7 @@ class Precision:
 
 
 def read_data(run: Run, detector: Detector, data: str | Path, split: str) -> DetectionDataset:
-    """The split of a data set as the run reads and parts it. Raises DataError."""
+    """Read the split of a data set as the run does. Raises DataError."""
     options = detector.recipe.reader_options
     options |= {"split_file": split_file_for(run, data, reader=options["reader"])}
     return read_dataset(data, split, classes=detector.classes, **options)

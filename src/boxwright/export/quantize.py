@@ -46,7 +46,7 @@ class Network(NamedTuple):
 
     @classmethod
     def of(cls, model: onnx.ModelProto) -> Network:
-        """Those of a graph, whose nodes are in order."""
+        """List the layers of a graph, whose nodes are in order."""
         nodes = list(model.graph.node)
         before, after = set[str](), set[str]()  # values that lead to a convolution, and that one leads to
         for node in reversed(nodes):
@@ -96,8 +96,7 @@ def search(network: Network, attempt: Callable[[Layers], Trial], max_loss: float
 
 
 def _by_stretches(network: Network, attempt: Callable[[Layers], Trial], max_loss: float) -> list[Trial]:
-    """Try the rest with one stretch of it in float, then with the two costliest, and so on, up to what loses little
-    enough."""
+    """Keep one stretch of layers in float, then the two costliest, and so on, until the loss is small enough."""
     rest = [name for name in network.layers if name not in network.last]
     parts = [tuple(rest[place] for place in part) for part in np.array_split(range(len(rest)), _STRETCHES) if len(part)]
     if len(parts) < 2:
@@ -136,7 +135,7 @@ class Quantized:
     """Images a second of one core, before and after."""
 
     def lines(self) -> Iterator[str]:
-        """What was found, in words."""
+        """Format the result as lines of text."""
         change = self.difference
         ends = "" if isnan(change.low) else f" (95 % interval {change.low:+.4f} to {change.high:+.4f})"
         on = plural(self.images, "image")

@@ -36,13 +36,14 @@ class RegionRaw(NamedTuple):
 
 
 class RegionGraph(nn.Module):
-    """Pixels (B, H, W, 3), and what of them is ``shown``, as ``DenseGraph`` takes them -> ``RegionRaw``."""
+    """Compute ``RegionRaw`` from pixels (B, H, W, 3) and the ``shown`` part of them, as ``DenseGraph`` takes them."""
 
     def __init__(self, detector: TwoStageDetector, suppress: Suppress) -> None:
         super().__init__()
         self.detector, self.suppress = detector, suppress
 
     def forward(self, images: Tensor, shown: Tensor | None = None) -> RegionRaw:
+        """Compute ``RegionRaw`` in the order of its fields."""
         detector = self.detector
         x = detector.normalize(images.permute(0, 3, 1, 2), shown)
         logits, deltas, features = detector.net(x.to(next(detector.net.parameters()).dtype))
@@ -58,7 +59,7 @@ class RegionGraph(nn.Module):
         return RegionRaw(torch.where(there, scores, 0), refined, regions, chosen, logits.float(), first)
 
     def maps(self, images: Tensor, shown: Tensor | None, scores: Tensor) -> list[int]:
-        """All regions are as of one map."""
+        """Return the number of all regions: they count as one map."""
         return [scores.shape[1]]
 
     def _propose(self, logits: Tensor, boxes: Tensor, maps: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -89,7 +90,7 @@ class RegionGraph(nn.Module):
 
 
 def _pool(features: list[Tensor], regions: Tensor) -> Tensor:
-    """(B x P, C, 7, 7) features of regions (B, P, 4), as ``faster_rcnn.pool`` makes them."""
+    """Pool features (B x P, C, 7, 7) from regions (B, P, 4), as ``faster_rcnn.pool`` does."""
     from torchvision.ops import roi_align
 
     image = torch.arange(regions.shape[0], device=regions.device).view(-1, 1, 1).expand(-1, regions.shape[1], 1)

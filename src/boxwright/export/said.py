@@ -49,7 +49,7 @@ class Said(ABC):
         self.outputs = detector.forward(detector.normalize(self.images, self.shown), self.shown)
 
     def detections(self, score: float) -> list[Detections]:
-        """Those above a score."""
+        """Select the detections above a score."""
         return self.detector.detect(self.outputs, size=self.size, shown=self.shown, score=score)  # type: ignore[no-any-return]
 
     def of_image(self, row: int) -> Raw:
@@ -58,7 +58,7 @@ class Said(ABC):
 
     @abstractmethod
     def chosen(self, row: int, within: Tolerance) -> Outcome | None:
-        """How the regions that a file chose in an image compare with the detector's; None where there is no choice."""
+        """Compare the regions that a file chose in an image with the detector's; None if it chooses none."""
 
     def _limits(self, maps: Sequence[int]) -> list[Limit]:
         return [Limit(each, maps) for each in limits(self.shown, self.size, len(self.images))]
@@ -77,7 +77,7 @@ class DenseSaid(Said):
         self.limits = self._limits([level.count for level in anchors.levels])
 
     def chosen(self, row: int, within: Tolerance) -> Outcome | None:
-        """All anchors are asked."""
+        """Return None: no regions are chosen, all anchors are classified."""
         return None
 
 
@@ -138,7 +138,7 @@ class RegionSaid(Said):
 
 
 def said_of(detector: Detector, inputs: Mapping[str, Tensor], found: Sequence[Tensor]) -> Said:
-    """What a detector says of some inputs, of which a file says the raw values ``found``."""
+    """Compute a detector's outputs on inputs for which a file gave the raw values ``found``."""
     if isinstance(detector, TwoStageDetector):
         return RegionSaid(detector, inputs, RegionRaw(*found))
     assert isinstance(detector, DenseDetector)

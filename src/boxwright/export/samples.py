@@ -106,8 +106,10 @@ def make_candidates(anchors: int, classes: int, side: int, lowest: float) -> Ite
 
 
 def as_batch(samples: Sequence[Sample], any_size: bool) -> dict[str, Tensor]:
-    """The inputs of a model: ``images`` (B, H, W, 3), and where they may have any size, padded to the largest of these,
-    ``shown`` (B, 2), the rows and columns of each."""
+    """Stack samples into a model's inputs: ``images`` (B, H, W, 3).
+
+    Where inputs may have any size, they are padded to the largest, and ``shown`` (B, 2) gives the size of each.
+    """
     pixels = [torch.from_numpy(sample.input.pixels) for sample in samples]
     if not any_size:
         return {"images": torch.stack(pixels)}

@@ -23,13 +23,13 @@ def _kept_by_nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
 
 
 def by_onnx(boxes: Tensor, columns: Tensor, iou: float) -> Tensor:
-    """What becomes ONNX's NonMaxSuppression; torch can't compute it."""
+    """Suppress by an operator that is exported as ONNX's NonMaxSuppression; torch can't compute it."""
     kept: Tensor = torch.ops.boxwright.kept_by_nms(boxes, columns, iou)
     return kept
 
 
 def by_torchvision(boxes: Tensor, columns: Tensor, iou: float) -> Tensor:
-    """torchvision's operator, with every picture's columns in a place of their own."""
+    """Suppress by torchvision's NMS, with the columns of each image moved apart."""
     from torchvision.ops import nms
 
     best, column = columns.max(1)  # (B, n)

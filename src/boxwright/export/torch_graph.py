@@ -33,7 +33,7 @@ class _Named(nn.Module):
 def to_program(
     module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool
 ) -> ExportedProgram:
-    """The program of a module, as ``to_onnx`` takes it. Raises RecipeError for one that can't be exported."""
+    """Export a module's program, as ``to_onnx`` takes it. Raises RecipeError if it can't be exported."""
     sizes = free_sizes(inputs, dynamic=dynamic)
     try:
         with quiet():
@@ -45,7 +45,7 @@ def to_program(
 
 
 def saved(program: ExportedProgram, metadata: Mapping[str, Any]) -> bytes:
-    """The file of a program, with JSON by topic."""
+    """Save a program as bytes, with the metadata as JSON by topic."""
     buffer = BytesIO()
     with quiet():
         torch.export.save(program, buffer, extra_files={METADATA: json.dumps(metadata, ensure_ascii=False)})
@@ -53,7 +53,7 @@ def saved(program: ExportedProgram, metadata: Mapping[str, Any]) -> bytes:
 
 
 def reread(program: ExportedProgram) -> fx.GraphModule:
-    """The module that one gets out of the program's file."""
+    """Load the module again from its program's file, as a user would."""
     with quiet():
         module = torch.export.load(BytesIO(saved(program, {}))).module()
     assert isinstance(module, fx.GraphModule)
@@ -62,7 +62,7 @@ def reread(program: ExportedProgram) -> fx.GraphModule:
 
 @torch.no_grad()
 def run(module: nn.Module, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """All outputs of some inputs."""
+    """Compute all outputs by name."""
     found = module(*map(torch.from_numpy, inputs.values()))
     return {name: values.numpy() for name, values in found.items()}
 
@@ -71,7 +71,7 @@ def run(module: nn.Module, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDAr
 def run_from(
     module: fx.GraphModule, outputs: Sequence[str], raw: Sequence[str], values: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
-    """All outputs of some inputs, where those of the ``raw`` names have the given values."""
+    """Compute all outputs, with the outputs named ``raw`` set to the given values."""
     (end,) = (node for node in module.graph.nodes if node.op == "output")
     ends: Any = end.args[0]
     nodes = dict(zip(outputs, ends, strict=True))

@@ -15,8 +15,10 @@ from boxwright.data.transforms import BATCH_MULTIPLE
 
 
 def free_sizes(inputs: Mapping[str, Tensor], *, dynamic: bool) -> dict[str, dict[int, Any]] | None:
-    """Which sizes of the inputs (B, ...) may be others: B where it is ``dynamic``; beside ``shown`` the sides of
-    ``images`` (B, H, W, 3), multiples of 32. None: none."""
+    """Choose the sizes of inputs (B, ...) that may vary; None: none.
+
+    B varies where it is ``dynamic``; with ``shown``, so do the sides of ``images`` (B, H, W, 3), in multiples of 32.
+    """
     free: dict[str, dict[int, Any]] = {name: {} for name in inputs}
     if "shown" in inputs:
         free["images"] = {1: BATCH_MULTIPLE * Dim("rows", min=1), 2: BATCH_MULTIPLE * Dim("columns", min=1)}
@@ -28,7 +30,7 @@ def free_sizes(inputs: Mapping[str, Tensor], *, dynamic: bool) -> dict[str, dict
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide what the exporter says of its own inner works."""
+    """Hide the exporter's messages about its own internals."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

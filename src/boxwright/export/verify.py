@@ -100,8 +100,10 @@ class Verifier:
         self.agreement = Agreement(len(self.samples), self.within)
 
     def check(self, model: Model, *, raw: Sequence[str], detections: bool, batches: int | None = None) -> None:
-        """Compare what a model says of the pictures, in so many ``batches`` (None: all): the raw values, which it gives
-        under the names ``raw``, and its ``detections``."""
+        """Compare a model's raw values, its outputs named ``raw``, and its ``detections`` with the detector's.
+
+        ``batches`` limits how many batches of pictures are compared; None: all.
+        """
         for samples in islice(self._batches(), batches):
             inputs = as_batch(samples, self._any_size)
             found = model({name: values.numpy() for name, values in inputs.items()})
@@ -139,8 +141,10 @@ class Verifier:
             self._pair(f"made candidates, {name}", expected, detections_in(found, 0), raw, Limit((side, side), maps))
 
     def check_own(self, model: Model, source: Model, raw: Sequence[str], *, detections: bool) -> None:
-        """Compare a model's ``detections`` with those of its own scores and boxes, which ``source`` gives under the
-        names ``raw``; and the shapes of these with the detector's."""
+        """Compare a model's ``detections`` with those chosen from its own scores and boxes.
+
+        ``source`` gives these under the names ``raw``; their shapes are compared with the detector's.
+        """
         for samples in self._batches():
             inputs = as_batch(samples, self._any_size)
             arrays = {name: values.numpy() for name, values in inputs.items()}
@@ -180,7 +184,7 @@ class Verifier:
             self.agreement.faults.append(f"{_names(samples)}: a {kind} differs by {most:.2g}")
 
     def _check_shape(self, kind: str, samples: Sequence[Sample], expected: Tensor, found: Tensor) -> bool:
-        """Whether there are as many values as expected, all numbers."""
+        """Tell whether there are as many values as expected and none is NaN."""
         if found.shape != expected.shape:
             text = f"Expected {kind}s of shape {tuple(expected.shape)} but got {tuple(found.shape)}"
         elif bool(found.isnan().any()):

@@ -20,20 +20,27 @@ if TYPE_CHECKING:
 
 
 class Finder(Protocol):
-    """What finds objects: a detector, or a model file."""
+    """A detector or a model file: whatever predicts images."""
 
     @property
-    def recipe(self) -> Recipe: ...
+    def recipe(self) -> Recipe:
+        """The recipe that the detector was built from."""
+
     @property
-    def device(self) -> torch.device: ...
-    def prepare(self, image: Any) -> Input: ...
+    def device(self) -> torch.device:
+        """The device that it computes on."""
+
+    def prepare(self, image: Any) -> Input:
+        """Read and resize an image to an input of the network."""
+
     def predict_inputs(
         self, inputs: Sequence[Input], score: Score | None = None, nms: NmsKind | None = None
-    ) -> list[Detections]: ...
+    ) -> list[Detections]:
+        """Detect objects on prepared inputs."""
 
 
 def auto_batch(detector: Finder) -> int:
-    """The images at a time that prediction takes unless told: 1 to 64, fewer the larger its inputs are."""
+    """Choose how many images to predict at a time: 1 to 64, fewer for larger inputs."""
     return batch_of(largest_input(detector.recipe), PIXELS_ON_CPU if detector.device.type == "cpu" else PIXELS)
 
 

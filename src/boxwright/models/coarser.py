@@ -1,5 +1,7 @@
-"""Feature maps coarser than those of a backbone, each made of the one before, as RetinaNet makes P6 and P7
-(arXiv:1708.02002, section 4) but by depthwise separable convolutions."""
+"""Feature maps coarser than a backbone's, each made from the one before.
+
+RetinaNet makes P6 and P7 so (arXiv:1708.02002, section 4); these use depthwise separable convolutions.
+"""
 
 from __future__ import annotations
 

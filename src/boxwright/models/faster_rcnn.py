@@ -162,8 +162,11 @@ class TwoStageDetector(Detector):
 
     @torch.no_grad()
     def propose(self, outputs: DenseOutputs, anchors: Anchors, shown: Tensor) -> list[Proposals]:
-        """Those of each image: the best anchors of each map, decoded, cut to what is ``shown`` (B, 2), and of these
-        what NMS, map by map, leaves."""
+        """Choose each image's proposals from the first stage's outputs.
+
+        The best anchors of each map are decoded, clipped to the image's size ``shown`` (B, 2), and thinned out by NMS
+        on each map alone.
+        """
         images, size = len(shown), self.rpn_coder.size
         count = self.recipe.training_proposals if self.training else self.recipe.proposals
         maps = [level.count for level in anchors.levels]

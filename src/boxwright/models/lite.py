@@ -61,6 +61,7 @@ class LiteNet(nn.Module):
         self.head = LiteHead(self.coarser.channels, logits, deltas, width)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute logits and deltas at all anchors."""
         logits, deltas = self.head(self.coarser(self.backbone(images)))
         return logits, deltas
 

@@ -156,6 +156,7 @@ class NanoDet(nn.Module):
         self.head = NanoHead(self.coarser.channels, logits, deltas, width)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute logits and deltas at all anchors."""
         logits, deltas = self.head(self.coarser(self.backbone(images)))
         return logits, deltas
 

@@ -54,7 +54,7 @@ def ask(files: Sequence[Path], last: dict[str, Any] | None, every: int, max_pixe
 def answered(
     asked: Iterable[Asked], stream: Callable[[Iterator[Any]], Iterable[Detections | DataError]]
 ) -> Iterator[tuple[Asked, Detections | DataError]]:
-    """Each with what ``stream`` finds in it, in order; only as many are in memory as the stream reads ahead."""
+    """Yield each source with its detections, in order; only as many are in memory as the stream reads ahead."""
     waiting: deque[Asked] = deque()
 
     def images() -> Iterator[Any]:
@@ -78,13 +78,13 @@ def _faults(waiting: deque[Asked]) -> Iterator[tuple[Asked, DataError]]:
 
 
 def how_many(files: Sequence[Path], every: int) -> int | None:
-    """How many images and frames there are, by what the videos' headers say; None where one doesn't say."""
+    """Count images and frames, by what the videos' headers say; None if one doesn't say."""
     counts = [expected_frames(file, every) if is_video(file.name) else 1 for file in files]
     return None if None in counts else sum(count for count in counts if count)
 
 
 def listed(lines: BinaryIO) -> list[Path]:
-    """The files that standard input lists, one a line, or apart by NUL as ``find -print0`` writes them.
+    """Read file names from standard input, one per line, or separated by NUL as ``find -print0`` writes them.
 
     A line that names no file is left out with a warning that has its number.
     """

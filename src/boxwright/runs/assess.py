@@ -225,7 +225,7 @@ def predict_to_folder(
 
 
 def _load(run: str | Path, **options: Any) -> Detector | ExportedModel:
-    """The run's detector, with other values for the recipe keys of its prediction, where they are given."""
+    """Load the run's detector, with the given values for recipe keys of prediction."""
     detector = load_model(run)
     detector.recipe = detector.recipe.replace(**{key: value for key, value in options.items() if value is not None})
     return detector

@@ -92,7 +92,7 @@ def _usage(address: HubAddress, recipe: Recipe) -> list[str]:
 
 
 def _data(classes: Sequence[str], record: Mapping[str, Any]) -> list[str]:
-    """The classes, with their boxes by split where they are known."""
+    """List the classes, with their boxes by split where known."""
     data, fingerprint = record["data"], record["origin"].get("fingerprint")
     lines = ["## Data and classes", ""]
     if not data:
@@ -179,7 +179,7 @@ def _scores(figures: Figures, seen: str) -> Iterator[str]:
 
 
 def _limits(figures: Sequence[Figures]) -> list[str]:
-    """What the figures say against it, and what no figure says."""
+    """List what limits the figures, and what they don't measure."""
     lines = ["## Limits", ""]
     for each in figures[:1]:
         metrics = each["metrics"]

@@ -1,4 +1,4 @@
-"""A model file where a run is expected: it predicts, and what is found is kept in a folder beside it."""
+"""A model file in place of a run: it predicts, and results are kept in a folder beside it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportedRun(Run):
-    """A model file as the run that it was made of; ``folder`` is where commands write."""
+    """A model file as the run that it was exported from; ``folder`` is where commands write."""
 
     model: Path = Path()
 
     @classmethod
     def of_file(cls, model: Path) -> Self:
-        """The run that a model file is: model.onnx writes into model-onnx, a folder into itself."""
+        """Make the run of a model file: model.onnx writes into model-onnx, a folder into itself."""
         return cls(model if model.is_dir() else model.with_name(f"{model.stem}-{model.suffix[1:]}"), model)
 
     @cached_property
@@ -47,18 +47,22 @@ class ExportedRun(Run):
 
     @property
     def source(self) -> Path:
+        """The model file."""
         return self.model
 
     @property
     def recipe_file(self) -> Path:
+        """The model file, which holds the recipe."""
         return self.predictor.backend.files[0]
 
     @property
     def model_file(self) -> Path:
+        """The file that holds the network."""
         return self.predictor.backend.files[0]
 
     @property
     def recipe(self) -> Recipe:
+        """The recipe in the file's metadata."""
         values = self.predictor.metadata.get("recipe") or {}
         try:
             return base_recipe(values["detector"]).replace(**values)
@@ -67,21 +71,25 @@ class ExportedRun(Run):
 
     @property
     def thresholds(self) -> Thresholds | None:
+        """The score thresholds by class in the file's metadata; None: there are none."""
         content = self.predictor.metadata.get("validation")
         return None if content is None else typed(content, Thresholds, self.model)
 
     @property
     def record(self) -> dict[str, Any]:
+        """What the metadata says of the training data; the rest is empty."""
         data = self.predictor.metadata.get("data") or {}
         origin = {"fingerprint": data["fingerprint"]} if data.get("fingerprint") else {}
         return {"data": {}, "training": {}, "origin": origin}
 
     @property
     def split_file(self) -> Path:
+        """The split beside the model file."""
         return self.model.parent / SPLIT_FILE
 
     @property
     def files(self) -> tuple[Path, ...]:
+        """The model's files and the split."""
         return (*self.predictor.backend.files, self.split_file)
 
 
@@ -117,11 +125,11 @@ class ExportedModel:
         return torch.device("cpu")
 
     def least_scores(self, score: Score | None = None) -> float | Sequence[float]:
-        """The scores above which detections are kept: unless told, those of the file. Raises as a detector's."""
+        """Return the scores above which detections are kept, by default the file's. Raises as a detector's."""
         return list(self._predictor.facts.least) if score is None else least_scores(score, self.thresholds)
 
     def on(self, device: Device, precision: InferencePrecision) -> Self:
-        """The model itself. Raises RecipeError for another device than the processor and another precision."""
+        """Return the model itself. Raises RecipeError for any device but the CPU and any other precision."""
         if device not in ("auto", "cpu"):
             raise RecipeError(f"a model file computes on the processor: leave out --device {device}")
         if precision != "float32":
@@ -145,7 +153,7 @@ class ExportedModel:
         return [Detections(*map(torch.from_numpy, each)) for each in found]
 
     def digest(self) -> str:
-        """Of the bytes of its files."""
+        """Hash the bytes of its files."""
         whole = sha256()
         for path in self._predictor.backend.files:
             with path.open("rb") as file:
@@ -154,5 +162,5 @@ class ExportedModel:
 
 
 def load_model(run: str | Path) -> Detector | ExportedModel:
-    """The detector of a run, or a model file. Raises RecipeError as both do."""
+    """Load the detector of a run, or a model file. Raises RecipeError as both do."""
     return ExportedModel(ExportedRun.of_file(Path(run))) if is_model_file(Path(run)) else load(run)

@@ -82,7 +82,7 @@ def write_figures(
 
 
 def read_figures(run: Run) -> list[Figures]:
-    """What was measured of the very weights that the run holds, split by split; test comes first.
+    """Read what was measured with exactly the weights of the run, split by split; test comes first.
 
     Raises RecipeError for a damaged file.
     """

@@ -68,7 +68,7 @@ def finish(kept: KeptDetections, files: Sequence[Path], outputs: Outputs, result
 
 
 def _sum_up(kept: KeptDetections, files: Sequence[Path], result: Predictions) -> dict[int, Counter[int]]:
-    """The detections of each video by label, under -1 how many frames; faults and images go into the result."""
+    """Count each video's detections by label, and its frames under -1; add faults and images to the result."""
     videos: dict[int, Counter[int]] = {}
     for about, found in kept.lines():
         if isinstance(found, str):
@@ -81,7 +81,7 @@ def _sum_up(kept: KeptDetections, files: Sequence[Path], result: Predictions) ->
 
 
 def _images(kept: KeptDetections, files: Sequence[Path], outputs: Outputs) -> Iterator[dict[str, Any]]:
-    """What images.json says of each; the first says what wrote it."""
+    """Describe each image for images.json; the first entry names the program that wrote it."""
     for number, (about, found) in enumerate(kept.lines(), start=1):
         fault = found if isinstance(found, str) else None
         place = about["file"]

@@ -48,7 +48,7 @@ class Picture(NamedTuple):
 
 
 def yolo_text(found: Found, size: tuple[int, int]) -> str:
-    """A line a box: label, centre, width and height as fractions of the image of ``size`` (H, W)."""
+    """Format one line per box: label, center, width and height as fractions of the image's ``size`` (H, W)."""
     height, width = size
     labels, corners, _ = _with_area(found)
     shares = corners.astype(np.float64) / (width, height, width, height)
@@ -57,12 +57,12 @@ def yolo_text(found: Found, size: tuple[int, int]) -> str:
 
 
 def class_names(classes: Sequence[str]) -> str:
-    """The text of a classes.txt: a name a line."""
+    """Format a classes.txt: one name per line."""
     return "".join(f"{_BREAKS.sub(' ', escaped(name))}\n" for name in classes)
 
 
 def voc_text(found: Found, picture: Picture, classes: Sequence[str]) -> str:
-    """The XML of an image, with the score of each box, which readers of VOC pass over."""
+    """Format the XML of an image, with each box's score, which readers of VOC ignore."""
     height, width = picture.size
     labels, corners, scores = _with_area(found)
     lines = [
@@ -86,7 +86,7 @@ def voc_text(found: Found, picture: Picture, classes: Sequence[str]) -> str:
 def csv_rows(
     found: Found, picture: Picture, classes: Sequence[str], rest: tuple[object, object, object]
 ) -> Iterator[list[object]]:
-    """A row a box; ``rest`` is the image's id, and of a frame its number and second."""
+    """Make one row per box; ``rest`` is the image's id, and for a frame its number and second."""
     height, width = picture.size
     labels, corners, scores = _with_area(found)
     for label, box, score in zip(labels, corners, scores, strict=True):
@@ -94,7 +94,7 @@ def csv_rows(
 
 
 def csv_line(cells: Sequence[object]) -> bytes:
-    """One line of a CSV file in UTF-8."""
+    """Format one line of a CSV file in UTF-8."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(["" if cell is None else cell for cell in cells])
     return text.getvalue().encode()

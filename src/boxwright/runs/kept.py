@@ -99,7 +99,7 @@ def _of(done: int, images: int | None) -> str:
 
 
 def is_unfinished(path: Path, work: dict[str, Any]) -> bool:
-    """Whether ``path`` keeps what an interrupted command found of the same ``work``."""
+    """Tell whether ``path`` keeps the results of an interrupted command that did the same ``work``."""
     try:
         with path.open("rb") as file:
             return bool(json.loads(file.readline()) == {"generator": GENERATOR, **work})
@@ -110,7 +110,7 @@ def is_unfinished(path: Path, work: dict[str, Any]) -> bool:
 def work_of(
     detector: Detector | ExportedModel, files: Iterable[Path], score: float | Sequence[float]
 ) -> dict[str, Any]:
-    """What detections depend on: the scores, and as digests the model, its recipe and the files by name, size, time."""
+    """Describe what detections depend on: scores, and digests of model, recipe and files (name, size, time)."""
     return {
         "model": detector.digest() if isinstance(detector, ExportedModel) else hash_of(detector.state_dict()),
         "recipe": _digest(sorted(detector.recipe.to_dict().items())),

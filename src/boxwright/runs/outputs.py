@@ -71,7 +71,7 @@ class Place(NamedTuple):
     """Of the image itself."""
 
     def frame(self, number: int) -> Place:
-        """Those of a frame of the video that is here."""
+        """Return the detections of a frame of the current video."""
         stem = f"{self.stem}/{number:06d}"
         return Place(stem, f"{stem}.jpg")
 
@@ -223,6 +223,6 @@ def _folded(path: str) -> str:
 
 
 def _names(files: Sequence[Path], suffix: str, has_one: Callable[[Path], bool]) -> list[str | None]:
-    """A name in the output's folder for each file that has one."""
+    """Choose a name in the output folder for each file that has one."""
     names = iter(distinct_names((file.stem for file in files if has_one(file)), suffix))
     return [next(names) if has_one(file) else None for file in files]

@@ -79,7 +79,7 @@ def _ready(
 
 
 def find_images(sources: Iterable[str], *, videos: bool = False, lines: BinaryIO | None = None) -> list[Path]:
-    """The images that files, folders (with those below) and globs name, each once, sorted within its source.
+    """Find the images that files, folders (recursively) and globs name, each once, sorted within its source.
 
     With ``videos`` globs give these too; folders never do. ``lines``: what the source - stands for, a list of files.
     Links to folders are not followed. What boxwright drew, or put into folders of its own, is left out with a warning,
@@ -108,7 +108,7 @@ def find_images(sources: Iterable[str], *, videos: bool = False, lines: BinaryIO
 
 
 def _of_videos(source: str) -> str:
-    """How to name the videos of a folder that has no image."""
+    """Explain how to name the videos of a folder that has no image."""
     if not source or not Path(source).is_dir():
         return ""
     found = next((file for file in sorted(Path(source).iterdir()) if is_video(file.name)), None)

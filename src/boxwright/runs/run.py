@@ -33,7 +33,7 @@ class Run:
 
     @classmethod
     def of(cls, run_or_checkpoint: str | Path) -> Run:
-        """The run that a folder is, or that a file in it belongs to, or a model file. Raises RecipeError for others."""
+        """Find the run of a folder or of a file in it, or open a model file. Raises RecipeError for anything else."""
         path = Path(run_or_checkpoint)
         if not path.exists():
             raise RecipeError(f"no run or model at {path}")
@@ -145,7 +145,7 @@ class Run:
         return self.folder / "figures"
 
     def figures_file(self, split: str | None) -> Path:
-        """The metrics on a split, or on a whole data set."""
+        """Return the path of the metrics on a split, or on a whole data set."""
         return self.figures / f"{file_stem(split or 'all')}.json"
 
     def report_file(self, split: str | None = "test") -> Path:

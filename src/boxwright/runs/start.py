@@ -67,7 +67,7 @@ def start_recipe(start: str | Path) -> Recipe | None:
 
 
 def _located(start: str) -> tuple[Run | None, Path]:
-    """The run and the file of weights in it, or None and another file of weights."""
+    """Find the run and the file of weights in it, or None and another file of weights."""
     address = hub_address(start)
     path = Path(start) if address is None else fetch_snapshot(address)
     if path.is_dir():

@@ -32,12 +32,12 @@ def write_thresholds(path: Path, thresholds: Thresholds) -> None:
 
 
 def read_thresholds(path: Path, classes: Sequence[str]) -> Thresholds:
-    """The thresholds in a file. Raises RecipeError where it is damaged, or they aren't of these ``classes``."""
+    """Read a file's thresholds. Raises RecipeError if it is damaged or made for other ``classes``."""
     return _checked(read_own_json(path, _CURE), classes, path, _CURE)
 
 
 def thresholds_in(checkpoint: Mapping[str, Any], classes: Sequence[str], path: Path) -> Thresholds | None:
-    """Those of the weights in a checkpoint; None where these weren't validated. Raises as ``read_thresholds``."""
+    """Read a checkpoint's thresholds; None if it wasn't validated. Raises as ``read_thresholds``."""
     content = checkpoint.get("thresholds")
     return None if content is None else _checked(content, classes, path, "")
 
@@ -50,7 +50,7 @@ def _checked(content: Any, classes: Sequence[str], path: Path, cure: str) -> Thr
 
 
 def said(thresholds: Thresholds) -> str:
-    """What is kept unless a score is named, in a line."""
+    """Describe in one line which detections are kept if no score is given."""
     if not thresholds.images:
         return f"predict keeps scores above {thresholds.all_classes.score:g}, the recipe's: no validation told others"
     parts = [f"{name} {each.score:.3f}{_instead(each)}" for name, each in thresholds.classes.items()]
@@ -63,7 +63,7 @@ def said(thresholds: Thresholds) -> str:
 
 
 def expectations(thresholds: Thresholds, wish: Wish) -> Iterator[str]:
-    """What to expect of each class for a wish, a line each."""
+    """Describe what to expect of each class for a wish, one line per class."""
     yield f"for {wish} expect what {_where(thresholds)} had, with 95 % intervals over images:"
     for name, each in thresholds.expected(wish).items():
         measures = f"precision {_measure(each.precision, each.precision_interval)}"
@@ -87,7 +87,7 @@ def check_as_predicted(run: str | Path, recipe: Recipe, dataset: DetectionDatase
 
 
 def scores_said(detector: Detector | ExportedModel, score: Score | None) -> Iterator[str]:
-    """What the thresholds say of the scores that are kept; nothing where they aren't asked."""
+    """Describe the scores by which the thresholds keep detections; empty where they aren't used."""
     thresholds, least = detector.thresholds, detector.least_scores(score)
     if thresholds is not None and score is None and least == thresholds.scores:
         yield said(thresholds)

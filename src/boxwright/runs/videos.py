@@ -42,12 +42,12 @@ class Frame(NamedTuple):
 
 
 def is_video(name: str) -> bool:
-    """Whether a file's name says that it is a video; hidden files are none."""
+    """Tell whether a file's name is that of a video; hidden files are none."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def expected_frames(path: Path, every: int = 1) -> int | None:
-    """How many frames ``read_frames`` is to give by what the file's header says; None where it doesn't say."""
+    """Count the frames that ``read_frames`` will give, by the file's header; None if it doesn't say."""
     try:
         with _opened(path) as (_, stream, length):
             frames = stream.frames or (round(length * stream.average_rate) if length and stream.average_rate else 0)
@@ -140,7 +140,7 @@ def _stream(av: Any, container: Any, size: tuple[int, ...], rate: float) -> Any:
 
 
 def _fitted(picture: Image.Image, size: tuple[int, ...]) -> NDArray[np.uint8]:
-    """(H, W, 3) of the picture at the video's size, its last row and column repeated where one is missing."""
+    """Fit the picture (H, W, 3) to the video's size by repeating its last row and column where one is missing."""
     if any(not 0 <= side - own <= 1 for side, own in zip(size, picture.size, strict=True)):
         picture = picture.resize((size[0], size[1]))
     pixels = np.asarray(picture)
@@ -158,7 +158,7 @@ def _av() -> Any:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Any, float]]:
-    """The container, its first video stream, and the stream's length in seconds, 0 where unknown."""
+    """Open the container, and return it with its first video stream and the length in seconds, 0 if unknown."""
     av = _av()
     try:
         container = av.open(str(path))
@@ -179,7 +179,7 @@ def _reason(error: Exception) -> str:
 
 
 def _decoded(container: Any, stream: Any) -> Iterator[list[Any] | None]:
-    """The frames that each packet completes; None for one that can't be decoded, or read: that is the last."""
+    """Yield the frames that each packet completes; None for one that can't be decoded, or read, which ends it."""
     errors = _av().FFmpegError
     try:
         for packet in container.demux(stream):

@@ -27,7 +27,7 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def _ordered(content: bytes) -> bytes:
-    """The file with its metadata in order, which safetensors writes in any: the same weights are the same bytes."""
+    """Sort the file's metadata, which safetensors writes in any order: equal weights give equal bytes."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -37,7 +37,7 @@ def _ordered(content: bytes) -> bytes:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name; one without a hash is taken as it is.
+    """Read a file's tensors by name; the hash is checked where the file has one.
 
     Raises RecipeError where there are none, or they aren't those of the hash.
     """
@@ -53,7 +53,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def recorded_hash(path: Path) -> str | None:
-    """The hash that a file says its tensors have; None where it says none, or can't be read."""
+    """Read the hash that a file records for its tensors; None if it has none or can't be read."""
     return weights_metadata(path).get(_HASH)
 
 

@@ -27,15 +27,16 @@ class Backend(Protocol):
     """Inputs at a time that it takes; None: any number."""
 
     def run(self, inputs: Arrays, outputs: Sequence[str]) -> list[NDArray[Any]]:
-        """Compute values of the graph by name, those that it doesn't give out as well.
+        """Compute values of the graph by name, inner ones too.
 
-        Raises RecipeError for one that there isn't.
+        Raises:
+            RecipeError: If the graph has no value of that name.
         """
         ...
 
 
 def is_model_file(path: Path) -> bool:
-    """Whether a path is, by its name, an ONNX file, or a folder with OpenVINO's files."""
+    """Tell whether a path names an ONNX file or a folder with OpenVINO's files."""
     return (path.suffix == ".onnx" and path.is_file()) or (path / OpenVinoBackend.XML).is_file()
 
 
@@ -68,6 +69,7 @@ class OnnxBackend:
         self.batch = size if isinstance(size, int) else None
 
     def run(self, inputs: Arrays, outputs: Sequence[str]) -> list[NDArray[Any]]:
+        """Compute values of the graph by name; inner ones are made outputs first."""
         inner = [name for name in outputs if name not in self._outputs]
         if inner:
             self._session = self._open(self.files[0].read_bytes() + _with_outputs(inner))
@@ -86,7 +88,7 @@ class OnnxBackend:
 
 
 def _with_outputs(names: Sequence[str]) -> bytes:
-    """What behind an ONNX model's bytes makes its graph give out these inner values too.
+    """Encode what has to follow an ONNX model's bytes to make inner values outputs of the graph.
 
     Bytes of Protocol Buffers that follow one another are one message, whose repeated fields are joined: these are
     ModelProto.graph (7) with GraphProto.output (12), each a ValueInfoProto of a name (1) alone (onnx.proto).
@@ -95,7 +97,7 @@ def _with_outputs(names: Sequence[str]) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field of a message, with its length, below 128, before it."""
+    """Encode a field of a message: its tag, its length (below 128), its content."""
     return bytes([number << 3 | 2, len(content)]) + content
 
 
@@ -120,6 +122,7 @@ class OpenVinoBackend:
         self.batch = None if size.is_dynamic else size.get_length()
 
     def run(self, inputs: Arrays, outputs: Sequence[str]) -> list[NDArray[Any]]:
+        """Compute values of the graph by name; inner ones are made outputs first."""
         given = {name for output in self._model.outputs for name in output.names}
         inner = [name for name in outputs if name not in given]
         if inner:

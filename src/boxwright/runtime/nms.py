@@ -71,7 +71,7 @@ def _area(boxes: NDArray[Any]) -> NDArray[Any]:
 
 
 def _greedy(boxes: NDArray[Any], labels: Ints, iou: float, diou: bool, most: int) -> Ints:
-    """The first places (m,) that stay of candidates by falling score."""
+    """Return the first places (m,) that greedy NMS keeps, of candidates by falling score."""
     left = np.arange(len(boxes))
     kept: list[int] = []
     while len(left) and len(kept) < most:

@@ -44,7 +44,7 @@ class Facts:
 
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> Self:
-        """Those of a file's metadata, by topic."""
+        """Read the settings from a file's metadata, by topic."""
         said, nms = metadata["input"], metadata["nms"]
         size = InputSize(said["image_size"], said["resize"], said["max_size"])
         pixels = PixelRule(said["exif"], said["depth_range"], said["max_pixels"])
@@ -73,7 +73,7 @@ class Predictor:
     """A model that ``boxwright export`` wrote, ready to find objects in images."""
 
     def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
-        """``threads``: that compute; None: as many as there are cores.
+        """Open a model file; ``threads`` is how many compute, None: one per core.
 
         Raises RecipeError for a file that isn't there, is damaged, or wasn't made by ``boxwright export``.
         """
@@ -145,7 +145,7 @@ class Predictor:
         return [_on_image(each, of) for each, of in zip(found, inputs, strict=True)]
 
     def _least(self, score: Score | None) -> tuple[float, ...]:
-        """(K,) the score of each class above which detections are shown."""
+        """Return the score (K,) of each class above which detections are shown."""
         if score is None:
             return self.facts.least
         if not isinstance(score, Sequence):

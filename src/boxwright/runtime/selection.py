@@ -29,7 +29,7 @@ class Detections(NamedTuple):
     """(n,) int64 in 0..K-1."""
 
     def above(self, least: Sequence[float]) -> Detections:
-        """Those above the score (K,) of their class."""
+        """Keep those above the score (K,) of their class."""
         kept = self.scores > np.array(least, np.float32)[self.labels]
         return Detections(self.boxes[kept], self.scores[kept], self.labels[kept])
 
@@ -48,7 +48,7 @@ class SelectionRule:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Those of a recipe, or of what a model file says of itself."""
+        """Read the rule from a recipe, or from a model file's metadata."""
         return cls(**{name: values[name] for name in cls.__dataclass_fields__})
 
     def select(
@@ -101,7 +101,7 @@ class SelectionRule:
 
 
 def _rank_in(group: Ints) -> Ints:
-    """How many of the same group stand before each (n,)."""
+    """Count, for each of n, those of the same group before it."""
     order = np.argsort(group, kind="stable")
     own = group[order]
     first = np.searchsorted(own, own)

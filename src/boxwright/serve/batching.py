@@ -41,7 +41,7 @@ class Batcher:
     """
 
     def __init__(self, answer: Answer, *, batch: int, delay: float, room: int, note: Callable[[int], Any]) -> None:
-        """``room``: images admitted at a time. ``note`` gets the size of each batch."""
+        """Admit at most ``room`` images at a time; ``note`` is called with the size of each batch."""
         self._answer, self._batch, self._delay, self._room, self._note = answer, batch, delay, room, note
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()

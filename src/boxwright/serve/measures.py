@@ -26,6 +26,6 @@ class Measures:
         ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
-        """All of them in Prometheus' text format."""
+        """Format all measures as Prometheus' text format."""
         text: bytes = generate_latest(self._registry)
         return text

@@ -78,7 +78,7 @@ class _Server(uvicorn.Server):
 
 
 def _patient_for(seconds: float) -> type[asyncio.Protocol]:
-    """The protocol that closes a connection whose request's head doesn't come within so many seconds."""
+    """Make a protocol that closes a connection whose request head doesn't arrive within this many seconds."""
 
     class Patient(H11Protocol):
         _timer: asyncio.TimerHandle | None = None

@@ -82,12 +82,12 @@ class CocoReader(Reader):
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> CocoReader | None:
-        """The reader, where a JSON file in one of the usual places is called as a split is and holds a COCO set."""
+        """Return the reader if a JSON file in a usual place is named after a split and holds a COCO data set."""
         return cls._find(tree, named=True)
 
     @classmethod
     def detect_any(cls, tree: Tree, options: ReaderOptions) -> CocoReader | None:
-        """The reader, where a JSON file of any name in one of the usual places does; one alone is no split."""
+        """Return the reader if a JSON file of any name in a usual place holds COCO data; a single one is no split."""
         return cls._find(tree, named=False)
 
     @classmethod
@@ -103,7 +103,7 @@ class CocoReader(Reader):
 
     @classmethod
     def nearly(cls, tree: Tree) -> str | None:
-        """A JSON file that has some of the three lists."""
+        """Find a JSON file that has some of the three lists."""
         for file in (path for group in _places(tree) for path in group):
             with suppress(DataError):
                 content = parse_json(tree.read(file), dict[str, Any])
@@ -115,11 +115,11 @@ class CocoReader(Reader):
         return None
 
     def split_file(self, split: str) -> str:
-        """The JSON file of a split."""
+        """Return the JSON file of a split."""
         return self.files[split]
 
     def read(self, splits: Sequence[str]) -> Annotations:
-        """The images of these splits, each once; all for none. Classes are those of all splits."""
+        """Read the images of these splits, each once, or all if none are given. Classes are those of all splits."""
         with uncollected():
             return self._read(splits)
 
@@ -202,7 +202,7 @@ class CocoReader(Reader):
             return CocoFile([], [], [])
 
     def _image_folder(self, file: str, names: list[str]) -> str:
-        """The folder that holds most of the images, by a sample of their names."""
+        """Find the folder that holds most of the images, by a sample of their names."""
         if file not in self._folders:
             sample = names[:: max(1, len(names) // 50)]
             most = -1
@@ -293,7 +293,7 @@ def _is_split(tree: Tree, path: str) -> bool:
 
 
 def _image_folders(file: str) -> list[str]:
-    """Where the images of an annotation file may lie."""
+    """List the folders that may hold an annotation file's images."""
     parent = posixpath.dirname(file) or "."
     if posixpath.basename(file) in _IN_SPLIT:
         return [parent, join(parent, "images"), join(parent, "data"), "images", "data", "."]
@@ -304,13 +304,13 @@ def _image_folders(file: str) -> list[str]:
 
 
 def _own_ids(categories: list[CocoCategory], classes: dict[str, int]) -> NDArray[np.int64]:
-    """The ids that this file has for the classes, else those of the split that declares them."""
+    """Return this file's ids of the classes, or those of the split that declares them."""
     own = {category.name: category.id for category in reversed(categories)}
     return np.array([own.get(name, number) for name, number in classes.items()], np.int64)
 
 
 def _union(tree: Tree, tables: list[Annotations], classes: tuple[str, ...]) -> Annotations:
-    """One table of all images, each file once (as its first table has it); ids are kept unless they collide."""
+    """Join all images in one table, each file once (as its first table has it); ids are kept unless they collide."""
     if not tables:
         return Builder().build(tree.root, CocoReader.layout, classes)
     whole = concatenate(tables) if len(tables) > 1 else tables[0]

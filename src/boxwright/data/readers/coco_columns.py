@@ -17,7 +17,7 @@ from boxwright.data.readers.coco_json import CocoBox, CocoCategory, CocoFile
 def owned_boxes(
     content: CocoFile, found: CocoImages, file: str
 ) -> tuple[list[CocoBox], NDArray[np.int64], NDArray[np.int64]]:
-    """The boxes whose image is in the table, with their places in the file and their images' rows."""
+    """Select the boxes whose image is in the table, with their places in the file and their images' rows."""
     boxes = content.annotations
     owners = map(attrgetter("image_id"), boxes)
     image = np.fromiter(map(found.rows.get, owners, repeat(-1)), np.int64, len(boxes))
@@ -30,7 +30,7 @@ def owned_boxes(
 
 
 def areas_of(boxes: list[CocoBox], order: NDArray[np.int64], xywh: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(m,) areas, those of the boxes ``xywh`` where there is none; in the order of those."""
+    """Read areas (m,), computed from the boxes ``xywh`` where there is none."""
     try:
         areas = np.fromiter(map(attrgetter("area"), boxes), np.float64, len(boxes))[order]
     except TypeError:
@@ -40,7 +40,7 @@ def areas_of(boxes: list[CocoBox], order: NDArray[np.int64], xywh: NDArray[np.fl
 
 
 def codes_of(boxes: list[CocoBox]) -> NDArray[np.uint8]:
-    """(m,) NORMAL, CROWD or DIFFICULT, by flags that few files set."""
+    """Read NORMAL, CROWD or DIFFICULT (m,) from flags that few files set."""
     codes = np.full(len(boxes), NORMAL, np.uint8)
     for name, code in (("ignore", DIFFICULT), ("difficult", DIFFICULT), ("iscrowd", CROWD)):
         if any(map(attrgetter(name), boxes)):
@@ -49,7 +49,7 @@ def codes_of(boxes: list[CocoBox]) -> NDArray[np.uint8]:
 
 
 def ids_of(boxes: list[CocoBox]) -> NDArray[np.int64]:
-    """(m,) ids, 0 where there is none."""
+    """Read ids (m,), 0 where there is none."""
     try:
         return np.fromiter(map(attrgetter("id"), boxes), np.int64, len(boxes))
     except TypeError:

@@ -81,7 +81,7 @@ class CocoImages:
         return Counter(box.image_id for box in self._boxes)
 
     def _elsewhere(self, image: CocoImage, path: str, state: State, foreign: set[str]) -> tuple[str, State]:
-        """Where an image lies that isn't where its name says: below, or in a folder of another machine."""
+        """Find an image that isn't where its name says: in a folder below, or by a path of another machine."""
         found = self.tree.nearest(image.file_name)
         if found is None or found in self._named or {canonical(part) for part in found.split("/")[:-1]} & foreign:
             return path, state

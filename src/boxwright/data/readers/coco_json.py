@@ -109,13 +109,13 @@ class Loaded(NamedTuple):
 
 
 def names_keys(data: bytes) -> bool:
-    """Whether data begins as an object, and names images, annotations and categories."""
+    """Tell whether data begins as an object and names images, annotations and categories."""
     data = as_utf8(data)
     return data.lstrip()[:1] == b"{" and all(b'"%b"' % key.encode() in data for key in KEYS)
 
 
 def is_coco(data: bytes, expected: bool) -> bool:
-    """Whether JSON holds images, annotations and categories; ``expected`` where it can't be parsed."""
+    """Tell whether JSON holds images, annotations and categories; ``expected`` if it can't be parsed."""
     data = as_utf8(data)
     if expected and names_keys(data):
         return True
@@ -178,7 +178,7 @@ def repeated_keys(data: bytes, boxes: int) -> list[str]:
 
 
 def tidied(categories: list[CocoCategory]) -> list[CocoCategory]:
-    """The same with names as they are shown: without outer blanks, and never empty."""
+    """Clean names for display: strip outer blanks, and leave none empty."""
     for category in categories:
         category.name = readable(category.name) or str(category.id)
         category.supercategory = None if category.supercategory is None else readable(category.supercategory)
@@ -227,7 +227,7 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 def _entries(listed: list[Any], is_usable: Callable[[dict[str, Any]], bool]) -> tuple[list[_Entry], list[int]]:
-    """The entries that have an id, with it, and the places of those that can't be used."""
+    """Return the entries that have an id, with it, and the places of those that can't be used."""
     kept: list[_Entry] = []
     lost = []
     for place, entry in enumerate(listed):
@@ -240,7 +240,7 @@ def _entries(listed: list[Any], is_usable: Callable[[dict[str, Any]], bool]) -> 
 
 
 def _key(value: Any) -> int | str | None:
-    """An id as written: 7, 7.0 and "7" are the same, "07" and "7e0" are names."""
+    """Normalize an id: 7, 7.0 and "7" are the same, "07" and "7e0" are names."""
     if isinstance(value, str):
         text = value.strip()
         digits = text.removeprefix("-")
@@ -252,7 +252,7 @@ def _key(value: Any) -> int | str | None:
 
 
 def _numbers(what: str, entries: list[_Entry], name: str) -> tuple[dict[int | str | None, int], list[tuple[str, str]]]:
-    """A 64-bit number for each id, its own where all have one, and for each name that only one entry has."""
+    """Choose a 64-bit number for each id, its own where all have one, and for each name that only one entry has."""
     keys = list(dict.fromkeys(key for key, _ in entries))
     odd = [key for key in keys if not _is_64_bit(key)]
     numbers: dict[int | str | None, int] = {key: place + 1 if odd else int(key) for place, key in enumerate(keys)}
@@ -271,7 +271,7 @@ def _is_64_bit(key: int | str | None) -> bool:
 
 
 def _is_bare(entry: Any) -> bool:
-    """Whether a box has a mask and no bbox."""
+    """Tell whether a box has a mask and no bbox."""
     return isinstance(entry, dict) and not entry.get("bbox") and bool(entry.get("segmentation"))
 
 
@@ -299,7 +299,7 @@ def _loose_category(number: int, entry: dict[str, Any]) -> CocoCategory:
 
 
 def _file_name(text: str) -> str:
-    """A name that a file may have: surrogates stand for bytes that are no UTF-8, and others for no character."""
+    """Make a valid file name: surrogates stand for bytes that are no UTF-8, and others for no character."""
     return _NO_BYTE.sub("\ufffd", text)
 
 

@@ -18,7 +18,7 @@ _MOST = 2**40  # pixels; a longer run is no image's
 
 
 def around_mask(segmentation: Any) -> Box:
-    """The box (x, y, width, height) around a mask; NaN where it is none."""
+    """Compute the box (x, y, width, height) around a mask; NaN if it is none."""
     try:
         if isinstance(segmentation, dict):
             return _around_runs(segmentation)

@@ -36,14 +36,14 @@ class CreateMLReader(ListingReader):
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> CreateMLReader | None:
-        """The reader, where the first entry of a JSON list is an image with annotations of Create ML's kind."""
+        """Return the reader if the first entry of a JSON list is an image with Create ML's annotations."""
         named = candidates(tree, ".createml.json")
         files = named or [p for p in candidates(tree, ".json") if _is_image(first_entry(head_of(tree, p)))]
         return cls(tree, files) if files else None
 
     @classmethod
     def nearly(cls, tree: Tree) -> str | None:
-        """A list of images whose annotations have no coordinates."""
+        """Find a list of images whose annotations have no coordinates."""
         for file in candidates(tree, ".json"):
             entry = first_entry(head_of(tree, file))
             if isinstance(entry, dict) and isinstance(_first(entry, _IMAGE), str):
@@ -51,7 +51,7 @@ class CreateMLReader(ListingReader):
         return None
 
     def listings(self, file: str) -> Iterable[Listing]:
-        """An image an entry."""
+        """Yield one image per entry."""
         number = 0
         for entry in parse_json(self.tree.read(file), list[dict[str, Any]]):
             found = _first(entry, _ANNOTATIONS)

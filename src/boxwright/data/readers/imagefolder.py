@@ -48,7 +48,7 @@ class ImageFolderReader(ListingReader):
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> ImageFolderReader | None:
-        """The reader, where a metadata file has images with objects."""
+        """Return the reader if a metadata file has images with objects."""
         files = [path for path in candidates(tree, "metadata.jsonl") if _has_objects(head_of(tree, path))]
         tables = candidates(tree, "metadata.csv")
         files += [path for path in tables if {"file_name", "objects"} <= set(first_row(head_of(tree, path)))]
@@ -56,7 +56,7 @@ class ImageFolderReader(ListingReader):
 
     @classmethod
     def nearly(cls, tree: Tree) -> str | None:
-        """A metadata file without objects, or in Parquet."""
+        """Find a metadata file without objects, or in Parquet."""
         for suffix in ("metadata.jsonl", "metadata.csv"):
             for file in candidates(tree, suffix):
                 return f"{file} has no file_name and objects in its first line"
@@ -64,7 +64,7 @@ class ImageFolderReader(ListingReader):
         return f"{parquet[0]} is Parquet, which isn't read: save it as images and metadata.jsonl" if parquet else None
 
     def listings(self, file: str) -> Iterable[Listing]:
-        """An image a line."""
+        """Yield one image per line."""
         number = 0
         for line in self._rows(file) if file.lower().endswith(".csv") else self._lines(file):
             boxes = [(number + place, box) for place, box in enumerate(self._boxes(line.get("objects")))]
@@ -108,7 +108,7 @@ class ImageFolderReader(ListingReader):
 
 
 def _has_objects(head: str) -> bool:
-    """Whether the first line of metadata.jsonl is of an image with objects."""
+    """Tell whether the first line of metadata.jsonl is an image with objects."""
     line = head.lstrip().partition("\n")[0]
     return line.startswith("{") and '"file_name"' in line and '"objects"' in line
 

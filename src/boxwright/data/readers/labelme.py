@@ -72,7 +72,7 @@ class LabelmeReader(ListingReader):
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> LabelmeReader | None:
-        """The reader, where a JSON file that is called as an image is one of labelme's."""
+        """Return the reader if a JSON file named like an image is one of labelme's."""
         stems = {stem(path) for path in tree.images_below()}
         files = candidates(tree, ".json")
         alike = [path for path in files if stem(path) in stems]
@@ -80,7 +80,7 @@ class LabelmeReader(ListingReader):
 
     @classmethod
     def nearly(cls, tree: Tree) -> str | None:
-        """A file that has but one of the two keys that are needed."""
+        """Find a file that has only one of the two keys that are needed."""
         for file in candidates(tree, ".json"):
             head = head_of(tree, file)
             keys = [key for key in ("shapes", "imagePath") if f'"{key}"' in head]
@@ -89,7 +89,7 @@ class LabelmeReader(ListingReader):
         return None
 
     def listings(self, file: str) -> Iterable[Listing]:
-        """The image of a file, if it is one of labelme's."""
+        """Yield the image of a file, if it is one of labelme's."""
         try:
             content = parse_json(self.tree.read(file), LabelmeFile)
         except DataError:
@@ -101,7 +101,7 @@ class LabelmeReader(ListingReader):
         yield Listing(content.image_path, boxes, (side_of(content.image_height), side_of(content.image_width)))
 
     def locate(self, listing: Listing, file: str) -> tuple[str, State]:
-        """The image beside the file that is called as it is, else the one that ``imagePath`` leads to."""
+        """Find the image beside the file that has its name, or the one that ``imagePath`` leads to."""
         beside = self.images_of(file)
         base = posixpath.basename(listing.picture.replace("\\", "/"))
         if not beside or join(posixpath.dirname(file), base) in beside:
@@ -112,15 +112,15 @@ class LabelmeReader(ListingReader):
         return beside[0], self.tree.state(beside[0])
 
     def split_file(self, split: str) -> str:
-        """The folder of a split's files."""
+        """Return the folder of a split's files."""
         return posixpath.dirname(super().split_file(split))
 
     def images_of(self, file: str) -> list[str]:
-        """The images beside a file that are called as it is."""
+        """Find the images beside a file that have its name."""
         return self._beside.get(posixpath.splitext(composed(file))[0], [])
 
     def _box(self, file: str, place: int, shape: LabelmeShape) -> Box | None:
-        """The upright box around a shape; None, and a finding, for points and lines."""
+        """Compute the upright box around a shape; None, and a finding, for points and lines."""
         kind = str(shape.shape_type or "polygon")
         if kind in _NO_OUTLINES:
             self.drop("not-a-box", file, place, f"is a {kind}, which has no box")

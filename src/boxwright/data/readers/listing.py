@@ -90,18 +90,18 @@ class ListingReader(Reader):
 
     @abstractmethod
     def listings(self, file: str) -> Iterable[Listing]:
-        """The pictures that a file lists; raises DataError where it can't be read."""
+        """Yield the pictures that a file lists. Raises DataError if it can't be read."""
 
     def locate(self, listing: Listing, file: str) -> tuple[str, State]:
         """Path and state of a listed picture."""
         return find_picture(self.tree, listing.picture, posixpath.dirname(file))
 
     def images_of(self, file: str) -> list[str]:
-        """The pictures that a file which can't be read is known to be of."""
+        """Find the pictures that a file is known to describe, when it can't be read."""
         return []
 
     def class_names(self, used: set[str]) -> Sequence[str]:
-        """The classes in order: by name, by number where their names are numbers."""
+        """Return the classes in order: by name, or by number if their names are numbers."""
         return sorted(used, key=int) if all(map(str.isdecimal, used)) else sorted(used)
 
     def drop(self, kind: str, file: str, number: int | None, message: str) -> None:
@@ -109,11 +109,11 @@ class ListingReader(Reader):
         self._found.faults.append(Fault(kind, file, number, message))
 
     def split_file(self, split: str) -> str:
-        """A file that lists pictures of a split."""
+        """Return a file that lists pictures of a split."""
         return self._split_files[split]
 
     def read(self, splits: Sequence[str]) -> Annotations:
-        """The pictures of these splits, each once; all for none. Classes are those of all splits."""
+        """Read the pictures of these splits, each once, or all if none are given. Classes are those of all splits."""
         names = tuple(self.class_names({box.name for e in self._entries.values() for _, box in e.boxes if box.name}))
         labels = {name: label for label, name in enumerate(names)}
         faults = [f for f in self._found.faults if not splits or self._splits_of.get(f.file, splits[0]) in splits]
@@ -131,7 +131,7 @@ class ListingReader(Reader):
         return table
 
     def _file_splits(self) -> dict[str, str]:
-        """The split that a file's folder or name speaks of."""
+        """Find the split that a file's folder or name mentions."""
         found = {file: split for split, files in folder_splits(self.files).items() for file in files}
         for file in self.files if self.named_by_split else ():
             if file not in found and (split := split_in_name(stem(file))):
@@ -210,18 +210,18 @@ class ListingReader(Reader):
 
 
 def split_in_name(name: str) -> str | None:
-    """The one split that a name speaks of: train_labels, oidv6-validation-annotations-bbox, val2017."""
+    """Find the one split in a name: train_labels, oidv6-validation-annotations-bbox, val2017."""
     words = {canonical(word) for word in re.split(r"[\W_\d]+", name.lower()) if is_split_name(word)}
     return words.pop() if len(words) == 1 else None
 
 
 def corners(name: str, left: float, top: float, right: float, bottom: float) -> Box:
-    """A box that is written as its corners."""
+    """Read a box that is written as its corners."""
     return Box(name, (left, top, right, bottom), (right - left, bottom - top))
 
 
 def sized(name: str, left: float, top: float, width: float, height: float) -> Box:
-    """A box that is written as a corner, width and height."""
+    """Read a box that is written as a corner, width and height."""
     return Box(name, (left, top, left + width, top + height), (width, height))
 
 
@@ -236,14 +236,14 @@ def by_picture(rows: Iterable[tuple[str, tuple[int, int], int, Box | None]]) -> 
 
 
 def class_name(value: object) -> str:
-    """The name of a class as it is written; empty for what is none."""
+    """Read the name of a class; empty if it is none."""
     if isinstance(value, str):
         return readable(value)
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 def number_of(value: object) -> float:
-    """A number; NaN for what is none."""
+    """Read a number; NaN if it is none."""
     try:
         return float(value) if isinstance(value, str | int | float) else NAN
     except (ValueError, OverflowError):

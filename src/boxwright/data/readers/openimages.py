@@ -49,7 +49,7 @@ class OpenImagesReader(ListingReader):
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> OpenImagesReader | None:
-        """The reader, where a table has these columns."""
+        """Return the reader if a table has these columns."""
         firsts = {path: first_row(head_of(tree, path)) for path in candidates(tree, ".csv")}
         files = [path for path, row in firsts.items() if columns_of(row).keys() >= _COLUMNS]
         descriptions = [path for path, row in firsts.items() if _describes(path, row)]
@@ -57,7 +57,7 @@ class OpenImagesReader(ListingReader):
 
     @classmethod
     def nearly(cls, tree: Tree) -> str | None:
-        """A table that lacks some of the columns."""
+        """Find a table that lacks some of the columns."""
         return lacking(tree, _COLUMNS)
 
     def listings(self, file: str) -> Iterable[Listing]:
@@ -69,7 +69,7 @@ class OpenImagesReader(ListingReader):
         return ()
 
     def locate(self, listing: Listing, file: str) -> tuple[str, State]:
-        """The image that is called as the id; of several the one in the split's folder."""
+        """Find the image named by the id; of several the one in the split's folder."""
         found = self._by_stem.get(composed(posixpath.basename(listing.picture)), [])
         if not found:
             return find_picture(self.tree, f"{listing.picture}.jpg", posixpath.dirname(file))
@@ -91,5 +91,5 @@ class OpenImagesReader(ListingReader):
 
 
 def _describes(path: str, row: list[str]) -> bool:
-    """Whether a table's first row is a class's code and its name, or the header over them."""
+    """Tell whether a table's first row is a class's code and name, or the header above them."""
     return len(row) == 2 and (row[0].startswith("/") or row == ["LabelName", "DisplayName"])

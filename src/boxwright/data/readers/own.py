@@ -67,11 +67,11 @@ class OwnReader(ListingReader):
         return ()
 
     def split_file(self, split: str) -> str:
-        """The folder: which file the function has a split from isn't known."""
+        """Return the folder: which file the function reads a split from isn't known."""
         return "."
 
     def class_names(self, used: set[str]) -> Sequence[str]:
-        """The declared classes, else those that occur."""
+        """Return the declared classes, or those that occur."""
         return self._info.classes or super().class_names(used)
 
     def _add_all(self) -> None:
@@ -86,7 +86,7 @@ class OwnReader(ListingReader):
                 self._found.leave_out("path-outside", path, f"{escaped(written)} {text}{lost}", path)
 
     def _images(self) -> Iterator[tuple[str, str | None, list[tuple[int, Box]]]]:
-        """What the function gives. Raises DataError, which names it, where it fails or gives something else."""
+        """Call the function for its images. Raises DataError, which names it, if it fails or returns something else."""
         given = 0
         try:
             images = self._function(self.tree.root)
@@ -118,7 +118,7 @@ class _Nonsense(DataError):
 
 
 def _checked(item: Any) -> LabelledImage:
-    """One image, if it is one: its numbers may be wrong, which a check tells, but its form may not."""
+    """Validate the form of one image; wrong numbers are left for a check to report."""
     if not isinstance(item, tuple) or not 3 <= len(item) <= len(LabelledImage._fields):
         raise _Nonsense(f"Expected (path, boxes, labels) or a LabelledImage but got {shown(item)}")
     image = LabelledImage(*item)
@@ -138,7 +138,7 @@ def _checked(item: Any) -> LabelledImage:
 
 
 def _four(numbers: Any) -> tuple[float, float, float, float]:
-    """The numbers of a box, NaN where there are not four."""
+    """Read the numbers of a box; NaN if there are not four."""
     try:
         x, y, z, w = map(float, numbers)
     except (TypeError, ValueError, OverflowError):
@@ -147,7 +147,7 @@ def _four(numbers: Any) -> tuple[float, float, float, float]:
 
 
 def _reason(error: Exception, function: Any) -> str:
-    """What went wrong and, where the function failed by itself, the line of it."""
+    """Describe what went wrong, and the line of it where the function itself failed."""
     if isinstance(error, DataError):
         return str(error)
     while isinstance(function, partial):

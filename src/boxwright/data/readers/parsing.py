@@ -26,7 +26,7 @@ def candidates(tree: Tree, suffix: str) -> list[str]:
 
 
 def head_of(tree: Tree, path: str) -> str:
-    """The first 64 kB of a file as text; empty where it can't be read."""
+    """Read the first 64 kB of a file as text; empty if it can't be read."""
     if tree.state(path) != "there":
         return ""
     try:
@@ -49,7 +49,7 @@ def parse_json(data: bytes, form: type[T]) -> T:
 
 
 def first_entry(head: str) -> Any:
-    """The first entry of a JSON list by the beginning of the file; None where there is none."""
+    """Parse the first entry of a JSON list from the beginning of the file; None if there is none."""
     text = head.lstrip()
     if not text.startswith("["):
         return None
@@ -60,12 +60,12 @@ def first_entry(head: str) -> Any:
 
 
 def first_row(head: str) -> list[str]:
-    """The cells of a table's first row, stripped."""
+    """Read the cells of a table's first row, stripped."""
     return next(_rows(head.partition("\n")[0]), [])
 
 
 def read_rows(tree: Tree, file: str) -> Iterator[list[str]]:
-    """The cells of each row of a table, stripped; rows without any are left out. Raises DataError."""
+    """Yield the cells of each row of a table, stripped; empty rows are left out. Raises DataError."""
     try:
         yield from _rows(as_text(tree.read(file)))
     except csv.Error as error:

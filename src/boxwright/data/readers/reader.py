@@ -38,7 +38,7 @@ FINDING = ("allow_links", "group_by", "split_file")
 
 
 def finding(options: Any) -> dict[str, Any]:
-    """Those of a run's or a comparison's options, as ``read_dataset`` takes them."""
+    """Take the reader's options from those of a run or a comparison, named as ``read_dataset`` names them."""
     return {name: getattr(options, name) for name in FINDING}
 
 

@@ -32,7 +32,7 @@ class RetinanetReader(ListingReader):
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> RetinanetReader | None:
-        """The reader, where the first row of a table without a header is a box of an image."""
+        """Return the reader if the first row of a table without a header is a box of an image."""
         firsts = {path: first_row(head_of(tree, path)) for path in candidates(tree, ".csv")}
         files = [path for path, row in firsts.items() if _is_box(row)]
         classes = [path for path, row in firsts.items() if len(row) == 2 and row[0] and row[1].isdecimal()]
@@ -40,7 +40,7 @@ class RetinanetReader(ListingReader):
 
     @classmethod
     def nearly(cls, tree: Tree) -> str | None:
-        """A table of paths with other columns."""
+        """Find a table of paths with other columns."""
         for file in candidates(tree, ".csv"):
             row = first_row(head_of(tree, file))
             if row and _names_image(row[0]):
@@ -48,7 +48,7 @@ class RetinanetReader(ListingReader):
         return None
 
     def class_names(self, used: set[str]) -> Sequence[str]:
-        """The classes of the classes' table, in the order of their ids; without one those that occur."""
+        """Return the classes by their ids in the table of classes, or without one those that occur."""
         return self._classes or super().class_names(used)
 
     def listings(self, file: str) -> Iterable[Listing]:

@@ -45,13 +45,13 @@ class TensorflowReader(ListingReader):
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> TensorflowReader | None:
-        """The reader, where a table has these columns."""
+        """Return the reader if a table has these columns."""
         files = [p for p in candidates(tree, ".csv") if columns_of(first_row(head_of(tree, p))).keys() >= _COLUMNS]
         return cls(tree, files) if files else None
 
     @classmethod
     def nearly(cls, tree: Tree) -> str | None:
-        """A table that lacks some of the columns."""
+        """Find a table that lacks some of the columns."""
         return lacking(tree, _COLUMNS)
 
     def listings(self, file: str) -> Iterable[Listing]:

@@ -60,7 +60,7 @@ class VocReader(Reader):
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> VocReader | None:
-        """The reader, where there is a folder of XML files and one of images, or XML files of VOC's kind anywhere."""
+        """Return the reader for a folder of XML files and one of images, or for VOC's XML files anywhere."""
         files = [path for path in tree.below() if path.lower().endswith(".xml")]
         usual = tree.folder(".", "annotations", "annots") and tree.folder(".", "jpegimages", "images")
         if files and (usual or any(_is_annotation(tree, path) for path in files[:_PROBED])):
@@ -69,7 +69,7 @@ class VocReader(Reader):
 
     @classmethod
     def nearly(cls, tree: Tree) -> str | None:
-        """A folder of annotations without any, or XML of another kind."""
+        """Find a folder of annotations without any, or XML of another kind."""
         stems = {stem(path) for path in tree.images_below()}
         files = [path for path in tree.below() if path.lower().endswith(".xml") and stem(path) in stems]
         if files:
@@ -82,11 +82,11 @@ class VocReader(Reader):
         return f"{folder}/ has no .xml" if folder and tree.folder(".", "jpegimages") else None
 
     def split_file(self, split: str) -> str:
-        """The first list of a split, or the folder of its files."""
+        """Return the first list of a split, or the folder of its files."""
         return next(iter(self._lists[split])) if self._lists else posixpath.dirname(self._folders[split][0])
 
     def read(self, splits: Sequence[str]) -> Annotations:
-        """All images, whatever ``splits``: the classes are those of the whole data set. Faults are of the splits."""
+        """Read all images, whatever ``splits``: classes are those of the whole data set. Faults are of the splits."""
         builder = Builder()
         parsed = {path: file for path in self._files if (file := self._parse(path, builder))}
         placed = [(self._image_of(path, file, builder), path, file) for path, file in parsed.items()]
@@ -114,7 +114,7 @@ class VocReader(Reader):
         return table
 
     def _faults_of(self, splits: Sequence[str], table: Annotations) -> list[Fault]:
-        """The faults of files that these splits list."""
+        """Return the faults of files that these splits list."""
         lists = {path: lines for split in splits for path, lines in self._lists.get(split, {}).items()}
         stems = {_list_stem(name) for lines in lists.values() for line in lines for name in readings(line)}
         inside = {path for split in splits for path in self._folders.get(split, ())}
@@ -159,7 +159,7 @@ class VocReader(Reader):
             )
 
     def _parse(self, path: str, builder: Builder) -> VocFile | None:
-        """The file; None where it can't be read, which is a fault, or is XML of another kind."""
+        """Parse the file; None if it can't be read, which is a fault, or is XML of another kind."""
         if self.tree.state(path) == "outside":
             builder.leave_out("path-outside", path, "is a link out of the data set's folder")
             return None
@@ -202,7 +202,7 @@ class VocReader(Reader):
         return own
 
     def _own_image(self, path: str, base: str) -> str | None:
-        """The image with a file's stem, in the folder that is called as the file's; any that is no other file's."""
+        """Find the image with a file's stem in the folder named as the file's, or anywhere if no other file has it."""
         home = _home(path)
         alike = [(_home(image), image) for image in self._by_stem.get(stem(path), ())]
         taken = {_home(file) for file in self._homes.get(stem(path), ())} - {home}
@@ -230,7 +230,7 @@ def _is_of_cvat(tree: Tree, path: str) -> bool:
 
 
 def _home(path: str) -> tuple[str, ...]:
-    """The folders of a file or an image, without those that only say which of the two it is."""
+    """Return the folders of a file or image, without those that only say which of the two it is."""
     return tuple(part for part in path.split("/")[:-1] if part.lower() not in LAYOUT_FOLDERS)
 
 
@@ -242,13 +242,13 @@ def _grouped_by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _list_stem(name: str) -> str:
-    """The last part of a listed name, without the suffix of an image or an annotation file."""
+    """Return the last part of a listed name, without the suffix of an image or annotation file."""
     base = posixpath.basename(name.replace("\\", "/"))
     return stem(base) if is_image(base) or base.lower().endswith(".xml") else composed(base)
 
 
 def _listed(name: str, file: str, by_stem: dict[str, list[str]]) -> list[str] | None:
-    """The annotation files that a name of a list means; of several, those in the folders that it or the list names."""
+    """Find the annotation files that a listed name means; of several, those in the folders it or the list names."""
     found = by_stem.get(_list_stem(name))
     if found is None or len(found) == 1:
         return found

@@ -62,7 +62,7 @@ def _is_of_class(path: str, lines: list[str]) -> bool:
 
 
 def _split_of_class_list(path: str) -> str:
-    """The split that the name of a list of one class ends in; the whole name where it ends in none."""
+    """Return the split at the end of the name of a one-class list; the whole name if there is none."""
     name = stem(path)
     last = posixpath.basename(name).rpartition("_")[2]
     return canonical(last) if last != name and is_split_name(last) else name

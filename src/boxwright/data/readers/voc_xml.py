@@ -95,7 +95,7 @@ def _decoded(data: bytes) -> bytes | str:
 
 
 def _objects(node: Any) -> Iterator[VocObject]:
-    """The boxes of one <object>: usually one, but each <bndbox> is a box."""
+    """Read the boxes of one <object>: usually one, but each <bndbox> is a box."""
     name, difficult = readable(_text(node, "name")), _number(node, "difficult") > 0
     boxes = node.findall("bndbox")
     for box in boxes:
@@ -111,7 +111,7 @@ def _objects(node: Any) -> Iterator[VocObject]:
 
 
 def _around_polygon(node: Any) -> tuple[float, float, float, float]:
-    """The box around <x1>, <y1>, <x2> ... or <pt><x>, <y> ..."""
+    """Compute the box around <x1>, <y1>, <x2> ... or <pt><x>, <y> ..."""
     x, y = ([_float(child.text) for child in node.iter() if _is_axis(child.tag, axis)] for axis in "xy")
     return (min(x), min(y), max(x), max(y)) if x and y else (_NAN,) * 4
 
@@ -121,7 +121,7 @@ def _is_axis(tag: Any, axis: str) -> bool:
 
 
 def _around_turned(node: Any) -> tuple[float, float, float, float]:
-    """The upright box around a turned one: center, width, height and angle in radians."""
+    """Compute the upright box around a turned one: center, width, height and angle in radians."""
     x, y, width, height, angle = (_number(node, key) for key in ("cx", "cy", "w", "h", "angle"))
     if not math.isfinite(angle):
         return (_NAN,) * 4

@@ -64,7 +64,7 @@ class YoloReader(Reader):
 
     @classmethod
     def detect_config(cls, tree: Tree, options: ReaderOptions) -> YoloReader | None:
-        """The reader, where a data.yaml or an obj.data leads to images with label files."""
+        """Return the reader if a data.yaml or obj.data leads to images with label files."""
         config = options.config or find_config(tree)
         if config is None:
             darknet = from_darknet(tree)
@@ -80,7 +80,7 @@ class YoloReader(Reader):
 
     @classmethod
     def detect(cls, tree: Tree, options: ReaderOptions) -> YoloReader | None:
-        """The reader, where there are folders of images and of labels, or label files beside images."""
+        """Return the reader if there are folders of images and labels, or label files beside images."""
         if reader := cls._of(tree, from_folders(tree), options):
             return reader
         beside = from_beside(tree)
@@ -115,11 +115,11 @@ class YoloReader(Reader):
         return f"{folder}/ is there, but no image" if folder else None
 
     def split_file(self, split: str) -> str:
-        """data.yaml or the list of the split, else the folder of its images."""
+        """Return data.yaml or the list of the split, or the folder of its images."""
         return self._layout.sources.get(split) or posixpath.dirname(self._layout.images[split][0])
 
     def read(self, splits: Sequence[str]) -> Annotations:
-        """The images of these splits, each once; all for none."""
+        """Read the images of these splits, each once, or all if none are given."""
         images = {name: self._layout.images[name] for name in splits or self._layout.images}
         paths = sorted({path for group in images.values() for path in group})
         builder = Builder(faults=list(self._layout.faults))
@@ -224,7 +224,7 @@ class YoloReader(Reader):
             builder.note("class-ids-from-one", first, text)
 
     def _numbered(self, builder: Builder) -> dict[int, str]:
-        """class_0 ... for data that names no classes: as many as any label file of any split uses, or as it says."""
+        """Name the classes class_0 ... for data that names none: as many as declared, or as any label file uses."""
         files = {file for group in self._layout.images.values() for path in group for file in self._labels.of(path)[:1]}
         used: set[int] = set()
         for file in files:

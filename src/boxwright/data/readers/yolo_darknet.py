@@ -71,7 +71,7 @@ def _entries(tree: Tree, file: str) -> dict[str, str]:
 
 
 def _find(tree: Tree, path: str) -> str | None:
-    """The file below the data set's folder that a path of obj.data means."""
+    """Find the file below the data set's folder that a path in obj.data means."""
     tidied = tree.tidy(path) if path else None
     if tidied and tree.state(tidied) == "there" and not tree.is_folder(tidied):
         return tidied
@@ -79,7 +79,7 @@ def _find(tree: Tree, path: str) -> str | None:
 
 
 def has_boxes(tree: Tree, file: str) -> bool:
-    """Whether the first line of a file is a box."""
+    """Tell whether the first line of a file is a box."""
     try:
         lines = tree.read_lines(file)
     except DataError:

@@ -65,7 +65,7 @@ def _without_commas(line: str) -> list[str]:
 
 
 def label_path(image: str) -> str:
-    """Where an image's label file is due: the last folder called images becomes labels; without one, beside it."""
+    """Return an image's label file: the last folder "images" becomes "labels"; without one, beside the image."""
     folders = posixpath.dirname(image).split("/")
     for place in reversed(range(len(folders))):
         if folders[place].lower() == "images":

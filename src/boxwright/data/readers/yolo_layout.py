@@ -58,7 +58,7 @@ def from_yaml(tree: Tree, config: str) -> YoloLayout:
 
 
 def find_config(tree: Tree) -> str | None:
-    """data.yaml, else the one YAML file that names classes and splits. Raises DataError where several differ."""
+    """Find data.yaml, or the one YAML file that names classes and splits. Raises DataError if several differ."""
     usual = next((name for name in _CONFIGS if tree.state(name) == "there"), None)
     if usual:
         return usual
@@ -140,7 +140,7 @@ def _text(value: Any) -> str | None:
 
 
 def _count(content: dict[str, Any]) -> int:
-    """The number of classes, as data.yaml says it; 0 where it doesn't."""
+    """Read the number of classes from data.yaml; 0 if it doesn't say."""
     count = _text(content.get("nc")) or ""
     number = int(count) if count.isascii() and count.isdecimal() and len(count) < 10 else 0
     return number if number < MOST_CLASSES else 0
@@ -185,7 +185,7 @@ def _listed(tree: Tree, base: str, entry: str, layout: YoloLayout) -> list[str]:
 
 
 def _explain(tree: Tree, entry: str, config: str, key: str) -> Fault:
-    """The fault of an entry of data.yaml that leads to no image."""
+    """Describe the fault of an entry of data.yaml that leads to no image."""
     if tree.tidy(entry) is None and (tree.root / entry).exists():
         text = f"{key}: {entry} lies outside the data set's folder; --allow-links reads it"
         return Fault("path-outside", config, None, text)
