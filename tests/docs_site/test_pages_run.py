@@ -18,9 +18,9 @@ from command_line import Boxwright
 from page_blocks import DOCS, Block, blocks, commands, make_folder, quick, quick_python
 
 HOWTO = sorted((DOCS / "howto").glob("*.md"))
-TRAINED = {"evaluate", "predict", "export", "start-from-a-run"}
+TRAINED = {"evaluate", "predict", "export", "serve", "start-from-a-run"}
 """Pages that begin with a run, runs/my-images-lite320."""
-NEEDS = {"export": ("onnx", "onnxscript", "onnxruntime")}
+NEEDS = dict.fromkeys(("export", "serve"), ("onnx", "onnxscript", "onnxruntime"))
 
 ALONE = ("anchors", "losses-boxes", "losses-classification", "matching", "mining", "nms", "simulate")
 """Pages whose Python needs nothing but itself."""
@@ -70,7 +70,7 @@ def run_block(block: Block, names: dict[str, Any], boxwright: Boxwright) -> None
 
 
 def test_every_howto_page_is_known() -> None:
-    assert len(HOWTO) == 14
+    assert len(HOWTO) == 16
     assert {page.stem for page in HOWTO} >= TRAINED
 
 

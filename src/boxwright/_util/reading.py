@@ -39,7 +39,7 @@ def read_regular(path: Path, most: int | None = None) -> bytes:
 
 
 def map_regular(path: Path) -> bytes | mmap.mmap:
-    """Map a regular file into memory, which spares a copy of a large one. Raises as :func:`read_regular`."""
+    """Map a regular file into memory, which spares a copy of a large one. Raises as ``read_regular``."""
     with _open_regular(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
             return b""
@@ -72,7 +72,7 @@ def as_utf8(data: bytes) -> bytes:
 
 
 def as_text(data: bytes) -> str:
-    """Decode text as :func:`as_utf8` does; bytes that are no UTF-8 stay as surrogates, as in names of files."""
+    """Decode text as ``as_utf8`` does; bytes that are no UTF-8 stay as surrogates, as in names of files."""
     return as_utf8(data).decode("utf-8", "surrogateescape")
 
 

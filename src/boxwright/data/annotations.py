@@ -1,7 +1,7 @@
 """The content of a data set's files before anything is left out: the table that every reader fills.
 
 Reading (``dataset.py``) drops what is erroneous and checking (``boxwright.check``) reports it; both judge by
-:func:`place`, so they cannot disagree.
+``place``, so they cannot disagree.
 """
 
 from __future__ import annotations

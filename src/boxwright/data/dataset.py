@@ -107,7 +107,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class DetectionDataset:
-    """n images, m boxes and K classes, read by :func:`boxwright.read_dataset`; boxes are sorted by image."""
+    """n images, m boxes and K classes, read by ``boxwright.read_dataset``; boxes are sorted by image."""
 
     root: Path
     layout: str
@@ -164,12 +164,12 @@ class DetectionDataset:
         """Decode the image's pixels (H, W, 3).
 
         Raises:
-            DataError: As :func:`boxwright.data.decode_image` and :meth:`check_frame` do.
+            DataError: As ``boxwright.data.decode_image`` and ``check_frame`` do.
         """
         return self.decode_reduced(index, None).pixels
 
     def decode_reduced(self, index: int, reduction: Reduction | None) -> Decoded:
-        """Decode the image at a size set by ``reduction``; None: in full. Raises DataError as :meth:`decode` does."""
+        """Decode the image at a size set by ``reduction``; None: in full. Raises DataError as ``decode`` does."""
         image = decode_reduced(self.path(index), self.pixels, reduction)
         self.check_frame(index, image.size)
         return image

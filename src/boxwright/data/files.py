@@ -1,6 +1,6 @@
 """The files below a data set's folder, and no others.
 
-Every path that an annotation names goes through :class:`Tree`: it answers from directory listings that are read once,
+Every path that an annotation names goes through ``Tree``: it answers from directory listings that are read once,
 follows no link out of the folder unless allowed, and so never opens a file elsewhere. Folders that boxwright created
 appear empty to it: training and prediction results inside the data are not data.
 """
@@ -65,7 +65,7 @@ class Tree:
 
     Args:
         root: The folder.
-        allow_links: Follow links out of the folder, and read folders outside that are :meth:`admit`-ted.
+        allow_links: Follow links out of the folder, and read folders outside that are admitted with ``admit``.
         own: Also read JSON files that boxwright wrote.
     """
 
@@ -186,7 +186,7 @@ class Tree:
         return self._read(path, partial(read_regular, most=most))
 
     def map(self, path: str) -> bytes | mmap:
-        """Content of a large file, without a copy of it. Raises DataError as :meth:`read`."""
+        """Content of a large file, without a copy of it. Raises DataError as ``read``."""
         return self._read(path, map_regular)
 
     def _read(self, path: str, reading: Callable[[Path], Content]) -> Content:
@@ -199,11 +199,11 @@ class Tree:
             raise DataError(f"{path}: {getattr(error, 'strerror', error)}") from None
 
     def text(self, path: str) -> str:
-        """Read a text file in any Unicode encoding; raises DataError as :meth:`read` does."""
+        """Read a text file in any Unicode encoding; raises DataError as ``read`` does."""
         return as_text(self.read(path))
 
     def read_lines(self, path: str) -> list[str]:
-        """Read the non-blank lines of a text file, stripped; raises DataError as :meth:`read` does."""
+        """Read the non-blank lines of a text file, stripped; raises DataError as ``read`` does."""
         lines = map(str.strip, self.text(path).splitlines())
         return [line for line in lines if line]
 

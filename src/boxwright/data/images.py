@@ -100,7 +100,7 @@ class Picture(NamedTuple):
 
 
 def open_image(path: str | Path, max_pixels: int | None = None) -> ImageFile:
-    """Open an image and read only its header; the caller closes it. ``max_pixels`` is that of a :class:`PixelRule`.
+    """Open an image and read only its header; the caller closes it. ``max_pixels`` is that of a ``PixelRule``.
 
     Raises:
         DataError: Naming the file, if it is no image; RefusedImageError if it has too many pixels.
@@ -179,22 +179,22 @@ def decode_image(path: str | Path, rule: PixelRule = PLAIN) -> NDArray[np.uint8]
 
 
 def decode_reduced(path: str | Path, rule: PixelRule, reduction: Reduction | None) -> Decoded:
-    """Decode an image file as :func:`decode_image` does, but reduced by ``reduction``; None: in full.
+    """Decode an image file as ``decode_image`` does, but reduced by ``reduction``; None: in full.
 
     JPEGs are decoded at that scale, which takes a fraction of the time; in other formats whole pixels are averaged.
 
     Raises:
-        DataError: As :func:`decode_image` does.
+        DataError: As ``decode_image`` does.
     """
     with open_image(path, rule.max_pixels) as image:
         return to_rgb(image, path, rule, reduction).image
 
 
 def to_rgb(image: ImageFile, path: str | Path, rule: PixelRule = PLAIN, reduction: Reduction | None = None) -> Picture:
-    """Decode an opened file as :func:`decode_reduced` does.
+    """Decode an opened file as ``decode_reduced`` does.
 
     Raises:
-        DataError: As :func:`decode_reduced` does.
+        DataError: As ``decode_reduced`` does.
     """
     with _naming(path), _turn_for(image):
         if image.fp is not None and (lost := missing_end(image.fp, image.format)):
@@ -274,7 +274,7 @@ def deep_values(path: str | Path, max_pixels: int | None = None) -> NDArray[Any]
     """Return a file's values of more than 8 bits, (H, W) or (H, W, 3), as stored.
 
     Raises:
-        DataError: As :func:`decode_image` does, and if the file has 8 bits.
+        DataError: As ``decode_image`` does, and if the file has 8 bits.
     """
     with open_image(path, max_pixels) as image, _naming(path), _turn_for(image):
         values = _deep_pixels(image, path, max_pixels)

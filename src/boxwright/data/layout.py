@@ -217,7 +217,7 @@ def available_splits(
     """List the names that ``split`` may have; train, val and test if boxwright makes them.
 
     Raises:
-        DataError: As :func:`boxwright.read_dataset`.
+        DataError: As ``boxwright.read_dataset``.
     """
     options = ReaderOptions(allow_links=allow_links, reader=reader, group_by=group_by, split_file=split_file)
     splits = open_with_splits(path, options).splits

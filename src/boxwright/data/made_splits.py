@@ -33,7 +33,7 @@ Splits = dict[str, NDArray[np.int64]]
 def make_splits(table: Annotations, group_by: str | None = None) -> Splits:
     """Split 80 / 10 / 10 by the hash of each group's smallest file name, so that images stay where they are.
 
-    ``group_by``: what goes together, see :func:`boxwright.data.grouping.grouped`. Groups are parted class by class, the
+    ``group_by``: what goes together, see ``boxwright.data.grouping.grouped``. Groups are parted class by class, the
     rarest first: where the hashes give val or test less than three quarters or more than five quarters of its share of
     a class, the groups beside the border change sides, and both get one group at least of a class that has three.
     A group of more than an eighth of all images is train's, if others are left. Fewer than three groups are all train.
@@ -111,7 +111,7 @@ def hashed_fraction(name: str) -> float:
 
 
 class SplitReader(Reader):
-    """Reads what another reader does, and parts it: by a file, else by :func:`make_splits`."""
+    """Reads what another reader does, and parts it: by a file, else by ``make_splits``."""
 
     def __init__(self, reader: Reader, group_by: str | None = None, file: Path | None = None) -> None:
         self._listed = None if file is None else read_split_file(file)

@@ -1,6 +1,6 @@
 """How the pictures of a data set are read: what the options leave open, their files settle.
 
-Reading and checking both call :func:`settle`, so they can't disagree.
+Reading and checking both call ``settle``, so they can't disagree.
 """
 
 from __future__ import annotations

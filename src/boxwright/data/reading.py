@@ -1,4 +1,4 @@
-"""From a folder to a :class:`DetectionDataset`: the one function that training and evaluation call."""
+"""From a folder to a ``DetectionDataset``: the one function that training and evaluation call."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def referred_files(path: str | Path, *, allow_links: bool = False, reader: Reade
     Nothing is read before the first is asked for.
 
     Raises:
-        DataError: as :func:`boxwright.read_dataset`.
+        DataError: as ``boxwright.read_dataset``.
     """
     source = open_layout(path, ReaderOptions(allow_links=allow_links, reader=reader))
     table = source.read(())

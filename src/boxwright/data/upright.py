@@ -43,7 +43,7 @@ def turn(pixels: NDArray[_T], turned: int) -> NDArray[_T]:
 
 
 def turn_back(pixels: NDArray[_T], turned: int) -> NDArray[_T]:
-    """Undo :func:`turn`."""
+    """Undo ``turn``."""
     return turn(pixels, {6: 8, 8: 6}.get(turned, turned))
 
 

@@ -67,7 +67,7 @@ def review_labels(
         out: The page; None: hardest.html in the run's folder.
         overwrite: Whether page and list may replace files that boxwright did not write; never those of run and data.
         reading: Values for ``voc_one_based``, ``exif`` and ``depth_range`` instead of the run's.
-        allow_links: As in :func:`boxwright.read_dataset`.
+        allow_links: As in ``boxwright.read_dataset``.
         advance: Called with the number done and the total.
 
     Raises:

@@ -28,9 +28,9 @@ class ReaderOptions:
     reader: ReaderPart | None = None
     """What reads the folder: a custom function, or the reader of one layout; None: the first that recognizes it."""
     group_by: str | None = None
-    """What goes together where a split is made, see :func:`boxwright.data.grouping.grouped`."""
+    """What goes together where a split is made, see ``boxwright.data.grouping.grouped``."""
     split_file: str | Path | None = None
-    """The file, or the run, whose splits count instead of the data's own; see :func:`read_split_file`."""
+    """The file, or the run, whose splits count instead of the data's own; see ``read_split_file``."""
 
 
 FINDING = ("allow_links", "group_by", "split_file")
