@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from boxwright._util.untold import untold
 from boxwright.environment import usable_cores
 from boxwright.errors import RecipeError
 
@@ -140,7 +141,8 @@ class OpenVinoBackend:
 
 def _imported(package: str, path: Path) -> Any:
     try:
-        return import_module(package)
+        with untold():
+            return import_module(package)
     except ImportError:
         raise RecipeError(f"{path} needs {package}: pip install {package}") from None
 
