@@ -28,7 +28,7 @@ def test_all_parts_with_options_and_a_sentence(boxwright: Boxwright) -> None:
     assert done.code == 0
     lines = {line.split()[0]: line for line in done.out.splitlines()}
     assert "variant=aaai, gradient=exact" in lines["ciou"]
-    assert "those with the highest loss." in lines["hard_negatives"]
+    assert "hardest negatives (SSD, arXiv 1512.02325, sec. 2.2)" in lines["hard_negatives"]
     assert all(f"{key}:" in lines for key in catalog.PART_KEYS)
     assert "smooth_l1" not in boxwright("parts", "miner").out
 

@@ -52,7 +52,7 @@ def pictures(sizes: Sequence[tuple[int, int]] = SIZES) -> list[np.ndarray]:
 
 
 def test_every_detector_is_tried() -> None:
-    assert {name.split()[0] for name in TINY} == set(bw.list_detectors())
+    assert {name.split()[0] for name in TINY} == set(bw.list_detectors()) - {"auto"}  # which is lite320 once decided
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_folded_copy_detects_the_same(detector: DenseDetector) -> None:
 
 
 def test_options_are_recipe_keys() -> None:
-    names = "faster-rcnn lite320 nano416 retinanet ssd300 ssd300-pool ssd300-tf ssd512 ssdlite300 tiny-detector unitbox"
+    names = "auto faster-rcnn lite320 nano416 retinanet ssd300 ssd300-pool ssd300-tf ssd512 ssdlite300 tiny-detector unitbox"
     assert bw.list_detectors() == names.split()
     with pytest.raises(RecipeError, match="did you mean 'width'"):
         bw.create_detector("lite320", 3, widht=3)
