@@ -14,7 +14,7 @@ from boxwright.starts import packages
 from boxwright.starts.cache import seal
 from boxwright.starts.known import KNOWN
 from command_line import Boxwright
-from dataset_builders import write_picture
+from dataset_builders import write_picture, write_voc
 
 
 @pytest.fixture(autouse=True)
@@ -25,12 +25,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def keep(cache: Path) -> Run:
+def keep(cache: Path, name: str = "ssdlite-person", recipe: str = "ssdlite300") -> Run:
     """A start of made-up weights in the cache."""
     torch.manual_seed(0)
-    run = Run(cache / "starts" / "ssdlite-person")
-    run.keep(build_detector(get_recipe("ssdlite300", classes=["person"]), pretrained=False))
-    seal("ssdlite-person")
+    run = Run(cache / "starts" / name)
+    run.keep(build_detector(get_recipe(recipe, classes=["person"]), pretrained=False))
+    seal(name)
     return run
 
 
@@ -55,6 +55,32 @@ def test_predicting_by_name(cache: Path, boxwright: Boxwright) -> None:
     assert sorted(run.folder.iterdir()) == before, "something was written into the cache"
     assert boxwright("predict", "ssdlite-person", "photo.png", "--out", "elsewhere")[0] == 0
     assert Path("elsewhere/detections.json").is_file()
+
+
+def train(boxwright: Boxwright, *options: str) -> str:
+    if not Path("data").exists():
+        box = [("person", 10, 10, 60, 60)]
+        write_voc(Path("data"), {"a": box, "b": box}, {"train": ["a", "b"], "val": ["b"]})
+    code, out, err = boxwright("train", "data", "--steps", "1", "--set", "image_size=64", "--device", "cpu", *options)
+    assert code == 0, err
+    return out
+
+
+def test_a_training_that_names_nothing_starts_from_coco_if_it_is_fetched(cache: Path, boxwright: Boxwright) -> None:
+    out = train(boxwright, "--set", "pretrained=false", "--set", "freeze=0")
+    assert "boxwright start fetch nano416 gets weights of COCO" in out
+    assert Run(Path("runs/data-lite320")).recipe.detector == "lite320"
+    keep(cache, "nano416", "nano416")
+    out = train(boxwright)
+    assert "start: nano416" in out
+    assert "boxwright start fetch" not in out
+    run = Run(Path("runs/data-nano416"))
+    assert run.recipe.detector == "nano416"
+    (command,) = run.record["origin"]["commands"]
+    assert "--recipe nano416" in command
+    assert "--start nano416" in command
+    out = train(boxwright, "--recipe", "lite320", "--set", "pretrained=false", "--set", "freeze=0", "--out", "named")
+    assert "nano416" not in out
 
 
 def test_what_lies_at_the_path_comes_first(cache: Path, boxwright: Boxwright) -> None:

@@ -46,7 +46,7 @@ def train(
         typer.Option(
             metavar="NAME|FILE",
             help="A built-in recipe or a YAML file; auto: lite320 as it fits the images.",
-            show_default="lite320 or the start's",
+            show_default="the start's",
         ),
     ] = None,
     start: Annotated[
@@ -54,6 +54,7 @@ def train(
         typer.Option(
             metavar="RUN|FILE|NAME",
             help="Start from an earlier run, a file of weights or a fetched start; its recipe, if --recipe names none.",
+            show_default="nano416 if it is fetched, else lite320 without a start",
         ),
     ] = None,
     settings: Settings = [],  # noqa: B006
@@ -114,12 +115,14 @@ def train(
     from boxwright.data.layout import check_splits
     from boxwright.recipes import get_recipe
     from boxwright.runs import Run
-    from boxwright.runs.start import start_recipe
+    from boxwright.runs.start import default_start, start_recipe
 
     if sum(length is not None for length in (epochs, minutes, steps)) > 1:
         raise RecipeError("Expected one of --epochs, --minutes and --steps but got several")
     if folds is not None and (resume is not None or split is not None or val_split is not None or gpus > 1):
         raise RecipeError("--folds makes its own splits and runs: leave out --resume, --split, --val-split and --gpus")
+    if recipe is None and start is None and resume is None:
+        start = default_start()
     settings_given = typed_settings(settings, recipe, reader)
     flags = {
         "split": split,

@@ -12,7 +12,7 @@ from boxwright.errors import RecipeError
 from boxwright.runs.hub import fetch_snapshot, hub_address
 from boxwright.runs.origins import weights_metadata
 from boxwright.runs.run import Run, read_model
-from boxwright.starts.cache import kept_weights
+from boxwright.starts.cache import is_fetched, kept_weights
 from boxwright.starts.known import KNOWN
 from boxwright.text import did_you_mean
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from boxwright.recipes import Recipe
 
 _MODEL = "model.safetensors"
+
+DEFAULT_START = "nano416"
+"""What trainings start from for which neither a recipe nor a start is named; lite320 where it hasn't been fetched."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Start:
         """Return the name, with origin and licence if known."""
         known = [f"from {self.origin}" if self.origin else "", f"licence {self.licence}" if self.licence else ""]
         return ", ".join([self.name, *filter(None, known)])
+
+
+def default_start() -> str | None:
+    """Return the start of a training that names neither recipe nor start; None where it hasn't been fetched."""
+    return DEFAULT_START if is_fetched(DEFAULT_START) else None
 
 
 def resolve_start(start: str | Path) -> Start:

@@ -58,7 +58,7 @@ from boxwright.training.reading import read_data
 from boxwright.training.record import Record, describe_data, describe_origin, describe_outcome, describe_run
 from boxwright.training.resume import check_same_data, recorded_commands, reopen
 from boxwright.training.schedule import Progress
-from boxwright.training.starting import begin_with, first_detector, provenance
+from boxwright.training.starting import begin_with, first_detector, provenance, with_default_start
 from boxwright.training.step_timing import remembered_step
 from boxwright.training.stopping import CtrlC, Interrupted
 from boxwright.training.targets import TargetsError
@@ -110,7 +110,8 @@ def train(
 
     Args:
         data: A folder that ``read_dataset`` understands, or a data set (``validation`` may then be another).
-        recipe: A built-in name, a YAML file, or a Recipe; None: the start's, or lite320.
+        recipe: A built-in name, a YAML file, or a Recipe; None: the start's. With no start either: nano416 with its
+            weights of COCO if they are fetched, else lite320.
         validation: The validation set, if ``data`` is a data set.
         resume: A run folder whose training continues from its last checkpoint, or another checkpoint in it, with its
             own recipe and options; only ``epochs`` (or ``minutes``, ``steps``) may change.
@@ -224,6 +225,8 @@ def _new_job(
     console: Console,
 ) -> _Job:
     run_options, recipe_options = RunOptions.take(options)
+    if recipe is None and run_options.start is None:
+        run_options = with_default_start(run_options, console)
     start = None if run_options.start is None else resolve_start(run_options.start)
     brought = start.recipe if start is not None and recipe is None else recipe
     chosen = brought if isinstance(brought, Recipe) else get_recipe(brought or "lite320")

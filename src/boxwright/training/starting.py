@@ -5,21 +5,24 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from boxwright._util.printing import say
 from boxwright.errors import RecipeError
 from boxwright.models import Detector, build_detector
 from boxwright.models.class_rows import ClassRows, carry_rows, class_rows, plain_detector
 from boxwright.models.layers import norms_behind_convolutions
 from boxwright.recipes import Recipe
-from boxwright.runs.start import Start
+from boxwright.runs.start import DEFAULT_START, Start, default_start
 from boxwright.runs.weights import hash_of
 from boxwright.text import plural
+from boxwright.training.options import RunOptions
 
 Say = Callable[[str], None]
 
@@ -88,6 +91,18 @@ def begin_with(weights: Mapping[str, Tensor], detector: nn.Module) -> None:
     own = detector.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     detector.load_state_dict(fitting, strict=False)
+
+
+def with_default_start(options: RunOptions, console: Console) -> RunOptions:
+    """Name the default start in the options of a training without recipe and start, or say how to get it."""
+    start = default_start()
+    if start is None:
+        say(
+            console,
+            f"lite320 starts from ImageNet's weights. boxwright start fetch {DEFAULT_START} gets weights of COCO, and "
+            "trainings that name no recipe start from them",
+        )
+    return replace(options, start=start)
 
 
 def first_detector(recipe: Recipe, start: Start | None, say: Say) -> tuple[Detector, dict[str, Any] | None]:
