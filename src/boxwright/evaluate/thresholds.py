@@ -178,7 +178,7 @@ def read_wish(text: str) -> Wish:
 
 
 def least_scores(score: float | str | Sequence[float], thresholds: Thresholds | None) -> float | Sequence[float]:
-    """A score for all classes or (K,) by class as it is, or (K,) what ``precision=P`` or ``recall=R`` takes.
+    """Return score thresholds: a score or (K,) by class as given, or (K,) for ``precision=P`` or ``recall=R``.
 
     Raises ValueError for another text, RecipeError where no validation told what these are.
     """

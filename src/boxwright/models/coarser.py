@@ -45,7 +45,7 @@ class Coarser(nn.Module):
         self.steps = nn.ModuleList(_halving(channels, width) for channels in before)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        """(B, C, H, W) each -> those, then (B, width, H / 2, W / 2) of the last one, rounded up, and so on."""
+        """Append maps to (B, C, H, W): (B, width, H / 2, W / 2) of the last one, rounded up, and so on."""
         maps = list(maps)
         for step in self.steps:
             maps.append(step(maps[-1]))
@@ -53,7 +53,7 @@ class Coarser(nn.Module):
 
 
 def _halving(channels: int, width: int) -> nn.Sequential:
-    """(B, C, H, W) -> (B, width, H / 2, W / 2), rounded up as anchors' cells are."""
+    """Halve a map: (B, C, H, W) -> (B, width, H / 2, W / 2), rounded up as anchors' cells are."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels, bias=False),
         nn.BatchNorm2d(channels),

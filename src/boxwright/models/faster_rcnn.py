@@ -117,7 +117,7 @@ def pool(features: list[Tensor], rois: Sequence[Tensor]) -> Tensor:
 
 
 def map_of(boxes: Tensor, maps: int) -> Tensor:
-    """(n,) which of the maps of strides 4, 8, ... boxes (n, 4) are pooled from, by their area (FPN, eq. 1)."""
+    """Choose (n,) maps of strides 4, 8, ... to pool boxes (n, 4) from, by their area (FPN, eq. 1)."""
     wanted = (_CANONICAL_LEVEL + torch.log2(box_area(boxes).sqrt() / _CANONICAL_SIDE) + 1e-6).floor()
     return (wanted - _FIRST_LEVEL).clamp(0, maps - 1)
 
@@ -203,7 +203,7 @@ class TwoStageDetector(Detector):
 
 
 def at_least(boxes: Tensor, side: float) -> Tensor:
-    """(n,) bool: the boxes (n, 4) whose sides both have this length."""
+    """Tell (n,) which boxes (n, 4) have two sides of at least this length."""
     width, height = box_sides(boxes)
     return (width >= side) & (height >= side)
 

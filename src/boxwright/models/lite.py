@@ -85,7 +85,7 @@ def _tower(width: int, bias: Tensor) -> nn.Sequential:
 
 
 def build_lite(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
-    """The network of a recipe. Raises RecipeError for anchors of several shapes a cell, and strides without a map."""
+    """Build a recipe's network. Raises RecipeError for several shapes per cell, and for strides without a map."""
     spec = one_a_cell(recipe)
     strides, coarser = split_strides(recipe.strides)
     backbone = make_backbone(recipe, strides, pretrained)

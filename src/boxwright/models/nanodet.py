@@ -162,7 +162,7 @@ class NanoDet(nn.Module):
 
 
 def build_nanodet(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
-    """The network of a recipe. Raises RecipeError for anchors of several shapes a cell, and strides without a map."""
+    """Build a recipe's network. Raises RecipeError for several shapes per cell, and for strides without a map."""
     spec = one_a_cell(recipe)
     strides, coarser = split_strides(recipe.strides)
     backbone = make_backbone(recipe, strides, pretrained)

@@ -79,7 +79,7 @@ def decide(
 
 
 def _fallback(recipe: Recipe) -> Recipe:
-    """The recipe whose values stay where no rule departs from them."""
+    """Return the recipe whose values stay where no rule departs from them."""
     own = base_recipe(recipe.detector)
     usual = base_recipe(_FALLBACK)
     return own.replace(**{key: getattr(usual, key) for key in own.undecided})
@@ -96,7 +96,7 @@ class _Case:
     """Objects by the input that they are in."""
 
     def boxes(self, **options: Any) -> NDArray[np.float32]:
-        """(n, 4) the objects in the input."""
+        """Return (n, 4) the objects in the input."""
         recipe = self.recipe.replace(**options)
         key = (recipe.image_size, recipe.resize, recipe.max_size)
         if key not in self.seen:
@@ -255,7 +255,7 @@ _RULES: dict[str, Callable[[_Case], tuple[Any, str]]] = {
 
 
 def _shapes(dataset: DetectionDataset) -> NDArray[np.int32]:
-    """(n, 2) height and width of the images where they are known."""
+    """Return (n, 2) height and width of the images, where known."""
     read = []
     for place in np.flatnonzero(dataset.sizes[:, 0] == 0).tolist():
         with suppress(DataError):

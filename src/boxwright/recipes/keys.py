@@ -31,7 +31,7 @@ CandidatesPer = Literal["image", "class", "map"]
 
 
 def or_auto(hint: Any) -> Any:
-    """A type to which "auto" belongs too."""
+    """Make a type that also allows "auto"."""
     if hint is str:
         return hint
     return Literal[(*get_args(hint), "auto")] if get_origin(hint) is Literal else Auto | hint

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def sides_of(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """sqrt(width x height) (n,) of boxes (n, 4)."""
+    """Compute sqrt(width x height) (n,) of boxes (n, 4)."""
     corners = boxes.astype(np.float64)
     return np.asarray(np.sqrt((corners[:, 2:] - corners[:, :2]).prod(1)))
 
@@ -29,7 +29,7 @@ def shape_of(dataset: DetectionDataset, place: int) -> tuple[int, int]:
 
 
 def frame_of(dataset: DetectionDataset, place: int, recipe: Recipe) -> Frame:
-    """What the network's input shows of an image. Raises DataError where its size isn't known."""
+    """Compute the part of an image that the network's input shows. Raises DataError if its size isn't known."""
     return recipe.input_size.whole(*shape_of(dataset, place))
 
 
@@ -39,7 +39,7 @@ def in_input(boxes: NDArray[np.float32], frame: Frame) -> tuple[NDArray[np.float
 
 
 def input_boxes(dataset: DetectionDataset, recipe: Recipe) -> NDArray[np.float32]:
-    """(n, 4) all objects to find, crowds and difficult ones left out, in pixels of the input, image by image.
+    """Return (n, 4) all objects to find, without crowds and difficult ones, in pixels of the input, image by image.
 
     Those of images whose size isn't known are missing.
     """

@@ -1,4 +1,4 @@
-"""figures/SPLIT.json: how good a run's model was on a split, kept for what tells of it later."""
+"""figures/SPLIT.json: how good a run's model was on a split, kept for later pages and cards."""
 
 from __future__ import annotations
 

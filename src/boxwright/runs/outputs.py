@@ -156,7 +156,7 @@ class Outputs:
             write_text(self.folder / "yolo" / "classes.txt", class_names(classes))
 
     def add(self, shown: Shown, found: Found) -> None:
-        """Write what there is of one image. Raises WriteError, and DataError where it can't be read any more."""
+        """Write the results of one image. Raises WriteError, and DataError where it can't be read any more."""
         drawing = self.drawings[shown.asked.place]
         if drawing:
             picture = draw_detections(shown.pixels, found.boxes, found.labels, found.scores, self.classes)

@@ -253,7 +253,7 @@ def _align(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str
 def _by_stride(
     names: Mapping[str, str], own: Set[str], given: Mapping[str, Tensor], theirs: Sequence[int], ours: Sequence[int]
 ) -> dict[str, str]:
-    """``names`` with what our head has of each map taken from the start's map of the same stride.
+    """Rename ``names``: what our head has of each map is taken from the start's map of the same stride.
 
     ``own``: all of our names; ``given``: the start's; ``theirs`` and ``ours``: the strides.
     """
