@@ -201,15 +201,14 @@ def test_what_is_unfaithful_is_not_written(
         export_run(other.folder, nms="runtime")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
         ("tiny-detector", {"nms_agnostic": True, "vote": 0.05, "max_detections": 5, "candidates_per": "class"}),
         ("retinanet", {"candidates_per": "map", "candidates": 50, "resize": "pad"}),
         ("unitbox", {"centerness": True, "resize": "shortest", "max_size": 192, "candidates": 300}),
-        pytest.param(
-            "lite320", {"strides": (8, 16, 32, 64, 128), "image_size": 100, "resize": "pad"}, marks=pytest.mark.slow
-        ),
+        ("lite320", {"strides": (8, 16, 32, 64, 128), "image_size": 100, "resize": "pad"}),
     ],
 )
 def test_each_kind_of_detector(tmp_path: Path, name: str, options: dict[str, object]) -> None:
