@@ -118,9 +118,7 @@ def test_regions_without_one(detector: TwoStageDetector) -> None:
     assert any("regions, by map" in fault and "missing" in fault for fault in faults)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="of drawn weights, boxes of the ONNX file differ by up to .4 px; not yet explained"
-)
+@pytest.mark.xfail(strict=False, reason="drawn weights: boxes of the ONNX file differ by up to .4 px, not explained")
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "torch"])
 def test_it_is_exported(tmp_path: object, form: str) -> None:
