@@ -47,7 +47,7 @@ def lively(name: str, **options: object) -> Detector:
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         detector = create_detector(name, len(options.get("classes", "abc")), **{**{**KINDS, **LARGE}[name], **options})
-        outputs = [module for place, module in detector.net.named_modules() if _is_output(place, module)]
+        outputs = {module: place for place, module in detector.net.named_modules() if _is_output(detector.net, place)}
         for module in detector.net.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -59,14 +59,21 @@ def lively(name: str, **options: object) -> Detector:
         detector.eval()(torch.randn(1, 3, *[detector.recipe.image_size] * 2))
         for module, cells in maps.items():  # the finest map of each layer, (C, H, W)
             spread, middle = cells.flatten(1).std(1, correction=0).clamp(min=1e-3), cells.flatten(1).mean(1)
-            module.weight.data /= spread.view(-1, 1, 1, 1)
-            module.bias.data = -middle / spread - 1
+            wanted, shift = (1.0, 1.0) if "logits" in outputs[module] else (0.2, 0.0)  # regions that overlap
+            module.weight.data *= wanted / spread.view(-1, 1, 1, 1)
+            module.bias.data = -middle * wanted / spread - shift
             module._forward_hooks.clear()
     return detector.eval()
 
 
-def _is_output(place: str, module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and "logits" in place and module.groups == 1 and module.bias is not None
+def _is_output(net: nn.Module, place: str) -> bool:
+    """Whether a module's values are logits, or the deltas that choose regions: a tower before them isn't one."""
+    module, (parent, _, _) = net.get_submodule(place), place.rpartition(".")
+    siblings = net.get_submodule(parent)
+    if isinstance(siblings, nn.Sequential) and module is not siblings[-1]:
+        return False
+    named = "logits" in place or "rpn.deltas" in place
+    return isinstance(module, nn.Conv2d) and named and module.groups == 1 and module.bias is not None
 
 
 def lively_run(folder: Path, name: str, **options: object) -> Run:

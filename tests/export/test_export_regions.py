@@ -114,11 +114,10 @@ def test_regions_without_one(detector: TwoStageDetector) -> None:
             found[name][:, -1] = padding
         return found
 
-    faults = agreement(detector, without, 1).faults
+    faults = agreement(detector, without).faults  # the first picture is black: its regions are equal
     assert any("regions, by map" in fault and "missing" in fault for fault in faults)
 
 
-@pytest.mark.xfail(strict=False, reason="drawn weights: boxes of the ONNX file differ by up to .4 px, not explained")
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "torch"])
 def test_it_is_exported(tmp_path: object, form: str) -> None:

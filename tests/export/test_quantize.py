@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from export_runs import found_by, graphs_kept, lively_run
+from export_runs import found_by
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -25,26 +24,18 @@ from command_line import Boxwright
 NETWORK = Network(tuple("abcdefghijkl"), ("k", "l"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _graphs_kept() -> Iterator[None]:
-    with graphs_kept():
-        yield
+pytestmark = pytest.mark.usefixtures("kept_graphs")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return lively_run(tmp_path_factory.mktemp("runs") / "tiny", "tiny-detector", vote=0.05)
-
-
-@pytest.fixture(scope="module")
-def data(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(tiny: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures whose objects are what the run finds in them."""
-    return found_by(run, tmp_path_factory.mktemp("data"), {"train": 6, "val": 5})
+    return found_by(tiny, tmp_path_factory.mktemp("data"), {"train": 6, "val": 5})
 
 
 @pytest.fixture(scope="module")
-def exported(run: Run, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export_run(run.folder, tmp_path_factory.mktemp("out"), int8=data, max_loss=0.5)
+def exported(tiny: Run, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return export_run(tiny.folder, tmp_path_factory.mktemp("out"), int8=data, max_loss=0.5)
 
 
 def costs(**parts: float) -> tuple[list[Layers], object]:
@@ -123,7 +114,7 @@ def test_speed_is_of_images_and_takes_turns() -> None:
     assert order[2:6] == [8, 1, 8, 1]
 
 
-def test_the_file_computes_in_int8(run: Run, exported: Exported) -> None:
+def test_the_file_computes_in_int8(tiny: Run, exported: Exported) -> None:
     model = onnx.load(exported.file)
     kinds = [node.op_type for node in model.graph.node]
     assert kinds.count("QuantizeLinear") > 3
@@ -132,15 +123,15 @@ def test_the_file_computes_in_int8(run: Run, exported: Exported) -> None:
     read = {node.input[0]: scales[node.input[1]] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     assert len(weights) > 3
     assert all(list(read[each.name].dims) == [each.dims[0]] for each in weights)  # by channel
-    assert exported.file.stat().st_size < 0.6 * run.model_file.stat().st_size
+    assert exported.file.stat().st_size < 0.6 * tiny.model_file.stat().st_size
 
 
-def test_the_file_finds_nearly_what_the_run_finds(run: Run, data: Path, exported: Exported) -> None:
+def test_the_file_finds_nearly_what_the_run_finds(tiny: Run, data: Path, exported: Exported) -> None:
     session = onnxruntime.InferenceSession(exported.file, providers=["CPUExecutionProvider"])
     files = sorted((data / "images" / "val").iterdir())
     boxes, scores, labels, count = session.run(None, {"images": np.stack([np.array(Image.open(f)) for f in files])})
     near = 0
-    for row, expected in enumerate(run.load().predict(files)):
+    for row, expected in enumerate(tiny.load().predict(files)):
         best = 0 if not count[row] else int(labels[row, 0])
         near += best == int(expected.labels[0])
         assert (np.diff(scores[row]) <= 0).all()
@@ -148,7 +139,7 @@ def test_the_file_finds_nearly_what_the_run_finds(run: Run, data: Path, exported
     assert boxes.shape == (len(files), 100, 4)
 
 
-def test_what_it_costs_is_said(run: Run, data: Path, exported: Exported) -> None:
+def test_what_it_costs_is_said(tiny: Run, data: Path, exported: Exported) -> None:
     told = exported.int8
     assert told is not None
     assert told.agreement.pairs > 50
@@ -163,28 +154,28 @@ def test_what_it_costs_is_said(run: Run, data: Path, exported: Exported) -> None
     assert layers == "int8: no layer stays in float; calibrated on 6 images"
     said = {item.key: json.loads(item.value) for item in onnx.load(exported.file).metadata_props}
     assert said["int8"]["AP"]["int8"] == told.after
-    assert said["classes"] == list(run.recipe.classes)
+    assert said["classes"] == list(tiny.recipe.classes)
 
 
 def test_what_loses_too_much_is_not_written(
-    run: Run, data: Path, tmp_path: Path, boxwright: Boxwright, monkeypatch: pytest.MonkeyPatch
+    tiny: Run, data: Path, tmp_path: Path, boxwright: Boxwright, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("boxwright.export.quantize._STRETCHES", 2)
     monkeypatch.setattr(Trial, "loss", 0.5)
-    outcome = boxwright("export", run.folder, "--int8", data, "--out", tmp_path / "out", "--max-loss", 0.1)
+    outcome = boxwright("export", tiny.folder, "--int8", data, "--out", tmp_path / "out", "--max-loss", 0.1)
     assert outcome.code == 1
     assert "int8 loses 0.500 of AP at least" in outcome.out
     assert "layers in int8: AP " in outcome.out
     assert not (tmp_path / "out").exists()
 
 
-def test_arguments(run: Run, data: Path, tmp_path: Path, boxwright: Boxwright) -> None:
-    assert "no such folder" in boxwright("export", run.folder, "--int8", tmp_path / "none").err
-    assert "Expected 0 to 1" in boxwright("export", run.folder, "--int8", data, "--max-loss", 2).err
+def test_arguments(tiny: Run, data: Path, tmp_path: Path, boxwright: Boxwright) -> None:
+    assert "no such folder" in boxwright("export", tiny.folder, "--int8", tmp_path / "none").err
+    assert "Expected 0 to 1" in boxwright("export", tiny.folder, "--int8", data, "--max-loss", 2).err
     with pytest.raises(RecipeError, match="half and int8"):
-        export_run(run.folder, int8=data, half=True)
+        export_run(tiny.folder, int8=data, half=True)
     with pytest.raises(RecipeError, match="for onnx and openvino, not for torch"):
-        export_run(run.folder, form="torch", int8=data)
-    only = found_by(run, tmp_path / "only", {"train": 1})
+        export_run(tiny.folder, form="torch", int8=data)
+    only = found_by(tiny, tmp_path / "only", {"train": 1})
     with pytest.raises(DataError, match="val"):
-        export_run(run.folder, int8=only)
+        export_run(tiny.folder, int8=only)

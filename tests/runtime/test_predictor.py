@@ -87,7 +87,6 @@ def test_a_batch_that_is_fixed(run: Run, detector: Detector, tmp_path: Path) -> 
     same(Predictor(file)(pictures()), detector.predict(pictures()))
 
 
-@pytest.mark.xfail(strict=False, reason="rows are compared in order, and equal scores come in another one")
 @pytest.mark.slow
 def test_inputs_of_any_size(tmp_path: Path) -> None:
     options = {"resize": "shortest", "max_size": 160, "antialias": False, "candidates_per": "map", "candidates": 20}

@@ -1,12 +1,25 @@
-"""Whether two runs have ended in the same way, bit by bit."""
+"""Runs that are stopped, and whether two runs have ended in the same way, bit by bit."""
 
 import csv
 from typing import Any
 
+import lightning as L
 import torch
+from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file
 
 from boxwright.runs import Run
+
+
+class EndsAfter(Callback):
+    """Ends a training after some steps, as Ctrl-C does."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.steps:
+            raise KeyboardInterrupt
 
 
 def assert_same_end(run: Run, other: Run) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
-from same_end import assert_same_end
+from same_end import EndsAfter, assert_same_end
 
 import boxwright as bw
 from boxwright.data.loading import Batch
@@ -31,17 +31,6 @@ def darker(image: Any, boxes: Any, labels: Any, rng: np.random.Generator) -> Any
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_digits(tmp_path_factory.mktemp("digits"), images={"train": 9, "val": 3}, size=96)
-
-
-class EndsAfter(Callback):
-    """Ends a training after some steps, as Ctrl-C does."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.global_step == self.steps:
-            raise KeyboardInterrupt
 
 
 class Seen(Callback):

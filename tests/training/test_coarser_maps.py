@@ -3,25 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
-from lightning.pytorch.callbacks import Callback
 from rich.console import Console
-from same_end import assert_same_end
+from same_end import EndsAfter, assert_same_end
 
 import boxwright as bw
 from boxwright.demo_data import make_digits
-
-
-class EndsAfter(Callback):
-    """Ends a training after some steps, as Ctrl-C does."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.global_step == self.steps:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.slow

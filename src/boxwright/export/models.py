@@ -55,30 +55,20 @@ class FileModel(ABC):
 
 
 class QuantizableModel(FileModel):
-    """A model whose network can compute in int8."""
+    """A model that is made of an ONNX model, and whose network can compute in int8."""
 
+    suppress = staticmethod(by_onnx)
     model: onnx.ModelProto
     """The network as ONNX."""
+    _session: Model
 
     @abstractmethod
-    def in_int8(self, layers: Sequence[str], inputs: Sequence[Arrays]) -> Self:
-        """Compute the layers with these names in int8, with ranges measured on ``inputs``."""
-
-
-class OnnxModel(QuantizableModel):
-    """ONNX, as onnxruntime runs it."""
-
-    file = "model.onnx"
-    suppress = staticmethod(by_onnx)
-
     def __init__(self, model: onnx.ModelProto) -> None:
-        from boxwright.export.session import Session
-
-        self.model, self._session = model, Session(model)
+        """Prepare to run an ONNX model."""
 
     @classmethod
     def make(cls, module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool) -> Self:
-        """Convert a module to ONNX."""
+        """Convert a module to ONNX, and that to this form."""
         from boxwright.export.onnx_graph import to_onnx
 
         return cls(to_onnx(module, inputs, outputs, dynamic=dynamic))
@@ -90,10 +80,24 @@ class OnnxModel(QuantizableModel):
     def part_from(self, raw: Sequence[str], outputs: Sequence[str]) -> Model:
         """Cut the graph at ``raw``, and return the part behind it."""
         from boxwright.export.onnx_graph import between
-        from boxwright.export.session import Session
 
         inputs = [each.name for each in self.model.graph.input]
-        return Session(between(self.model, [*inputs, *raw], outputs))
+        return type(self)(between(self.model, [*inputs, *raw], outputs))
+
+    @abstractmethod
+    def in_int8(self, layers: Sequence[str], inputs: Sequence[Arrays]) -> Self:
+        """Compute the layers with these names in int8, with ranges measured on ``inputs``."""
+
+
+class OnnxModel(QuantizableModel):
+    """ONNX, as onnxruntime runs it."""
+
+    file = "model.onnx"
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        from boxwright.export.session import Session
+
+        self.model, self._session = model, Session(model)
 
     def alone(self, outputs: Sequence[str]) -> Self:
         """Keep only these outputs."""
@@ -120,31 +124,12 @@ class OpenVinoModel(QuantizableModel):
 
     file = "openvino/model.xml"
     beside = ("openvino/metadata.json", "openvino/model.bin")
-    suppress = staticmethod(by_onnx)
 
     def __init__(self, model: onnx.ModelProto, graph: OpenVinoGraph | None = None) -> None:
         from boxwright.export.openvino import OpenVinoSession, to_openvino
 
         self.model, self.graph = model, graph or to_openvino(model)
         self._session = OpenVinoSession(self.graph)
-
-    @classmethod
-    def make(cls, module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, dynamic: bool) -> Self:
-        """Convert a module to ONNX, and that to OpenVINO."""
-        from boxwright.export.onnx_graph import to_onnx
-
-        return cls(to_onnx(module, inputs, outputs, dynamic=dynamic))
-
-    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
-        """Compute the outputs by name."""
-        return self._session(inputs)
-
-    def part_from(self, raw: Sequence[str], outputs: Sequence[str]) -> Model:
-        """Cut the graph at ``raw``, and return the part behind it."""
-        from boxwright.export.onnx_graph import between
-
-        inputs = [each.name for each in self.model.graph.input]
-        return type(self)(between(self.model, [*inputs, *raw], outputs))
 
     def alone(self, outputs: Sequence[str]) -> Self:
         """Keep only these outputs."""
