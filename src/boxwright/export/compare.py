@@ -131,9 +131,10 @@ def _limit(own: Detections, other: Detections, row: int, candidates: _Candidates
     rivals = (candidates.labels == label) | recipe.nms_agnostic
     touching = rivals & (box_iou(box[None], candidates.boxes)[0] > 0)
     alike = (candidates.scores - score).abs() <= margin
-    if bool((candidates.unsure & (touching | alike)).any()):
-        return "candidates"
     better = rivals & (candidates.scores >= score - margin)
+    acting = touching if recipe.vote else touching & better  # a lesser one acts by its vote alone
+    if bool((candidates.unsure & (acting | alike)).any()):
+        return "candidates"
     first, second = (touching & better).nonzero(), better.nonzero().T
     others = first != second
     iou = box_iou(candidates.boxes[first[:, 0]], candidates.boxes[second[0]])

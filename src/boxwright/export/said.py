@@ -128,6 +128,7 @@ class RegionSaid(Said):
                 candidates=recipe.proposals,
                 candidates_per="map",
                 max_detections=recipe.proposals,
+                vote=0,
             ),
             maps,
             [-torch.inf] * len(maps),
