@@ -36,7 +36,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 class RefusedImageError(DataError):
-    """Raised for an image with so many pixels that decoding could exhaust the memory."""
+    """Raised for an image that is too large to be decoded safely."""
 
 
 @dataclass(frozen=True)

@@ -319,7 +319,7 @@ def light_table(rng: np.random.Generator, *, strong: bool = False) -> NDArray[np
 def keep_visible(
     boxes: NDArray[np.float32], size: tuple[int, int], *, drop_hidden: bool = True
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Boxes (n, 4) clipped to an input of ``size`` (H, W), and the places of those that stay.
+    """Clip boxes (n, 4) to an input of ``size`` (H, W); also return the indices of the boxes that are kept.
 
     ``drop_hidden``: less than 30 % visible or a side below 2 px is dropped. Boxes that are not finite go in any case.
     """

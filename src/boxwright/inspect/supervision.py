@@ -53,7 +53,7 @@ class Supervision:
     matched: int = 0
     """Number of anchors matched, over all images."""
     left_aside: int = 0
-    """Number of those that are ignored: neither positive nor negative."""
+    """Number of ignored anchors, neither positive nor negative."""
 
     def __len__(self) -> int:
         return len(self.image)

@@ -34,7 +34,7 @@ def frame_of(dataset: DetectionDataset, place: int, recipe: Recipe) -> Frame:
 
 
 def in_input(boxes: NDArray[np.float32], frame: Frame) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Boxes (n, 4) of an image as its input shows them, clipped to it, and the places of those that are in it."""
+    """Convert an image's boxes (n, 4) to pixels of its input, clipped to it; also return which of them lie in it."""
     return keep_visible(frame.to_input(boxes), frame.size, drop_hidden=False)
 
 

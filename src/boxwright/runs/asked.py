@@ -37,7 +37,7 @@ class Asked(NamedTuple):
 
 
 def ask(files: Sequence[Path], last: dict[str, Any] | None, every: int, max_pixels: int | None) -> Iterator[Asked]:
-    """Yield the images and every so many frames of the videos, after the ``last`` one, of which that was kept."""
+    """Yield the images, and each ``every``-th frame of the videos, that come after the ``last`` kept one."""
     start = 0 if last is None else last["file"] + ("frame" not in last)
     for place, file in enumerate(files[start:], start):
         if not is_video(file.name):

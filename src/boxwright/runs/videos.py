@@ -63,7 +63,7 @@ def frame_rate(path: Path) -> float:
 
 
 def read_frames(path: Path, every: int = 1, start: int = 0, max_pixels: int | None = None) -> Iterator[Frame]:
-    """Yield every so many frames from number ``start`` on, one at a time, turned as the video says that it is shown.
+    """Yield each ``every``-th frame from number ``start`` on, rotated as the video says.
 
     Packets that can't be decoded are passed over. ``max_pixels``: None for Pillow's limit.
 

@@ -227,7 +227,7 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 def _entries(listed: list[Any], is_usable: Callable[[dict[str, Any]], bool]) -> tuple[list[_Entry], list[int]]:
-    """Return the entries that have an id, with it, and the places of those that can't be used."""
+    """Return the entries by their id, and the positions of entries without a usable one."""
     kept: list[_Entry] = []
     lost = []
     for place, entry in enumerate(listed):
