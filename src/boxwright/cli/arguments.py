@@ -126,9 +126,6 @@ Data = Annotated[
 ]
 Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key.")]
 Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="Use only these classes, in this order.")]
-JsonFile = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Also write the result as JSON.")
-]
 Overwrite = Annotated[
     bool,
     typer.Option(

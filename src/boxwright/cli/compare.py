@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from boxwright._util.printing import printable, say, say_table
+from boxwright._util.printing import is_screen, printable, say, say_table
 from boxwright.cli.arguments import (
     MAX_WORKERS,
     AllowCode,
@@ -25,6 +25,7 @@ from boxwright.cli.arguments import (
     number,
     typed_settings,
 )
+from boxwright.cli.output import Output
 from boxwright.text import plural
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def compare(
         int, typer.Option(callback=number(0, MAX_WORKERS), help="Processes of each run that augment.")
     ] = 0,
     allow_code: AllowCode = [],  # noqa: B006
+    *,
+    output: Output,
 ) -> None:
     """Find out which matching, mining and loss is best on your data: train every arm with several seeds.
 
@@ -130,9 +133,9 @@ def compare(
     for key, values in (varied or {}).items():
         for value in values:
             import_code(own_modules({key: value}))
-    console = Console()
-    comparison = run_comparison(data, varied, arms=arms, recipe=recipe, console=console, **options, **given)
-    render_comparison(comparison, console)
+    comparison = run_comparison(data, varied, arms=arms, recipe=recipe, console=output.notes, **options, **given)
+    render_comparison(comparison, output.results)
+    output.write_json(comparison.to_json)
     if comparison.facts["recommended"] is None:
         raise typer.Exit(1)
 
@@ -143,7 +146,7 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
     Where the console is no terminal the same goes out as plain lines of columns, unwrapped.
     """
     for title, header, rows in _tables(comparison):
-        if console.is_terminal:
+        if is_screen(console):
             say_table(console, header, rows, title=title)
         else:
             lines = [list(map(printable, row)) for row in (header, *rows)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,6 +22,7 @@ from boxwright.cli.arguments import (
     run_there,
     typed_settings,
 )
+from boxwright.cli.output import Output
 from boxwright.errors import RecipeError
 from boxwright.text import plural
 
@@ -56,12 +57,13 @@ def hardest(
     allow_links: AllowLinks = False,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
+    *,
+    output: Output,
 ) -> None:
     """Labels that are probably wrong, most probable first: a page to review them on, and a correction list.
 
     Changes nothing of the data set: --apply writes new annotations, as COCO JSON.
     """
-    console = Console()
     if apply is not None:
         from boxwright.hardest.corrections import correct
 
@@ -69,7 +71,10 @@ def hardest(
         target = out or apply.with_name(f"{apply.stem}-applied.json")
         done = correct(data, apply, target, allow_links=allow_links, overwrite=overwrite)
         changed = plural(done.changed, "box")
-        say(console, f"{changed} changed, {done.added} added, {done.removed} removed: {target}")
+        say(output.results, f"{changed} changed, {done.added} added, {done.removed} removed: {target}")
+        output.write_json(
+            lambda: {"file": target, "changed": done.changed, "added": done.added, "removed": done.removed}
+        )
         return
     if run is None:
         raise RecipeError("Expected --run RUN, whose detections speak against the labels, or --apply FILE")
@@ -87,7 +92,7 @@ def hardest(
 
     from boxwright.hardest.review import review_labels
 
-    with bar("detecting", console) as advance:
+    with bar("detecting", output.notes) as advance:
         review = review_labels(
             data,
             run,
@@ -99,7 +104,22 @@ def hardest(
             overwrite=overwrite,
             advance=advance,
         )
-    _render(review, console)
+    _render(review, output.results)
+    output.write_json(lambda: _content(review))
+
+
+def _content(review: Review) -> dict[str, Any]:
+    """Return the result as values; the list of corrections itself is in its file."""
+    from boxwright.hardest.ranking import KINDS
+
+    return {
+        "page": review.page,
+        "corrections": review.corrections,
+        "labels": review.witness.labels,
+        "likely": dict(zip(KINDS, review.likely.tolist(), strict=True)),
+        "unseen": review.witness.unseen,
+        "doubt": review.witness.doubt,
+    }
 
 
 def _render(review: Review, console: Console) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite, nan
+from math import nan
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boxwright._util.plain import plain
 from boxwright.compare.results.verdict import Headline, headline
 
 if TYPE_CHECKING:
@@ -119,12 +120,3 @@ class Comparison:
         }
         content: dict[str, Any] = plain({"headline": self.headline.lines, **asdict(self), "means": means})
         return content
-
-
-def plain(value: Any) -> Any:
-    """Replace numbers that aren't finite, which JSON can't hold, by None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
