@@ -14,6 +14,7 @@ from boxwright.cli.app import app
 from boxwright.data.references import referred_files
 from boxwright.errors import DataError
 from boxwright.recipes import get_recipe
+from boxwright.runs import Run
 from boxwright.training.options import RunOptions
 from boxwright.training.reading import read_data
 from dataset_builders import Box, write_picture, write_yolo
