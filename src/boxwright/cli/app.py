@@ -13,6 +13,7 @@ from boxwright.cli.check import check
 from boxwright.cli.commands import Commands
 from boxwright.cli.compare import compare
 from boxwright.cli.demo import demo
+from boxwright.cli.doctor import doctor
 from boxwright.cli.evaluate import evaluate
 from boxwright.cli.export import export
 from boxwright.cli.hardest import hardest
@@ -70,6 +71,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "simulate": simulate,
     "reproduce": reproduce,
     "parts": parts,
+    "doctor": doctor,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(with_output(_command))
