@@ -25,6 +25,7 @@ from boxwright.cli.arguments import (
     number,
     typed_settings,
 )
+from boxwright.cli.completion import complete_recipe, complete_setting
 from boxwright.cli.output import Output
 from boxwright.text import plural
 
@@ -42,6 +43,7 @@ def compare(
         typer.Option(
             "--vary",
             metavar="KEY=A,B,C",
+            autocompletion=complete_setting,
             help="Values of a recipe key, of recipe or start; again for another. Every combination is an arm, the "
             "first the baseline.",
         ),
@@ -54,10 +56,21 @@ def compare(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="What the arms have in common.", show_default="lite320 or the start's"),
+        typer.Option(
+            metavar="NAME|FILE",
+            autocompletion=complete_recipe,
+            help="What the arms have in common.",
+            show_default="lite320 or the start's",
+        ),
     ] = None,
     settings: Annotated[
-        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key, in all arms.")
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            autocompletion=complete_setting,
+            help="Another value for a recipe key, in all arms.",
+        ),
     ] = [],  # noqa: B006
     seeds: Annotated[int, typer.Option(callback=number(1, 1000), help="Runs of each arm.")] = 3,
     minutes: Annotated[

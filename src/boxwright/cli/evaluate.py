@@ -33,6 +33,7 @@ from boxwright.cli.arguments import (
     data_options,
     run_there,
 )
+from boxwright.cli.completion import complete_run
 from boxwright.cli.metrics import render_differences, render_metrics, render_slices
 from boxwright.cli.output import Output
 from boxwright.errors import DataError, RecipeError
@@ -64,6 +65,7 @@ def evaluate(
         typer.Argument(
             metavar="RUN|DETECTIONS.json...",
             callback=_sources_there,
+            autocompletion=complete_run,
             help="A run, or a COCO results file; several are compared with the first.",
         ),
     ],

@@ -11,6 +11,7 @@ import typer
 
 from boxwright._util.printing import say
 from boxwright.cli.arguments import AllowCode, Overwrite, check_score, data_there, least_score, number, run_there
+from boxwright.cli.completion import complete_run
 from boxwright.cli.output import Output
 from boxwright.errors import DataError, RecipeError
 
@@ -38,7 +39,9 @@ def _data_there(path: Path | None) -> Path | None:
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", callback=run_there, help="A run folder.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", callback=run_there, autocompletion=complete_run, help="A run folder.")
+    ],
     form: Annotated[
         str,
         typer.Option(

@@ -22,6 +22,7 @@ from boxwright.cli.arguments import (
     run_there,
     typed_settings,
 )
+from boxwright.cli.completion import complete_run
 from boxwright.cli.output import Output
 from boxwright.errors import RecipeError
 from boxwright.text import plural
@@ -37,7 +38,12 @@ def hardest(
     reader: Reader = None,
     run: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", callback=run_there, help="The run whose detections are compared with the labels."),
+        typer.Option(
+            metavar="RUN",
+            callback=run_there,
+            autocompletion=complete_run,
+            help="The run whose detections are compared with the labels.",
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="Split whose labels are ranked.")] = "train",
     top: Annotated[int, typer.Option(callback=number(1, 100_000), help="Suspects on the page and in the list.")] = 200,

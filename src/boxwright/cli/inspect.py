@@ -24,6 +24,7 @@ from boxwright.cli.arguments import (
     run_there,
     typed_settings,
 )
+from boxwright.cli.completion import complete_recipe, complete_run
 from boxwright.cli.output import Output
 from boxwright.errors import RecipeError
 
@@ -38,13 +39,22 @@ def inspect(
     data: Data,
     reader: Reader = None,
     recipe: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="A built-in recipe or a YAML file.", show_default="lite320")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            autocompletion=complete_recipe,
+            help="A built-in recipe or a YAML file.",
+            show_default="lite320",
+        ),
     ] = None,
     settings: Settings = [],  # noqa: B006
     run: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", callback=run_there, help="Also show the losses of this run's model; use its recipe."
+            metavar="RUN",
+            callback=run_there,
+            autocompletion=complete_run,
+            help="Also show the losses of this run's model; use its recipe.",
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Split to look at.")] = "train",

@@ -11,6 +11,7 @@ import typer
 
 from boxwright._util.printing import say
 from boxwright.cli.arguments import AllowCode
+from boxwright.cli.completion import complete_part
 from boxwright.cli.output import Output
 from boxwright.errors import RecipeError
 from boxwright.text import did_you_mean, first_sentence
@@ -20,7 +21,10 @@ _WHOLES = ("detector", "recipe")
 
 def parts(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A part, a kind of part, or your own module:function.")
+        str | None,
+        typer.Argument(
+            metavar="NAME", autocompletion=complete_part, help="A part, a kind of part, or your own module:function."
+        ),
     ] = None,
     allow_code: AllowCode = [],  # noqa: B006
     *,

@@ -25,6 +25,7 @@ from boxwright.cli.arguments import (
     number,
     run_or_start,
 )
+from boxwright.cli.completion import complete_run_or_start
 from boxwright.cli.output import Output
 
 
@@ -32,7 +33,10 @@ def predict(
     run: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN|NAME", callback=run_or_start, help="A run folder, or weights that boxwright start fetch got."
+            metavar="RUN|NAME",
+            callback=run_or_start,
+            autocompletion=complete_run_or_start,
+            help="A run folder, or weights that boxwright start fetch got.",
         ),
     ],
     sources: Annotated[

@@ -9,12 +9,15 @@ import typer
 
 from boxwright._util.printing import say
 from boxwright.cli.arguments import AllowCode, Overwrite, run_there
+from boxwright.cli.completion import complete_run
 from boxwright.cli.output import Output
 from boxwright.errors import RecipeError
 
 
 def push(
-    run: Annotated[Path, typer.Argument(metavar="RUN", callback=run_there, help="A run folder.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", callback=run_there, autocompletion=complete_run, help="A run folder.")
+    ],
     to: Annotated[str, typer.Argument(metavar="hf://USER/NAME", help="The repository, which is made if need be.")],
     private: Annotated[bool, typer.Option("--private", help="Make a private repository.")] = False,
     licence: Annotated[

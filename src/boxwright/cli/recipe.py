@@ -11,6 +11,7 @@ from rich.console import Console
 
 from boxwright._util.printing import say
 from boxwright.cli.arguments import Settings, typed_settings
+from boxwright.cli.completion import complete_recipe
 from boxwright.cli.output import Output
 from boxwright.text import plural
 
@@ -30,7 +31,7 @@ def list_names(*, output: Output) -> None:
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME|FILE")],
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE", autocompletion=complete_recipe)],
     settings: Settings = [],  # noqa: B006
     sizes: Annotated[
         bool, typer.Option("--sizes", help="Also the network's parameters, multiply-adds and anchors; takes seconds.")

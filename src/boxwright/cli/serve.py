@@ -10,6 +10,7 @@ import typer
 
 from boxwright._util.printing import say
 from boxwright.cli.arguments import number, run_there
+from boxwright.cli.completion import complete_run
 from boxwright.cli.output import Output
 from boxwright.errors import RecipeError
 
@@ -20,7 +21,12 @@ _MEGABYTE = 2**20
 
 
 def serve(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", callback=run_there, help="What boxwright export wrote.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", callback=run_there, autocompletion=complete_run, help="What boxwright export wrote."
+        ),
+    ],
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0: everywhere.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0: any free one.")] = 8000,
     threads: Annotated[

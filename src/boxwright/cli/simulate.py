@@ -10,6 +10,7 @@ import typer
 from boxwright._util.printing import say, say_table
 from boxwright._util.progress import bar
 from boxwright.cli.arguments import Overwrite, number
+from boxwright.cli.completion import complete_losses
 from boxwright.cli.output import Output
 
 
@@ -18,6 +19,7 @@ def simulate(
         str | None,
         typer.Option(
             metavar="A,B,C",
+            autocompletion=complete_losses,
             help="Box losses as recipes name them, and authors_iou, authors_giou, authors_diou, authors_ciou.",
             show_default="iou,giou,diou,ciou,eiou",
         ),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from boxwright._util.printing import say
+from boxwright.cli.completion import complete_start
 from boxwright.cli.output import Output
 
 
@@ -36,7 +37,9 @@ def list_starts(*, output: Output) -> None:
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name from boxwright start list.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", autocompletion=complete_start, help="A name from boxwright start list.")
+    ],
     file: Annotated[
         Path | None,
         typer.Option("--from", metavar="FILE", help="The package's file, if you have it already."),

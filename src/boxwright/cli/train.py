@@ -31,6 +31,7 @@ from boxwright.cli.arguments import (
     run_there,
     typed_settings,
 )
+from boxwright.cli.completion import complete_recipe, complete_run, complete_run_or_start
 from boxwright.cli.output import Output
 from boxwright.errors import RecipeError
 
@@ -45,6 +46,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=complete_recipe,
             help="A built-in recipe or a YAML file; auto: lite320 as it fits the images.",
             show_default="the start's",
         ),
@@ -53,6 +55,7 @@ def train(
         str | None,
         typer.Option(
             metavar="RUN|FILE|NAME",
+            autocompletion=complete_run_or_start,
             help="Start from an earlier run, a file of weights or a fetched start; its recipe, if --recipe names none.",
             show_default="nano416 if it is fetched, else lite320 without a start",
         ),
@@ -99,7 +102,10 @@ def train(
         bool, typer.Option("--compile", help="Compile the network first: minutes once, then faster steps.")
     ] = False,
     out: Annotated[Path | None, typer.Option(metavar="RUN", file_okay=False, help="The run folder to make.")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", callback=run_there, help="Go on with this run.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", callback=run_there, autocompletion=complete_run, help="Go on with this run."),
+    ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
