@@ -52,7 +52,7 @@ CHEAP = {
     "doctor": "doctor --no-speed",
 }
 SLOW = {
-    "export": "export run --format torch --out exported",
+    "export": "export run --format torch --out exported --overwrite",
     "simulate": "simulate --losses iou --centres 1",
 }
 
