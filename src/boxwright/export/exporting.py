@@ -101,30 +101,30 @@ def export_run(
     ours = is_ours(files[0])  # weights beside it have no sign of their own
     claim(*files, overwrite=overwrite or ours, inputs=[*folder.files, *pictures])
     parts = [] if int8 is None else [read_data(folder, detector, int8, part) for part in ("train", "val")]
-    scores = detector.least_scores(score)
-    least = list(scores) if isinstance(scores, Sequence) else [scores] * len(detector.classes)
+    scores = detector.min_scores(score)
+    min_scores = list(scores) if isinstance(scores, Sequence) else [scores] * len(detector.classes)
     dataset = None if data is None else read_data(folder, detector, data, split)
     given = pictures or ([] if dataset is None else list(map(dataset.path, range(len(dataset)))))
     samples = make_samples(detector, given or pictures_of(folder, detector.recipe))
-    verifier = Verifier(detector, samples, batch, least, _WITHIN_HALF if half else _WITHIN)
+    verifier = Verifier(detector, samples, batch, min_scores, _WITHIN_HALF if half else _WITHIN)
     any_size = detector.recipe.resize == "shortest"
     inputs = as_batch([samples[place % len(samples)] for place in range(batch or 2)], any_size)
-    module, outputs = _graph(_in_half(detector) if half else detector, MODELS[form], nms, least)
+    module, outputs = _graph(_in_half(detector) if half else detector, MODELS[form], nms, min_scores)
     with torch.no_grad():
         whole = MODELS[form].make(module, inputs, outputs, dynamic=batch is None)
     model = _checked(verifier, whole, outputs)
     precision = None
     if dataset is not None:
-        precision = compare_precision(detector, model, dataset, least, batch, _AP_HALF if half else _AP)
+        precision = compare_precision(detector, model, dataset, min_scores, batch, _AP_HALF if half else _AP)
         if not precision.agrees:
             raise Unfaithful(f"the file isn't as good as the run, and isn't written: {precision.line()}")
     figures = None if precision is None else precision.figures
-    metadata, quantized = describe(folder, detector, least, nms, figures), None
+    metadata, quantized = describe(folder, detector, min_scores, nms, figures), None
     if parts:
         train, val = (Pictures(detector, part, batch or 1) for part in parts)
         raw, kept = (_RAW, _FOUND) if nms == "graph" else (_RAW_ALONE, _RAW_ALONE)
         assert isinstance(whole, QuantizableModel)
-        own = Verifier(detector, samples, batch, least, _WITHIN)
+        own = Verifier(detector, samples, batch, min_scores, _WITHIN)
         quantized = Quantizer(train, val, raw, kept, max_loss, say).quantize(whole, own)
         model, metadata = quantized.model, {**metadata, "int8": quantized.to_json()}
     _write(files, model.contents(metadata))
@@ -162,11 +162,11 @@ def _exportable(detector: Detector, form: FormName, nms: NmsPlace, batch: int | 
         raise RecipeError(
             f"there is no operator for nms={recipe.nms}: add --nms runtime, which leaves it to the caller"
         )
-    return detector.lay_out(torch.contiguous_format).requires_grad_(False)
+    return detector.set_memory_format(torch.contiguous_format).requires_grad_(False)
 
 
 def _graph(
-    detector: Detector, form: type[FileModel], nms: NmsPlace, least: Sequence[float]
+    detector: Detector, form: type[FileModel], nms: NmsPlace, min_scores: Sequence[float]
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Build the module to export, and name its outputs."""
     raw: DenseGraph | RegionGraph
@@ -178,7 +178,7 @@ def _graph(
         raw = DenseGraph(detector)
     if nms == "runtime":
         return raw, (*_RAW_ALONE, *of_regions)
-    selection = Selection(detector.recipe, least, shortest_side(detector), form.suppress)
+    selection = Selection(detector.recipe, min_scores, shortest_side(detector), form.suppress)
     return WholeGraph(raw, selection), (*_FOUND, *_RAW, *of_regions)
 
 
