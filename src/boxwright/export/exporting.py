@@ -76,7 +76,7 @@ def export_run(
     """Write model.onnx, openvino/model.xml or model.pt2 into ``out``, or the run's folder, once it says what that says.
 
     It takes pixels (B, H, W, 3) at the size of the network's input, uint8 (float32 in 0..255 of a model without
-    antialias); where that is any, with sides that are multiples of 32, and what of each is ``shown`` (B, 2), rows and
+    antialias); where that is any, with sides that are multiples of 32, and the ``valid_size`` (B, 2) of each, rows and
     columns. With ``nms`` "graph" it gives boxes (B, M, 4) in pixels of the input, scores (B, M) falling, labels
     (B, M) and how many there are (B,); what is padded up to M = ``max_detections`` is 0, with label -1. With "runtime":
     scores (B, A, K) and boxes (B, A, 4) of all anchors; of two stages, of as many regions, with boxes (B, A, K, 4)
@@ -95,7 +95,7 @@ def export_run(
     folder = Run.of(run)
     detector = _exportable(load(run), form, nms, batch)
     if int8 is not None:
-        _check_int8(detector, form, half)
+        _check_int8(form, half)
     target = Path(out or folder.folder / ("int8" if int8 else ""))
     files = [target / name for name in (MODELS[form].file, *MODELS[form].beside)]
     ours = is_ours(files[0])  # weights beside it have no sign of their own
@@ -122,7 +122,7 @@ def export_run(
     metadata, quantized = describe(folder, detector, min_scores, nms, figures), None
     if parts:
         train, val = (Pictures(detector, part, batch or 1) for part in parts)
-        raw, kept = (_RAW, _FOUND) if nms == "graph" else (_RAW_ALONE, _RAW_ALONE)
+        raw, kept = (outputs[len(_FOUND) :], _FOUND) if nms == "graph" else (outputs, _RAW_ALONE)
         assert isinstance(whole, QuantizableModel)
         own = Verifier(detector, samples, batch, min_scores, _WITHIN)
         quantized = Quantizer(train, val, raw, kept, max_loss, say).quantize(whole, own)
@@ -131,14 +131,12 @@ def export_run(
     return Exported(files[0], verifier.agreement, precision, quantized)
 
 
-def _check_int8(detector: Detector, form: FormName, half: bool) -> None:
+def _check_int8(form: FormName, half: bool) -> None:
     """Raise RecipeError for what can't be computed in int8."""
     if half:
         raise RecipeError("half and int8 are two ways to compute: choose one")
     if not issubclass(MODELS[form], QuantizableModel):
         raise RecipeError(f"int8 is for onnx and openvino, not for {form}")
-    if isinstance(detector, TwoStageDetector):
-        raise RecipeError(f"{detector.recipe.detector} has two stages, and int8 is for detectors of one so far")
 
 
 def _write(files: Sequence[Path], contents: Sequence[bytes]) -> None:

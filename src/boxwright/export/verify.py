@@ -146,7 +146,8 @@ class Verifier:
     def check_own(self, model: Model, source: Model, raw: Sequence[str], *, detections: bool) -> None:
         """Compare a model's ``detections`` with those chosen from its own scores and boxes.
 
-        ``source`` gives these under the names ``raw``; their shapes are compared with the detector's.
+        ``source`` gives these as the first two of its outputs ``raw``; the shapes of all are compared with those of
+        the detector.
         """
         for samples in self._batches():
             inputs = as_batch(samples, self._any_size)
@@ -154,10 +155,11 @@ class Verifier:
             found, outputs = model(arrays), source(arrays)
             own = [torch.from_numpy(outputs[name]) for name in raw]
             expected = self._expected(inputs, own)
-            for kind, ours, values in zip(("score", "box"), expected.raw, own, strict=True):
-                self._check_shape(kind, samples, ours, values)
+            for kind, ours, values in zip(expected.kinds, expected.raw, own, strict=True):
+                if kind:
+                    self._check_shape(kind, samples, ours, values)
             for row, sample in enumerate(samples if detections and not self.agreement.faults else ()):
-                of_image, limit = Raw(*(part[row] for part in own)), expected.limits[row]
+                of_image, limit = Raw(own[0][row], own[1][row]), expected.limits[row]
                 chosen = chosen_from(self.detector, of_image, limit.size, expected.size, min(self.min_scores))
                 self._pair(sample.name, chosen, detections_in(found, row), of_image, limit)
 
