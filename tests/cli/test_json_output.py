@@ -53,7 +53,7 @@ CHEAP = {
 }
 SLOW = {
     "export": "export run --format torch --out exported --overwrite",
-    "simulate": "simulate --losses iou --centres 1",
+    "simulate": "simulate --losses iou --centers 1",
 }
 
 

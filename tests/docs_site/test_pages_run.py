@@ -104,7 +104,7 @@ def test_a_howto_page_says_of_each_block_what_it_is(page: Path) -> None:
 def test_python_of_a_page_that_stands_alone(name: str) -> None:
     for block in blocks(DOCS / f"{name}.md"):
         if block.language == "python":
-            exec(compile(block.text.replace("centres=500", "centres=20"), f"{name}.md", "exec"), {})
+            exec(compile(block.text.replace("centers=500", "centers=20"), f"{name}.md", "exec"), {})
 
 
 def test_python_of_the_pages_on_results(here: Path) -> None:

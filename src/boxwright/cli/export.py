@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import AllowCode, Overwrite, check_score, data_there, least_score, number, run_there
+from boxwright.cli.arguments import AllowCode, Overwrite, check_score, data_there, min_score, number, run_there
 from boxwright.cli.completion import complete_run
 from boxwright.cli.output import Output
 from boxwright.errors import DataError, RecipeError
@@ -128,7 +128,7 @@ def export(
             half=half,
             int8=int8,
             max_loss=max_loss,
-            score=least_score(score),
+            score=min_score(score),
             **_tried_on(verify, split),
             overwrite=overwrite,
             say=lambda text: say(output.notes, text),

@@ -23,9 +23,9 @@ def list_starts(*, output: Output) -> None:
         say(output.results, f"  {start.about}")
         say(
             output.results,
-            f"  {start.requirement} ({start.registry}, {start.megabytes} MB); licence {start.licence}",
+            f"  {start.requirement} ({start.registry}, {start.megabytes} MB); license {start.license}",
         )
-    told = ("about", "requirement", "registry", "megabytes", "licence", "recipe")
+    told = ("about", "requirement", "registry", "megabytes", "license", "recipe")
     output.write_json(
         lambda: {
             "starts": [
@@ -57,9 +57,9 @@ def fetch(
     from boxwright.runs.starts import fetch_start
 
     folder = fetch_start(name, file)
-    say(output.results, f"{known.name}: {known.origin}; licence {known.licence}")
+    say(output.results, f"{known.name}: {known.origin}; license {known.license}")
     if known.recipe is None:
         say(output.results, f"the weights are in {folder}: train with --set backbone={name}")
     else:
         say(output.results, f"the detector is in {folder}: boxwright predict {name} photo.jpg")
-    output.write_json(lambda: {"name": name, "folder": folder, "origin": known.origin, "licence": known.licence})
+    output.write_json(lambda: {"name": name, "folder": folder, "origin": known.origin, "license": known.license})

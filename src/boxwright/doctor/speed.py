@@ -80,7 +80,7 @@ def _make_step(recipe: Recipe, device: str) -> tuple[PrecisionTaken, Callable[[]
     detector, criterion, size = build_detector(recipe, pretrained=False), build_criterion(recipe), largest_input(recipe)
     precision = choose_precision(recipe, device, partial(remembered_step, detector, criterion, size, BATCH)).name
     if device != "cpu" or precision == "bf16":
-        detector.lay_out(torch.channels_last)
+        detector.set_memory_format(torch.channels_last)
     detector, criterion = detector.to(device), criterion.to(device)
     rate = recipe.lr / 100  # the batch is always the same: its loss stays finite
     optimizer = required("optimizer", recipe.optimizer)(parameter_groups(detector, recipe.weight_decay), lr=rate)

@@ -140,7 +140,7 @@ def to_targets(targets: Any) -> TargetColumns:
     )
 
 
-def keep_best(detections: DetectionColumns, *, score: float = 0.001, count: int = 100) -> DetectionColumns:
+def nms_and_topk(detections: DetectionColumns, *, score: float = 0.001, count: int = 100) -> DetectionColumns:
     """Keep what a results file holds: detections from `score` up, the best `count` of each image over all classes.
 
     Among equal scores the earlier stays. The order is unchanged.

@@ -15,7 +15,7 @@ from boxwright._util.ownership import GENERATOR, claim
 from boxwright._util.reading import escaped
 from boxwright._util.writing import json_bytes, write_bytes, write_json_list
 from boxwright.errors import DataError
-from boxwright.evaluate.columns import DetectionColumns, Ints, keep_best, to_detections
+from boxwright.evaluate.columns import DetectionColumns, Ints, nms_and_topk, to_detections
 from boxwright.evaluate.entries import Entry, read_entries
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})")  # an id written as a number
@@ -85,7 +85,7 @@ def save_results(path: Path | str, detections: Any, dataset: Any, *, overwrite: 
         0
     """
     claim(Path(path), overwrite=overwrite)
-    kept = keep_best(to_detections(detections))
+    kept = nms_and_topk(to_detections(detections))
     write_entries(Path(path), _entries(kept, dataset))
     return kept
 
