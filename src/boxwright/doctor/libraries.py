@@ -39,16 +39,17 @@ def examine_torch() -> Part:
     """Look at how PyTorch is built."""
     import torch
 
+    backends: Any = torch.backends  # which older versions don't annotate
     return Part(
         {
             "version": torch.__version__,
             "CUDA": torch.version.cuda,
             "ROCm": torch.version.hip,
-            "cuDNN": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
-            "MKL": torch.backends.mkl.is_available(),
-            "oneDNN": torch.backends.mkldnn.is_available(),
-            "OpenMP": torch.backends.openmp.is_available(),
-            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "cuDNN": backends.cudnn.version() if backends.cudnn.is_available() else None,
+            "MKL": backends.mkl.is_available(),
+            "oneDNN": backends.mkldnn.is_available(),
+            "OpenMP": backends.openmp.is_available(),
+            "instructions": backends.cpu.get_cpu_capability(),
         }
     )
 
