@@ -43,7 +43,7 @@ def demo(
 
 
 def run_demo(folder: Path, *, minutes: float, console: Console) -> tuple[Assessment, dict[str, Path]]:
-    """Run the demo in ``folder``: data/ and run/; returns the evaluation, and what there is to look at.
+    """Run the demo in ``folder``: data/ and run/; return the evaluation and the paths of the results.
 
     Raises DataError if one of the folders exists.
     """
