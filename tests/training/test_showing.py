@@ -44,8 +44,8 @@ def steps(callback: Any, epochs: int, batches: int) -> None:
     for name in ("on_train_start", "on_train_end"):
         if name == "on_train_end":
             for trainer.current_epoch in range(epochs):
-                callback.on_train_epoch_start(trainer, None)
                 for batch in range(batches):
+                    callback.on_train_batch_start(trainer, None, None, batch)
                     callback.on_train_batch_end(trainer, None, {}, None, batch)
                 callback.on_train_epoch_end(trainer, None)
         getattr(callback, name)(trainer, None)

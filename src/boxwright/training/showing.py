@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -78,20 +79,26 @@ class StepLines(Callback):
     def __init__(self, console: Console) -> None:
         self.console = console
         self._epoch = ExitStack()
+        self._advance: Callable[..., None] | None = None
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin with the epoch's steps."""
-        self._advance = self._epoch.enter_context(bar(f"epoch {trainer.current_epoch + 1}, steps", self.console))
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Begin with the epoch's steps, of which a resumed run may have made some."""
+        if self._advance is None:
+            self._advance = self._epoch.enter_context(bar(f"epoch {trainer.current_epoch + 1}, steps", self.console))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the step."""
-        self._advance(batch_idx + 1, int(trainer.num_training_batches))
+        if self._advance is not None:
+            self._advance(batch_idx + 1, int(trainer.num_training_batches))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Make room for the epoch's line."""
         self._epoch.close()
+        self._advance = None
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Make room for what is wrong."""
