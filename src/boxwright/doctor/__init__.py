@@ -1,4 +1,4 @@
-"""What helps or hinders a training on this machine: versions, devices, memory, disk, caches, and how fast a step is.
+"""Examination of a machine for training: versions, devices, memory, disk, caches, and how fast a step is.
 
 Nothing here needs a network, and a part that cannot be looked at says so and stops no other.
 """

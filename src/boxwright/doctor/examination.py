@@ -27,7 +27,7 @@ PROBES: dict[str, Callable[[], Part]] = {
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found on this machine."""
+    """Facts and advice about this machine, part by part."""
 
     parts: Mapping[str, Part]
 

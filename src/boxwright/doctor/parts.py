@@ -17,7 +17,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Part:
-    """What was found in one respect."""
+    """Facts and advice in one respect."""
 
     facts: Mapping[str, Any]
     """Plain values by name, in the order in which they are shown."""

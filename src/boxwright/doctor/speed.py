@@ -1,4 +1,4 @@
-"""How many images a second a training takes here, by its steps alone."""
+"""Speed of a training on this machine, by its steps alone."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class _Job:
     commands: tuple[str, ...] = ()
     """Command lines that do the same, including resumptions; empty for data sets in memory."""
     position: Position | None = None
-    """Where a resumed run continues."""
+    """Position at which a resumed run continues."""
     checkpoint: Path | None = None
     """The checkpoint to continue from; None for a new run, and for one stopped before its first checkpoint."""
     callbacks: tuple[Callback, ...] = ()
@@ -85,7 +85,7 @@ class _Job:
     criterion: nn.Module | None = None
     """The caller's criterion; None: the recipe's."""
     start: Start | None = None
-    """Where the initial weights come from, if the recipe alone does not say."""
+    """Source of the initial weights, if the recipe alone does not say."""
 
     def say(self, text: str) -> None:
         say(self.console, text)
