@@ -24,7 +24,7 @@ PHRASES = (
     r"\bno longer training would",
     r"\bmends?\b|\bmended\b|\bmending\b",
     r"\blearnt\b",
-    r"\bpenalis|\bcenterness\b|\bnormalised\b|\bbehaviour\b",
+    r"\bpenalis|\bcentreness\b|\bnormalised\b|\bbehaviour\b",
 )
 """Each with plain words for it: fix, learn, describe ..."""
 
