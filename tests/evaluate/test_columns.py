@@ -95,7 +95,7 @@ def test_other_images_than_the_data_has():
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=40), st.integers(1, 4))
 @settings(deadline=None, max_examples=60)
-def test_keep_best(rows, count):
+def test_nms_and_topk(rows, count):
     """Against a slow loop: the best of each image, the earlier of equal scores, none below the lowest score."""
     image = np.array([row[0] for row in rows], dtype=np.int64)
     score = np.array([row[1] / 10 for row in rows])

@@ -65,7 +65,7 @@ def read_results(path: Path | str, dataset: Any) -> DetectionColumns:
 def save_results(path: Path | str, detections: Any, dataset: Any, *, overwrite: bool = False) -> DetectionColumns:
     """Write detections as a COCO results file and return those written.
 
-    It keeps scores from 0.001 and the best 100 of each image, see `columns.keep_best`. Numbers read back to the last
+    It keeps scores from 0.001 and the best 100 of each image, see `columns.nms_and_topk`. Numbers read back to the last
     bit:
     metrics of the file and of the returned detections are the same.
 

@@ -370,7 +370,7 @@ function start(data) {
       const parts = states[at] === 1 ? [[image.object[at], "class"], [image.box[at], "box"]]
         : states[at] === 0 ? [[image.background[at], "class"]] : [];
       lines.push(["loss", parts.map(([x, name]) => `${x.toPrecision(3)} ${name}`).join(" + ") || "none"],
-        ["says", `${data.classes[image.says[at]]} ${image.said[at].toFixed(2)}` +
+        ["says", `${data.classes[image.says[at]]} ${image.pred[at].toFixed(2)}` +
           (object ? `; ${data.classes[object.label]} ${image.score[at].toFixed(2)}` : "")],
         ["in this recipe", image.counted[at] ? "its classification counts" : "it doesn't count"]);
     }
