@@ -15,8 +15,6 @@ class Modules(BuildHookInterface):
         """Map files of the repository, or of an unpacked sdist, to where they go."""
         here = Path(self.root)
         root = here if (here / "src").is_dir() else here.parents[1]
-        sdist = self.target_name == "sdist"
-        taken = {root / name: name if sdist else f"boxwright/{name}" for name in ("LICENSE", "NOTICE")}
+        package = "src/boxwright" if self.target_name == "sdist" else "boxwright"
         for module in self.config["modules"]:
-            taken[root / "src/boxwright" / module] = f"src/boxwright/{module}" if sdist else f"boxwright/{module}"
-        build_data["force_include"].update({str(source): place for source, place in taken.items()})
+            build_data["force_include"][str(root / "src/boxwright" / module)] = f"{package}/{module}"
