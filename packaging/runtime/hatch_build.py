@@ -1,4 +1,4 @@
-"""Takes the modules of boxwright-runtime from boxwright's sources, and puts them into the sdist for a build from there."""
+"""Takes the modules of boxwright-runtime from boxwright's sources; an sdist holds them, to be built from."""
 
 from __future__ import annotations
 
