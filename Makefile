@@ -2,7 +2,7 @@
 #
 #   make demo                        set up .venv, then train, evaluate and predict on a built-in data set
 #   make test                        set up .venv, then run the tests
-#   make lint                        the same for ruff and mypy
+#   make lint                        the same for ruff, mypy and zizmor, which reads the workflows
 #   make test-floor                  run the quick tests with the oldest packages that pyproject.toml allows: needs uv
 #   make test-python PYTHON=...      install boxwright alone for another Python, import all of it, run a short demo
 #   make docs                        build the site of docs/ and the reference into site/; it needs no network to be read
@@ -46,6 +46,7 @@ lint:
 	"$(VENV)/bin/python" -m ruff check
 	"$(VENV)/bin/python" -m ruff format --check
 	"$(VENV)/bin/python" -m mypy
+	"$(VENV)/bin/zizmor" --quiet --offline .github
 
 test-floor:
 	uv venv --clear --python 3.11 .venv-floor
