@@ -24,6 +24,7 @@ from release_faults import faults, newest_version
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
+_ENDS = ("-py3-none-any.whl", ".tar.gz")
 _TAIL = 30
 
 
@@ -85,9 +86,6 @@ def build(version: str, out: Path) -> list[Path]:
     for path in built:
         print(f"{path.name}: {path.stat().st_size / 1e3:,.0f} kB, accepted by twine check --strict")
     return [out / name for name in names]
-
-
-_ENDS = ("-py3-none-any.whl", ".tar.gz")
 
 
 def try_all(pythons: Sequence[str], version: str, built: Sequence[Path]) -> None:
