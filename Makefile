@@ -11,7 +11,7 @@
 #   make benchmarks                  measure on this processor and write docs/benchmarks.md, 15 minutes; ONLY="step nms": parts
 #
 #   PYTHON=/path/to/python3.12       the Python to build .venv with (default: the first one that is new enough)
-#   PYTHONS="python3.12 ..."         the Pythons of release-check (default: 3.11, 3.12 and 3.13)
+#   PYTHONS="3.11 3.12"              the Pythons of release-check (default: 3.11, 3.12 and 3.13)
 #   PIP_ARGS="--extra-index-url ..." more arguments for pip, for a CPU build of torch say: see docs/howto/install.md
 #   VENV=.venv                       where the environment lies
 #   JOBS=2                           how many processes run the tests, of 3 GB each
@@ -19,12 +19,12 @@
 
 VENV ?= .venv
 PYTHON ?=
-PYTHONS ?= python3.11 python3.12 python3.13
+PYTHONS ?= 3.11 3.12 3.13
 PIP_ARGS ?=
 UV_ARGS ?=
 ONLY ?=
 JOBS ?= 2
-export PYTHON PIP_ARGS
+export PYTHON PIP_ARGS UV_ARGS
 
 OTHER = .venv-$(notdir $(PYTHON))
 

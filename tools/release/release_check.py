@@ -4,7 +4,8 @@ python tools/release/release_check.py [--out DIR] [PYTHON ...]
 
 The tree must be clean, and CHANGELOG.md, CITATION.cff and the tag, if there is one already, must agree. Both
 distributions are built and checked. Each PYTHON then installs the wheels into a fresh environment, removed afterwards,
-and uses them; the first one also installs boxwright's sdist. PIP_ARGS in the environment holds more arguments for pip.
+and uses them; the first one also installs boxwright's sdist. A PYTHON is a version, a name or a path, as uv takes it;
+UV_ARGS in the environment holds more arguments for `uv pip install`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -24,6 +24,7 @@ from release_faults import faults, newest_version
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
+_UV = (sys.executable, "-m", "uv")
 _ENDS = ("-py3-none-any.whl", ".tar.gz")
 _TAIL = 30
 
@@ -90,10 +91,10 @@ def build(version: str, out: Path) -> list[Path]:
 
 def try_all(pythons: Sequence[str], version: str, built: Sequence[Path]) -> None:
     """Try the distributions with each Python that is there. Raises ReleaseError if there is none of those named."""
-    here = [python for python in pythons if _runs(python)]
+    here = [python for python in pythons if _is_here(python)]
     for python in pythons:
         if python not in here:
-            print(f"{python} isn't here: NOT TRIED")
+            print(f"Python {python} isn't here: NOT TRIED (uv python install {python} gets it)")
     if pythons and not here:
         raise ReleaseError(f"none of {', '.join(pythons)} is here: name one with PYTHONS=/path/to/python3.12")
     wheel, sdist, runtime, _ = built
@@ -106,9 +107,8 @@ def try_all(pythons: Sequence[str], version: str, built: Sequence[Path]) -> None
             _use(environment, "names.py", version, cwd=Path(folder))
 
 
-def _runs(python: str) -> bool:
-    """Tell whether a Python is there; what a version manager puts in place of one that isn't chosen doesn't run."""
-    return shutil.which(python) is not None and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
+def _is_here(python: str) -> bool:
+    return subprocess.run([*_UV, "python", "find", "--no-project", python], capture_output=True).returncode == 0
 
 
 def _try_wheels(python: str, folder: Path, version: str, wheel: Path, runtime: Path) -> None:
@@ -122,19 +122,19 @@ def _try_wheels(python: str, folder: Path, version: str, wheel: Path, runtime: P
 def _install(python: str, venv: Path, what: str) -> Path:
     """Make a fresh environment that holds a distribution; returns its Python."""
     started = time.monotonic()
-    _run([python, "-m", "venv", str(venv)])
+    _run([*_UV, "venv", "--quiet", "--no-project", "--python", python, str(venv)])
     inside = venv / ("Scripts" if os.name == "nt" else "bin") / "python"
-    # In isolated mode the sources that PYTHONPATH or the folder lead to don't count.
-    pip = [str(inside), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, *shlex.split(os.environ.get("PIP_ARGS", "")), what])
-    _run([str(inside), "-I", "-m", "pip", "check"])
+    more = shlex.split(os.environ.get("UV_ARGS", ""))
+    _run([*_UV, "pip", "install", "--quiet", "--python", str(inside), *more, what])
+    _run([*_UV, "pip", "check", "--python", str(inside)])
     size = sum(file.stat().st_size for file in venv.rglob("*") if file.is_file() and not file.is_symlink())
     name = Path(what).name
-    print(f"{python}: {name} installed: {size / 1e9:.2f} GB, {time.monotonic() - started:.0f} s", flush=True)
+    print(f"Python {python}: {name} installed, {size / 1e9:.2f} GB, {time.monotonic() - started:.0f} s", flush=True)
     return inside
 
 
 def _use(python: Path, script: str, *arguments: str, cwd: Path) -> None:
+    # In isolated mode the sources that PYTHONPATH or the current folder lead to don't count.
     print(_run([str(python), "-I", str(HERE / "use" / script), *arguments], cwd=cwd).rstrip(), flush=True)
 
 
