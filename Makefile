@@ -2,14 +2,16 @@
 #
 #   make demo                        set up .venv, then train, evaluate and predict on a built-in data set
 #   make test                        set up .venv, then run the tests
-#   make lint                        the same for ruff and mypy
+#   make lint                        the same for ruff, mypy and zizmor, which reads the workflows
 #   make test-floor                  run the quick tests with the oldest packages that pyproject.toml allows: needs uv
 #   make test-python PYTHON=...      install boxwright alone for another Python, import all of it, run a short demo
 #   make docs                        build the site of docs/ and the reference into site/; it needs no network to be read
 #   make mutants                     change the code in a hundred ways, one at a time: each time a test must fail
+#   make release-check               build both distributions, install them for each of PYTHONS, and use them: see docs/releasing.md
 #   make benchmarks                  measure on this processor and write docs/benchmarks.md, 15 minutes; ONLY="step nms": parts
 #
 #   PYTHON=/path/to/python3.12       the Python to build .venv with (default: the first one that is new enough)
+#   PYTHONS="3.11 3.12"              the Pythons of release-check (default: 3.11, 3.12 and 3.13)
 #   PIP_ARGS="--extra-index-url ..." more arguments for pip, for a CPU build of torch say: see docs/howto/install.md
 #   VENV=.venv                       where the environment lies
 #   JOBS=2                           how many processes run the tests, of 3 GB each
@@ -17,15 +19,16 @@
 
 VENV ?= .venv
 PYTHON ?=
+PYTHONS ?= 3.11 3.12 3.13
 PIP_ARGS ?=
 UV_ARGS ?=
 ONLY ?=
 JOBS ?= 2
-export PYTHON PIP_ARGS
+export PYTHON PIP_ARGS UV_ARGS
 
 OTHER = .venv-$(notdir $(PYTHON))
 
-.PHONY: help demo test lint test-floor test-python docs mutants benchmarks
+.PHONY: help demo test lint test-floor test-python docs mutants release-check benchmarks
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -43,6 +46,7 @@ lint:
 	"$(VENV)/bin/python" -m ruff check
 	"$(VENV)/bin/python" -m ruff format --check
 	"$(VENV)/bin/python" -m mypy
+	"$(VENV)/bin/zizmor" --quiet --offline .github
 
 test-floor:
 	uv venv --clear --python 3.11 .venv-floor
@@ -62,6 +66,10 @@ docs:
 mutants:
 	@sh tools/setup-venv "$(VENV)" test
 	"$(VENV)/bin/python" tools/mutants.py
+
+release-check:
+	@sh tools/setup-venv "$(VENV)" release
+	"$(VENV)/bin/python" tools/release/release_check.py $(PYTHONS)
 
 benchmarks:
 	@sh tools/setup-venv "$(VENV)" test

@@ -32,7 +32,7 @@ def on_config(config: MkDocsConfig) -> None:
     project = repository_pages()
     _pages.update(project)
     assert config.nav is not None
-    config.nav += [{"Reference": reference}, {"Project": list(project)}]
+    config.nav += [{"Reference": reference}, {"Project": [*project, "releasing.md"]}]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
