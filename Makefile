@@ -24,6 +24,9 @@ JOBS ?= 2
 export PYTHON PIP_ARGS
 
 OTHER = .venv-$(notdir $(PYTHON))
+# Slow files first, as tests/conftest.py sorts them; a crashed process ends in a failure, while another one in its place
+# would leave loadfile waiting for ever.
+PYTEST = -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: help demo test lint test-floor test-python docs mutants benchmarks
 
@@ -36,7 +39,7 @@ demo:
 
 test:
 	@sh tools/setup-venv "$(VENV)" test
-	OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 "$(VENV)/bin/python" $(PYTEST)
 
 lint:
 	@sh tools/setup-venv "$(VENV)" dev
@@ -47,7 +50,7 @@ lint:
 test-floor:
 	uv venv --clear --python 3.11 .venv-floor
 	uv pip install --python .venv-floor --resolution lowest-direct $(UV_ARGS) -e ".[test]"
-	OMP_NUM_THREADS=1 .venv-floor/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 .venv-floor/bin/python $(PYTEST) -m "not slow"
 
 test-python:
 	@sh tools/setup-venv "$(OTHER)" demo
