@@ -45,7 +45,7 @@ class Inspection:
 
     @property
     def advice(self) -> str:
-        """What to change, in one line."""
+        """Advice on what to change, in one line."""
         return advice(self.supervision, self.recipe, self.suggestion)
 
     @property
