@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import subprocess
@@ -24,7 +25,7 @@ from boxwright.cli.app import app
 from boxwright.recipes import Recipe, list_recipes
 from cells import code, prose, table
 from command_pages import command_pages
-from repository_pages import REPOSITORY, redirect_links
+from repository_pages import REPOSITORY, as_page, redirect_links
 from table_pages import keys_page, parts_page, recipes_page
 
 ROOT = Path(__file__).parents[2]
@@ -93,12 +94,24 @@ def test_cells_hold_what_tables_part_by() -> None:
         ("docs/howto/own.md", "howto/own.md", "../../examples/centernet.py", "../project/centernet.md"),
         ("docs/howto/own.md", "howto/own.md", "../nms.md#soft", "../nms.md#soft"),
         ("CONTRIBUTING.md", "project/contributing.md", "docs/own-parts.md", "../own-parts.md"),
+        ("docs/index.md", "index.md", "notebooks/tutorial.ipynb", "notebooks/tutorial.md"),
+        ("docs/notebooks/tutorial.ipynb", "notebooks/tutorial.md", "../nms.md#soft", "../nms.md#soft"),
         ("docs/nms.md", "nms.md", "../missing.md", "../missing.md"),
         ("docs/nms.md", "nms.md", "https://example.org/a", "https://example.org/a"),
     ],
 )
 def test_links_out_of_the_pages_lead_to_pages(source: str, site: str, link: str, leads: str) -> None:
     assert redirect_links(f"see [it]({link}).", source, site) == f"see [it]({leads})."
+
+
+def test_a_notebook_is_a_page_of_its_cells() -> None:
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "\n", "Text."]},
+        {"cell_type": "code", "source": "a = 1\nb", "outputs": []},
+    ]
+    made = as_page("docs/notebooks/made.ipynb", json.dumps({"cells": cells}))
+    run = 'To run it: <a href="made.ipynb" download>made.ipynb</a>.'
+    assert made == f"# Title\n\nText.\n\n{run}\n\n```python\na = 1\nb\n```\n"
 
 
 def test_what_the_site_shows_of_the_repository_is_there() -> None:

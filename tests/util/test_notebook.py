@@ -1,4 +1,4 @@
-"""What notebooks show of results: tables that hold the same figures as the objects, and nothing of the data as markup."""
+"""What notebooks show of results: tables with the figures of the objects, in which no name is markup."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def on_config(config: MkDocsConfig) -> None:
     project = repository_pages()
     _pages.update(project)
     assert config.nav is not None
-    config.nav += [{"Reference": reference}, {"Project": list(project)}]
+    config.nav += [{"Reference": reference}, {"Project": [path for path in project if path.startswith("project/")]}]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
