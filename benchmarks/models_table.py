@@ -75,8 +75,8 @@ def average_precision(name: str) -> str:
 
 
 def _score(each: dict[str, Any]) -> str:
-    spread = f" ± {each['spread']:.3f}" if "spread" in each else ""
-    return f"{each['AP']:.3f}{spread}".replace("0.", ".")
+    deviation = f" ± {each['deviation']:.3f}" if "deviation" in each else ""
+    return f"{each['AP']:.3f}{deviation}".replace("0.", ".")
 
 
 def trainings() -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MultipleLocator
-from style import FOLDER, colour, figure, save
+from style import FOLDER, color, figure, save
 
 import boxwright as bw
 from boxwright.data import decode_image
@@ -48,7 +48,7 @@ def show_differences(axes: plt.Axes) -> None:
     page = (FOLDER.parent / "walkthrough.md").read_text(encoding="utf-8")
     rows = [(name, float(mean), float(low), float(high), said) for name, mean, low, high, said in ROW.findall(page)]
     for place, (_, mean, low, high, verdict) in enumerate(reversed(rows)):
-        shade = colour(3) if verdict in ("worse", "better") else colour(0)
+        shade = color(3) if verdict in ("worse", "better") else color(0)
         axes.plot([low, high], [place, place], color=shade, linewidth=2, solid_capstyle="butt")
         axes.plot(mean, place, "s", color=shade, markersize=5)
         beside = high + 0.004 if mean < -0.05 else low - 0.004

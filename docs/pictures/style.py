@@ -1,4 +1,4 @@
-"""How the pictures of the documents look: one width, a palette for all kinds of colour vision, no decoration."""
+"""How the pictures of the documents look: one width, a palette for all kinds of color vision, no decoration."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from boxwright.drawing import class_colour
+from boxwright.drawing import class_color
 
 FOLDER = Path(__file__).parent
 
 
-def colour(place: int) -> tuple[float, float, float]:
-    """The place-th colour of boxwright's palette, as matplotlib takes it."""
-    red, green, blue = class_colour(place)
+def color(place: int) -> tuple[float, float, float]:
+    """The place-th color of boxwright's palette, as matplotlib takes it."""
+    red, green, blue = class_color(place)
     return red / 255, green / 255, blue / 255
 
 

@@ -199,7 +199,7 @@ def part_of(role: str) -> Callable[[F], F]:
 
 
 coder = part_of("coder")
-"""Declare a coder: a class with ``size``, ``encode(anchors, boxes)`` and ``decode(anchors, deltas)``."""
+"""Declare a coder: a class with ``dim``, ``encode(anchors, boxes)`` and ``decode(anchors, deltas)``."""
 augmentation = part_of("augment")
 """Declare an augmentation ``(image (H, W, 3) uint8, boxes (n, 4), labels (n,), rng) -> the same three``."""
 backbone = part_of("backbone")

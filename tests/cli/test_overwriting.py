@@ -194,7 +194,7 @@ def test_the_page_is_no_json(place: Path, boxwright: Boxwright) -> None:
 def test_a_simulation_replaces_its_own_alone(name: str, tmp_path: Path, boxwright: Boxwright) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("mine")
-    assert boxwright("simulate", "--losses", "iou", "--centres", 1, "--out", tmp_path / "out").code == 2
+    assert boxwright("simulate", "--losses", "iou", "--centers", 1, "--out", tmp_path / "out").code == 2
     assert contents(tmp_path / "out") == {name: b"mine"}
 
 

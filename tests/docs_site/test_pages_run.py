@@ -114,7 +114,7 @@ def test_what_stands_for_a_config_is_a_recipe() -> None:
 def test_python_of_a_page_that_stands_alone(name: str) -> None:
     for block in blocks(DOCS / f"{name}.md"):
         if block.language == "python":
-            exec(compile(block.text.replace("centres=500", "centres=20"), f"{name}.md", "exec"), {})
+            exec(compile(block.text.replace("centers=500", "centers=20"), f"{name}.md", "exec"), {})
 
 
 def test_python_of_the_pages_on_results(here: Path) -> None:

@@ -162,7 +162,7 @@ def test_the_card(hub: Hub, run: Run) -> None:
     }
     write_json(run.figures_file("test"), figures)
     write_json(run.figures_file("val"), {**figures, "model": "of other weights", "data": "another zoo"})
-    assert push_run(run, CELLS, licence="cc-by-4.0").measured
+    assert push_run(run, CELLS, license="cc-by-4.0").measured
     card = hub.repos["jane/cells"][0]["README.md"].decode()
     _, header, text = card.split("---\n", 2)
     said = yaml.safe_load(header)

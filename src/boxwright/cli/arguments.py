@@ -64,7 +64,7 @@ def check_score(text: str | None) -> str | None:
     return text
 
 
-def least_score(text: str | None) -> float | str | None:
+def min_score(text: str | None) -> float | str | None:
     """Parse ``--score``: a number, or the text of a precision or a recall."""
     return text if text is None or "=" in text else float(text)
 

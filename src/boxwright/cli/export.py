@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from boxwright._util.printing import say
-from boxwright.cli.arguments import AllowCode, Overwrite, check_score, data_there, least_score, number, run_there
+from boxwright.cli.arguments import AllowCode, Overwrite, check_score, data_there, min_score, number, run_there
 from boxwright.errors import DataError, RecipeError
 
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
@@ -124,7 +124,7 @@ def export(
             half=half,
             int8=int8,
             max_loss=max_loss,
-            score=least_score(score),
+            score=min_score(score),
             **_tried_on(verify, split),
             overwrite=overwrite,
             say=lambda text: say(console, text),

@@ -42,8 +42,12 @@ def render_metrics(table: MetricsTable, console: Console) -> None:
     for line in filter(None, (table.certainty, ", ".join(others), table.protocol)):
         say(console, line)
     if table.calibration is not None and not isnan(table.calibration.ece):
+        lowest = table.calibration.min_score
         shown = with_interval(table.calibration.ece, table.calibration.interval)
-        say(console, f"calibration: scores from {table.calibration.least:g} up miss the share that is right by {shown}")
+        say(
+            console,
+            f"calibration: scores from {lowest:g} up miss the share that is right by {shown}",
+        )
     if table.errors:
         errors = [(name.replace("_", " "), number(cost.dap), f"{cost.count}") for name, cost in table.errors.items()]
         say(console, "")

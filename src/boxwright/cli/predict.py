@@ -22,7 +22,7 @@ from boxwright.cli.arguments import (
     Overwrite,
     batch_size,
     check_score,
-    least_score,
+    min_score,
     number,
     run_or_start,
 )
@@ -101,7 +101,7 @@ def predict(
             run,
             files,
             folder,
-            score=least_score(score),
+            score=min_score(score),
             nms=nms,
             nms_agnostic=nms_agnostic,
             max_pixels=max_pixels,

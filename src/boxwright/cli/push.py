@@ -17,9 +17,9 @@ def push(
     run: Annotated[Path, typer.Argument(metavar="RUN", callback=run_there, help="A run folder.")],
     to: Annotated[str, typer.Argument(metavar="hf://USER/NAME", help="The repository, which is made if need be.")],
     private: Annotated[bool, typer.Option("--private", help="Make a private repository.")] = False,
-    licence: Annotated[
+    license: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="The model's licence, as the Hub names it: apache-2.0, cc-by-4.0 ..."),
+        typer.Option(metavar="ID", help="The model's license, as the Hub names it: apache-2.0, cc-by-4.0 ..."),
     ] = None,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
@@ -37,7 +37,7 @@ def push(
     from boxwright.runs.pushing import push_run
 
     console = Console()
-    pushed = push_run(Run(run), address, private=private, licence=licence, overwrite=overwrite)
+    pushed = push_run(Run(run), address, private=private, license=license, overwrite=overwrite)
     if not pushed.measured:
         say(console, f"the card has no AP: boxwright eval {run} DATA measures it, then push again", "yellow")
     say(console, f"pushed {', '.join(pushed.files)}")

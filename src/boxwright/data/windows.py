@@ -129,7 +129,7 @@ def resample_windows(pixels: Tensor, windows: Windows, shown: Tensor | None = No
     """Source pixels (B, 3, h, w) uint8 -> inputs (B, 3, H, W) uint8, channels last in memory.
 
     It is computed where the tensors are, and never waits for the device. ``shown``: the (B, 2) rows and columns that
-    show something; the rest is grey.
+    show something; the rest is gray.
     """
     batch, _, height, width = pixels.shape
     out = torch.empty(

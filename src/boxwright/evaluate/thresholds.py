@@ -177,7 +177,7 @@ def read_wish(text: str) -> Wish:
     return Wish(measure, number)  # type: ignore[arg-type]
 
 
-def least_scores(score: float | str | Sequence[float], thresholds: Thresholds | None) -> float | Sequence[float]:
+def min_scores(score: float | str | Sequence[float], thresholds: Thresholds | None) -> float | Sequence[float]:
     """Return score thresholds: a score or (K,) by class as given, or (K,) for ``precision=P`` or ``recall=R``.
 
     Raises ValueError for another text, RecipeError where no validation told what these are.

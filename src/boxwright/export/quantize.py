@@ -169,10 +169,10 @@ class Quantizer:
     """By which ranges are taken."""
     val: Pictures
     """On which AP is measured."""
-    raw: tuple[str, str]
-    """Outputs of all scores and boxes."""
+    raw: Sequence[str]
+    """Outputs of all scores and boxes, and of two stages what they came from."""
     kept: Sequence[str]
-    """Outputs that are written: detections, or the ``raw`` ones."""
+    """Outputs that are written: detections, or scores and boxes."""
     max_loss: float
     say: Callable[[str], None] = lambda text: None
 
@@ -190,7 +190,7 @@ class Quantizer:
         trial = search(network, partial(self._attempt, model, network, arrays, before.AP), self.max_loss)
         with one_thread():
             plain, small = model.alone(self.kept), trial.model.alone(self.kept)
-        verifier.check_own(small, trial.model, self.raw, detections=self.kept != self.raw)
+        verifier.check_own(small, trial.model, self.raw, detections=not {*self.kept} <= {*self.raw})
         verifier.agreement.require()
         first, second = images_per_second([plain, small], arrays)
         return Quantized(

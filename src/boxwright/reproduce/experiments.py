@@ -140,8 +140,8 @@ def _regress(experiment: Regression, folder: Path, place: Place) -> Values:
 def _descended(file: Path, arm: str, seed: int, place: Place) -> list[float]:
     """Compute the mean error of a box after each step."""
     if not file.exists():
-        found = simulate([arm], centres=place.size.centres, seed=seed)
-        write_json(file, (found.losses[arm].error / (place.size.centres * CASES_A_CENTRE)).tolist(), indent=None)
+        found = simulate([arm], centers=place.size.centers, seed=seed)
+        write_json(file, (found.losses[arm].error / (place.size.centers * CASES_A_CENTRE)).tolist(), indent=None)
         say(place.console, f"{arm}, seed {seed}: {found.losses[arm].seconds:.0f} s")
     return typed(read_own_json(file, _CURE), list[float], file, _CURE)
 

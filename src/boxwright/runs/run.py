@@ -152,16 +152,16 @@ class Run:
         """Return the page that shows the run on a split: report.html on test, report-val.html on val."""
         return self.folder / ("report.html" if split == "test" else f"report-{file_stem(split or 'all')}.html")
 
-    def keep(self, detector: Detector, *, origin: str = "", licence: str = "") -> None:
+    def keep(self, detector: Detector, *, origin: str = "", license: str = "") -> None:
         """Write recipe.yaml and model.safetensors, which are enough to load the detector again, and its thresholds.
 
-        ``origin`` and ``licence``, those of the weights that it started from, stand in the model too. Thresholds of a
+        ``origin`` and ``license``, those of the weights that it started from, stand in the model too. Thresholds of a
         model that was there before go. Raises WriteError.
         """
         from boxwright.runs.thresholds import write_thresholds
         from boxwright.runs.weights import write_weights
 
-        known = {"origin": origin, "licence": licence}
+        known = {"origin": origin, "license": license}
         metadata = {"classes": json.dumps(detector.classes), **{key: text for key, text in known.items() if text}}
         with write_errors(self.thresholds_file):
             self.thresholds_file.unlink(missing_ok=True)

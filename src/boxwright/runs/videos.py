@@ -105,7 +105,7 @@ def write_video(path: Path, frames: Iterable[tuple[float, Image.Image]], rate: f
     first = next(following, None)
     if first is None:
         return
-    size = tuple(side + side % 2 for side in first[1].size)  # of half the colours: even
+    size = tuple(side + side % 2 for side in first[1].size)  # of half the colors: even
     with written_aside(path) as partial:
         try:
             with av.open(str(partial), "w", format="mp4") as container:

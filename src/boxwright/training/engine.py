@@ -199,7 +199,7 @@ def _train(
     record = _begin(job, batches, source, computing, started) if ranks.first else None
     job.say(f"{precision.name} on {accelerator}: {precision.reason}")
     if accelerator != "cpu" or precision.name == "bf16":
-        detector.lay_out(torch.channels_last)
+        detector.set_memory_format(torch.channels_last)
     stopped = None if over else _fit(job, batches, module, loggers, accelerator, precision)
     if record is not None:
         told = _keep_model(job.run, module, finished=stopped is None and not over, started=started)
@@ -349,7 +349,7 @@ def _begin(
     """Create the run folder with recipe.yaml and data.json."""
     training = describe_run(job.options, job.recipe, batches.images, batches.workers) | computing
     if started is not None:
-        training["start"] = ", licence ".join(filter(None, provenance(started).values()))
+        training["start"] = ", license ".join(filter(None, provenance(started).values()))
     if job.criterion is not None:
         training["criterion"] = f"{type(job.criterion).__module__}:{type(job.criterion).__qualname__}"
     if job.position is None:
