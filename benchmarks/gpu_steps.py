@@ -101,7 +101,7 @@ def our_step(case: Case, device: torch.device, precision: torch.dtype) -> Callab
 
 def step_of(detector: Detector, batch: int, device: torch.device, precision: torch.dtype) -> Callable[..., None]:
     """A bare step: forward, losses, backward, gradient clipping, optimizer; nothing is read or logged."""
-    detector = detector.to(device).train().lay_out(torch.channels_last)
+    detector = detector.to(device).train().set_memory_format(torch.channels_last)
     recipe = detector.recipe
     criterion = build_criterion(recipe).to(device)
     optimizer = torch.optim.SGD(parameter_groups(detector, 5e-4), lr=1e-6, momentum=0.9)

@@ -4,7 +4,7 @@
 
 Made JPEGs of 640 x 480 with six boxes each become network inputs of 300 x 300. The peer is what torchvision's detection
 references do for SSD: RandomPhotometricDistort, RandomZoomOut, RandomIoUCrop, RandomHorizontalFlip on PIL images, then
-the tensor in 0..1, and the resize and normalization of its model's transform. (Its colour distortion knows hue and
+the tensor in 0..1, and the resize and normalization of its model's transform. (Its color distortion knows hue and
 saturation, ours brightness, contrast and channel gains.) Both end as a normalized float tensor. Each is timed from
 files ("decoded at each use") and from images that are decoded already ("in memory": for the peer as PIL images).
 """

@@ -3,8 +3,9 @@
     python benchmarks/runtime.py [--data FOLDER] [--images 16] [--model model.onnx --run RUN]
 
 lite320 at 320 px, one picture at a time, by ``boxwright.runtime`` from the file that ``boxwright export`` makes of it,
-against torch's ``predict`` (``for_inference``); for 3 classes and untrained unless a run and its file are given. A
-start is the median of ten processes; its floor is the import of onnxruntime and numpy alone.
+against torch's ``predict`` (``for_inference``); for 3 classes and untrained unless a run and its file are given. Where
+ultralytics is installed, also against its yolov8n, untrained, at 320 px through onnxruntime, with its NMS. A start is
+the median of ten processes; its floor is the import of onnxruntime and numpy alone.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from __future__ import annotations
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
 import numpy as np
+from peers import has_yolov8n, yolov8n
+from PIL import Image
 from turns import Row, arguments, child, compare, median_interval, run
 
 from boxwright._util.allocator import keep_large_blocks
+from boxwright.data.images import decode_image
 from boxwright.demo_data import make_digits
 from boxwright.runs.predict import find_images
 
@@ -62,6 +66,39 @@ def speed(options: Namespace, place: Path, model: Path, files: list[Path]) -> It
         yield from compare(options, sides, theirs, items=len(files), note="against torch's predict")
 
 
+def against_yolov8n(options: Namespace, folder: Path, model: Path, files: list[Path]) -> Iterator[Row]:
+    """JPEG to boxes, both through onnxruntime, an image."""
+    from boxwright.runtime import Predictor
+
+    predictor = Predictor(model, threads=options.threads)
+    peer = yolov8n_by_onnxruntime(folder / "yolov8n.onnx", options.threads)
+    for score in (0.3, 0.001):
+        sides = {f"score {score:g}": lambda score=score: [predictor(file, score) for file in files]}
+        theirs = lambda score=score: [peer(file, score) for file in files]  # noqa: E731
+        yield from compare(options, sides, theirs, items=len(files), note="against yolov8n through onnxruntime")
+
+
+def yolov8n_by_onnxruntime(file: Path, threads: int) -> Callable[[Path, float], object]:
+    """Export the peer with its norms folded, and return what goes from a JPEG file to boxes."""
+    import onnxruntime
+    import torch
+    from ultralytics.utils.nms import non_max_suppression
+
+    head = (model := yolov8n(3).eval().fuse(verbose=False)).model[-1]
+    head.export, head.format = True, "onnx"  # decoded boxes alone
+    torch.onnx.export(model, (torch.zeros(1, 3, 320, 320),), file, dynamo=False, input_names=["images"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+    def predict(picture: Path, score: float) -> object:
+        small = Image.fromarray(decode_image(picture)).resize((320, 320), Image.Resampling.BILINEAR)
+        pixels = np.ascontiguousarray(np.asarray(small, np.float32).transpose(2, 0, 1)[None]) / 255
+        return non_max_suppression(torch.from_numpy(session.run(None, {"images": pixels})[0]), score, 0.7, max_det=100)
+
+    return predict
+
+
 def starts(model: Path, picture: Path) -> Iterator[Row]:
     """Processes that take turns."""
     seconds: dict[str, list[float]] = {name: [] for name in STARTS}
@@ -82,6 +119,8 @@ def rows(options: Namespace) -> Iterator[Row]:
         place, model = exported(Path(folder), options)
         yield from starts(model, files[0])
         yield from speed(options, place, model, files)
+        if has_yolov8n():
+            yield from against_yolov8n(options, Path(folder), model, files)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class DefaultStep:
     """A step of lite320 with all that its recipe asks for, one part after the other."""
 
     def __init__(self, batch: int) -> None:
-        self.detector = bw.create_detector("lite320", CLASSES).train().lay_out(torch.channels_last)
+        self.detector = bw.create_detector("lite320", CLASSES).train().set_memory_format(torch.channels_last)
         self.criterion = build_criterion(self.detector.recipe)
         self.optimizer = torch.optim.AdamW(parameter_groups(self.detector, 0.02), lr=1e-5)
         self.averaged = AveragedModel(self.detector, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)

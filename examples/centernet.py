@@ -77,7 +77,7 @@ class CenterNet(nn.Module):
 def build(recipe: bw.Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
     """Build the network, and say where its cells are."""
     backbone = make_backbone(recipe, (8, 16, 32), pretrained)
-    net = CenterNet(backbone, recipe.width, num_outputs, coder.size)
+    net = CenterNet(backbone, recipe.width, num_outputs, coder.dim)
     return Network(net, AnchorSpec.squares((STRIDE,), REFERENCE), backbone.mean, backbone.std)
 
 

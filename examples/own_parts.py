@@ -74,7 +74,7 @@ def above_median(losses: Tensor, state: Tensor) -> Tensor:
 class LinearCoder:
     """Center and sides in sides of the anchor, without a logarithm: 4 numbers an anchor."""
 
-    size = 4
+    dim = 4
 
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
         """(..., 4) xyxy -> (..., 4)."""

@@ -20,11 +20,11 @@ BOXES = torch.tensor([[4.0, 6.0, 30.0, 40.0], [11.0, 22.0, 50.0, 70.0], [60.0, 3
 @pytest.mark.parametrize("coder", CODERS)
 def test_decode_undoes_encode(coder):
     deltas = coder.encode(ANCHORS, BOXES)
-    assert deltas.shape == (3, coder.size)
+    assert deltas.shape == (3, coder.dim)
     torch.testing.assert_close(coder.decode(ANCHORS, deltas), BOXES, rtol=1e-5, atol=1e-4)
     batch = coder.decode(ANCHORS, coder.encode(ANCHORS, BOXES.expand(2, -1, -1)))
     torch.testing.assert_close(batch, BOXES.expand(2, -1, -1), rtol=1e-5, atol=1e-4)
-    assert coder.encode(ANCHORS[:0], BOXES[:0]).shape == (0, coder.size)
+    assert coder.encode(ANCHORS[:0], BOXES[:0]).shape == (0, coder.dim)
     assert coder.decode(ANCHORS[:0], deltas[:0]).shape == (0, 4)
 
 

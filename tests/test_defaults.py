@@ -38,7 +38,7 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     losses.inner_iou_loss: {"ratio": 0.75, "kind": "iou"},
     nms.batched_nms: {"iou": 0.5, "kind": "iou", "beta": 1.0, "agnostic": False},
     nms.cluster_nms: {"iou": 0.5, "kind": "iou", "beta": 1.0, "agnostic": False},
-    nms.soft_nms: {"method": "gaussian", "iou": 0.5, "sigma": 0.5, "least_score": 0.001},
+    nms.soft_nms: {"method": "gaussian", "iou": 0.5, "sigma": 0.5, "min_score": 0.001},
     coding.DeltaCoder: {"weights": (10.0, 10.0, 5.0, 5.0)},
     coding.DistributionCoder: {"bins": 17, "step": 0.25},
 }

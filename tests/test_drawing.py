@@ -1,4 +1,4 @@
-"""Drawn boxes: where the ink lies, which colour it has, and that labels stay in the picture and off each other."""
+"""Drawn boxes: where the ink lies, which color it has, and that labels stay in the picture and off each other."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def tags(monkeypatch: pytest.MonkeyPatch, *arguments, **named) -> list[tuple[int
     seen: list[tuple[int, int, int, int]] = []
     write = drawing._write
 
-    def spy(draw, tag, spot, colour, pen):
+    def spy(draw, tag, spot, color, pen):
         seen.append(spot)
-        write(draw, tag, spot, colour, pen)
+        write(draw, tag, spot, color, pen)
 
     monkeypatch.setattr(drawing, "_write", spy)
     drawing.draw_detections(*arguments, **named)
@@ -34,9 +34,9 @@ def shared(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 def test_frame_is_on_the_box_and_the_image_is_left_alone() -> None:
     before = GREY.copy()
     picture = np.asarray(drawing.draw_detections(GREY, [[50, 60, 150, 140]], [2], [0.9], ["a", "b", "c"]))
-    colour = drawing.class_colour(2)
+    color = drawing.class_color(2)
     for y, x in ((60, 149), (139, 50), (139, 149), (100, 50), (100, 149), (139, 100)):
-        assert tuple(picture[y, x]) == colour
+        assert tuple(picture[y, x]) == color
     assert tuple(picture[100, 100]) == (128, 128, 128)
     changed = (picture != GREY).any(axis=-1)
     assert not changed[142:].any()
@@ -50,7 +50,7 @@ def test_targets_are_dashed_and_below() -> None:
     edge = {tuple(pixel) for pixel in alone[60, 50:150]}
     assert edge == {drawing._DARK, drawing._LIGHT}
     both = np.asarray(drawing.draw_detections(GREY, box, [0], [0.5], ["a"], targets=box))
-    assert tuple(both[139, 100]) == drawing.class_colour(0)
+    assert tuple(both[139, 100]) == drawing.class_color(0)
 
 
 def test_scores_are_optional_and_change_the_text() -> None:
@@ -74,7 +74,7 @@ def test_small_images_are_enlarged_and_boxes_with_them(size: tuple[int, int], fa
 def test_boxes_are_enlarged_with_the_image() -> None:
     image = np.zeros((100, 80, 3), np.uint8)
     picture = np.asarray(drawing.draw_detections(image, [[10, 20, 50, 60]], [0], None, ["a"]))
-    blue = (picture == drawing.class_colour(0)).all(-1)
+    blue = (picture == drawing.class_color(0)).all(-1)
     assert picture.shape == (400, 320, 3)
     assert blue[80:240, 40].all()
     assert blue[80:240, 199].all()
@@ -152,23 +152,23 @@ def test_the_lower_scored_label_gives_way(monkeypatch: pytest.MonkeyPatch) -> No
     assert "cell  0.10" not in texts
 
 
-def test_colours_are_stable_and_distinct() -> None:
-    colours = [drawing.class_colour(label) for label in range(30)]
-    assert colours == [drawing.class_colour(label) for label in range(30)]
-    assert len(set(colours)) == 30
-    first = np.array(colours[:10], dtype=float)
+def test_colors_are_stable_and_distinct() -> None:
+    colors = [drawing.class_color(label) for label in range(30)]
+    assert colors == [drawing.class_color(label) for label in range(30)]
+    assert len(set(colors)) == 30
+    first = np.array(colors[:10], dtype=float)
     apart = np.linalg.norm(first[:, None] - first[None], axis=-1) + 1e9 * np.eye(10)
     assert apart.min() > 60
 
 
 @pytest.mark.parametrize("label", range(60))
 def test_text_contrast_meets_wcag_aa(label: int) -> None:
-    colour = drawing.class_colour(label)
-    low, high = sorted((drawing._luminance(colour), drawing._luminance(drawing.text_colour(colour))))
+    color = drawing.class_color(label)
+    low, high = sorted((drawing._luminance(color), drawing._luminance(drawing.text_color(color))))
     assert (high + 0.05) / (low + 0.05) >= 4.5
 
 
-def test_luminance_of_known_colours() -> None:
+def test_luminance_of_known_colors() -> None:
     assert drawing._luminance((255, 255, 255)) == pytest.approx(1)
     assert drawing._luminance((0, 0, 0)) == 0
     assert drawing._luminance((255, 0, 0)) == pytest.approx(0.2126)
@@ -176,13 +176,13 @@ def test_luminance_of_known_colours() -> None:
 
 def test_contact_sheet_keeps_aspect_and_order() -> None:
     images = [
-        Image.new("RGB", size, colour) for size, colour in (((40, 20), "red"), ((20, 40), "lime"), ((9, 9), "blue"))
+        Image.new("RGB", size, color) for size, color in (((40, 20), "red"), ((20, 40), "lime"), ((9, 9), "blue"))
     ]
     sheet = np.asarray(drawing.contact_sheet(images, 2, cell=80))
     assert sheet.shape == (4 + 80 + 4 + 80 + 4, 4 + 80 + 4 + 80 + 4, 3)
     pure = {(255, 0, 0): 80 * 40, (0, 255, 0): 40 * 80, (0, 0, 255): 80 * 80}
-    for colour, count in pure.items():
-        assert (sheet == colour).all(axis=-1).sum() == count
+    for color, count in pure.items():
+        assert (sheet == color).all(axis=-1).sum() == count
     assert tuple(sheet[44, 44]) == (255, 0, 0)
     assert tuple(sheet[44, 128]) == (0, 255, 0)
     assert tuple(sheet[128, 44]) == (0, 0, 255)
@@ -221,8 +221,8 @@ def test_names_of_any_kind_make_one_short_label(name: str) -> None:
     assert len(drawing._shown(name)) <= 60
 
 
-def test_boxes_have_the_colours_that_they_are_given() -> None:
+def test_boxes_have_the_colors_that_they_are_given() -> None:
     boxes = [[50, 60, 150, 140], [250, 60, 350, 140]]
-    picture = np.asarray(drawing.draw_detections(GREY, boxes, [0, 0], None, ["a"], colours=[(255, 0, 0), (0, 255, 0)]))
+    picture = np.asarray(drawing.draw_detections(GREY, boxes, [0, 0], None, ["a"], colors=[(255, 0, 0), (0, 255, 0)]))
     assert tuple(picture[139, 149]) == (255, 0, 0)
     assert tuple(picture[139, 349]) == (0, 255, 0)

@@ -81,7 +81,7 @@ def main() -> None:
 
             def step(images: TrainingSet = images, detector: Any = detector, criterion: Any = criterion) -> None:
                 batch = collate([images[0]])
-                supervise(detector, criterion, batch.images, batch.targets, batch.shown)
+                supervise(detector, criterion, batch.images, batch.targets, batch.valid_size)
 
             found = trace(step)
             shown = found if "--all" in sys.argv else [each for each in found if is_station(*each)]

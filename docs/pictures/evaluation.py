@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from matplotlib.patches import Rectangle
-from style import colour, figure, save
+from style import color, figure, save
 
 from boxwright.evaluate import ERROR_TYPES, detection_metrics, error_types
 
@@ -27,8 +27,8 @@ def main() -> None:
     errors = error_types(table.matches)
     drawn, (scene, bars) = figure(2, height=2.9)
     for label, x1, y1, x2, y2 in OBJECTS:
-        scene.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, color=colour(2 * label), alpha=0.25, lw=0))
-        scene.text((x1 + x2) / 2, 11, CLASSES[label], ha="center", color=colour(2 * label))
+        scene.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, color=color(2 * label), alpha=0.25, lw=0))
+        scene.text((x1 + x2) / 2, 11, CLASSES[label], ha="center", color=color(2 * label))
     for row, (score, x1, y1, x2, y2) in enumerate(FOUND):
         kind = errors.kind[row]
         style = "-" if kind < 0 else "--"
@@ -44,7 +44,7 @@ def main() -> None:
         scene.spines[side].set_visible(False)
     names = [name.replace("_", " ") for name in table.errors]
     losses = [cost.dap for cost in table.errors.values()]
-    bars.barh(range(len(names)), losses, color=[colour(0)] * 6 + ["0.6"] * 2)
+    bars.barh(range(len(names)), losses, color=[color(0)] * 6 + ["0.6"] * 2)
     for row, loss in enumerate(losses):
         bars.text(loss + 0.008, row, f"{loss:.3f}", va="center")
     bars.set_yticks(range(len(names)), names)

@@ -42,11 +42,11 @@ def picture(name: str, found: Inspection | Inputs, window: Window, script: str =
         command = ["chromium", *flags, profile, size, f"--screenshot={shot}", page.as_uri()]
         subprocess.run(command, check=True, capture_output=True)
         shown = Image.open(shot).convert("RGB").crop(window)
-        few_colours(shown).save(FOLDER / f"{name}.png", optimize=True)
+        few_colors(shown).save(FOLDER / f"{name}.png", optimize=True)
 
 
-def few_colours(image: Image.Image) -> Image.Image:
-    """In 256 colours: 160 of the photograph, and 96 far apart, for the lines."""
+def few_colors(image: Image.Image) -> Image.Image:
+    """In 256 colors: 160 of the photograph, and 96 far apart, for the lines."""
     photograph = image.quantize(160, Image.Quantize.MEDIANCUT).getpalette()[: 3 * 160]
     lines = image.quantize(96, Image.Quantize.MAXCOVERAGE).getpalette()[: 3 * 96]
     palette = Image.new("P", (1, 1))

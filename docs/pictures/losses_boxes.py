@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from style import colour, figure, plt, save
+from style import color, figure, plt, save
 from torch import Tensor
 
 from boxwright import losses
@@ -16,7 +16,7 @@ SIDE = 100.0
 IMAGE = 300
 WIDE = (1.4, 0.7)  # the predicted box's sides in those of its target, a square
 
-PLACES = [colour(place) for place in (0, 1, 2, 3, 4, 5, 7)] + ["0.2"]
+PLACES = [color(place) for place in (0, 1, 2, 3, 4, 5, 7)] + ["0.2"]
 
 ON_BOXES: dict[str, tuple[Callable[..., Tensor], str]] = {
     "IoU": (losses.iou_loss, "-"),
@@ -50,8 +50,8 @@ def boxes(shift: Tensor | float, scale: Tensor | float) -> Tensor:
     """Predictions (N, 4): ``WIDE`` times ``scale``, moved to the right by so many sides of the target."""
     shift, scale = torch.broadcast_tensors(*(torch.as_tensor(v, dtype=torch.float64) for v in (shift, scale)))
     sides = torch.stack([scale * WIDE[0], scale * WIDE[1]], dim=-1)
-    centre = torch.stack([shift, torch.zeros_like(shift)], dim=-1)
-    return SIDE * convert_boxes(torch.cat([centre, sides], dim=-1), "cxcywh", "xyxy")
+    center = torch.stack([shift, torch.zeros_like(shift)], dim=-1)
+    return SIDE * convert_boxes(torch.cat([center, sides], dim=-1), "cxcywh", "xyxy")
 
 
 def curve(loss: Callable[..., Tensor], pred: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,7 +79,7 @@ def draw_shift() -> None:
     for axes in (value_axes, slope_axes, later_axes):
         axes.axvspan((1 + WIDE[0]) / 2, 3, color="0.93", lw=0)
         axes.set(xlim=(0, 3), xlabel="shift / side of the target")
-    value_axes.set(ylim=(0, 3.8), title="loss (grey: disjoint)")
+    value_axes.set(ylim=(0, 3.8), title="loss (gray: disjoint)")
     value_axes.legend(frameon=False, loc="upper right", fontsize=8)
     slope_axes.set(ylim=(-0.05, 2.5), title="length of its gradient")
     later_axes.set(ylim=(-0.05, 2.5), title="length of the gradient, others")
@@ -88,7 +88,7 @@ def draw_shift() -> None:
 
 
 def draw_scale() -> None:
-    """Over the predicted box's scale: around the target's centre, and away from it."""
+    """Over the predicted box's scale: around the target's center, and away from it."""
     drawn, (value_axes, slope_axes, far_axes) = figure(3)
     scale = torch.logspace(-1, 1, 401, dtype=torch.float64)
     draw(ON_BOXES, scale, boxes(0.0, scale), value_axes, slope_axes)
@@ -96,8 +96,8 @@ def draw_scale() -> None:
     far_axes.axvspan(0.1, 4 / WIDE[0], color="0.93", lw=0)
     for axes in (value_axes, slope_axes, far_axes):
         axes.set(xscale="log", xlim=(0.1, 10), xlabel="scale of the predicted box")
-    value_axes.set(ylim=(0, 3), title="same centre: loss")
-    slope_axes.set(ylim=(0, 4), title="same centre: gradient")
+    value_axes.set(ylim=(0, 3), title="same center: loss")
+    slope_axes.set(ylim=(0, 4), title="same center: gradient")
     far_axes.set(ylim=(-0.03, 1.5), title="shifted by 2.5: gradient")
     slope_axes.legend(frameon=False, loc="upper right", fontsize=8)
     save(drawn, "losses_boxes_scale")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from style import colour, figure, plt, save
+from style import color, figure, plt, save
 from torch import Tensor
 
 from boxwright import losses
@@ -29,7 +29,7 @@ def sigmoid(loss: Callable[..., Tensor], p: Tensor, target: float) -> Curve:
 
 
 def line(axes: plt.Axes, x: Tensor, y: Tensor, place: int, label: str, style: str = "-") -> None:
-    axes.plot(x, y, style, color=colour(place), label=label, lw=1.6)
+    axes.plot(x, y, style, color=color(place), label=label, lw=1.6)
 
 
 def draw_curves() -> None:
@@ -91,7 +91,7 @@ def draw_targets() -> None:
     for place, scheme in enumerate(("inverse", "effective", "inverse_sqrt", "inverse_log")):
         style = "o--" if scheme == "effective" else "o-"
         weights = losses.class_weights(counts, scheme)
-        weight_axes.plot(counts, weights, style, color=colour(place), label=scheme, ms=4, lw=1.6)
+        weight_axes.plot(counts, weights, style, color=color(place), label=scheme, ms=4, lw=1.6)
     weight_axes.set(xscale="log", yscale="log", xlabel="boxes of the class", title="weights of seven classes")
     weight_axes.legend(frameon=False, loc="lower left")
     save(drawn, "losses_classification_targets")

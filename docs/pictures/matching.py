@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from style import colour, figure, save
+from style import color, figure, save
 
 from boxwright.matching import match_iou
 
@@ -28,9 +28,9 @@ def main() -> None:
         places.barh(row, end - start, left=start, height=0.55, color="none", edgecolor="0.35")
         places.text(start - 1, row, str(name), ha="right", va="center")
     for place, (name, (start, end)) in enumerate(OBJECTS.items()):
-        places.axvspan(start, end, ymin=0.02, ymax=0.92, color=colour(place), alpha=0.22, lw=0)
+        places.axvspan(start, end, ymin=0.02, ymax=0.92, color=color(place), alpha=0.22, lw=0)
         places.text(
-            (start + end) / 2 + (place == 1) * 2 - (place == 0) * 2, len(ANCHORS) - 0.2, name, color=colour(place)
+            (start + end) / 2 + (place == 1) * 2 - (place == 0) * 2, len(ANCHORS) - 0.2, name, color=color(place)
         )
     places.set(xlim=(-6, 84), ylim=(-0.6, len(ANCHORS) + 0.3), xlabel="pixels", title="three objects, seven anchors")
     places.set_yticks([])
@@ -41,7 +41,7 @@ def main() -> None:
         for column, (state, target) in enumerate(
             zip(matches.state[0].tolist(), matches.gt_index[0].tolist(), strict=True)
         ):
-            face = colour(target) if state == 1 else ("0.82" if state == -1 else "white")
+            face = color(target) if state == 1 else ("0.82" if state == -1 else "white")
             table.barh(row, 0.92, left=column + 0.04, height=0.8, color=face, edgecolor="0.7")
             said = list(OBJECTS)[target] if state == 1 else ("ignored" if state == -1 else "")
             table.text(

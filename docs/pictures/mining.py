@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 from matplotlib.patches import Patch
-from style import colour, figure, save
+from style import color, figure, save
 
 from boxwright.mining import hard_examples, hard_negatives, ohem, random_balanced
 
@@ -35,7 +35,7 @@ MINERS = {
     "the same, with boxes": partial(ohem, CLASSIFICATION, STATE, count=8, boxes=BOXES),
     "random_balanced, count=8": lambda: random_balanced(STATE, count=8, generator=torch.Generator().manual_seed(1)),
 }
-COLOURS = {1: colour(3), 0: colour(0), -1: (0.75, 0.75, 0.75)}
+COLOURS = {1: color(3), 0: color(0), -1: (0.75, 0.75, 0.75)}
 
 
 def main() -> None:
@@ -43,16 +43,16 @@ def main() -> None:
     drawn.clear()
     places = drawn.subplots(2, 2, sharex=True, sharey="row", height_ratios=[1, 1.35])
     for image, (title, scene) in enumerate(SCENES.items()):
-        colours = [COLOURS[row[0]] for row in scene]
+        colors = [COLOURS[row[0]] for row in scene]
         bars, rows = places[:, image]
-        bars.bar(range(20), CLASSIFICATION[image], 0.8, color=colours)
-        bars.bar(range(20), BOX[image], 0.8, bottom=CLASSIFICATION[image], color=colours, alpha=0.45)
+        bars.bar(range(20), CLASSIFICATION[image], 0.8, color=colors)
+        bars.bar(range(20), BOX[image], 0.8, bottom=CLASSIFICATION[image], color=colors, alpha=0.45)
         bars.set(title=title, ylabel="" if image else "loss")
         bars.tick_params(bottom=False)
         for row, mine in enumerate(MINERS.values()):
             kept = mine()[image].tolist()
             for anchor, keep in enumerate(kept):
-                face = colours[anchor] if keep else "none"
+                face = colors[anchor] if keep else "none"
                 rows.barh(row, 0.8, 0.72, left=anchor - 0.4, color=face, edgecolor="0.85", linewidth=0.7)
             rows.text(20, row, str(sum(kept)), va="center", ha="left")
         rows.set(xlim=(-0.7, 21), ylim=(len(MINERS) - 0.4, -0.6), xlabel="anchors by falling classification loss")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from matplotlib.patches import Rectangle
-from style import colour, figure, save
+from style import color, figure, save
 
 from boxwright.nms import suppress
 
@@ -21,7 +21,7 @@ BOXES = torch.tensor([box for _, box in CANDIDATES.values()]).float()
 SCORES = torch.tensor([score for score, _ in CANDIDATES.values()])
 LABELS = torch.zeros(len(CANDIDATES), dtype=torch.int64)
 KINDS = ("iou", "diou", "soft_linear", "soft_gaussian", "cluster_soft")
-COLOURS = {"A": colour(0), "B": colour(3), "C": colour(2)}
+COLOURS = {"A": color(0), "B": color(3), "C": color(2)}
 
 
 def left_by(kind: str | None) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How the pictures of the documents look: one width, a palette for all kinds of colour vision, no decoration."""
+"""How the pictures of the documents look: one width, a palette for all kinds of color vision, no decoration."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from boxwright.drawing import class_colour
+from boxwright.drawing import class_color
 
 FOLDER = Path(__file__).parent
 
 
-def colour(place: int) -> tuple[float, float, float]:
-    """The place-th colour of boxwright's palette, as matplotlib takes it."""
-    red, green, blue = class_colour(place)
+def color(place: int) -> tuple[float, float, float]:
+    """The place-th color of boxwright's palette, as matplotlib takes it."""
+    red, green, blue = class_color(place)
     return red / 255, green / 255, blue / 255
 
 
-def figure(columns: int = 1, height: float = 3.6) -> tuple[Figure, list[plt.Axes]]:
-    """A figure of nine inches' width with so many plots beside one another."""
-    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "0"})
+def figure(columns: int = 1, height: float = 3.6, font: float = 9) -> tuple[Figure, list[plt.Axes]]:
+    """A figure of nine inches' width with this many plots beside one another; ``font`` in points."""
+    plt.rcParams.update({"font.size": font, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "0"})
     drawn, axes = plt.subplots(1, columns, figsize=(9, height), squeeze=False, layout="constrained")
     return drawn, list(axes[0])
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from inspect_pages import few_colours
+from inspect_pages import few_colors
 from PIL import Image
 from style import FOLDER
 
@@ -24,7 +24,7 @@ def main() -> None:
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1280,1000"]
         command = ["chromium", *flags, f"--user-data-dir={folder}/profile", f"--screenshot={shot}", page.as_uri()]
         subprocess.run(command, check=True, capture_output=True)
-        few_colours(Image.open(shot).convert("RGB").crop(WINDOW)).save(FOLDER / "walkthrough.png", optimize=True)
+        few_colors(Image.open(shot).convert("RGB").crop(WINDOW)).save(FOLDER / "walkthrough.png", optimize=True)
 
 
 if __name__ == "__main__":

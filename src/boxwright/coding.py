@@ -1,7 +1,7 @@
 """Box coding: how a box is described relative to its anchor.
 
 Every coder takes anchors (A, 4) or (..., 4) first, works over any leading dimensions, and obeys
-``decode(anchors, encode(anchors, boxes)) == boxes``. ``size`` is how many numbers it needs for an anchor.
+``decode(anchors, encode(anchors, boxes)) == boxes``. ``dim`` is how many numbers it needs for an anchor.
 All is computed in at least float32. In eager calls on the CPU, encoding raises ValueError for boxes that are not finite
 or have no area; elsewhere finite boxes without area are encoded to finite numbers.
 """
@@ -31,14 +31,14 @@ class BoxCoder(Protocol):
     """The interface of a coder, for criteria and detectors."""
 
     @property
-    def size(self) -> int:
+    def dim(self) -> int:
         """Numbers per anchor."""
 
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
-        """Encode boxes (..., 4) as deltas (..., size)."""
+        """Encode boxes (..., 4) as deltas (..., dim)."""
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
-        """Decode deltas (..., size) to boxes (..., 4)."""
+        """Decode deltas (..., dim) to boxes (..., 4)."""
 
 
 @coder
@@ -59,7 +59,7 @@ class DeltaCoder:
     """
 
     weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
-    size: ClassVar[int] = 4
+    dim: ClassVar[int] = 4
 
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
         """Encode boxes (..., 4) as deltas (..., 4): dx, dy, dw, dh."""
@@ -98,7 +98,7 @@ class DistanceCoder:
     """
 
     unit: float | None = None
-    size: ClassVar[int] = 4
+    dim: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
         if self.unit is not None and not self.unit > 0:
@@ -139,7 +139,7 @@ class DistributionCoder:
             raise ValueError(f"Expected at least 2 bins and a positive step but got {self.bins} and {self.step}")
 
     @property
-    def size(self) -> int:
+    def dim(self) -> int:
         """Numbers per anchor."""
         return 4 * self.bins
 

@@ -1,7 +1,7 @@
 """A small data set to try the whole job on: real handwritten digits, scattered over textured backgrounds.
 
 The digits are those that scikit-learn ships (Alpaydin and Kaynak, 1998: 1,797 samples of 8x8 pixels). They are
-enlarged smoothly, turned, coloured and laid over gradients, noise, stripes and clutter, and written as JPEG images and
+enlarged smoothly, turned, colored and laid over gradients, noise, stripes and clutter, and written as JPEG images and
 COCO JSON, so that the set goes through the same reader as anybody's own images. No handwritten sample is in two splits.
 """
 
@@ -37,11 +37,11 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 @dataclass(frozen=True)
 class Layout:
-    """How the digits of an image lie."""
+    """Arrangement of the digits in an image."""
 
     fewest: int = 1
     most: int = 12
-    """How many an image has that has any; less where no place is left."""
+    """Largest number of digits in an image; fewer if no place is left."""
     empty: float = 0.05
     """Share of the images that hold clutter and no digit."""
     sides: tuple[float, float] = (1 / 8, 1 / 3)
@@ -193,17 +193,17 @@ def _free_place(
 
 def _ink(rng: np.random.Generator, under: Floats) -> Floats:
     """Draw a random color (3,), moved towards black or white until it stands out from the patch ``under`` it."""
-    colour = rng.uniform(0, 1, 3).astype(np.float32)
+    color = rng.uniform(0, 1, 3).astype(np.float32)
     ground = float((under @ _LUMA).mean())
     end = np.float32(0.0 if rng.random() < ground else 1.0)
     if abs(end - ground) < _MIN_CONTRAST + 0.1:
         end = 1 - end
     for _ in range(8):
-        luma = float(colour @ _LUMA)
+        luma = float(color @ _LUMA)
         if abs(luma - ground) >= _MIN_CONTRAST and (luma < ground) == (end == 0):
             break
-        colour = colour + (end - colour) * np.float32(0.35)
-    return colour
+        color = color + (end - color) * np.float32(0.35)
+    return color
 
 
 # --- backgrounds
@@ -211,7 +211,7 @@ def _ink(rng: np.random.Generator, under: Floats) -> Floats:
 
 def _background(rng: np.random.Generator, size: int) -> Floats:
     """Draw (size, size, 3) in 0..1: a gradient of two related colors, octaves of noise and often lines."""
-    base = _hue_colour(rng)
+    base = _hue_color(rng)
     other = (base + rng.normal(0, 0.12, 3).astype(np.float32)).clip(0, 1)
     angle = rng.uniform(0, 2 * np.pi)
     steps = np.linspace(-0.5, 0.5, size, dtype=np.float32)
@@ -234,12 +234,12 @@ def _background(rng: np.random.Generator, size: int) -> Floats:
     return np.clip(canvas, 0, 1, out=canvas)
 
 
-def _hue_colour(rng: np.random.Generator) -> Floats:
+def _hue_color(rng: np.random.Generator) -> Floats:
     """Draw a color (3,) of muted saturation and any lightness."""
     hue = rng.uniform(0, 2 * np.pi)
     tint = np.cos(hue + np.array([0, 2, 4]) * np.pi / 3)
-    colour = rng.uniform(0.08, 0.92) + rng.uniform(0, 0.22) * tint
-    return colour.clip(0.02, 0.98).astype(np.float32)
+    color = rng.uniform(0.08, 0.92) + rng.uniform(0, 0.22) * tint
+    return color.clip(0.02, 0.98).astype(np.float32)
 
 
 def _noise(rng: np.random.Generator, size: int, finest: int = 64) -> Floats:
@@ -280,8 +280,8 @@ def _dots(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float64])
     """Draw a spray of small dots."""
     size = len(canvas)
     layer, draw = _layer(size)
-    centres = rng.uniform(0, 2 * size, 2) + rng.normal(0, 0.35 * size, (int(rng.integers(8, 40)), 2))
-    for (x, y), r in zip(centres, rng.uniform(1, 5, len(centres)), strict=True):
+    centers = rng.uniform(0, 2 * size, 2) + rng.normal(0, 0.35 * size, (int(rng.integers(8, 40)), 2))
+    for (x, y), r in zip(centers, rng.uniform(1, 5, len(centers)), strict=True):
         draw.ellipse((x - r, y - r, x + r, y + r), fill=255)
     _lay(rng, canvas, layer)
 
@@ -290,9 +290,9 @@ def _corners(rng: np.random.Generator, canvas: Floats, glyphs: NDArray[np.float6
     """Draw an angular figure: a cross, a hook or a filled triangle."""
     size = len(canvas)
     layer, draw = _layer(size)
-    centre = rng.uniform(0.1, 1.9, 2) * size
+    center = rng.uniform(0.1, 1.9, 2) * size
     angles = rng.uniform(0, 2 * np.pi) + np.array([0.0, 2.1, 4.2, 5.6])
-    points = [tuple(p) for p in centre + rng.uniform(0.1, 0.4) * size * np.c_[np.cos(angles), np.sin(angles)]]
+    points = [tuple(p) for p in center + rng.uniform(0.1, 0.4) * size * np.c_[np.cos(angles), np.sin(angles)]]
     width = int(rng.integers(3, 10))
     kind = rng.integers(3)
     if kind == 0:
@@ -333,14 +333,14 @@ def _lay(rng: np.random.Generator, canvas: Floats, layer: Image.Image) -> None:
     if box is not None:
         left, top, right, bottom = box
         alpha = np.asarray(layer.crop(box), dtype=np.float32) * np.float32(rng.uniform(0.25, 0.8) / 255)
-        canvas[top:bottom, left:right] = _blend(canvas[top:bottom, left:right], alpha, _hue_colour(rng))
+        canvas[top:bottom, left:right] = _blend(canvas[top:bottom, left:right], alpha, _hue_color(rng))
 
 
 # --- pixels
 
 
-def _blend(under: Floats, alpha: Floats, colour: Floats) -> Floats:
-    return under + (colour - under) * alpha[..., None]
+def _blend(under: Floats, alpha: Floats, color: Floats) -> Floats:
+    return under + (color - under) * alpha[..., None]
 
 
 def _resize(array: NDArray[Any], shape: tuple[int, int]) -> Floats:

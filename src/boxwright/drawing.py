@@ -1,6 +1,6 @@
 """Boxes drawn on images, readable at any size.
 
-Small images are enlarged, line width and text grow with the picture, a class has the same colour in every picture, and
+Small images are enlarged, line width and text grow with the picture, a class has the same color in every picture, and
 labels stay inside the picture, off their own box, and off each other and other boxes where there is room.
 """
 
@@ -21,13 +21,13 @@ from PIL.PngImagePlugin import PngInfo
 from boxwright._util.ownership import MADE_BY
 from boxwright._util.printing import printable
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-# Okabe and Ito's colours (2008), which people of all kinds of colour vision tell apart, black kept for outlines; then
+# Okabe and Ito's colors (2008), which people of all kinds of color vision tell apart, black kept for outlines; then
 # three dark ones of Paul Tol's "muted" scheme.
-_PALETTE: tuple[Colour, ...] = (
+_PALETTE: tuple[Color, ...] = (
     (0, 114, 178),
     (230, 159, 0),
     (0, 158, 115),
@@ -39,9 +39,9 @@ _PALETTE: tuple[Colour, ...] = (
     (51, 34, 136),
     (153, 153, 51),
 )
-_DARK: Colour = (0, 0, 0)
-_LIGHT: Colour = (255, 255, 255)
-_STRIP: Colour = (40, 40, 40)  # ground of the strip for labels above a picture that boxes fill
+_DARK: Color = (0, 0, 0)
+_LIGHT: Color = (255, 255, 255)
+_STRIP: Color = (40, 40, 40)  # ground of the strip for labels above a picture that boxes fill
 _LEAST_SIDE = 400  # pixels that the longer side of a picture has at least
 _SAME = 0.5  # IoU above which two boxes of a class are taken for one object
 _LONGEST_NAME = 60  # characters of a class's name that a label shows
@@ -64,7 +64,7 @@ class _Tag(NamedTuple):
 
     text: str
     place: Rectangle
-    colour: Colour
+    color: Color
 
 
 class _Measured(NamedTuple):
@@ -75,7 +75,7 @@ class _Measured(NamedTuple):
     start: tuple[float, float]
 
 
-def class_colour(label: int) -> Colour:
+def class_color(label: int) -> Color:
     """RGB of a class: the same in every picture. Beyond the palette, hues by the golden angle at changing lightness."""
     if label < len(_PALETTE):
         return _PALETTE[label]
@@ -84,7 +84,7 @@ def class_colour(label: int) -> Colour:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def text_colour(background: Colour) -> Colour:
+def text_color(background: Color) -> Color:
     """Black or white, whichever has the higher WCAG 2 contrast on ``background``."""
     luminance = _luminance(background)
     white = 1.05 / (luminance + 0.05)
@@ -100,13 +100,13 @@ def draw_detections(
     classes: Sequence[str],
     *,
     targets: ArrayLike | None = None,
-    colours: Sequence[Colour] | None = None,
+    colors: Sequence[Color] | None = None,
     strip: bool = True,
 ) -> Image.Image:
     """Draw an image with its boxes, their class names and scores.
 
     ``image`` is (H, W, 3) RGB; ``boxes`` (n, 4) xyxy in its pixels; ``labels`` (n,) index ``classes``; ``scores`` (n,),
-    or None where there are none. ``targets`` (m, 4) are drawn thin and dashed below, to compare with. ``colours`` (n,)
+    or None where there are none. ``targets`` (m, 4) are drawn thin and dashed below, to compare with. ``colors`` (n,)
     stand in for those of the classes. An image of less than 400 pixels is enlarged by a whole number; where a box
     leaves no room for its label, a ``strip`` is added above, or else the label left out. Of boxes with scores those
     that lie on a better one of their class (see ``distinct``) aren't drawn. Where labels would cover each other, the
@@ -128,7 +128,7 @@ def draw_detections(
     wanted = np.asarray([] if targets is None else targets, dtype=np.float64).reshape(-1, 4)
     behind = [place for target in wanted if (place := _pixels(target * factor, picture))]
     texts = {i: _shown(classes[kinds[i]]) + ("" if scores is None else f"  {ranks[i]:.2f}") for i in places}
-    shades = colours or [class_colour(label) for label in kinds.tolist()]
+    shades = colors or [class_color(label) for label in kinds.tolist()]
     tags = [_Tag(texts[i], place, shades[i]) for i, place in places.items()]
     return _drawn(picture, tags, behind, strip)
 
@@ -163,14 +163,14 @@ def _drawn(picture: Image.Image, tags: Sequence[_Tag], behind: Sequence[Rectangl
     for place in behind:
         _dashed(draw, place, pen)
     for tag in reversed(tags):
-        _outline(draw, tag.place, tag.colour, pen)
+        _outline(draw, tag.place, tag.color, pen)
     boxes = np.array([tag.place for tag in tags], np.float64).reshape(-1, 4)
     taken: list[Rectangle] = []
     for tag, label in zip(tags, measured, strict=True):
         spot = label and _free_spot(_spots(tag.place, label.size, picture.size), boxes, taken)
         if label and spot:
             taken.append(spot)
-            _write(draw, label, spot, tag.colour, pen)
+            _write(draw, label, spot, tag.color, pen)
     return picture
 
 
@@ -208,9 +208,9 @@ def fit(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _luminance(colour: Colour) -> float:
-    """Relative luminance of an sRGB colour (WCAG 2)."""
-    red, green, blue = (c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour)
+def _luminance(color: Color) -> float:
+    """Relative luminance of an sRGB color (WCAG 2)."""
+    red, green, blue = (c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in color)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -239,11 +239,11 @@ def _pixels(box: NDArray[np.float64], picture: Image.Image) -> Rectangle | None:
     return (x1, y1, x2, y2) if x2 >= x1 and y2 >= y1 else None
 
 
-def _outline(draw: ImageDraw.ImageDraw, place: Rectangle, colour: Colour, pen: _Pen) -> None:
+def _outline(draw: ImageDraw.ImageDraw, place: Rectangle, color: Color, pen: _Pen) -> None:
     """Draw a frame in the class's color, with a hairline that keeps it visible on ground of the same color."""
     x1, y1, x2, y2 = place
-    draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=text_colour(colour))
-    draw.rectangle(place, outline=colour, width=pen.width)
+    draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=text_color(color))
+    draw.rectangle(place, outline=color, width=pen.width)
 
 
 def _dashed(draw: ImageDraw.ImageDraw, place: Rectangle, pen: _Pen) -> None:
@@ -304,11 +304,11 @@ def _free_spot(spots: NDArray[np.float64], boxes: NDArray[np.float64], taken: Se
     return x1, y1, x2, y2
 
 
-def _write(draw: ImageDraw.ImageDraw, tag: _Measured, spot: Rectangle, colour: Colour, pen: _Pen) -> None:
-    """Write the label on ground of the box's colour, in black or white."""
+def _write(draw: ImageDraw.ImageDraw, tag: _Measured, spot: Rectangle, color: Color, pen: _Pen) -> None:
+    """Write the label on ground of the box's color, in black or white."""
     x1, y1, x2, y2 = spot
-    draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=colour)
-    draw.text((x1 + tag.start[0], y1 + tag.start[1]), tag.text, fill=text_colour(colour), font=pen.font)
+    draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=color)
+    draw.text((x1 + tag.start[0], y1 + tag.start[1]), tag.text, fill=text_color(color), font=pen.font)
 
 
 def _lowered(place: Rectangle, rows: int) -> Rectangle:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from boxwright import bridges
+from boxwright._util.notebook import html_table
 
 
 class Targets(NamedTuple):
@@ -60,7 +61,7 @@ class Matches(NamedTuple):
 
 
 class DenseOutputs(NamedTuple):
-    """What a dense detector predicts at every anchor."""
+    """Predictions of a dense detector at every anchor."""
 
     logits: Tensor
     """(B, A, K') with K' = K for sigmoid heads, K + 1 for softmax heads (background last)."""
@@ -75,7 +76,7 @@ class DenseOutputs(NamedTuple):
 
 
 class RoIOutputs(NamedTuple):
-    """What the second stage predicts at R regions of interest, those of the first image first."""
+    """Predictions of the second stage at R regions of interest, those of the first image first."""
 
     logits: Tensor
     """(R, K') with K' = K for sigmoid heads, K + 1 for softmax heads (background last)."""
@@ -89,7 +90,7 @@ class RoIOutputs(NamedTuple):
 
 
 class TwoStageOutputs(NamedTuple):
-    """What a two-stage detector predicts: first at every anchor, then at the chosen regions."""
+    """Predictions of a two-stage detector: first at every anchor, then at the chosen regions."""
 
     rpn: DenseOutputs
     """Outputs at every anchor; the one class is "object"."""
@@ -122,6 +123,14 @@ class Detections(NamedTuple):
     """(n,) float32 in 0..1."""
     labels: Tensor
     """(n,) int64 in 0..K-1."""
+
+    def _repr_html_(self) -> str:
+        boxes, scores, labels = (part.tolist() for part in self)
+        rows = (
+            [f"{label}", f"{score:.3f}", *(f"{side:.1f}" for side in box)]
+            for box, score, label in zip(boxes, scores, labels, strict=True)
+        )
+        return html_table(("label", "score", "left", "top", "right", "bottom"), rows)
 
     def to_supervision(self, classes: Sequence[str] | None = None) -> Any:
         """Make supervision's ``Detections``: see ``bridges.to_supervision``."""

@@ -155,8 +155,8 @@ def levels(ours: Detector, size: tuple[int, int]) -> list[range]:
 def check_two_stages(pair: Pair, ours: TwoStageDetector) -> None:
     """The RPN's sample is all that there is, so that nothing is drawn at random; the RoI head has torchvision's."""
     theirs, size = pair.theirs, pair.size
-    shown = torch.tensor(pair.images.image_sizes)
-    outputs = ours(pair.images.tensors, shown)
+    valid_size = torch.tensor(pair.images.image_sizes)
+    outputs = ours(pair.images.tensors, valid_size)
     objectness, deltas = theirs.rpn.head(list(pair.maps.values()))
     close(outputs.rpn.logits, rows(objectness, 1))
     close(outputs.rpn.deltas, rows(deltas, 4))

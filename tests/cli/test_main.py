@@ -144,7 +144,7 @@ def test_warnings_are_harmless_too(monkeypatch: pytest.MonkeyPatch, boxwright: B
         ("recipe shwo", "no command 'shwo'; did you mean 'show'?"),
         ("predict", "Missing argument"),
         ("check --jsn x", "No such option"),
-        ("check data --json .", "directory"),
+        ("inspect data --out .", "directory"),
     ],
 )
 def test_usage_is_told_in_a_line(line: str, said: str, boxwright: Boxwright) -> None:
@@ -174,7 +174,7 @@ NUMBERS = {
     "compare data --vary a=b --workers": ("0 to 1024", ["-1"]),
     "hardest data --top": ("1 to 100000", ["0", "-1"]),
     "inspect data --images": ("0 to 1000", ["-1", "1001"]),
-    "simulate --centres": ("1 to 1000000", ["0", "-1"]),
+    "simulate --centers": ("1 to 1000000", ["0", "-1"]),
     "reproduce all --threads": ("1 to 4096", ["0", "-1"]),
     "demo --minutes": ("a number above 0", ["0", "nan", "inf"]),
 }

@@ -56,7 +56,7 @@ class OneMap(nn.Module):
 def build(recipe, num_outputs, coder, pretrained):
     backbone = make_backbone(recipe, (8,), pretrained)
     spec = bw.anchors.AnchorSpec.squares((8,), 3.0)
-    return Network(OneMap(backbone, num_outputs, coder.size), spec, backbone.mean, backbone.std)
+    return Network(OneMap(backbone, num_outputs, coder.dim), spec, backbone.mean, backbone.std)
 
 
 ONE_MAP = bw.DetectorSpec(

@@ -40,7 +40,7 @@ def test_list_says_what_there_is_and_what_is_here(cache: Path, boxwright: Boxwri
     names = [line for line in out.splitlines() if not line.startswith(" ")]
     assert names == [f"{name}: not here yet" for name in KNOWN]
     for start in KNOWN.values():
-        assert f"  {start.requirement} ({start.registry}, {start.megabytes} MB); licence {start.licence}" in out
+        assert f"  {start.requirement} ({start.registry}, {start.megabytes} MB); license {start.license}" in out
     keep(cache)
     assert "ssdlite-person: here" in boxwright("start", "list").out.splitlines()
 

@@ -184,7 +184,7 @@ def some_criterion(normalizer: str) -> DenseCriterion:
 
 
 def outputs_for(criterion: DenseCriterion, anchors: Anchors) -> DenseOutputs:
-    return some_outputs(anchors, CLASSES + (criterion.class_info.kind == "softmax"), criterion.coder.size)
+    return some_outputs(anchors, CLASSES + (criterion.class_info.kind == "softmax"), criterion.coder.dim)
 
 
 @pytest.mark.parametrize("normalizer", NORMALIZERS)
@@ -462,7 +462,7 @@ def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) 
 def test_the_losses_of_the_anchors_add_up_to_the_batch_s(anchors: Anchors, make: Any) -> None:
     criterion = make()
     columns = CLASSES + (criterion.class_info.kind == "softmax")
-    targets, outputs = some_targets(), some_outputs(anchors, columns, criterion.coder.size)
+    targets, outputs = some_targets(), some_outputs(anchors, columns, criterion.coder.dim)
     losses, parts = criterion(anchors, outputs, targets), criterion.per_anchor(anchors, outputs, targets)
     divisor = losses.divisor.clamp(min=1)
     kept = parts.counted[parts.positives.image, parts.positives.anchor]

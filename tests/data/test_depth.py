@@ -58,10 +58,10 @@ def test_equal_values_and_none_at_all_are_black() -> None:
     assert extent(np.full((4, 5), np.nan)) == (0.0, 0.0)
 
 
-def test_colours_share_one_range_and_alpha_is_dropped() -> None:
-    colours = np.zeros((2, 2, 4), np.uint16)
-    colours[0, 0] = (1000, 500, 0, 65535)
-    assert to_eight_bits(colours, None)[0, 0].tolist() == [255, 128, 0]
+def test_colors_share_one_range_and_alpha_is_dropped() -> None:
+    colors = np.zeros((2, 2, 4), np.uint16)
+    colors[0, 0] = (1000, 500, 0, 65535)
+    assert to_eight_bits(colors, None)[0, 0].tolist() == [255, 128, 0]
     gray = np.array([[0, 10], [20, 30]], np.uint16)
     np.testing.assert_array_equal(to_eight_bits(gray[..., None], None), to_eight_bits(gray, None))
 

@@ -127,7 +127,7 @@ def test_a_part_of_a_deep_containers_range_keeps_its_levels(
 
 
 def png_of_16_bits(pixels: np.ndarray) -> bytes:
-    """A PNG of colours, or of gray and alpha, of 16 bits, which Pillow reads and doesn't write."""
+    """A PNG of colors, or of gray and alpha, of 16 bits, which Pillow reads and doesn't write."""
     kind = {2: 4, 3: 2, 4: 6}[pixels.shape[2]]
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, kind, 0, 0, 0)
     lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in pixels)
@@ -135,10 +135,10 @@ def png_of_16_bits(pixels: np.ndarray) -> bytes:
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_colours_of_16_bits_keep_their_levels(tmp_path: Path, channels: int) -> None:
+def test_colors_of_16_bits_keep_their_levels(tmp_path: Path, channels: int) -> None:
     pixels = np.full((64, 96, channels), 4095, np.uint16)
     pixels[..., :3] = np.linspace(0, 4095, 96)[None, :, None].repeat(64, 0).repeat(3, 2)
-    path = tmp_path / "colours.png"
+    path = tmp_path / "colors.png"
     path.write_bytes(png_of_16_bits(pixels))
     decoded = decode_image(path)
     np.testing.assert_array_equal(decoded, as_rgb(pixels[..., :3]))

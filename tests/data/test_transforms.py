@@ -64,13 +64,13 @@ def test_mirroring_is_exact() -> None:
     np.testing.assert_array_equal(boxes, [[SIZE - 10, 2, SIZE - 1, 20]])
 
 
-def test_outside_of_the_image_is_grey() -> None:
+def test_outside_of_the_image_is_gray() -> None:
     out = resample(Decoded.whole(np.zeros((SIZE, SIZE, 3), np.uint8)), Frame(-SIZE, 0, SIZE, SIZE, (SIZE, SIZE)))
     assert (out[:, : SIZE // 2] == FILL).all()
     assert (out[:, SIZE // 2 :] == 0).all()
 
 
-def test_a_frame_wholly_outside_is_all_grey() -> None:
+def test_a_frame_wholly_outside_is_all_gray() -> None:
     assert (
         resample(Decoded.whole(np.zeros((8, 8, 3), np.uint8)), Frame(100, 100, 120, 120, (SIZE, SIZE))) == FILL
     ).all()

@@ -183,9 +183,9 @@ def test_batches_are_the_same(digits: Path, resize: Resize, kind: str) -> None:
     assert sent.windows is not None
     made = sent.resampled()
     assert made.windows is None
-    for name in ("indices", "sizes", "shown"):
+    for name in ("indices", "sizes", "valid_size"):
         assert torch.equal(getattr(ours, name), getattr(made, name)) if getattr(ours, name) is not None else True
-    assert (ours.shown is None) == (made.shown is None)
+    assert (ours.valid_size is None) == (made.valid_size is None)
     for one, other in zip(ours.targets, made.targets, strict=True):
         assert torch.equal(one, other)
     difference = (ours.images.int() - made.images.int()).abs()
@@ -197,7 +197,7 @@ def test_batches_are_the_same(digits: Path, resize: Resize, kind: str) -> None:
     assert abs(ours.images.float().std() - made.images.float().std()) < 0.3
 
 
-def test_smaller_inputs_are_padded_with_grey(tmp_path: Path) -> None:
+def test_smaller_inputs_are_padded_with_gray(tmp_path: Path) -> None:
     size = InputSize(32, "shortest", 64)
     samples = []
     for place, shape in enumerate([(40, 40), (40, 70)]):
@@ -209,8 +209,8 @@ def test_smaller_inputs_are_padded_with_grey(tmp_path: Path) -> None:
         samples.append(Sample(pixels, *empty, place, shape, window))
     batch = collate(samples, 32).resampled()
     assert batch.images.shape == (2, 3, 32, 64)
-    assert batch.shown is not None
-    assert batch.shown.tolist() == [[32, 32], [32, 56]]
+    assert batch.valid_size is not None
+    assert batch.valid_size.tolist() == [[32, 32], [32, 56]]
     assert (batch.images[0, :, :, 32:] == FILL).all()
     assert (batch.images[1, :, :, 56:] == FILL).all()
 
@@ -233,7 +233,7 @@ def test_nothing_is_read_on_the_host(digits: Path) -> None:
         nowhere = batch._replace(
             images=fake.from_tensor(batch.images),
             windows=Windows(*(fake.from_tensor(value) for value in batch.windows)),
-            shown=None if batch.shown is None else fake.from_tensor(batch.shown),
+            valid_size=None if batch.valid_size is None else fake.from_tensor(batch.valid_size),
         )
         with pytest.raises(DataDependentOutputException):
             bool(nowhere.images.any())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boxwright.evaluate import DetectionColumns, detection_metrics, keep_best, to_detections, to_targets
+from boxwright.evaluate import DetectionColumns, detection_metrics, nms_and_topk, to_detections, to_targets
 from boxwright.evaluate.columns import rank_in_runs
 
 
@@ -95,7 +95,7 @@ def test_other_images_than_the_data_has():
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=40), st.integers(1, 4))
 @settings(deadline=None, max_examples=60)
-def test_keep_best(rows, count):
+def test_nms_and_topk(rows, count):
     """Against a slow loop: the best of each image, the earlier of equal scores, none below the lowest score."""
     image = np.array([row[0] for row in rows], dtype=np.int64)
     score = np.array([row[1] / 10 for row in rows])
@@ -106,15 +106,15 @@ def test_keep_best(rows, count):
     for place in range(4):
         mine = [row for row in range(len(rows)) if image[row] == place and score[row] >= 0.1]
         expected += sorted(mine, key=lambda row: (-score[row], row))[:count]
-    kept = keep_best(detections, score=0.1, count=count)
+    kept = nms_and_topk(detections, score=0.1, count=count)
     np.testing.assert_array_equal(kept.xywh[:, 0] / 4, sorted(expected))
 
 
-def test_keep_best_as_results_files_are():
+def test_nms_and_topk_as_results_files_are():
     """The hundred best of an image, from score 0.001."""
     score = np.append(np.linspace(0.9, 0.1, 102), [0.001, 0.0009])
     image = np.append(np.zeros(102, np.int64), [1, 1])
-    kept = keep_best(DetectionColumns(image, np.zeros(104, np.int64), score, np.ones((104, 4))))
+    kept = nms_and_topk(DetectionColumns(image, np.zeros(104, np.int64), score, np.ones((104, 4))))
     np.testing.assert_array_equal(kept.score, score[[*range(100), 102]])
 
 

@@ -100,7 +100,7 @@ def graphs_kept() -> Iterator[None]:
         yield
 
 
-def found_by(run: Run, folder: Path, counts: Mapping[str, int]) -> Path:
+def found_by(run: Run, folder: Path, counts: Mapping[str, int], score: float = 0.4) -> Path:
     """A data set of so many pictures by split whose objects are what the run finds in them."""
     side = run.recipe.image_size
     detector, rng = run.load(), np.random.default_rng(0)
@@ -113,7 +113,7 @@ def found_by(run: Run, folder: Path, counts: Mapping[str, int]) -> Path:
             file.parent.mkdir(parents=True, exist_ok=True)
             coarse.resize((side, side), Image.Resampling.BICUBIC).save(file)
             images.append({"id": number, "file_name": file.name, "width": side, "height": side})
-            (found,) = detector.predict(file, score=0.4)
+            (found,) = detector.predict(file, score)
             for (x0, y0, x1, y1), label in zip(found.boxes.tolist(), found.labels.tolist(), strict=True):
                 box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
                 annotations.append({"id": len(annotations), "image_id": number, "category_id": label, **box})

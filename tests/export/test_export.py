@@ -276,11 +276,11 @@ def test_the_precision_on_a_data_set(tmp_path: Path, boxwright: Boxwright, monke
 
 def test_where_the_start_came_from(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.keep(lively("tiny-detector"), origin="somebody", licence="BSD-3-Clause")
+    run.keep(lively("tiny-detector"), origin="somebody", license="BSD-3-Clause")
     detector = run.load()
     start = describe(run, detector, [0.1] * 3, "graph")["start"]
-    assert (start["origin"], start["licence"]) == ("somebody", "BSD-3-Clause")
-    taken = {"name": "a-start", "origin": "others", "licence": "MIT", "taken": ["backbone"]}
+    assert (start["origin"], start["license"]) == ("somebody", "BSD-3-Clause")
+    taken = {"name": "a-start", "origin": "others", "license": "MIT", "taken": ["backbone"]}
     run.data_file.write_text(json.dumps({"origin": {"start": taken}}))
     assert taken.items() <= describe(run, detector, [0.1] * 3, "graph")["start"].items()
 

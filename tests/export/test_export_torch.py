@@ -84,7 +84,7 @@ def test_suppression_by_columns(columns: int) -> None:
 class Doubting(torch.nn.Module):
     """What no graph can be made of."""
 
-    def forward(self, images: torch.Tensor, shown: torch.Tensor | None = None) -> tuple[torch.Tensor]:
+    def forward(self, images: torch.Tensor, valid_size: torch.Tensor | None = None) -> tuple[torch.Tensor]:
         return (images + 1 if images.sum() > 0 else images,)
 
 

@@ -9,13 +9,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from export_runs import found_by
+from export_runs import found_by, lively_run
 from onnx import TensorProto, helper
 from PIL import Image
 
 from boxwright.errors import DataError, RecipeError
 from boxwright.evaluate import MetricsTable
 from boxwright.export import Exported, Unfaithful, export_run
+from boxwright.export.exporting import FormName
 from boxwright.export.measure import images_per_second
 from boxwright.export.quantize import Layers, Network, Trial, search
 from boxwright.runs import Run
@@ -155,6 +156,19 @@ def test_what_it_costs_is_said(tiny: Run, data: Path, exported: Exported) -> Non
     said = {item.key: json.loads(item.value) for item in onnx.load(exported.file).metadata_props}
     assert said["int8"]["AP"]["int8"] == told.after
     assert said["classes"] == list(tiny.recipe.classes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_two_stages(form: FormName, tmp_path: Path) -> None:
+    """Each file has the detections of its own regions; other regions may be chosen in int8."""
+    run = lively_run(tmp_path / "run", "faster-rcnn")
+    data = found_by(run, tmp_path / "data", {"train": 3, "val": 3}, score=0.2)
+    told = export_run(run.folder, tmp_path / "out", form=form, int8=data, max_loss=1).int8
+    assert told is not None
+    assert (told.agreement.faults, told.floats) == ([], ())
+    assert told.agreement.pairs > 20
+    assert told.sizes[1] < 0.6 * told.sizes[0]
 
 
 def test_what_loses_too_much_is_not_written(

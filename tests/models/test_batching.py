@@ -98,7 +98,7 @@ class Counting(Detector):
         levels = [torch.from_numpy(each.pixels[0, 0, :1]).float() for each in inputs]
         return [Detections(torch.zeros(1, 4), level, torch.zeros(1).long()) for level in levels]
 
-    def forward(self, images: Any, shown: Any = None) -> Any: ...
+    def forward(self, images: Any, valid_size: Any = None) -> Any: ...
 
     def _detect(self, *_: Any) -> list[Detections]: ...  # type: ignore[empty-body]
 

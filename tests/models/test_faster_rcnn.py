@@ -207,11 +207,11 @@ def test_trains_on_digits_without_a_warning(tmp_path: Path, resize: str) -> None
 def test_what_lies_beyond_the_image_is_not_proposed() -> None:
     detector = small().eval()
     nn.init.normal_(detector.net.rpn.deltas.weight, std=0.3)
-    shown = torch.tensor([[96, 64], [128, 128]])
-    outputs = detector(detector.normalize(some_images(), shown), shown)
+    valid_size = torch.tensor([[96, 64], [128, 128]])
+    outputs = detector(detector.normalize(some_images(), valid_size), valid_size)
     assert outputs.proposals[0][:, 2].max() <= 64
     assert outputs.proposals[0][:, 3].max() <= 96
-    found = detector.detect(outputs, shown=shown)
+    found = detector.detect(outputs, valid_size=valid_size)
     assert found[0].boxes[:, 2].max() <= 64
     assert found[0].boxes[:, 3].max() <= 96
     assert box_iou(found[1].boxes, found[1].boxes).isfinite().all()

@@ -37,7 +37,7 @@ def some_batch(side: int) -> tuple[Tensor, Targets]:
 
 def total_in(detector: Detector, dtype: torch.dtype, channels_last: bool = False) -> Tensor:
     """The loss of ``some_batch`` in float32 or mixed with a half type."""
-    detector.lay_out(torch.channels_last if channels_last else torch.contiguous_format)
+    detector.set_memory_format(torch.channels_last if channels_last else torch.contiguous_format)
     torch.manual_seed(0)  # of the regions that are drawn
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         batch = some_batch(detector.recipe.image_size)
@@ -72,7 +72,7 @@ def test_losses_are_finite_for_all_that_fp16_can_say(name: str) -> None:
     _, targets = some_batch(size)
     for extreme in (-65504.0, -300.0, 0.0, 6e-8, 300.0, 65504.0):
         logits = torch.full((2, len(detector.anchors), classes), extreme, dtype=torch.float16, requires_grad=True)
-        deltas = torch.full((2, len(detector.anchors), detector.coder.size), extreme, dtype=torch.float16)
+        deltas = torch.full((2, len(detector.anchors), detector.coder.dim), extreme, dtype=torch.float16)
         centerness = torch.full((2, len(detector.anchors)), extreme, dtype=torch.float16)
         outputs = DenseOutputs(logits, deltas.requires_grad_(), centerness if detector.recipe.centerness else None)
         with torch.autocast("cpu", torch.float16):

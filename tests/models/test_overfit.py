@@ -39,7 +39,7 @@ CASES: dict[str, tuple[dict[str, object], int, int, float]] = {
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> DetectionDataset:
-    """Two pictures of six objects each, whose class is their shape; their colours, sides and places are any."""
+    """Two pictures of six objects each, whose class is their shape; their colors, sides and places are any."""
     root, rng = tmp_path_factory.mktemp("shapes"), np.random.default_rng(0)
     (root / "JPEGImages").mkdir()
     for name in ("0", "1"):
@@ -83,7 +83,7 @@ def learn(detector: Detector, batch: Batch, steps: int, lr: float, *, anneal: bo
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps) if anneal else None
     totals = []
     for _ in range(steps):
-        losses, _ = supervise(detector, criterion, batch.images, batch.targets, batch.shown)
+        losses, _ = supervise(detector, criterion, batch.images, batch.targets, batch.valid_size)
         optimizer.zero_grad()
         losses.total.backward()
         nn.utils.clip_grad_norm_(detector.parameters(), 10.0)

@@ -17,7 +17,7 @@ from boxwright.demo_data import make_digits
 from boxwright.errors import RecipeError
 from boxwright.models import DenseDetector
 from boxwright.models.fpn import FPN, PYRAMID_STRIDES
-from boxwright.models.heads import rows, starting_deltas, starting_logits, tower
+from boxwright.models.heads import flatten_head, init_bias, init_deltas, tower
 from boxwright.recipes import get_recipe, parse_settings
 from boxwright.recipes.criterion import build_criterion
 from boxwright.types import DenseOutputs, Targets
@@ -103,15 +103,15 @@ def test_rows_are_in_order_of_row_column_shape() -> None:
         [[int(cells[b, 3 * s + k, y, x]) for k in range(3)] for y in range(4) for x in range(5) for s in range(2)]
         for b in range(2)
     ]
-    assert rows(cells, 3).tolist() == wanted
+    assert flatten_head(cells, 3).tolist() == wanted
 
 
 def test_where_heads_start() -> None:
-    torch.testing.assert_close(starting_logits(3, 3).sigmoid(), torch.full((3,), 0.01))
-    torch.testing.assert_close(starting_logits(4, 3).softmax(0), torch.tensor([0.01 / 3] * 3 + [0.99]))
-    assert starting_deltas(DeltaCoder()).tolist() == [0, 0, 0, 0]
+    torch.testing.assert_close(init_bias(3, 3).sigmoid(), torch.full((3,), 0.01))
+    torch.testing.assert_close(init_bias(4, 3).softmax(0), torch.tensor([0.01 / 3] * 3 + [0.99]))
+    assert init_deltas(DeltaCoder()).tolist() == [0, 0, 0, 0]
     coder, anchor = DistributionCoder(), torch.tensor([[0.0, 0, 40, 40]])
-    box = coder.decode(anchor, starting_deltas(coder)[None])
+    box = coder.decode(anchor, init_deltas(coder)[None])
     torch.testing.assert_close(box[:, :2] + box[:, 2:], anchor[:, 2:])  # the same center
     torch.testing.assert_close(box, anchor, rtol=0, atol=8.0)
 
@@ -247,8 +247,8 @@ def squares() -> tuple[Tensor, Targets]:
     for image, half in np.ndindex(8, 2):
         width, height = rng.integers(24, 56, 2)
         x, y = 64 * half + rng.integers(0, 64 - width), rng.integers(0, 128 - height)
-        colour = [(230, 40, 40), (40, 60, 220)][labels[image, half]]
-        images[image, :, y : y + height, x : x + width] = np.array(colour)[:, None, None]
+        color = [(230, 40, 40), (40, 60, 220)][labels[image, half]]
+        images[image, :, y : y + height, x : x + width] = np.array(color)[:, None, None]
         boxes[image, half] = x, y, x + width, y + height
     targets = Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.zeros(8, 2, dtype=torch.bool))
     return torch.from_numpy(images), targets

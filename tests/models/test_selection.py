@@ -94,24 +94,24 @@ def thresholds_of(classes: Sequence[str]) -> Thresholds:
 
 def test_predict_goes_by_the_thresholds_it_has(detector: Detector) -> None:
     image = torch.rand(3, 60, 80, generator=torch.Generator().manual_seed(0))
-    assert detector.least_scores() == detector.recipe.score == 0.3
+    assert detector.min_scores() == detector.recipe.score == 0.3
     with pytest.raises(RecipeError, match=r"precision 0.9 is read off a validation, of which this model has none: box"):
         detector.predict(image, "precision=0.9")
     try:
         detector.thresholds = thresholds_of(detector.classes)
-        assert detector.least_scores() == [0.2, 0.4, 0.6]
-        assert detector.least_scores(0.5) == 0.5
-        assert detector.least_scores([0.1, 0.2, 0.3]) == [0.1, 0.2, 0.3]
-        assert detector.least_scores("recall=0.8") == [0.2, 0.4, 0.6]
+        assert detector.min_scores() == [0.2, 0.4, 0.6]
+        assert detector.min_scores(0.5) == 0.5
+        assert detector.min_scores([0.1, 0.2, 0.3]) == [0.1, 0.2, 0.3]
+        assert detector.min_scores("recall=0.8") == [0.2, 0.4, 0.6]
         low = detector.predict(image, 0.0)
         scores = [low[0].scores[low[0].labels == label].median().item() for label in range(3)]
         torch.testing.assert_close(detector.predict(image, scores), [cut(each, scores) for each in low])
-        assert detector.for_inference().least_scores() == [0.2, 0.4, 0.6]
+        assert detector.for_inference().min_scores() == [0.2, 0.4, 0.6]
         with pytest.raises(ValueError, match="Expected precision=P or recall=R"):
             detector.predict(image, "f1=0.9")
         detector.thresholds = Thresholds.unmeasured(detector.classes, 0.31)
-        assert detector.least_scores() == [0.31] * 3
+        assert detector.min_scores() == [0.31] * 3
         with pytest.raises(RecipeError, match="of which this model has none"):
-            detector.least_scores("recall=0.8")
+            detector.min_scores("recall=0.8")
     finally:
         detector.thresholds = None

@@ -397,8 +397,8 @@ def rectangles(side: int) -> tuple[Tensor, Targets]:
     for image, half in np.ndindex(8, 2):
         width, height = rng.integers(side // 5, int(side * 0.44), 2)
         x, y = side // 2 * half + rng.integers(0, side // 2 - width), rng.integers(0, side - height)
-        colour = [(230, 40, 40), (40, 60, 220)][labels[image, half]]
-        images[image, :, y : y + height, x : x + width] = np.array(colour)[:, None, None]
+        color = [(230, 40, 40), (40, 60, 220)][labels[image, half]]
+        images[image, :, y : y + height, x : x + width] = np.array(color)[:, None, None]
         boxes[image, half] = x, y, x + width, y + height
     targets = Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.zeros(8, 2, dtype=torch.bool))
     return torch.from_numpy(images), targets

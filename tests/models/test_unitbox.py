@@ -259,7 +259,7 @@ def test_trains_on_digits_without_a_warning(tmp_path: Path, centerness: bool) ->
     assert detector.predict(np.zeros((50, 70, 3), np.uint8), score=0.0)[0].boxes.isfinite().all()
 
 
-def coloured_boxes() -> tuple[Tensor, Targets]:
+def colored_boxes() -> tuple[Tensor, Targets]:
     """Eight noisy images (8, 3, 128, 128) in 0..255, each with a red box on the left and a green one on the right."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(80, 150, (8, 3, 128, 128), generator=generator).float()
@@ -278,7 +278,7 @@ def coloured_boxes() -> tuple[Tensor, Targets]:
 @pytest.mark.slow
 @pytest.mark.parametrize("centerness", [False, True])
 def test_learns_eight_images_by_heart(centerness: bool) -> None:
-    images, targets = coloured_boxes()
+    images, targets = colored_boxes()
     torch.manual_seed(0)
     detector = bw.create_detector("unitbox", 2, **{**SMALL, "width": 64, "centerness": centerness}).train()
     criterion, images = build_criterion(detector.recipe), detector.normalize(images)

@@ -53,7 +53,7 @@ def test_an_overlap_just_above_the_threshold_is_found(others, transposed, pair):
     scores, labels = torch.linspace(0.9, 0.1, len(boxes)), torch.zeros(len(boxes), dtype=torch.int64)
     assert len(boxes) - 1 not in cluster_nms(boxes, scores, labels, threshold)
     assert len(boxes) - 1 in cluster_nms(boxes, scores, labels, overlap)
-    lowered = soft_nms(boxes, scores, labels, "linear", iou=threshold, least_score=0.0)
+    lowered = soft_nms(boxes, scores, labels, "linear", iou=threshold, min_score=0.0)
     assert lowered[1].min() < 0.05  # from 0.1
 
 

@@ -51,11 +51,11 @@ def test_each_kind_is_its_function(agnostic):
         "iou": batched_nms(BOXES, SCORES, CLASSES, **options),
         "diou": batched_nms(BOXES, SCORES, CLASSES, kind="diou", **options),
         "cluster_iou": batched_nms(BOXES, SCORES, CLASSES, **options),
-        "soft_linear": soft_nms(BOXES, SCORES, CLASSES, "linear", least_score=0.1, **options),
-        "soft_gaussian": soft_nms(BOXES, SCORES, CLASSES, "gaussian", least_score=0.1, **options),
-        "cluster_soft": cluster_soft_nms(BOXES, SCORES, CLASSES, least_score=0.1, **options),
+        "soft_linear": soft_nms(BOXES, SCORES, CLASSES, "linear", min_score=0.1, **options),
+        "soft_gaussian": soft_nms(BOXES, SCORES, CLASSES, "gaussian", min_score=0.1, **options),
+        "cluster_soft": cluster_soft_nms(BOXES, SCORES, CLASSES, min_score=0.1, **options),
     }.items():
-        kept, scores = suppress(BOXES, SCORES, CLASSES, kind=kind, least_score=0.1, **options)
+        kept, scores = suppress(BOXES, SCORES, CLASSES, kind=kind, min_score=0.1, **options)
         wanted = expected if isinstance(expected, tuple) else (expected, SCORES[expected])
         assert torch.equal(kept, wanted[0])
         assert torch.equal(scores, wanted[1])

@@ -34,7 +34,7 @@ def plain_soft(boxes, scores, labels, decay, least):
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_golden(setting):
     _, method, sigma, threshold, least = setting.split("_")
-    options = {"sigma": float(sigma[1:]), "iou": float(threshold[1:]), "least_score": float(least[1:])}
+    options = {"sigma": float(sigma[1:]), "iou": float(threshold[1:]), "min_score": float(least[1:])}
     kept, scores = soft_nms(BOXES, SCORES, ONE_CLASS, method, **options)
     assert kept.tolist() == GOLDEN[f"{setting}_idx"].tolist()
     np.testing.assert_allclose(scores.numpy(), GOLDEN[f"{setting}_score"], rtol=1e-12)
@@ -47,7 +47,7 @@ def test_golden_settings_are_there():
 
 
 def test_golden_by_class():
-    kept, scores = soft_nms(BOXES, SCORES, CLASSES, least_score=0.0)
+    kept, scores = soft_nms(BOXES, SCORES, CLASSES, min_score=0.0)
     assert kept.tolist() == GOLDEN["effdet_batched_softnms_idx"].tolist()
     np.testing.assert_allclose(scores.numpy(), GOLDEN["effdet_batched_softnms_score"], atol=1e-6)
 
@@ -89,7 +89,7 @@ def test_linear_equals_plain_loops(found, threshold):
     expected = plain_soft(
         boxes, scores.double().tolist(), labels.tolist(), lambda iou: 1 - iou if iou > threshold else 1.0, 0.01
     )
-    kept, decayed = soft_nms(boxes, scores.double(), labels, "linear", iou=threshold, least_score=0.01)
+    kept, decayed = soft_nms(boxes, scores.double(), labels, "linear", iou=threshold, min_score=0.01)
     assert (kept.tolist(), decayed.tolist()) == expected
 
 
@@ -132,7 +132,7 @@ def test_cluster_penalty_equals_plain_loops():
             if labels[i] == labels[kept] and scores[i] < scores[kept]:
                 expected[i] *= math.exp(-(iou[kept][i] ** 2) / 0.2)
     order = sorted((i for i in range(len(boxes)) if expected[i] > 0.01), key=lambda i: -expected[i])
-    found, rescored = cluster_soft_nms(boxes, scores, labels, 0.4, least_score=0.01)
+    found, rescored = cluster_soft_nms(boxes, scores, labels, 0.4, min_score=0.01)
     assert found.tolist() == order
     np.testing.assert_allclose(rescored.numpy(), [expected[i] for i in order], rtol=1e-9)
     one = cluster_soft_nms(boxes, scores, torch.zeros_like(labels), 0.4)
@@ -166,7 +166,7 @@ def test_errors():
     with pytest.raises(ValueError, match=r"Expected a soft NMS method out of .* but got 'cosine'"):
         soft_nms(BOXES, SCORES, CLASSES, "cosine")
     with pytest.raises(ValueError, match="Expected a least score of at least 0 but got -1"):
-        soft_nms(BOXES, SCORES, CLASSES, least_score=-1)
+        soft_nms(BOXES, SCORES, CLASSES, min_score=-1)
     for nms in (soft_nms, cluster_soft_nms):
         with pytest.raises(ValueError, match="Expected a sigma above 0 but got 0"):
             nms(BOXES, SCORES, CLASSES, sigma=0)

@@ -13,7 +13,7 @@ from boxwright.errors import RecipeError
 from boxwright.models.anchoring import one_a_cell
 from boxwright.models.backbones import make_backbone
 from boxwright.models.detector import Network
-from boxwright.models.heads import starting_deltas, starting_logits
+from boxwright.models.heads import init_bias, init_deltas
 from boxwright.models.lite import LiteNet
 from boxwright.recipes import DetectorSpec, Recipe, find_detector, get_recipe, list_recipes
 from boxwright.recipes.builtin import DETECTORS
@@ -21,7 +21,7 @@ from boxwright.recipes.builtin import DETECTORS
 
 def build_own(recipe: Recipe, columns: int, coder: Any, pretrained: bool | str) -> Network:
     backbone = make_backbone(recipe, recipe.strides, pretrained)
-    net = LiteNet(backbone, starting_logits(columns, len(recipe.classes)), starting_deltas(coder), recipe.width)
+    net = LiteNet(backbone, init_bias(columns, len(recipe.classes)), init_deltas(coder), recipe.width)
     return Network(net, one_a_cell(recipe), backbone.mean, backbone.std)
 
 

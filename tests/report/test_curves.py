@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from boxwright.drawing import class_colour
+from boxwright.drawing import class_color
 from boxwright.report import curves
 
 
@@ -50,21 +50,21 @@ def test_a_class_without_detections_has_no_curve() -> None:
 
 @pytest.mark.parametrize("label", range(30))
 def test_lines_show_on_light_and_on_dark(label: int) -> None:
-    value = curves.line_colour(label)
+    value = curves.line_color(label)
     light = np.array([int(value[i : i + 2], 16) for i in (1, 3, 5)]) @ (0.299, 0.587, 0.114)
     assert 93 <= light <= 167
 
 
-def test_line_colour_of_a_middling_class_is_its_own() -> None:
-    assert curves.line_colour(2) == "#{:02x}{:02x}{:02x}".format(*class_colour(2))
+def test_line_color_of_a_middling_class_is_its_own() -> None:
+    assert curves.line_color(2) == "#{:02x}{:02x}{:02x}".format(*class_color(2))
 
 
-def test_a_running_mean_lies_over_the_pale_line_and_both_have_the_terms_colour() -> None:
+def test_a_running_mean_lies_over_the_pale_line_and_both_have_the_terms_color() -> None:
     steps = [float(i) for i in range(40)]
     svg = curves.series_svg({"box": (steps, steps), "val_box": (steps, steps)}, "step", "loss", smooth=True)
-    colour = curves.line_colour(0)
+    color = curves.line_color(0)
     lines = re.findall(r'<path d="[^"]*L[^"]*" fill="none" stroke="([^"]*)" stroke-width="([^"]*)"([^/]*)/>', svg)
-    assert [(stroke, width) for stroke, width, _ in lines] == [(colour, "0.8"), (colour, "1.8")] * 2
+    assert [(stroke, width) for stroke, width, _ in lines] == [(color, "0.8"), (color, "1.8")] * 2
     assert ["stroke-dasharray" in rest for *_, rest in lines] == [False, False, False, True]
     assert ["stroke-opacity" in rest for *_, rest in lines] == [True, False, True, False]
     assert re.findall(r">([^<>]+)</text>", svg)[:2] == ["box", "val_box"]

@@ -35,8 +35,8 @@ def test_right_false_and_missed_are_told_apart() -> None:
     assert "1 found, 1 false, 1 missed" in Tree(page).text
     pixels = np.asarray(drawn(page)[0].convert("RGB")).astype(int)
 
-    def near(x: int, y: int, colour: tuple[int, int, int]) -> bool:
-        return bool(np.abs(pixels[y - 1 : y + 2, x - 1 : x + 2] - colour).sum(2).min() < 60)
+    def near(x: int, y: int, color: tuple[int, int, int]) -> bool:
+        return bool(np.abs(pixels[y - 1 : y + 2, x - 1 : x + 2] - color).sum(2).min() < 60)
 
     assert near(99, 60, BLUE)
     assert near(229, 60, VERMILION)

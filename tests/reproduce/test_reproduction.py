@@ -96,12 +96,12 @@ def test_boxes_that_are_down_already_are_not_sent_again(tmp_path: Path, monkeypa
     place = Place(tmp_path, SIZES["trial"], QUIET)
     sent: list[tuple[str, int]] = []
 
-    def spy(losses: list[str], *, centres: int, seed: int) -> Any:
+    def spy(losses: list[str], *, centers: int, seed: int) -> Any:
         if len(sent) == 3 and "stopped" not in seen:
             seen.append("stopped")
             raise KeyboardInterrupt
         sent.append((losses[0], seed))
-        return simulate(losses, centres=centres, seed=seed)
+        return simulate(losses, centers=centers, seed=seed)
 
     seen: list[str] = []
     monkeypatch.setattr(experiments, "simulate", spy)
@@ -110,7 +110,7 @@ def test_boxes_that_are_down_already_are_not_sent_again(tmp_path: Path, monkeypa
         run_experiment("regression", experiment, place)
     found = run_experiment("regression", experiment, place)
     assert sent == [(arm, seed) for seed in range(3) for arm in ("giou", "eiou")]
-    direct = [simulate(["eiou"], centres=2, seed=seed).losses["eiou"].error / (2 * CASES_A_CENTRE) for seed in range(3)]
+    direct = [simulate(["eiou"], centers=2, seed=seed).losses["eiou"].error / (2 * CASES_A_CENTRE) for seed in range(3)]
     assert found.mean("eiou", "error left") == pytest.approx(np.mean([errors[-1] for errors in direct]))
     assert found.mean("eiou", "error over the steps") == pytest.approx(np.mean(direct))
 

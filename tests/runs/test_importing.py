@@ -122,7 +122,7 @@ def test_published_weights_are_fetched(tmp_path: Path, monkeypatch: pytest.Monke
     start = resolve_start(tmp_path / "run")
     assert start.classes[0] == "person"
     assert start.origin == "torchvision's SSD300_VGG16_Weights.COCO_V1"
-    assert start.licence == "BSD-3-Clause"
+    assert start.license == "BSD-3-Clause"
     ((url, options, timeout),) = asked
     assert url == detection.SSD300_VGG16_Weights.COCO_V1.url
     assert options["check_hash"]

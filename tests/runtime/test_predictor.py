@@ -96,6 +96,16 @@ def test_inputs_of_any_size(tmp_path: Path) -> None:
     same(predictor(pictures(), 0.05), run.load().predict(pictures(), 0.05))
 
 
+def test_two_stages(tmp_path: Path) -> None:
+    """By the graph's own selection, and from the raw values of the regions, with boxes by class."""
+    run = lively_run(tmp_path / "run", "faster-rcnn")
+    whole, raw = (Predictor(export_run(run.folder, tmp_path / nms, nms=nms).file) for nms in ("graph", "runtime"))
+    expected = run.load().predict(pictures())
+    same(whole(pictures()), expected)
+    same(raw(pictures()), expected)
+    same(whole(pictures(), 0.05, "soft_gaussian"), run.load().predict(pictures(), 0.05, "soft_gaussian"))
+
+
 @pytest.mark.parametrize("size", [(20, 30), (64, 64), (200, 90)])
 def test_bilinear_is_that_of_torch(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (48, 70, 3), np.uint8)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boxwright import nms
-from boxwright.models.selection import best_pairs, keep_best
+from boxwright.models.selection import best_pairs, nms_and_topk
 from boxwright.recipes import get_recipe
 from boxwright.runtime.nms import NmsKind, suppress, vote_boxes
 from boxwright.runtime.selection import SelectionRule
@@ -22,9 +22,9 @@ KINDS = get_args(NmsKind)
 def crowd(seed: int, count: int, classes: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes about a few places, with unlike scores."""
     rng = np.random.default_rng(seed)
-    centres = rng.uniform(10, 90, (5, 2))[rng.integers(0, 5, count)] + rng.normal(0, 4, (count, 2))
+    centers = rng.uniform(10, 90, (5, 2))[rng.integers(0, 5, count)] + rng.normal(0, 4, (count, 2))
     half = rng.uniform(5, 15, (count, 2))
-    boxes = np.concatenate([centres - half, centres + half], 1).astype(np.float32)
+    boxes = np.concatenate([centers - half, centers + half], 1).astype(np.float32)
     scores = (rng.permutation(count) + 1).astype(np.float32) / (count + 1)
     return boxes, scores, rng.integers(0, classes, count)
 
@@ -40,12 +40,12 @@ def test_the_kinds_are_those_of_torch() -> None:
 @settings(max_examples=15, deadline=None)
 def test_every_kind_is_that_of_torch(kind: NmsKind, seed: int, count: int, agnostic: bool) -> None:
     boxes, scores, labels = crowd(seed, count)
-    keep, left = suppress(boxes, scores, labels, 0.4, kind, least_score=0.1, agnostic=agnostic)
+    keep, left = suppress(boxes, scores, labels, 0.4, kind, min_score=0.1, agnostic=agnostic)
     tensors = map(torch.from_numpy, (boxes, scores, labels))
-    expected, expected_scores = nms.suppress(*tensors, 0.4, kind, least_score=0.1, agnostic=agnostic)
+    expected, expected_scores = nms.suppress(*tensors, 0.4, kind, min_score=0.1, agnostic=agnostic)
     np.testing.assert_array_equal(keep, expected.numpy())
     np.testing.assert_allclose(left, expected_scores.numpy(), atol=1e-6)
-    first, scores_of_first = suppress(boxes, scores, labels, 0.4, kind, least_score=0.1, agnostic=agnostic, most=5)
+    first, scores_of_first = suppress(boxes, scores, labels, 0.4, kind, min_score=0.1, agnostic=agnostic, most=5)
     np.testing.assert_array_equal(first, keep[:5])
     np.testing.assert_array_equal(scores_of_first, left[:5])
 
@@ -69,7 +69,7 @@ def test_selection_is_that_of_torch(candidates_per: str, vote: float) -> None:
     boxes[5] = np.nan
     scores = rng.uniform(0, 1, (40, 3)).astype(np.float32) ** 2
     best, row, label = best_pairs(torch.from_numpy(scores), 0.2, recipe, maps)
-    expected = keep_best(torch.from_numpy(boxes)[row], best, label, size, 0.2, recipe)
+    expected = nms_and_topk(torch.from_numpy(boxes)[row], best, label, size, 0.2, recipe)
     found = SelectionRule.of(recipe.to_dict()).select(scores, boxes, size, 0.2, maps)
     assert 0 < len(found.scores) <= 6
     for own, other in zip(found, expected, strict=True):

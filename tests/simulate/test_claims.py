@@ -30,7 +30,7 @@ side = st.floats(0.1, 10)
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Regression]:
-    return simulate([*PAPER, "eiou", *(f"authors_{name}" for name in PAPER)], centres=CENTRES).losses
+    return simulate([*PAPER, "eiou", *(f"authors_{name}" for name in PAPER)], centers=CENTRES).losses
 
 
 def end(regression: Regression) -> float:

@@ -8,7 +8,7 @@ import torch
 
 from boxwright.errors import RecipeError
 from boxwright.simulate import simulate, trace
-from boxwright.simulate.cases import CASES_A_CENTRE, CENTRES, learning_rate, make_cases, make_centres
+from boxwright.simulate.cases import CASES_A_CENTRE, CENTRES, learning_rate, make_cases, make_centers
 from boxwright.simulate.descent import LEAST_SIDE, descend, gradient_of
 
 SQUARE = (10.0, 10.0, 1.0, 1.0)
@@ -16,7 +16,7 @@ SQUARE = (10.0, 10.0, 1.0, 1.0)
 
 def test_the_full_experiment_has_the_papers_cases() -> None:
     assert CENTRES * CASES_A_CENTRE == 1_715_000
-    anchors, targets = make_cases(make_centres(3, seed=0))
+    anchors, targets = make_cases(make_centers(3, seed=0))
     assert anchors.shape == targets.shape == (4, 3 * 343)
     torch.testing.assert_close(targets[2] * targets[3], torch.ones(3 * 343))
     assert torch.unique((targets[2] / targets[3]).round(decimals=3)).tolist() == pytest.approx(
@@ -29,8 +29,8 @@ def test_the_full_experiment_has_the_papers_cases() -> None:
     assert (targets[:2] == 10).all()
 
 
-def test_centres_are_uniform_in_the_disk() -> None:
-    distance = (make_centres(20_000, seed=1) - 10).norm(dim=0)
+def test_centers_are_uniform_in_the_disk() -> None:
+    distance = (make_centers(20_000, seed=1) - 10).norm(dim=0)
     assert distance.max() <= 3 + 1e-5
     for radius in (1.0, 2.0):  # as many as the area has, within four standard deviations
         assert (distance < radius).float().mean() == pytest.approx(radius**2 / 9, abs=4 * 0.5 / 20_000**0.5)
@@ -57,9 +57,9 @@ def test_a_side_stays_above_the_floor() -> None:
 
 
 def test_sums_are_those_of_every_case() -> None:
-    """Centre by centre and case by case, in float64."""
-    found = simulate(["giou"], centres=2, steps=5, seed=3)
-    anchors, targets = make_cases(make_centres(2, seed=3))
+    """Center by center and case by case, in float64."""
+    found = simulate(["giou"], centers=2, steps=5, seed=3)
+    anchors, targets = make_cases(make_centers(2, seed=3))
     way = trace("giou", anchors.T, targets.T, steps=5)
     off = np.abs(way - targets.T.numpy())
     regression = found.losses["giou"]
@@ -71,10 +71,10 @@ def test_sums_are_those_of_every_case() -> None:
 
 
 def test_no_chunk_is_left_out() -> None:
-    """50 centres are two chunks: together they give what they give one by one."""
+    """50 centers are two chunks: together they give what they give one by one."""
     told: list[tuple[int, int]] = []
-    found = simulate(["diou"], centres=50, steps=2, advance=lambda done, total: told.append((done, total)))
-    places = make_centres(50, seed=0)
+    found = simulate(["diou"], centers=50, steps=2, advance=lambda done, total: told.append((done, total)))
+    places = make_centers(50, seed=0)
     for i in (0, 47, 48, 49):
         anchors, targets = make_cases(places[:, [i]])
         off = np.abs(trace("diou", anchors.T, targets.T, steps=2)[-1] - targets.T.numpy())
@@ -83,9 +83,9 @@ def test_no_chunk_is_left_out() -> None:
 
 
 def test_repeats_itself_and_follows_the_seed() -> None:
-    first, again, other = (simulate(["ciou"], centres=1, steps=3, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (simulate(["ciou"], centers=1, steps=3, seed=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.losses["ciou"].errors, again.losses["ciou"].errors)
-    assert (first.centres != other.centres).all()
+    assert (first.centers != other.centers).all()
 
 
 def test_options_of_a_recipe_reach_the_loss() -> None:
@@ -114,5 +114,5 @@ def test_what_cannot_be_simulated(name: str, message: str) -> None:
 def test_nothing_to_simulate() -> None:
     with pytest.raises(RecipeError, match="at least one loss"):
         simulate([])
-    with pytest.raises(ValueError, match="at least one centre"):
-        simulate(["iou"], centres=0)
+    with pytest.raises(ValueError, match="at least one center"):
+        simulate(["iou"], centers=0)

@@ -27,7 +27,7 @@ NAMES = ["iou", "eiou", "authors_giou", "alpha_iou:alpha=3,kind=giou"]
 
 @pytest.fixture(scope="module")
 def simulation() -> Simulation:
-    return simulate(NAMES, centres=3)
+    return simulate(NAMES, centers=3)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,9 @@ def test_numbers_can_be_read_back(simulation: Simulation, folder: Path) -> None:
     assert head == ["step", *NAMES]
     assert [int(row[0]) for row in rows] == list(range(201))
     content = json.loads((folder / "simulation.json").read_text())
-    assert (content["centres"], content["cases"]) == (3, 1029)
+    assert (content["centers"], content["cases"]) == (3, 1029)
     maps = np.load(folder / "final_errors.npz")
-    np.testing.assert_array_equal(maps["centres"], simulation.centres)
+    np.testing.assert_array_equal(maps["centers"], simulation.centers)
     for place, (name, found) in enumerate(simulation.losses.items()):
         np.testing.assert_array_equal([float(row[place + 1]) for row in rows], found.error)
         kept = content["losses"][name]
@@ -146,7 +146,7 @@ def test_the_sentence_says_what_was_measured(simulation: Simulation) -> None:
 
 
 def test_the_command(tmp_path: Path) -> None:
-    arguments = ["simulate", "--centres", "1", "--losses", "alpha_iou:alpha=2,kind=giou, iou", "--out", str(tmp_path)]
+    arguments = ["simulate", "--centers", "1", "--losses", "alpha_iou:alpha=2,kind=giou, iou", "--out", str(tmp_path)]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert str(tmp_path / "simulate.html") in result.output

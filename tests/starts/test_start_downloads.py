@@ -92,7 +92,7 @@ def test_what_is_known_of_a_start_holds_together(name: str) -> None:
     module, _, function = start.converter.partition(":")
     assert callable(getattr(import_module(module), function))
     assert start.version in start.file
-    assert start.licence
+    assert start.license
     assert start.origin
     assert start.recipe is None or start.recipe in list_recipes()
     assert bool(start.classes) == (start.recipe is not None)

@@ -198,6 +198,6 @@ def test_the_record_has_it_all(start: Start, tmp_path: Path) -> None:
     assert said["name"] == str(tmp_path / "w.pt")
     assert len(said["taken"]) + len(said["made anew"]) == len(start.weights)
     assert len(said["sha256"]) == 64
-    licensed = begin(Start("earlier", start.weights, CLASSES, origin="runs/a", licence="MIT"))[1].to_json()
-    assert starting.provenance(licensed) == {"origin": "earlier, from runs/a", "licence": "MIT"}
-    assert starting.provenance(None) == {"origin": "", "licence": ""}
+    licensed = begin(Start("earlier", start.weights, CLASSES, origin="runs/a", license="MIT"))[1].to_json()
+    assert starting.provenance(licensed) == {"origin": "earlier, from runs/a", "license": "MIT"}
+    assert starting.provenance(None) == {"origin": "", "license": ""}

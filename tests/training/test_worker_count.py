@@ -170,13 +170,13 @@ def test_a_batch_travels_whole_and_without_waiting(monkeypatch: pytest.MonkeyPat
     assert len(moved.tensors) == len(waited) == 7
     assert not any(waited)
     assert all(tensor.is_meta for tensor in moved.tensors)
-    without = copy_to(batch()._replace(shown=None), torch.device("meta"))
-    assert without.shown is None
+    without = copy_to(batch()._replace(valid_size=None), torch.device("meta"))
+    assert without.valid_size is None
     assert len(without.tensors) == 6
 
 
 def test_a_parcel_holds_the_batch() -> None:
-    for packed in (batch(), batch()._replace(shown=None)):
+    for packed in (batch(), batch()._replace(valid_size=None)):
         parcel = Parcel.of(packed)
         opened = parcel.open()
         assert len(parcel.tensors) == 2

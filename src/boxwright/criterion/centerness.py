@@ -19,6 +19,6 @@ def centerness_terms(logits: Tensor, positives: Positives, kept: Tensor) -> tupl
     """
     wanted = centerness(positives.anchors, positives.targets).to(kept.dtype)
     total, count = mean_over_ranks(torch.stack([(wanted * kept).sum(), kept.sum()])).unbind()
-    said = logits[positives.image, positives.anchor].unsqueeze(-1)
-    entropy = losses.binary_cross_entropy(said, wanted.unsqueeze(-1), reduction="rows")
+    pred = logits[positives.image, positives.anchor].unsqueeze(-1)
+    entropy = losses.binary_cross_entropy(pred, wanted.unsqueeze(-1), reduction="rows")
     return wanted * safe_ratio(count, total), entropy

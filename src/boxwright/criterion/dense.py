@@ -230,8 +230,8 @@ class DenseCriterion(nn.Module):
         image, anchor = torch.nonzero(matches.state == 1, as_tuple=True)
         target = matches.gt_index[image, anchor]
         labels, predicted = targets.labels[image, target], outputs.deltas[image, anchor]
-        if predicted.shape[1] != self.coder.size:  # a box for every class: take the target's class
-            of_classes = predicted.view(len(labels), outputs.logits.shape[-1] - self.background, self.coder.size)
+        if predicted.shape[1] != self.coder.dim:  # a box for every class: take the target's class
+            of_classes = predicted.view(len(labels), outputs.logits.shape[-1] - self.background, self.coder.dim)
             predicted = of_classes[torch.arange(len(labels), device=labels.device), labels]
         own = anchors[anchor] if anchors.ndim == 2 else anchors[image, anchor]
         return Positives(image, anchor, labels, own, targets.boxes[image, target], predicted)
@@ -283,14 +283,14 @@ class DenseCriterion(nn.Module):
     def _stats(self, logits: Tensor, parts: AnchorLosses) -> Stats:
         """Count what the head predicts for its positives, logits (B, A, K'), for display only."""
         positives, losses = parts.positives, parts.classification * parts.counted
-        said = logits[positives.image, positives.anchor]
-        scores = said.sigmoid() if self.class_info.kind == "sigmoid" else said.softmax(-1)
+        pred = logits[positives.image, positives.anchor]
+        scores = pred.sigmoid() if self.class_info.kind == "sigmoid" else pred.softmax(-1)
         hard = scores.gather(1, positives.labels.unsqueeze(1)) < 0.5
         one = torch.ones_like(positives.labels)  # summed by index: bincount would wait for the device
         return Stats(
             positives=one.sum(),
-            matched=one.new_zeros(said.shape[-1] - self.background).index_add(0, positives.labels, one),
-            predicted=one.new_zeros(said.shape[-1]).index_add(0, said.argmax(-1), one),
+            matched=one.new_zeros(pred.shape[-1] - self.background).index_add(0, positives.labels, one),
+            predicted=one.new_zeros(pred.shape[-1]).index_add(0, pred.argmax(-1), one),
             hard_positives=hard.sum() / max(len(hard), 1),
             positive_share=safe_ratio(losses[positives.image, positives.anchor].sum(), losses.sum()),
         )
@@ -307,7 +307,7 @@ def _check(normalizer: str, class_info: ClassLossInfo, box_info: BoxLossInfo, co
         )
     if box_info.space == "distribution":
         raise ValueError("Expected a box loss on boxes or deltas but got one on distributions: the coder adds that")
-    if box_info.space == "deltas" and coder.size != 4:
+    if box_info.space == "deltas" and coder.dim != 4:
         raise ValueError(
             "Expected a box loss on boxes with a coder of distributions but got one on deltas: choose coder=delta "
             "with it, or a loss on boxes such as box_loss=giou"

@@ -84,12 +84,12 @@ def roi_losses(criterion: DenseCriterion, rois: Sequence[Tensor], outputs: RoIOu
     """Compute the losses of a batch whose images have their own regions (r, 4); ``outputs`` (R, ...) cover all."""
     of_images = outputs.by_image([len(boxes) for boxes in rois])
     matches = [
-        criterion.match(boxes, boxes, said, target)
-        for boxes, said, target in zip(rois, of_images, targets.by_image(), strict=True)
+        criterion.match(boxes, boxes, pred, target)
+        for boxes, pred, target in zip(rois, of_images, targets.by_image(), strict=True)
     ]
     logits, deltas = (
         pad_sequence([field[0] for field in fields], batch_first=True)
-        for fields in zip(*(said[:2] for said in of_images), strict=True)
+        for fields in zip(*(pred[:2] for pred in of_images), strict=True)
     )
     boxes = pad_sequence(list(rois), batch_first=True)  # (B, R, 4)
     losses: Losses = criterion(boxes, DenseOutputs(logits, deltas), targets, _padded(matches))

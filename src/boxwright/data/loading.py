@@ -33,11 +33,11 @@ class Sample(NamedTuple):
     size: tuple[int, int]
     """(H, W) of the image that the input shows."""
     window: Window | None = None
-    """How the input is to be made; None: ``image`` is the input."""
+    """Rule that makes the input; None: ``image`` is the input."""
 
 
 class Batch(NamedTuple):
-    """What a step gets."""
+    """Input of a training step."""
 
     images: Tensor
     """(B, 3, H, W) uint8 RGB, channels last in memory, or the source pixels that they are yet to be made of."""
@@ -46,16 +46,16 @@ class Batch(NamedTuple):
     """(B,) int64 places of the images in the data set."""
     sizes: Tensor
     """(B, 2) int64 (H, W) of the images that the inputs show."""
-    shown: Tensor | None = None
+    valid_size: Tensor | None = None
     """(B, 2) int64 rows and columns of the inputs that show something, where some are padded on the right and below."""
     windows: Windows | None = None
-    """How the inputs are to be made; None: ``images`` are the inputs."""
+    """Rules that make the inputs; None: ``images`` are the inputs."""
 
     def resampled(self) -> Batch:
         """Return the batch with the inputs as its images, resampled on their device."""
         if self.windows is None:
             return self
-        return self._replace(images=resample_windows(self.images, self.windows, self.shown), windows=None)
+        return self._replace(images=resample_windows(self.images, self.windows, self.valid_size), windows=None)
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -139,9 +139,9 @@ def collate(samples: Iterable[Sample], multiple: int = 1, *, few_counts: bool = 
     """
     samples = list(samples)
     windows = [sample.window for sample in samples if sample.window is not None]
-    images, shown = _stack([sample.image for sample in samples], 1 if windows else multiple)
+    images, valid_size = _stack([sample.image for sample in samples], 1 if windows else multiple)
     if windows:
-        size, shown = _padded([(len(window.rows), len(window.columns)) for window in windows], multiple)
+        size, valid_size = _padded([(len(window.rows), len(window.columns)) for window in windows], multiple)
     most = max(len(sample.labels) for sample in samples)
     count = max(8, 1 << (most - 1).bit_length()) if few_counts else most
     targets = pad_targets([(sample.boxes, sample.labels, sample.ignore) for sample in samples], count)
@@ -150,7 +150,7 @@ def collate(samples: Iterable[Sample], multiple: int = 1, *, few_counts: bool = 
         targets,
         torch.tensor([sample.place for sample in samples]),
         torch.tensor([sample.size for sample in samples]),
-        shown,
+        valid_size,
         stack_windows(windows, [sample.image.shape for sample in samples], size) if windows else None,
     )
 
@@ -160,20 +160,20 @@ def _padded(sides: list[tuple[int, ...]], multiple: int) -> tuple[tuple[int, int
 
     None unless some image is smaller.
     """
-    shown = np.array(sides)
-    rows, columns = (-(-shown.max(0) // multiple) * multiple).tolist()
-    return (rows, columns), None if (shown == (rows, columns)).all() else torch.from_numpy(shown)
+    valid_size = np.array(sides)
+    rows, columns = (-(-valid_size.max(0) // multiple) * multiple).tolist()
+    return (rows, columns), None if (valid_size == (rows, columns)).all() else torch.from_numpy(valid_size)
 
 
 def _stack(images: list[NDArray[np.uint8]], multiple: int) -> tuple[Tensor, Tensor | None]:
     """(B, 3, H, W), and the rows and columns (B, 2) that show something unless all do."""
-    size, shown = _padded([image.shape[:2] for image in images], multiple)
-    if shown is None:
+    size, valid_size = _padded([image.shape[:2] for image in images], multiple)
+    if valid_size is None:
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), None
     stacked = np.full((len(images), *size, 3), FILL, np.uint8)
     for row, image in enumerate(images):
         stacked[row, : image.shape[0], : image.shape[1]] = image
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2), shown
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2), valid_size
 
 
 def pad_targets(

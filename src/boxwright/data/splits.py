@@ -12,7 +12,7 @@ from boxwright.text import did_you_mean
 HASHED = ("train", "val", "test")
 """The splits of data that has none of its own."""
 SPLIT_FILE = "split.json"
-"""What a run calls the file that names the images of each split."""
+"""Name of the file in a run that names the images of each split."""
 _ALIASES = {"valid": "val", "validation": "val"}
 LAYOUT_FOLDERS = frozenset({"images", "jpegimages", "labels", "annotations", "annots", "xml", "xmls", "data"})
 """Names, in lower case, of folders that say what lies in them and not which images."""
@@ -81,4 +81,5 @@ def find_split(available: Sequence[str], split: str, root: Path) -> str:
     for name in (split, canonical(split), canonical(_YEAR.sub("", split))):
         if name in available:
             return name
-    raise DataError(f"{root}: no split {split!r}{did_you_mean(split, available)}")
+    instead = ", which --split val measures on" if split == "test" and "val" in available else ""
+    raise DataError(f"{root}: no split {split!r}{did_you_mean(split, available)}{instead}")

@@ -1,6 +1,6 @@
 """Detection metrics by the protocols of COCO and VOC, from one columnar match table; numpy only, without torch."""
 
-from boxwright.evaluate.columns import DetectionColumns, TargetColumns, keep_best, to_detections, to_targets
+from boxwright.evaluate.columns import DetectionColumns, TargetColumns, nms_and_topk, to_detections, to_targets
 from boxwright.evaluate.confusion import confusion_matrix
 from boxwright.evaluate.error_types import ERROR_TYPES, ErrorCost, ErrorTable, error_costs, error_types
 from boxwright.evaluate.intervals import Interval, ScoreIntervals, score_intervals
@@ -37,8 +37,8 @@ __all__ = [
     "detection_metrics",
     "error_costs",
     "error_types",
-    "keep_best",
     "match_detections",
+    "nms_and_topk",
     "overlapping_pairs",
     "read_results",
     "reliability",

@@ -140,14 +140,14 @@ def to_targets(targets: Any) -> TargetColumns:
     )
 
 
-def keep_best(detections: DetectionColumns, *, score: float = 0.001, count: int = 100) -> DetectionColumns:
+def nms_and_topk(detections: DetectionColumns, *, score: float = 0.001, count: int = 100) -> DetectionColumns:
     """Keep what a results file holds: detections from `score` up, the best `count` of each image over all classes.
 
     Among equal scores the earlier stays. The order is unchanged.
 
     Examples:
         >>> image = {"boxes": [[0, 0, 10, 20], [0, 0, 10, 10]], "scores": [0.9, 0.0001], "labels": [0, 0]}
-        >>> bw.evaluate.keep_best(bw.evaluate.to_detections([image], num_images=1)).score
+        >>> bw.evaluate.nms_and_topk(bw.evaluate.to_detections([image], num_images=1)).score
         array([0.9])
     """
     rows = np.flatnonzero(detections.score >= score)

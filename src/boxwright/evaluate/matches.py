@@ -104,8 +104,8 @@ class MatchTable:
 
     def from_score(self, score: Least) -> Bools:
         """Select the detections (N,) from ``score`` up, one for all or (K,) one for each class."""
-        least = np.asarray(score, np.float64)
-        kept: Bools = self.score >= (least[self.label] if least.ndim else least)
+        min_scores = np.asarray(score, np.float64)
+        kept: Bools = self.score >= (min_scores[self.label] if min_scores.ndim else min_scores)
         return kept
 
     def right(self, iou: float, score: Least = -np.inf) -> Bools:

@@ -39,7 +39,7 @@ class Reliability:
     """Expected calibration error; NaN without detections."""
     interval: Interval
     """Interval of the error, over images."""
-    least: float
+    min_score: float
     """Detections below this score were left out."""
 
     def to_json(self) -> dict[str, Any]:
@@ -47,18 +47,18 @@ class Reliability:
         columns = {name: getattr(self, name).tolist() for name in ("score", "precision")}
         plain = {name: [None if value != value else value for value in values] for name, values in columns.items()}
         ece = None if np.isnan(self.ece) else self.ece
-        bins = {**plain, "count": self.count.tolist(), "least": self.least}
+        bins = {**plain, "count": self.count.tolist(), "min_score": self.min_score}
         return {"ece": ece, "interval": ends(self.interval), "bins": bins}
 
 
 def reliability(
-    table: MatchTable, *, least: float = 0.05, iou: float = 0.5, resamples: int = RESAMPLES, seed: int = 0
+    table: MatchTable, *, min_score: float = 0.05, iou: float = 0.5, resamples: int = RESAMPLES, seed: int = 0
 ) -> Reliability:
     """Compare the scores of detections with the share of them that is right.
 
     Args:
         table: Matches of the split.
-        least: Detections below this score are left out: the many near 0 would hide the others.
+        min_score: Detections below this score are left out: the many near 0 would hide the others.
         iou: Overlap from which a detection is right.
         resamples: Number of draws of the images for the interval.
         seed: Seed of the draws.
@@ -73,8 +73,8 @@ def reliability(
         >>> round(bw.evaluate.reliability(table).ece, 2)  # half of them are right, the scores say three quarters
         0.25
     """
-    right = table.right(iou, least)
-    rows = np.flatnonzero(right | table.wrong(iou, least))
+    right = table.right(iou, min_score)
+    rows = np.flatnonzero(right | table.wrong(iou, min_score))
     images = len(table.targets.image_rank)
     place = np.clip((table.score[rows] * BINS).astype(np.int64), 0, BINS - 1)
     cell = place * images + table.image[rows]
@@ -99,7 +99,7 @@ def reliability(
     if holding > 1:
         reach = t_quantile((1 + LEVEL) / 2, holding - 1) * error
         interval = Interval(max(0.0, ece - reach), min(1.0, ece + reach))
-    return Reliability(means[0], means[1], count.astype(np.int64), ece, interval, least)
+    return Reliability(means[0], means[1], count.astype(np.int64), ece, interval, min_score)
 
 
 def _errors(draws: Floats, number: Floats, score: Floats, hits: Floats) -> Floats:

@@ -15,7 +15,7 @@ from boxwright._util.ownership import GENERATOR, claim
 from boxwright._util.reading import escaped
 from boxwright._util.writing import json_bytes, write_bytes, write_json_list
 from boxwright.errors import DataError
-from boxwright.evaluate.columns import DetectionColumns, Ints, keep_best, to_detections
+from boxwright.evaluate.columns import DetectionColumns, Ints, nms_and_topk, to_detections
 from boxwright.evaluate.entries import Entry, read_entries
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})")  # an id written as a number
@@ -65,7 +65,7 @@ def read_results(path: Path | str, dataset: Any) -> DetectionColumns:
 def save_results(path: Path | str, detections: Any, dataset: Any, *, overwrite: bool = False) -> DetectionColumns:
     """Write detections as a COCO results file and return those written.
 
-    It keeps scores from 0.001 and the best 100 of each image, see `columns.keep_best`. Numbers read back to the last
+    It keeps scores from 0.001 and the best 100 of each image, see `columns.nms_and_topk`. Numbers read back to the last
     bit:
     metrics of the file and of the returned detections are the same.
 
@@ -85,7 +85,7 @@ def save_results(path: Path | str, detections: Any, dataset: Any, *, overwrite: 
         0
     """
     claim(Path(path), overwrite=overwrite)
-    kept = keep_best(to_detections(detections))
+    kept = nms_and_topk(to_detections(detections))
     write_entries(Path(path), _entries(kept, dataset))
     return kept
 

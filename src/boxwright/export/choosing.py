@@ -12,7 +12,7 @@ from boxwright.boxes import clip_boxes
 from boxwright.export.graph import Raw
 from boxwright.models.detector import Detector
 from boxwright.models.faster_rcnn import SHORTEST_DETECTION, TwoStageDetector, at_least
-from boxwright.models.selection import best_pairs, keep_best
+from boxwright.models.selection import best_pairs, nms_and_topk
 from boxwright.types import Detections
 
 
@@ -30,13 +30,13 @@ def shortest_side(detector: Detector) -> float:
 
 
 def chosen_from(
-    detector: Detector, raw: Raw, shown: tuple[int, int], size: tuple[int, int], score: float
+    detector: Detector, raw: Raw, valid_size: tuple[int, int], size: tuple[int, int], score: float
 ) -> Detections:
-    """Select the detections above a score on one input of ``size`` (H, W), of which ``shown`` is not padding."""
+    """Select the detections above a score on one input of ``size`` (H, W), of which ``valid_size`` is not padding."""
     best, row, labels = best_pairs(raw.scores, score, detector.recipe, rows_of_maps(detector, size))
-    boxes = clip_boxes(raw.boxes[row] if raw.boxes.ndim == 2 else raw.boxes[row, labels], shown)
+    boxes = clip_boxes(raw.boxes[row] if raw.boxes.ndim == 2 else raw.boxes[row, labels], valid_size)
     kept = at_least(boxes, shortest_side(detector))
-    return keep_best(boxes[kept], best[kept], labels[kept], shown, score, detector.recipe)
+    return nms_and_topk(boxes[kept], best[kept], labels[kept], valid_size, score, detector.recipe)
 
 
 def detections_in(found: Mapping[str, NDArray[Any]], row: int) -> Detections:

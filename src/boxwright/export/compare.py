@@ -21,7 +21,7 @@ _PIXELS = 0.05  # that boxes may differ by, which votes average
 
 
 class Tolerance(NamedTuple):
-    """How much numbers may differ: ``share`` + ``share`` x |number|."""
+    """Allowed difference of numbers: ``share`` + ``share`` x |number|."""
 
     share: float
 
@@ -40,7 +40,7 @@ class Rules(NamedTuple):
     recipe: Recipe
     maps: Sequence[int]
     """Anchors of each feature map."""
-    least: Sequence[float]
+    min_scores: Sequence[float]
     """The score of each class above which detections are shown."""
     within: Tolerance
 
@@ -121,10 +121,10 @@ def _unpaired(a: Detections, b: Detections, within: Tolerance) -> tuple[list[int
 
 def _limit(own: Detections, other: Detections, row: int, candidates: _Candidates, rules: Rules) -> str | None:
     """Find the limit that is near a detection that only one list has, or near one that decides about it."""
-    recipe, least, within = rules.recipe, rules.least, rules.within
+    recipe, min_scores, within = rules.recipe, rules.min_scores, rules.within
     score, label, box = own.scores[row], int(own.labels[row]), own.boxes[row]
     margin = float(within.of(score))
-    if abs(float(score) - least[label]) <= margin:
+    if abs(float(score) - min_scores[label]) <= margin:
         return "score"
     if len(other.scores) >= recipe.max_detections and float(score) <= float(other.scores.min()) + margin:
         return "count"

@@ -34,7 +34,7 @@ from boxwright.runs import Run, load
 NmsPlace = Literal["graph", "runtime"]
 FormName = Literal["onnx", "openvino", "torch"]
 MAX_LOSS = 0.01
-"""Of AP, in int8."""
+"""Loss of AP that int8 may cost."""
 _IN_GRAPH = ("iou", "cluster_iou")  # one result
 _RAW = ("all_scores", "all_boxes")
 _RAW_ALONE = ("scores", "boxes")
@@ -52,7 +52,7 @@ class Exported:
     file: Path
     agreement: Agreement
     precision: Precision | None = None
-    """Where a data set was given."""
+    """AP of run and file, if a data set was given."""
     int8: Quantized | None = None
 
 
@@ -76,7 +76,7 @@ def export_run(
     """Write model.onnx, openvino/model.xml or model.pt2 into ``out``, or the run's folder, once it says what that says.
 
     It takes pixels (B, H, W, 3) at the size of the network's input, uint8 (float32 in 0..255 of a model without
-    antialias); where that is any, with sides that are multiples of 32, and what of each is ``shown`` (B, 2), rows and
+    antialias); where that is any, with sides that are multiples of 32, and the ``valid_size`` (B, 2) of each, rows and
     columns. With ``nms`` "graph" it gives boxes (B, M, 4) in pixels of the input, scores (B, M) falling, labels
     (B, M) and how many there are (B,); what is padded up to M = ``max_detections`` is 0, with label -1. With "runtime":
     scores (B, A, K) and boxes (B, A, 4) of all anchors; of two stages, of as many regions, with boxes (B, A, K, 4)
@@ -95,50 +95,48 @@ def export_run(
     folder = Run.of(run)
     detector = _exportable(load(run), form, nms, batch)
     if int8 is not None:
-        _check_int8(detector, form, half)
+        _check_int8(form, half)
     target = Path(out or folder.folder / ("int8" if int8 else ""))
     files = [target / name for name in (MODELS[form].file, *MODELS[form].beside)]
     ours = is_ours(files[0])  # weights beside it have no sign of their own
     claim(*files, overwrite=overwrite or ours, inputs=[*folder.files, *pictures])
     parts = [] if int8 is None else [read_data(folder, detector, int8, part) for part in ("train", "val")]
-    scores = detector.least_scores(score)
-    least = list(scores) if isinstance(scores, Sequence) else [scores] * len(detector.classes)
+    scores = detector.min_scores(score)
+    min_scores = list(scores) if isinstance(scores, Sequence) else [scores] * len(detector.classes)
     dataset = None if data is None else read_data(folder, detector, data, split)
     given = pictures or ([] if dataset is None else list(map(dataset.path, range(len(dataset)))))
     samples = make_samples(detector, given or pictures_of(folder, detector.recipe))
-    verifier = Verifier(detector, samples, batch, least, _WITHIN_HALF if half else _WITHIN)
+    verifier = Verifier(detector, samples, batch, min_scores, _WITHIN_HALF if half else _WITHIN)
     any_size = detector.recipe.resize == "shortest"
     inputs = as_batch([samples[place % len(samples)] for place in range(batch or 2)], any_size)
-    module, outputs = _graph(_in_half(detector) if half else detector, MODELS[form], nms, least)
+    module, outputs = _graph(_in_half(detector) if half else detector, MODELS[form], nms, min_scores)
     with torch.no_grad():
         whole = MODELS[form].make(module, inputs, outputs, dynamic=batch is None)
     model = _checked(verifier, whole, outputs)
     precision = None
     if dataset is not None:
-        precision = compare_precision(detector, model, dataset, least, batch, _AP_HALF if half else _AP)
+        precision = compare_precision(detector, model, dataset, min_scores, batch, _AP_HALF if half else _AP)
         if not precision.agrees:
             raise Unfaithful(f"the file isn't as good as the run, and isn't written: {precision.line()}")
     figures = None if precision is None else precision.figures
-    metadata, quantized = describe(folder, detector, least, nms, figures), None
+    metadata, quantized = describe(folder, detector, min_scores, nms, figures), None
     if parts:
         train, val = (Pictures(detector, part, batch or 1) for part in parts)
-        raw, kept = (_RAW, _FOUND) if nms == "graph" else (_RAW_ALONE, _RAW_ALONE)
+        raw, kept = (outputs[len(_FOUND) :], _FOUND) if nms == "graph" else (outputs, _RAW_ALONE)
         assert isinstance(whole, QuantizableModel)
-        own = Verifier(detector, samples, batch, least, _WITHIN)
+        own = Verifier(detector, samples, batch, min_scores, _WITHIN)
         quantized = Quantizer(train, val, raw, kept, max_loss, say).quantize(whole, own)
         model, metadata = quantized.model, {**metadata, "int8": quantized.to_json()}
     _write(files, model.contents(metadata))
     return Exported(files[0], verifier.agreement, precision, quantized)
 
 
-def _check_int8(detector: Detector, form: FormName, half: bool) -> None:
+def _check_int8(form: FormName, half: bool) -> None:
     """Raise RecipeError for what can't be computed in int8."""
     if half:
         raise RecipeError("half and int8 are two ways to compute: choose one")
     if not issubclass(MODELS[form], QuantizableModel):
         raise RecipeError(f"int8 is for onnx and openvino, not for {form}")
-    if isinstance(detector, TwoStageDetector):
-        raise RecipeError(f"{detector.recipe.detector} has two stages, and int8 is for detectors of one so far")
 
 
 def _write(files: Sequence[Path], contents: Sequence[bytes]) -> None:
@@ -162,11 +160,11 @@ def _exportable(detector: Detector, form: FormName, nms: NmsPlace, batch: int | 
         raise RecipeError(
             f"there is no operator for nms={recipe.nms}: add --nms runtime, which leaves it to the caller"
         )
-    return detector.lay_out(torch.contiguous_format).requires_grad_(False)
+    return detector.set_memory_format(torch.contiguous_format).requires_grad_(False)
 
 
 def _graph(
-    detector: Detector, form: type[FileModel], nms: NmsPlace, least: Sequence[float]
+    detector: Detector, form: type[FileModel], nms: NmsPlace, min_scores: Sequence[float]
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Build the module to export, and name its outputs."""
     raw: DenseGraph | RegionGraph
@@ -178,7 +176,7 @@ def _graph(
         raw = DenseGraph(detector)
     if nms == "runtime":
         return raw, (*_RAW_ALONE, *of_regions)
-    selection = Selection(detector.recipe, least, shortest_side(detector), form.suppress)
+    selection = Selection(detector.recipe, min_scores, shortest_side(detector), form.suppress)
     return WholeGraph(raw, selection), (*_FOUND, *_RAW, *of_regions)
 
 

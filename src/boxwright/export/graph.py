@@ -18,7 +18,7 @@ from boxwright.export.suppression import Suppress
 from boxwright.models.dense import DenseDetector
 from boxwright.models.detector import Detector
 from boxwright.models.faster_rcnn import at_least
-from boxwright.models.selection import candidate_pairs, least_vote
+from boxwright.models.selection import candidate_pairs, min_vote_score
 from boxwright.nms import vote_boxes
 from boxwright.recipes import Recipe
 
@@ -35,39 +35,39 @@ class Raw(NamedTuple):
 class RawGraph(Protocol):
     """Compute scores (B, A, K) and boxes (B, A, 4) or (B, A, K, 4), followed by the values they came from."""
 
-    def __call__(self, images: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Compute the outputs for images (B, H, W, 3); ``shown`` (B, 2) is each one's size without padding."""
+    def __call__(self, images: Tensor, valid_size: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Compute the outputs for images (B, H, W, 3); ``valid_size`` (B, 2) is each one's size without padding."""
 
-    def maps(self, images: Tensor, shown: Tensor | None, scores: Tensor) -> list[int]:
+    def maps(self, images: Tensor, valid_size: Tensor | None, scores: Tensor) -> list[int]:
         """Count the rows of each feature map among the A, for recipes that take the best of each map."""
 
 
 class DenseGraph(nn.Module):
     """Pixels (B, H, W, 3) in 0..255, at the size of the network's input -> scores and boxes at all anchors.
 
-    The first ``shown`` (B, 2) rows and columns of inputs of any size are the picture; None: all is, of one size.
+    The first ``valid_size`` (B, 2) rows and columns of inputs of any size are the picture; None: all is, of one size.
     """
 
     def __init__(self, detector: DenseDetector) -> None:
         super().__init__()
         self.detector = detector
 
-    def forward(self, images: Tensor, shown: Tensor | None = None) -> Raw:
+    def forward(self, images: Tensor, valid_size: Tensor | None = None) -> Raw:
         """Compute scores and boxes of all anchors from pixels (B, H, W, 3)."""
         detector = self.detector
-        x = detector.normalize(images.permute(0, 3, 1, 2), shown)
+        x = detector.normalize(images.permute(0, 3, 1, 2), valid_size)
         outputs = detector(x.to(next(detector.net.parameters()).dtype))
-        boxes = detector.coder.decode(anchors_in_graph(detector, images, shown).boxes, outputs.deltas.float())
+        boxes = detector.coder.decode(anchors_in_graph(detector, images, valid_size).boxes, outputs.deltas.float())
         return Raw(detector.scores(outputs), boxes)
 
-    def maps(self, images: Tensor, shown: Tensor | None, scores: Tensor) -> list[int]:
+    def maps(self, images: Tensor, valid_size: Tensor | None, scores: Tensor) -> list[int]:
         """Count the anchors of each map."""
-        return [level.count for level in anchors_in_graph(self.detector, images, shown).levels]
+        return [level.count for level in anchors_in_graph(self.detector, images, valid_size).levels]
 
 
-def anchors_in_graph(detector: Detector, images: Tensor, shown: Tensor | None) -> Anchors:
+def anchors_in_graph(detector: Detector, images: Tensor, valid_size: Tensor | None) -> Anchors:
     """Return the anchors of an input (B, H, W, 3), computed in the graph where its size may vary."""
-    return detector.anchors if shown is None else make_anchors(detector.spec, (images.shape[1], images.shape[2]))
+    return detector.anchors if valid_size is None else make_anchors(detector.spec, (images.shape[1], images.shape[2]))
 
 
 class Selection(nn.Module):
@@ -76,27 +76,27 @@ class Selection(nn.Module):
     Boxes (B, M, 4), scores (B, M) falling, labels (B, M) and how many there are (B,); padding is 0, with label -1.
     """
 
-    least: Tensor
+    min_scores: Tensor
     labels: Tensor
 
-    def __init__(self, recipe: Recipe, least: Sequence[float], shortest: float, suppress: Suppress) -> None:
-        """Select boxes above their class's score in ``least`` whose sides are at least ``shortest``."""
+    def __init__(self, recipe: Recipe, min_scores: Sequence[float], shortest: float, suppress: Suppress) -> None:
+        """Select boxes above their class's score in ``min_scores`` whose sides are at least ``shortest``."""
         super().__init__()
         self.recipe, self.shortest, self.suppress = recipe, shortest, suppress
-        self.register_buffer("least", torch.tensor(least), persistent=False)
-        self.register_buffer("labels", torch.arange(len(least)), persistent=False)
-        self.lowest = min(least)
+        self.register_buffer("min_scores", torch.tensor(min_scores), persistent=False)
+        self.register_buffer("labels", torch.arange(len(min_scores)), persistent=False)
+        self.lowest = min(min_scores)
 
     def forward(
-        self, scores: Tensor, boxes: Tensor, maps: Sequence[int], shown: Tensor | None
+        self, scores: Tensor, boxes: Tensor, maps: Sequence[int], valid_size: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Select detections; ``maps`` counts the rows of each feature map, and boxes are clipped to ``shown``."""
+        """Select detections; ``maps`` counts the rows of each feature map, and boxes are clipped to ``valid_size``."""
         recipe = self.recipe
         best, row, labels = candidate_pairs(scores, recipe, maps)  # (B, n)
-        boxes = clip(boxes_of(boxes, row, labels), recipe.image_size, shown)
+        boxes = clip(boxes_of(boxes, row, labels), recipe.image_size, valid_size)
         if self.shortest:
             best = torch.where(at_least(boxes, self.shortest), best, 0)
-        votes = torch.where(best > least_vote(self.lowest, recipe), best, 0)
+        votes = torch.where(best > min_vote_score(self.lowest, recipe), best, 0)
         best = torch.where(best > self.lowest, best, 0)
         kept = self.suppress(boxes, self._columns(best, labels), recipe.nms_threshold)
         found, place = torch.where(kept, best, 0).topk(torch.sym_min(recipe.max_detections, best.shape[1]))
@@ -114,13 +114,13 @@ class Selection(nn.Module):
 
     def _padded(self, scores: Tensor, labels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Move those above the score of their class to the front."""
-        shown = scores > self.least[labels]
-        scores, place = torch.where(shown, scores, 0).topk(scores.shape[1])
+        above = scores > self.min_scores[labels]
+        scores, place = torch.where(above, scores, 0).topk(scores.shape[1])
         labels = torch.where(scores > 0, labels.gather(1, place), -1)
         boxes = torch.where((scores > 0).unsqueeze(-1), rows_of(boxes, place), 0)
         missing = self.recipe.max_detections - scores.shape[1]
         padded = F.pad(boxes, (0, 0, 0, missing)), F.pad(scores, (0, missing)), F.pad(labels, (0, missing), value=-1)
-        return *padded, shown.sum(1)
+        return *padded, above.sum(1)
 
 
 class WholeGraph(nn.Module):
@@ -130,16 +130,16 @@ class WholeGraph(nn.Module):
         super().__init__()
         self.raw, self.selection = raw, selection
 
-    def forward(self, images: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor, valid_size: Tensor | None = None) -> tuple[Tensor, ...]:
         """Compute detections, scores and boxes from pixels (B, H, W, 3)."""
-        raw = self.raw(images, shown)
+        raw = self.raw(images, valid_size)
         scores, boxes = raw[:2]
-        return *self.selection(scores, boxes, self.raw.maps(images, shown, scores), shown), *raw
+        return *self.selection(scores, boxes, self.raw.maps(images, valid_size, scores), valid_size), *raw
 
 
-def clip(boxes: Tensor, side: int, shown: Tensor | None) -> Tensor:
-    """Boxes (B, n, 4), cut to what is ``shown`` (B, 2), or to the square of a ``side``."""
-    return clip_boxes(boxes, (side, side)) if shown is None else clip_boxes_of_images(boxes, shown)
+def clip(boxes: Tensor, side: int, valid_size: Tensor | None) -> Tensor:
+    """Boxes (B, n, 4), cut to what is ``valid_size`` (B, 2), or to the square of a ``side``."""
+    return clip_boxes(boxes, (side, side)) if valid_size is None else clip_boxes_of_images(boxes, valid_size)
 
 
 def rows_of(values: Tensor, places: Tensor) -> Tensor:

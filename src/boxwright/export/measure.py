@@ -25,18 +25,18 @@ from boxwright.models.selection import EVALUATION_SCORE
 from boxwright.runs.predict import no_detections
 
 _TURNS, _SECONDS = 40, 20.0
-"""Of a measurement of speed: whichever is over first."""
+"""Limits of a speed measurement, whichever is reached first."""
 
 
 class Fed(NamedTuple):
-    """What a model takes at once."""
+    """Input of a model for one batch."""
 
     rows: list[int]
-    """Of the images in the data set."""
+    """Indices of the images in the data set."""
     inputs: list[Input]
     """The images."""
     arrays: Arrays
-    """By name; filled up with the first ones."""
+    """Arrays by input name; a batch is filled up with the first images."""
 
 
 @contextmanager
@@ -73,15 +73,15 @@ class Pictures:
                 {name: part.numpy() for name, part in arrays.items()},
             )
 
-    def metrics(self, model: Model, raw: tuple[str, str]) -> MetricsTable:
-        """Score a model on all images; it gives scores and boxes of all anchors under the names ``raw``.
+    def metrics(self, model: Model, raw: Sequence[str]) -> MetricsTable:
+        """Score a model on all images; the first two of its outputs ``raw`` are scores and boxes.
 
         An image that can't be read has no detections.
         """
         found = [no_detections()] * len(self.dataset)
         for rows, inputs, arrays in self.fed(range(len(self.dataset))):
             outputs = model(arrays)
-            scores, boxes = (torch.from_numpy(outputs[name]) for name in raw)
+            scores, boxes = (torch.from_numpy(outputs[name]) for name in raw[:2])
             height, width = arrays["images"].shape[1:3]
             for place, (row, given) in enumerate(zip(rows, inputs, strict=True)):
                 of_image = Raw(scores[place], boxes[place])

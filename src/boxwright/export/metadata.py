@@ -22,7 +22,7 @@ _SELECTION = ("nms", "nms_threshold", "nms_agnostic", "candidates", "candidates_
 
 
 def describe(
-    run: Run, detector: Detector, least: Sequence[float], nms: str, figures: Mapping[str, Any] | None = None
+    run: Run, detector: Detector, min_scores: Sequence[float], nms: str, figures: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Describe by topic what a prediction from the file needs, and where the model comes from.
 
@@ -38,10 +38,10 @@ def describe(
     return {
         "generator": GENERATOR,
         "classes": list(detector.classes),
-        "input": {"height": side, "width": side, "multiple": recipe.input_size.multiple, "colours": "RGB"}
+        "input": {"height": side, "width": side, "multiple": recipe.input_size.multiple, "colors": "RGB"}
         | {key: values[key] for key in _READING},
         "normalization": {"mean": mean, "std": std, "where": "in the graph"},
-        "thresholds": dict(zip(detector.classes, least, strict=True)),
+        "thresholds": dict(zip(detector.classes, min_scores, strict=True)),
         "validation": None if detector.thresholds is None else asdict(detector.thresholds),
         "nms": {"where": nms, **{key: values[key] for key in _SELECTION}, "maps": maps}
         | {"levels": _levels(detector), "shortest": shortest_side(detector)},

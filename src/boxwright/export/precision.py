@@ -69,17 +69,17 @@ def compare_precision(
     detector: Detector,
     model: Model,
     dataset: DetectionDataset,
-    least: Sequence[float],
+    min_scores: Sequence[float],
     batch: int | None,
     allowed: float,
 ) -> Precision:
-    """Measure both on a data set, in detections above ``least`` (K,). An image that can't be read has none."""
+    """Measure both on a data set, in detections above ``min_scores`` (K,). An image that can't be read has none."""
     all_of_run, _ = predict_dataset(detector, dataset, device="cpu")
     found = [no_detections()] * len(dataset)
-    for row, detections in _detect(detector, model, dataset, least, batch or 1):
+    for row, detections in _detect(detector, model, dataset, min_scores, batch or 1):
         found[row] = detections
     every = detection_metrics(all_of_run, dataset, dataset.classes)
-    of_run = [above_own(each, least) for each in all_of_run]
+    of_run = [above_own(each, min_scores) for each in all_of_run]
     tables = {"run": detection_metrics(of_run, dataset, dataset.classes)}
     tables["file"] = detection_metrics(found, dataset, dataset.classes)
     difference = compare_tables(tables, deciding=0)["file"].overall["AP"]
@@ -102,7 +102,7 @@ def _figures(metrics: MetricsTable, split: str, images: int) -> dict[str, Any]:
 
 
 def _detect(
-    detector: Detector, model: Model, dataset: DetectionDataset, least: Sequence[float], batch: int
+    detector: Detector, model: Model, dataset: DetectionDataset, min_scores: Sequence[float], batch: int
 ) -> Iterator[tuple[int, Detections]]:
     """Rows of the images that can be read, with the file's detections in their pixels."""
     reading = copy.copy(detector)
@@ -113,16 +113,16 @@ def _detect(
         inputs = as_batch(filled, detector.recipe.resize == "shortest")
         outputs = model({name: values.numpy() for name, values in inputs.items()})
         for place, (row, given) in enumerate(group):
-            found = _of_image(detector, outputs, place, given, least)
+            found = _of_image(detector, outputs, place, given, min_scores)
             yield row, to_image(found, given.frame, given.size)
 
 
-def _of_image(detector: Detector, outputs: Arrays, place: int, given: Input, least: Sequence[float]) -> Detections:
+def _of_image(detector: Detector, outputs: Arrays, place: int, given: Input, min_scores: Sequence[float]) -> Detections:
     if "count" in outputs:
         return detections_in(outputs, place)
     raw = Raw(*(torch.from_numpy(outputs[name][place]) for name in ("scores", "boxes")))
     height, width = given.pixels.shape[:2]
-    return above_own(chosen_from(detector, raw, given.frame.size, (height, width), min(least)), least)
+    return above_own(chosen_from(detector, raw, given.frame.size, (height, width), min(min_scores)), min_scores)
 
 
 def _readable(detector: Detector, dataset: DetectionDataset) -> Iterator[tuple[int, Input]]:

@@ -72,7 +72,7 @@ class Trial(NamedTuple):
     model: QuantizableModel
     metrics: MetricsTable
     loss: float
-    """Of AP."""
+    """Loss of AP."""
 
 
 def search(network: Network, attempt: Callable[[Layers], Trial], max_loss: float) -> Trial:
@@ -118,10 +118,10 @@ class Quantized:
     model: QuantizableModel
     """As it is written."""
     agreement: Agreement
-    """Of its detections with its own scores and boxes."""
+    """Agreement of its detections with its own scores and boxes."""
     layers: int
     floats: Layers
-    """Those that stay in float."""
+    """Layers that stay in float."""
     calibrated: int
     """Images whose ranges were taken."""
     images: int
@@ -166,13 +166,13 @@ class Quantizer:
     """Makes a network int8 by a data set's images."""
 
     train: Pictures
-    """By which ranges are taken."""
+    """Images that the ranges are measured on."""
     val: Pictures
     """On which AP is measured."""
-    raw: tuple[str, str]
-    """Outputs of all scores and boxes."""
+    raw: Sequence[str]
+    """Outputs of all scores and boxes, and of two stages what they came from."""
     kept: Sequence[str]
-    """Outputs that are written: detections, or the ``raw`` ones."""
+    """Outputs that are written: detections, or scores and boxes."""
     max_loss: float
     say: Callable[[str], None] = lambda text: None
 
@@ -190,7 +190,7 @@ class Quantizer:
         trial = search(network, partial(self._attempt, model, network, arrays, before.AP), self.max_loss)
         with one_thread():
             plain, small = model.alone(self.kept), trial.model.alone(self.kept)
-        verifier.check_own(small, trial.model, self.raw, detections=self.kept != self.raw)
+        verifier.check_own(small, trial.model, self.raw, detections=not {*self.kept} <= {*self.raw})
         verifier.agreement.require()
         first, second = images_per_second([plain, small], arrays)
         return Quantized(

@@ -19,7 +19,7 @@ from boxwright.models.selection import best_of_maps, class_scores
 
 
 class RegionRaw(NamedTuple):
-    """What a network of two stages says, in plain numbers."""
+    """Raw outputs of a network of two stages."""
 
     scores: Tensor
     """(B, P, K) in 0..1 of each region; 0 of one that only fills up."""
@@ -36,20 +36,20 @@ class RegionRaw(NamedTuple):
 
 
 class RegionGraph(nn.Module):
-    """Compute ``RegionRaw`` from pixels (B, H, W, 3) and the ``shown`` part of them, as ``DenseGraph`` takes them."""
+    """Compute ``RegionRaw`` from pixels (B, H, W, 3) and their ``valid_size``, as ``DenseGraph`` takes them."""
 
     def __init__(self, detector: TwoStageDetector, suppress: Suppress) -> None:
         super().__init__()
         self.detector, self.suppress = detector, suppress
 
-    def forward(self, images: Tensor, shown: Tensor | None = None) -> RegionRaw:
+    def forward(self, images: Tensor, valid_size: Tensor | None = None) -> RegionRaw:
         """Compute ``RegionRaw`` in the order of its fields."""
         detector = self.detector
-        x = detector.normalize(images.permute(0, 3, 1, 2), shown)
+        x = detector.normalize(images.permute(0, 3, 1, 2), valid_size)
         logits, deltas, features = detector.net(x.to(next(detector.net.parameters()).dtype))
-        anchors = anchors_in_graph(detector, images, shown)
+        anchors = anchors_in_graph(detector, images, valid_size)
         first = detector.rpn_coder.decode(anchors.boxes, deltas.float())
-        cut = clip(first, detector.recipe.image_size, shown)
+        cut = clip(first, detector.recipe.image_size, valid_size)
         regions, chosen = self._propose(logits.float(), cut, [level.count for level in anchors.levels])
         scores, refined = self._refine(features, regions)
         there = (chosen >= 0).unsqueeze(-1)
@@ -58,7 +58,7 @@ class RegionGraph(nn.Module):
             refined = refined.squeeze(2)
         return RegionRaw(torch.where(there, scores, 0), refined, regions, chosen, logits.float(), first)
 
-    def maps(self, images: Tensor, shown: Tensor | None, scores: Tensor) -> list[int]:
+    def maps(self, images: Tensor, valid_size: Tensor | None, scores: Tensor) -> list[int]:
         """Return the number of all regions: they count as one map."""
         return [scores.shape[1]]
 
@@ -85,7 +85,7 @@ class RegionGraph(nn.Module):
         head, (images, count) = detector.net.roi, regions.shape[:2]
         logits, deltas = head(_pool(features, regions).to(head.logits.weight.dtype))
         scores = class_scores(logits, detector.softmax).view(images, count, -1)
-        deltas = deltas.float().view(images, count, -1, detector.coder.size)
+        deltas = deltas.float().view(images, count, -1, detector.coder.dim)
         return scores, detector.coder.decode(regions.unsqueeze(2), deltas)
 
 

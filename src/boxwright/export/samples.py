@@ -99,20 +99,20 @@ def make_candidates(anchors: int, classes: int, side: int, lowest: float) -> Ite
     apart = np.stack([column, row, column + 0.9, row + 0.9], 1) * (side / cells)
     yield Candidates("nothing found", np.full(shape, lowest, np.float32), apart[None].astype(np.float32))
     yield Candidates("more than there is room for", scores, apart[None].astype(np.float32))
-    centres = rng.uniform(0, side, (8, 2))[rng.integers(0, 8, anchors)] + rng.normal(0, side / 40, (anchors, 2))
+    centers = rng.uniform(0, side, (8, 2))[rng.integers(0, 8, anchors)] + rng.normal(0, side / 40, (anchors, 2))
     half = rng.uniform(side / 20, side / 4, (anchors, 2))
-    crowds = np.concatenate([centres - half, centres + half], 1)
+    crowds = np.concatenate([centers - half, centers + half], 1)
     yield Candidates("crowds", scores**3, crowds[None].astype(np.float32))
 
 
 def as_batch(samples: Sequence[Sample], any_size: bool) -> dict[str, Tensor]:
     """Stack samples into a model's inputs: ``images`` (B, H, W, 3).
 
-    Where inputs may have any size, they are padded to the largest, and ``shown`` (B, 2) gives the size of each.
+    Where inputs may have any size, they are padded to the largest, and ``valid_size`` (B, 2) gives the size of each.
     """
     pixels = [torch.from_numpy(sample.input.pixels) for sample in samples]
     if not any_size:
         return {"images": torch.stack(pixels)}
     height, width = (max(each.shape[side] for each in pixels) for side in (0, 1))
     padded = [F.pad(each, (0, 0, 0, width - each.shape[1], 0, height - each.shape[0])) for each in pixels]
-    return {"images": torch.stack(padded), "shown": torch.tensor([sample.input.frame.size for sample in samples])}
+    return {"images": torch.stack(padded), "valid_size": torch.tensor([sample.input.frame.size for sample in samples])}

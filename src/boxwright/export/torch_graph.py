@@ -26,8 +26,8 @@ class _Named(nn.Module):
         super().__init__()
         self.module, self.outputs = module, outputs
 
-    def forward(self, images: Tensor, shown: Tensor | None = None) -> dict[str, Tensor]:
-        return dict(zip(self.outputs, self.module(images, shown), strict=True))
+    def forward(self, images: Tensor, valid_size: Tensor | None = None) -> dict[str, Tensor]:
+        return dict(zip(self.outputs, self.module(images, valid_size), strict=True))
 
 
 def to_program(

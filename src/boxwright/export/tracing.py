@@ -17,10 +17,11 @@ from boxwright.data.transforms import BATCH_MULTIPLE
 def free_sizes(inputs: Mapping[str, Tensor], *, dynamic: bool) -> dict[str, dict[int, Any]] | None:
     """Choose the sizes of inputs (B, ...) that may vary; None: none.
 
-    B varies where it is ``dynamic``; with ``shown``, so do the sides of ``images`` (B, H, W, 3), in multiples of 32.
+    B varies where it is ``dynamic``; with ``valid_size``, so do the sides of ``images`` (B, H, W, 3), in multiples
+    of 32.
     """
     free: dict[str, dict[int, Any]] = {name: {} for name in inputs}
-    if "shown" in inputs:
+    if "valid_size" in inputs:
         free["images"] = {1: BATCH_MULTIPLE * Dim("rows", min=1), 2: BATCH_MULTIPLE * Dim("columns", min=1)}
     if dynamic:
         batch = Dim("batch", min=1)

@@ -17,8 +17,8 @@ from boxwright.boxes import clip_boxes
 from boxwright.errors import BoxwrightError
 from boxwright.export.choosing import chosen_from, detections_in, rows_of_maps
 from boxwright.export.compare import Rules, Tolerance, compare
+from boxwright.export.expected import Expected, Limit, expected_of
 from boxwright.export.graph import Raw
-from boxwright.export.said import Limit, Said, said_of
 from boxwright.export.samples import Sample, as_batch, make_candidates
 from boxwright.models.detector import Detector
 from boxwright.models.faster_rcnn import TwoStageDetector
@@ -38,7 +38,7 @@ class Unfaithful(BoxwrightError):
 
 @dataclass
 class Agreement:
-    """How a file and its detector agree."""
+    """Agreement between a file and its detector."""
 
     pictures: int
     within: Tolerance
@@ -92,7 +92,7 @@ class Verifier:
     samples: Sequence[Sample]
     batch: int | None
     """Batch size that the file takes; None: any."""
-    least: Sequence[float]
+    min_scores: Sequence[float]
     """The score of each class above which detections are shown."""
     within: Tolerance
 
@@ -108,27 +108,30 @@ class Verifier:
             inputs = as_batch(samples, self._any_size)
             found = model({name: values.numpy() for name, values in inputs.items()})
             values = [torch.from_numpy(found[name]) for name in raw]
-            said = self._said(inputs, values)
-            for kind, own, its in zip(said.kinds, said.raw, values, strict=True):
+            expected = self._expected(inputs, values)
+            for kind, own, its in zip(expected.kinds, expected.raw, values, strict=True):
                 if kind:
                     self._compare(kind, samples, own, its)
-            self._compare_regions(samples, said)
+            self._compare_regions(samples, expected)
             if detections and not self.agreement.faults:
-                for row, (sample, each) in enumerate(zip(samples, said.detections(min(self.least)), strict=True)):
-                    self._pair(sample.name, each, detections_in(found, row), said.of_image(row), said.limits[row])
+                selected = expected.detections(min(self.min_scores))
+                for row, (sample, each) in enumerate(zip(samples, selected, strict=True)):
+                    self._pair(
+                        sample.name, each, detections_in(found, row), expected.of_image(row), expected.limits[row]
+                    )
 
     def check_selection(self, model: Model, names: Sequence[str]) -> None:
         """Compare the detections of made scores and boxes, which the model takes under these ``names``.
 
         Of ``images`` only the number matters.
         """
-        recipe, lowest = self.detector.recipe, min(self.least)
+        recipe, lowest = self.detector.recipe, min(self.min_scores)
         side = recipe.image_size + -recipe.image_size % recipe.input_size.multiple
         maps = rows_of_maps(self.detector, (side, side))
         copies = self.batch or 1
         inputs: Arrays = {"images": np.zeros((copies, side, side, 3), np.uint8 if recipe.antialias else np.float32)}
         if self._any_size:
-            inputs["shown"] = np.full((copies, 2), side)
+            inputs["valid_size"] = np.full((copies, 2), side)
         classes = len(self.detector.classes)
         own_boxes = isinstance(self.detector, TwoStageDetector) and recipe.box_per_class
         for name, *made in make_candidates(sum(maps), classes, side, lowest):
@@ -143,19 +146,21 @@ class Verifier:
     def check_own(self, model: Model, source: Model, raw: Sequence[str], *, detections: bool) -> None:
         """Compare a model's ``detections`` with those chosen from its own scores and boxes.
 
-        ``source`` gives these under the names ``raw``; their shapes are compared with the detector's.
+        ``source`` gives these as the first two of its outputs ``raw``; the shapes of all are compared with those of
+        the detector.
         """
         for samples in self._batches():
             inputs = as_batch(samples, self._any_size)
             arrays = {name: values.numpy() for name, values in inputs.items()}
             found, outputs = model(arrays), source(arrays)
             own = [torch.from_numpy(outputs[name]) for name in raw]
-            said = self._said(inputs, own)
-            for kind, expected, values in zip(("score", "box"), said.raw, own, strict=True):
-                self._check_shape(kind, samples, expected, values)
+            expected = self._expected(inputs, own)
+            for kind, ours, values in zip(expected.kinds, expected.raw, own, strict=True):
+                if kind:
+                    self._check_shape(kind, samples, ours, values)
             for row, sample in enumerate(samples if detections and not self.agreement.faults else ()):
-                of_image, limit = Raw(*(part[row] for part in own)), said.limits[row]
-                chosen = chosen_from(self.detector, of_image, limit.size, said.size, min(self.least))
+                of_image, limit = Raw(own[0][row], own[1][row]), expected.limits[row]
+                chosen = chosen_from(self.detector, of_image, limit.size, expected.size, min(self.min_scores))
                 self._pair(sample.name, chosen, detections_in(found, row), of_image, limit)
 
     @property
@@ -163,8 +168,8 @@ class Verifier:
         return self.detector.recipe.resize == "shortest"
 
     @torch.inference_mode()
-    def _said(self, inputs: dict[str, Tensor], found: Sequence[Tensor]) -> Said:
-        return said_of(self.detector, inputs, found)
+    def _expected(self, inputs: dict[str, Tensor], found: Sequence[Tensor]) -> Expected:
+        return expected_of(self.detector, inputs, found)
 
     def _batches(self) -> Iterator[Sequence[Sample]]:
         """Yield all samples, in batches of each size to test; the last one is filled up with the first samples."""
@@ -194,18 +199,18 @@ class Verifier:
         self.agreement.faults.append(f"{_names(samples)}: {text}")
         return False
 
-    def _compare_regions(self, samples: Sequence[Sample], said: Said) -> None:
+    def _compare_regions(self, samples: Sequence[Sample], expected: Expected) -> None:
         for row, sample in enumerate(samples):
-            outcome = said.chosen(row, self.within)
+            outcome = expected.chosen(row, self.within)
             if outcome is not None:
                 self.agreement.regions += outcome.pairs
                 self.agreement.regions_excused += outcome.excused
                 self.agreement.faults += [f"{sample.name}, regions, by map: {fault}" for fault in outcome.faults]
 
     def _pair(self, name: str, expected: Detections, found: Detections, raw: Raw, limit: Limit) -> None:
-        shown = expected.scores > torch.tensor(self.least)[expected.labels]
-        expected = Detections(*(part[shown] for part in expected))
-        rules = Rules(self.detector.recipe, limit.maps, self.least, self.within)
+        above = expected.scores > torch.tensor(self.min_scores)[expected.labels]
+        expected = Detections(*(part[above] for part in expected))
+        rules = Rules(self.detector.recipe, limit.maps, self.min_scores, self.within)
         outcome = compare(expected, found, raw.scores, clip_boxes(raw.boxes, limit.size), rules)
         self.agreement.pairs += outcome.pairs
         self.agreement.excused += outcome.excused

@@ -72,7 +72,7 @@ function start(data) {
   const $ = id => document.getElementById(id);
   const canvas = $("canvas"), pen = canvas.getContext("2d");
   const style = getComputedStyle(document.documentElement);
-  const colours = [0, 1, 2, 3, 4].map(k => style.getPropertyValue(`--kind${k}`).trim());
+  const colors = [0, 1, 2, 3, 4].map(k => style.getPropertyValue(`--kind${k}`).trim());
   const dashes = [[], [], [6, 3], [2, 3], [8, 2, 2, 2]];
   const names = data.kinds;
   const shown = new Set(data.losses ? [0, 1, 2] : [0, 1]);
@@ -246,11 +246,11 @@ function start(data) {
   function corners(i) { return place(image.boxes.subarray(4 * i, 4 * i + 4), [4 * data.size, 4 * data.size]); }
   function outline(object) { return place(object.box, [data.size, data.size]); }
 
-  function frame([x0, y0, x1, y1], colour, width, dash = [], alpha = 1) {
+  function frame([x0, y0, x1, y1], color, width, dash = [], alpha = 1) {
     pen.globalAlpha = alpha;
     pen.setLineDash(dash);
     const [w, h] = [Math.max(x1 - x0, 3), Math.max(y1 - y0, 3)];
-    for (const [stroke, line] of [["#0006", width + 1], [colour, width]]) {
+    for (const [stroke, line] of [["#0006", width + 1], [color, width]]) {
       pen.strokeStyle = stroke;
       pen.lineWidth = line;
       pen.strokeRect(x0, y0, w, h);
@@ -283,15 +283,15 @@ function start(data) {
     }
     const anchors = visible();
     for (const kind of [4, 3, 2]) {
-      for (const i of anchors) if (kinds[i] === kind) frame(corners(i), colours[kind], 1.2, dashes[kind]);
+      for (const i of anchors) if (kinds[i] === kind) frame(corners(i), colors[kind], 1.2, dashes[kind]);
     }
     const own = anchors.filter(i => kinds[i] < 2).sort((a, b) => image.iou[a] - image.iou[b]);
     const strength = $("object").value === "" ? own.map(() => 0.5) : strengths(own.map(i => image.iou[i]));
     own.forEach((i, n) => {
-      frame(corners(i), colours[kinds[i]], 1 + 2.5 * strength[n] ** 3, dashes[kinds[i]], 0.35 + 0.65 * strength[n]);
+      frame(corners(i), colors[kinds[i]], 1 + 2.5 * strength[n] ** 3, dashes[kinds[i]], 0.35 + 0.65 * strength[n]);
     });
     if ($("objects").checked && owner >= 0) frame(outline(image.objects[owner]), "#fff", 3, lacking[owner] ? [3, 5] : []);
-    if (at >= 0) frame(corners(at), colours[kinds[at]], 4);
+    if (at >= 0) frame(corners(at), colors[kinds[at]], 4);
   }
   $("objects").onchange = draw;
   $("object").onchange = () => chosen();
@@ -370,7 +370,7 @@ function start(data) {
       const parts = states[at] === 1 ? [[image.object[at], "class"], [image.box[at], "box"]]
         : states[at] === 0 ? [[image.background[at], "class"]] : [];
       lines.push(["loss", parts.map(([x, name]) => `${x.toPrecision(3)} ${name}`).join(" + ") || "none"],
-        ["says", `${data.classes[image.says[at]]} ${image.said[at].toFixed(2)}` +
+        ["says", `${data.classes[image.says[at]]} ${image.pred[at].toFixed(2)}` +
           (object ? `; ${data.classes[object.label]} ${image.score[at].toFixed(2)}` : "")],
         ["in this recipe", image.counted[at] ? "its classification counts" : "it doesn't count"]);
     }

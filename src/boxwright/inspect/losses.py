@@ -21,7 +21,7 @@ LEAST_IOU = 0.1
 
 
 class Roles(NamedTuple):
-    """What each of the A anchors of an image could be."""
+    """Roles that each of the A anchors of an image could have."""
 
     target: Tensor
     """(A,) int64 the object, among the image's boxes, that it answers for or would answer for at a lower threshold."""
@@ -57,7 +57,7 @@ class AnchorCosts(NamedTuple):
     """Predicted score of the target's class; 0 without a target."""
     says: Tensor
     """int64 the class with the highest score."""
-    said: Tensor
+    pred: Tensor
     """That class's score."""
     counted: Tensor
     """bool: whether the recipe's miner keeps it, looking at this image alone."""
@@ -68,7 +68,7 @@ class AnchorCosts(NamedTuple):
 
 
 class Mining(NamedTuple):
-    """How many negatives of an image are called hard initially."""
+    """Number of negatives of an image that are called hard initially."""
 
     ratio: float
     """Number per positive."""
@@ -128,14 +128,14 @@ class Trained(NamedTuple):
         box = torch.zeros_like(roles.iou).index_put((place,), (positive.box + positive.distribution).float())
         scores = class_scores(outputs.logits[0], self.detector.softmax)
         score = torch.zeros_like(roles.iou).index_put((place,), scores[place, positive.positives.labels])
-        said, says = scores.max(-1)
+        pred, says = scores.max(-1)
         return AnchorCosts(
             background=background.classification[0].float(),
             object=positive.classification[0].float() * roles.could,
             box=box,
             score=score,
             says=says,
-            said=said,
+            pred=pred,
             counted=own.counted[0],
         )
 

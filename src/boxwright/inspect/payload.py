@@ -109,7 +109,7 @@ def _columns(example: Example, level: NDArray[np.int64], boxes: NDArray[np.float
         "flags": _pack("u1", roles.fixed.numpy() + 2 * roles.covered.numpy() + 4 * counted),
     }
     if costs is not None:
-        for name in ("background", "object", "box", "score", "said"):
+        for name in ("background", "object", "box", "score", "pred"):
             columns[name] = _pack("f4", getattr(costs, name).numpy())
         columns["says"] = _pack("u2", costs.says.numpy())
     return columns

@@ -62,10 +62,10 @@ class GridOverlaps(Overlaps):
         if forces:
             self._nearest = paired_iou(self._rows.unsqueeze(1), self.anchors.boxes[self._bounds.nearest()]).amax(1)
         every = torch.arange(len(self._rows), device=boxes.device)
-        least = torch.where(self._nearest < LEAST_IOU, floor, self._nearest.clamp(max=floor))
-        self._pairs = self._look_at(every, least)
+        min_iou = torch.where(self._nearest < LEAST_IOU, floor, self._nearest.clamp(max=floor))
+        self._pairs = self._look_at(every, min_iou)
         self._open = Pairs(*(column[:0] for column in self._pairs))
-        self._open_from = torch.full_like(least, torch.inf)
+        self._open_from = torch.full_like(min_iou, torch.inf)
 
     @cached_property
     def of_anchors(self) -> Best:  # type: ignore[override]  # found when asked for
@@ -115,14 +115,14 @@ class GridOverlaps(Overlaps):
         row = torch.searchsorted(self._owner, image * self.real.shape[1] + target)
         while True:
             found = self._next_open(row, before)
-            least = self._open_from[row]
-            missing = (found.iou < least) & (before.iou.minimum(least) / 2 >= LEAST_IOU)
+            min_iou = self._open_from[row]
+            missing = (found.iou < min_iou) & (before.iou.minimum(min_iou) / 2 >= LEAST_IOU)
             if not missing.any():
                 break
             more = row[missing]
-            self._open_from[more] = before.iou.minimum(least)[missing] / 2
+            self._open_from[more] = before.iou.minimum(min_iou)[missing] / 2
             self._open = self._open.join(self._look_at(more, self._open_from[more]))
-        far = (found.iou < least).nonzero().squeeze(1)
+        far = (found.iou < min_iou).nonzero().squeeze(1)
         if len(far):
             rest = next_in_rows(self.anchors, self._rows[row[far]], Best(before.iou[far], before.partner[far]))
             found.iou[far], found.partner[far] = rest
@@ -149,9 +149,9 @@ class GridOverlaps(Overlaps):
         after = ((iou < last_iou) | ((iou == last_iou) & (anchor > last))).nonzero().squeeze(1)
         return best_of(asked[after], iou[after], anchor[after], len(row))
 
-    def _look_at(self, row: Tensor, least: Tensor) -> Pairs:
-        """Compute all pairs of these rows (n,) that reach IoU ``least`` (n,), and some others."""
-        place, anchor = self._bounds.cells(row, least * (1 - _MARGIN))
+    def _look_at(self, row: Tensor, min_iou: Tensor) -> Pairs:
+        """Compute all pairs of these rows (n,) that reach IoU ``min_iou`` (n,), and some others."""
+        place, anchor = self._bounds.cells(row, min_iou * (1 - _MARGIN))
         row = row.index_select(0, place)
         boxes, anchors = self._rows.index_select(0, row), self.anchors.boxes.index_select(0, anchor)
         return Pairs(row, anchor, paired_iou(boxes, anchors))
@@ -175,8 +175,8 @@ class _Bounds:
         cell = self.place.round().clamp(min=0).minimum(self.shapes.last_cell).long()
         return self.shapes.first + (cell * self.shapes.steps).sum(-1)
 
-    def cells(self, row: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
-        """List indices into ``row`` (n,) and anchors, (P,) each, of all pairs that can reach IoU ``least`` (n,).
+    def cells(self, row: Tensor, min_iou: Tensor) -> tuple[Tensor, Tensor]:
+        """List indices into ``row`` (n,) and anchors, (P,) each, of all pairs that can reach IoU ``min_iou`` (n,).
 
         IoU = shared / (a + g - shared) >= least means shared >= need = least / (1 + least) x (a + g) for a shape of
         area a and a target of area g. The shared height is at most the smaller of the two heights, so the shared width
@@ -185,7 +185,7 @@ class _Bounds:
         shapes, slack = self.shapes, self.slack
         grown = shapes.sides + 2 * slack  # (S, 2): as large as rounding can make the anchors
         smallest = (shapes.sides - 2 * slack).clamp(min=0).prod(-1)
-        sides, share = self.sides.index_select(0, row), (least / (1 + least)).double()
+        sides, share = self.sides.index_select(0, row), (min_iou / (1 + min_iou)).double()
         width, height = (
             torch.minimum(sides[:, axis, None], grown[:, axis]) for axis in (0, 1)
         )  # (n, S) largest possible shared width and height

@@ -116,7 +116,7 @@ def _build(recipe: Recipe, pretrained: bool | str) -> Detector:
     kind = TwoStageDetector if spec.two_stage else DenseDetector
     if is_own("class_loss", recipe.class_loss):  # so that prediction need not import it
         recipe = recipe.replace(activation="softmax" if softmax else "sigmoid")
-    return kind(network, coder, recipe, softmax=softmax).lay_out(memory_format)
+    return kind(network, coder, recipe, softmax=softmax).set_memory_format(memory_format)
 
 
 def _activation(recipe: Recipe) -> ClassKind:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from boxwright.models.detector import Detector
-from boxwright.models.selection import best_pairs, class_scores, keep_best, limits
+from boxwright.models.selection import best_pairs, class_scores, limits, nms_and_topk
 from boxwright.nms import NmsKind
 from boxwright.types import DenseOutputs, Detections
 
@@ -17,10 +17,10 @@ class DenseDetector(Detector):
     (arXiv:1904.01355, section 3.3), the scale that of a single score.
     """
 
-    def forward(self, images: Tensor, shown: Tensor | None = None) -> DenseOutputs:
+    def forward(self, images: Tensor, valid_size: Tensor | None = None) -> DenseOutputs:
         """Compute logits (B, A, K or K + 1), deltas (B, A, D) and centerness (B, A) or None from input (B, 3, H, W).
 
-        ``shown`` has no effect.
+        ``valid_size`` has no effect.
         """
         return DenseOutputs(*self.net(images))
 
@@ -32,14 +32,14 @@ class DenseDetector(Detector):
         return (scores * outputs.centerness.float().sigmoid().unsqueeze(-1)).sqrt()
 
     def _detect(
-        self, outputs: DenseOutputs, size: tuple[int, int], shown: Tensor | None, score: float, nms: NmsKind | None
+        self, outputs: DenseOutputs, size: tuple[int, int], valid_size: Tensor | None, score: float, nms: NmsKind | None
     ) -> list[Detections]:
         anchors = self.anchors_of(size)
         maps = [level.count for level in anchors.levels]
         scores = self.scores(outputs)
         found = []
-        for image, limit in enumerate(limits(shown, size, len(scores))):
+        for image, limit in enumerate(limits(valid_size, size, len(scores))):
             best, anchor, labels = best_pairs(scores[image], score, self.recipe, maps)
             boxes = self.coder.decode(anchors.boxes[anchor], outputs.deltas[image, anchor].float())
-            found.append(keep_best(boxes, best, labels, limit, score, self.recipe, nms))
+            found.append(nms_and_topk(boxes, best, labels, limit, score, self.recipe, nms))
         return found

@@ -17,7 +17,7 @@ from boxwright.coding import BoxCoder
 from boxwright.data.inputs import ImageLike, Input, each_image
 from boxwright.data.transforms import Frame
 from boxwright.errors import DataError
-from boxwright.evaluate.thresholds import Thresholds, least_scores
+from boxwright.evaluate.thresholds import Thresholds, min_scores
 from boxwright.models.batching import predict_stream
 from boxwright.models.fused import can_fuse, fuse_convolutions
 from boxwright.models.layers import fold_batch_norm, folds_exactly, keep_statistics
@@ -74,10 +74,10 @@ class Detector(nn.Module, ABC):
         self.train()
 
     @abstractmethod
-    def forward(self, images: Tensor, shown: Tensor | None = None) -> Any:
+    def forward(self, images: Tensor, valid_size: Tensor | None = None) -> Any:
         """Compute raw outputs from normalized input (B, 3, H, W).
 
-        ``shown``: the first (B, 2) rows and columns are the image and the rest is padding; None: no padding.
+        ``valid_size``: the first (B, 2) rows and columns are the image and the rest is padding; None: no padding.
         """
 
     @torch.no_grad()
@@ -86,7 +86,7 @@ class Detector(nn.Module, ABC):
         outputs: Any,
         *,
         size: tuple[int, int] | None = None,
-        shown: Tensor | None = None,
+        valid_size: Tensor | None = None,
         score: float | Sequence[float] = EVALUATION_SCORE,
         nms: NmsKind | None = None,
     ) -> list[Detections]:
@@ -95,7 +95,7 @@ class Detector(nn.Module, ABC):
         Args:
             outputs: Raw outputs.
             size: (H, W) of the inputs; None: the recipe's square.
-            shown: Rows and columns (B, 2) that are image; boxes are clipped to them.
+            valid_size: Rows and columns (B, 2) that are image; boxes are clipped to them.
             score: Lower limit of the scores, one or (K,) by class.
             nms: Kind of NMS instead of the recipe's.
 
@@ -104,14 +104,14 @@ class Detector(nn.Module, ABC):
         """
         size = size or (self.recipe.image_size, self.recipe.image_size)
         if not isinstance(score, Sequence):
-            return self._detect(outputs, size, shown, score, nms)
+            return self._detect(outputs, size, valid_size, score, nms)
         if len(score) != len(self.classes):
             raise ValueError(f"Expected a score for each of {len(self.classes)} classes but got {len(score)}")
-        return [above_own(found, score) for found in self._detect(outputs, size, shown, min(score), nms)]
+        return [above_own(found, score) for found in self._detect(outputs, size, valid_size, min(score), nms)]
 
     @abstractmethod
     def _detect(
-        self, outputs: Any, size: tuple[int, int], shown: Tensor | None, score: float, nms: NmsKind | None
+        self, outputs: Any, size: tuple[int, int], valid_size: Tensor | None, score: float, nms: NmsKind | None
     ) -> list[Detections]: ...
 
     @property
@@ -148,24 +148,24 @@ class Detector(nn.Module, ABC):
             keep_statistics(backbone, self.recipe.norm_mode)
         return self
 
-    def lay_out(self, memory_format: torch.memory_format) -> Self:
+    def set_memory_format(self, memory_format: torch.memory_format) -> Self:
         """Set the memory format of weights and inputs, which affects speed only."""
         self.memory_format = memory_format
         return self.to(memory_format=memory_format)
 
-    def normalize(self, images: Tensor, shown: Tensor | None = None) -> Tensor:
+    def normalize(self, images: Tensor, valid_size: Tensor | None = None) -> Tensor:
         """Normalize (B, 3, H, W) uint8 or float in 0..255 for the network, in its memory format.
 
-        Beyond the ``shown`` (B, 2) rows and columns the result is 0, the mean color; None: no padding.
+        Beyond the ``valid_size`` (B, 2) rows and columns the result is 0, the mean color; None: no padding.
         """
         mean, std = self.get_buffer("_mean"), self.get_buffer("_std")
         x = (images.float() - mean) / std
-        if shown is not None:
+        if valid_size is not None:
             rows, columns = (torch.arange(side, device=x.device) for side in x.shape[-2:])
-            x = x * ((rows < shown[:, :1])[:, None, :, None] & (columns < shown[:, 1:])[:, None, None, :])
+            x = x * ((rows < valid_size[:, :1])[:, None, :, None] & (columns < valid_size[:, 1:])[:, None, None, :])
         return x.contiguous(memory_format=self.memory_format)
 
-    def least_scores(self, score: Score | None = None) -> float | Sequence[float]:
+    def min_scores(self, score: Score | None = None) -> float | Sequence[float]:
         """Return the score above which ``predict`` keeps detections, for all classes or (K,) by class.
 
         Raises:
@@ -174,7 +174,7 @@ class Detector(nn.Module, ABC):
         """
         if score is None:
             return self.recipe.score if self.thresholds is None else self.thresholds.scores
-        return least_scores(score, self.thresholds)
+        return min_scores(score, self.thresholds)
 
     def predict(
         self, images: Any, score: Score | None = None, nms: NmsKind | None = None, *, batch: int | None = None
@@ -228,10 +228,10 @@ class Detector(nn.Module, ABC):
         )  # (B, H, W, 3) -> (B, 3, H, W)
         size = batch.shape[2], batch.shape[3]
         padded = any(each.frame.size != size for each in inputs)
-        shown = torch.tensor([each.frame.size for each in inputs]) if padded else None
-        x = self.normalize(batch.to(self.device), None if shown is None else shown.to(self.device))
-        outputs = self(x.to(next(self.net.parameters()).dtype), shown)
-        found = self.detect(outputs, size=size, shown=shown, score=self.least_scores(score), nms=nms)
+        valid_size = torch.tensor([each.frame.size for each in inputs]) if padded else None
+        x = self.normalize(batch.to(self.device), None if valid_size is None else valid_size.to(self.device))
+        outputs = self(x.to(next(self.net.parameters()).dtype), valid_size)
+        found = self.detect(outputs, size=size, valid_size=valid_size, score=self.min_scores(score), nms=nms)
         return [to_image(of_input, each.frame, each.size) for of_input, each in zip(found, inputs, strict=True)]
 
     def for_inference(self, precision: InferencePrecision = "float32") -> Self:
@@ -252,7 +252,7 @@ class Detector(nn.Module, ABC):
                 fold_batch_norm(part)
         if can_fuse(folded.net):
             fuse_convolutions(folded.net)
-            folded.lay_out(torch.channels_last)
+            folded.set_memory_format(torch.channels_last)
         if precision == "bf16":
             folded.net.to(torch.bfloat16)
         return folded

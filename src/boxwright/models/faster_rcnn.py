@@ -22,8 +22,8 @@ from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.detector import Detector, Network
 from boxwright.models.fpn import FPN, TWO_STAGE_STRIDES
-from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits
-from boxwright.models.selection import best_of_maps, best_pairs, class_scores, keep_best, limits
+from boxwright.models.heads import flatten_head, init_bias, init_deltas, output_layer
+from boxwright.models.selection import best_of_maps, best_pairs, class_scores, limits, nms_and_topk
 from boxwright.nms import NmsKind, batched_nms
 from boxwright.recipes import Recipe
 from boxwright.types import DenseOutputs, Detections, RoIOutputs, TwoStageOutputs
@@ -41,7 +41,7 @@ class RPNHead(nn.Module):
     def __init__(self, width: int, shapes: int, logits: Tensor, deltas: Tensor) -> None:
         """Set the initial outputs, ``logits`` (1,) and ``deltas`` (D,), of each of the ``shapes`` anchors of a cell."""
         super().__init__()
-        self.size = len(deltas)
+        self.dim = len(deltas)
         self.shared = nn.Sequential(output_layer(width, torch.zeros(width), side=3), nn.ReLU(inplace=True))
         self.logits = output_layer(width, logits.repeat(shapes), side=1)
         self.deltas = output_layer(width, deltas.repeat(shapes), side=1)
@@ -49,8 +49,8 @@ class RPNHead(nn.Module):
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Map one (B, width, H, W) per level to logits (B, A, 1) and deltas (B, A, D)."""
         shared = [self.shared(x) for x in maps]
-        logits = [rows(self.logits(x), 1) for x in shared]
-        deltas = [rows(self.deltas(x), self.size) for x in shared]
+        logits = [flatten_head(self.logits(x), 1) for x in shared]
+        deltas = [flatten_head(self.deltas(x), self.dim) for x in shared]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
 
@@ -66,8 +66,8 @@ class RoIHead(nn.Module):
             nn.Linear(hidden, hidden),
             nn.ReLU(inplace=True),
         )
-        self.logits = _output(hidden, logits, deviation=0.01)
-        self.deltas = _output(hidden, deltas, deviation=0.001)
+        self.logits = _output(hidden, logits, std=0.01)
+        self.deltas = _output(hidden, deltas, std=0.001)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Map (R, width, 7, 7) to logits (R, K') and deltas (R, D)."""
@@ -143,17 +143,17 @@ class TwoStageDetector(Detector):
         super().__init__(network, coder, recipe, softmax=softmax)
         self.rpn_coder: BoxCoder = resolve_choice("coder", recipe.rpn_coder)()  # type: ignore[misc]
 
-    def forward(self, images: Tensor, shown: Tensor | None = None) -> TwoStageOutputs:
+    def forward(self, images: Tensor, valid_size: Tensor | None = None) -> TwoStageOutputs:
         """Compute the first stage's outputs, the features, and each image's proposals from input (B, 3, H, W).
 
-        Proposals are clipped to what is ``shown``.
+        Proposals are clipped to what is ``valid_size``.
         """
         logits, deltas, features = self.net(images)
         outputs = DenseOutputs(logits, deltas)
         size = (images.shape[2], images.shape[3])
-        if shown is None:
-            shown = torch.stack([torch.full((len(images),), side, device=images.device) for side in size], 1)
-        proposals = self.propose(outputs, self.anchors_of(size), shown)
+        if valid_size is None:
+            valid_size = torch.stack([torch.full((len(images),), side, device=images.device) for side in size], 1)
+        proposals = self.propose(outputs, self.anchors_of(size), valid_size)
         return TwoStageOutputs(outputs, features, [each.boxes for each in proposals])
 
     def refine(self, features: list[Tensor], rois: Sequence[Tensor]) -> RoIOutputs:
@@ -161,18 +161,18 @@ class TwoStageDetector(Detector):
         return RoIOutputs(*self.net.refine(features, rois))
 
     @torch.no_grad()
-    def propose(self, outputs: DenseOutputs, anchors: Anchors, shown: Tensor) -> list[Proposals]:
+    def propose(self, outputs: DenseOutputs, anchors: Anchors, valid_size: Tensor) -> list[Proposals]:
         """Choose each image's proposals from the first stage's outputs.
 
-        The best anchors of each map are decoded, clipped to the image's size ``shown`` (B, 2), and thinned out by NMS
-        on each map alone.
+        The best anchors of each map are decoded, clipped to the image's ``valid_size`` (B, 2), and thinned out by
+        NMS on each map alone.
         """
-        images, size = len(shown), self.rpn_coder.size
+        images, dim = len(valid_size), self.rpn_coder.dim
         count = self.recipe.training_proposals if self.training else self.recipe.proposals
         maps = [level.count for level in anchors.levels]
         scores, place = best_of_maps(outputs.logits.float(), count, maps)  # (B, n)
-        deltas = outputs.deltas.gather(1, place.unsqueeze(-1).expand(-1, -1, size))  # (B, n, D)
-        boxes = clip_boxes_of_images(self.rpn_coder.decode(anchors.boxes[place], deltas), shown)
+        deltas = outputs.deltas.gather(1, place.unsqueeze(-1).expand(-1, -1, dim))  # (B, n, D)
+        boxes = clip_boxes_of_images(self.rpn_coder.decode(anchors.boxes[place], deltas), valid_size)
         image, row = at_least(boxes, SHORTEST_PROPOSAL).nonzero(as_tuple=True)
         boxes, scores, place = boxes[image, row], scores[image, row], place[image, row]
         levels = torch.cat([row.new_full((min(count, cells),), level) for level, cells in enumerate(maps)])  # (n,)
@@ -183,11 +183,16 @@ class TwoStageDetector(Detector):
         return [Proposals(boxes[own], place[own]) for own in best]
 
     def _detect(
-        self, outputs: TwoStageOutputs, size: tuple[int, int], shown: Tensor | None, score: float, nms: NmsKind | None
+        self,
+        outputs: TwoStageOutputs,
+        size: tuple[int, int],
+        valid_size: Tensor | None,
+        score: float,
+        nms: NmsKind | None,
     ) -> list[Detections]:
         counts = [len(boxes) for boxes in outputs.proposals]
         refined = self.refine(outputs.features, outputs.proposals).by_image(counts)
-        images = zip(outputs.proposals, refined, limits(shown, size, len(counts)), strict=True)
+        images = zip(outputs.proposals, refined, limits(valid_size, size, len(counts)), strict=True)
         return [self._detect_one(*image, score, nms) for image in images]
 
     def _detect_one(
@@ -196,10 +201,10 @@ class TwoStageDetector(Detector):
         scores = class_scores(refined.logits[0], self.softmax)
         best, roi, labels = best_pairs(scores, score, self.recipe, [len(rois)])
         boxes_of_each = len(self.classes) if self.recipe.box_per_class else 1
-        deltas = refined.deltas[0].float().view(len(rois), boxes_of_each, self.coder.size)
+        deltas = refined.deltas[0].float().view(len(rois), boxes_of_each, self.coder.dim)
         boxes = self.coder.decode(rois[roi], deltas[roi, labels if self.recipe.box_per_class else 0])
         kept = at_least(clip_boxes(boxes, size), SHORTEST_DETECTION)
-        return keep_best(boxes[kept], best[kept], labels[kept], size, score, self.recipe, nms)
+        return nms_and_topk(boxes[kept], best[kept], labels[kept], size, score, self.recipe, nms)
 
 
 def at_least(boxes: Tensor, side: float) -> Tensor:
@@ -208,22 +213,20 @@ def at_least(boxes: Tensor, side: float) -> Tensor:
     return (width >= side) & (height >= side)
 
 
-def _output(width: int, bias: Tensor, deviation: float) -> nn.Linear:
+def _output(width: int, bias: Tensor, std: float) -> nn.Linear:
     layer = nn.Linear(width, len(bias))
-    nn.init.normal_(layer.weight, std=deviation)
+    nn.init.normal_(layer.weight, std=std)
     layer.bias = nn.Parameter(bias.clone())
     return layer
 
 
-def _first_logits(num_outputs: int, classes: int, miner: str) -> Tensor:
+def _init_class_bias(num_outputs: int, classes: int, miner: str) -> Tensor:
     """Compute the initial logits (num_outputs,) of an untrained stage.
 
     They are 0 as published, since few regions are chosen to learn from; without a miner, where all count, they mean
     "nothing here".
     """
-    return (
-        starting_logits(num_outputs, classes) if parse_choice("miner", miner)[0] == "none" else torch.zeros(num_outputs)
-    )
+    return init_bias(num_outputs, classes) if parse_choice("miner", miner)[0] == "none" else torch.zeros(num_outputs)
 
 
 def build_faster_rcnn(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
@@ -243,10 +246,10 @@ def build_faster_rcnn(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrai
     rpn = RPNHead(
         recipe.width,
         len(spec.levels[0].shapes),
-        _first_logits(1, 1, recipe.rpn_miner),
-        starting_deltas(rpn_coder),
+        _init_class_bias(1, 1, recipe.rpn_miner),
+        init_deltas(rpn_coder),
     )
     classes = len(recipe.classes)
-    deltas = starting_deltas(coder).repeat(classes if recipe.box_per_class else 1)
-    roi = RoIHead(recipe.width, recipe.hidden, _first_logits(num_outputs, classes, recipe.miner), deltas)
+    deltas = init_deltas(coder).repeat(classes if recipe.box_per_class else 1)
+    roi = RoIHead(recipe.width, recipe.hidden, _init_class_bias(num_outputs, classes, recipe.miner), deltas)
     return Network(FasterRCNN(backbone, fpn, rpn, roi), spec, backbone.mean, backbone.std)

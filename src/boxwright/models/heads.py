@@ -38,7 +38,7 @@ def output_layer(width: int, bias: Tensor, *, side: int) -> nn.Conv2d:
     return layer
 
 
-def starting_logits(num_outputs: int, classes: int) -> Tensor:
+def init_bias(num_outputs: int, classes: int) -> Tensor:
     """Compute the initial logits (num_outputs,) of a head: an object with probability 0.01.
 
     A sigmoid head, with as many outputs as ``classes``, starts with that for each class; a softmax head, with one more
@@ -50,14 +50,14 @@ def starting_logits(num_outputs: int, classes: int) -> Tensor:
     return torch.tensor([0.0] * classes + [math.log(classes / odds)])
 
 
-def starting_deltas(coder: BoxCoder) -> Tensor:
+def init_deltas(coder: BoxCoder) -> Tensor:
     """Compute the initial deltas (D,) of a head: the anchor itself."""
     if not isinstance(coder, DistributionCoder):
-        return torch.zeros(coder.size)
+        return torch.zeros(coder.dim)
     half_side = 0.5 / coder.step  # in bins
     return (-0.5 * (torch.arange(coder.bins) - half_side).abs()).repeat(4)
 
 
-def rows(cells: Tensor, columns: int) -> Tensor:
-    """Reshape (B, S x columns, H, W) of S anchors per cell to (B, H x W x S, columns), in the anchors' order."""
-    return cells.permute(0, 2, 3, 1).reshape(cells.shape[0], -1, columns)
+def flatten_head(cells: Tensor, num_outputs: int) -> Tensor:
+    """Reshape (B, S x num_outputs, H, W) of S anchors a cell to (B, H x W x S, num_outputs), in the anchors' order."""
+    return cells.permute(0, 2, 3, 1).reshape(cells.shape[0], -1, num_outputs)

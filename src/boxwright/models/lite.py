@@ -17,7 +17,7 @@ from boxwright.models.anchoring import one_a_cell
 from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.coarser import Coarser, split_strides
 from boxwright.models.detector import Network
-from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits
+from boxwright.models.heads import flatten_head, init_bias, init_deltas, output_layer
 from boxwright.recipes import Recipe
 
 
@@ -41,8 +41,10 @@ class LiteHead(nn.Module):
         for level in reversed(range(len(self.merges))):
             coarse = F.interpolate(pyramid[level + 1], size=pyramid[level].shape[-2:], mode="nearest")
             pyramid[level] = self.merges[level](pyramid[level] + coarse)
-        logits = [rows(tower(feature), self.num_outputs) for tower, feature in zip(self.logits, pyramid, strict=True)]
-        deltas = [rows(tower(feature), self.size) for tower, feature in zip(self.deltas, pyramid, strict=True)]
+        logits = [
+            flatten_head(tower(feature), self.num_outputs) for tower, feature in zip(self.logits, pyramid, strict=True)
+        ]
+        deltas = [flatten_head(tower(feature), self.size) for tower, feature in zip(self.deltas, pyramid, strict=True)]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
 
@@ -89,6 +91,6 @@ def build_lite(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bo
     spec = one_a_cell(recipe)
     strides, coarser = split_strides(recipe.strides)
     backbone = make_backbone(recipe, strides, pretrained)
-    logits = starting_logits(num_outputs, len(recipe.classes))
-    net = LiteNet(backbone, logits, starting_deltas(coder), recipe.width, coarser)
+    logits = init_bias(num_outputs, len(recipe.classes))
+    net = LiteNet(backbone, logits, init_deltas(coder), recipe.width, coarser)
     return Network(net, spec, backbone.mean, backbone.std)

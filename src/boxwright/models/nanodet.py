@@ -19,7 +19,7 @@ from boxwright.models.anchoring import one_a_cell
 from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.coarser import Coarser, split_strides
 from boxwright.models.detector import Network
-from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits
+from boxwright.models.heads import flatten_head, init_bias, init_deltas, output_layer
 from boxwright.models.kept_weights import load_kept
 from boxwright.parts import backbone
 from boxwright.recipes import Recipe
@@ -136,8 +136,8 @@ class NanoHead(nn.Module):
         for level in range(1, len(maps)):
             maps[level] = maps[level] + _resized(maps[level - 1], maps[level])
         seen = [tower(x) for tower, x in zip(self.towers, maps, strict=True)]
-        logits = [rows(layer(x), self.num_outputs) for layer, x in zip(self.logits, seen, strict=True)]
-        deltas = [rows(layer(x), self.size) for layer, x in zip(self.deltas, seen, strict=True)]
+        logits = [flatten_head(layer(x), self.num_outputs) for layer, x in zip(self.logits, seen, strict=True)]
+        deltas = [flatten_head(layer(x), self.size) for layer, x in zip(self.deltas, seen, strict=True)]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
 
@@ -166,8 +166,8 @@ def build_nanodet(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained:
     spec = one_a_cell(recipe)
     strides, coarser = split_strides(recipe.strides)
     backbone = make_backbone(recipe, strides, pretrained)
-    logits = starting_logits(num_outputs, len(recipe.classes))
-    net = NanoDet(backbone, logits, starting_deltas(coder), recipe.width, coarser)
+    logits = init_bias(num_outputs, len(recipe.classes))
+    net = NanoDet(backbone, logits, init_deltas(coder), recipe.width, coarser)
     return Network(net, spec, backbone.mean, backbone.std)
 
 

@@ -15,7 +15,7 @@ from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.detector import Network
 from boxwright.models.fpn import BACKBONE_STRIDES, FPN, PYRAMID_STRIDES
-from boxwright.models.heads import output_layer, rows, starting_deltas, starting_logits, tower
+from boxwright.models.heads import flatten_head, init_bias, init_deltas, output_layer, tower
 from boxwright.recipes import Recipe
 
 
@@ -33,8 +33,8 @@ class RetinaHead(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Map one (B, width, H, W) per level to logits (B, A, K') and deltas (B, A, D)."""
-        logits = [rows(self.logits(x), self.num_outputs) for x in maps]
-        deltas = [rows(self.deltas(x), self.size) for x in maps]
+        logits = [flatten_head(self.logits(x), self.num_outputs) for x in maps]
+        deltas = [flatten_head(self.deltas(x), self.size) for x in maps]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
 
@@ -67,6 +67,6 @@ def build_retinanet(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretraine
         )
     backbone = make_backbone(recipe, BACKBONE_STRIDES, pretrained)
     fpn = FPN([m.channels for m in backbone.maps], recipe.width)
-    logits = starting_logits(num_outputs, len(recipe.classes))
-    head = RetinaHead(recipe.width, shapes.pop(), logits, starting_deltas(coder))
+    logits = init_bias(num_outputs, len(recipe.classes))
+    head = RetinaHead(recipe.width, shapes.pop(), logits, init_deltas(coder))
     return Network(RetinaNet(backbone, fpn, head), spec, backbone.mean, backbone.std)

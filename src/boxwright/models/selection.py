@@ -21,25 +21,25 @@ def class_scores(logits: Tensor, softmax: bool) -> Tensor:
     return logits.float().softmax(-1)[..., :-1] if softmax else logits.float().sigmoid()
 
 
-def limits(shown: Tensor | None, size: tuple[int, int], images: int) -> list[tuple[int, int]]:
-    """Return the size (H, W) to which each image's boxes are clipped: the part ``shown`` (B, 2) of ``size``."""
-    return [size] * images if shown is None else [(rows, columns) for rows, columns in shown.tolist()]
+def limits(valid_size: Tensor | None, size: tuple[int, int], images: int) -> list[tuple[int, int]]:
+    """Return the size (H, W) to which each image's boxes are clipped: the part ``valid_size`` (B, 2) of ``size``."""
+    return [size] * images if valid_size is None else [(rows, columns) for rows, columns in valid_size.tolist()]
 
 
-def best_pairs(scores: Tensor, least: float, recipe: Recipe, maps: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+def best_pairs(scores: Tensor, min_score: float, recipe: Recipe, maps: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Select scores, rows and labels (n,) of the row-class pairs that go into NMS.
 
-    These are the ``candidate_pairs`` of scores (A, K) above ``least``; if boxes vote, all pairs that evaluation uses.
+    These are the ``candidate_pairs`` of scores (A, K) above ``min_score``; if boxes vote, all that evaluation uses.
     """
-    least = least_vote(least, recipe)
+    min_score = min_vote_score(min_score, recipe)
     best, row, label = candidate_pairs(scores, recipe, maps)
-    above = (best > least).nonzero().squeeze(1)
+    above = (best > min_score).nonzero().squeeze(1)
     return best[above], row[above], label[above]
 
 
-def least_vote(least: float, recipe: Recipe) -> float:
-    """Return the score above which candidates count if detections are returned above ``least``: some may only vote."""
-    return min(least, EVALUATION_SCORE) if recipe.vote else least
+def min_vote_score(min_score: float, recipe: Recipe) -> float:
+    """Return the score above which candidates count: with voting, also some below ``min_score``, which only vote."""
+    return min(min_score, EVALUATION_SCORE) if recipe.vote else min_score
 
 
 def candidate_pairs(scores: Tensor, recipe: Recipe, maps: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,28 +72,28 @@ def best_of_maps(scores: Tensor, count: int, maps: Sequence[int]) -> tuple[Tenso
     return torch.cat(values, -1), torch.cat(places, -1)
 
 
-def keep_best(
+def nms_and_topk(
     boxes: Tensor,
     scores: Tensor,
     labels: Tensor,
     size: tuple[int, int],
-    least: float,
+    min_score: float,
     recipe: Recipe,
     nms: NmsKind | None = None,
 ) -> Detections:
     """Run NMS on one image's candidates (n, 4), (n,), (n,) and return at most `max_detections`, clipped to ``size``.
 
-    ``nms`` replaces the recipe's kind. Candidates at or below ``least`` only vote, so that a box does not depend on it.
+    ``nms`` replaces the recipe's kind. Candidates at or below ``min_score`` only vote: no box depends on it.
     """
     boxes = clip_boxes(boxes, size)
-    above = (scores > least).nonzero().squeeze(1)
+    above = (scores > min_score).nonzero().squeeze(1)
     keep, left = suppress(
         boxes[above],
         scores[above],
         labels[above],
         recipe.nms_threshold,
         nms or recipe.nms,
-        least_score=least,
+        min_score=min_score,
         agnostic=recipe.nms_agnostic,
     )
     keep, left = above[keep[: recipe.max_detections]], left[: recipe.max_detections]
@@ -103,11 +103,11 @@ def keep_best(
     return Detections(found, left, labels[keep])
 
 
-def above_own(found: Detections, least: Sequence[float]) -> Detections:
+def above_own(found: Detections, min_scores: Sequence[float]) -> Detections:
     """Keep the detections above the score (K,) of their class.
 
     This comes last, so that the detections are those found with one low score: within a class a lower box never acts on
     a better one, but across classes one below its own limit may have suppressed another.
     """
-    kept = found.scores > torch.tensor(least, device=found.scores.device)[found.labels]
+    kept = found.scores > torch.tensor(min_scores, device=found.scores.device)[found.labels]
     return Detections(*(part[kept] for part in found))

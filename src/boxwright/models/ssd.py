@@ -22,7 +22,7 @@ from boxwright.errors import RecipeError
 from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.detector import Network
-from boxwright.models.heads import rows, starting_logits
+from boxwright.models.heads import flatten_head, init_bias
 from boxwright.recipes import Recipe
 
 _WIDE = 1024  # channels of conv6 and conv7
@@ -79,7 +79,7 @@ class L2Norm(nn.Module):
 class SSDNet(nn.Module):
     """Backbone, further stages and predictors: images (B, 3, S, S) -> logits (B, A, K + 1), deltas (B, A, D)."""
 
-    def __init__(self, backbone: Backbone, variant: _Variant, shapes: list[int], logits: Tensor, size: int) -> None:
+    def __init__(self, backbone: Backbone, variant: _Variant, shapes: list[int], logits: Tensor, dim: int) -> None:
         """Build it; ``shapes``: anchors per cell of each map; ``logits`` (K',): initial outputs; ``size`` of deltas."""
         super().__init__()
         self.backbone = backbone
@@ -98,7 +98,7 @@ class SSDNet(nn.Module):
         if variant.pooled:
             self.stages.append(nn.AdaptiveAvgPool2d(1))
             widths.append(widths[-1])
-        self.predictors = Predictors([fine, *widths], shapes, logits, size)
+        self.predictors = Predictors([fine, *widths], shapes, logits, dim)
         for module in (*self.wide, *self.stages.modules()):
             _initialize(module)
 
@@ -117,15 +117,15 @@ class SSDNet(nn.Module):
 class Predictors(nn.Module):
     """A 3x3 convolution on each map for the logits and one for the deltas, cells in level-row-column-shape order.
 
-    ``logits`` (K',): initial outputs, see ``first_logits``.
+    ``logits`` (K',): initial outputs, see ``init_class_bias``.
     """
 
-    def __init__(self, channels: list[int], shapes: list[int], logits: Tensor, size: int) -> None:
+    def __init__(self, channels: list[int], shapes: list[int], logits: Tensor, dim: int) -> None:
         super().__init__()
-        self.num_outputs, self.size = len(logits), size
+        self.num_outputs, self.dim = len(logits), dim
         pairs = list(zip(channels, shapes, strict=True))
         self.logits = nn.ModuleList(nn.Conv2d(c, n * self.num_outputs, 3, padding=1) for c, n in pairs)
-        self.deltas = nn.ModuleList(nn.Conv2d(c, n * size, 3, padding=1) for c, n in pairs)
+        self.deltas = nn.ModuleList(nn.Conv2d(c, n * dim, 3, padding=1) for c, n in pairs)
         for module in self.modules():
             _initialize(module)
         for layer, count in zip(self.logits, shapes, strict=True):
@@ -133,18 +133,18 @@ class Predictors(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Map one (B, C, H, W) per level to logits (B, A, K') and deltas (B, A, D)."""
-        logits = [rows(conv(x), self.num_outputs) for conv, x in zip(self.logits, maps, strict=True)]
-        deltas = [rows(conv(x), self.size) for conv, x in zip(self.deltas, maps, strict=True)]
+        logits = [flatten_head(conv(x), self.num_outputs) for conv, x in zip(self.logits, maps, strict=True)]
+        deltas = [flatten_head(conv(x), self.dim) for conv, x in zip(self.deltas, maps, strict=True)]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
 
-def first_logits(num_outputs: int, classes: int) -> Tensor:
+def init_class_bias(num_outputs: int, classes: int) -> Tensor:
     """Compute the initial logits (num_outputs,) of a head.
 
     With a softmax they are 0, as in the authors' code, since mining chooses what to learn from; with a sigmoid, which
     may learn from all anchors, they mean "nothing here".
     """
-    return starting_logits(num_outputs, classes) if num_outputs == classes else torch.zeros(num_outputs)
+    return init_bias(num_outputs, classes) if num_outputs == classes else torch.zeros(num_outputs)
 
 
 def build_ssd(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bool | str) -> Network:
@@ -164,8 +164,8 @@ def build_ssd(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: boo
     if recipe.resize == "shortest":
         raise RecipeError(f"{recipe.detector} has square input: resize can be squash or pad but not shortest")
     backbone = make_backbone(recipe, (8, 16), pretrained)
-    logits = first_logits(num_outputs, len(recipe.classes))
-    net = SSDNet(backbone, variant, [len(level.shapes) for level in spec.levels], logits, coder.size)
+    logits = init_class_bias(num_outputs, len(recipe.classes))
+    net = SSDNet(backbone, variant, [len(level.shapes) for level in spec.levels], logits, coder.dim)
     return Network(net, spec, backbone.mean, backbone.std)
 
 

@@ -16,13 +16,13 @@ from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.detector import Network
 from boxwright.models.efficientnet_lite import NormAct, conv, start
-from boxwright.models.heads import output_layer, rows, starting_deltas
-from boxwright.models.ssd import first_logits
+from boxwright.models.heads import flatten_head, init_deltas, output_layer
+from boxwright.models.ssd import init_class_bias
 from boxwright.recipes import Recipe
 
 _SIDE = 300
 _STAGES = ((256, 512), (128, 256), (128, 256), (64, 128))
-"""Of each extra stage: channels inside and after it."""
+"""For each extra stage: channels inside and after it."""
 
 
 class SSDLite(nn.Module):
@@ -41,7 +41,7 @@ class SSDLite(nn.Module):
             channels.append(width)
         self.stages = nn.ModuleList(stages)
         start(self.stages)
-        self.num_outputs, self.size = len(logits), len(deltas)
+        self.num_outputs, self.dim = len(logits), len(deltas)
         pairs = list(zip(channels, shapes, strict=True))
         self.logits = nn.ModuleList(_predictor(c, logits.repeat(n)) for c, n in pairs)
         self.deltas = nn.ModuleList(_predictor(c, deltas.repeat(n)) for c, n in pairs)
@@ -51,8 +51,8 @@ class SSDLite(nn.Module):
         maps = list(self.backbone(images))
         for stage in self.stages:
             maps.append(stage(maps[-1]))
-        logits = [rows(layer(x), self.num_outputs) for layer, x in zip(self.logits, maps, strict=True)]
-        deltas = [rows(layer(x), self.size) for layer, x in zip(self.deltas, maps, strict=True)]
+        logits = [flatten_head(layer(x), self.num_outputs) for layer, x in zip(self.logits, maps, strict=True)]
+        deltas = [flatten_head(layer(x), self.dim) for layer, x in zip(self.deltas, maps, strict=True)]
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
 
@@ -73,8 +73,8 @@ def build_ssdlite(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained:
     if recipe.resize == "shortest":
         raise RecipeError(f"{recipe.detector} has square input: resize can be squash or pad but not shortest")
     backbone = make_backbone(recipe, (16, 32), pretrained)
-    logits = first_logits(num_outputs, len(recipe.classes))
-    net = SSDLite(backbone, [len(level.shapes) for level in spec.levels], logits, starting_deltas(coder))
+    logits = init_class_bias(num_outputs, len(recipe.classes))
+    net = SSDLite(backbone, [len(level.shapes) for level in spec.levels], logits, init_deltas(coder))
     return Network(net, spec, backbone.mean, backbone.std)
 
 

@@ -14,17 +14,17 @@ from boxwright.errors import RecipeError
 from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.backbones import Backbone, make_backbone
 from boxwright.models.detector import Network
-from boxwright.models.ssd import Predictors, first_logits
+from boxwright.models.ssd import Predictors, init_class_bias
 from boxwright.recipes import Recipe
 
 
 class TinyNet(nn.Module):
     """Backbone and predictors: images (B, 3, H, W) -> logits (B, A, K + 1), deltas (B, A, 4)."""
 
-    def __init__(self, backbone: Backbone, shapes: int, logits: Tensor, size: int) -> None:
+    def __init__(self, backbone: Backbone, shapes: int, logits: Tensor, dim: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.predictors = Predictors([backbone.maps[0].channels], [shapes], logits, size)
+        self.predictors = Predictors([backbone.maps[0].channels], [shapes], logits, dim)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, 3, H, W) to logits (B, A, K') and deltas (B, A, 4)."""
@@ -38,6 +38,6 @@ def build_tiny(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained: bo
     if [level.stride for level in spec.levels] != list(recipe.strides):
         raise RecipeError(f"tiny-detector has one map, of stride 32: its anchors can't be {recipe.anchors}")
     backbone = make_backbone(recipe, (32,), pretrained)
-    logits = first_logits(num_outputs, len(recipe.classes))
-    net = TinyNet(backbone, len(spec.levels[0].shapes), logits, coder.size)
+    logits = init_class_bias(num_outputs, len(recipe.classes))
+    net = TinyNet(backbone, len(spec.levels[0].shapes), logits, coder.dim)
     return Network(net, spec, backbone.mean, backbone.std)

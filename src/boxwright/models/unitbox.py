@@ -22,7 +22,7 @@ from boxwright.models.anchoring import chosen_anchors
 from boxwright.models.backbones import make_backbone
 from boxwright.models.detector import Network
 from boxwright.models.fpn import BACKBONE_STRIDES, FPN
-from boxwright.models.heads import output_layer, rows, starting_logits, tower
+from boxwright.models.heads import flatten_head, init_bias, output_layer, tower
 from boxwright.recipes import Recipe
 
 _GROUP = 8  # channels of each GroupNorm group (arXiv:1803.08494): 32 groups at FCOS's width of 256
@@ -49,8 +49,8 @@ class UnitBoxHead(nn.Module):
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, ...]:
         """Map one (B, width, H, W) per level to logits, distances and centerness."""
         sides = [self.sides(x) for x in maps]
-        logits = torch.cat([rows(self.logits(self.classes(x)), self.num_outputs) for x in maps], 1)
-        distances = torch.cat([rows(self.distances(x), 4) for x in sides], 1)
+        logits = torch.cat([flatten_head(self.logits(self.classes(x)), self.num_outputs) for x in maps], 1)
+        distances = torch.cat([flatten_head(self.distances(x), 4) for x in sides], 1)
         outputs = logits, distances.clamp(max=MAX_LOG_SCALE).exp() if self.kind == "exp" else distances.relu()
         if self.centerness is None:
             return outputs
@@ -86,7 +86,7 @@ def build_unitbox(recipe: Recipe, num_outputs: int, coder: BoxCoder, pretrained:
     like_anchor = torch.full((4,), 0.5 / coder.unit)
     head = UnitBoxHead(
         recipe.width,
-        starting_logits(num_outputs, len(recipe.classes)),
+        init_bias(num_outputs, len(recipe.classes)),
         like_anchor,
         centerness=recipe.centerness,
         kind=recipe.distances,

@@ -93,17 +93,17 @@ def overlap(a: Tensor, b: Tensor, kind: NmsOverlap = "iou", beta: float = 1.0) -
     return iou if kind == "iou" else iou - center_penalty(a, b) ** beta
 
 
-def close_pairs(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Tensor]:
-    """List pairs (p,), (p,) of boxes (n, 4) of one label: all with IoU above ``least`` and some others.
+def close_pairs(boxes: Tensor, labels: Tensor, min_iou: float) -> tuple[Tensor, Tensor]:
+    """List pairs (p,), (p,) of boxes (n, 4) of one label: all with IoU above ``min_iou`` and some others.
 
-    Each pair appears once, the lower index first. Boxes with IoU above ``least`` share more than ``least`` of the
+    Each pair appears once, the lower index first. Boxes with IoU above ``min_iou`` share more than ``min_iou`` of the
     longer side in x and in y. On the CPU blocks of rows are compared in y with only the columns that are near enough in
     x; on a device all boxes are compared, and NaN is close to nothing.
     """
     if not is_near(boxes):
-        return _close_pairs_of_all(boxes, labels, least)
-    order, ends = _sweep(boxes, labels, least - _SLACK)
-    vertical = _intervals(boxes.index_select(0, order), 1, least)
+        return _close_pairs_of_all(boxes, labels, min_iou)
+    order, ends = _sweep(boxes, labels, min_iou - _SLACK)
+    vertical = _intervals(boxes.index_select(0, order), 1, min_iou)
     place = torch.arange(len(boxes), device=boxes.device)
     found = [place.new_zeros(0, 2)]
     for start in range(0, len(boxes), _ROWS):
@@ -116,13 +116,13 @@ def close_pairs(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Te
     return torch.minimum(a, b), torch.maximum(a, b)
 
 
-def _close_pairs_of_all(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Tensor]:
+def _close_pairs_of_all(boxes: Tensor, labels: Tensor, min_iou: float) -> tuple[Tensor, Tensor]:
     """Do the same as ``close_pairs`` over the matrix of all boxes (n, 4).
 
     Waits for the device once, and once more for each 2^28 elements.
     """
     count = len(boxes)
-    horizontal, vertical = _intervals(boxes, 0, least), _intervals(boxes, 1, least)
+    horizontal, vertical = _intervals(boxes, 0, min_iou), _intervals(boxes, 1, min_iou)
     place = torch.arange(count, device=boxes.device)
     rows, rows_of_part = (max(limit // max(count, 1), 1) for limit in (_BLOCK, _PART))
     found = [place.new_zeros(2, 0)]
@@ -141,19 +141,19 @@ def _close_pairs_of_all(boxes: Tensor, labels: Tensor, least: float) -> tuple[Te
 
 
 def crossing_pairs(
-    boxes: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor, least: float
+    boxes: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor, min_iou: float
 ) -> tuple[Tensor, Tensor]:
     """List pairs (p,), (p,) of a box (k, 4) and one of the others (m, 4) as ``close_pairs`` does, for small k."""
-    close = _share(_intervals(boxes, 0, least), _intervals(others, 0, least))
-    close &= _share(_intervals(boxes, 1, least), _intervals(others, 1, least))
+    close = _share(_intervals(boxes, 0, min_iou), _intervals(others, 0, min_iou))
+    close &= _share(_intervals(boxes, 1, min_iou), _intervals(others, 1, min_iou))
     close &= labels[:, None] == other_labels
     return close.nonzero(as_tuple=True)  # type: ignore[return-value]
 
 
-def _intervals(boxes: Tensor, axis: int, least: float) -> Tensor:
+def _intervals(boxes: Tensor, axis: int, min_iou: float) -> Tensor:
     """Compute the ends of boxes (n, 4) along x or y, and the length that a close box must share with it: (3, n)."""
     low, high = boxes[:, axis], boxes[:, axis + 2]
-    return torch.stack([low, high, (least - _SLACK) * (high - low)])
+    return torch.stack([low, high, (min_iou - _SLACK) * (high - low)])
 
 
 def _share(a: Tensor, b: Tensor) -> Tensor:
@@ -164,10 +164,10 @@ def _share(a: Tensor, b: Tensor) -> Tensor:
     return shared > torch.maximum(needed, other_needed)
 
 
-def _sweep(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Tensor]:
+def _sweep(boxes: Tensor, labels: Tensor, min_iou: float) -> tuple[Tensor, Tensor]:
     """Order boxes by label and left edge, (n,), and find for each position the end (n,) of those near enough in x.
 
-    Two close boxes have left edges at most the share 1 - ``least`` of the left one's width apart. Ranks of edges,
+    Two close boxes have left edges at most the share 1 - ``min_iou`` of the left one's width apart. Ranks of edges,
     offset by class, are compared instead of coordinates: classes cannot meet, and rounding, which keeps the order of
     edges, loses no pair.
     """
@@ -175,6 +175,6 @@ def _sweep(boxes: Tensor, labels: Tensor, least: float) -> tuple[Tensor, Tensor]
     edges = left.sort().values
     offset = labels.long() * (len(boxes) + 1)
     keys, order = (offset + torch.searchsorted(edges, left)).sort()
-    limit = left + (1 - least) * (boxes[:, 2] - left)
+    limit = left + (1 - min_iou) * (boxes[:, 2] - left)
     reach = offset + torch.searchsorted(edges, limit, right=True)
     return order, torch.searchsorted(keys, reach.index_select(0, order))

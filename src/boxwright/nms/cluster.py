@@ -78,7 +78,7 @@ def cluster_soft_nms(
     iou: float = 0.5,
     *,
     sigma: float = 0.2,
-    least_score: float = 0.001,
+    min_score: float = 0.001,
     agnostic: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Lower the score of each box by its overlap with better boxes that ``cluster_nms`` keeps.
@@ -88,7 +88,7 @@ def cluster_soft_nms(
     depends on another's new score.
 
     Returns:
-        Indices (m,) and new scores (m,), falling, of the boxes whose new score is above ``least_score``.
+        Indices (m,) and new scores (m,), falling, of the boxes whose new score is above ``min_score``.
 
     Raises:
         ValueError: If ``sigma`` is not above 0, the threshold is outside 0..1 or shapes do not fit.
@@ -110,7 +110,7 @@ def cluster_soft_nms(
     kept[_fixed_point(better[suppresses], worse[suppresses], len(scores))] = True
     penalty = torch.zeros_like(scores).index_add(0, worse, torch.where(kept[better], overlaps**2 / sigma, 0))
     rescored, again = (scores * torch.exp(-penalty)).sort(descending=True, stable=True)
-    stays = rescored > least_score
+    stays = rescored > min_score
     return given[again[stays].to(given.device, non_blocking=True)], rescored[stays].to(given.device, non_blocking=True)
 
 

@@ -20,14 +20,14 @@ def suppress(
     iou: float = 0.5,
     kind: NmsKind = "iou",
     *,
-    least_score: float = 0.001,
+    min_score: float = 0.001,
     agnostic: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Run one kind of NMS by its name, other options at their defaults.
 
     - "iou", "diou": ``batched_nms``, which keeps the scores; "cluster_iou": ``cluster_nms``, same result as "iou".
     - "soft_linear", "soft_gaussian": ``soft_nms``; "cluster_soft": ``cluster_soft_nms``. These lower scores and keep
-      what is then above ``least_score``.
+      what is then above ``min_score``.
 
     Returns:
         Indices (m,) and scores (m,), falling.
@@ -45,9 +45,9 @@ def suppress(
         raise ValueError(f"Expected an NMS kind out of {get_args(NmsKind)} but got {kind!r}")
     if kind == "soft_linear" or kind == "soft_gaussian":
         method: SoftMethod = "linear" if kind == "soft_linear" else "gaussian"
-        return soft_nms(boxes, scores, labels, method, iou=iou, least_score=least_score, agnostic=agnostic)
+        return soft_nms(boxes, scores, labels, method, iou=iou, min_score=min_score, agnostic=agnostic)
     if kind == "cluster_soft":
-        return cluster_soft_nms(boxes, scores, labels, iou, least_score=least_score, agnostic=agnostic)
+        return cluster_soft_nms(boxes, scores, labels, iou, min_score=min_score, agnostic=agnostic)
     if kind == "cluster_iou":
         keep = cluster_nms(boxes, scores, labels, iou, agnostic=agnostic)
     else:

@@ -23,7 +23,7 @@ def soft_nms(
     *,
     iou: float = 0.5,
     sigma: float = 0.5,
-    least_score: float = 0.001,
+    min_score: float = 0.001,
     agnostic: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Lower the scores of boxes that overlap a better one, instead of dropping them (Soft-NMS, arXiv 1704.04503).
@@ -40,14 +40,14 @@ def soft_nms(
             everywhere.
         iou: Threshold in 0..1 of "linear".
         sigma: Width of "gaussian".
-        least_score: Boxes at or below this are dropped.
+        min_score: Boxes at or below this are dropped.
         agnostic: Ignore the labels.
 
     Returns:
         Indices (m,) and decayed scores (m,), falling.
 
     Raises:
-        ValueError: If the method is unknown, ``sigma`` is not above 0, ``least_score`` is negative, or the threshold or
+        ValueError: If the method is unknown, ``sigma`` is not above 0, ``min_score`` is negative, or the threshold or
             a shape is wrong.
 
     Examples:
@@ -59,19 +59,19 @@ def soft_nms(
         raise ValueError(f"Expected a soft NMS method out of {get_args(SoftMethod)} but got {method!r}")
     if not sigma > 0:
         raise ValueError(f"Expected a sigma above 0 but got {sigma}")
-    if not least_score >= 0:
-        raise ValueError(f"Expected a least score of at least 0 but got {least_score}")
+    if not min_score >= 0:
+        raise ValueError(f"Expected min_score to be at least 0 but got {min_score}")
     check_candidates(boxes, scores, labels, iou)
     given, boxes, scores, labels = sound_candidates(boxes, scores, labels, agnostic)
     first, second = close_pairs(boxes, labels, iou if method == "linear" else 0.0)
     overlaps = overlap(boxes[first], boxes[second])
     decay = torch.where(overlaps > iou, 1 - overlaps, 1) if method == "linear" else torch.exp(-(overlaps**2) / sigma)
     scores, first, second, decay = on_cpu(scores, first, second, decay)
-    kept, decayed = _pick(scores, first, second, decay, least_score)
+    kept, decayed = _pick(scores, first, second, decay, min_score)
     return given[kept.to(given.device, non_blocking=True)], decayed.to(given.device, non_blocking=True)
 
 
-def _pick(scores: Tensor, first: Tensor, second: Tensor, decay: Tensor, least_score: float) -> tuple[Tensor, Tensor]:
+def _pick(scores: Tensor, first: Tensor, second: Tensor, decay: Tensor, min_score: float) -> tuple[Tensor, Tensor]:
     """Pick boxes by falling decayed score; taking one of a pair (p,), (p,) multiplies the other's score by ``decay``.
 
     This goes one box after another, so it runs on the CPU and in cheap calls.
@@ -84,7 +84,7 @@ def _pick(scores: Tensor, first: Tensor, second: Tensor, decay: Tensor, least_sc
     for _ in range(len(left)):
         best = int(left.argmax())
         score = left[best]
-        if not score > least_score:
+        if not score > min_score:
             break
         kept.append(best)
         decayed.append(score)

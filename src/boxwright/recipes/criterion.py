@@ -91,8 +91,8 @@ def _bound(part: Any, given: Mapping[str, Any]) -> Any:
 def _try(criterion: DenseCriterion, classes: int) -> None:
     """Try the criterion on one object, so that options out of range fail before the training starts."""
     anchors = make_anchors(AnchorSpec.squares((8,), 1.0), 8)
-    columns = classes + (criterion.class_info.kind == "softmax")
-    outputs = DenseOutputs(torch.zeros(1, 1, columns), torch.zeros(1, 1, criterion.coder.size))
+    num_outputs = classes + (criterion.class_info.kind == "softmax")
+    outputs = DenseOutputs(torch.zeros(1, 1, num_outputs), torch.zeros(1, 1, criterion.coder.dim))
     targets = Targets(anchors.boxes[None], torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.bool))
     criterion.eval()(anchors, outputs, targets)  # evaluation mode changes no state
     criterion.train()

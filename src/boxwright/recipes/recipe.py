@@ -90,7 +90,7 @@ class Recipe:
     image_size: int = _stated("side of the network's square input, or its shorter side, pixels | auto")
     resize: Resize = _key(
         "squash",
-        "squash: stretch to the square; pad: keep the aspect, fill with grey; shortest: keep the aspect, the shorter "
+        "squash: stretch to the square; pad: keep the aspect, fill with gray; shortest: keep the aspect, the shorter "
         "side given | auto",
     )
     max_size: int = _key(1333, "longest side with resize=shortest, pixels")
@@ -183,7 +183,7 @@ class Recipe:
     )
     ema: float = _key(0.99, "decay of the averaged weights, which are the ones evaluated and kept; 0: none")
     # The data
-    augment: str = _key("none", "none | light (zoom, aspect, light) | ssd (zoom-out, IoU crop, colour)")
+    augment: str = _key("none", "none | light (zoom, aspect, light) | ssd (zoom-out, IoU crop, color)")
     flip: Flip = _key("horizontal", "mirror images at random: none | horizontal | both | auto")
     augment_on: AugmentOn = _key(
         "auto",
@@ -357,7 +357,7 @@ class Recipe:
 
     @property
     def input_size(self) -> InputSize:
-        """How large an image is shown to the network. Raises RecipeError where that isn't decided."""
+        """Size at which images are shown to the network. Raises RecipeError where that isn't decided."""
         self.check_decided()
         from boxwright.data.transforms import InputSize
 
@@ -380,7 +380,7 @@ class Recipe:
 
     @property
     def input_rule(self) -> InputRule:
-        """How an image becomes the network's input in prediction."""
+        """Rule that makes an image the network's input in prediction."""
         from boxwright.data.inputs import InputRule
 
         return InputRule(self.input_size, self.pixels, self.decode, self.antialias)

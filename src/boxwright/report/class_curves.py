@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boxwright.report.content import ClassCurve
-from boxwright.report.curves import closed, envelope, line_colour, thin
+from boxwright.report.curves import closed, envelope, line_color, thin
 from boxwright.report.markup import Markup, figures, text
 from boxwright.report.plot import INK, Axis, Line, plot_svg
 
@@ -30,7 +30,7 @@ class _Line(NamedTuple):
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
     score: NDArray[np.float64]
-    colour: str
+    color: str
     dash: tuple[float, ...] | None
     """None: pale, without a name."""
     threshold: float | None
@@ -79,13 +79,13 @@ def _lines(curves: Mapping[str, ClassCurve], ap50: Mapping[str, float], threshol
         order = sorted(shown, key=lambda name: -ap50.get(name, 0.0))
         named = [*order[:_EXTREMES], *order[-_EXTREMES:]]
     styles: list[tuple[str, str, tuple[float, ...] | None]] = [
-        (name, line_colour(place), _DASHES[place % len(_DASHES)]) for place, name in enumerate(named)
+        (name, line_color(place), _DASHES[place % len(_DASHES)]) for place, name in enumerate(named)
     ]
     styles += [(name, INK, None) for name in shown if name not in named]
     lines = []
-    for name, colour, dash in styles:
+    for name, color, dash in styles:
         precision, recall, score = (np.asarray(column, np.float64) for column in curves[name])
-        lines.append(_Line(name, precision, recall, score, colour, dash, thresholds.get(name)))
+        lines.append(_Line(name, precision, recall, score, color, dash, thresholds.get(name)))
     return lines
 
 
@@ -117,13 +117,13 @@ def _marked(lines: list[_Line]) -> Iterator[tuple[_Line, float, tuple[float, flo
 
 
 def _dot(line: _Line, x: float, y: float) -> Line:
-    return Line([x], [y], line.colour, width=2.4)
+    return Line([x], [y], line.color, width=2.4)
 
 
 def _drawn(line: _Line, x: NDArray[np.float64], y: NDArray[np.float64]) -> Line:
     if line.dash is None:
-        return Line(x, y, line.colour, width=1, opacity=0.15)
-    return Line(x, y, line.colour, dash=line.dash)
+        return Line(x, y, line.color, width=1, opacity=0.15)
+    return Line(x, y, line.color, dash=line.dash)
 
 
 def _pale_first(lines: list[Line]) -> list[Line]:
@@ -158,6 +158,6 @@ def _legend(lines: list[_Line]) -> str:
     for line in lines:
         if line.dash is not None:
             dash = f' stroke-dasharray="{" ".join(f"{1.8 * length:g}" for length in line.dash)}"' if line.dash else ""
-            sample = f'<svg viewBox="0 0 34 8"><path d="M0 4H34" stroke="{line.colour}" stroke-width="3"{dash}/></svg>'
+            sample = f'<svg viewBox="0 0 34 8"><path d="M0 4H34" stroke="{line.color}" stroke-width="3"{dash}/></svg>'
             keys.append(f"<li>{sample}{text(line.label)}</li>")
     return f'<ul class="legend">{"".join(keys)}</ul>'

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from boxwright.drawing import class_colour
+from boxwright.drawing import class_color
 from boxwright.report.history import Series
 from boxwright.report.plot import Axis, Line, plot_svg
 
@@ -22,29 +22,29 @@ def series_svg(
 
     ``log`` makes y logarithmic.
     """
-    colours = {term: line_colour(i) for i, term in enumerate(dict.fromkeys(map(_term, series)))}
+    colors = {term: line_color(i) for i, term in enumerate(dict.fromkeys(map(_term, series)))}
     lines = []
     for label, (x, y) in series.items():
         xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-        colour = colours[_term(label)]
+        color = colors[_term(label)]
         dash = (3.7, 1.6) if smooth and _term(label) != label else ()
         if smooth and len(ys) >= 20:
-            lines.append(Line(*thin(xs, ys), colour, width=0.8, opacity=0.25))
+            lines.append(Line(*thin(xs, ys), color, width=0.8, opacity=0.25))
             ys = _running_mean(ys)
-        lines.append(Line(*thin(xs, ys), colour, dash=dash, label=label))
+        lines.append(Line(*thin(xs, ys), color, dash=dash, label=label))
     limits = Axis(0, _top([y for _, y in series.values()])) if smooth else None
     return plot_svg(lines, x_label, y_label, y=limits, log=log)
 
 
-def line_colour(label: int) -> str:
+def line_color(label: int) -> str:
     """Return the class's color as #rrggbb, moved away from white and black so that it is visible on both."""
-    colour = np.array(class_colour(label), dtype=np.float64)
-    light = colour @ (0.299, 0.587, 0.114)
+    color = np.array(class_color(label), dtype=np.float64)
+    light = color @ (0.299, 0.587, 0.114)
     if light > 165:
-        colour *= 165 / light
+        color *= 165 / light
     elif light < 95:
-        colour += (255 - colour) * (95 - light) / (255 - light)
-    red, green, blue = np.rint(colour).astype(int)
+        color += (255 - color) * (95 - light) / (255 - light)
+    red, green, blue = np.rint(color).astype(int)
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 

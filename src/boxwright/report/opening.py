@@ -64,7 +64,7 @@ def _figure(picture: Picture, classes: Sequence[str]) -> str:
         None,
         classes,
         targets=xyxy(picture.missed) * scale,
-        colours=[_RIGHT if hit else _FALSE for hit in right[judged].tolist()],
+        colors=[_RIGHT if hit else _FALSE for hit in right[judged].tolist()],
     )
     counts = f"{right.sum()} found, {false.sum()} false, {len(xyxy(picture.missed))} missed"
     caption = f"<b>{text(picture.name)}</b> {counts}"

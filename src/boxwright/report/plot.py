@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from boxwright.report.markup import text
 
 INK = "currentColor"
-"""The page's text colour."""
+"""The page's text color."""
 _WIDTH, _HEIGHT = 346, 245
 _LEFT, _RIGHT, _BOTTOM, _TOP = 48, 8, 36, 8  # margins
 _FONT = 10
@@ -58,7 +58,7 @@ class Line:
 
     x: ArrayLike
     y: ArrayLike
-    colour: str = INK
+    color: str = INK
     width: float = 1.8
     opacity: float = 1.0
     dash: Sequence[float] = ()
@@ -138,7 +138,7 @@ def _path(line: Line, x: Axis, y: Axis, width: float, height: float) -> str:
     places = np.column_stack([width * x.share(line.x), height * (1 - y.share(line.y))])
     if len(places) == 1 and np.isfinite(places).all():
         return (
-            f'<circle cx="{places[0, 0]:.2f}" cy="{places[0, 1]:.2f}" r="{1.7 * line.width:.1f}" fill="{line.colour}"/>'
+            f'<circle cx="{places[0, 0]:.2f}" cy="{places[0, 1]:.2f}" r="{1.7 * line.width:.1f}" fill="{line.color}"/>'
         )
     return f'<path d="{"".join(_steps(places))}" fill="none" {_stroke(line)}/>'
 
@@ -156,7 +156,7 @@ def _steps(places: NDArray[np.float64]) -> Iterator[str]:
 def _stroke(line: Line) -> str:
     dash = f' stroke-dasharray="{" ".join(f"{line.width * length:g}" for length in line.dash)}"' if line.dash else ""
     opacity = f' stroke-opacity="{line.opacity:g}"' if line.opacity < 1 else ""
-    return f'stroke="{line.colour}" stroke-width="{line.width:g}" stroke-linejoin="round"{dash}{opacity}'
+    return f'stroke="{line.color}" stroke-width="{line.width:g}" stroke-linejoin="round"{dash}{opacity}'
 
 
 def _legend(lines: Sequence[Line]) -> tuple[str, int]:

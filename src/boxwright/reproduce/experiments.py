@@ -55,7 +55,7 @@ class Found(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """Where experiments of one size are kept, and how they run."""
+    """Folder and settings of the experiments of one size."""
 
     folder: Path
     size: Size
@@ -140,8 +140,8 @@ def _regress(experiment: Regression, folder: Path, place: Place) -> Values:
 def _descended(file: Path, arm: str, seed: int, place: Place) -> list[float]:
     """Compute the mean error of a box after each step."""
     if not file.exists():
-        found = simulate([arm], centres=place.size.centres, seed=seed)
-        write_json(file, (found.losses[arm].error / (place.size.centres * CASES_A_CENTRE)).tolist(), indent=None)
+        found = simulate([arm], centers=place.size.centers, seed=seed)
+        write_json(file, (found.losses[arm].error / (place.size.centers * CASES_A_CENTRE)).tolist(), indent=None)
         say(place.console, f"{arm}, seed {seed}: {found.losses[arm].seconds:.0f} s")
     return typed(read_own_json(file, _CURE), list[float], file, _CURE)
 

@@ -101,7 +101,7 @@ def _how(size: str) -> str:
     lines = [
         "## How\n",
         f"Size `{size}`: {chosen.images} training and {chosen.validation} validation images, {chosen.steps} steps of "
-        f"16 images, {chosen.seeds} seeds; box regression {chosen.draws} x {chosen.centres} places with 343 cases "
+        f"16 images, {chosen.seeds} seeds; box regression {chosen.draws} x {chosen.centers} places with 343 cases "
         "each. The network is `lite320`'s at 112 px (width 32, strides 4, 8 and 16, the first four stages frozen), "
         "matched by ATSS unless the arm says otherwise. Arms of an experiment share the initial weights and the order "
         "of the images; box losses are weighted so that their gradients are equal at the start.\n",

@@ -19,7 +19,7 @@ class Size:
     """Steps of each training, with 16 images each."""
     seeds: int
     """Trainings of each arm."""
-    centres: int
+    centers: int
     """Positions where anchors start in the box regression, 343 cases each."""
     draws: int
     """Draws of these positions."""
@@ -27,9 +27,9 @@ class Size:
 
 SIZES: Mapping[str, Size] = MappingProxyType(
     {
-        "trial": Size(images=16, validation=8, steps=2, seeds=2, centres=2, draws=3),
-        "small": Size(images=400, validation=150, steps=200, seeds=3, centres=1000, draws=3),
-        "full": Size(images=2000, validation=400, steps=2000, seeds=5, centres=1000, draws=5),
+        "trial": Size(images=16, validation=8, steps=2, seeds=2, centers=2, draws=3),
+        "small": Size(images=400, validation=150, steps=200, seeds=3, centers=1000, draws=3),
+        "full": Size(images=2000, validation=400, steps=2000, seeds=5, centers=1000, draws=5),
     }
 )
 """trial: checks only that everything runs. small: under an hour of one core. full: about eight hours."""

@@ -49,14 +49,14 @@ class Assessment:
 
     dataset: DetectionDataset
     detections: list[Detections]
-    """By image, in its pixels, from score 0.001."""
+    """Detections by image, in its pixels, from score 0.001."""
     faults: dict[str, str]
     """Images that couldn't be read, and why; they count as without detections."""
     metrics: MetricsTable
     report: Path
     run: Run
     recipe: Recipe
-    """By which it detected."""
+    """Recipe that it detected by."""
     record: dict[str, Any]
     """The run's, with the command that measured it."""
 
@@ -198,17 +198,18 @@ def predict_to_folder(
     claim(result.detections, result.images, partial, *outputs.files, overwrite=overwrite, inputs=inputs)
     total = how_many(files, every)
     detector = _load(run, nms=nms, nms_agnostic=nms_agnostic, max_pixels=max_pixels)
-    least = detector.least_scores(score)
+    min_scores = detector.min_scores(score)
     for line in scores_said(detector, score):
         say(line)
-    work = work_of(detector, files, least) | {"precision": precision, "outputs": repr(wanted), "every": every}
+    work = work_of(detector, files, min_scores) | {"precision": precision, "outputs": repr(wanted), "every": every}
     outputs.check_folders(files, overwrite=overwrite or is_unfinished(partial, work))
     mark_new_folder(folder, "predictions")
     with keep_detections(partial, work, total, say) as kept:
         outputs.begin(detector.classes)
         asked = ask(files, kept.last, every, detector.recipe.max_pixels)
         answers = answered(
-            asked, lambda images: predict_images(detector, images, least, batch, precision=precision, device=device)
+            asked,
+            lambda images: predict_images(detector, images, min_scores, batch, precision=precision, device=device),
         )
         for each, found in answers:
             about = each.about

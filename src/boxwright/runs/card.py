@@ -23,10 +23,10 @@ _FEW_OBJECTS = 30  # of a class in a test: its AP is then a rough guess
 _MANY_LOST = 0.02  # AP50 that a kind of error costs, from which it is named among the limits
 
 
-def model_card(run: Run, address: HubAddress, licence: str | None = None) -> str:
-    """Write the card of a run as Markdown: what it finds, how to load it, its data, how good it is, limits, licences.
+def model_card(run: Run, address: HubAddress, license: str | None = None) -> str:
+    """Write the card of a run as Markdown: what it finds, how to load it, its data, how good it is, limits, licenses.
 
-    ``licence``: of the model, as the Hub's identifiers have it (apache-2.0). Raises RecipeError for damaged files.
+    ``license``: of the model, as the Hub's identifiers have it (apache-2.0). Raises RecipeError for damaged files.
     """
     recipe, record, figures = run.recipe, run.record, read_figures(run)
     sections = (
@@ -36,17 +36,17 @@ def model_card(run: Run, address: HubAddress, licence: str | None = None) -> str
         _training(record),
         _quality(run, figures),
         _limits(figures),
-        _licences(run, recipe, licence),
+        _licenses(run, recipe, license),
     )
     return (
-        _header(address, recipe, figures, licence) + "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+        _header(address, recipe, figures, license) + "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
     )
 
 
-def _header(address: HubAddress, recipe: Recipe, figures: Sequence[Figures], licence: str | None) -> str:
+def _header(address: HubAddress, recipe: Recipe, figures: Sequence[Figures], license: str | None) -> str:
     import yaml
 
-    content: dict[str, Any] = {} if licence is None else {"license": licence}
+    content: dict[str, Any] = {} if license is None else {"license": license}
     content |= {"library_name": "boxwright", "pipeline_tag": "object-detection"}
     content["tags"] = ["boxwright", "object-detection", printable(recipe.detector)]
     results = [
@@ -199,17 +199,17 @@ def _limits(figures: Sequence[Figures]) -> list[str]:
     return lines
 
 
-def _licences(run: Run, recipe: Recipe, licence: str | None) -> list[str]:
-    lines = ["## Licences", ""]
-    lines.append(f"- This model: {_plain(licence)}." if licence else "- This model: its author hasn't said one.")
+def _licenses(run: Run, recipe: Recipe, license: str | None) -> list[str]:
+    lines = ["## Licenses", ""]
+    lines.append(f"- This model: {_plain(license)}." if license else "- This model: its author hasn't said one.")
     start = start_of(run)
     if start.get("origin"):
         said = [_plain(start["origin"])]
-        said += [f"licence {_plain(start['licence'])}"] if start["licence"] else []
+        said += [f"license {_plain(start['license'])}"] if start["license"] else []
         lines.append(f"- The weights it started from: {', '.join(said)}.")
     elif recipe.pretrained:
         whose = _plain(recipe.backbone) if recipe.pretrained is True else "a file of its author's"
-        lines.append(f"- The backbone's pretrained weights ({whose}): licence {start['licence'] or 'not known here'}.")
+        lines.append(f"- The backbone's pretrained weights ({whose}): license {start['license'] or 'not known here'}.")
     lines.append("- boxwright, which loads it: Apache-2.0.")
     lines.append("- The images that it was trained on have terms of their own.")
     return lines

@@ -13,7 +13,7 @@ from boxwright._util.own_files import typed
 from boxwright.data.inputs import Input
 from boxwright.data.splits import SPLIT_FILE
 from boxwright.errors import RecipeError
-from boxwright.evaluate.thresholds import Thresholds, least_scores
+from boxwright.evaluate.thresholds import Thresholds, min_scores
 from boxwright.recipes import Recipe, base_recipe
 from boxwright.runs.run import Run, load
 from boxwright.runtime.backends import is_model_file
@@ -77,7 +77,7 @@ class ExportedRun(Run):
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the metadata says of the training data; the rest is empty."""
+        """Facts of the training data in the metadata; the rest is empty."""
         data = self.predictor.metadata.get("data") or {}
         origin = {"fingerprint": data["fingerprint"]} if data.get("fingerprint") else {}
         return {"data": {}, "training": {}, "origin": origin}
@@ -103,7 +103,7 @@ class ExportedModel:
 
     @property
     def recipe(self) -> Recipe:
-        """By which it detects."""
+        """Recipe that it detects by."""
         return self._recipe
 
     @recipe.setter
@@ -124,9 +124,9 @@ class ExportedModel:
 
         return torch.device("cpu")
 
-    def least_scores(self, score: Score | None = None) -> float | Sequence[float]:
+    def min_scores(self, score: Score | None = None) -> float | Sequence[float]:
         """Return the scores above which detections are kept, by default the file's. Raises as a detector's."""
-        return list(self._predictor.facts.least) if score is None else least_scores(score, self.thresholds)
+        return list(self._predictor.facts.min_scores) if score is None else min_scores(score, self.thresholds)
 
     def on(self, device: Device, precision: InferencePrecision) -> Self:
         """Return the model itself. Raises RecipeError for any device but the CPU and any other precision."""
@@ -148,8 +148,8 @@ class ExportedModel:
 
         from boxwright.types import Detections
 
-        least = self.least_scores(score)
-        found = self._predictor.predict_inputs(inputs, least, nms)
+        min_scores = self.min_scores(score)
+        found = self._predictor.predict_inputs(inputs, min_scores, nms)
         return [Detections(*map(torch.from_numpy, each)) for each in found]
 
     def digest(self) -> str:

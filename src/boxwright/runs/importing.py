@@ -20,7 +20,7 @@ from boxwright.runs.foreign import read_foreign, state_dicts
 from boxwright.text import did_you_mean
 
 _PATIENCE = 15.0  # seconds that a server may be silent
-_LICENCE = "BSD-3-Clause"  # of torchvision and the weights it publishes
+_LICENSE = "BSD-3-Clause"  # of torchvision and the weights it publishes
 _COCO = detection.SSD300_VGG16_Weights.COCO_V1.meta["categories"]  # 91 names by id, "N/A" for those without objects
 
 
@@ -30,9 +30,9 @@ class _Model(NamedTuple):
     layer: str
     """Whose rows tell the number of columns."""
     rows: int
-    """Of a column."""
+    """Number of rows of a column."""
     eps: float = 1e-5
-    """Of its constant BatchNorms, as torchvision publishes it."""
+    """Epsilon of its constant BatchNorms, as torchvision publishes it."""
 
 
 _MODELS = {
@@ -91,7 +91,7 @@ def import_weights(
     detector = convert(_load(name, content, source))
     detector.recipe = detector.recipe.replace(classes=_names(len(detector.classes), classes))
     mark_new_folder(run.folder, "run")
-    run.keep(detector, origin=source, licence="" if weights is not None else _LICENCE)
+    run.keep(detector, origin=source, license="" if weights is not None else _LICENSE)
     return run
 
 

@@ -10,22 +10,22 @@ if TYPE_CHECKING:
 
 
 def start_of(run: Run) -> dict[str, Any]:
-    """Say where a run's first weights came from, and their licence where it is known.
+    """Say where a run's first weights came from, and their license where it is known.
 
     From the start that its training names, the model's own file where it was imported, or timm for a backbone.
     """
     recipe = run.recipe
-    found: dict[str, Any] = {"backbone": recipe.backbone, "pretrained": recipe.pretrained, "licence": None}
+    found: dict[str, Any] = {"backbone": recipe.backbone, "pretrained": recipe.pretrained, "license": None}
     start = run.record["origin"].get("start")
     if start is not None:
-        return found | {key: start[key] for key in ("name", "origin", "licence", "taken")}
+        return found | {key: start[key] for key in ("name", "origin", "license", "taken")}
     known = weights_metadata(run.model_file)
-    if own := {key: known[key] for key in ("origin", "licence") if known.get(key)}:
+    if own := {key: known[key] for key in ("origin", "license") if known.get(key)}:
         return found | own
-    return found | {"licence": _backbone_licence(recipe.backbone, recipe.pretrained)}
+    return found | {"license": _backbone_license(recipe.backbone, recipe.pretrained)}
 
 
-def _backbone_licence(backbone: str, pretrained: bool | str) -> str | None:
+def _backbone_license(backbone: str, pretrained: bool | str) -> str | None:
     import timm
 
     if pretrained is not True or not timm.is_model(backbone):

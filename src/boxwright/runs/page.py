@@ -63,8 +63,8 @@ def report_of(
     ``recipe``: by which it detected. ``record``: the run's, with the commands that led to the results.
     """
     training = record.get("training", {})
-    least, thresholds_said = counted_scores(run, metrics, recipe.score)
-    shown = error_types(metrics.matches, score=least)
+    min_scores, thresholds_said = counted_scores(run, metrics, recipe.score)
+    shown = error_types(metrics.matches, score=min_scores)
     return ReportData(
         title=f"{recipe.detector} on {dataset.root.resolve().name}",
         classes=dataset.classes,
@@ -81,12 +81,12 @@ def report_of(
         intervals=metrics.intervals,
         certainty=metrics.certainty,
         warnings=metrics.warnings,
-        per_class=_per_class(metrics, least),
+        per_class=_per_class(metrics, min_scores),
         class_intervals=metrics.class_intervals,
         curves={name: metrics.precision_recall(name) for name in metrics.classes},
-        thresholds=dict(zip(metrics.classes, least.tolist(), strict=True)),
+        thresholds=dict(zip(metrics.classes, min_scores.tolist(), strict=True)),
         thresholds_said=thresholds_said,
-        confusion=confusion_matrix(metrics.matches, least),
+        confusion=confusion_matrix(metrics.matches, min_scores),
         errors=_errors(metrics, shown),
         sliced_by=sliced.rule if sliced else "",
         slices=sliced.slices if sliced else {},
@@ -168,11 +168,11 @@ def _trained(training: Mapping[str, Any]) -> str:
     )
 
 
-def _per_class(metrics: MetricsTable, least: NDArray[np.float64]) -> dict[str, dict[str, float]]:
-    """Build the table by class, with precision, recall and F1 of the detections from its ``least`` score (K,) up."""
+def _per_class(metrics: MetricsTable, min_scores: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+    """Build the table by class, with precision, recall and F1 of the detections from ``min_scores`` (K,) up."""
     return {
         name: {**metrics.per_class[name], "score": score, **_at(metrics, name, score)}
-        for name, score in zip(metrics.classes, least.tolist(), strict=True)
+        for name, score in zip(metrics.classes, min_scores.tolist(), strict=True)
     }
 
 
@@ -212,9 +212,9 @@ def _calibration_said(found: Reliability | None) -> str:
         return ""
     low, high = found.interval
     return (
-        f"Expected calibration error {found.ece:.3f} [{low:.3f}, {high:.3f}], of scores from {found.least:g} up: by so "
-        "much they miss the share that is right, on average. Below the dashed line scores promise too much, above it "
-        "too little; larger points stand for more detections."
+        f"Expected calibration error {found.ece:.3f} [{low:.3f}, {high:.3f}], of scores from {found.min_score:g} up: "
+        "by so much they miss the share that is right, on average. Below the dashed line scores promise too much, "
+        "above it too little; larger points stand for more detections."
     )
 
 

@@ -21,22 +21,22 @@ _SIGN = "made by boxwright"  # of any version
 
 @dataclass(frozen=True)
 class Pushed:
-    """What was put where."""
+    """Files that were pushed, and their address."""
 
     files: tuple[str, ...]
     url: str
-    """Of the commit."""
+    """Address of the commit."""
     measured: bool
     """Whether the card has figures of average precision."""
 
 
 def push_run(
-    run: Run, address: HubAddress, *, private: bool = False, licence: str | None = None, overwrite: bool = False
+    run: Run, address: HubAddress, *, private: bool = False, license: str | None = None, overwrite: bool = False
 ) -> Pushed:
     """Put recipe.yaml, model.safetensors, thresholds.json and a model card into a repository, in one commit.
 
     The repository is made where there is none, ``private`` or not. The run is loaded first, so that nothing is put
-    there which can't be. ``licence``: see ``model_card``.
+    there which can't be. ``license``: see ``model_card``.
 
     Raises RecipeError for a run that doesn't load, a revision, and what the Hub refuses; WriteError where the
     repository has such files that boxwright didn't write, unless it is to ``overwrite`` them.
@@ -46,7 +46,7 @@ def push_run(
     if address.revision is not None:
         raise RecipeError(f"a run is pushed to a repository's main branch: leave out @{address.revision}")
     load(run.folder)
-    card = model_card(run, address, licence)
+    card = model_card(run, address, license)
     present = [name for name in FILES if (run.folder / name).is_file()]
     api = HfApi(library_name="boxwright")
     with hub_errors(address):

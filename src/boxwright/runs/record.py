@@ -47,7 +47,7 @@ _OF_AN_END = ("split", "images", "minutes of steps", "images/s", "device")
 class _Start(TypedDict):
     name: str
     origin: str
-    licence: str
+    license: str
     taken: list[str]
 
 

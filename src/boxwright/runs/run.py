@@ -45,7 +45,7 @@ class Run:
 
     @property
     def source(self) -> Path:
-        """What a command takes for it."""
+        """Path that a command takes for it."""
         return self.folder
 
     @property
@@ -95,7 +95,7 @@ class Run:
 
     @property
     def data_file(self) -> Path:
-        """What was read, with the check's findings and the environment."""
+        """File of the data that was read, with the check's findings and the environment."""
         return self.folder / "data.json"
 
     @property
@@ -110,7 +110,7 @@ class Run:
 
     @property
     def lock_file(self) -> Path:
-        """What the process that writes the run holds locked."""
+        """File that the process that writes the run holds locked."""
         return self.folder / "run.lock"
 
     @property
@@ -125,7 +125,7 @@ class Run:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """What makes the run, which no later command replaces."""
+        """Files that make the run, which no later command replaces."""
         checkpoints = (self.best_checkpoint, self.last_checkpoint)
         model = (self.recipe_file, self.model_file, self.thresholds_file)
         return (*model, *checkpoints, self.data_file, self.split_file, self.metrics_file)
@@ -152,16 +152,16 @@ class Run:
         """Return the page that shows the run on a split: report.html on test, report-val.html on val."""
         return self.folder / ("report.html" if split == "test" else f"report-{file_stem(split or 'all')}.html")
 
-    def keep(self, detector: Detector, *, origin: str = "", licence: str = "") -> None:
+    def keep(self, detector: Detector, *, origin: str = "", license: str = "") -> None:
         """Write recipe.yaml and model.safetensors, which are enough to load the detector again, and its thresholds.
 
-        ``origin`` and ``licence``, those of the weights that it started from, stand in the model too. Thresholds of a
+        ``origin`` and ``license``, those of the weights that it started from, stand in the model too. Thresholds of a
         model that was there before go. Raises WriteError.
         """
         from boxwright.runs.thresholds import write_thresholds
         from boxwright.runs.weights import write_weights
 
-        known = {"origin": origin, "licence": licence}
+        known = {"origin": origin, "license": license}
         metadata = {"classes": json.dumps(detector.classes), **{key: text for key, text in known.items() if text}}
         with write_errors(self.thresholds_file):
             self.thresholds_file.unlink(missing_ok=True)

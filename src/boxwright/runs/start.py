@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MODEL = "model.safetensors"
 
 DEFAULT_START = "nano416"
-"""What trainings start from for which neither a recipe nor a start is named; lite320 where it hasn't been fetched."""
+"""Start of trainings that name neither a recipe nor a start; lite320 if it hasn't been fetched."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,19 @@ class Start:
     name: str
     """As it was given."""
     weights: Mapping[str, Tensor]
-    """By the names of the detector, or of its backbone, with any prefix."""
+    """Weights by their names in the detector, or in its backbone, with any prefix."""
     classes: tuple[str, ...] = ()
     """In label order; empty where they aren't known."""
     recipe: Recipe | None = None
-    """What trains such a detector, its classes and the reading of its data left out; None where it isn't known."""
+    """Recipe that trains such a detector, without its classes and the reading of its data; None if it isn't known."""
     origin: str = ""
-    """Where the weights began."""
-    licence: str = ""
+    """Origin of the weights."""
+    license: str = ""
 
     @property
     def described(self) -> str:
-        """Return the name, with origin and licence if known."""
-        known = [f"from {self.origin}" if self.origin else "", f"licence {self.licence}" if self.licence else ""]
+        """Return the name, with origin and license if known."""
+        known = [f"from {self.origin}" if self.origin else "", f"license {self.license}" if self.license else ""]
         return ", ".join([self.name, *filter(None, known)])
 
 
@@ -96,7 +96,7 @@ def _of_run(run: Run, file: Path, name: str) -> Start:
     recipe = run.recipe
     known = weights_metadata(run.model_file) if run.model_file.is_file() else {}
     weights, _ = read_model(run, file)
-    return Start(name, weights, recipe.classes, _fresh(recipe), known.get("origin", ""), known.get("licence", ""))
+    return Start(name, weights, recipe.classes, _fresh(recipe), known.get("origin", ""), known.get("license", ""))
 
 
 def _weights_file(run: Run) -> Path:
@@ -116,7 +116,7 @@ def _of_file(path: Path, name: str) -> Start:
     if path.suffix == ".safetensors":
         known = weights_metadata(path)
         classes, weights = _classes_of(known, path), read_weights(path)
-        return Start(name, weights, classes, origin=known.get("origin", ""), licence=known.get("licence", ""))
+        return Start(name, weights, classes, origin=known.get("origin", ""), license=known.get("license", ""))
     states = list(state_dicts(read_foreign(path)))
     if not states:
         raise RecipeError(f"{path} holds no weights: Expected tensors by name")

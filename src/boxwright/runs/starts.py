@@ -57,7 +57,7 @@ def _metadata(known: KnownStart) -> dict[str, str]:
     metadata = {
         "start": known.name,
         "origin": known.origin,
-        "licence": known.licence,
+        "license": known.license,
         "package": f"{known.requirement} ({known.registry})",
         "package_sha256": known.sha256,
     }

@@ -88,8 +88,8 @@ def check_as_predicted(run: str | Path, recipe: Recipe, dataset: DetectionDatase
 
 def scores_said(detector: Detector | ExportedModel, score: Score | None) -> Iterator[str]:
     """Describe the scores by which the thresholds keep detections; empty where they aren't used."""
-    thresholds, least = detector.thresholds, detector.least_scores(score)
-    if thresholds is not None and score is None and least == thresholds.scores:
+    thresholds, min_scores = detector.thresholds, detector.min_scores(score)
+    if thresholds is not None and score is None and min_scores == thresholds.scores:
         yield said(thresholds)
     elif thresholds is not None and isinstance(score, str):
         yield from expectations(thresholds, read_wish(score))

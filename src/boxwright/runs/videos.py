@@ -27,7 +27,7 @@ _SHORT = 0.5
 _CLOCK = 60_000
 """Ticks a second of the videos that are written: MPEG-4 takes no more than 65,535."""
 _CODECS = ("libx264", "mpeg4")
-"""Those to write in; not every build of FFmpeg has the first, which players like best."""
+"""Codecs to write in; not every build of FFmpeg has the first, which players like best."""
 
 
 class Frame(NamedTuple):
@@ -105,7 +105,7 @@ def write_video(path: Path, frames: Iterable[tuple[float, Image.Image]], rate: f
     first = next(following, None)
     if first is None:
         return
-    size = tuple(side + side % 2 for side in first[1].size)  # of half the colours: even
+    size = tuple(side + side % 2 for side in first[1].size)  # of half the colors: even
     with written_aside(path) as partial:
         try:
             with av.open(str(partial), "w", format="mp4") as container:

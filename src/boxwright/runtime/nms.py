@@ -24,7 +24,7 @@ def suppress(
     iou: float = 0.5,
     kind: NmsKind = "iou",
     *,
-    least_score: float = 0.001,
+    min_score: float = 0.001,
     agnostic: bool = False,
     most: int | None = None,
 ) -> tuple[Ints, Floats]:
@@ -37,11 +37,11 @@ def suppress(
     most = len(scores) if most is None else most
     labels = np.zeros_like(labels) if agnostic else labels
     if kind in ("soft_linear", "soft_gaussian"):
-        return _soft(boxes, scores, labels, iou if kind == "soft_linear" else None, least_score, most)
+        return _soft(boxes, scores, labels, iou if kind == "soft_linear" else None, min_score, most)
     order = np.argsort(-scores, kind="stable")
     boxes, scores, labels = boxes[order], scores[order], labels[order]
     if kind == "cluster_soft":
-        place, left = _cluster_soft(boxes, scores, labels, iou, least_score)
+        place, left = _cluster_soft(boxes, scores, labels, iou, min_score)
         return order[place[:most]], left[:most]
     if kind == "iou":
         boxes = boxes.astype(np.float64)  # so that no coordinate is rounded
@@ -83,7 +83,7 @@ def _greedy(boxes: NDArray[Any], labels: Ints, iou: float, diou: bool, most: int
 
 
 def _soft(
-    boxes: Floats, scores: Floats, labels: Ints, iou: float | None, least_score: float, most: int
+    boxes: Floats, scores: Floats, labels: Ints, iou: float | None, min_score: float, most: int
 ) -> tuple[Ints, Floats]:
     """Take the best, let the others of its label decay by their IoU with it, and look for the best again.
 
@@ -95,7 +95,7 @@ def _soft(
     while len(kept) < min(most, len(left)):
         best = int(left.argmax())
         score = left[best]
-        if not score > least_score:
+        if not score > min_score:
             break
         kept.append(best)
         decayed.append(score)
@@ -106,7 +106,7 @@ def _soft(
     return np.array(kept, np.int64), np.array(decayed, scores.dtype)
 
 
-def _cluster_soft(boxes: Floats, scores: Floats, labels: Ints, iou: float, least_score: float) -> tuple[Ints, Floats]:
+def _cluster_soft(boxes: Floats, scores: Floats, labels: Ints, iou: float, min_score: float) -> tuple[Ints, Floats]:
     """Lower each score by exp(-IoU^2 / sigma) for each better box that stays; places, and scores, by falling score."""
     stays, penalty = np.ones(len(boxes), np.bool_), np.zeros_like(scores)
     for best in range(len(boxes)):
@@ -117,7 +117,7 @@ def _cluster_soft(boxes: Floats, scores: Floats, labels: Ints, iou: float, least
             penalty[worse] += shared**2 / np.float32(_CLUSTER_SIGMA)
     rescored = scores * np.exp(-penalty)
     order = np.argsort(-rescored, kind="stable")
-    order = order[rescored[order] > least_score]
+    order = order[rescored[order] > min_score]
     return order, rescored[order]
 
 

@@ -28,19 +28,19 @@ _RAW, _RAW_ALONE = ("all_scores", "all_boxes"), ("scores", "boxes")
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model file says of itself that prediction goes by."""
+    """Facts in a model file's metadata that prediction uses."""
 
     classes: tuple[str, ...]
     input: InputRule
     selection: SelectionRule
-    least: tuple[float, ...]
+    min_scores: tuple[float, ...]
     """(K,) the score of each class above which detections are shown."""
     whole: bool
     """Whether the graph selects detections itself."""
     shortest: float
     """Pixels a side that a detection has at least."""
     levels: tuple[dict[str, Any], ...]
-    """Of each feature map its ``stride``, the ``anchors`` of a cell, and the ``rounding`` of its sides."""
+    """For each feature map: its ``stride``, the ``anchors`` of a cell, and the ``rounding`` of its sides."""
 
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> Self:
@@ -92,7 +92,7 @@ class Predictor:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the file says of itself, by topic."""
+        """The file's metadata, by topic."""
         return self.backend.metadata
 
     def __call__(
@@ -135,41 +135,41 @@ class Predictor:
         self, inputs: Sequence[Input], score: Score | None = None, nms: NmsKind | None = None
     ) -> list[Detections]:
         """Detections of each of some inputs of one size that ``prepare`` made, in pixels of its image."""
-        least = self._least(score)
+        min_scores = self._min_scores(score)
         rule = self.facts.selection if nms is None else replace(self.facts.selection, nms=nms)
         taken = self.backend.batch or len(inputs)
         found: list[Detections] = []
         for start in range(0, len(inputs), taken):
             group = inputs[start : start + taken]
-            found += self._found([*group, *[group[0]] * (taken - len(group))], least, rule)[: len(group)]
+            found += self._found([*group, *[group[0]] * (taken - len(group))], min_scores, rule)[: len(group)]
         return [_on_image(each, of) for each, of in zip(found, inputs, strict=True)]
 
-    def _least(self, score: Score | None) -> tuple[float, ...]:
+    def _min_scores(self, score: Score | None) -> tuple[float, ...]:
         """Return the score (K,) of each class above which detections are shown."""
         if score is None:
-            return self.facts.least
+            return self.facts.min_scores
         if not isinstance(score, Sequence):
             return (float(score),) * len(self.classes)
         if len(score) != len(self.classes):
             raise ValueError(f"Expected a score for each of {len(self.classes)} classes but got {len(score)}")
         return tuple(score)
 
-    def _found(self, inputs: Sequence[Input], least: tuple[float, ...], rule: SelectionRule) -> list[Detections]:
+    def _found(self, inputs: Sequence[Input], min_scores: tuple[float, ...], rule: SelectionRule) -> list[Detections]:
         """Detections in pixels of the inputs, as many as the backend takes at a time."""
         arrays = {"images": np.stack([each.pixels for each in inputs])}
         if self.facts.input.size.resize == "shortest":
-            arrays["shown"] = np.array([each.frame.size for each in inputs], np.int64)
-        fits = rule == self._own and all(map(ge, least, self.facts.least))
+            arrays["valid_size"] = np.array([each.frame.size for each in inputs], np.int64)
+        fits = rule == self._own and all(map(ge, min_scores, self.facts.min_scores))
         if self.facts.whole and fits:
             boxes, scores, labels, counts = self.backend.run(arrays, _FOUND)
             rows = zip(boxes, scores, labels, counts.tolist(), strict=True)
-            return [Detections(*(part[:count] for part in row)).above(least) for *row, count in rows]
+            return [Detections(*(part[:count] for part in row)).above(min_scores) for *row, count in rows]
         scores, boxes = self.backend.run(arrays, _RAW if self.facts.whole else _RAW_ALONE)
         maps = self.facts.maps(arrays["images"].shape[1:3])
-        sizes = arrays["shown"].tolist() if "shown" in arrays else [arrays["images"].shape[1:3]] * len(inputs)
+        sizes = arrays["valid_size"].tolist() if "valid_size" in arrays else [arrays["images"].shape[1:3]] * len(inputs)
         return [
-            rule.select(own_scores, own_boxes, tuple(size), min(least), maps, self.facts.shortest).above(least)
-            for own_scores, own_boxes, size in zip(scores, boxes, sizes, strict=True)
+            rule.select(score, box, tuple(size), min(min_scores), maps, self.facts.shortest).above(min_scores)
+            for score, box, size in zip(scores, boxes, sizes, strict=True)
         ]
 
 

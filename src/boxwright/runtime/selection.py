@@ -19,7 +19,7 @@ EVALUATION_SCORE = 0.001
 
 
 class Detections(NamedTuple):
-    """What was found in one image, sorted by falling score."""
+    """Detections of one image, sorted by falling score."""
 
     boxes: Floats
     """(n, 4) float32 xyxy, pixels of the image that was given."""
@@ -28,9 +28,9 @@ class Detections(NamedTuple):
     labels: Ints
     """(n,) int64 in 0..K-1."""
 
-    def above(self, least: Sequence[float]) -> Detections:
+    def above(self, min_scores: Sequence[float]) -> Detections:
         """Keep those above the score (K,) of their class."""
-        kept = self.scores > np.array(least, np.float32)[self.labels]
+        kept = self.scores > np.array(min_scores, np.float32)[self.labels]
         return Detections(self.boxes[kept], self.scores[kept], self.labels[kept])
 
 
@@ -56,26 +56,27 @@ class SelectionRule:
         scores: Floats,
         boxes: Floats,
         size: tuple[int, int],
-        least: float,
+        min_score: float,
         maps: Sequence[int],
         shortest: float = 0.0,
     ) -> Detections:
-        """Detections above ``least`` of scores (A, K) and boxes (A, 4), or (A, K, 4) by class, cut to ``size`` (H, W).
+        """Select the detections above ``min_score`` of scores (A, K) and boxes (A, 4), or (A, K, 4) by class.
 
-        ``maps``: the anchors of each feature map. ``shortest``: pixels a side that a box has at least.
+        They are cut to ``size`` (H, W). ``maps``: the anchors of each feature map. ``shortest``: pixels a side that a
+        box has at least.
         """
-        best, row, label = self._candidates(scores, min(least, EVALUATION_SCORE) if self.vote else least, maps)
+        best, row, label = self._candidates(scores, min(min_score, EVALUATION_SCORE) if self.vote else min_score, maps)
         boxes = clip_boxes(boxes[row] if boxes.ndim == 2 else boxes[row, label], size)
         sound = (boxes[:, 2:] - boxes[:, :2] >= shortest).all(1)  # no NaN is
         boxes, best, label = boxes[sound], best[sound], label[sound]
-        above = np.flatnonzero(best > np.float32(least))
+        above = np.flatnonzero(best > np.float32(min_score))
         keep, left = suppress(
             boxes[above],
             best[above],
             label[above],
             self.nms_threshold,
             self.nms,
-            least_score=least,
+            min_score=min_score,
             agnostic=self.nms_agnostic,
             most=self.max_detections,
         )
@@ -85,10 +86,10 @@ class SelectionRule:
             found = vote_boxes(found, label[keep], boxes, best, label, self.vote)
         return Detections(found, left, label[keep])
 
-    def _candidates(self, scores: Floats, least: float, maps: Sequence[int]) -> tuple[Floats, Ints, Ints]:
-        """Scores, rows and labels (n,) of the best pairs of a row and a class above ``least``, by falling score."""
+    def _candidates(self, scores: Floats, min_score: float, maps: Sequence[int]) -> tuple[Floats, Ints, Ints]:
+        """Scores, rows and labels (n,) of the best pairs of a row and a class above ``min_score``, by falling score."""
         flat, classes = scores.ravel(), scores.shape[1]
-        places = np.flatnonzero(flat > np.float32(least))
+        places = np.flatnonzero(flat > np.float32(min_score))
         places = places[np.argsort(-flat[places], kind="stable")]
         if self.candidates_per == "class":
             group = places % classes

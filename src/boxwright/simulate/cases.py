@@ -27,23 +27,23 @@ def learning_rate(step: int) -> float:
     return 0.1 if step < 160 else 0.01 if step < 180 else 0.001
 
 
-def make_centres(count: int, seed: int) -> Tensor:
+def make_centers(count: int, seed: int) -> Tensor:
     """Draw centers (2, count) of anchors, uniform in the disk around ``CENTRE``."""
     drawn = torch.rand(2, count, generator=torch.Generator().manual_seed(seed))
     radius, angle = RADIUS * drawn[0].sqrt(), 2 * math.pi * drawn[1]
     return torch.stack([CENTRE[0] + radius * angle.cos(), CENTRE[1] + radius * angle.sin()])
 
 
-def make_cases(centres: Tensor) -> tuple[Tensor, Tensor]:
+def make_cases(centers: Tensor) -> tuple[Tensor, Tensor]:
     """Make anchors and targets (4, P * 343) for centers (2, P): all of one center, then all of the next."""
     wanted, areas, ratios = (
         grid.reshape(-1) for grid in torch.meshgrid(*map(torch.tensor, (RATIOS, SCALES, RATIOS)), indexing="ij")
     )
     anchors = torch.stack([(areas * ratios).sqrt(), (areas / ratios).sqrt()])
     targets = torch.stack([wanted.sqrt(), (1 / wanted).sqrt()])
-    count = centres.shape[1]
+    count = centers.shape[1]
     middle = torch.tensor(CENTRE)[:, None].expand(2, count * CASES_A_CENTRE)
     return (
-        torch.cat([centres.repeat_interleave(CASES_A_CENTRE, dim=1), anchors.repeat(1, count)]),
+        torch.cat([centers.repeat_interleave(CASES_A_CENTRE, dim=1), anchors.repeat(1, count)]),
         torch.cat([middle, targets.repeat(1, count)]),
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from boxwright.errors import RecipeError
 from boxwright.simulate.authors import Gradient
-from boxwright.simulate.cases import CASES_A_CENTRE, CENTRES, STEPS, make_cases, make_centres
+from boxwright.simulate.cases import CASES_A_CENTRE, CENTRES, STEPS, make_cases, make_centers
 from boxwright.simulate.descent import LEAST_SIDE, descend, gradient_of
 
 LOSSES = ("iou", "giou", "diou", "ciou", "eiou")
@@ -49,32 +49,32 @@ class Regression:
 class Simulation:
     """The experiment under each loss, in the given order."""
 
-    centres: NDArray[np.float64]
+    centers: NDArray[np.float64]
     """(P, 2) x and y of the anchors."""
     losses: dict[str, Regression]
 
     @property
     def cases(self) -> int:
         """The number of cases."""
-        return len(self.centres) * CASES_A_CENTRE
+        return len(self.centers) * CASES_A_CENTRE
 
 
 def simulate(
     losses: Sequence[str] = LOSSES,
     *,
-    centres: int = CENTRES,
+    centers: int = CENTRES,
     steps: int = STEPS,
     seed: int = 0,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Simulation:
-    """Let ``centres`` x 343 anchors descend each loss towards their targets, and sum their errors.
+    """Let ``centers`` x 343 anchors descend each loss towards their targets, and sum their errors.
 
     The defaults are the full experiment, 1,715,000 cases; fewer centers give a smaller version of it.
 
     Args:
         losses: Box losses as recipes name them (``"ciou:variant=tpami"``), with autograd's gradient; or authors_iou,
             authors_giou, authors_diou, authors_ciou, the gradients of the DIoU authors' code.
-        centres: Number of centers.
+        centers: Number of centers.
         steps: Steps of each case.
         seed: Seed of the centers.
         advance: Called with the number of centers done.
@@ -83,32 +83,32 @@ def simulate(
         RecipeError: For a loss that cannot be simulated, before anything is computed.
         ValueError: Unless centers and steps are at least 1.
     """
-    if centres < 1 or steps < 1:
-        raise ValueError(f"Expected at least one centre and one step but got {centres} and {steps}")
+    if centers < 1 or steps < 1:
+        raise ValueError(f"Expected at least one center and one step but got {centers} and {steps}")
     if not losses:
         raise RecipeError("Expected at least one loss to simulate")
     gradients = {name: gradient_of(name) for name in losses}
-    places = make_centres(centres, seed)
+    places = make_centers(centers, seed)
     found: dict[str, Regression] = {}
 
     def tell(done: int) -> None:
         """Report the centers done over all losses."""
-        advance(len(found) * centres + done, len(gradients) * centres)
+        advance(len(found) * centers + done, len(gradients) * centers)
 
     for name, gradient in gradients.items():
         found[name] = _regress(gradient, places, steps, tell)
     return Simulation(places.T.double().numpy(), found)
 
 
-def _regress(gradient: Gradient, centres: Tensor, steps: int, advance: Callable[[int], None]) -> Regression:
+def _regress(gradient: Gradient, centers: Tensor, steps: int, advance: Callable[[int], None]) -> Regression:
     started = time.perf_counter()
-    count = centres.shape[1]
+    count = centers.shape[1]
     cases = count * CASES_A_CENTRE
     errors = torch.zeros(steps + 1, 4, dtype=torch.float64)
     overlap = torch.zeros(steps + 1, dtype=torch.float64)
     final, good, disjoint, floored = [], 0, 0, 0
     for start in range(0, count, _CHUNK):
-        anchors, targets = make_cases(centres[:, start : start + _CHUNK])
+        anchors, targets = make_cases(centers[:, start : start + _CHUNK])
         for step, (boxes, iou) in enumerate(descend(gradient, anchors, targets, steps)):
             off = (boxes - targets).abs_()
             errors[step] += off.sum(1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from boxwright._util.ownership import GENERATOR, claim, is_marked, mark_new_folder
 from boxwright._util.writing import write_bytes, write_json, write_text
 from boxwright.environment import environment_line
-from boxwright.report.curves import line_colour, series_svg
+from boxwright.report.curves import line_color, series_svg
 from boxwright.report.markup import Markup, details, document, drawing, figures, section, table, text
 from boxwright.simulate.cases import CASES_A_CENTRE
 from boxwright.simulate.experiment import GOOD_IOU, Regression, Simulation
@@ -24,9 +24,9 @@ from boxwright.simulate.pictures import curves_png, map_png, maps_png, paths_png
 _WAYS = {
     "iou": "No gradient where boxes don't overlap",
     "giou": "Stretches a box until it reaches its target, and is IoU once one box holds the other",
-    "diou": "Draws the centres together, and leaves the sides to IoU",
-    "ciou": "Draws the centres together, and the ratio of the sides",
-    "eiou": "Draws the centres together, and each side to its own",
+    "diou": "Draws the centers together, and leaves the sides to IoU",
+    "ciou": "Draws the centers together, and the ratio of the sides",
+    "eiou": "Draws the centers together, and each side to its own",
     "authors_iou": "The authors' own gradient of IoU",
     "authors_giou": "The authors' own gradient of GIoU, almost 0 beside and above the target",
     "authors_diou": "The authors' own gradient of DIoU, with a stronger pull than its derivative",
@@ -79,7 +79,7 @@ def write_simulation(folder: Path, simulation: Simulation, *, overwrite: bool = 
 def _json(simulation: Simulation) -> dict[str, Any]:
     """Return everything but the maps as plain values."""
     return {
-        "centres": len(simulation.centres),
+        "centers": len(simulation.centers),
         "cases": simulation.cases,
         "losses": {
             name: {
@@ -110,7 +110,7 @@ def _npz(simulation: Simulation) -> bytes:
     """Pack the centers and the mean final error there under each loss."""
     arrays: dict[str, Any] = {name: found.final for name, found in simulation.losses.items()}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, centres=simulation.centres, **arrays)
+    np.savez_compressed(buffer, centers=simulation.centers, **arrays)
     return buffer.getvalue()
 
 
@@ -121,9 +121,9 @@ def sentence(name: str, found: Regression, cases: int) -> str:
     half = f"halved by step {below[0]}" if len(below) else "never halved"
     way = f"{_WAYS[name]}: the" if name in _WAYS else "The"
     apart = f", {found.disjoint:.0%} end without touching their target" if found.disjoint >= 0.005 else ""
-    centre = found.errors[-1, :2].sum() / found.error[-1]
+    center = found.errors[-1, :2].sum() / found.error[-1]
     where = ((0.6, "mostly in the place"), (0.4, "in place and sides alike"), (0.0, "mostly in the sides"))
-    rest = next(words for least, words in where if centre >= least)
+    rest = next(words for least, words in where if center >= least)
     return (
         f"{way} mean error goes from {mean[0]:.2g} to {mean[-1]:.2g}, {half}; {found.good:.1%} of the boxes end at IoU "
         f"{GOOD_IOU} or better{apart}; what is left is {rest}."
@@ -133,7 +133,7 @@ def sentence(name: str, found: Regression, cases: int) -> str:
 def _page(simulation: Simulation, ways: NDArray[np.float64]) -> str:
     losses = simulation.losses
     summary = (
-        f"<p>{simulation.cases:,} boxes ({len(simulation.centres):,} places x {CASES_A_CENTRE} shapes of anchor and "
+        f"<p>{simulation.cases:,} boxes ({len(simulation.centers):,} places x {CASES_A_CENTRE} shapes of anchor and "
         "target) go straight down each loss, without a network: the experiment of the DIoU paper. "
         "The error of a box is |dx| + |dy| + |dw| + |dh|, in sides of a square target.</p>"
     )
@@ -185,7 +185,7 @@ def _maps(simulation: Simulation) -> Markup:
         for name, found in simulation.losses.items()
     )
     return Markup(
-        '<p class="dim">Each point is a place where anchors start; its colour is the mean error that they end with. '
+        '<p class="dim">Each point is a place where anchors start; its color is the mean error that they end with. '
         f"The target is in the middle.</p>{maps}"
     )
 
@@ -194,11 +194,11 @@ def _paths(names: Sequence[str], ways: NDArray[np.float64]) -> Markup:
     """Draw the single cases (L, 201, 3, 4) of the losses, still and moving."""
     steps = f"at steps {', '.join(map(str, SHOWN[:-1]))} and {SHOWN[-1]}"
     still, moving = (
-        figures([(name, draw(way, line_colour(row))) for row, (name, way) in enumerate(zip(names, ways, strict=True))])
+        figures([(name, draw(way, line_color(row))) for row, (name, way) in enumerate(zip(names, ways, strict=True))])
         for draw in (still_svg, moving_svg)
     )
     return Markup(
-        f'<p class="dim">An anchor of 1.41 x 0.71 beside its target of 1 x 1 (grey), {steps}, paler the earlier. Axes '
+        f'<p class="dim">An anchor of 1.41 x 0.71 beside its target of 1 x 1 (gray), {steps}, paler the earlier. Axes '
         f"as in the maps: x to the right, y down, in sides of a square target.</p>{still}"
         f'<div class="moving">{details("Play it", moving)}</div>'
     )

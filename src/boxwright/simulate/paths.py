@@ -49,14 +49,14 @@ def overlaps(way: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(shared / (way[:, 2:].prod(1) + target[2:].prod() - shared))
 
 
-def still_svg(ways: NDArray[np.float64], colour: str) -> str:
+def still_svg(ways: NDArray[np.float64], color: str) -> str:
     """Draw the boxes of one loss (201, 3, 4) at the steps ``SHOWN``, one panel per layout, with when they arrive."""
-    return _svg("".join(_panel(column, ways[:, column], _still(ways[:, column], colour)) for column in range(3)))
+    return _svg("".join(_panel(column, ways[:, column], _still(ways[:, column], color)) for column in range(3)))
 
 
-def moving_svg(ways: NDArray[np.float64], colour: str) -> str:
+def moving_svg(ways: NDArray[np.float64], color: str) -> str:
     """Animate the same boxes in an endless loop, without a script."""
-    return _svg("".join(_panel(column, ways[:, column], _moving(ways[:, column], colour)) for column in range(3)))
+    return _svg("".join(_panel(column, ways[:, column], _moving(ways[:, column], color)) for column in range(3)))
 
 
 def _svg(content: str) -> str:
@@ -98,15 +98,15 @@ def _reached(way: NDArray[np.float64]) -> str:
     return "".join(f'<text y="{place:.1f}">{line}</text>' for place, line in zip(places, lines, strict=True))
 
 
-def _still(way: NDArray[np.float64], colour: str) -> str:
+def _still(way: NDArray[np.float64], color: str) -> str:
     return "".join(
-        f'<rect {_attributes(way[step])} fill="none" stroke="{colour}" stroke-width="{1 + (step == SHOWN[-1])}" '
+        f'<rect {_attributes(way[step])} fill="none" stroke="{color}" stroke-width="{1 + (step == SHOWN[-1])}" '
         f'stroke-opacity="{strength(place, len(SHOWN)):.2f}"/>'
         for place, step in enumerate(SHOWN)
     )
 
 
-def _moving(way: NDArray[np.float64], colour: str) -> str:
+def _moving(way: NDArray[np.float64], color: str) -> str:
     whole = _SECONDS + _REST
     times = [f"{_SECONDS / whole * place / (len(_FRAMES) - 1):.4f}" for place in range(len(_FRAMES))] + ["1"]
     clock = f'dur="{whole:g}s" repeatCount="indefinite" keyTimes="{";".join(times)}"'
@@ -115,7 +115,7 @@ def _moving(way: NDArray[np.float64], colour: str) -> str:
         f'<animate attributeName="{name}" {clock} values="{";".join(f"{value:.1f}" for value in values)}"/>'
         for name, values in zip(("x", "y", "width", "height"), columns, strict=True)
     )
-    return f'<rect {_attributes(way[0])} fill="none" stroke="{colour}" stroke-width="2">{turns}</rect>'
+    return f'<rect {_attributes(way[0])} fill="none" stroke="{color}" stroke-width="2">{turns}</rect>'
 
 
 def _attributes(box: NDArray[np.float64]) -> str:

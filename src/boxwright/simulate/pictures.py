@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from boxwright._util.ownership import MADE_BY
-from boxwright.report.curves import line_colour
+from boxwright.report.curves import line_color
 from boxwright.simulate.cases import CENTRE, RADIUS
 from boxwright.simulate.experiment import Regression, Simulation
 from boxwright.simulate.paths import LAYOUTS, SHOWN, TARGET, TICKS, WINDOW, strength
@@ -32,8 +32,8 @@ def curves_png(simulation: Simulation) -> bytes:
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         error_axes, iou_axes = figure.subplots(1, 2)
         for i, (name, found) in enumerate(simulation.losses.items()):
-            error_axes.plot(found.error / simulation.cases, color=line_colour(i), label=name, lw=1.6)
-            iou_axes.plot(found.iou, color=line_colour(i), lw=1.6)
+            error_axes.plot(found.error / simulation.cases, color=line_color(i), label=name, lw=1.6)
+            iou_axes.plot(found.iou, color=line_color(i), lw=1.6)
         error_axes.set(yscale="log", xlabel="step", title="mean |dx| + |dy| + |dw| + |dh|")
         iou_axes.set(ylim=(0, 1.02), xlabel="step", title="mean IoU")
         error_axes.legend(frameon=False)
@@ -72,22 +72,22 @@ def paths_png(losses: Sequence[str], ways: NDArray[np.float64]) -> bytes:
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(7.2, 2.3 * len(losses)), layout="constrained")
         grid = figure.subplots(len(losses), len(LAYOUTS), squeeze=False)
-        figure.suptitle(f"steps {', '.join(map(str, SHOWN[:-1]))} (pale) and {SHOWN[-1]}; grey: the target")
+        figure.suptitle(f"steps {', '.join(map(str, SHOWN[:-1]))} (pale) and {SHOWN[-1]}; gray: the target")
         for row, name in enumerate(losses):
             grid[row, 0].set_ylabel(name)
             for column, layout in enumerate(LAYOUTS):
-                _case(grid[row, column], ways[row, :, column], line_colour(row))
+                _case(grid[row, column], ways[row, :, column], line_color(row))
                 if row == 0:
                     grid[row, column].set_title(layout)
         return _png(figure)
 
 
-def _case(axes: Axes, way: NDArray[np.float64], colour: str) -> None:
+def _case(axes: Axes, way: NDArray[np.float64], color: str) -> None:
     """Draw one box (201, 4) cxcywh along its path."""
     axes.add_patch(_patch(np.asarray(TARGET), color="0.87"))
     for place, step in enumerate(SHOWN):
         width = 2 if step == SHOWN[-1] else 1
-        axes.add_patch(_patch(way[step], fill=False, ec=colour, lw=width, alpha=strength(place, len(SHOWN))))
+        axes.add_patch(_patch(way[step], fill=False, ec=color, lw=width, alpha=strength(place, len(SHOWN))))
     axes.set(aspect="equal", xticks=TICKS, yticks=TICKS, xlim=WINDOW, ylim=WINDOW[::-1])  # y points down
 
 
@@ -102,7 +102,7 @@ def _scale(losses: Mapping[str, Regression]) -> LogNorm:
 
 
 def _map(axes: Axes, simulation: Simulation, found: Regression, scale: LogNorm) -> PathCollection:
-    x, y = simulation.centres.T
+    x, y = simulation.centers.T
     size = min(60.0, 30000 / len(x))  # 5,000 points cover the disk
     points = axes.scatter(x, y, c=found.final, norm=scale, cmap="cividis", s=size, linewidths=0, antialiased=False)
     axes.set(aspect="equal", xticks=[7, 10, 13], yticks=[7, 10, 13])

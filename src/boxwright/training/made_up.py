@@ -26,7 +26,7 @@ def made_up_batch(
     return pixels.permute(0, 3, 1, 2), Targets(boxes, labels, torch.zeros_like(labels, dtype=torch.bool))
 
 
-def shown_of(recipe: Recipe, images: int, size: tuple[int, int], device: torch.device) -> Tensor | None:
+def valid_size_of(recipe: Recipe, images: int, size: tuple[int, int], device: torch.device) -> Tensor | None:
     """Return the rows and columns (B, 2) of such a batch that are image, all of them; None if the recipe needs none."""
     return torch.tensor([size] * images, device=device) if recipe.resize == "shortest" else None
 

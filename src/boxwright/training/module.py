@@ -82,7 +82,7 @@ class TrainingModule(L.LightningModule):
 
     @property
     def scaler(self) -> torch.amp.GradScaler | None:
-        """What keeps gradients within fp16's range."""
+        """Gradient scaler of fp16; None in other precisions."""
         return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def on_before_batch_transfer(self, batch: Batch | Parcel, dataloader_idx: int) -> Batch | Parcel:
@@ -209,13 +209,13 @@ class TrainingModule(L.LightningModule):
         figures = {f"val_{name}": value for name, value in _figures(losses).items()}
         self.log_dict(figures, on_step=False, on_epoch=True, batch_size=1)
         size = (batch.images.shape[2], batch.images.shape[3])
-        found = self.detector.detect(outputs, size=size, shown=batch.shown)
+        found = self.detector.detect(outputs, size=size, valid_size=batch.valid_size)
         for place, (height, width), detections in zip(batch.indices.tolist(), batch.sizes.tolist(), found, strict=True):
             frame = self.recipe.input_size.whole(height, width)
             self.found[place] = to_image(detections, frame, (height, width))
 
     def _losses(self, batch: Batch) -> tuple[Losses, DenseOutputs | TwoStageOutputs]:
-        return supervise(self.detector, self.criterion, batch.images, batch.targets, batch.shown)
+        return supervise(self.detector, self.criterion, batch.images, batch.targets, batch.valid_size)
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer and the schedule."""

@@ -88,7 +88,7 @@ def replay(path: str | Path) -> Losses:
         setattr(criterion.get_submodule(owner), buffer, value)
     detector.load_state_dict(content["detector"])
     targets = Targets(*(content[name] for name in Targets._fields))
-    return supervise(detector.train(), criterion, content["images"], targets, content["shown"])[0]
+    return supervise(detector.train(), criterion, content["images"], targets, content["valid_size"])[0]
 
 
 def _dump(batch: Batch, module: TrainingModule, path: Path) -> None:
@@ -98,7 +98,7 @@ def _dump(batch: Batch, module: TrainingModule, path: Path) -> None:
         **batch.targets._asdict(),
         "detector": module.detector.state_dict(),
         "criterion": dict(module.criterion.named_buffers()),
-        "shown": batch.shown,
+        "valid_size": batch.valid_size,
     }
     write_checkpoint(
         path, {name: value.cpu() if isinstance(value, Tensor) else value for name, value in content.items()}
@@ -109,6 +109,6 @@ def _describe(batch: Batch, row: int, dataset: DetectionDataset) -> str:
     real = batch.targets.labels[row] >= 0
     boxes = batch.targets.boxes[row][real].cpu().round(decimals=1).tolist()
     labels = [dataset.classes[label] for label in batch.targets.labels[row][real].tolist()]
-    shown = ", ".join(f"{label} {box}" for label, box in list(zip(labels, boxes, strict=True))[:_SHOWN])
+    valid_size = ", ".join(f"{label} {box}" for label, box in list(zip(labels, boxes, strict=True))[:_SHOWN])
     more = f" and {len(boxes) - _SHOWN} more" if len(boxes) > _SHOWN else ""
-    return f"{dataset.name(int(batch.indices[row]))}: boxes in pixels of the input: {shown or 'none'}{more}"
+    return f"{dataset.name(int(batch.indices[row]))}: boxes in pixels of the input: {valid_size or 'none'}{more}"

@@ -37,7 +37,7 @@ _FOREIGN = "not in this network"
 
 @dataclass
 class Taken:
-    """What a detector took from a start."""
+    """Weights that a detector took from a start."""
 
     start: Start
     whole: list[str] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Taken:
         return {
             "name": self.start.name,
             "origin": self.start.origin,
-            "licence": self.start.licence,
+            "license": self.start.license,
             "sha256": hash_of(self.start.weights),
             "taken": self.whole,
             "taken in part": self.partly,
@@ -116,10 +116,10 @@ def first_detector(recipe: Recipe, start: Start | None, say: Say) -> tuple[Detec
 
 
 def provenance(started: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return origin and licence of a training's weights, from what ``Taken.to_json`` recorded of its start."""
+    """Return origin and license of a training's weights, from what ``Taken.to_json`` recorded of its start."""
     if started is None:
-        return {"origin": "", "licence": ""}
-    return {"origin": ", from ".join(filter(None, (started["name"], started["origin"]))), "licence": started["licence"]}
+        return {"origin": "", "license": ""}
+    return {"origin": ", from ".join(filter(None, (started["name"], started["origin"]))), "license": started["license"]}
 
 
 def start_detector(recipe: Recipe, start: Start) -> tuple[Detector, Taken]:

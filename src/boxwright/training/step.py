@@ -17,11 +17,11 @@ def supervise(
     criterion: nn.Module,
     images: Tensor,
     targets: Targets,
-    shown: Tensor | None = None,
+    valid_size: Tensor | None = None,
 ) -> tuple[Losses, DenseOutputs | TwoStageOutputs]:
     """Compute the losses of a batch and its raw outputs, in one forward pass.
 
-    ``images`` are (B, 3, H, W) in 0..255, of which the ``shown`` (B, 2) rows and columns are image; targets are in
+    ``images`` are (B, 3, H, W) in 0..255, of which the ``valid_size`` (B, 2) rows and columns are image; targets are in
     their pixels. Models never see the targets: for two stages, the criterion selects the regions that the second
     refines.
 
@@ -29,7 +29,7 @@ def supervise(
         RecipeError: If the network returns more or fewer rows than there are anchors.
     """
     anchors = detector.anchors_of((images.shape[2], images.shape[3]))
-    outputs = detector(detector.normalize(images, shown), shown)
+    outputs = detector(detector.normalize(images, valid_size), valid_size)
     rows = (outputs.rpn if isinstance(outputs, TwoStageOutputs) else outputs).logits.shape[1]
     if rows != len(anchors):
         raise RecipeError(

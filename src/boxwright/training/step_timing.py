@@ -14,7 +14,7 @@ from boxwright._util.remembered import recall, remember
 from boxwright._util.turns import least_seconds
 from boxwright.environment import environment
 from boxwright.models import Detector
-from boxwright.training.made_up import made_up_batch, shown_of
+from boxwright.training.made_up import made_up_batch, valid_size_of
 from boxwright.training.step import supervise
 
 # batch norm has no statistics of one image where a map is one cell; more images take longer with the same result
@@ -50,14 +50,14 @@ def time_step(detector: Detector, criterion: nn.Module, size: tuple[int, int], i
     Detector, criterion and generators are unchanged: copies take the steps.
     """
     criterion, plain = deepcopy(criterion), deepcopy(detector)
-    half = deepcopy(detector).lay_out(torch.channels_last)
+    half = deepcopy(detector).set_memory_format(torch.channels_last)
     inputs, targets = made_up_batch(images, size, _TARGETS, len(detector.classes), detector.device)
-    shown = shown_of(detector.recipe, images, size, detector.device)
+    valid_size = valid_size_of(detector.recipe, images, size, detector.device)
 
     def step(net: Detector) -> None:
         """Run a forward and a backward pass."""
         with torch.autocast("cpu", torch.bfloat16, enabled=net is half):
-            losses = supervise(net, criterion, inputs, targets, shown)[0]
+            losses = supervise(net, criterion, inputs, targets, valid_size)[0]
         losses.total.backward()  # type: ignore[no-untyped-call]
         net.zero_grad()
 

@@ -71,7 +71,7 @@ def box_gradients(
     for batch in batches:
         images, targets = batch.images.to(detector.device), batch.targets.to(detector.device)
         with torch.no_grad():
-            outputs = detector(detector.normalize(images, batch.shown))
+            outputs = detector(detector.normalize(images, batch.valid_size))
         anchors = detector.anchors_of((images.shape[2], images.shape[3]))
         for name, criterion in criteria.items():
             norms[name].append(_norm(anchors, criterion, outputs, targets))

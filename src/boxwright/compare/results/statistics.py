@@ -140,8 +140,8 @@ def compare_scores(
 def seed_variances(scores: Floats) -> tuple[Floats, Floats]:
     """Estimate the residual's variance of (..., A + 1, S) scores: pooled (...,), and each arm's own (..., A)."""
     arms, seeds = scores.shape[-2:]
-    centred = scores - scores.mean(axis=-1, keepdims=True)
-    residual = centred - centred.mean(axis=-2, keepdims=True)
+    centered = scores - scores.mean(axis=-1, keepdims=True)
+    residual = centered - centered.mean(axis=-2, keepdims=True)
     pooled = (residual**2).sum(axis=(-2, -1)) / ((arms - 1) * (seeds - 1))
     own = (scores[..., 1:, :] - scores[..., :1, :]).var(axis=-1, ddof=1) / 2
     return pooled, own

@@ -25,7 +25,7 @@ from boxwright.types import Detections, TwoStageOutputs
 
 
 class Limit(NamedTuple):
-    """What bounds the detections of a picture."""
+    """Bounds of the detections of a picture."""
 
     size: tuple[int, int]
     """(H, W) of the input that it fills."""
@@ -33,24 +33,24 @@ class Limit(NamedTuple):
     """Rows of each feature map."""
 
 
-class Said(ABC):
-    """What a detector says of some inputs of one size."""
+class Expected(ABC):
+    """Outputs of a detector for inputs of one size."""
 
     raw: tuple[Tensor, ...]
     """Scores, boxes and what they came from."""
     kinds: tuple[str, ...]
-    """What each of these is: a ``score``, ``logit`` or ``box``, or "" for what isn't compared number by number."""
+    """Kind of each output: a ``score``, ``logit`` or ``box``, or "" for what isn't compared number by number."""
     limits: list[Limit]
 
     def __init__(self, detector: Any, inputs: Mapping[str, Tensor]) -> None:
         self.detector = detector
-        self.images, self.shown = inputs["images"].permute(0, 3, 1, 2), inputs.get("shown")
+        self.images, self.valid_size = inputs["images"].permute(0, 3, 1, 2), inputs.get("valid_size")
         self.size = (self.images.shape[2], self.images.shape[3])
-        self.outputs = detector.forward(detector.normalize(self.images, self.shown), self.shown)
+        self.outputs = detector.forward(detector.normalize(self.images, self.valid_size), self.valid_size)
 
     def detections(self, score: float) -> list[Detections]:
         """Select the detections above a score."""
-        return self.detector.detect(self.outputs, size=self.size, shown=self.shown, score=score)  # type: ignore[no-any-return]
+        return self.detector.detect(self.outputs, size=self.size, valid_size=self.valid_size, score=score)  # type: ignore[no-any-return]
 
     def of_image(self, row: int) -> Raw:
         """Scores and boxes of one image."""
@@ -61,11 +61,11 @@ class Said(ABC):
         """Compare the regions that a file chose in an image with the detector's; None if it chooses none."""
 
     def _limits(self, maps: Sequence[int]) -> list[Limit]:
-        return [Limit(each, maps) for each in limits(self.shown, self.size, len(self.images))]
+        return [Limit(each, maps) for each in limits(self.valid_size, self.size, len(self.images))]
 
 
-class DenseSaid(Said):
-    """What a detector of one stage says."""
+class DenseExpected(Expected):
+    """Outputs of a detector of one stage."""
 
     kinds = ("score", "box")
 
@@ -81,8 +81,8 @@ class DenseSaid(Said):
         return None
 
 
-class RegionSaid(Said):
-    """What a detector of two stages says, its second of the regions that a file ``found``."""
+class RegionExpected(Expected):
+    """Outputs of a detector of two stages, its second of the regions that a file ``found``."""
 
     kinds = ("score", "box", "", "", "logit", "box")
 
@@ -90,11 +90,11 @@ class RegionSaid(Said):
         super().__init__(detector, inputs)
         outputs: TwoStageOutputs = self.outputs
         self.found, self.anchors = found, detector.anchors_of(self.size)
-        self.own = detector.propose(outputs.rpn, self.anchors, self.shown_of_all)
+        self.own = detector.propose(outputs.rpn, self.anchors, self.valid_size_of_all)
         there = found.anchors >= 0
         logits, deltas = detector.refine(outputs.features, found.regions.unbind())
         scores = class_scores(logits, detector.softmax).view(*there.shape, -1)
-        deltas = deltas.float().view(*there.shape, -1, detector.coder.size)
+        deltas = deltas.float().view(*there.shape, -1, detector.coder.dim)
         boxes = torch.where(there[..., None, None], detector.coder.decode(found.regions.unsqueeze(2), deltas), 0)
         boxes = boxes if detector.recipe.box_per_class else boxes.squeeze(2)
         first = detector.rpn_coder.decode(self.anchors.boxes, outputs.rpn.deltas)
@@ -105,12 +105,12 @@ class RegionSaid(Said):
         self.limits = self._limits([scores.shape[1]])
 
     @property
-    def shown_of_all(self) -> Tensor:
+    def valid_size_of_all(self) -> Tensor:
         """(B, 2) rows and columns."""
-        return torch.tensor([self.size] * len(self.images)) if self.shown is None else self.shown
+        return torch.tensor([self.size] * len(self.images)) if self.valid_size is None else self.valid_size
 
     def chosen(self, row: int, within: Tolerance) -> Outcome | None:
-        """By the objectness as a score, with the maps as classes."""
+        """Choose by the objectness as a score, with the maps as classes."""
         maps = [level.count for level in self.anchors.levels]
         level = torch.arange(len(maps)).repeat_interleave(torch.tensor(maps))  # (A,)
         logits, first = self.raw[4][row], self.raw[5][row]  # (A, 1), (A, 4)
@@ -134,13 +134,13 @@ class RegionSaid(Said):
             [-torch.inf] * len(maps),
             within,
         )
-        height, width = self.shown_of_all[row].tolist()
+        height, width = self.valid_size_of_all[row].tolist()
         return compare(expected, found, scores, clip_boxes(first, (height, width)), rules)
 
 
-def said_of(detector: Detector, inputs: Mapping[str, Tensor], found: Sequence[Tensor]) -> Said:
+def expected_of(detector: Detector, inputs: Mapping[str, Tensor], found: Sequence[Tensor]) -> Expected:
     """Compute a detector's outputs on inputs for which a file gave the raw values ``found``."""
     if isinstance(detector, TwoStageDetector):
-        return RegionSaid(detector, inputs, RegionRaw(*found))
+        return RegionExpected(detector, inputs, RegionRaw(*found))
     assert isinstance(detector, DenseDetector)
-    return DenseSaid(detector, inputs)
+    return DenseExpected(detector, inputs)
