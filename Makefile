@@ -7,7 +7,7 @@
 #   make test-python PYTHON=...      install boxwright alone for another Python, import all of it, run a short demo
 #   make docs                        build the site of docs/ and the reference into site/; it needs no network to be read
 #   make mutants                     change the code in a hundred ways, one at a time: each time a test must fail
-#   make benchmarks                  measure on this processor and write docs/benchmarks.md, 15 minutes; ONLY="step nms": parts
+#   make benchmarks                  measure on this processor and write docs/benchmarks.md and models.md; ONLY="step nms": parts
 #
 #   PYTHON=/path/to/python3.12       the Python to build .venv with (default: the first one that is new enough)
 #   PIP_ARGS="--extra-index-url ..." more arguments for pip, for a CPU build of torch say: see docs/howto/install.md
