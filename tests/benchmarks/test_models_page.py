@@ -51,15 +51,15 @@ def test_sizes_are_those_of_the_code(measured: dict[str, dict[str, Any]], name: 
 def test_lines_are_sorted_by_cost_and_hold_a_dash_for_what_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models_table, "list_recipes", lambda: ["auto", "ssd300", "ssdlite300"])
     monkeypatch.setattr(models_table, "records", lambda: [{"recipe": "ssd300", "AP": 0.5}])
-    figures = {"px": 300, "parameters": 24e6, "multiply-adds": 3.053e10, "images/s": 0.5, "ms": 1234.4, "exports": 1}
+    figures = {"px": 300, "parameters": 24e6, "multiply-adds": 3.053e10, "images/s": 0.5, "ms": 1234.4, "exports": 3}
     rows = [
         Row("ssd300", value, unit=unit, note="ONNX" if unit == "exports" else "") for unit, value in figures.items()
     ]
     light = [row._replace(name="ssdlite300", note="") for row in rows]
-    light[2] = light[2]._replace(ours=6e8)
+    light[2], light[-1] = light[2]._replace(ours=6e8), light[-1]._replace(ours=1, note="ONNX")
     assert models_table.table([*rows, *light]).splitlines()[2:] == [
-        "| `ssdlite300` | 300 px | 24.0 M | 0.60 G | 0.50 | 1,234 | `ssdlite-person`, fetched | - | - |",
-        "| `ssd300` | 300 px | 24.0 M | 30.53 G | 0.50 | 1,234 | ImageNet, timm's `vgg16` | .500 | ONNX |",
+        "| `ssdlite300` | 300 | 24.0 M | 0.60 G | 0.50 | 1,234 | `ssdlite-person`, fetched | - | ONNX |",
+        "| `ssd300` | 300 | 24.0 M | 30.53 G | 0.50 | 1,234 | ImageNet, timm's `vgg16` | .500 | all three |",
         "| `auto` | - | - | - | - | - | ImageNet, installed | - | - |",
     ]
 
