@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import models_table
+import numpy as np
 import torch
 from gpu_steps import step_of
 from PIL import Image
