@@ -23,7 +23,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "catalog choices own_code recipes starts",
         "models adapters",
         "runs",
-        "training export compare inspect hardest simulate demo reproduce",
+        "training export compare inspect hardest simulate demo reproduce doctor",
         "cli __main__",
     )
 )

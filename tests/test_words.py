@@ -33,8 +33,21 @@ NO_VERBS = {
     *("the", "their", "these", "this", "those", "two", "what", "where", "whether", "which"),
 }
 PACKAGES = (
-    *("_util", "adapters", "check", "cli", "compare", "criterion", "data/readers", "evaluate", "export", "hardest"),
-    *("inspect", "losses", "matching", "models", "nms", "recipes", "report", "reproduce", "runs", "runtime", "serve"),
+    *("_util", "adapters", "check", "cli", "compare", "criterion", "data/readers", "doctor", "evaluate", "export"),
+    *(
+        "hardest",
+        "inspect",
+        "losses",
+        "matching",
+        "models",
+        "nms",
+        "recipes",
+        "report",
+        "reproduce",
+        "runs",
+        "runtime",
+        "serve",
+    ),
     *("simulate", "training"),
 )
 """Packages whose functions say first what they do."""

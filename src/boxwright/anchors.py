@@ -48,7 +48,7 @@ class AnchorSpec:
     fitted: bool = False
     """Space cells by the image's side // their number, as torchvision does, and not by the stride."""
     rounding: Rounding = "ceil"
-    """How the number of cells along each side, side / stride, is rounded: "ceil" or "floor"."""
+    """Rounding of the number of cells along each side, side / stride: "ceil" or "floor"."""
 
     def __post_init__(self) -> None:
         if self.clip is not None and self.clip not in get_args(Clip):

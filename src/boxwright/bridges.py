@@ -18,7 +18,7 @@ from boxwright.errors import BoxwrightError
 
 
 class Found(Protocol):
-    """What was found in one image."""
+    """Detections of one image."""
 
     @property
     def boxes(self) -> Any:

@@ -24,7 +24,7 @@ class Entry(NamedTuple):
     attribute: str
     """Its name in the module, with dots."""
     options: tuple[str, ...] | None
-    """What ``name:option=value`` may set; None: known once it is imported."""
+    """Options that ``name:option=value`` may set; None: known once it is imported."""
     package: str | None = None
     """The installed package that adds it; None: boxwright."""
 
@@ -52,10 +52,10 @@ _SOURCES = {
 _WITHOUT_PART = {"miner": ("none",), "augment": ("none", "light", "ssd"), "sampling": ("uniform",), "reader": ("auto",)}
 """Names that stand for no part: the value of the key says all."""
 _AFFIX = re.compile("^match_|_loss$|Coder$|Reader$")
-"""What a part's name in a recipe leaves out: match_atss is atss, giou_loss is giou, DeltaCoder is delta."""
+"""Affixes that a part's name in a recipe leaves out: match_atss is atss, giou_loss is giou, DeltaCoder is delta."""
 _NO_OPTIONS = frozenset({"reduction", "nms_iou"})
 _NO_VALUES = frozenset({"Tensor", "torch.Generator", "None"})
-"""What a recipe can't write down; an option that takes nothing else is none."""
+"""Types whose values a recipe can't write down; an option that takes nothing else is none."""
 
 PART_KEYS = tuple(_SOURCES)
 """The recipe keys whose values name parts."""

@@ -33,7 +33,7 @@ class Choice(NamedTuple):
     """The meaning of a value: a part, and its options as text (or lists of text)."""
 
     name: str
-    """Of ``catalog.py``, or ``module:function``."""
+    """Name in ``catalog.py``, or ``module:function``."""
     options: dict[str, Any]
 
 

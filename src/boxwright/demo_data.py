@@ -37,11 +37,11 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 @dataclass(frozen=True)
 class Layout:
-    """How the digits of an image lie."""
+    """Arrangement of the digits in an image."""
 
     fewest: int = 1
     most: int = 12
-    """How many an image has that has any; less where no place is left."""
+    """Largest number of digits in an image; fewer if no place is left."""
     empty: float = 0.05
     """Share of the images that hold clutter and no digit."""
     sides: tuple[float, float] = (1 / 8, 1 / 3)

@@ -48,7 +48,7 @@ Need = Literal["scores", "predictions", "grid", "gt_index", "image_size", "class
 
 @dataclass(frozen=True)
 class PartInfo:
-    """What a part of any kind declares."""
+    """Declaration of a part of any kind."""
 
     role: str
     """The recipe key that it can be a value of."""
@@ -56,7 +56,7 @@ class PartInfo:
 
 @dataclass(frozen=True)
 class ClassLossInfo(PartInfo):
-    """What a classification loss declares, see ``class_loss``."""
+    """Declaration of a classification loss, see ``class_loss``."""
 
     kind: ClassKind
     soft_targets: bool = False
@@ -67,7 +67,7 @@ class ClassLossInfo(PartInfo):
 
 @dataclass(frozen=True)
 class BoxLossInfo(PartInfo):
-    """What a box loss declares, see ``box_loss``."""
+    """Declaration of a box loss, see ``box_loss``."""
 
     space: BoxSpace
     default_weight: float = 1.0
@@ -76,14 +76,14 @@ class BoxLossInfo(PartInfo):
 
 @dataclass(frozen=True)
 class MatcherInfo(PartInfo):
-    """What a matcher declares, see ``matcher``."""
+    """Declaration of a matcher, see ``matcher``."""
 
     needs: tuple[Need, ...] = ()
 
 
 @dataclass(frozen=True)
 class MinerInfo(PartInfo):
-    """What a miner declares, see ``miner``."""
+    """Declaration of a miner, see ``miner``."""
 
     ranks_by: Ranking = "classification"
     needs: tuple[Need, ...] = ()
@@ -91,7 +91,7 @@ class MinerInfo(PartInfo):
 
 @dataclass(frozen=True)
 class ReaderInfo(PartInfo):
-    """What a reader declares, see ``reader``."""
+    """Declaration of a reader, see ``reader``."""
 
     form: BoxForm = "corners"
     fractions: bool = False

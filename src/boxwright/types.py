@@ -61,7 +61,7 @@ class Matches(NamedTuple):
 
 
 class DenseOutputs(NamedTuple):
-    """What a dense detector predicts at every anchor."""
+    """Predictions of a dense detector at every anchor."""
 
     logits: Tensor
     """(B, A, K') with K' = K for sigmoid heads, K + 1 for softmax heads (background last)."""
@@ -76,7 +76,7 @@ class DenseOutputs(NamedTuple):
 
 
 class RoIOutputs(NamedTuple):
-    """What the second stage predicts at R regions of interest, those of the first image first."""
+    """Predictions of the second stage at R regions of interest, those of the first image first."""
 
     logits: Tensor
     """(R, K') with K' = K for sigmoid heads, K + 1 for softmax heads (background last)."""
@@ -90,7 +90,7 @@ class RoIOutputs(NamedTuple):
 
 
 class TwoStageOutputs(NamedTuple):
-    """What a two-stage detector predicts: first at every anchor, then at the chosen regions."""
+    """Predictions of a two-stage detector: first at every anchor, then at the chosen regions."""
 
     rpn: DenseOutputs
     """Outputs at every anchor; the one class is "object"."""

@@ -52,16 +52,14 @@ def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_eval_agrees_with_itself_as_a_file(run: Path, digits: Path, tmp_path: Path) -> None:
-    files = [tmp_path / name for name in ("metrics.json", "detections.json", "targets.json", "again.json")]
-    result = boxwright(
-        "eval", run, digits, "--json", files[0], "--save-detections", files[1], "--save-targets", files[2]
-    )
-    assert "COCO" in result.stdout
-    boxwright("eval", files[1], digits, "--split", "test", "--json", files[3])
-    first, again = (json.loads(file.read_text()) for file in (files[0], files[3]))
+    files = [tmp_path / name for name in ("detections.json", "targets.json")]
+    saved = ("--save-detections", files[0], "--save-targets", files[1])
+    first = json.loads(boxwright("eval", run, digits, "--json", *saved).stdout)
+    again = json.loads(boxwright("eval", files[0], digits, "--split", "test", "--json").stdout)
+    assert "COCO" in boxwright("eval", files[0], digits, "--split", "test").stdout
     assert first == again
     assert set(first) == KEYS
-    targets = json.loads(files[2].read_text())
+    targets = json.loads(files[1].read_text())
     assert {"images", "annotations", "categories"} <= targets.keys()
     page = (run / "report.html").read_text()
     assert f"boxwright train {digits} --recipe lite320 --set image_size=64" in page
@@ -103,9 +101,8 @@ def test_predict_goes_on_past_a_broken_file(run: Path, tmp_path: Path) -> None:
     assert "black.png" in result.stdout
 
 
-def test_check_writes_what_it_prints(digits: Path, tmp_path: Path) -> None:
-    boxwright("check", digits, "--json", tmp_path / "check.json")
-    report = json.loads((tmp_path / "check.json").read_text())
+def test_check_prints_json(digits: Path) -> None:
+    report = json.loads(boxwright("check", digits, "--json").stdout)
     assert report["images"] == 14
     assert not [finding for finding in report["findings"] if finding["severity"] == "error"]
 
@@ -132,7 +129,7 @@ def test_check_writes_what_it_prints(digits: Path, tmp_path: Path) -> None:
         (["predict", "RUN", "nowhere/*.jpg"], "no image at nowhere"),
         (["predict", "nowhere", "DIGITS"], "nowhere"),
         (["recipe", "show", "lite"], "lite320"),
-        (["check", "DIGITS", "--json", "RUN/recipe.yaml/found.json"], "recipe.yaml"),
+        (["inspect", "DIGITS", "--out", "RUN/recipe.yaml/found.html"], "recipe.yaml"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
@@ -164,8 +161,6 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     "command",
     [
         "train DIGITS --out FILE",
-        "check DIGITS --json FOLDER",
-        "eval RUN DIGITS --json FOLDER",
         "eval RUN DIGITS --save-detections FOLDER",
         "eval RUN DIGITS --save-targets FOLDER",
         "predict RUN DIGITS --out FILE",

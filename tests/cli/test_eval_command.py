@@ -47,8 +47,8 @@ def run(*arguments: object, code: int = 0) -> str:
 
 
 def test_one_source_has_intervals_on_screen_and_in_json(data: Path, tmp_path: Path) -> None:
-    said = run(results(data, tmp_path / "a.json", found_at_night=6), data, "--json", tmp_path / "out.json")
-    content = json.loads((tmp_path / "out.json").read_text())
+    source = results(data, tmp_path / "a.json", found_at_night=6)
+    said, content = run(source, data), json.loads(run(source, data, "--json"))
     low, high = content["intervals"]["AP"]
     assert low < content["AP"] < high
     assert f"{content['AP']:.3f} [{low:.3f}, {high:.3f}]" in said
@@ -60,8 +60,7 @@ def test_one_source_has_intervals_on_screen_and_in_json(data: Path, tmp_path: Pa
 def test_several_sources_are_compared_with_the_first(data: Path, tmp_path: Path) -> None:
     first = results(data, tmp_path / "a.json", found_at_night=12)
     second = results(data, tmp_path / "b.json", found_at_night=2)
-    said = run(first, second, first, data, "--json", tmp_path / "out.json")
-    content = json.loads((tmp_path / "out.json").read_text())
+    said, content = run(first, second, first, data), json.loads(run(first, second, first, data, "--json"))
     assert content["AP"] == 1.0
     assert content["source"] == str(first)
     assert content["sources"][str(second)]["AP"] < 0.7
@@ -75,11 +74,8 @@ def test_several_sources_are_compared_with_the_first(data: Path, tmp_path: Path)
 
 
 def test_slices(data: Path, tmp_path: Path) -> None:
-    said = run(
-        *(results(data, tmp_path / "a.json", found_at_night=4), data, "--by", "day|night"),
-        *("--json", tmp_path / "out.json"),
-    )
-    slices = json.loads((tmp_path / "out.json").read_text())["slices"]
+    asked = (results(data, tmp_path / "a.json", found_at_night=4), data, "--by", "day|night")
+    said, slices = run(*asked), json.loads(run(*asked, "--json"))["slices"]
     assert slices["night"]["difference"]["verdict"] == "worse"
     assert slices["day"]["AP"] == 1.0
     assert slices["day"]["per_class"]["cat"]["targets"] + slices["night"]["per_class"]["cat"]["targets"] == 24

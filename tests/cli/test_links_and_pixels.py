@@ -14,6 +14,7 @@ from boxwright.cli.app import app
 from boxwright.data.references import referred_files
 from boxwright.errors import DataError
 from boxwright.recipes import get_recipe
+from boxwright.runs import Run
 from boxwright.training.options import RunOptions
 from boxwright.training.reading import read_data
 from dataset_builders import Box, write_picture, write_yolo
@@ -43,10 +44,10 @@ def test_check_follows_links_on_request_and_prints_where_they_lead(linked: Path,
     result = CliRunner().invoke(app, ["check", str(linked)])
     assert isinstance(result.exception, DataError)
     assert "--allow-links follows it" in str(result.exception)
-    output = run("check", linked, "--allow-links", "--json", tmp_path / "report.json")
+    output = run("check", linked, "--allow-links")
     assert "9 images, 9 boxes" in output
     assert f"followed-link images: leads to {tmp_path / 'store' / 'images'}" in output
-    assert json.loads((tmp_path / "report.json").read_text())["images"] == 9
+    assert json.loads(run("check", linked, "--allow-links", "--json"))["images"] == 9
 
 
 def test_no_output_replaces_what_lies_behind_a_link(linked: Path) -> None:
@@ -64,7 +65,9 @@ def test_check_takes_a_limit_of_pixels(tmp_path: Path) -> None:
 
 def test_train_hands_both_on(linked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: dict[str, Any] = {}
-    monkeypatch.setattr("boxwright.training.train", lambda data, recipe, **options: taken.update(options))
+    monkeypatch.setattr(
+        "boxwright.training.train", lambda data, recipe, **options: taken.update(options) or Run(linked)
+    )
     run("train", linked, "--allow-links", "--max-pixels", 10**9)
     assert (taken["allow_links"], taken["max_pixels"]) == (True, 10**9)
     options, recipe = RunOptions.take({name: taken[name] for name in ("allow_links", "max_pixels")})

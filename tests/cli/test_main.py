@@ -144,7 +144,7 @@ def test_warnings_are_harmless_too(monkeypatch: pytest.MonkeyPatch, boxwright: B
         ("recipe shwo", "no command 'shwo'; did you mean 'show'?"),
         ("predict", "Missing argument"),
         ("check --jsn x", "No such option"),
-        ("check data --json .", "directory"),
+        ("inspect data --out .", "directory"),
     ],
 )
 def test_usage_is_told_in_a_line(line: str, said: str, boxwright: Boxwright) -> None:

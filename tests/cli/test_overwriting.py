@@ -48,8 +48,6 @@ def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 WRITERS = [
-    "check data --json mine.json",
-    "eval found.json data --json mine.json",
     "eval found.json data --save-detections mine.json",
     "eval found.json data --save-targets mine.json",
     "inspect data --images 1 --run run --out mine.html",
@@ -73,14 +71,14 @@ def test_what_people_wrote_stays_unless_they_say_otherwise(line: str, place: Pat
 
 
 READ = [
-    "check data --json data/annotations/instances_val.json",
-    "check data --json data/images/train/train-0.jpg",
-    "check data --json link.json",
-    "eval found.json data --json found.json",
+    "eval found.json data --save-targets data/annotations/instances_val.json",
+    "eval found.json data --save-targets data/images/train/train-0.jpg",
+    "eval found.json data --save-targets link.json",
+    "eval found.json data --save-detections found.json",
     "eval found.json data --save-detections data/annotations/instances_train.json",
     "eval found.json data --save-targets data/annotations/instances_test.json",
-    "eval run data --json run/recipe.yaml",
-    "eval run data --json run/data.json",
+    "eval run data --save-detections run/recipe.yaml",
+    "eval run data --save-detections run/data.json",
     "inspect data --run run --out run/model.safetensors",
     "inspect data --recipe my.yaml --out my.yaml",
     "hardest data --run run --out data/annotations/instances_train.html",
@@ -117,7 +115,7 @@ def test_every_file_of_a_data_set_is_part_of_it(name: str, tmp_path: Path, boxwr
         config = "train: train/images\nval: train/images\nnames: [cat, dog]\n"
         write_yolo(tmp_path, {"train": {"a.png": BOXES, "b.png": BOXES}}, CLASSES, config=config)
     before = contents(tmp_path)
-    code, _, err = boxwright("check", tmp_path, "--json", tmp_path / name, "--overwrite")
+    code, _, err = boxwright("inspect", tmp_path, "--out", tmp_path / name, "--overwrite")
     assert (code, contents(tmp_path)) == (2, before)
     assert "part of its data set" in err
 
@@ -125,8 +123,7 @@ def test_every_file_of_a_data_set_is_part_of_it(name: str, tmp_path: Path, boxwr
 def test_new_files_may_lie_beside_the_data(place: Path, monkeypatch: pytest.MonkeyPatch, boxwright: Boxwright) -> None:
     monkeypatch.chdir(place / "data")
     for _ in range(2):
-        assert boxwright("check", ".", "--json", "check.json").code == 0
-        assert boxwright("eval", "../found.json", ".", "--json", "metrics.json").code == 0
+        assert boxwright("eval", "../found.json", ".", "--save-targets", "targets.json").code == 0
         assert boxwright("inspect", ".", "--run", "../run", "--images", 1, "--out", "inspect.html").code == 0
         assert boxwright("predict", "../run", "images/test", "--out", "found", "--save-images").code == 0
     assert boxwright("check", ".").out == boxwright("check", place / "data").out
@@ -210,5 +207,4 @@ def test_drawn_pictures_and_json_say_whose_they_are(place: Path, boxwright: Boxw
     for file in (place / "found").glob("*.jpg"):
         with Image.open(file) as picture:
             assert picture.info["comment"].startswith(b"made by boxwright ")
-    assert boxwright("check", "data", "--json", "check.json").code == 0
-    assert json.loads((place / "check.json").read_text())["generator"].startswith("boxwright ")
+    assert json.loads(boxwright("check", "data", "--json").out)["generator"].startswith("boxwright ")

@@ -82,7 +82,7 @@ def test_what_goes_wrong_is_said_in_a_line(data: Path, boxwright: Boxwright) -> 
 
 
 def test_the_file_that_is_read_is_never_replaced(data: Path, boxwright: Boxwright) -> None:
-    done = boxwright("check", data, *READER, "--json", data / "labels.db", "--overwrite")
+    done = boxwright("inspect", data, *READER, "--out", data / "labels.db", "--overwrite")
     assert done.code == 2
     assert (data / "labels.db").read_bytes().startswith(b"SQLite format 3")
 

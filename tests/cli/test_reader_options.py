@@ -69,6 +69,7 @@ def test_a_file_is_measured_on_the_boxes_as_they_are_read(sideways: Path, tmp_pa
     for setting, box in (((), [10, 10, 38, 30]), (("--set", "exif=apply"), [10, 12, 30, 38])):
         entries = [{"image_id": image, "category_id": 1, "bbox": box, "score": 0.9} for image in (1, 2)]
         (tmp_path / "found.json").write_text(json.dumps(entries))
-        output = run("eval", tmp_path / "found.json", sideways, "--json", tmp_path / "metrics.json", *setting)
-        assert json.loads((tmp_path / "metrics.json").read_text())["AP"] == pytest.approx(1)
+        output = run("eval", tmp_path / "found.json", sideways, *setting)
+        content = json.loads(run("eval", tmp_path / "found.json", sideways, "--json", *setting))
+        assert content["AP"] == pytest.approx(1)
         assert ("boxes of 2 images turned as EXIF says" in output) == (setting == ())

@@ -1,8 +1,9 @@
-"""Progress: a bar on a terminal, elsewhere one line for what takes long, and none for what is quick or quiet."""
+"""Progress: a bar on a terminal, elsewhere a line now and then for what takes long, none for what is quick or quiet."""
 
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 
 import pytest
 from rich.console import Console
@@ -31,11 +32,19 @@ def run(console: Console, steps: int, total: int | None = 9) -> None:
             advance(done, total)
 
 
-def test_long_work_says_what_it_is_once_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    run(Console(file=io.StringIO()), 8)
-    assert capsys.readouterr() == ("", "reading [red]a\\x1b: 3 of 9 after 3 s\n")
-    run(Console(file=io.StringIO()), 8, None)
+def test_long_work_says_where_it_is_whenever_its_time_has_doubled(capsys: pytest.CaptureFixture[str]) -> None:
+    run(Console(file=io.StringIO()), 20, 40)
+    lines = [f"reading [red]a\\x1b: {done} of 40 after {done} s" for done in (3, 7, 15)]
+    assert capsys.readouterr() == ("", "".join(f"{line}\n" for line in lines))
+    run(Console(file=io.StringIO()), 6, None)
     assert capsys.readouterr().err == "reading [red]a\\x1b: 3 after 3 s\n"
+
+
+def test_no_silence_is_longer_than_ten_minutes(capsys: pytest.CaptureFixture[str]) -> None:
+    run(Console(file=io.StringIO()), 4000, None)
+    seconds = [int(line.rsplit(maxsplit=2)[1]) for line in capsys.readouterr().err.splitlines()]
+    assert max(later - earlier for earlier, later in pairwise(seconds)) == 601
+    assert len(seconds) < 16
 
 
 def test_quick_work_and_a_quiet_console_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +52,26 @@ def test_quick_work_and_a_quiet_console_say_nothing(capsys: pytest.CaptureFixtur
     run(Console(file=io.StringIO()), 3, total=3)
     run(Console(quiet=True), 8)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_colors_are_forced_but_no_bar(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, "1")
+    console = Console(file=io.StringIO())
+    assert console.is_terminal
+    run(console, 4)
+    assert "3 of 9 after 3 s" in capsys.readouterr().err
+    assert console.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_a_dumb_terminal_has_no_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    console = Console(file=io.StringIO(), force_terminal=True)
+    run(console, 4)
+    assert "3 of 9 after 3 s" in capsys.readouterr().err
+    assert console.file.getvalue() == ""  # type: ignore[attr-defined]
 
 
 def test_a_terminal_has_a_bar_that_goes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,8 @@ def on_config(config: MkDocsConfig) -> None:
     project = repository_pages()
     _pages.update(project)
     assert config.nav is not None
-    config.nav += [{"Reference": reference}, {"Project": [path for path in project if path.startswith("project/")]}]
+    pages = [path for path in project if path.startswith("project/")]
+    config.nav += [{"Reference": reference}, {"Project": [*pages, "releasing.md"]}]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from boxwright._util.devices import is_near
 
 AXES = ("image", "box")
-"""Of a batch of targets."""
+"""Axes of a batch of targets."""
 
 _SETTLED: ContextVar[bool] = ContextVar("settled", default=False)
 # Width and height of boxes as one product. 0 x infinity is NaN: one minimum finds every box that is not sound.

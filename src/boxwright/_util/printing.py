@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -26,6 +27,17 @@ def _is_unseen(character: str) -> bool:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def is_screen(console: Console) -> bool:
+    """Tell whether people look at a console: FORCE_COLOR colors what goes into a pipe, and makes no screen of it."""
+    forced = any(os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))
+    return console.is_terminal and not (forced and not console.file.isatty())
+
+
+def can_redraw(console: Console) -> bool:
+    """Tell whether a line can be drawn again: on a screen that isn't a dumb terminal, and nobody asked for quiet."""
+    return is_screen(console) and not console.is_dumb_terminal and not console.quiet
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:

@@ -32,7 +32,7 @@ _FORMS: dict[str, tuple[str, Callable[[Numbers], Numbers], Callable[[Numbers], N
         lambda numbers: np.concatenate([numbers[:, :2] - numbers[:, 2:] / 2, numbers[:, :2] + numbers[:, 2:] / 2], 1),
     ),
 }
-"""What the four numbers of a box mean; conversion from corners to them, and back."""
+"""Forms of a box's four numbers; conversion from corners to them, and back."""
 
 
 def form_hints(table: Annotations, sizes: NDArray[np.int32], reader: Reader) -> list[Fault]:

@@ -93,7 +93,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class SplitCount:
-    """What a split contains, erroneous boxes left out."""
+    """Images and boxes of a split, erroneous boxes left out."""
 
     name: str
     images: int
@@ -132,7 +132,7 @@ class CheckReport:
 
     @property
     def verdict(self) -> str:
-        """What training would do with the data set, in one line."""
+        """Summary of what training would do with the data set, in one line."""
         kinds = {finding.kind for finding in self.findings if finding.severity == "error"}
         if "nothing-to-train" in kinds:
             return "nothing to train on"

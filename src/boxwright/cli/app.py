@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -12,11 +13,13 @@ from boxwright.cli.check import check
 from boxwright.cli.commands import Commands
 from boxwright.cli.compare import compare
 from boxwright.cli.demo import demo
+from boxwright.cli.doctor import doctor
 from boxwright.cli.evaluate import evaluate
 from boxwright.cli.export import export
 from boxwright.cli.hardest import hardest
 from boxwright.cli.import_weights import import_torchvision
 from boxwright.cli.inspect import inspect
+from boxwright.cli.output import with_output
 from boxwright.cli.parts import parts
 from boxwright.cli.predict import predict
 from boxwright.cli.push import push
@@ -54,22 +57,27 @@ def _version(
         raise typer.Exit
 
 
-app.command()(check)
-app.command()(train)
-app.command("eval")(evaluate)
-app.command()(predict)
-app.command()(export)
-app.command()(serve)
-app.command()(push)
-app.command()(demo)
-recipes_app.command("list")(list_names)
-recipes_app.command()(show)
-import_app.command("torchvision")(import_torchvision)
-start_app.command("list")(list_starts)
-start_app.command()(fetch)
-app.command()(compare)
-app.command()(inspect)
-app.command()(hardest)
-app.command()(simulate)
-app.command()(reproduce)
-app.command()(parts)
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "check": check,
+    "train": train,
+    "eval": evaluate,
+    "predict": predict,
+    "export": export,
+    "push": push,
+    "demo": demo,
+    "compare": compare,
+    "inspect": inspect,
+    "hardest": hardest,
+    "simulate": simulate,
+    "reproduce": reproduce,
+    "parts": parts,
+    "doctor": doctor,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(with_output(_command))
+app.command()(with_output(serve, as_json=False))  # it has no end, and so no result
+recipes_app.command("list")(with_output(list_names))
+recipes_app.command()(with_output(show))
+import_app.command("torchvision")(with_output(import_torchvision))
+start_app.command("list")(with_output(list_starts))
+start_app.command()(with_output(fetch))

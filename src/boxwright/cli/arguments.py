@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from boxwright.cli.completion import complete_reader, complete_setting
 from boxwright.errors import DataError, RecipeError
 
 
@@ -124,11 +125,11 @@ Data = Annotated[
         help="A data set: VOC, COCO, YOLO, labelme ... (docs/data.md).",
     ),
 ]
-Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key.")]
-Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="Use only these classes, in this order.")]
-JsonFile = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Also write the result as JSON.")
+Settings = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", autocompletion=complete_setting, help="Another value for a recipe key."),
 ]
+Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="Use only these classes, in this order.")]
 Overwrite = Annotated[
     bool,
     typer.Option(
@@ -232,6 +233,7 @@ Reader = Annotated[
     typer.Option(
         "--reader",
         metavar="NAME|MODULE:FUNCTION",
+        autocompletion=complete_reader,
         help="What reads DATA: a layout, or a function of your own; default: whichever layout it is.",
     ),
 ]

@@ -7,24 +7,21 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from boxwright._util.ownership import GENERATOR, claim
-from boxwright._util.printing import say, say_table
+from boxwright._util.printing import is_screen, say, say_table
 from boxwright._util.progress import bar
-from boxwright._util.writing import write_json
 from boxwright.cli.arguments import (
     AllowCode,
     AllowLinks,
     Classes,
     Data,
     GroupBy,
-    JsonFile,
     MaxPixels,
-    Overwrite,
     Reader,
     Settings,
     SplitFile,
     data_options,
 )
+from boxwright.cli.output import Output
 from boxwright.text import plural
 
 if TYPE_CHECKING:
@@ -42,28 +39,23 @@ def check(
     group_by: GroupBy = None,
     split_file: SplitFile = None,
     max_pixels: MaxPixels = None,
-    json: JsonFile = None,
-    overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
+    *,
+    output: Output,
 ) -> None:
     """Look for everything that is wrong with a data set. Changes nothing.
 
     Exit code 0: trainable; 1: there are errors; 2: not recognised or not there.
     """
     from boxwright.check import check_dataset
-    from boxwright.data.references import referred_files
 
-    console = Console()
     options = data_options(settings, classes, max_pixels, reader)
-    if json is not None:
-        claim(json, overwrite=overwrite, inputs=referred_files(data, allow_links=allow_links, reader=options["reader"]))
-    with bar("checking", console) as advance:
+    with bar("checking", output.notes) as advance:
         report = check_dataset(
             data, **options, allow_links=allow_links, group_by=group_by, split_file=split_file, progress=advance
         )
-    render_report(report, console)
-    if json is not None:
-        write_json(json, {"generator": GENERATOR, **report.to_json()})
+    render_report(report, output.results)
+    output.write_json(report.to_json)
     raise typer.Exit(report.exit_code)
 
 
@@ -72,7 +64,7 @@ def render_report(report: CheckReport, console: Console) -> None:
 
     On a terminal they are grouped by kind, and shortened; anywhere else each is one unwrapped line.
     """
-    if console.is_terminal:
+    if is_screen(console):
         from boxwright.data.layout import title_of
 
         counts = f"{plural(report.images, 'image')}, {plural(report.boxes, 'box')}"
@@ -105,7 +97,7 @@ def _render_kinds(report: CheckReport, console: Console) -> None:
         for finding in findings[:shown]:
             say(console, f"  {_place(finding)}: {finding.message}")
         if len(findings) > shown:
-            say(console, f"  ... and {len(findings) - shown} more; --json FILE writes them all", "dim")
+            say(console, f"  ... and {len(findings) - shown} more; --json prints them all", "dim")
 
 
 def _place(finding: Finding) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from boxwright._util.printing import printable, say, say_table
+from boxwright._util.printing import is_screen, printable, say, say_table
 from boxwright.cli.arguments import (
     MAX_WORKERS,
     AllowCode,
@@ -25,6 +25,8 @@ from boxwright.cli.arguments import (
     number,
     typed_settings,
 )
+from boxwright.cli.completion import complete_recipe, complete_setting
+from boxwright.cli.output import Output
 from boxwright.text import plural
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ def compare(
         typer.Option(
             "--vary",
             metavar="KEY=A,B,C",
+            autocompletion=complete_setting,
             help="Values of a recipe key, of recipe or start; again for another. Every combination is an arm, the "
             "first the baseline.",
         ),
@@ -53,10 +56,21 @@ def compare(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="What the arms have in common.", show_default="lite320 or the start's"),
+        typer.Option(
+            metavar="NAME|FILE",
+            autocompletion=complete_recipe,
+            help="What the arms have in common.",
+            show_default="lite320 or the start's",
+        ),
     ] = None,
     settings: Annotated[
-        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another value for a recipe key, in all arms.")
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            autocompletion=complete_setting,
+            help="Another value for a recipe key, in all arms.",
+        ),
     ] = [],  # noqa: B006
     seeds: Annotated[int, typer.Option(callback=number(1, 1000), help="Runs of each arm.")] = 3,
     minutes: Annotated[
@@ -92,6 +106,8 @@ def compare(
         int, typer.Option(callback=number(0, MAX_WORKERS), help="Processes of each run that augment.")
     ] = 0,
     allow_code: AllowCode = [],  # noqa: B006
+    *,
+    output: Output,
 ) -> None:
     """Find out which matching, mining and loss is best on your data: train every arm with several seeds.
 
@@ -130,9 +146,9 @@ def compare(
     for key, values in (varied or {}).items():
         for value in values:
             import_code(own_modules({key: value}))
-    console = Console()
-    comparison = run_comparison(data, varied, arms=arms, recipe=recipe, console=console, **options, **given)
-    render_comparison(comparison, console)
+    comparison = run_comparison(data, varied, arms=arms, recipe=recipe, console=output.notes, **options, **given)
+    render_comparison(comparison, output.results)
+    output.write_json(comparison.to_json)
     if comparison.facts["recommended"] is None:
         raise typer.Exit(1)
 
@@ -143,7 +159,7 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
     Where the console is no terminal the same goes out as plain lines of columns, unwrapped.
     """
     for title, header, rows in _tables(comparison):
-        if console.is_terminal:
+        if is_screen(console):
             say_table(console, header, rows, title=title)
         else:
             lines = [list(map(printable, row)) for row in (header, *rows)]

@@ -16,6 +16,7 @@ from boxwright._util.progress import bar
 from boxwright.cli.arguments import number
 from boxwright.cli.check import render_report
 from boxwright.cli.metrics import render_metrics
+from boxwright.cli.output import Output
 from boxwright.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,13 +32,21 @@ def demo(
         "boxwright-demo"
     ),
     minutes: Annotated[float, typer.Option(callback=number(0, above=True), help="Minutes of training steps.")] = 2.0,
+    *,
+    output: Output,
 ) -> None:
     """Check, train, evaluate and predict on a built-in data set of handwritten digits, without network."""
-    run_demo(out, minutes=minutes, console=Console())
+    assessment, shown = run_demo(out, minutes=minutes, console=output.notes)
+    for what, path in shown.items():
+        say(output.results, f"the {what}: {path}")
+    output.write_json(lambda: {**shown, "metrics": assessment.metrics.to_json()})
 
 
-def run_demo(folder: Path, *, minutes: float, console: Console) -> Assessment:
-    """Run the demo in ``folder``: data/ and run/. Raises DataError if one of them exists."""
+def run_demo(folder: Path, *, minutes: float, console: Console) -> tuple[Assessment, dict[str, Path]]:
+    """Run the demo in ``folder``: data/ and run/; return the evaluation and the paths of the results.
+
+    Raises DataError if one of the folders exists.
+    """
     from boxwright.check import check_dataset
     from boxwright.demo_data import NAMES, Layout, make_digits
     from boxwright.runs.assess import evaluate_run, predict_to_folder
@@ -70,9 +79,7 @@ def run_demo(folder: Path, *, minutes: float, console: Console) -> Assessment:
     tell(f"5. predict: {_command('predict', run.folder, pictures / SHOWN, '--save-images')}")
     predict_to_folder(run.folder, sorted(pictures.glob(SHOWN)), run.predictions, save_images=True)
     tell(f"done in {time.monotonic() - started:.0f} s")
-    for what, path in (("report", assessment.report), ("pictures", run.predictions), ("model", run.model_file)):
-        say(console, f"the {what}: {path}")
-    return assessment
+    return assessment, {"report": assessment.report, "pictures": run.predictions, "model": run.model_file}
 
 
 def _command(*words: object) -> str:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.console import Console
 
-from boxwright._util.ownership import GENERATOR, claim
+from boxwright._util.ownership import claim
 from boxwright._util.printing import say
 from boxwright._util.progress import bar
-from boxwright._util.writing import write_json
 from boxwright.cli.arguments import (
     AgnosticOption,
     AllowCode,
@@ -23,7 +22,6 @@ from boxwright.cli.arguments import (
     Data,
     GroupBy,
     InPrecision,
-    JsonFile,
     MaxPixels,
     NmsOption,
     OnDevice,
@@ -35,7 +33,9 @@ from boxwright.cli.arguments import (
     data_options,
     run_there,
 )
+from boxwright.cli.completion import complete_run
 from boxwright.cli.metrics import render_differences, render_metrics, render_slices
+from boxwright.cli.output import Output
 from boxwright.errors import DataError, RecipeError
 from boxwright.text import plural
 
@@ -65,6 +65,7 @@ def evaluate(
         typer.Argument(
             metavar="RUN|DETECTIONS.json...",
             callback=_sources_there,
+            autocompletion=complete_run,
             help="A run, or a COCO results file; several are compared with the first.",
         ),
     ],
@@ -86,7 +87,6 @@ def evaluate(
     batch: Batch = "auto",
     precision: InPrecision = "float32",
     device: OnDevice = "auto",
-    json: JsonFile = None,
     save_detections: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the detections as COCO results JSON.")
     ] = None,
@@ -100,15 +100,17 @@ def evaluate(
     ] = False,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
+    *,
+    output: Output,
 ) -> None:
     """Compute COCO and VOC metrics of runs or COCO results files, with intervals and the differences between them."""
     from boxwright.runs.page import Sliced
 
-    console = Console()
+    console = output.results
     options = data_options(settings, classes, max_pixels, reader) | {"allow_links": allow_links}
     options |= {"group_by": group_by, "split_file": split_file}
     _check_flags(sources, nms is not None or nms_agnostic is not None, by, save_detections, save_thresholds)
-    outputs = [path for path in (json, save_detections, save_targets) if path]
+    outputs = [path for path in (save_detections, save_targets) if path]
     own = [_claimed(source, data, split, options, outputs, overwrite) for source in sources]
     finding = {"nms": nms, "nms_agnostic": nms_agnostic, "batch": batch_size(batch), "precision": precision}
     finding |= {"device": device, "save_thresholds": save_thresholds}
@@ -118,9 +120,9 @@ def evaluate(
         if _is_file(source):
             found[name] = _evaluate_file(source, data, split, reading)
         else:
-            found[name] = _evaluate_run(source, data, split, reading | finding | {"overwrite": overwrite}, console)
+            found[name] = _evaluate_run(source, data, split, reading | finding | {"overwrite": overwrite}, output)
     first = next(iter(found.values()))
-    content: dict[str, Any] = {"generator": GENERATOR, **first.metrics.to_json()}
+    content = first.metrics.to_json()
     _say_data(first.dataset, data, console)
     if len(found) == 1:
         slices = {} if by is None else _slices(first, by)  # a rule that makes none is refused before anything is said
@@ -132,9 +134,8 @@ def evaluate(
                 first.assessment.write_page(sliced=Sliced(by, slices), overwrite=overwrite)
     else:
         content |= _compare(found, console, overwrite)
-    if json is not None:
-        write_json(json, content)
     _save(first, save_detections, save_targets, overwrite)
+    output.write_json(lambda: content)
 
 
 def _is_file(source: Path) -> bool:
@@ -237,13 +238,15 @@ def _evaluate_file(source: Path, data: Path, split: str, options: dict[str, Any]
     return Evaluated(detection_metrics(detections, dataset, dataset.classes), dataset, detections)
 
 
-def _evaluate_run(source: Path, data: Path, split: str, options: dict[str, Any], console: Console) -> Evaluated:
+def _evaluate_run(source: Path, data: Path, split: str, options: dict[str, Any], output: Output) -> Evaluated:
     """Evaluate a run, and write its report."""
     from boxwright.runs.assess import evaluate_run
 
-    with bar("evaluating", console) as advance:
-        assessment = evaluate_run(source, data, split, advance=advance, say=lambda text: say(console, text), **options)
+    with bar("evaluating", output.notes) as advance:
+        assessment = evaluate_run(
+            source, data, split, advance=advance, say=lambda text: say(output.notes, text), **options
+        )
     for name, fault in assessment.faults.items():
-        say(console, f"left out {name}: {fault}", "yellow")
-    say(console, f"the report is in {assessment.report}")
+        say(output.results, f"left out {name}: {fault}", "yellow")
+    say(output.results, f"the report is in {assessment.report}")
     return Evaluated(assessment.metrics, assessment.dataset, assessment.detections, assessment)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from boxwright._util.printing import say
 from boxwright.cli.arguments import AllowCode, Overwrite, check_score, data_there, min_score, number, run_there
+from boxwright.cli.completion import complete_run
+from boxwright.cli.output import Output
 from boxwright.errors import DataError, RecipeError
 
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
@@ -38,7 +39,9 @@ def _data_there(path: Path | None) -> Path | None:
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", callback=run_there, help="A run folder.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", callback=run_there, autocompletion=complete_run, help="A run folder.")
+    ],
     form: Annotated[
         str,
         typer.Option(
@@ -101,6 +104,8 @@ def export(
     split: Annotated[str, typer.Option(help="Split of the data set to verify on.")] = "val",
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
+    *,
+    output: Output,
 ) -> None:
     """Write a run as a model file, once it is verified to give the same scores, boxes and detections.
 
@@ -113,7 +118,6 @@ def export(
 
     from boxwright.export import Unfaithful, export_run
 
-    console = Console()
     try:
         exported = export_run(
             run,
@@ -127,18 +131,29 @@ def export(
             score=min_score(score),
             **_tried_on(verify, split),
             overwrite=overwrite,
-            say=lambda text: say(console, text),
+            say=lambda text: say(output.notes, text),
         )
     except Unfaithful as error:
-        say(console, str(error), "red")
+        fault = str(error)
+        say(output.results, fault, "red")
+        output.write_json(lambda: {"file": None, "fault": fault})
         raise typer.Exit(1) from None
     for line in exported.agreement.lines():
-        say(console, line)
+        say(output.results, line)
     if exported.precision is not None:
-        say(console, exported.precision.line())
+        say(output.results, exported.precision.line())
     for line in exported.int8.lines() if exported.int8 else ():
-        say(console, line)
-    say(console, f"the model is in {exported.file}")
+        say(output.results, line)
+    say(output.results, f"the model is in {exported.file}")
+    output.write_json(
+        lambda: {
+            "file": exported.file,
+            "fault": None,
+            "agreement": exported.agreement,
+            "precision": exported.precision,
+            "int8": exported.int8 and exported.int8.to_json(),
+        }
+    )
 
 
 def _tried_on(verify: str | None, split: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,6 +22,8 @@ from boxwright.cli.arguments import (
     run_there,
     typed_settings,
 )
+from boxwright.cli.completion import complete_run
+from boxwright.cli.output import Output
 from boxwright.errors import RecipeError
 from boxwright.text import plural
 
@@ -36,7 +38,12 @@ def hardest(
     reader: Reader = None,
     run: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", callback=run_there, help="The run whose detections are compared with the labels."),
+        typer.Option(
+            metavar="RUN",
+            callback=run_there,
+            autocompletion=complete_run,
+            help="The run whose detections are compared with the labels.",
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="Split whose labels are ranked.")] = "train",
     top: Annotated[int, typer.Option(callback=number(1, 100_000), help="Suspects on the page and in the list.")] = 200,
@@ -56,12 +63,13 @@ def hardest(
     allow_links: AllowLinks = False,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
+    *,
+    output: Output,
 ) -> None:
     """Labels that are probably wrong, most probable first: a page to review them on, and a correction list.
 
     Changes nothing of the data set: --apply writes new annotations, as COCO JSON.
     """
-    console = Console()
     if apply is not None:
         from boxwright.hardest.corrections import correct
 
@@ -69,7 +77,10 @@ def hardest(
         target = out or apply.with_name(f"{apply.stem}-applied.json")
         done = correct(data, apply, target, allow_links=allow_links, overwrite=overwrite)
         changed = plural(done.changed, "box")
-        say(console, f"{changed} changed, {done.added} added, {done.removed} removed: {target}")
+        say(output.results, f"{changed} changed, {done.added} added, {done.removed} removed: {target}")
+        output.write_json(
+            lambda: {"file": target, "changed": done.changed, "added": done.added, "removed": done.removed}
+        )
         return
     if run is None:
         raise RecipeError("Expected --run RUN, whose detections speak against the labels, or --apply FILE")
@@ -87,7 +98,7 @@ def hardest(
 
     from boxwright.hardest.review import review_labels
 
-    with bar("detecting", console) as advance:
+    with bar("detecting", output.notes) as advance:
         review = review_labels(
             data,
             run,
@@ -99,7 +110,22 @@ def hardest(
             overwrite=overwrite,
             advance=advance,
         )
-    _render(review, console)
+    _render(review, output.results)
+    output.write_json(lambda: _content(review))
+
+
+def _content(review: Review) -> dict[str, Any]:
+    """Return the result as values; the list of corrections itself is in its file."""
+    from boxwright.hardest.ranking import KINDS
+
+    return {
+        "page": review.page,
+        "corrections": review.corrections,
+        "labels": review.witness.labels,
+        "likely": dict(zip(KINDS, review.likely.tolist(), strict=True)),
+        "unseen": review.witness.unseen,
+        "doubt": review.witness.doubt,
+    }
 
 
 def _render(review: Review, console: Console) -> None:

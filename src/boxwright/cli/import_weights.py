@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from boxwright._util.printing import say
 from boxwright.cli.arguments import Classes, Overwrite, data_options
+from boxwright.cli.output import Output
 
 
 def import_torchvision(
@@ -30,10 +30,13 @@ def import_torchvision(
         Path | None, typer.Option(metavar="RUN", file_okay=False, help="The run folder to make; default runs/NAME.")
     ] = None,
     overwrite: Overwrite = False,
+    *,
+    output: Output,
 ) -> None:
     """Make a run folder from torchvision's weights. A model of COCO's 91 ids gets COCO's names."""
     from boxwright.runs.importing import import_weights
 
     names = data_options([], classes)["classes"] or ()
     run = import_weights(name, weights, out or Path("runs") / name, names, overwrite=overwrite)
-    say(Console(), f"the model is in {run.model_file}")
+    say(output.results, f"the model is in {run.model_file}")
+    output.write_json(lambda: {"run": run.folder, "model": run.model_file})

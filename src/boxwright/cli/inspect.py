@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,11 +24,14 @@ from boxwright.cli.arguments import (
     run_there,
     typed_settings,
 )
+from boxwright.cli.completion import complete_recipe, complete_run
+from boxwright.cli.output import Output
 from boxwright.errors import RecipeError
 
 if TYPE_CHECKING:
     from boxwright.data import DetectionDataset
     from boxwright.inspect import Inspection
+    from boxwright.inspect.coverage import Group
     from boxwright.recipes import Recipe
 
 
@@ -36,13 +39,22 @@ def inspect(
     data: Data,
     reader: Reader = None,
     recipe: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="A built-in recipe or a YAML file.", show_default="lite320")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            autocompletion=complete_recipe,
+            help="A built-in recipe or a YAML file.",
+            show_default="lite320",
+        ),
     ] = None,
     settings: Settings = [],  # noqa: B006
     run: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", callback=run_there, help="Also show the losses of this run's model; use its recipe."
+            metavar="RUN",
+            callback=run_there,
+            autocompletion=complete_run,
+            help="Also show the losses of this run's model; use its recipe.",
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Split to look at.")] = "train",
@@ -70,6 +82,8 @@ def inspect(
     ] = None,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
+    *,
+    output: Output,
 ) -> None:
     """See the supervision: which objects have anchors, what would fit them better, and what is mined; or the inputs."""
     from boxwright.recipes import get_recipe
@@ -101,23 +115,23 @@ def inspect(
     pages = [page, page.with_name(f"{page.stem}-sheet.png")] if inputs else [page]
     claim(*pages, overwrite=overwrite, inputs=chain(read, referred_files(data, **finding)))
 
-    console = Console()
     if inputs:
         if seed is None:
             seed = Run.of(run).record["training"].get("seed", 0) if run else 0
         dataset = read_dataset(data, split, classes=chosen.classes or None, negatives=chosen.negatives, **options)
-        chosen = _decided(chosen, dataset, console)
-        _show_inputs(dataset, chosen, seed, images, page, overwrite, console)
+        chosen = _decided(chosen, dataset, output.notes)
+        _show_inputs(dataset, chosen, seed, images, page, overwrite, output)
     else:
         from boxwright.inspect import inspect_supervision, write_page
 
         dataset = read_dataset(data, split, classes=chosen.classes or None, **options)
-        chosen = _decided(chosen, dataset, console)
-        with bar("inspecting", console) as advance:
+        chosen = _decided(chosen, dataset, output.notes)
+        with bar("inspecting", output.notes) as advance:
             found = inspect_supervision(dataset, chosen, run, examples=images, advance=advance)
         write_page(page, found, overwrite=overwrite)
-        _render(found, console)
-        say(console, f"the page is {page}")
+        _render(found, output.results)
+        say(output.results, f"the page is {page}")
+        output.write_json(lambda: {"page": page, **_content(found)})
 
 
 def _decided(recipe: Recipe, dataset: DetectionDataset, console: Console) -> Recipe:
@@ -131,29 +145,46 @@ def _decided(recipe: Recipe, dataset: DetectionDataset, console: Console) -> Rec
 
 
 def _show_inputs(
-    dataset: DetectionDataset, recipe: Recipe, seed: int, images: int, page: Path, overwrite: bool, console: Console
+    dataset: DetectionDataset, recipe: Recipe, seed: int, images: int, page: Path, overwrite: bool, output: Output
 ) -> None:
     from boxwright.inspect import training_inputs, write_inputs_page
     from boxwright.inspect.inputs_page import advice, sheet_path, summary
 
-    with bar("decoding", console) as advance:
+    with bar("decoding", output.notes) as advance:
         found = training_inputs(dataset, recipe, seed=seed, inputs=images, advance=advance)
     write_inputs_page(page, found, overwrite=overwrite)
     for line in filter(None, (summary(found), advice(found))):
-        say(console, line)
-    say(console, f"the page is {page}, the first inputs as one picture {sheet_path(page)}")
+        say(output.results, line)
+    say(output.results, f"the page is {page}, the first inputs as one picture {sheet_path(page)}")
+    output.write_json(
+        lambda: {"page": page, "sheet": sheet_path(page), "summary": summary(found), "advice": advice(found)}
+    )
+
+
+def _groups(found: Inspection) -> list[Group]:
+    from boxwright.inspect.coverage import by_class, by_coco_size
+
+    return [*by_coco_size(found.supervision), *by_class(found.supervision, found.dataset.classes)]
+
+
+def _content(found: Inspection) -> dict[str, Any]:
+    """Return what is printed as values."""
+    return {
+        "headline": found.headline,
+        "advice": found.advice,
+        "groups": _groups(found),
+        "suggestion": {"setting": found.suggestion.setting, "reason": found.suggestion.reason},
+    }
 
 
 def _render(found: Inspection, console: Console) -> None:
-    from boxwright.inspect.coverage import by_class, by_coco_size
-
     lines = [
         found.headline,
         found.advice,
         "",
         f"{'':<16}{'objects':>9}{'best IoU':>10}{'anchors':>9}{'forced':>8}{'none':>8}",
     ]
-    for group in [*by_coco_size(found.supervision), *by_class(found.supervision, found.dataset.classes)]:
+    for group in _groups(found):
         cells = f"{printable(group.name)[:15]:<16}{group.objects:>9}"
         if group.objects:
             cells += f"{group.best_iou:>10.2f}{group.positives:>9.1f}{group.forced:>8.1%}{group.unmatched:>8.1%}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from boxwright._util.printing import printable, say, say_table
+from boxwright._util.printing import is_screen, printable, say, say_table
 
 if TYPE_CHECKING:
     from boxwright.evaluate import Interval, MetricsTable, PairedComparison, PairedDifference, Slice
@@ -141,7 +141,7 @@ def render_table(
     console: Console, header: Sequence[str], rows: Sequence[Sequence[str]], *, ruled: Sequence[int] = ()
 ) -> None:
     """Print a table, names to the left and numbers to the right, with a line below each row of ``ruled``."""
-    if console.is_terminal:
+    if is_screen(console):
         say_table(console, header, rows, ruled=ruled)
         return
     cells = [tuple(map(printable, row)) for row in (header, *rows)]

@@ -8,10 +8,11 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from boxwright._util.printing import say
 from boxwright.cli.arguments import AllowCode
+from boxwright.cli.completion import complete_part
+from boxwright.cli.output import Output
 from boxwright.errors import RecipeError
 from boxwright.text import did_you_mean, first_sentence
 
@@ -20,9 +21,14 @@ _WHOLES = ("detector", "recipe")
 
 def parts(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A part, a kind of part, or your own module:function.")
+        str | None,
+        typer.Argument(
+            metavar="NAME", autocompletion=complete_part, help="A part, a kind of part, or your own module:function."
+        ),
     ] = None,
     allow_code: AllowCode = [],  # noqa: B006
+    *,
+    output: Output,
 ) -> None:
     """List the parts that a recipe can name, by kind: options with their defaults, where they are, and a sentence.
 
@@ -30,12 +36,14 @@ def parts(
     """
     from boxwright.choices import is_own
 
-    console, kinds = Console(), _kinds()
+    kinds = _kinds()
     if name is None or name in kinds:
-        for key in [key for key in kinds if kinds[key]] if name is None else [name]:
-            say(console, f"{key}:", "bold")
+        shown = [key for key in kinds if kinds[key]] if name is None else [name]
+        for key in shown:
+            say(output.results, f"{key}:", "bold")
             for each in kinds[key]:
-                say(console, f"  {_line(key, each)}")
+                say(output.results, f"  {_line(key, each)}")
+        output.write_json(lambda: {"parts": [_content(key, each) for key in shown for each in kinds[key]]})
         return
     keys = [key for key, names in kinds.items() if name in names]
     if not keys and is_own("class_loss", name):
@@ -45,7 +53,26 @@ def parts(
         raise RecipeError(f"unknown part {name!r}{did_you_mean(name, known)}")
     for key in keys:
         for line in _whole(key, name) if key in _WHOLES else _description(key, name):
-            say(console, line)
+            say(output.results, line)
+    output.write_json(lambda: {"parts": [_content(key, name) for key in keys]})
+
+
+def _content(key: str, name: str) -> dict[str, Any]:
+    """Return what is known of a part as values."""
+    from boxwright.catalog import find_part
+
+    entry = find_part(key, name)[1]
+    content: dict[str, Any] = {"key": key, "name": name, "package": None if entry is None else entry.package}
+    if key in _WHOLES:
+        source, sentence = _about(key, name)
+        return content | {"source": source, "options": {}, "summary": sentence}
+    part, error = _resolved(key, name)
+    source = "boxwright" if part is None else entry.source if entry else name
+    return content | {
+        "source": source,
+        "options": _defaults(key, name, part),
+        "summary": error or ("" if part is None else _summary(part)),
+    }
 
 
 def _kinds() -> dict[str, list[str]]:
@@ -152,15 +179,20 @@ def _summary(part: Any) -> str:
 
 def _options(key: str, name: str, part: Any) -> list[str]:
     """Format ``option=default`` for each option that a recipe can set."""
+    return [f"{option}={_shown(value)}" for option, value in _defaults(key, name, part).items()]
+
+
+def _defaults(key: str, name: str, part: Any) -> dict[str, Any]:
+    """Return the defaults of the options that a recipe can set."""
     from boxwright.catalog import find_part
 
     if part is None:
-        return []
+        return {}
     entry = find_part(key, name)[1]
     parameters = inspect.signature(part.func).parameters.values()
     defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
     options = defaults if entry is None or entry.options is None else entry.options
-    return [f"{option}={_shown(defaults[option])}" for option in options]
+    return {option: defaults[option] for option in options}
 
 
 def _shown(value: Any) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from boxwright._util.printing import say
 from boxwright._util.progress import bar
@@ -26,13 +25,18 @@ from boxwright.cli.arguments import (
     number,
     run_or_start,
 )
+from boxwright.cli.completion import complete_run_or_start
+from boxwright.cli.output import Output
 
 
 def predict(
     run: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN|NAME", callback=run_or_start, help="A run folder, or weights that boxwright start fetch got."
+            metavar="RUN|NAME",
+            callback=run_or_start,
+            autocompletion=complete_run_or_start,
+            help="A run folder, or weights that boxwright start fetch got.",
         ),
     ],
     sources: Annotated[
@@ -81,6 +85,8 @@ def predict(
     every: Annotated[int, typer.Option(metavar="N", callback=number(1), help="Look at each Nth frame of a video.")] = 1,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
+    *,
+    output: Output,
 ) -> None:
     """Find objects in images and videos: JSON, files of labelling tools, drawn images.
 
@@ -94,9 +100,9 @@ def predict(
     from boxwright.runs.assess import predict_to_folder
     from boxwright.starts.cache import is_start
 
-    console = Console()
+    console = output.results
     folder = out or (Run(Path("runs") / run.name) if is_start(run) else Run.of(run)).predictions
-    with bar("predicting", console) as advance:
+    with bar("predicting", output.notes) as advance:
         found = predict_to_folder(
             run,
             files,
@@ -116,8 +122,9 @@ def predict(
             every=every,
             overwrite=overwrite,
             advance=advance,
-            say=lambda line: say(console, line),
+            say=lambda line: say(output.notes, line),
         )
+    output.write_json(lambda: {**vars(found), "folder": folder})
     if not found.looked_at:
         say(console, "not one image could be read", "red")
         raise typer.Exit(1)

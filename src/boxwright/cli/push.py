@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from boxwright._util.printing import say
 from boxwright.cli.arguments import AllowCode, Overwrite, run_there
+from boxwright.cli.completion import complete_run
+from boxwright.cli.output import Output
 from boxwright.errors import RecipeError
 
 
 def push(
-    run: Annotated[Path, typer.Argument(metavar="RUN", callback=run_there, help="A run folder.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", callback=run_there, autocompletion=complete_run, help="A run folder.")
+    ],
     to: Annotated[str, typer.Argument(metavar="hf://USER/NAME", help="The repository, which is made if need be.")],
     private: Annotated[bool, typer.Option("--private", help="Make a private repository.")] = False,
     license: Annotated[
@@ -23,6 +26,8 @@ def push(
     ] = None,
     overwrite: Overwrite = False,
     allow_code: AllowCode = [],  # noqa: B006
+    *,
+    output: Output,
 ) -> None:
     """Put a run's recipe, weights and thresholds on the Hugging Face Hub, with a card that says what it is."""
     from boxwright.runs.hub import hub_address
@@ -36,9 +41,9 @@ def push(
     from boxwright.runs import Run
     from boxwright.runs.pushing import push_run
 
-    console = Console()
     pushed = push_run(Run(run), address, private=private, license=license, overwrite=overwrite)
     if not pushed.measured:
-        say(console, f"the card has no AP: boxwright eval {run} DATA measures it, then push again", "yellow")
-    say(console, f"pushed {', '.join(pushed.files)}")
-    say(console, f"the model is at {pushed.url}: boxwright predict {address} photo.jpg")
+        say(output.notes, f"the card has no AP: boxwright eval {run} DATA measures it, then push again", "yellow")
+    say(output.results, f"pushed {', '.join(pushed.files)}")
+    say(output.results, f"the model is at {pushed.url}: boxwright predict {address} photo.jpg")
+    output.write_json(lambda: {"url": pushed.url, "files": pushed.files, "measured": pushed.measured})

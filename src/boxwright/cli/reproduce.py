@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from boxwright._util.printing import say, say_table
 from boxwright.cli.arguments import Overwrite, number
+from boxwright.cli.output import Output
 
 
 def reproduce(
@@ -28,6 +28,8 @@ def reproduce(
         typer.Option(callback=number(1, 4096), help="Processor threads of each training.", show_default="all cores"),
     ] = None,
     overwrite: Overwrite = False,
+    *,
+    output: Output,
 ) -> None:
     """Try what papers claim of losses, mining and NMS: each claim with seeds, an interval and a verdict.
 
@@ -40,16 +42,16 @@ def reproduce(
 
     if page is not None:
         claim(page, overwrite=overwrite)  # before hours of training
-    console = Console()
-    outcomes = run_claims([] if "all" in names else names, size=size, out=out, threads=threads, console=console)
+    outcomes = run_claims([] if "all" in names else names, size=size, out=out, threads=threads, console=output.notes)
     rows = []
     for outcome in outcomes:
         ends = "" if outcome.low is None else f"[{outcome.low:+.4f}, {outcome.high:+.4f}]"
         difference = "" if outcome.difference is None else f"{outcome.difference:+.4f}"
         rows.append((outcome.claim, difference, ends, str(outcome.seeds), outcome.verdict))
-    say_table(console, ("claim", "difference", "95 % interval", "seeds", "verdict"), rows, left=(0, 4))
+    say_table(output.results, ("claim", "difference", "95 % interval", "seeds", "verdict"), rows, left=(0, 4))
     if page is not None:
         write_page(page, kept_outcomes(out / size), size, overwrite=overwrite)
-        say(console, f"the page is {page}")
+        say(output.results, f"the page is {page}")
+    output.write_json(lambda: {"outcomes": outcomes, "page": page})
     if any(outcome.verdict == "failed" for outcome in outcomes):
         raise typer.Exit(1)

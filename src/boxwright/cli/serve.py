@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from boxwright._util.printing import say
 from boxwright.cli.arguments import number, run_there
+from boxwright.cli.completion import complete_run
+from boxwright.cli.output import Output
 from boxwright.errors import RecipeError
 
 _NEEDED = {"starlette": "starlette", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
@@ -20,7 +21,12 @@ _MEGABYTE = 2**20
 
 
 def serve(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", callback=run_there, help="What boxwright export wrote.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", callback=run_there, autocompletion=complete_run, help="What boxwright export wrote."
+        ),
+    ],
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0: everywhere.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0: any free one.")] = 8000,
     threads: Annotated[
@@ -43,6 +49,8 @@ def serve(
     max_pixels: Annotated[
         int, typer.Option(metavar="N", callback=number(1, 10**12), help="Pixels of an image; larger ones are refused.")
     ] = 25_000_000,
+    *,
+    output: Output,
 ) -> None:
     """Find objects over HTTP: POST /predict; GET /model, /health, /metrics and /docs. Ends in order at SIGTERM."""
     missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
@@ -54,9 +62,12 @@ def serve(
     from boxwright.serve import Limits
     from boxwright.serve import serve as serve_model
 
-    console = Console()
     if host not in _LOOPBACK:
-        say(console, "whoever reaches this machine can ask: nothing is encrypted, and no password is asked", "yellow")
+        say(
+            output.notes,
+            "whoever reaches this machine can ask: nothing is encrypted, and no password is asked",
+            "yellow",
+        )
     limits = Limits(
         body=int(max_megabytes * _MEGABYTE),
         pixels=max_pixels,
@@ -71,6 +82,6 @@ def serve(
         port=port,
         limits=limits,
         threads=threads,
-        started=lambda address: say(console, f"{model} answers at {address}/predict; {address}/docs says how"),
+        started=lambda address: say(output.results, f"{model} answers at {address}/predict; {address}/docs says how"),
     )
-    say(console, "stopped")
+    say(output.notes, "stopped")

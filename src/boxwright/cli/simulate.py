@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from boxwright._util.printing import say, say_table
 from boxwright._util.progress import bar
 from boxwright.cli.arguments import Overwrite, number
+from boxwright.cli.completion import complete_losses
+from boxwright.cli.output import Output
 
 
 def simulate(
@@ -18,6 +19,7 @@ def simulate(
         str | None,
         typer.Option(
             metavar="A,B,C",
+            autocompletion=complete_losses,
             help="Box losses as recipes name them, and authors_iou, authors_giou, authors_diou, authors_ciou.",
             show_default="iou,giou,diou,ciou,eiou",
         ),
@@ -29,6 +31,8 @@ def simulate(
         "boxwright-simulation"
     ),
     overwrite: Overwrite = False,
+    *,
+    output: Output,
 ) -> None:
     """Simulate how boxes descend each loss, as in the DIoU paper: curves, maps, an animation and a page."""
     from boxwright.choices import parse_choice, split_choices
@@ -42,9 +46,8 @@ def simulate(
     from boxwright.simulate.page import claim_folder, write_simulation
 
     claim_folder(out, overwrite=overwrite)
-    console = Console()
     chosen = LOSSES if losses is None else split_choices(losses)
-    with bar("simulating", console) as advance:
+    with bar("simulating", output.notes) as advance:
         simulation = run_simulation(chosen, centers=centers, advance=advance)
     page = write_simulation(out, simulation, overwrite=overwrite)
     rows = []
@@ -53,5 +56,19 @@ def simulate(
         cells = (f"{mean[40]:.3f}", f"{mean[-1]:.4f}", f"{found.iou[-1]:.3f}", f"{found.good:.1%}")
         rows.append((name, *cells, f"{found.seconds:.0f}"))
     header = ("loss", "step 40", "end", "IoU", "IoU .9 or better", "seconds")
-    say_table(console, header, rows, title="mean |dx| + |dy| + |dw| + |dh|")
-    say(console, f"the page is {page}")
+    say_table(output.results, header, rows, title="mean |dx| + |dy| + |dw| + |dh|")
+    say(output.results, f"the page is {page}")
+    output.write_json(
+        lambda: {
+            "page": page,
+            "losses": {
+                name: {
+                    "error": found.error / simulation.cases,
+                    "iou": found.iou[-1],
+                    "good": found.good,
+                    "seconds": found.seconds,
+                }
+                for name, found in simulation.losses.items()
+            },
+        }
+    )

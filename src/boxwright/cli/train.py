@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +31,8 @@ from boxwright.cli.arguments import (
     run_there,
     typed_settings,
 )
+from boxwright.cli.completion import complete_recipe, complete_run, complete_run_or_start
+from boxwright.cli.output import Output
 from boxwright.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=complete_recipe,
             help="A built-in recipe or a YAML file; auto: lite320 as it fits the images.",
             show_default="the start's",
         ),
@@ -53,6 +55,7 @@ def train(
         str | None,
         typer.Option(
             metavar="RUN|FILE|NAME",
+            autocompletion=complete_run_or_start,
             help="Start from an earlier run, a file of weights or a fetched start; its recipe, if --recipe names none.",
             show_default="nano416 if it is fetched, else lite320 without a start",
         ),
@@ -99,7 +102,10 @@ def train(
         bool, typer.Option("--compile", help="Compile the network first: minutes once, then faster steps.")
     ] = False,
     out: Annotated[Path | None, typer.Option(metavar="RUN", file_okay=False, help="The run folder to make.")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", callback=run_there, help="Go on with this run.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", callback=run_there, autocompletion=complete_run, help="Go on with this run."),
+    ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
@@ -109,6 +115,8 @@ def train(
         ),
     ] = None,
     allow_code: AllowCode = [],  # noqa: B006
+    *,
+    output: Output,
 ) -> None:
     """Train a detector and keep it in a run folder. Ctrl-C stops it in order; --resume goes on."""
     from boxwright._util.launching import launch_on_gpus, started_by
@@ -161,25 +169,28 @@ def train(
             raise RecipeError(f"Expected --gpus {gpus} with --device auto or cuda but got cpu")
         raise typer.Exit(launch_on_gpus(sys.argv[1:], gpus))
 
-    first = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes that a launcher started
-    with bar("loading PyTorch and Lightning", Console(quiet=not first)):
+    with bar("loading PyTorch and Lightning", output.notes):
         from boxwright.training import RunOptions, train_folds
         from boxwright.training import train as run_training
 
     if folds is None:
-        run_training(data, recipe, resume=resume, **options)
+        run = run_training(data, recipe, resume=resume, console=output.notes, **options)
+        say(output.results, f"the model is in {run.model_file}")
+        output.write_json(lambda: {"run": run.folder, "model": run.model_file, "training": run.record["training"]})
     else:
-        _render_folds(train_folds(data, chosen, folds, RunOptions.take(options)[0]))
+        done = train_folds(data, chosen, folds, RunOptions.take(options)[0], console=output.notes)
+        _render_folds(done, output.results)
+        means = {name: dict(zip(("mean", "low", "high"), done.mean(name), strict=True)) for name in done.scores[0]}
+        output.write_json(lambda: {"folder": done.folder, "images": done.images, "scores": done.scores, "means": means})
 
 
-def _render_folds(done: Folds) -> None:
+def _render_folds(done: Folds, console: Console) -> None:
     rows = [
         (f"{fold}", f"{images}", *(f"{score:.3f}" for score in scores.values()))
         for fold, (images, scores) in enumerate(zip(done.images, done.scores, strict=True), 1)
     ]
     means = [done.mean(name) for name in done.scores[0]]
     rows += [("mean", f"{sum(done.images)}", *(f"{mean:.3f} [{low:.3f}, {high:.3f}]" for mean, low, high in means))]
-    console = Console()
     say_table(console, ("fold", "images", *done.scores[0]), rows, ruled=[len(rows) - 2])
     say(console, "95 % intervals over folds, widened for the images that their trainings share")
     say(console, f"the runs and folds.json are in {done.folder}")

@@ -12,6 +12,7 @@ from rich.console import Console
 from boxwright._util.folders import taken_folder
 from boxwright._util.own_files import read_own_json, typed
 from boxwright._util.printing import say
+from boxwright._util.progress import bar
 from boxwright._util.writing import write_json
 from boxwright.compare.plan.arms import combine, list_arms, read_arms
 from boxwright.compare.plan.options import CompareKeys, CompareOptions
@@ -90,7 +91,7 @@ def _compare(setting: Setting, classes: tuple[str, ...], console: Console) -> Co
     from boxwright.compare.plan.forecast import outlook
     from boxwright.compare.plan.plan import jobs_of, make_plan
 
-    with console.status("timing the baseline, measuring gradients"):
+    with bar("timing the baseline, measuring gradients", console):
         plan = make_plan(setting)
     jobs = jobs_of(setting, plan)
     for name, decisions in setting.decided.items():

@@ -35,7 +35,7 @@ class Losses(NamedTuple):
     """
     stats: Stats
     divisor: Tensor
-    """What the sums were divided by, if it is at least 1 (over all ranks: the mean). With it the losses of several
+    """Divisor of the sums, if it is at least 1 (over all ranks: the mean). With it the losses of several
     batches combine to the loss of all as one batch: sum(total x max(divisor, 1)) / max(sum(divisor), 1)
     (with several ranks ``least_divisor`` for 1).
     """

@@ -69,7 +69,7 @@ class Regions:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What reading left out of a data set, and what it changed."""
+    """Images and boxes that reading left out of a data set or changed."""
 
     faults: tuple[Fault, ...] = ()
     """Erroneous files (``box`` None) and boxes, none of which is in the data set."""
@@ -145,9 +145,9 @@ class DetectionDataset:
     """False if no image file exists: annotations alone are enough to evaluate results."""
     left_out: LeftOut
     regions: Regions
-    """Where erroneous boxes lie."""
+    """Regions of erroneous boxes."""
     pixels: PixelRule = field(default_factory=PixelRule)
-    """How the images are decoded."""
+    """Rule for decoding the images."""
 
     def __len__(self) -> int:
         return len(self.image_ids)

@@ -22,7 +22,7 @@ class Decoded(NamedTuple):
     factor: int = 1
     """Pixels of the image a side that each of these stands for."""
     before: tuple[int, int] = (0, 0)
-    """Of what the first row and the first column stand for, the pixels that lie above and left of the image."""
+    """Number of pixels in the first row and column's cells that lie above and left of the image."""
 
     @classmethod
     def whole(cls, pixels: NDArray[np.uint8]) -> Decoded:

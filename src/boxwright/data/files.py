@@ -31,7 +31,7 @@ from boxwright.errors import DataError
 IMAGE_SUFFIXES = READ_SUFFIXES | UNREAD_SUFFIXES
 
 Kind = Literal["file", "folder", "link", "special"]
-"""What a name in a folder is; pipes, devices and sockets are special."""
+"""Kind of a name in a folder; pipes, devices and sockets are special."""
 State = Literal["there", "missing", "outside", "special"]
 Content = TypeVar("Content", bytes, "bytes | mmap")
 
@@ -77,7 +77,7 @@ class Tree:
         self.marked: list[str] = []
         """Folders that were met and that boxwright made."""
         self.remarks: list[str] = []
-        """What looking for a layout met and couldn't use, for the message where none is found."""
+        """Files that the search for a layout met and couldn't use, for the message where none is found."""
         self._own = own
         self._admitted: list[Path] = []
         self._listings: dict[str, dict[str, Kind] | None] = {}

@@ -41,12 +41,12 @@ class RefusedImageError(DataError):
 
 @dataclass(frozen=True)
 class PixelRule:
-    """How pixels are decoded for the network: a recipe's keys of these names. Raises RecipeError for other values."""
+    """Rule for decoding pixels for the network: a recipe's keys of these names. Raises RecipeError for other values."""
 
     exif: Exif | None = None
     """None: as "apply", but boxes were drawn on the pixels as stored where the annotated sizes say so."""
     depth_range: str = "data"
-    """Of pixels of more than 8 bits, what becomes 0 to 255: "image", each image's own range; "LOW,HIGH"; "data", the
+    """Range that becomes 0 to 255, for pixels of more than 8 bits: "image", each image's own; "LOW,HIGH"; "data", the
     data set's, which reading it settles. Where it isn't settled: each image's own."""
     max_pixels: int | None = None
     """An image of more is refused; None: of more than Pillow's limit, which is 89,478,485."""

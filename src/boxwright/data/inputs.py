@@ -35,7 +35,7 @@ class Input(NamedTuple):
 
 @dataclass(frozen=True)
 class InputRule:
-    """How an image becomes a network's input: what a recipe, or a model file, says of it."""
+    """Rule that makes an image a network's input, from a recipe or a model file."""
 
     size: InputSize
     pixels: PixelRule = PLAIN
@@ -45,7 +45,7 @@ class InputRule:
 
     @property
     def reduction(self) -> Reduction | None:
-        """How small an image may be decoded; None: in full."""
+        """Smallest size at which an image may be decoded; None: in full."""
         return None if self.decode == "full" else self.size.reduction
 
     def prepare(self, image: ImageLike) -> Input:
@@ -89,7 +89,7 @@ def resize_bilinear(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[np.f
 
 
 def _neighbours(length: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Of ``size`` places along a side of ``length`` pixels, the pixels before and after, and the weight of the last."""
+    """Find the pixels before and after ``size`` places along a side of ``length`` pixels, and the latter's weight."""
     step = np.float32(length) / np.float32(size)
     middle = np.arange(size, dtype=np.float32) + np.float32(0.5)
     place: NDArray[np.float32] = np.maximum(middle * step - np.float32(0.5), 0)

@@ -88,7 +88,7 @@ NEAREST: tuple[type[Reader], ...] = (
     YoloReader,
     *OTHERS,
 )
-"""Where a folder has none of the layouts, the first of these that knows some of it is named: files before folders."""
+"""Order in which readers are asked about a folder that has none of the layouts: files before folders."""
 
 _MOST_FOUND = 3  # files or folders that a message names
 _MOST_TRIED = 100  # folders in which a data set is looked for

@@ -33,11 +33,11 @@ class Sample(NamedTuple):
     size: tuple[int, int]
     """(H, W) of the image that the input shows."""
     window: Window | None = None
-    """How the input is to be made; None: ``image`` is the input."""
+    """Rule that makes the input; None: ``image`` is the input."""
 
 
 class Batch(NamedTuple):
-    """What a step gets."""
+    """Input of a training step."""
 
     images: Tensor
     """(B, 3, H, W) uint8 RGB, channels last in memory, or the source pixels that they are yet to be made of."""
@@ -49,7 +49,7 @@ class Batch(NamedTuple):
     valid_size: Tensor | None = None
     """(B, 2) int64 rows and columns of the inputs that show something, where some are padded on the right and below."""
     windows: Windows | None = None
-    """How the inputs are to be made; None: ``images`` are the inputs."""
+    """Rules that make the inputs; None: ``images`` are the inputs."""
 
     def resampled(self) -> Batch:
         """Return the batch with the inputs as its images, resampled on their device."""

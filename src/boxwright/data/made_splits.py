@@ -23,7 +23,7 @@ from boxwright.text import plural
 
 _SHARES = (0.8, 0.1, 0.1)
 _TOLERANCE = 0.25
-"""By how much of its share of a class a split may miss it, where only hashes of names decide."""
+"""Part of its share of a class by which a split may miss it, where only hashes of names decide."""
 _NAMED = 3  # images that a message names
 _UNPLACED = -1
 
@@ -62,7 +62,7 @@ def make_splits(table: Annotations, group_by: str | None = None) -> Splits:
 
 
 def _counts(places: NDArray[np.float64], placed: NDArray[np.int64]) -> list[int]:
-    """How many groups of a class train, val and test get: of those at ``places`` in [0, 1), beside those placed."""
+    """Count the groups of a class for train, val and test: of those at ``places`` in [0, 1), beside those placed."""
     count, least = len(places) + int(placed.sum()), 1 if len(places) + placed.sum() >= len(HASHED) else 0
     hashed = placed + np.bincount(np.searchsorted(np.cumsum(_SHARES)[:-1], places, side="right"), minlength=len(HASHED))
     new: list[int] = []
@@ -125,7 +125,7 @@ class SplitReader(Reader):
 
     @property
     def info(self) -> Any:
-        """What the other reader's boxes are."""
+        """Declaration of the other reader."""
         return self._reader.info
 
     @classmethod
@@ -138,11 +138,11 @@ class SplitReader(Reader):
         return "." if self.file is None else str(self.file)
 
     def examine(self) -> list[Fault]:
-        """What the other reader finds."""
+        """Return the faults that the other reader finds."""
         return self._reader.examine()
 
     def leftover(self, path: str) -> Fault:
-        """What the other reader says."""
+        """Return the fault that the other reader names."""
         return self._reader.leftover(path)
 
     def read(self, splits: Sequence[str]) -> Annotations:

@@ -35,7 +35,7 @@ _CHUNK = 64  # headers that a thread reads at a time
 
 
 class Settled(NamedTuple):
-    """How the pictures of a table are read."""
+    """Rules for reading the pictures of a table."""
 
     rule: PixelRule
     turned: NDArray[np.bool_]
@@ -43,7 +43,7 @@ class Settled(NamedTuple):
 
 
 class Headers(NamedTuple):
-    """Of the n images of a table; 0, 1 and False where nothing is to be known."""
+    """Headers of the n images of a table; 0, 1 and False where one can't be read."""
 
     sizes: NDArray[np.int32]
     """(n, 2) height and width as stored."""
@@ -52,7 +52,7 @@ class Headers(NamedTuple):
 
     @classmethod
     def unread(cls, count: int) -> Headers:
-        """Of ``count`` images, to be filled."""
+        """Make headers of ``count`` images, to be filled."""
         return cls(np.zeros((count, 2), np.int32), np.ones(count, np.int32), np.zeros(count, np.bool_))
 
     def put(self, row: int, header: Header) -> None:
@@ -112,7 +112,7 @@ def _read_some(
 
 
 def _try_header(path: str, max_pixels: int | None) -> Header | None:
-    """What is worth knowing: of an image that can't be turned or deep, nothing."""
+    """Read the header of an image that may be turned or deep; None for others."""
     try:
         return None if is_plain_jpeg(path) else read_header(path, max_pixels)
     except (DataError, OSError):  # decoding meets and reports it again

@@ -222,7 +222,7 @@ def _with_negatives(
 
 
 def _regions(table: Annotations, placed: Placed, labels: NDArray[np.int64]) -> Regions:
-    """What the erroneous boxes cover, but for those of classes that aren't asked for."""
+    """Return the regions that erroneous boxes cover, but for those of classes that aren't asked for."""
     rows, boxes = erroneous_regions(table, placed, table.sizes)
     asked = (labels[rows] >= 0) | (table.labels[rows] < 0)
     return Regions.of(table.image[rows[asked]], boxes[asked], labels[rows[asked]], len(table.names))

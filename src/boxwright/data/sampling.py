@@ -87,12 +87,12 @@ class EpochPlaces(Sampler[int]):
         return iter(self.keys_of(self.epoch))
 
     def keys_of(self, epoch: int) -> list[int]:
-        """What this rank shows in an epoch."""
+        """List the keys that this rank shows in an epoch."""
         keys: list[int] = self._shared_out(self._order(epoch))[self._done(epoch) :].tolist()
         return keys
 
     def left_of(self, epoch: int) -> int:
-        """How many keys these are."""
+        """Count the keys that this rank has left in an epoch."""
         return len(self) - self._done(epoch)
 
     def _done(self, epoch: int) -> int:

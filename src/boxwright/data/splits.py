@@ -12,7 +12,7 @@ from boxwright.text import did_you_mean
 HASHED = ("train", "val", "test")
 """The splits of data that has none of its own."""
 SPLIT_FILE = "split.json"
-"""What a run calls the file that names the images of each split."""
+"""Name of the file in a run that names the images of each split."""
 _ALIASES = {"valid": "val", "validation": "val"}
 LAYOUT_FOLDERS = frozenset({"images", "jpegimages", "labels", "annotations", "annots", "xml", "xmls", "data"})
 """Names, in lower case, of folders that say what lies in them and not which images."""

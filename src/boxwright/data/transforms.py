@@ -25,7 +25,7 @@ GAP = 2
 so that its filter hides the blocks (Pillow's ``reducing_gap``)."""
 
 BATCH_MULTIPLE = 32
-"""What the sides of batches of unlike images are padded to multiples of, as in torchvision."""
+"""Sides of batches of images of different sizes are padded to multiples of it, as in torchvision."""
 _MIN_VISIBLE = 0.3  # a box keeps its place while this share of its area is in the frame
 _MIN_SIDE = 2.0  # pixels of the input; less can't be learned
 _CROP_OVERLAPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # SSD (arXiv:1512.02325), section 2.2; None: the whole image
@@ -40,7 +40,7 @@ Own = Callable[[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64], np.ra
 
 @dataclass(frozen=True)
 class InputSize:
-    """How large an image is shown to the network.
+    """Size at which an image is shown to the network.
 
     "squash": stretched to a square of ``side`` pixels; "pad": in the middle of one, with its aspect kept; "shortest":
     with its aspect kept and a shorter side of ``side`` pixels, less where the longer would exceed ``longest``.
@@ -52,7 +52,7 @@ class InputSize:
 
     @property
     def multiple(self) -> int:
-        """What the sides of a batch are multiples of, with padding to the right and below."""
+        """Number of pixels that the sides of a batch are multiples of, with padding to the right and below."""
         return BATCH_MULTIPLE if self.resize == "shortest" else 1
 
     def whole(self, height: int, width: int) -> Frame:
@@ -123,7 +123,7 @@ class Covered(NamedTuple):
 
 
 def covered(frame: Frame, size: tuple[int, ...]) -> Covered:
-    """What of an image of ``size`` (H, W) a frame shows, and where in the input."""
+    """Return the part of an image of ``size`` (H, W) that a frame shows, and its place in the input."""
     height, width = size
     rows, columns = frame.size
     step_x, step_y = (frame.x1 - frame.x0) / columns, (frame.y1 - frame.y0) / rows
@@ -162,7 +162,7 @@ def resample(image: Decoded, frame: Frame) -> NDArray[np.uint8]:
 
 
 class Drawn(NamedTuple):
-    """What an augmentation makes of an image."""
+    """Result of an augmentation."""
 
     frame: Frame
     light: NDArray[np.uint8] | None
@@ -171,7 +171,7 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training images vary.
+    """Augmentation of training images.
 
     ``light`` (zoom, aspect and light in one resize; measured against narrower and wider zoom and mosaic) or ``ssd``
     (zoom-out, IoU crop and strong color; arXiv:1512.02325, sections 2.2 and 3.6), or ``none``.
@@ -184,7 +184,7 @@ class Augmentation:
 
     @property
     def closest(self) -> float:
-        """How many times larger a side than in the whole image an input may show things."""
+        """Largest factor by which an input may enlarge a side compared with the whole image."""
         return {"none": 1.0, "light": _CLOSEST * math.exp(_ASPECT / 2), "ssd": 1 / _SMALLEST_CROP}[self.kind]
 
     def __call__(
@@ -197,7 +197,7 @@ class Augmentation:
     def draw(
         self, shape: tuple[int, ...], boxes: NDArray[np.float32], size: InputSize, rng: np.random.Generator
     ) -> tuple[Drawn, NDArray[np.float32], NDArray[np.int64]]:
-        """What becomes of an image of ``shape`` (H, W) before its pixels are needed; boxes (m, 4), and which stay."""
+        """Draw the augmentation of an image of ``shape`` (H, W), its boxes (m, 4), and which of them stay."""
         frame = self._frame(shape, boxes, size, rng)
         light = None if self.kind == "none" else light_table(rng, strong=self.kind == "ssd")
         moved, kept = keep_visible(frame.to_input(boxes), frame.size, drop_hidden=self.kind != "none")

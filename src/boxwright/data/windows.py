@@ -28,7 +28,7 @@ _AT_ONCE = 2**26  # bytes of windows in float32 that are resampled at a time
 
 
 class Window(NamedTuple):
-    """How the pixels (h, w, 3) that were cut out become an input of (H, W)."""
+    """Rule that makes the pixels (h, w, 3) cut from an image an input of (H, W)."""
 
     rows: NDArray[np.float64]
     """(H,) where the center of each row lies, in pixels of the window; far outside where it shows no image."""
@@ -41,7 +41,7 @@ class Window(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """How the windows of a batch become its inputs."""
+    """Rules that make the windows of a batch its inputs."""
 
     rows: Tensor
     """(B, H) float64"""
@@ -63,7 +63,7 @@ class _Side(NamedTuple):
     stop: int
     """Last + 1."""
     factor: int
-    """Of its pixels, how many become one of the window."""
+    """Number of image pixels that become one pixel of the window, along a side."""
     centers: NDArray[np.float64]
     scale: float
 

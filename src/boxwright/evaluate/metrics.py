@@ -68,7 +68,7 @@ class MetricsTable:
     warnings: tuple[str, ...]
     classes: tuple[str, ...]
     matches: MatchTable = field(repr=False)
-    """What each detection was matched to; every number above is computed from it."""
+    """Matches of all detections; every number above is computed from it."""
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -102,7 +102,7 @@ class MetricsTable:
 
     @property
     def certainty(self) -> str:
-        """How well AP is known, in a sentence or two; empty if it has no interval."""
+        """Uncertainty of AP, in a sentence or two; empty if it has no interval."""
         images, interval = images_with_targets(self.matches), self.intervals["AP"]
         if np.isnan(interval.low):
             return ""

@@ -31,7 +31,7 @@ _DECIMALS = 6
 Ends = tuple[float | None, float | None]
 """Both ends of a 95 % interval over images, None where unknown."""
 Source = Literal["class", "all classes", "recipe"]
-"""Where a score comes from: the class's own curve, that of all classes, or the recipe's score."""
+"""Source of a score: the class's own curve, that of all classes, or the recipe's score."""
 
 
 class Wish(NamedTuple):
@@ -89,7 +89,7 @@ class ClassThreshold:
 
 
 class Expected(NamedTuple):
-    """What to expect of a class's detections above the score for a wish."""
+    """Expected precision and recall of a class's detections above the score for a wish."""
 
     score: float
     source: Source
@@ -110,7 +110,7 @@ class Thresholds:
     images: int
     all_classes: ClassThreshold
     classes: dict[str, ClassThreshold]
-    """By name, in label order."""
+    """Thresholds by class name, in label order."""
 
     @classmethod
     def of(cls, table: MatchTable, classes: Sequence[str], *, split: str, default: float) -> Thresholds:

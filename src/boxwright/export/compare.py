@@ -21,7 +21,7 @@ _PIXELS = 0.05  # that boxes may differ by, which votes average
 
 
 class Tolerance(NamedTuple):
-    """How much numbers may differ: ``share`` + ``share`` x |number|."""
+    """Allowed difference of numbers: ``share`` + ``share`` x |number|."""
 
     share: float
 

@@ -25,7 +25,7 @@ from boxwright.types import Detections, TwoStageOutputs
 
 
 class Limit(NamedTuple):
-    """What bounds the detections of a picture."""
+    """Bounds of the detections of a picture."""
 
     size: tuple[int, int]
     """(H, W) of the input that it fills."""
@@ -34,12 +34,12 @@ class Limit(NamedTuple):
 
 
 class Expected(ABC):
-    """What a detector says of some inputs of one size."""
+    """Outputs of a detector for inputs of one size."""
 
     raw: tuple[Tensor, ...]
     """Scores, boxes and what they came from."""
     kinds: tuple[str, ...]
-    """What each of these is: a ``score``, ``logit`` or ``box``, or "" for what isn't compared number by number."""
+    """Kind of each output: a ``score``, ``logit`` or ``box``, or "" for what isn't compared number by number."""
     limits: list[Limit]
 
     def __init__(self, detector: Any, inputs: Mapping[str, Tensor]) -> None:
@@ -65,7 +65,7 @@ class Expected(ABC):
 
 
 class DenseExpected(Expected):
-    """What a detector of one stage says."""
+    """Outputs of a detector of one stage."""
 
     kinds = ("score", "box")
 
@@ -82,7 +82,7 @@ class DenseExpected(Expected):
 
 
 class RegionExpected(Expected):
-    """What a detector of two stages says, its second of the regions that a file ``found``."""
+    """Outputs of a detector of two stages, its second of the regions that a file ``found``."""
 
     kinds = ("score", "box", "", "", "logit", "box")
 
@@ -110,7 +110,7 @@ class RegionExpected(Expected):
         return torch.tensor([self.size] * len(self.images)) if self.valid_size is None else self.valid_size
 
     def chosen(self, row: int, within: Tolerance) -> Outcome | None:
-        """By the objectness as a score, with the maps as classes."""
+        """Choose by the objectness as a score, with the maps as classes."""
         maps = [level.count for level in self.anchors.levels]
         level = torch.arange(len(maps)).repeat_interleave(torch.tensor(maps))  # (A,)
         logits, first = self.raw[4][row], self.raw[5][row]  # (A, 1), (A, 4)

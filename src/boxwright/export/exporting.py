@@ -34,7 +34,7 @@ from boxwright.runs import Run, load
 NmsPlace = Literal["graph", "runtime"]
 FormName = Literal["onnx", "openvino", "torch"]
 MAX_LOSS = 0.01
-"""Of AP, in int8."""
+"""Loss of AP that int8 may cost."""
 _IN_GRAPH = ("iou", "cluster_iou")  # one result
 _RAW = ("all_scores", "all_boxes")
 _RAW_ALONE = ("scores", "boxes")
@@ -52,7 +52,7 @@ class Exported:
     file: Path
     agreement: Agreement
     precision: Precision | None = None
-    """Where a data set was given."""
+    """AP of run and file, if a data set was given."""
     int8: Quantized | None = None
 
 

@@ -25,18 +25,18 @@ from boxwright.models.selection import EVALUATION_SCORE
 from boxwright.runs.predict import no_detections
 
 _TURNS, _SECONDS = 40, 20.0
-"""Of a measurement of speed: whichever is over first."""
+"""Limits of a speed measurement, whichever is reached first."""
 
 
 class Fed(NamedTuple):
-    """What a model takes at once."""
+    """Input of a model for one batch."""
 
     rows: list[int]
-    """Of the images in the data set."""
+    """Indices of the images in the data set."""
     inputs: list[Input]
     """The images."""
     arrays: Arrays
-    """By name; filled up with the first ones."""
+    """Arrays by input name; a batch is filled up with the first images."""
 
 
 @contextmanager

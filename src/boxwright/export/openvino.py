@@ -29,7 +29,7 @@ _SETTINGS = ("Constant", "Parameter", "Result")
 
 
 class OpenVinoGraph(NamedTuple):
-    """What stands in the two files."""
+    """Content of the two files."""
 
     xml: bytes
     weights: bytes

@@ -72,7 +72,7 @@ class Trial(NamedTuple):
     model: QuantizableModel
     metrics: MetricsTable
     loss: float
-    """Of AP."""
+    """Loss of AP."""
 
 
 def search(network: Network, attempt: Callable[[Layers], Trial], max_loss: float) -> Trial:
@@ -118,10 +118,10 @@ class Quantized:
     model: QuantizableModel
     """As it is written."""
     agreement: Agreement
-    """Of its detections with its own scores and boxes."""
+    """Agreement of its detections with its own scores and boxes."""
     layers: int
     floats: Layers
-    """Those that stay in float."""
+    """Layers that stay in float."""
     calibrated: int
     """Images whose ranges were taken."""
     images: int
@@ -166,7 +166,7 @@ class Quantizer:
     """Makes a network int8 by a data set's images."""
 
     train: Pictures
-    """By which ranges are taken."""
+    """Images that the ranges are measured on."""
     val: Pictures
     """On which AP is measured."""
     raw: Sequence[str]

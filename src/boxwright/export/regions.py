@@ -19,7 +19,7 @@ from boxwright.models.selection import best_of_maps, class_scores
 
 
 class RegionRaw(NamedTuple):
-    """What a network of two stages says, in plain numbers."""
+    """Raw outputs of a network of two stages."""
 
     scores: Tensor
     """(B, P, K) in 0..1 of each region; 0 of one that only fills up."""

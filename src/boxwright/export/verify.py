@@ -38,7 +38,7 @@ class Unfaithful(BoxwrightError):
 
 @dataclass
 class Agreement:
-    """How a file and its detector agree."""
+    """Agreement between a file and its detector."""
 
     pictures: int
     within: Tolerance

@@ -47,7 +47,7 @@ _OF_LABELS = (float, int, float, float, int, float, float, int)
 
 
 class OfDetections(NamedTuple):
-    """How strongly each detection indicates an object without a label."""
+    """Evidence of each detection for an object without a label."""
 
     missing: Floats
     """(N,) the probability of that."""

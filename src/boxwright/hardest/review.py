@@ -34,7 +34,7 @@ class Review:
 
     dataset: DetectionDataset
     suspects: Suspects
-    """By falling score: those shown, and all that are more probably wrong than right."""
+    """Suspects by falling score: those shown, and all that are more probably wrong than right."""
     page: Path
     corrections: Path
     witness: Witness

@@ -35,7 +35,7 @@ class Group(NamedTuple):
 
 
 class LevelUse(NamedTuple):
-    """How a feature map's anchors are used."""
+    """Use of a feature map's anchors."""
 
     stride: float
     cells: tuple[int, int]

@@ -46,7 +46,7 @@ class Inspection:
 
     @property
     def advice(self) -> str:
-        """What to change, in one line."""
+        """Advice on what to change, in one line."""
         return advice(self.supervision, self.recipe, self.suggestion)
 
     def _repr_html_(self) -> str:

@@ -21,7 +21,7 @@ LEAST_IOU = 0.1
 
 
 class Roles(NamedTuple):
-    """What each of the A anchors of an image could be."""
+    """Roles that each of the A anchors of an image could have."""
 
     target: Tensor
     """(A,) int64 the object, among the image's boxes, that it answers for or would answer for at a lower threshold."""
@@ -68,7 +68,7 @@ class AnchorCosts(NamedTuple):
 
 
 class Mining(NamedTuple):
-    """How many negatives of an image are called hard initially."""
+    """Number of negatives of an image that are called hard initially."""
 
     ratio: float
     """Number per positive."""

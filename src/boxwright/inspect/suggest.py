@@ -33,7 +33,7 @@ Shapes = NDArray[np.float64]
 
 
 class Coverage(NamedTuple):
-    """How well anchors cover objects that they were not fitted to."""
+    """Coverage by anchors of objects that they were not fitted to."""
 
     mean_iou: float
     """Mean of the best IoU with any anchor."""

@@ -30,7 +30,7 @@ Advance = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Supervision:
-    """What the n objects of a data set get; crowd and difficult boxes do not count as objects."""
+    """Anchors that the n objects of a data set get; crowd and difficult boxes do not count as objects."""
 
     anchors: Anchors
     image: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""What matchers share: which targets and anchors take part, their overlaps, and ignored boxes.
+"""Shared parts of the matchers: which targets and anchors take part, their overlaps, and ignored boxes.
 
 Overlaps are computed from boxes block by block, or taken from a given matrix. No shape depends on values, so that
 nothing waits for a device.

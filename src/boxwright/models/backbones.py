@@ -33,11 +33,11 @@ class Backbone(Protocol):
 
     @property
     def mean(self) -> Sequence[float]:
-        """What its weights expect to be subtracted from the input in 0..1, per channel."""
+        """Mean per channel that its weights expect to be subtracted from the input in 0..1."""
 
     @property
     def std(self) -> Sequence[float]:
-        """What they expect the input to be divided by after that."""
+        """Standard deviation per channel that the input is divided by after that."""
 
     def load(self, pretrained: bool | str) -> None:
         """Load the published weights, or those in a file; raises MissingWeights if there are none."""

@@ -40,7 +40,7 @@ class Coarser(nn.Module):
     def __init__(self, maps: Sequence[FeatureMap], strides: Sequence[int], width: int) -> None:
         super().__init__()
         self.channels = [each.channels for each in maps] + [width] * len(strides)
-        """Of all maps."""
+        """Channels of all maps."""
         before = self.channels[len(maps) - 1 : -1] if strides else []
         self.steps = nn.ModuleList(_halving(channels, width) for channels in before)
 

@@ -22,7 +22,7 @@ from boxwright.recipes import Recipe
 
 _SIDE = 300
 _STAGES = ((256, 512), (128, 256), (128, 256), (64, 128))
-"""Of each extra stage: channels inside and after it."""
+"""For each extra stage: channels inside and after it."""
 
 
 class SSDLite(nn.Module):

@@ -62,7 +62,7 @@ _PYRAMID: RecipeKeys = {
     "norm_mode": "frozen",
     "augment": "none",
 }
-"""What RetinaNet and FCOS share (arXiv:1708.02002, section 4.1; arXiv:1904.01355, section 4)."""
+"""Values shared by RetinaNet and FCOS (arXiv:1708.02002, section 4.1; arXiv:1904.01355, section 4)."""
 
 _FASTER_RCNN = DetectorSpec(
     "faster-rcnn",

@@ -45,7 +45,7 @@ _NO_OBJECTS = "there are no objects"
 
 
 class Decision(NamedTuple):
-    """What a key that was "auto" became."""
+    """Value that a key got which was "auto", and the reason."""
 
     key: str
     value: Any
@@ -87,7 +87,7 @@ def _fallback(recipe: Recipe) -> Recipe:
 
 @dataclass(frozen=True)
 class _Case:
-    """What a rule goes by: the recipe with all that was decided before, and the images."""
+    """Input of a rule: the recipe with all that was decided before, and the images."""
 
     recipe: Recipe
     dataset: DetectionDataset

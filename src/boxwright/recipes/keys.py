@@ -9,7 +9,7 @@ Part = str | Callable[..., Any]
 """A part, by name or as an object."""
 
 Auto = Literal["auto"]
-"""What the training images decide, see ``fit``."""
+"""Value of a key that the training images decide, see ``fit``."""
 
 DECIDED_KEYS = ("resize", "image_size", "strides", "anchors", "sampling", "epochs", "flip")
 """Keys that take it, in the order in which they are decided."""

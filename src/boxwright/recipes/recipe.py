@@ -357,7 +357,7 @@ class Recipe:
 
     @property
     def input_size(self) -> InputSize:
-        """How large an image is shown to the network. Raises RecipeError where that isn't decided."""
+        """Size at which images are shown to the network. Raises RecipeError where that isn't decided."""
         self.check_decided()
         from boxwright.data.transforms import InputSize
 
@@ -380,7 +380,7 @@ class Recipe:
 
     @property
     def input_rule(self) -> InputRule:
-        """How an image becomes the network's input in prediction."""
+        """Rule that makes an image the network's input in prediction."""
         from boxwright.data.inputs import InputRule
 
         return InputRule(self.input_size, self.pixels, self.decode, self.antialias)

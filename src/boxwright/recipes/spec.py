@@ -25,7 +25,7 @@ class DetectorSpec:
     "package.module:function", so that the recipe can be read without importing torch.
     """
     recipe: RecipeKeys
-    """What differs from the defaults of ``Recipe``; keys without a default must be in it."""
+    """Values that differ from the defaults of ``Recipe``; keys without a default must be in it."""
     without: tuple[str, ...] = ()
     """Keys that have no meaning for it, apart from those of two stages: they cannot be changed and are not shown."""
     two_stage: bool = False

@@ -138,7 +138,7 @@ class ReportData:
     commands: Sequence[str] = ()
     """Command lines that repeat the run and its results."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """How it was trained: "images", "steps", "minutes" ... -> value, in this order."""
+    """Facts of the training: "images", "steps", "minutes" ... -> value, in this order."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Every resolved key of the recipe."""
     recipe_notes: Mapping[str, str] = field(default_factory=dict)
@@ -152,7 +152,7 @@ class ReportData:
     intervals: Mapping[str, Ends] = field(default_factory=dict)
     """Name of a metric -> its 95 % interval, if it has one."""
     certainty: str = ""
-    """How well AP is known, in a sentence or two."""
+    """Uncertainty of AP, in a sentence or two."""
     warnings: Sequence[str] = ()
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Class -> AP, AP50, AP75 and targets, the number of objects; score, its threshold, and precision, recall and F1 at
@@ -164,7 +164,7 @@ class ReportData:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """Class -> the score from which its detections are in pictures, error counts and confusion matrix."""
     thresholds_said: str = ""
-    """Where the thresholds come from."""
+    """Source of the thresholds."""
     confusion: ArrayLike | None = None
     """(K + 1, K + 1) counts at IoU 0.5, rows are true classes, columns detected ones; background, and targets not
     detected, last."""
@@ -172,7 +172,7 @@ class ReportData:
     calibration_said: str = ""
     """A sentence or two on the calibration."""
     errors: Mapping[str, ErrorRow] = field(default_factory=dict)
-    """By kind: classification, localisation, both, duplicate, background, missed, false_positive, false_negative."""
+    """For each: classification, localisation, both, duplicate, background, missed, false_positive, false_negative."""
     sliced_by: str = ""
     """The rule that makes the slices."""
     slices: Mapping[str, Slice] = field(default_factory=dict)

@@ -32,7 +32,7 @@ LITTLE: Mapping[str, Any] = MappingProxyType(
         "vote": 0.0,
     }
 )
-"""What all trainings have in common: lite320's network at 112 px, with 1,029 anchors."""
+"""Settings shared by all trainings: lite320's network at 112 px, with 1,029 anchors."""
 
 _MINED = "hard_negatives:ratio=3"
 

@@ -55,7 +55,7 @@ class Found(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """Where experiments of one size are kept, and how they run."""
+    """Folder and settings of the experiments of one size."""
 
     folder: Path
     size: Size

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from boxwright._util.own_files import read_own_json, typed
 from boxwright._util.ownership import GENERATOR
+from boxwright._util.plain import plain
 from boxwright._util.writing import write_json
-from boxwright.compare.results.results import plain
 from boxwright.environment import environment_line
 from boxwright.evaluate.intervals import t_quantile
 

@@ -23,7 +23,7 @@ class Asked(NamedTuple):
     """One image or frame, or what is wrong with a video."""
 
     place: int
-    """Of its file among the files."""
+    """Index of its file among the files."""
     image: Path | NDArray[np.uint8] | DataError
     """The file itself, or the frame's pixels (H, W, 3)."""
     frame: int | None = None
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What is kept of it beside what was found."""
+        """Facts kept beside its detections."""
         return {"file": self.place} | ({} if self.frame is None else {"frame": self.frame, "seconds": self.seconds})
 
 

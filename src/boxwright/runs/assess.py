@@ -49,14 +49,14 @@ class Assessment:
 
     dataset: DetectionDataset
     detections: list[Detections]
-    """By image, in its pixels, from score 0.001."""
+    """Detections by image, in its pixels, from score 0.001."""
     faults: dict[str, str]
     """Images that couldn't be read, and why; they count as without detections."""
     metrics: MetricsTable
     report: Path
     run: Run
     recipe: Recipe
-    """By which it detected."""
+    """Recipe that it detected by."""
     record: dict[str, Any]
     """The run's, with the command that measured it."""
 

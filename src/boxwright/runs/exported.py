@@ -77,7 +77,7 @@ class ExportedRun(Run):
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the metadata says of the training data; the rest is empty."""
+        """Facts of the training data in the metadata; the rest is empty."""
         data = self.predictor.metadata.get("data") or {}
         origin = {"fingerprint": data["fingerprint"]} if data.get("fingerprint") else {}
         return {"data": {}, "training": {}, "origin": origin}
@@ -103,7 +103,7 @@ class ExportedModel:
 
     @property
     def recipe(self) -> Recipe:
-        """By which it detects."""
+        """Recipe that it detects by."""
         return self._recipe
 
     @recipe.setter

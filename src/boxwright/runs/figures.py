@@ -21,7 +21,7 @@ _CURE = ": remove it, and boxwright eval makes it anew"
 
 
 class ClassScores(TypedDict):
-    """Of a class."""
+    """Scores of a class."""
 
     AP: float | None
     AP50: float | None
@@ -30,14 +30,14 @@ class ClassScores(TypedDict):
 
 
 class ErrorScore(TypedDict):
-    """What a kind of error costs."""
+    """Cost of a kind of error."""
 
     dAP: float | None
     count: int
 
 
 class Metrics(TypedDict):
-    """What ``MetricsTable.to_json`` gives, as far as it is told again."""
+    """Parts of ``MetricsTable.to_json`` that are shown again."""
 
     AP: float | None
     AP50: float | None
@@ -57,7 +57,7 @@ class Figures(TypedDict):
     split: str
     images: int
     options: list[str]
-    """What was typed that makes a difference."""
+    """Typed options that make a difference."""
     protocol: str
     certainty: str
     metrics: Metrics

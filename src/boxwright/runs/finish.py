@@ -30,7 +30,7 @@ from boxwright.types import Detections
 
 @dataclass
 class Predictions:
-    """What was predicted of files, and where it was written."""
+    """Results of a prediction, and the files that hold them."""
 
     detections: Path
     """COCO results."""

@@ -39,7 +39,7 @@ _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 
 
 class Picture(NamedTuple):
-    """What an annotation says of its image."""
+    """Image as its annotation describes it."""
 
     name: str
     """Path below the folder of the images, with forward slashes."""

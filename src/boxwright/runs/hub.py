@@ -14,7 +14,7 @@ from boxwright.errors import BoxwrightError, RecipeError
 
 CARD = "README.md"
 FILES = ("recipe.yaml", "thresholds.json", "model.safetensors")
-"""What loading a run takes."""
+"""Files that loading a run takes."""
 _FETCHED = (CARD, *FILES)  # and nothing else, in the order in which a run folder gets them
 _NEEDED = ("recipe.yaml", "model.safetensors")
 _ADDRESS = re.compile(r"hf:[/\\]{1,2}(.*)", re.DOTALL)  # a Path has one slash left

@@ -30,9 +30,9 @@ class _Model(NamedTuple):
     layer: str
     """Whose rows tell the number of columns."""
     rows: int
-    """Of a column."""
+    """Number of rows of a column."""
     eps: float = 1e-5
-    """Of its constant BatchNorms, as torchvision publishes it."""
+    """Epsilon of its constant BatchNorms, as torchvision publishes it."""
 
 
 _MODELS = {

@@ -38,7 +38,7 @@ class KeptDetections:
         self.done = done
         """Images whose lines are there."""
         self.last = last
-        """What the last of them is said to be of; None where there is none."""
+        """Facts kept with the last of them; None if there is none."""
 
     def append(self, found: Detections | str, about: dict[str, Any] | None = None) -> None:
         """Keep the next image's detections, or what is wrong with it, and what it is. Raises WriteError."""

@@ -30,12 +30,12 @@ Format = Literal["coco", "csv", "yolo", "voc"]
 MAX_JPEG_SIDE = 65_500
 _QUALITY = 92
 _IMAGES = {"csv": ".", "yolo": "images", "voc": "JPEGImages"}
-"""Where each format's own readers look for the images that it names."""
+"""Folder in which each format's own readers look for the images that it names."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be written beside detections.json and images.json, which always are."""
+    """Outputs to write beside detections.json and images.json, which always are."""
 
     formats: tuple[str, ...] = ("coco",)
     drawings: bool = False
@@ -58,7 +58,7 @@ class Wanted:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """What is filled with a file an image."""
+        """Folders that get a file for each image."""
         return (*self.of_tools, *(("crops",) if self.crops else ()))
 
 
@@ -66,9 +66,9 @@ class Place(NamedTuple):
     """Paths below a folder of outputs, with forward slashes."""
 
     stem: str
-    """Of what is written about an image, without a suffix."""
+    """Name of the files about an image, without a suffix."""
     image: str
-    """Of the image itself."""
+    """Name of the image itself."""
 
     def frame(self, number: int) -> Place:
         """Return the detections of a frame of the current video."""
@@ -129,7 +129,7 @@ class Outputs:
 
     @property
     def files(self) -> list[Path]:
-        """Those whose names are known before anything is written."""
+        """Output files whose names are known before anything is written."""
         return [self.folder / name for name in (*self.drawings, *self.videos) if name]
 
     def check_folders(self, files: Sequence[Path], *, overwrite: bool) -> None:

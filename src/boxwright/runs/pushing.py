@@ -21,11 +21,11 @@ _SIGN = "made by boxwright"  # of any version
 
 @dataclass(frozen=True)
 class Pushed:
-    """What was put where."""
+    """Files that were pushed, and their address."""
 
     files: tuple[str, ...]
     url: str
-    """Of the commit."""
+    """Address of the commit."""
     measured: bool
     """Whether the card has figures of average precision."""
 

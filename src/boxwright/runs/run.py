@@ -45,7 +45,7 @@ class Run:
 
     @property
     def source(self) -> Path:
-        """What a command takes for it."""
+        """Path that a command takes for it."""
         return self.folder
 
     @property
@@ -95,7 +95,7 @@ class Run:
 
     @property
     def data_file(self) -> Path:
-        """What was read, with the check's findings and the environment."""
+        """File of the data that was read, with the check's findings and the environment."""
         return self.folder / "data.json"
 
     @property
@@ -110,7 +110,7 @@ class Run:
 
     @property
     def lock_file(self) -> Path:
-        """What the process that writes the run holds locked."""
+        """File that the process that writes the run holds locked."""
         return self.folder / "run.lock"
 
     @property
@@ -125,7 +125,7 @@ class Run:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """What makes the run, which no later command replaces."""
+        """Files that make the run, which no later command replaces."""
         checkpoints = (self.best_checkpoint, self.last_checkpoint)
         model = (self.recipe_file, self.model_file, self.thresholds_file)
         return (*model, *checkpoints, self.data_file, self.split_file, self.metrics_file)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MODEL = "model.safetensors"
 
 DEFAULT_START = "nano416"
-"""What trainings start from for which neither a recipe nor a start is named; lite320 where it hasn't been fetched."""
+"""Start of trainings that name neither a recipe nor a start; lite320 if it hasn't been fetched."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Start:
     name: str
     """As it was given."""
     weights: Mapping[str, Tensor]
-    """By the names of the detector, or of its backbone, with any prefix."""
+    """Weights by their names in the detector, or in its backbone, with any prefix."""
     classes: tuple[str, ...] = ()
     """In label order; empty where they aren't known."""
     recipe: Recipe | None = None
-    """What trains such a detector, its classes and the reading of its data left out; None where it isn't known."""
+    """Recipe that trains such a detector, without its classes and the reading of its data; None if it isn't known."""
     origin: str = ""
-    """Where the weights began."""
+    """Origin of the weights."""
     license: str = ""
 
     @property

@@ -27,7 +27,7 @@ _SHORT = 0.5
 _CLOCK = 60_000
 """Ticks a second of the videos that are written: MPEG-4 takes no more than 65,535."""
 _CODECS = ("libx264", "mpeg4")
-"""Those to write in; not every build of FFmpeg has the first, which players like best."""
+"""Codecs to write in; not every build of FFmpeg has the first, which players like best."""
 
 
 class Frame(NamedTuple):

@@ -21,9 +21,9 @@ class Backend(Protocol):
     """A model file in memory."""
 
     metadata: dict[str, Any]
-    """What the file says of itself, by topic."""
+    """The file's metadata, by topic."""
     files: tuple[Path, ...]
-    """What it was read from, the model first."""
+    """Files that it was read from, the model first."""
     batch: int | None
     """Inputs at a time that it takes; None: any number."""
 

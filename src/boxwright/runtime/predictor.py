@@ -28,7 +28,7 @@ _RAW, _RAW_ALONE = ("all_scores", "all_boxes"), ("scores", "boxes")
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model file says of itself that prediction goes by."""
+    """Facts in a model file's metadata that prediction uses."""
 
     classes: tuple[str, ...]
     input: InputRule
@@ -40,7 +40,7 @@ class Facts:
     shortest: float
     """Pixels a side that a detection has at least."""
     levels: tuple[dict[str, Any], ...]
-    """Of each feature map its ``stride``, the ``anchors`` of a cell, and the ``rounding`` of its sides."""
+    """For each feature map: its ``stride``, the ``anchors`` of a cell, and the ``rounding`` of its sides."""
 
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> Self:
@@ -92,7 +92,7 @@ class Predictor:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the file says of itself, by topic."""
+        """The file's metadata, by topic."""
         return self.backend.metadata
 
     def __call__(

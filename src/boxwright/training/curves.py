@@ -16,7 +16,7 @@ ROW_EVERY = 10
 
 
 class Row(NamedTuple):
-    """What the host knows of a row whose figures are still on the device."""
+    """Facts known on the host about a row whose figures are still on the device."""
 
     logged: bool
     """False for a row that is only shown, such as an epoch's last step."""

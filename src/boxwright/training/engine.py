@@ -18,7 +18,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from boxwright._util.allocator import keep_large_blocks
-from boxwright._util.printing import say
+from boxwright._util.printing import can_redraw, say
 from boxwright.data import DetectionDataset
 from boxwright.data.readers.reader import finding
 from boxwright.errors import RecipeError
@@ -40,7 +40,7 @@ from boxwright.training.accelerators import device_options
 from boxwright.training.batch_size import settle_batch_size
 from boxwright.training.batches import Batches
 from boxwright.training.best import BestCheckpoint, EarlyStoppingOnAP
-from boxwright.training.callbacks import AveragedWeights, Clock, EpochLines, FirstEpoch, ProgressLine, Validation
+from boxwright.training.callbacks import AveragedWeights, Clock, FirstEpoch, Validation
 from boxwright.training.checkpoints import AtomicCheckpoints, LastCheckpoint, Position, fitting_weights
 from boxwright.training.command import resume_command, train_command
 from boxwright.training.compiling import CompiledStep, check_compilable
@@ -58,6 +58,7 @@ from boxwright.training.reading import read_data
 from boxwright.training.record import Record, describe_data, describe_origin, describe_outcome, describe_run
 from boxwright.training.resume import check_same_data, recorded_commands, reopen
 from boxwright.training.schedule import Progress
+from boxwright.training.showing import progress_callbacks
 from boxwright.training.starting import begin_with, first_detector, provenance, with_default_start
 from boxwright.training.step_timing import remembered_step
 from boxwright.training.stopping import CtrlC, Interrupted
@@ -76,7 +77,7 @@ class _Job:
     commands: tuple[str, ...] = ()
     """Command lines that do the same, including resumptions; empty for data sets in memory."""
     position: Position | None = None
-    """Where a resumed run continues."""
+    """Position at which a resumed run continues."""
     checkpoint: Path | None = None
     """The checkpoint to continue from; None for a new run, and for one stopped before its first checkpoint."""
     callbacks: tuple[Callback, ...] = ()
@@ -84,7 +85,7 @@ class _Job:
     criterion: nn.Module | None = None
     """The caller's criterion; None: the recipe's."""
     start: Start | None = None
-    """Where the initial weights come from, if the recipe alone does not say."""
+    """Source of the initial weights, if the recipe alone does not say."""
 
     def say(self, text: str) -> None:
         say(self.console, text)
@@ -207,11 +208,11 @@ def _train(
         step = job.position.step if over and job.position else module.trainer.global_step
         record.training.update(describe_outcome(step, progress, job.recipe, accelerator, precision.name))
         record.write(job.run.data_file)  # last: whatever records the end has its model
-        job.say(f"the model is in {job.run.model_file}")
     if stopped is not None:
         again = (
             f"resume={str(job.run.folder)!r}" if source is None else f"boxwright train {data} --resume {job.run.folder}"
         )
+        job.say(f"the model so far is in {job.run.model_file}")
         job.say(f"stopped: {again} goes on")
         raise stopped
     return job.run
@@ -384,7 +385,7 @@ def _fit(
             log_every_n_steps=ROW_EVERY,
             num_sanity_val_steps=0,
             enable_model_summary=False,
-            enable_progress_bar=job.console.is_terminal,
+            enable_progress_bar=can_redraw(job.console),
             use_distributed_sampler=False,
             plugins=[AtomicCheckpoints(), precision.plugin(accelerator)],
             default_root_dir=job.run.folder,
@@ -416,10 +417,7 @@ def _callbacks(job: _Job, batches: Batches, progress: Progress, last: LastCheckp
             callbacks.append(EarlyStoppingOnAP(recipe.patience))
     callbacks.append(last)
     callbacks.append(FirstEpoch(job.console, batches.datasets[0]))
-    callbacks.append(EpochLines(job.console, progress))
-    if job.console.is_terminal:
-        callbacks.append(ProgressLine())
-    return [*callbacks, *job.callbacks]
+    return [*callbacks, *progress_callbacks(job.console, progress), *job.callbacks]
 
 
 def _keep_model(run: Run, module: TrainingModule, finished: bool, started: dict[str, Any] | None) -> Thresholds:

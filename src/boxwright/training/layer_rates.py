@@ -17,7 +17,7 @@ _STARTED = "start"  # stands for all layers that came with the start, in place o
 
 
 class Rate(NamedTuple):
-    """How a layer learns."""
+    """Learning rate factor of a layer, and its delay."""
 
     factor: float = 1.0
     """Factor of the recipe's learning rate."""

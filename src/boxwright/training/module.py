@@ -82,7 +82,7 @@ class TrainingModule(L.LightningModule):
 
     @property
     def scaler(self) -> torch.amp.GradScaler | None:
-        """What keeps gradients within fp16's range."""
+        """Gradient scaler of fp16; None in other precisions."""
         return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def on_before_batch_transfer(self, batch: Batch | Parcel, dataloader_idx: int) -> Batch | Parcel:

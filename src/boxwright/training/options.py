@@ -43,7 +43,7 @@ class TrainKeys(RecipeKeys, RunKeys, total=False):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where the images come from, how long, on what, and where the results go."""
+    """Options of a training beside the recipe: data, length, device and outputs."""
 
     split: str = "train"
     val_split: str | None = "val"
@@ -51,7 +51,7 @@ class RunOptions:
     allow_links: bool = False
     """Whether to follow links, and paths in data.yaml, that lead outside the data set's folder."""
     group_by: str | None = None
-    """What stays together where data without splits is split, see ``read_dataset``."""
+    """Rule for images that stay together when data without splits is split, see ``read_dataset``."""
     split_file: str | None = None
     """A file, or a run, that names the images of each split, instead of the data's own."""
     minutes: float | None = None
@@ -65,13 +65,13 @@ class RunOptions:
     out: Path | None = None
     """The run folder; None: runs/<data set>-<recipe>, numbered."""
     logger: LoggerName = "csv"
-    """Where the curves go besides metrics.csv."""
+    """Logger of the curves, besides metrics.csv."""
     checkpoint_minutes: float = 10.0
     """Minutes between two checkpoints within an epoch; each epoch ends with one anyway."""
     compile: bool = False
     """Whether the network goes through torch.compile before the first step."""
     start: str | None = None
-    """Where the weights come from: an earlier run, a file of weights, or a name of ``boxwright start list``."""
+    """Source of the weights: an earlier run, a file of weights, or a name of ``boxwright start list``."""
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not 0 < self.minutes < math.inf:
@@ -122,4 +122,4 @@ def as_meant(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 FREE_ON_RESUME = ("minutes", "steps", "device", "workers", "logger", "checkpoint_minutes", "compile")
-"""What may change when a run is resumed; everything else is the run's own."""
+"""Options that may change when a run is resumed; everything else is the run's own."""

@@ -36,7 +36,7 @@ class Record:
     data: dict[str, Any]
     training: dict[str, Any]
     origin: dict[str, Any]
-    """What resuming needs, and how to repeat the run: options, fingerprint of the data, commands."""
+    """Facts for resuming and repeating the run: options, fingerprint of the data, commands."""
     unreadable: dict[str, str]
     """Image -> why it could not be decoded."""
 

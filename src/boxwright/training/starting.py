@@ -37,7 +37,7 @@ _FOREIGN = "not in this network"
 
 @dataclass
 class Taken:
-    """What a detector took from a start."""
+    """Weights that a detector took from a start."""
 
     start: Start
     whole: list[str] = field(default_factory=list)

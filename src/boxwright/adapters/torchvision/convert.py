@@ -62,7 +62,7 @@ _FASTER_RCNN: dict[str, Rename] = _PYRAMID | {
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a torchvision model becomes one of ours."""
+    """Conversion of a kind of torchvision model to one of ours."""
 
     name: str
     names: dict[str, Rename]

@@ -36,14 +36,14 @@ _ROUND = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
 @dataclass(frozen=True)
 class Noise:
-    """How much AP varies by chance, as standard deviations."""
+    """Variation of AP by chance, as standard deviations."""
 
     seed: float
-    """Of an arm's AP over seeds, on these images."""
+    """Standard deviation of an arm's AP over seeds, on these images."""
     image: float
     """Over draws of the images, of a difference between two arms, whatever the seeds."""
     source: str
-    """Where the numbers come from, in words."""
+    """Source of the numbers, in words."""
 
 
 def assumed_noise(dataset: DetectionDataset) -> Noise:

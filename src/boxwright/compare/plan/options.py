@@ -45,7 +45,7 @@ class CompareKeys(RecipeKeys, ComparisonKeys, total=False):
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """How often, how long, where, and how the arms are made comparable."""
+    """Options of a comparison: seeds, length, place, and how arms are made comparable."""
 
     seeds: int = 3
     """Runs of each arm, with the seeds 0, 1, ..."""
@@ -68,7 +68,7 @@ class CompareOptions:
     allow_links: bool = False
     """Whether to follow links, and paths in data.yaml, that lead outside the data set's folder."""
     group_by: str | None = None
-    """What stays together where data without splits is split, see ``read_dataset``."""
+    """Rule for images that stay together when data without splits is split, see ``read_dataset``."""
     split_file: str | None = None
     """A file, or a run, that names the images of each split, instead of the data's own."""
     device: Device = "auto"

@@ -29,7 +29,7 @@ from boxwright.training.distributed import Ranks
 
 @dataclass(frozen=True)
 class Plan:
-    """What was measured before the first run."""
+    """Measurements made before the first run."""
 
     steps: Annotated[int, msgspec.Meta(ge=1)]
     """Steps of every run."""
@@ -38,7 +38,7 @@ class Plan:
     box_weights: dict[str, float]
     """Box weight by arm, for the arms whose weight was set."""
     weights_by: str
-    """How the box weights were found, in a sentence."""
+    """Method that gave the box weights, in a sentence."""
     seconds_per_head_step: float | None = None
     """Time of the baseline in the frozen tier."""
     seconds_of_features: float = 0.0

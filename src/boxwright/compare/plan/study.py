@@ -34,7 +34,7 @@ class Setting:
     data: Path
     arms: Sequence[Arm]
     recipes: dict[str, Recipe]
-    """By arm, with class names."""
+    """Recipes by arm, with class names."""
     options: CompareOptions
     folder: Path
     training: DetectionDataset

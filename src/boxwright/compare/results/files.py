@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from boxwright._util.ownership import GENERATOR
+from boxwright._util.plain import plain
 from boxwright._util.writing import write_json, write_text
 from boxwright.compare.results.page import write_comparison
-from boxwright.compare.results.results import METRICS, Comparison, RunResult, plain
+from boxwright.compare.results.results import METRICS, Comparison, RunResult
 from boxwright.recipes import Recipe
 
 NAMES = (

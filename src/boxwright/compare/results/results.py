@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite, nan
+from math import nan
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boxwright._util.notebook import decimals, html_table, paragraphs
+from boxwright._util.plain import plain
 from boxwright.compare.results.verdict import Headline, headline
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 """The numbers of a run, in the order of the tables."""
 
 BESIDE_THE_RECIPE = ("recipe", "start")
-"""What an arm may name beside a recipe's keys: what its recipe stands on, and what its trainings start from."""
+"""Keys that an arm may name beside a recipe's: its base recipe, and the start of its trainings."""
 
 COSTS = ("seconds", "images_per_second", "peak_memory_mb")
 
@@ -36,7 +37,7 @@ class Arm:
 
     @property
     def start(self) -> str | None:
-        """What its trainings start from, as ``train`` takes it; None: published weights of the backbone."""
+        """Start of its trainings, as ``train`` takes it; None: published weights of the backbone."""
         start = self.settings.get("start", "none")
         return None if start in ("none", "null") else start
 
@@ -59,10 +60,10 @@ class RunResult:
     errors: Mapping[str, float]
     """AP lost to each kind of error (TIDE); may be empty."""
     seconds: float
-    """Of training steps, without validation and set-up."""
+    """Seconds of training steps, without validation and set-up."""
     images_per_second: float
     peak_memory_mb: float
-    """Of the run's process, or of its GPU where it trained on one."""
+    """Peak memory of the run's process, or of its GPU if it trained on one, in MB."""
     steps: int
     failed: str = ""
     """Why there is no result; the numbers are empty then."""
@@ -76,7 +77,7 @@ class Comparison:
     arms: Sequence[Arm]
     runs: Sequence[RunResult]
     differences: Mapping[str, Difference]
-    """Of AP, by the name of each arm but the baseline; arms without two comparable runs are missing."""
+    """Differences in AP by the name of each arm but the baseline; arms without two comparable runs are missing."""
     facts: Mapping[str, Any]
     """Budget, steps, seeds, equalised weights, data, environment, command, recommended arm."""
 
@@ -130,12 +131,3 @@ class Comparison:
         }
         content: dict[str, Any] = plain({"headline": self.headline.lines, **asdict(self), "means": means})
         return content
-
-
-def plain(value: Any) -> Any:
-    """Replace numbers that aren't finite, which JSON can't hold, by None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value

@@ -16,7 +16,7 @@ WORTH_KNOWING = 0.02
 
 @dataclass(frozen=True)
 class Finding:
-    """What one or several arms have shown."""
+    """Result of one or several arms."""
 
     arms: Sequence[str]
     words: str

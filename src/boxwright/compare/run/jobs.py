@@ -41,7 +41,7 @@ class Job:
     code: tuple[tuple[str, str], ...] = ()
     """Modules of own parts that the recipes name, each with the folder where it is found."""
     start: str | None = None
-    """What the training starts from; then it has none of the baseline's weights."""
+    """Start of the training; then it has none of the baseline's weights."""
     features: Path | None = None
     """For the frozen tier: the folder of the backbone's features."""
 

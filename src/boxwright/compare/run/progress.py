@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from boxwright._util.printing import printable, say
+from boxwright._util.printing import can_redraw, printable, say
 from boxwright.compare.results.results import RunResult
 from boxwright.compare.run.jobs import Job
 from boxwright.text import plural
@@ -27,7 +27,7 @@ class View:
             TaskProgressColumn(),
             TimeRemainingColumn(),
         )
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._progress = Progress(*columns, console=console, transient=True, disable=not can_redraw(console))
         self._task = self._progress.add_task("", total=sum(job.steps for job in jobs))
         self.watch([])
 

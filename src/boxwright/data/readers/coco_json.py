@@ -21,7 +21,7 @@ from boxwright.data.readers.coco_masks import around_mask
 from boxwright.errors import DataError
 
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What decoding raises: not JSON, not UTF-8, not of the expected types, or nested too deep."""
+"""Errors that decoding raises: not JSON, not UTF-8, not of the expected types, or nested too deep."""
 
 KEYS = ("images", "annotations", "categories")
 _NAN = float("nan")

@@ -40,7 +40,7 @@ class LabelmeShape(msgspec.Struct):
 
 
 class LabelmeFile(msgspec.Struct, rename="camel"):
-    """What is used of a file."""
+    """Content of a file, as far as it is used."""
 
     shapes: list[LabelmeShape]
     image_path: str

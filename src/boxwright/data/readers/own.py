@@ -24,7 +24,7 @@ from boxwright.values import shown
 
 
 class LabelledImage(NamedTuple):
-    """What a reader gives for each image; a plain tuple of the same values does as well."""
+    """Result of a reader for each image; a plain tuple of the same values does as well."""
 
     path: str | PathLike[str]
     """Relative to the data set's folder, or absolute; nothing outside the folder is read."""
@@ -54,7 +54,7 @@ class OwnReader(ListingReader):
 
     @property
     def info(self) -> ReaderInfo:
-        """What the function declares of its boxes."""
+        """Declaration of the function's boxes."""
         return self._info
 
     @classmethod
@@ -114,7 +114,7 @@ class OwnReader(ListingReader):
 
 
 class _Nonsense(DataError):
-    """What a reader gave is no image."""
+    """A reader gave something that is no image."""
 
 
 def _checked(item: Any) -> LabelledImage:

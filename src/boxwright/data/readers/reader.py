@@ -15,7 +15,7 @@ from boxwright.parts import ReaderInfo, reader_info
 
 @dataclass(frozen=True)
 class ReaderOptions:
-    """How to read what the files leave open."""
+    """Options for what the files leave open."""
 
     voc_one_based: bool | None = None
     """Whether VOC boxes count pixels from 1; None: those do whose <source><database> is Pascal VOC's."""
@@ -26,9 +26,9 @@ class ReaderOptions:
     max_pixels: int | None = None
     """Images of more are refused; None: of more than Pillow's limit."""
     reader: ReaderPart | None = None
-    """What reads the folder: a custom function, or the reader of one layout; None: the first that recognizes it."""
+    """Reader of the folder: a custom function, or the reader of one layout; None: the first that recognizes it."""
     group_by: str | None = None
-    """What goes together where a split is made, see ``boxwright.data.grouping.grouped``."""
+    """Rule for images that go together when a split is made, see ``boxwright.data.grouping.grouped``."""
     split_file: str | Path | None = None
     """The file, or the run, whose splits count instead of the data's own; see ``read_split_file``."""
 
@@ -52,13 +52,13 @@ class Reader(ABC):
     layout: str
     """The layout's name."""
     title: str
-    """What it is called in messages and in the documentation."""
+    """Name in messages and in the documentation."""
     looks_for: str
     """The files that it is known by, in one line."""
     written_by: ClassVar[tuple[tuple[str, str], ...]]
     """Tools that write it, and what then lies in the folder."""
     unlisted: str
-    """What is said of an image that lies in the data set's folder and isn't read."""
+    """Message about an image that lies in the data set's folder and isn't read."""
 
     def __init__(self, tree: Tree, splits: tuple[str, ...]) -> None:
         self.tree = tree
@@ -69,7 +69,7 @@ class Reader(ABC):
 
     @property
     def info(self) -> ReaderInfo:
-        """What the layout declares of its boxes."""
+        """Declaration of the layout's boxes."""
         return reader_info(type(self))
 
     @classmethod

@@ -29,14 +29,14 @@ class VocObject(NamedTuple):
     xyxy: tuple[float, float, float, float]
     difficult: bool
     shape: str = "bndbox"
-    """What its box is that of: bndbox, polygon or robndbox (turned)."""
+    """Shape that its box is of: bndbox, polygon or robndbox (turned)."""
 
 
 class VocFile(NamedTuple):
-    """What is used of one XML file."""
+    """Content of one XML file, as far as it is used."""
 
     tag: str
-    """Of the root: "annotation"."""
+    """Tag of the root: "annotation"."""
     filename: str
     size: tuple[int, int]
     original: bool

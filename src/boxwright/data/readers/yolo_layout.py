@@ -35,7 +35,7 @@ class YoloLayout:
     config: str | None = None
     """The YAML file, where there is one."""
     count: int = 0
-    """How many classes the YAML file says there are; 0 where it doesn't."""
+    """Number of classes by the YAML file; 0 if it gives none."""
     lists: set[str] = field(default_factory=set)
     """Other files that were used: lists of images, obj.data, names of classes."""
 
