@@ -11,7 +11,7 @@
 #   make docs                        build the site of docs/ and the reference into site/; it needs no network to be read
 #   make mutants                     change the code in a hundred ways, one at a time: each time a test must fail
 #   make release-check               build both distributions, install them for each of PYTHONS, and use them: see docs/releasing.md
-#   make benchmarks                  measure on this processor and write docs/benchmarks.md, 15 minutes; ONLY="step nms": parts
+#   make benchmarks                  measure on this processor and write docs/benchmarks.md and models.md; ONLY="step nms": parts
 #
 #   PYTHON=/path/to/python3.12       the Python to build .venv with (default: the first one that is new enough)
 #   PYTHONS="3.11 3.12"              the Pythons of release-check (default: 3.11, 3.12 and 3.13)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import models_table
 import numpy as np
 import torch
 from gpu_steps import step_of
@@ -35,7 +36,7 @@ CLASSES = ("a", "b", "c")
 FILES = 2
 LARGE = 5e9
 """Multiply-adds of an image from which on training takes one image at a time."""
-FORMS = {"onnx": "ONNX", "openvino": "OpenVINO", "torch": "PyTorch"}
+FORMS = dict(zip(models_table.FORMS, ("onnx", "openvino", "torch"), strict=True))
 SMALL_SIDE = 128
 """Of the exported networks' input, but SSD's, whose maps go by its own."""
 LIGHT = {"vgg16": "tf_efficientnet_lite0", "resnet50": "tf_efficientnet_lite0"}
@@ -69,7 +70,7 @@ def exports(recipe: Recipe, folder: Path) -> list[str]:
     small = recipe.replace(image_size=side, resize="squash", backbone=backbone)
     kept = Run(folder / recipe.detector)
     kept.keep(build_detector(small, pretrained=False).eval())
-    return [shown for form, shown in FORMS.items() if _is_faithful(kept.folder, form)]
+    return [shown for shown, form in FORMS.items() if _is_faithful(kept.folder, form)]
 
 
 def _is_faithful(folder: Path, form: str) -> bool:

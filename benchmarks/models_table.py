@@ -15,7 +15,7 @@ from boxwright.starts.known import KNOWN
 TRAINED = Path(__file__).with_name("trained.json")
 HEAD = (
     "recipe",
-    "input",
+    "input, px",
     "parameters",
     "multiply-adds",
     "training, images/s",
@@ -24,6 +24,7 @@ HEAD = (
     "AP on BCCD",
     "exports",
 )
+FORMS = ("ONNX", "OpenVINO", "PyTorch")
 MILLION, BILLION = 1e6, 1e9
 
 
@@ -41,14 +42,14 @@ def _cells(name: str, found: dict[str, Row]) -> list[str]:
     if not found:
         return ["-"] * 5 + [weights(name), average_precision(name), "-"]
     return [
-        f"{found['px'].ours:.0f} px",
+        f"{found['px'].ours:.0f}",
         f"{found['parameters'].ours / MILLION:.1f} M",
         f"{found['multiply-adds'].ours / BILLION:.2f} G",
         number(found["images/s"].ours),
         number(found["ms"].ours),
         weights(name),
         average_precision(name),
-        found["exports"].note or "-",
+        "all three" if found["exports"].ours == len(FORMS) else found["exports"].note or "-",
     ]
 
 

@@ -17,7 +17,7 @@ import boxwright as bw
 from boxwright.anchors import Anchors, AnchorSpec
 from boxwright.coding import BoxCoder
 from boxwright.models import Backbone, make_backbone
-from boxwright.models.detector import Network
+from boxwright.models import Network
 from boxwright.types import Matches
 
 STRIDE = 8

@@ -44,6 +44,17 @@ def test_no_public_name_is_missing() -> None:
     assert "boxwright.parts.F" not in shown
 
 
+def test_no_name_that_a_page_uses_is_missing() -> None:
+    shown = {f"{module}.{name}" for module, names in public_names().items() for name in (*names, "")}
+    docs = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.ipynb"), *ROOT.glob("*.md")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in docs)
+    used = {f"boxwright.{name}" for name in re.findall(r"\bbw\.(\w+\.\w+)\(", text)}
+    for module, names in re.findall(r"from (boxwright[\w.]*) import (\w+(?:, \w+)*)", text):
+        used |= {f"{module}.{name}" for name in names.split(", ")}
+    assert len(used) > 50
+    assert sorted(name for name in used if name not in shown and f"{name}." not in shown) == []
+
+
 def test_every_public_name_exists() -> None:
     for module, names in public_names().items():
         owner = sys.modules[module]
