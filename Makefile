@@ -2,14 +2,19 @@
 #
 #   make demo                        set up .venv, then train, evaluate and predict on a built-in data set
 #   make test                        set up .venv, then run the tests
-#   make lint                        the same for ruff and mypy
+#   make lint                        the same for ruff, mypy and zizmor, which reads the workflows
 #   make test-floor                  run the quick tests with the oldest packages that pyproject.toml allows: needs uv
+#   make test-lowest                 the same for what reads, writes and draws, with the torch that is there: no uv, a minute
+#   make coverage                    run the quick tests: they must reach 90 % of the lines
+#   make coverage-core               run the core's quick tests: they must reach 97 % of its lines
 #   make test-python PYTHON=...      install boxwright alone for another Python, import all of it, run a short demo
 #   make docs                        build the site of docs/ and the reference into site/; it needs no network to be read
 #   make mutants                     change the code in a hundred ways, one at a time: each time a test must fail
-#   make benchmarks                  measure on this processor and write docs/benchmarks.md, 15 minutes; ONLY="step nms": parts
+#   make release-check               build both distributions, install them for each of PYTHONS, and use them: see docs/releasing.md
+#   make benchmarks                  measure on this processor and write docs/benchmarks.md and models.md; ONLY="step nms": parts
 #
 #   PYTHON=/path/to/python3.12       the Python to build .venv with (default: the first one that is new enough)
+#   PYTHONS="3.11 3.12"              the Pythons of release-check (default: 3.11, 3.12 and 3.13)
 #   PIP_ARGS="--extra-index-url ..." more arguments for pip, for a CPU build of torch say: see docs/howto/install.md
 #   VENV=.venv                       where the environment lies
 #   JOBS=2                           how many processes run the tests, of 3 GB each
@@ -17,15 +22,21 @@
 
 VENV ?= .venv
 PYTHON ?=
+PYTHONS ?= 3.11 3.12 3.13
 PIP_ARGS ?=
 UV_ARGS ?=
 ONLY ?=
 JOBS ?= 2
-export PYTHON PIP_ARGS
+export PYTHON PIP_ARGS UV_ARGS
 
 OTHER = .venv-$(notdir $(PYTHON))
+# Slow files first, as tests/conftest.py sorts them; a crashed process ends in a failure, while another one in its place
+# would leave loadfile waiting for ever.
+PYTEST = -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+CORE = anchors boxes coding criterion evaluate losses matching mining nms
+COVERAGE = -m "not slow" --cov-report=term-missing:skip-covered
 
-.PHONY: help demo test lint test-floor test-python docs mutants benchmarks
+.PHONY: help demo test lint test-floor test-python docs mutants release-check benchmarks
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -36,18 +47,36 @@ demo:
 
 test:
 	@sh tools/setup-venv "$(VENV)" test
-	OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 "$(VENV)/bin/python" $(PYTEST)
 
 lint:
 	@sh tools/setup-venv "$(VENV)" dev
 	"$(VENV)/bin/python" -m ruff check
 	"$(VENV)/bin/python" -m ruff format --check
 	"$(VENV)/bin/python" -m mypy
+	"$(VENV)/bin/zizmor" --quiet --offline .github
 
 test-floor:
 	uv venv --clear --python 3.11 .venv-floor
 	uv pip install --python .venv-floor --resolution lowest-direct $(UV_ARGS) -e ".[test]"
-	OMP_NUM_THREADS=1 .venv-floor/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 .venv-floor/bin/python $(PYTEST) -m "not slow"
+
+.PHONY: test-lowest coverage coverage-core
+test-lowest:
+	@sh tools/setup-venv "$(VENV)" test
+	rm -rf .venv-lowest
+	"$(VENV)/bin/python" tools/lowest.py | "$(VENV)/bin/python" -m pip install -q --no-deps --target .venv-lowest -r /dev/stdin
+	PYTHONPATH="$(CURDIR)/.venv-lowest" OMP_NUM_THREADS=1 "$(VENV)/bin/python" $(PYTEST) -m "not slow" \
+		tests/data tests/recipes tests/report tests/runs/test_hub.py tests/test_package.py tests/cli/test_arguments.py
+
+coverage:
+	@sh tools/setup-venv "$(VENV)" test
+	OMP_NUM_THREADS=1 "$(VENV)/bin/python" $(PYTEST) $(COVERAGE) --cov=boxwright --cov-fail-under=90
+
+coverage-core:
+	@sh tools/setup-venv "$(VENV)" test
+	OMP_NUM_THREADS=1 "$(VENV)/bin/python" $(PYTEST) $(COVERAGE) $(CORE:%=--cov=boxwright.%) --cov-fail-under=97 \
+		$(wildcard $(CORE:%=tests/%) $(CORE:%=tests/test_%*.py))
 
 test-python:
 	@sh tools/setup-venv "$(OTHER)" demo
@@ -62,6 +91,10 @@ docs:
 mutants:
 	@sh tools/setup-venv "$(VENV)" test
 	"$(VENV)/bin/python" tools/mutants.py
+
+release-check:
+	@sh tools/setup-venv "$(VENV)" release
+	"$(VENV)/bin/python" tools/release/release_check.py $(PYTHONS)
 
 benchmarks:
 	@sh tools/setup-venv "$(VENV)" test

@@ -1,4 +1,4 @@
-"""Run the benchmarks of the CPU, write benchmarks/results/, and make docs/benchmarks.md from it: about 15 minutes.
+"""Run the benchmarks of the CPU, write benchmarks/results/, and make the pages from it: about half an hour.
 
     python benchmarks/all.py [NAME ...]
 
@@ -14,7 +14,7 @@ import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from page import PAGE, RESULTS, render
+from page import RESULTS, write
 
 # name of the result: the script with its options; what is missing here needs data or minutes of training
 SCRIPTS = {
@@ -33,6 +33,7 @@ SCRIPTS = {
     "losses": ("losses.py",),
     "ssd_loss": ("ssd_loss.py",),
     "nms": ("nms.py",),
+    "models": ("models.py",),
     "memory": ("memory.py",),
     "growth": ("growth.py",),
 }
@@ -52,8 +53,7 @@ def main() -> None:
         command = [sys.executable, str(Path(__file__).with_name(script)), *options]
         subprocess.run([*command, "--json", str(RESULTS / f"{name}.json")], check=True)
         print(f"({(time.perf_counter() - start) / 60:.1f} minutes)", flush=True)
-    PAGE.write_text(render(), encoding="utf-8")
-    print(f"wrote {PAGE}")
+    write()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Make docs/benchmarks.md from page.md and the results that are kept.
+"""Make docs/benchmarks.md from page.md, docs/models.md from models_page.md, and the results that are kept.
 
     python benchmarks/page.py
 
-In page.md `{{ commands }}` becomes the table of the scripts, and `{{ NAME }}` the table of results/NAME.json, and of
-results/NAME-2.json, which was measured with two threads.
+In these `{{ commands }}` becomes the table of the scripts, `{{ models }}` and `{{ trained }}` what models_table.py
+makes, and `{{ NAME }}` the table of results/NAME.json, and of results/NAME-2.json, which was measured with two threads.
 """
 
 from __future__ import annotations
@@ -14,22 +14,36 @@ import re
 from pathlib import Path
 from typing import Any
 
+import models_table
 from turns import Row, number, spread
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-PAGE = HERE.parent / "docs" / "benchmarks.md"
+DOCS = HERE.parent / "docs"
+PAGES = {HERE / "page.md": DOCS / "benchmarks.md", HERE / "models_page.md": DOCS / "models.md"}
+"""Template -> the page that is made of it."""
 
 
-def render() -> str:
-    """The page."""
-    template = (HERE / "page.md").read_text(encoding="utf-8")
-    return re.sub(r"\{\{ (\w+) \}\}", lambda found: _part(found[1]), template)
+def write() -> None:
+    """Write every page."""
+    for template, page in PAGES.items():
+        page.write_text(render(template), encoding="utf-8")
+        print(f"wrote {page}")
+
+
+def render(template: Path) -> str:
+    """The page of a template."""
+    return re.sub(r"\{\{ (\w+) \}\}", lambda found: _part(found[1]), template.read_text(encoding="utf-8"))
 
 
 def _part(name: str) -> str:
     if name == "commands":
         return commands()
+    if name == "models":
+        result = json.loads((RESULTS / "models.json").read_text(encoding="utf-8"))
+        return f"{models_table.table([Row(**row) for row in result['rows']])}\n\n{machine(result)}"
+    if name == "trained":
+        return models_table.trainings()
     paths = [RESULTS / f"{name}.json", RESULTS / f"{name}-2.json"]
     results = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
     return "\n\n".join(table(result) for result in results) or f"Not measured yet: `make benchmarks ONLY={name}`."
@@ -75,5 +89,4 @@ def machine(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(render(), encoding="utf-8")
-    print(f"wrote {PAGE}")
+    write()

@@ -22,6 +22,12 @@ settings.register_profile("unshrunk", settings.get_profile("same"), phases=[Phas
 settings.load_profile("same")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: several processes end at the same time if what is left at the end is quick."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def same_choices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is chosen by its speed: all ways take as long as one another, and no choice is kept."""

@@ -57,7 +57,7 @@ def quick(words: list[str]) -> list[str]:
         if word in _BUDGETS and command in ("train", "compare"):
             rest.pop(0)
         elif word == "--seeds":
-            kept += [word, "2"]
+            kept += [word, "1"]
             rest.pop(0)
         else:
             kept.append(word)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MultipleLocator
 from style import FOLDER, color, figure, save
 
 import boxwright as bw
@@ -25,7 +26,7 @@ ROW = re.compile(rf"^(\S.*?)  .*  ({SIGNED}) \[({SIGNED}), ({SIGNED})\]  +(.+)$"
 
 def main() -> None:
     run, data = sys.argv[1:]
-    drawn, (left, right) = figure(2, height=3.5)
+    drawn, (left, right) = figure(2, height=3.3, font=11.5)
     show_found(left, run, data)
     show_differences(right)
     save(drawn, "readme")
@@ -55,6 +56,7 @@ def show_differences(axes: plt.Axes) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(rows)), [name for name, *_ in reversed(rows)])
     axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.xaxis.set_major_locator(MultipleLocator(0.05))
     axes.set_xlabel("AP minus that of the recipe as it is;\n3 seeds, 95 % interval over seeds and images")
     axes.set_title("Compared on the validation split", loc="left")
 

@@ -21,9 +21,9 @@ def color(place: int) -> tuple[float, float, float]:
     return red / 255, green / 255, blue / 255
 
 
-def figure(columns: int = 1, height: float = 3.6) -> tuple[Figure, list[plt.Axes]]:
-    """A figure of nine inches' width with so many plots beside one another."""
-    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "0"})
+def figure(columns: int = 1, height: float = 3.6, font: float = 9) -> tuple[Figure, list[plt.Axes]]:
+    """A figure of nine inches' width with this many plots beside one another; ``font`` in points."""
+    plt.rcParams.update({"font.size": font, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "0"})
     drawn, axes = plt.subplots(1, columns, figsize=(9, height), squeeze=False, layout="constrained")
     return drawn, list(axes[0])
 

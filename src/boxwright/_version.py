@@ -1,3 +1,17 @@
-"""The version, alone in a file so that the build reads it without importing the package."""
+"""The version of what is installed: boxwright, or boxwright-runtime, which brings a part of it."""
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+
+def _installed() -> str:
+    for distribution in ("boxwright", "boxwright-runtime"):
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
+    return "0+unknown"  # sources on PYTHONPATH, and nothing installed
+
+
+__version__ = _installed()

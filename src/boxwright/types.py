@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from boxwright import bridges
+from boxwright._util.notebook import html_table
 
 
 class Targets(NamedTuple):
@@ -122,6 +123,14 @@ class Detections(NamedTuple):
     """(n,) float32 in 0..1."""
     labels: Tensor
     """(n,) int64 in 0..K-1."""
+
+    def _repr_html_(self) -> str:
+        boxes, scores, labels = (part.tolist() for part in self)
+        rows = (
+            [f"{label}", f"{score:.3f}", *(f"{side:.1f}" for side in box)]
+            for box, score, label in zip(boxes, scores, labels, strict=True)
+        )
+        return html_table(("label", "score", "left", "top", "right", "bottom"), rows)
 
     def to_supervision(self, classes: Sequence[str] | None = None) -> Any:
         """Make supervision's ``Detections``: see ``bridges.to_supervision``."""

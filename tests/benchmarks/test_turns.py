@@ -164,14 +164,15 @@ def test_figures(value: float, shown: str) -> None:
     assert turns.number(value) == shown
 
 
-def test_the_page_is_what_the_command_makes_of_the_results() -> None:
-    assert page.PAGE.read_text(encoding="utf-8") == page.render(), "python benchmarks/page.py"
+@pytest.mark.parametrize("template", page.PAGES, ids=lambda template: template.name)
+def test_a_page_is_what_the_command_makes_of_the_results(template: Path) -> None:
+    assert page.PAGES[template].read_text(encoding="utf-8") == page.render(template), "python benchmarks/page.py"
 
 
 def test_every_benchmark_that_is_run_has_its_place_on_the_page() -> None:
-    template = (BENCHMARKS / "page.md").read_text(encoding="utf-8")
+    templates = "".join(template.read_text(encoding="utf-8") for template in page.PAGES)
     for name, (script, *_) in every.SCRIPTS.items():
-        assert f"{{{{ {name.removesuffix('-2')} }}}}" in template
+        assert f"{{{{ {name.removesuffix('-2')} }}}}" in templates
         assert (BENCHMARKS / script).is_file()
     assert {path.stem for path in page.RESULTS.glob("*.json")} <= {*every.SCRIPTS, "gpu"}
 

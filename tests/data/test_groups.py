@@ -23,7 +23,7 @@ def dataset(tmp_path: Path) -> DetectionDataset:
         exif = Image.Exif()
         if seed < 3:
             exif[0x0110] = "Canon " if seed else "Nikon"  # Model
-            exif.get_ifd(0x8769)[0x8827] = 100 * seed  # ISOSpeedRatings
+            exif[0x8769] = {0x8827: 100 * seed}  # ISOSpeedRatings
         write_picture(root / "JPEGImages" / f"{name}.jpg", seed, exif=exif)
     return read_dataset(root, "test")
 

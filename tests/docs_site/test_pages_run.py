@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -98,6 +99,15 @@ def test_a_howto_page_says_of_each_block_what_it_is(page: Path) -> None:
             ast.parse(block.text)
         if block.language == "sh" and not block.mark.startswith("not run: "):
             assert {words[0] for words in commands(block)} == {"boxwright"}
+
+
+def test_what_stands_for_a_config_is_a_recipe() -> None:
+    """Every `key: value` in the table of MMDetection's configs."""
+    table = (DOCS / "howto" / "from-mmdetection.md").read_text(encoding="utf-8").partition("\n\n```")[0]
+    pairs = re.findall(r"`(\w+): ([^`]+)`", table)
+    assert len(pairs) == 9
+    for key, value in pairs:
+        bw.get_recipe("retinanet", **{key: value}).check_decided()
 
 
 @pytest.mark.parametrize("name", ALONE)

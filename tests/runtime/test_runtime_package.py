@@ -15,9 +15,9 @@ print(*(each.__file__ for name, each in sys.modules.items() if name.partition(".
 
 
 def test_what_is_imported_is_shipped() -> None:
-    packaging = ROOT / "packaging/runtime"
-    wheel = tomllib.loads((packaging / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
-    shipped = [(packaging / path).resolve() for path in wheel["targets"]["wheel"]["force-include"]]
+    project = tomllib.loads((ROOT / "packaging/runtime/pyproject.toml").read_text(encoding="utf-8"))
+    modules = project["tool"]["hatch"]["build"]["hooks"]["custom"]["modules"]
+    shipped = [ROOT / "src/boxwright" / module for module in modules]
     assert all(path.exists() for path in shipped)
     told = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True).stdout
     imported = [Path(line).resolve() for line in told.splitlines()]

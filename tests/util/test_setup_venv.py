@@ -49,5 +49,5 @@ def test_a_failure_shows_what_pip_said(venv: Path) -> None:
 def test_an_extra_holds_those_within_it(venv: Path) -> None:
     set_up(venv, 0, "ci")
     assert {path.name for path in venv.glob(".boxwright-*")} == {
-        f".boxwright-{name}" for name in ("ci", "dev", "docs", "test", "demo")
+        f".boxwright-{name}" for name in ("ci", "dev", "docs", "test", "release", "demo")
     }

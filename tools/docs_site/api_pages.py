@@ -12,7 +12,10 @@ from typing import TypeVar
 
 import boxwright
 
-MORE = ("check", "criterion", "errors", "export", "report", "reproduce", "runs", "simulate", "training")
+MORE = (
+    *("check", "criterion", "demo_data", "drawing", "errors", "export", "report", "reproduce", "runs", "runs.assess"),
+    *("runs.starts", "runtime", "serve", "simulate", "training"),
+)
 """Modules beside those of ``boxwright.__all__`` whose names people import."""
 
 

@@ -1,7 +1,9 @@
-"""What mkdocs calls: adds the pages that are made from the code, and leads links out of docs/ to pages of the site."""
+"""What mkdocs calls: adds the pages that are made from the code, leads links out of docs/ to pages of the site, and
+pictures to themselves."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -32,7 +34,8 @@ def on_config(config: MkDocsConfig) -> None:
     project = repository_pages()
     _pages.update(project)
     assert config.nav is not None
-    config.nav += [{"Reference": reference}, {"Project": list(project)}]
+    pages = [path for path in project if path.startswith("project/")]
+    config.nav += [{"Reference": reference}, {"Project": [*pages, "releasing.md"]}]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
@@ -46,3 +49,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     path = page.file.src_uri
     source = REPOSITORY.get(path, f"docs/{path}")
     return redirect_links(markdown, source, path)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead each picture to itself: alone it can be enlarged, where a telephone shows a wide one too small to read."""
+    return re.sub(r'<img [^>]*?src="([^"]+)"[^>]*>', r'<a href="\1">\g<0></a>', html)

@@ -1,16 +1,19 @@
-"""Files of the repository outside of docs/ that the site shows: as they are, with their links led to its pages."""
+"""Files of the repository that the site shows beside the Markdown of docs/, with their links led to its pages."""
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 REPOSITORY = {
     "project/contributing.md": "CONTRIBUTING.md",
     "project/changelog.md": "CHANGELOG.md",
+    "notebooks/tutorial.md": "docs/notebooks/tutorial.ipynb",
     **{f"project/{name.removesuffix('.py')}.md": f"examples/{name}" for name in EXAMPLES},
 }
 """Path in the site -> path in the repository."""
@@ -19,12 +22,27 @@ _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#|/)([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 
 def repository_pages() -> dict[str, str]:
-    """Return the pages of ``REPOSITORY``: Markdown as it is, programs as a block of code."""
-    pages = {}
-    for site, source in REPOSITORY.items():
-        text = (ROOT / source).read_text(encoding="utf-8")
-        pages[site] = text if source.endswith(".md") else f"# {source}\n\n```python\n{text}```\n"
-    return pages
+    """Return the pages of ``REPOSITORY``."""
+    return {site: as_page(source, (ROOT / source).read_text(encoding="utf-8")) for site, source in REPOSITORY.items()}
+
+
+def as_page(source: str, text: str) -> str:
+    """Make a page of a file: of Markdown as it is, of a notebook its cells, of a program a block of code."""
+    if source.endswith(".md"):
+        return text
+    if source.endswith(".ipynb"):
+        return _notebook_page(posixpath.basename(source), json.loads(text)["cells"])
+    return f"# {source}\n\n```python\n{text}```\n"
+
+
+def _notebook_page(name: str, cells: list[dict[str, Any]]) -> str:
+    """The title, where the notebook itself is, and the cells."""
+    title, *rest = (_cell(each["cell_type"], "".join(each["source"])) for each in cells)
+    return "\n\n".join([title, f'To run it: <a href="{name}" download>{name}</a>.', *rest]) + "\n"
+
+
+def _cell(kind: str, text: str) -> str:
+    return text if kind == "markdown" else f"```python\n{text}\n```"
 
 
 def redirect_links(markdown: str, source: str, site: str) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from boxwright._util.notebook import html_table, paragraphs
 from boxwright.data.annotations import Fault
+from boxwright.text import plural
 
 ERRORS = frozenset(
     {
@@ -137,6 +139,18 @@ class CheckReport:
         if kinds == {"image-in-two-splits"}:
             return "trainable, but splits share images: what is measured on them is too good"
         return "erroneous boxes and files are left out of training" if kinds else "trainable"
+
+    def _repr_html_(self) -> str:
+        counted = ", ".join((plural(self.images, "image"), plural(self.boxes, "box")))
+        found = f"{plural(self.errors, 'error')}, {plural(self.warnings, 'warning')}: {self.verdict}."
+        splits = [[split.name, f"{split.images}", *map(str, split.boxes)] for split in self.splits]
+        said = [
+            [each.severity, each.kind, each.file, "" if each.box is None else f"{each.box}", each.message]
+            for each in self.findings
+        ]
+        findings = html_table(("severity", "kind", "file", "box", "message"), said) if said else ""
+        table = html_table(("split", "images", *(f"{name} boxes" for name in self.classes)), splits)
+        return paragraphs(f"{self.layout}: {counted}. {found}") + table + findings
 
     def to_json(self) -> dict[str, Any]:
         """Return plain lists, numbers and strings: images, boxes, findings, layout, classes, rounded and splits."""

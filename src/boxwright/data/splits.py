@@ -81,4 +81,5 @@ def find_split(available: Sequence[str], split: str, root: Path) -> str:
     for name in (split, canonical(split), canonical(_YEAR.sub("", split))):
         if name in available:
             return name
-    raise DataError(f"{root}: no split {split!r}{did_you_mean(split, available)}")
+    instead = ", which --split val measures on" if split == "test" and "val" in available else ""
+    raise DataError(f"{root}: no split {split!r}{did_you_mean(split, available)}{instead}")

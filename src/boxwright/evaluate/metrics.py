@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from boxwright._util.notebook import decimals, html_table, paragraphs
 from boxwright.evaluate.coco import CocoScores, coco_scores
 from boxwright.evaluate.columns import DetectionColumns, Floats, Ints, TargetColumns, to_detections, to_targets
 from boxwright.evaluate.error_types import ErrorCost, error_costs, error_types
@@ -113,6 +114,15 @@ class MetricsTable:
     @cached_property
     def _score_intervals(self) -> dict[str, ScoreIntervals]:
         return score_intervals(self.matches)
+
+    def _repr_html_(self) -> str:
+        found: dict[str, Any] = {"": (self.numbers, self.intervals)}
+        found |= {name: (each, self.class_intervals[name]) for name, each in self.per_class.items()}
+        rows = [
+            [name or "all classes", *(decimals(numbers[metric], *each) for metric, each in intervals.items())]
+            for name, (numbers, intervals) in found.items()
+        ]
+        return html_table(("class", *self.intervals), rows) + paragraphs(self.certainty, *self.warnings)
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers, `per_class`, `errors` and `intervals`, with None for undefined values."""

@@ -27,8 +27,8 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """Convert a module that takes tensors (B, ...) like these, named as its arguments are.
 
-    ``dynamic``: for any B; else for that of the ``inputs``. Where ``valid_size`` is one of these, ``images`` (B, H, W, 3)
-    may have any sides that are multiples of 32. Raises RecipeError for a module that can't be exported.
+    ``dynamic``: for any B; else for that of the ``inputs``. Where ``valid_size`` is one of these, ``images``
+    (B, H, W, 3) may have any sides that are multiples of 32. Raises RecipeError for a module that can't be exported.
     """
     try:
         with quiet():

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from boxwright._util.notebook import html_table, paragraphs
 from boxwright.criterion import DenseCriterion
 from boxwright.data import DetectionDataset
 from boxwright.errors import RecipeError
 from boxwright.inspect.advice import advice
-from boxwright.inspect.coverage import headline
+from boxwright.inspect.coverage import by_class, headline, percent
 from boxwright.inspect.examples import Examiner, Example
 from boxwright.inspect.losses import Trained
 from boxwright.inspect.suggest import Suggestion, suggest_anchors
@@ -47,6 +48,15 @@ class Inspection:
     def advice(self) -> str:
         """Advice on what to change, in one line."""
         return advice(self.supervision, self.recipe, self.suggestion)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [each.name, f"{each.objects}", f"{each.best_iou:.2f}", f"{each.positives:.1f}", percent(each.unmatched)]
+            for each in by_class(self.supervision, self.dataset.classes)
+            if each.objects
+        ]
+        head = ("class", "objects", "median best IoU", "anchors an object", "without anchor")
+        return paragraphs(self.headline, self.advice) + html_table(head, rows)
 
     @property
     def has_losses(self) -> bool:

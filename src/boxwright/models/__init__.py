@@ -25,6 +25,7 @@ __all__ = [
     "Backbone",
     "DenseDetector",
     "Detector",
+    "Network",
     "TwoStageDetector",
     "build_detector",
     "create_detector",

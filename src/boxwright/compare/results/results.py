@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boxwright._util.notebook import decimals, html_table, paragraphs
 from boxwright._util.plain import plain
 from boxwright.compare.results.verdict import Headline, headline
 
@@ -89,6 +90,16 @@ class Comparison:
     def headline(self) -> Headline:
         """The answer in words: ``print(comparison.headline)``."""
         return headline(self)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for arm in self.arms:
+            mean, spread = self.spread(arm.name, "AP")
+            found = self.differences.get(arm.name)
+            less = [decimals(found.mean, found.low, found.high), found.verdict] if found else ["", ""]
+            rows.append([arm.name, f"{decimals(mean)} ± {decimals(spread)}", *less])
+        table = html_table(("arm", "AP ± sd over seeds", "less the baseline", "verdict"), rows, most=len(rows))
+        return paragraphs(*self.headline.lines) + table
 
     def of_arm(self, name: str) -> list[RunResult]:
         """List the runs of an arm that have a result, by seed."""
