@@ -16,8 +16,7 @@ from torch.nn import functional as F
 import boxwright as bw
 from boxwright.anchors import Anchors, AnchorSpec
 from boxwright.coding import BoxCoder
-from boxwright.models import Backbone, make_backbone
-from boxwright.models import Network
+from boxwright.models import Backbone, Network, make_backbone
 from boxwright.types import Matches
 
 STRIDE = 8
