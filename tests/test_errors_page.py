@@ -120,27 +120,27 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SAID = {  # a command, and how the row of its message begins
     "check nowhere": "…: no such folder",
     "check empty": "…: the folder is empty",
-    "train data --split tarin": "…: no split ……",
-    "train data --classes cow": "…: no class ……",
-    "train data --set lrr=1": "unknown recipe key ……",
+    "train data --split tarin": "…: no split …",
+    "train data --classes cow": "…: no class …",
+    "train data --set lrr=1": "unknown recipe key …",
     "train data --set lr": "Expected --set key=value",
-    "train data --recipe lite32": "unknown recipe ……",
+    "train data --recipe lite32": "unknown recipe …",
     "train data --recipe list.yaml": "…: Expected recipe keys",
     "train data --set box_loss=gou": "unknown …",
-    "train data --set box_loss=giou:a=1": "… … has no option ……",
+    "train data --set box_loss=giou:a=1": "… … has no option …",
     "train data --set box_loss=no_such:loss": "no module …: it is looked for",
     "train data --epochs 1 --steps 1": "Expected one of --epochs, --minutes",
     "train data --out run --epochs 1": "… holds a run already: …",
     "train data --resume run": "can't resume …",
     "train data --resume nowhere": "no run or model at …",
-    "train data --start nowhere": "no run, file or start ……",
+    "train data --start nowhere": "no run, file or start …",
     "train data --folds 2 --split val": "--folds makes its own splits and runs",
     "train data --set image_size=-1": "Expected … but got …",
     "train data --group-by folder": "…: --group-by is for data without splits",
     "eval found.json data --nms iou": "--nms is for runs",
     "eval found.json data --set lr=1": "… has no meaning here",
     "eval file data": "… is no run folder…",
-    "predict run nowhere.jpg": "no image at ……",
+    "predict run nowhere.jpg": "no image at …",
     "predict nowhere data": "no run or model at …",
     "inspect data --run run --out mine.html": "… is there, and boxwright didn't write it",
     "inspect data --out data/annotations/instances_val.json": "… is read by this very command",
@@ -165,14 +165,15 @@ def test_a_row_is_what_a_command_says(
     code, out, err = boxwright(*line.split(), "--quiet")
     assert (code, out) == (2, "")
     said = err.removeprefix("boxwright: ").rstrip("\n")
-    (row,) = [each for each in MESSAGES if each.startswith(SAID[line])]
+    found = [each for each in MESSAGES if each.startswith(SAID[line])]
+    row = min(found, key=len)
     assert PATTERNS[row].fullmatch(said), said
 
 
 def test_a_python_call_says_the_same(made: Path) -> None:
     calls: dict[str, Any] = {
-        "…: no split ……": lambda: bw.read_dataset(made / "data", "tarin"),
-        "unknown recipe ……": lambda: bw.get_recipe("lite32"),
+        "…: no split …": lambda: bw.read_dataset(made / "data", "tarin"),
+        "unknown recipe …": lambda: bw.get_recipe("lite32"),
     }
     for row, call in calls.items():
         with pytest.raises(BoxwrightError) as caught:

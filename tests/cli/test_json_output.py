@@ -154,6 +154,14 @@ def test_notes_are_beside_the_object_and_none_if_quiet(place: Path, boxwright: B
     assert "the detections are in" in quiet.out
 
 
+def test_quiet_names_what_was_left_out(place: Path, boxwright: Boxwright) -> None:
+    (place / "broken.jpg").write_bytes(b"no image")
+    done = boxwright("predict", "run", "broken.jpg", "data/images/test/test-0.jpg", "--out", "partly", "--quiet")
+    assert done.code == 0
+    assert done.out.startswith("left out: broken.jpg")
+    assert done.out.count("broken.jpg") == 1
+
+
 def test_an_error_has_no_object(place: Path, boxwright: Boxwright) -> None:
     code, out, err = boxwright("check", "nowhere", "--json", "--quiet")
     assert (code, out) == (2, "")

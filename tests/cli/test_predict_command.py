@@ -79,7 +79,7 @@ def test_a_pipe_among_photos_is_left_out(run: Path, photos: Path, boxwright: Box
         ("1.5", "Expected 0 to 1 but got 1.5"),
         ("nan", "Expected 0 to 1 but got nan"),
         ("precision=2", "Expected precision=P or recall=R, above 0 and up to 1, but got 'precision=2'"),
-        ("precision=0.9", "precision 0.9 is read off a validation, of which this model has none: boxwright eval RUN"),
+        ("precision=0.9", "precision 0.9 needs a validation, and this model has none: boxwright eval RUN"),
     ],
 )
 def test_scores_that_cannot_be(score: str, message: str, run: Path, photos: Path, boxwright: Boxwright) -> None:

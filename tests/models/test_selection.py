@@ -95,7 +95,7 @@ def thresholds_of(classes: Sequence[str]) -> Thresholds:
 def test_predict_goes_by_the_thresholds_it_has(detector: Detector) -> None:
     image = torch.rand(3, 60, 80, generator=torch.Generator().manual_seed(0))
     assert detector.min_scores() == detector.recipe.score == 0.3
-    with pytest.raises(RecipeError, match=r"precision 0.9 is read off a validation, of which this model has none: box"):
+    with pytest.raises(RecipeError, match=r"precision 0.9 needs a validation, and this model has none: box"):
         detector.predict(image, "precision=0.9")
     try:
         detector.thresholds = thresholds_of(detector.classes)
@@ -111,7 +111,7 @@ def test_predict_goes_by_the_thresholds_it_has(detector: Detector) -> None:
             detector.predict(image, "f1=0.9")
         detector.thresholds = Thresholds.unmeasured(detector.classes, 0.31)
         assert detector.min_scores() == [0.31] * 3
-        with pytest.raises(RecipeError, match="of which this model has none"):
+        with pytest.raises(RecipeError, match="needs a validation, and this model has none"):
             detector.min_scores("recall=0.8")
     finally:
         detector.thresholds = None

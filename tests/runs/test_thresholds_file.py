@@ -90,11 +90,11 @@ def test_predict_keeps_what_is_above_each_class_s_score(run: Run, photos: list[P
 
 
 def test_a_wish_says_what_to_expect(run: Run, photos: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"precision 0.9 is read off a validation, of which this model has none: "):
+    with pytest.raises(RecipeError, match=r"precision 0.9 needs a validation, and this model has none: "):
         predict(run, photos, tmp_path / "found", score="precision=0.9")
     assert not (tmp_path / "found").exists()
     write_thresholds(run.thresholds_file, made_up(run.recipe.classes, [5, 2, 1]))
-    with pytest.raises(RecipeError, match=r"has too few objects: boxwright eval RUN DATA .* --save-thresholds keeps"):
+    with pytest.raises(RecipeError, match=r"with too few objects: boxwright eval RUN DATA .* --save-thresholds makes"):
         predict(run, photos, tmp_path / "found", score="recall=0.9")
     write_thresholds(run.thresholds_file, made_up(run.recipe.classes, [30, 12, 3]))
     lines, _ = predict(run, photos, tmp_path / "found", score="precision=0.9")
@@ -206,13 +206,15 @@ def test_an_evaluation_keeps_them(tmp_path: Path) -> None:
     run, said = keep_tiny_run(tmp_path / "run", [str(digit) for digit in range(10)]), []
     options: dict[str, Any] = {"say": said.append, "save_thresholds": True}
     for wrong, why in (
-        ({"classes": ["1", "0"]}, "they are for all classes of the model, 0, 1, .*: leave out --classes"),
-        ({"nms": "diou"}, "they are for the recipe's NMS: leave out --nms"),
-        ({"nms_agnostic": False}, "they are for the recipe's NMS: leave out --nms"),
+        ({"classes": ["1", "0"]}, "thresholds are for all classes of the model, 0, 1, .*: leave out --classes"),
+        ({"nms": "diou"}, "thresholds are for the recipe's NMS: leave out --nms"),
+        ({"nms_agnostic": False}, "thresholds are for the recipe's NMS: leave out --nms"),
     ):
         with pytest.raises(RecipeError, match=f"--save-thresholds: {why}"):
             evaluate_run(run.folder, data, "val", **options, **wrong)
-    with pytest.raises(RecipeError, match=r"they are for a run folder, and .*model\.safetensors is a file in one"):
+    with pytest.raises(
+        RecipeError, match=r"thresholds are for a run folder, and .*model\.safetensors is a file in one"
+    ):
         evaluate_run(run.model_file, data, "val", **options)
     run.thresholds_file.write_text("mine")
     with pytest.raises(RecipeError, match="damaged"):

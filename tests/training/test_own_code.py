@@ -146,5 +146,5 @@ def test_parts_of_ones_own_are_compared(digits: Path, folder: Path) -> None:
 def test_other_processes_cannot_import_a_script(digits: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copied_giou, "__module__", "__main__")
     monkeypatch.setattr(sys.modules["__main__"], "copied_giou", copied_giou, raising=False)
-    with pytest.raises(RecipeError, match="can't import __main__: move your parts to a module"):
+    with pytest.raises(RecipeError, match=r"can't import parts of a script or notebook \(__main__\): move them"):
         bw.compare.compare(digits, {"box_loss": ["giou", copied_giou]}, out=folder / "no", **TINY)

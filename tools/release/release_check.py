@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReleaseError as error:
         print(f"release-check: {error}", file=sys.stderr)
         return 1
-    print(f"release-check: {version} is ready. {_next_step(version)}")
+    tag = "" if _is_tagged(version) else f"git tag v{version} && "
+    print(f"release-check: {version} is ready. To publish it: {tag}git push origin v{version}")
     return 0
 
 
@@ -74,9 +75,8 @@ def build(version: str, out: Path) -> list[Path]:
     """Build both distributions into ``out``, the wheels from the sdists, and check their metadata."""
     for old in out.glob("boxwright*"):
         old.unlink()
-    tagged = f"v{version}" in _git(ROOT, "tag", "--points-at", "HEAD").split()
     # Without the tag, it is built as it will be with it.
-    env = dict(os.environ) if tagged else {**os.environ, "SETUPTOOLS_SCM_PRETEND_VERSION": version}
+    env = dict(os.environ) if _is_tagged(version) else {**os.environ, "SETUPTOOLS_SCM_PRETEND_VERSION": version}
     for folder in (ROOT, ROOT / "packaging" / "runtime"):
         _run([sys.executable, "-m", "build", "--outdir", str(out), str(folder)], env=env)
     names = [f"{name}-{version}{end}" for name in ("boxwright", "boxwright_runtime") for end in _ENDS]
@@ -156,8 +156,8 @@ def _git(root: Path, *arguments: str) -> str:
         raise ReleaseError(f"git {arguments[0]}: {error.stderr.strip()}") from None
 
 
-def _next_step(version: str) -> str:
-    return f"To publish it: git tag v{version} && git push origin v{version}"
+def _is_tagged(version: str) -> bool:
+    return f"v{version}" in _git(ROOT, "tag", "--points-at", "HEAD").split()
 
 
 if __name__ == "__main__":

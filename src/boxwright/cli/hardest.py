@@ -83,7 +83,7 @@ def hardest(
         )
         return
     if run is None:
-        raise RecipeError("Expected --run RUN, whose detections speak against the labels, or --apply FILE")
+        raise RecipeError("Expected --run RUN, to compare its detections with the labels, or --apply FILE")
 
     reading = data_options(settings, None, None, reader)
     if reading.pop("classes"):

@@ -125,6 +125,9 @@ def predict(
             say=lambda line: say(output.notes, line),
         )
     output.write_json(lambda: {**vars(found), "folder": folder})
+    if output.notes.quiet:  # else there was a line for each
+        for fault in found.faults.values():
+            say(console, f"left out: {fault}")
     if not found.looked_at:
         say(console, "not one image could be read", "red")
         raise typer.Exit(1)

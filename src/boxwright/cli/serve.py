@@ -65,7 +65,7 @@ def serve(
     if host not in _LOOPBACK:
         say(
             output.notes,
-            "whoever reaches this machine can ask: nothing is encrypted, and no password is asked",
+            "anyone who can reach this machine can send requests: there is no password and no encryption",
             "yellow",
         )
     limits = Limits(

@@ -187,9 +187,9 @@ def min_scores(score: float | str | Sequence[float], thresholds: Thresholds | No
     wish = read_wish(score)
     if thresholds is None or thresholds.all_classes.curve is None:
         raise RecipeError(
-            f"{wish} is read off a validation, of which this model has "
-            + ("none" if thresholds is None or not thresholds.images else "too few objects")
-            + ": boxwright eval RUN DATA --split val --save-thresholds keeps one"
+            f"{wish} needs a validation, and this model has "
+            + ("none" if thresholds is None or not thresholds.images else "one with too few objects")
+            + ": boxwright eval RUN DATA --split val --save-thresholds makes one"
         )
     return [each.score for each in thresholds.expected(wish).values()]
 

@@ -64,7 +64,7 @@ class Agreement:
         if faults:
             more = f" (and {len(faults) - _SHOWN} more)" if len(faults) > _SHOWN else ""
             raise Unfaithful(
-                f"the file doesn't say what the run says, and isn't written: {'; '.join(faults[:_SHOWN])}{more}"
+                f"the file gives other results than the run, and isn't written: {'; '.join(faults[:_SHOWN])}{more}"
             )
 
     def lines(self) -> Iterator[str]:

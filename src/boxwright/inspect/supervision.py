@@ -86,9 +86,7 @@ class MatchRule:
         """Read the rule of a recipe; raises RecipeError for a matcher that depends on predictions."""
         match: Any = resolve_choice("matcher", recipe.matcher)
         if "predictions" in matcher_info(match).needs:
-            raise RecipeError(
-                f"inspect can't show matcher {recipe.matcher!r}: whom it matches changes with each prediction"
-            )
+            raise RecipeError(f"inspect can't show matcher {recipe.matcher!r}: its matches change with each prediction")
         if parse_choice("matcher", recipe.matcher)[0] != "iou":
             return cls(match, by_iou=False)
         bound = {name: p.default for name, p in inspect.signature(match).parameters.items()}

@@ -96,9 +96,7 @@ def hub_errors(address: HubAddress) -> Iterator[None]:
     except BoxwrightError:
         raise
     except hub.GatedRepoError:
-        raise RecipeError(
-            f"{address} is given to those alone whom its page lets in: ask there, then type hf auth login"
-        ) from None
+        raise RecipeError(f"{address} is gated: ask for access on its page, then type hf auth login") from None
     except hub.RepositoryNotFoundError:
         raise RecipeError(f"no model {address}, or it is private: type hf auth login if it is yours") from None
     except hub.RevisionNotFoundError:

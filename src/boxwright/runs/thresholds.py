@@ -83,7 +83,7 @@ def check_as_predicted(run: str | Path, recipe: Recipe, dataset: DetectionDatase
     elif suppressed:
         why = "are for the recipe's NMS: leave out --nms"
     if why:
-        raise RecipeError(f"--save-thresholds: they {why}")
+        raise RecipeError(f"--save-thresholds: thresholds {why}")
 
 
 def scores_said(detector: Detector | ExportedModel, score: Score | None) -> Iterator[str]:

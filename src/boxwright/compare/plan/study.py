@@ -104,7 +104,9 @@ def set_out(
         usual = base_recipe(recipes[arms[0].name].detector).batch_size
         raise RecipeError(f"arms are compared at a batch size that is given: --set batch_size={usual} is the recipe's")
     if any("__main__" in own_modules(recipe.to_dict()) for recipe in recipes.values()):
-        raise RecipeError("the runs are other processes, which can't import __main__: move your parts to a module")
+        raise RecipeError(
+            "the runs' processes can't import parts of a script or notebook (__main__): move them to a module"
+        )
     first = recipes[arms[0].name]
     reading = first.reader_options | finding(options)
     training = read_dataset(data, options.split, classes=first.classes or None, negatives=first.negatives, **reading)
