@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import venv
 import zipfile
+from collections.abc import Iterable
 from email import message_from_string
 from email.message import Message
+from importlib.metadata import distribution, requires
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+from export_runs import lively_run
+from packaging.requirements import Requirement
+from PIL import Image
+
+from boxwright.export import export_run
 
 pytest.importorskip("build", reason="build is not installed: pip install boxwright[release]")
 pytest.importorskip("hatch_vcs", reason="hatch-vcs is not installed: pip install boxwright[release]")
@@ -112,3 +123,44 @@ def test_the_page_on_the_index_leads_nowhere_but_to_addresses(built: Built) -> N
         assert "pip install . " not in page
         here = [link.partition("/main/")[2].partition("#")[0] for link in links if "/boxwright/boxwright/" in link]
         assert [path for path in here if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("built", ["boxwright_runtime"], indirect=True)
+def test_the_runtime_predicts_where_torch_is_not_installed(built: Built, tmp_path: Path) -> None:
+    """An environment that has the wheel and what it requires, linked from here, and nothing else."""
+    run = lively_run(tmp_path / "run", "tiny-detector")
+    model = export_run(run.folder, tmp_path / "out").file
+    venv.create(tmp_path / "env", with_pip=False)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / "env")}))
+    built.wheel.extractall(packages)
+    for name in required(built.metadata().get_all("Requires-Dist", [])):
+        for top in {
+            file.parts[0] for file in distribution(name).files or () if file.parts[0] not in ("..", "__pycache__")
+        }:
+            (packages / top).symlink_to(distribution(name).locate_file(top))
+    picture = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)).save(picture)
+    python = next((tmp_path / "env").glob("*/python"))
+    done = subprocess.run([python, "-c", PREDICT, model, picture], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (expected,) = run.load().predict(picture)
+    np.testing.assert_allclose(json.loads(done.stdout), expected.boxes.numpy(), atol=0.01)
+
+
+PREDICT = """
+import json, sys
+from importlib.util import find_spec
+from boxwright.runtime import Predictor
+assert find_spec("torch") is None
+print(json.dumps(Predictor(sys.argv[1])(sys.argv[2])[0].boxes.tolist()))
+"""
+
+
+def required(requirements: Iterable[str]) -> set[str]:
+    """Names of installed distributions that these requirements, without extras, bring."""
+    found: set[str] = set()
+    for each in map(Requirement, requirements):
+        if each.name not in found and (each.marker is None or each.marker.evaluate({"extra": ""})):
+            found |= {each.name} | required(requires(each.name) or ())
+    return found

@@ -179,7 +179,7 @@ def test_pages_fit_a_telephone_and_a_desk(site: Path, browser: Any, width: int) 
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", device)
     pages = [*site.glob("*.html"), *(site / "howto").glob("*.html"), *(site / "reference").glob("*.html")]
     pages += [site / "reference" / name for name in ("commands/train.html", "python/losses.html")]
-    for page in pages:
+    for page in pages[:: 1 if width < 700 else 4]:  # few are wider than a desk
         if page.stem == "404":  # which only a server shows
             continue
         browser.get(page.as_uri())

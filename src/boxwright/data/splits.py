@@ -81,5 +81,7 @@ def find_split(available: Sequence[str], split: str, root: Path) -> str:
     for name in (split, canonical(split), canonical(_YEAR.sub("", split))):
         if name in available:
             return name
-    instead = ", which --split val measures on" if split == "test" and "val" in available else ""
-    raise DataError(f"{root}: no split {split!r}{did_you_mean(split, available)}{instead}")
+    known = did_you_mean(split, available)
+    if split == "test" and "val" in available:
+        known += ", which --split val measures on"
+    raise DataError(f"{root}: no split {split!r}{known}")
