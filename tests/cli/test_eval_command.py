@@ -49,6 +49,8 @@ def run(*arguments: object, code: int = 0) -> str:
 def test_one_source_has_intervals_on_screen_and_in_json(data: Path, tmp_path: Path) -> None:
     source = results(data, tmp_path / "a.json", found_at_night=6)
     said, content = run(source, data), json.loads(run(source, data, "--json"))
+    assert run(source, data, "--json", tmp_path / "out.json") == said
+    assert json.loads((tmp_path / "out.json").read_text()) == content
     low, high = content["intervals"]["AP"]
     assert low < content["AP"] < high
     assert f"{content['AP']:.3f} [{low:.3f}, {high:.3f}]" in said

@@ -47,6 +47,7 @@ def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+JSON_WRITERS = ["check data --json mine.json", "eval found.json data --json mine.json", "parts miner --json mine.json"]
 WRITERS = [
     "eval found.json data --save-detections mine.json",
     "eval found.json data --save-targets mine.json",
@@ -68,6 +69,19 @@ def test_what_people_wrote_stays_unless_they_say_otherwise(line: str, place: Pat
     assert boxwright(*line.split(), "--overwrite").code == 0
     assert contents(place) != before
     assert boxwright(*line.split()).code == 0  # now it is boxwright's own
+
+
+@pytest.mark.parametrize("line", JSON_WRITERS)
+def test_json_replaces_only_what_json_wrote(line: str, place: Path, boxwright: Boxwright) -> None:
+    file, command = place / "mine.json", line.partition(" ")[0]
+    assert boxwright(*line.split()).code == 0
+    assert json.loads(file.read_text())["command"] == command
+    assert boxwright(*line.split()).code == 0
+    for others in ("", '{"generator": "boxwright 1"}', "mine"):  # an empty label file, a run's data.json, a person's
+        file.write_text(others)
+        code, _, err = boxwright(*line.split())
+        assert (code, file.read_text()) == (2, others)
+        assert "mine.json is there, and --json didn't write it" in err
 
 
 READ = [

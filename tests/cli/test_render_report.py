@@ -52,7 +52,7 @@ def test_a_terminal_gets_a_table_and_a_few_of_each_kind() -> None:
     assert "no-boxes (30)" in text
     assert "images/02.jpg" in text
     assert "images/03.jpg" not in text
-    assert "and 27 more; --json prints them all" in text
+    assert "and 27 more; --json has them all" in text
 
 
 def test_a_layout_is_called_as_in_the_documentation() -> None:

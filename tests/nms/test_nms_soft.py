@@ -165,7 +165,7 @@ def test_scores_given_stay_as_they_are():
 def test_errors():
     with pytest.raises(ValueError, match=r"Expected a soft NMS method out of .* but got 'cosine'"):
         soft_nms(BOXES, SCORES, CLASSES, "cosine")
-    with pytest.raises(ValueError, match="Expected a least score of at least 0 but got -1"):
+    with pytest.raises(ValueError, match="Expected min_score to be at least 0 but got -1"):
         soft_nms(BOXES, SCORES, CLASSES, min_score=-1)
     for nms in (soft_nms, cluster_soft_nms):
         with pytest.raises(ValueError, match="Expected a sigma above 0 but got 0"):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from boxwright._util.printing import say
 from boxwright.cli.check import check
-from boxwright.cli.commands import Commands
+from boxwright.cli.commands import Command, Commands
 from boxwright.cli.compare import compare
 from boxwright.cli.demo import demo
 from boxwright.cli.doctor import doctor
@@ -57,6 +57,7 @@ def _version(
         raise typer.Exit
 
 
+_GROUPS = {"": app, "recipe": recipes_app, "import": import_app, "start": start_app}
 _COMMANDS: dict[str, Callable[..., None]] = {
     "check": check,
     "train": train,
@@ -72,12 +73,14 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "reproduce": reproduce,
     "parts": parts,
     "doctor": doctor,
+    "serve": serve,
+    "recipe list": list_names,
+    "recipe show": show,
+    "import torchvision": import_torchvision,
+    "start list": list_starts,
+    "start fetch": fetch,
 }
-for _name, _command in _COMMANDS.items():
-    app.command(_name)(with_output(_command))
-app.command()(with_output(serve, as_json=False))  # it has no end, and so no result
-recipes_app.command("list")(with_output(list_names))
-recipes_app.command()(with_output(show))
-import_app.command("torchvision")(with_output(import_torchvision))
-start_app.command("list")(with_output(list_starts))
-start_app.command()(with_output(fetch))
+_ENDLESS = {"serve"}  # they have no result
+for _path, _command in _COMMANDS.items():
+    _group, _, _name = _path.rpartition(" ")
+    _GROUPS[_group].command(_name, cls=Command)(with_output(_path, _command, as_json=_path not in _ENDLESS))

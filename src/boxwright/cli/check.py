@@ -97,7 +97,7 @@ def _render_kinds(report: CheckReport, console: Console) -> None:
         for finding in findings[:shown]:
             say(console, f"  {_place(finding)}: {finding.message}")
         if len(findings) > shown:
-            say(console, f"  ... and {len(findings) - shown} more; --json prints them all", "dim")
+            say(console, f"  ... and {len(findings) - shown} more; --json has them all", "dim")
 
 
 def _place(finding: Finding) -> str:

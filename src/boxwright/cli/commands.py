@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 _ALIKE = 0.75  # of 0..1: trian is train, export is not import
 
 
 class Stopped(BaseException):
     """Ctrl-C, which its cause is: click would turn a KeyboardInterrupt into an exit."""
+
+
+class Command(TyperCommand):
+    """A command whose ``--json`` may stand without a file: "-" then, standard output."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse the arguments."""
+        return super().parse_args(ctx, list(_with_json_file(args)))
+
+
+def _with_json_file(args: Sequence[str]) -> Iterator[str]:
+    for place, arg in enumerate(args):
+        yield arg
+        following = args[place + 1 : place + 2]
+        if arg == "--json" and "--" not in args[:place] and (not following or following[0].startswith("-")):
+            yield from () if following == ["-"] else ("-",)
 
 
 class Commands(TyperGroup):

@@ -5,41 +5,69 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
 
-from boxwright._util.ownership import GENERATOR
+from boxwright._util.ownership import GENERATOR, claim
 from boxwright._util.plain import plain
+from boxwright._util.writing import write_errors, write_text
+from boxwright.errors import WriteError
 
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone: no progress, no notes.")]
 _Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object instead (docs/json.md); notes and progress to stderr.")
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="[FILE]",
+        allow_dash=True,
+        help="Write the results as one JSON object (docs/json.md) to FILE too, or print it instead of them.",
+    ),
 ]
+STDOUT = Path("-")
 
 
 class Output:
     """The consoles of a command: ``results`` for what was asked for, ``notes`` for what happens meanwhile.
 
-    With ``as_json`` the result is the JSON object on stdout alone, and notes go to stderr. Of the processes that
-    torchrun started, only the first prints.
+    With ``json`` "-" the result is the JSON object on stdout alone, and notes go to stderr; with a file the object is
+    written there too. Of the processes that torchrun started, only the first prints and writes.
     """
 
-    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
+    def __init__(self, command: str, *, quiet: bool = False, json: Path | None = None) -> None:
+        """Raise WriteError if ``json`` is a file that can't be written, or that no ``--json`` wrote."""
         silent = os.environ.get("RANK", "0") != "0"
-        self.as_json = as_json and not silent
-        self.notes = Console(stderr=as_json, quiet=quiet or silent)
-        self.results = Console(quiet=as_json or silent)
+        self._command, self._json = command, None if silent else json
+        self.as_json = self._json == STDOUT
+        self.notes = Console(stderr=self.as_json, quiet=quiet or silent)
+        self.results = Console(quiet=self.as_json or silent)
+        if self._json is not None and not self.as_json:
+            claim(self._json, overwrite=True)
+            if self._json.is_file() and not _is_output(self._json):
+                raise WriteError(f"{self._json} is there, and --json didn't write it: write to another place")
 
     def write_json(self, content: Callable[[], Mapping[str, Any]]) -> None:
-        """Print what ``content`` gives, if it was asked for."""
+        """Print or write what ``content`` gives, if it was asked for."""
+        if self._json is None:
+            return
+        text = json_text({"generator": GENERATOR, "command": self._command, **content()})
         if self.as_json:
-            sys.stdout.write(json_text({"generator": GENERATOR, **content()}))
+            sys.stdout.write(text)
             sys.stdout.flush()
+        else:
+            write_text(self._json, text)
+
+
+def _is_output(file: Path) -> bool:
+    """Tell whether ``--json`` wrote a file, by its first two keys."""
+    with write_errors(file), file.open("rb") as opened:
+        return re.match(rb'\{\s*"generator": "boxwright [^"]*",\s*"command": "', opened.read(200)) is not None
 
 
 def json_text(content: Any) -> str:
@@ -47,19 +75,22 @@ def json_text(content: Any) -> str:
     return json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
 
 
-def with_output(command: Callable[..., None], *, as_json: bool = True) -> Callable[..., None]:
+def with_output(name: str, command: Callable[..., None], *, as_json: bool = True) -> Callable[..., None]:
     """Give a command that takes an ``output`` the options --quiet and, unless it has no result, --json."""
     hints = get_type_hints(command, include_extras=True)
-    options = {"quiet": _Quiet, **({"as_json": _Json} if as_json else {})}
+    options = {"quiet": (_Quiet, False), **({"json": (_Json, None)} if as_json else {})}
 
     @wraps(command)
-    def run(*, quiet: bool = False, as_json: bool = False, **given: Any) -> None:
-        command(**given, output=Output(quiet=quiet, as_json=as_json))
+    def run(*, quiet: bool = False, json: Path | None = None, **given: Any) -> None:
+        command(**given, output=Output(name, quiet=quiet, json=json))
 
     signature = inspect.signature(command)
     own = [each.replace(annotation=hints[name]) for name, each in signature.parameters.items() if name != "output"]
     keyword = inspect.Parameter.KEYWORD_ONLY
-    added = [inspect.Parameter(name, keyword, default=False, annotation=kind) for name, kind in options.items()]
+    added = [
+        inspect.Parameter(name, keyword, default=default, annotation=kind) for name, (kind, default) in options.items()
+    ]
     run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-    run.__annotations__ = {**{name: kind for name, kind in hints.items() if name != "output"}, **options}
+    kinds = {name: kind for name, (kind, _) in options.items()}
+    run.__annotations__ = {**{name: kind for name, kind in hints.items() if name != "output"}, **kinds}
     return run
