@@ -127,7 +127,7 @@ def check_object(name: str, line: str, boxwright: Boxwright) -> None:
     assert (code, err) == (0, "")
     content = json.loads(out, parse_constant=refuse)
     assert content.pop("generator") == f"boxwright {bw.__version__}"
-    assert content.pop("command") == line.partition(" --")[0]
+    assert content.pop("command") == name.partition(" --")[0]
     keys = documented()[name]
     assert keys <= content.keys() if name == "eval" else keys == content.keys()
     plain = boxwright(*line.split(), "--quiet")

@@ -74,6 +74,7 @@ def test_what_people_wrote_stays_unless_they_say_otherwise(line: str, place: Pat
 @pytest.mark.parametrize("line", JSON_WRITERS)
 def test_json_replaces_only_what_json_wrote(line: str, place: Path, boxwright: Boxwright) -> None:
     file, command = place / "mine.json", line.partition(" ")[0]
+    file.unlink()
     assert boxwright(*line.split()).code == 0
     assert json.loads(file.read_text())["command"] == command
     assert boxwright(*line.split()).code == 0
