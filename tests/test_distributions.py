@@ -119,8 +119,8 @@ def test_the_page_on_the_index_leads_nowhere_but_to_addresses(built: Built) -> N
     assert links
     assert [link for link in links if not link.startswith("https://")] == []
     if built.metadata()["Name"] == "boxwright":
-        assert "\npip install boxwright " in page
-        assert "pip install . " not in page
+        assert "\npip install 'boxwright[export]' " in page
+        assert "pip install '." not in page
         here = [link.partition("/main/")[2].partition("#")[0] for link in links if "/boxwright/boxwright/" in link]
         assert [path for path in here if not (ROOT / path).exists()] == []
 

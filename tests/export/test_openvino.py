@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,26 @@ def test_int8_at_the_command_line(tiny: Run, tmp_path: Path, boxwright: Boxwrigh
     said = json.loads((folder / "metadata.json").read_text("utf-8"))["int8"]
     assert said["calibrated_on"] == 4
     assert said["AP"]["float"] - said["AP"]["int8"] <= 0.5
+
+
+@pytest.mark.parametrize(
+    "work", ["export_run(run, out, form='openvino')", "Predictor(made)(np.zeros((64, 64, 3), np.uint8))"]
+)
+def test_a_signal_can_be_handled_after_it(tiny: Run, exported: Exported, tmp_path: Path, work: str) -> None:
+    """OpenVINO's plugin for processors with AMX leaves a freed stack for signal handlers behind it."""
+    code = f"""
+import gc, signal
+import numpy as np
+from boxwright.export import export_run
+from boxwright.runtime import Predictor
+run, out, made = {str(tiny.folder)!r}, {str(tmp_path)!r}, {str(exported.file.parent)!r}
+{work}
+gc.collect()
+signal.signal(signal.SIGTERM, lambda number, frame: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 def test_nobody_is_told(exported: Exported) -> None:

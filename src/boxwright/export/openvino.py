@@ -19,6 +19,7 @@ from boxwright._util.ownership import MADE_BY
 from boxwright._util.untold import untold
 from boxwright.export.tracing import quiet
 from boxwright.export.verify import Arrays
+from boxwright.runtime.backends import openvino_core
 
 with untold():
     import openvino
@@ -45,7 +46,7 @@ class OpenVinoGraph(NamedTuple):
 
     def read(self) -> Any:
         """As OpenVINO reads the files."""
-        return openvino.Core().read_model(self.xml, self.weights)
+        return openvino_core().read_model(self.xml, self.weights)
 
     def with_outputs(self, outputs: Sequence[str]) -> OpenVinoGraph:
         """Return the part of the graph that leads to these outputs."""
@@ -64,7 +65,7 @@ class OpenVinoSession:
 
     def __init__(self, graph: OpenVinoGraph) -> None:
         config = HINTS | {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        compiled = openvino.Core().compile_model(graph.read(), "CPU", config)
+        compiled = openvino_core().compile_model(graph.read(), "CPU", config)
         self._used = {given.any_name for given in compiled.inputs}  # OpenVINO drops those without a use
         self._names = [output.any_name for output in compiled.outputs]
         self._request = compiled.create_infer_request()
@@ -88,6 +89,7 @@ def quantize(model: onnx.ModelProto, layers: Sequence[str], inputs: Sequence[Arr
     with untold(), quiet():
         import nncf
 
+    openvino_core()  # before NNCF makes cores of its own and lets them go
     nncf.set_log_level(logging.ERROR)
     converted = _convert(model)
     operations = [each for each in converted.get_ordered_ops() if each.get_type_name() not in _SETTINGS]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -102,6 +103,20 @@ def _field(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | 2, len(content)]) + content
 
 
+@cache
+def openvino_core() -> Any:
+    """Return the one core of OpenVINO that this process has, with the processor's plugin, and never lets go of.
+
+    The plugin gives the process another stack for its signal handlers, large enough for AMX; one that goes frees it and
+    puts nothing in its place, so that the next signal that is handled would end the process.
+    """
+    from openvino import Core
+
+    core = Core()
+    core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
+    return core
+
+
 class OpenVinoBackend:
     """A folder with model.xml, model.bin and metadata.json as OpenVINO runs it on the processor."""
 
@@ -109,11 +124,10 @@ class OpenVinoBackend:
 
     def __init__(self, folder: Path, threads: int) -> None:
         self.files: tuple[Path, ...] = tuple(folder / name for name in (self.XML, "model.bin", "metadata.json"))
-        runtime = _imported("openvino", folder)
+        _imported("openvino", folder)
         try:
             self.metadata: dict[str, Any] = _parsed(self.files[2].read_text(encoding="utf-8"), self.files[2])
-            self._core = runtime.Core()
-            self._model = self._core.read_model(self.files[0], self.files[1])
+            self._model = openvino_core().read_model(self.files[0], self.files[1])
         except (RuntimeError, OSError) as error:
             raise _unusable(folder, error) from None
         hints = self.metadata.get("inference", {})  # by which it was verified
@@ -136,7 +150,7 @@ class OpenVinoBackend:
         return [found[name].copy() for name in outputs]  # the next inputs go over them
 
     def _compiled(self) -> Any:
-        return self._core.compile_model(self._model, "CPU", self._settings).create_infer_request()
+        return openvino_core().compile_model(self._model, "CPU", self._settings).create_infer_request()
 
 
 def _imported(package: str, path: Path) -> Any:
