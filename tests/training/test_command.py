@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import boxwright.training
@@ -15,6 +16,7 @@ from boxwright.cli.app import app
 from boxwright.data import layout
 from boxwright.errors import RecipeError
 from boxwright.recipes import Recipe, get_recipe
+from boxwright.runs import Run
 from boxwright.training.command import resume_command, train_command
 from boxwright.training.options import RunOptions
 
@@ -30,9 +32,10 @@ def typed(command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Recipe, 
     """What the training is asked for where the command is typed."""
     asked: list[Any] = []
 
-    def train(data: Path, recipe: str | None, *, resume: Path | None, **options: Any) -> None:
+    def train(data: Path, recipe: str | None, *, resume: Path | None, console: Console, **options: Any) -> Run:
         own, keys = RunOptions.take(options)
         asked.extend([data, get_recipe(recipe or "lite320", **keys), own])
+        return Run(Path("run"))
 
     monkeypatch.setattr(boxwright.training, "train", train)
     monkeypatch.setattr(layout, "check_splits", lambda *_, **__: None)
