@@ -49,7 +49,7 @@ def environment() -> dict[str, Any]:
     return {
         "boxwright": __version__,
         "python": platform.python_version(),
-        **{package: _version(package) for package in PACKAGES},
+        **{package: installed_version(package) for package in PACKAGES},
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": model,
         "cpu_flags": flags,
@@ -94,7 +94,8 @@ def _packed(path: Path, name: str) -> str | None:
     return None
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Return the installed version of a package; None if there is none."""
     try:
         return version(package)
     except PackageNotFoundError:

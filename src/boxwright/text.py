@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from math import isnan, nan
 
 _SENTENCE = re.compile(r"(?<!eq|ec)\. (?=[A-Z])")  # but not after eq. and sec.
 
@@ -28,3 +29,9 @@ def plural(number: int, what: str) -> str:
 def first_sentence(doc: str | None) -> str:
     """Return the first sentence of a docstring, on one line; empty for none."""
     return _SENTENCE.split((doc or "").partition("\n\n")[0].replace("\n", " "), maxsplit=1)[0]
+
+
+def decimals(value: float, low: float = nan, high: float = nan) -> str:
+    """Write a number with three decimals, and its interval where it has one; a dash for NaN."""
+    ends = "" if isnan(low) else f" [{low:.3f}, {high:.3f}]"
+    return "-" if isnan(value) else f"{value:.3f}{ends}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,12 @@ def test_packages_that_are_missing_or_old() -> None:
     found = list(version_advice([Requirement("no-such-package>=1"), Requirement("torch>=999"), Requirement("numpy")]))
     assert [each.cure for each in found] == ["pip install 'no-such-package>=1'", "pip install 'torch>=999'"]
     assert "no-such-package is not installed" in found[0].problem
+
+
+def test_extras_that_only_developers_need_are_left_out() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    users = project["optional-dependencies"].keys() - set(libraries._OF_DEVELOPERS)
+    assert users == {"demo", "ray", "export", "openvino", "serve", "video"}
 
 
 def test_extras_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:

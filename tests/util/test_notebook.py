@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from math import nan
 from pathlib import Path
 
 import pytest
 import torch
 
 import boxwright as bw
-from boxwright._util.notebook import decimals, html_table, paragraphs
+from boxwright._util.notebook import html_table, paragraphs
 from boxwright.check import check_dataset
 from boxwright.demo_data import make_digits
 from boxwright.inspect import inspect_supervision
@@ -28,14 +27,6 @@ def test_a_table_escapes_names_and_says_what_it_leaves_out() -> None:
     assert made.endswith("<p>and 3 more</p>")
     assert "more" not in html_table(("a",), [("1",), ("2",)], most=2)
     assert paragraphs("", "<script>") == "<p>&lt;script&gt;</p>"
-
-
-@pytest.mark.parametrize(
-    ("values", "shown"),
-    [((0.12345,), "0.123"), ((0.5, 0.25, 0.75), "0.500 [0.250, 0.750]"), ((0.5, nan, nan), "0.500"), ((nan,), "-")],
-)
-def test_numbers(values: tuple[float, ...], shown: str) -> None:
-    assert decimals(*values) == shown
 
 
 def test_detections_are_rows() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from math import isnan, nan
 
 from boxwright._util.printing import printable
 
@@ -24,12 +23,6 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], most: int = _
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     rest = f"and {len(listed) - most} more" if len(listed) > most else ""
     return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>{paragraphs(rest)}"
-
-
-def decimals(value: float, low: float = nan, high: float = nan) -> str:
-    """Write a number with three decimals, and its interval where it has one; a dash for NaN."""
-    ends = "" if isnan(low) else f" [{low:.3f}, {high:.3f}]"
-    return "-" if isnan(value) else f"{value:.3f}{ends}"
 
 
 def _shown(text: str) -> str:

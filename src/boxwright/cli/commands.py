@@ -26,9 +26,9 @@ class Command(TyperCommand):
 def _with_json_file(args: Sequence[str]) -> Iterator[str]:
     for place, arg in enumerate(args):
         yield arg
-        following = args[place + 1 : place + 2]
-        if arg == "--json" and "--" not in args[:place] and (not following or following[0].startswith("-")):
-            yield from () if following == ["-"] else ("-",)
+        following = args[place + 1] if place + 1 < len(args) else "--"
+        if arg == "--json" and "--" not in args[:place] and following.startswith("-") and following != "-":
+            yield "-"
 
 
 class Commands(TyperGroup):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from boxwright._util.printing import is_screen, printable, say, say_table
+from boxwright.text import decimals
 
 if TYPE_CHECKING:
     from boxwright.evaluate import Interval, MetricsTable, PairedComparison, PairedDifference, Slice
@@ -38,18 +39,15 @@ def render_metrics(table: MetricsTable, console: Console) -> None:
     """
     rows = [*_class_rows(table), _overall(table)]
     render_table(console, _HEADER, rows, ruled=[len(rows) - 2])
-    others = [f"{name} {number(table.numbers[name])}" for name in _OTHERS]
+    others = [f"{name} {decimals(table.numbers[name])}" for name in _OTHERS]
     for line in filter(None, (table.certainty, ", ".join(others), table.protocol)):
         say(console, line)
     if table.calibration is not None and not isnan(table.calibration.ece):
         lowest = table.calibration.min_score
         shown = with_interval(table.calibration.ece, table.calibration.interval)
-        say(
-            console,
-            f"calibration: scores from {lowest:g} up miss the share that is right by {shown}",
-        )
+        say(console, f"calibration: scores from {lowest:g} up miss the share that is right by {shown}")
     if table.errors:
-        errors = [(name.replace("_", " "), number(cost.dap), f"{cost.count}") for name, cost in table.errors.items()]
+        errors = [(name.replace("_", " "), decimals(cost.dap), f"{cost.count}") for name, cost in table.errors.items()]
         say(console, "")
         ruled = next(place for place, row in enumerate(errors) if row[0] == "missed")
         render_table(console, ("error", "AP50 lost", "count"), errors, ruled=[ruled])
@@ -93,7 +91,7 @@ def render_slices(slices: Mapping[str, Slice], rule: str, console: Console) -> N
             f"{each.targets}",
             with_interval(each.AP, each.interval),
             _difference(each.difference),
-            number(each.difference.p),
+            decimals(each.difference.p),
             each.difference.verdict,
         )
         for name, each in slices.items()
@@ -109,7 +107,7 @@ def render_slices(slices: Mapping[str, Slice], rule: str, console: Console) -> N
 
 
 def _class_cell(values: Mapping[str, float]) -> str:
-    return f"{number(values['AP'])} ({values['targets']:.0f})"
+    return f"{decimals(values['AP'])} ({values['targets']:.0f})"
 
 
 def _difference_rows(found: PairedComparison) -> tuple[Sequence[Sequence[str]], Sequence[int]]:
@@ -124,7 +122,9 @@ def _difference_rows(found: PairedComparison) -> tuple[Sequence[Sequence[str]], 
         found.by_size,
         {f"lost to {name.replace('_', ' ')}": each for name, each in found.by_error.items()},
     )
-    rows = [(name, _difference(each), number(each.p), each.verdict) for rows in families for name, each in rows.items()]
+    rows = [
+        (name, _difference(each), decimals(each.p), each.verdict) for rows in families for name, each in rows.items()
+    ]
     return rows, tuple(place - 1 for place in accumulate(map(len, families)))
 
 
@@ -153,14 +153,7 @@ def render_table(
 
 def with_interval(value: float, interval: Interval | None) -> str:
     """Format ``0.611 [0.570, 0.651]``, or the number alone if the interval isn't known."""
-    if interval is None or isnan(interval.low):
-        return number(value)
-    return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
-
-
-def number(value: float) -> str:
-    """Three decimals, a dash for NaN."""
-    return "-" if isnan(value) else f"{value:.3f}"
+    return decimals(value, *(interval or ()))
 
 
 def _class_rows(table: MetricsTable) -> list[tuple[str, ...]]:
@@ -170,7 +163,7 @@ def _class_rows(table: MetricsTable) -> list[tuple[str, ...]]:
         intervals = table.class_intervals[name]
         scores = [with_interval(values[metric], intervals.get(metric)) for metric in _METRICS]
         point = table.operating_point(name) if half else None
-        best = (number(point.f1), number(point.score)) if point else ("-", "-")
+        best = (decimals(point.f1), decimals(point.score)) if point else ("-", "-")
         rows.append((name, f"{values['targets']:.0f}", *scores, *best))
     return rows
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from typing import Any
 
 from packaging.requirements import Requirement
 
 from boxwright.doctor.parts import Advice, Part
-from boxwright.environment import environment
+from boxwright.environment import environment, installed_version
 
 _PACKAGE = "boxwright"
-_OF_DEVELOPERS = ("test", "dev", "ci", "docs", "browser")
+_OF_DEVELOPERS = ("test", "dev", "ci", "docs", "browser", "release")
 
 
 def examine_versions() -> Part:
@@ -22,14 +22,14 @@ def examine_versions() -> Part:
     facts = {"boxwright": found["boxwright"], "commit": found["commit"], "python": found["python"]}
     facts["system"] = platform.platform()
     needed = [each for each in _requirements() if each.marker is None or each.marker.evaluate({"extra": ""})]
-    facts |= {each.name: installed(each.name) for each in needed}
+    facts |= {each.name: installed_version(each.name) for each in needed}
     return Part(facts, tuple(version_advice(needed)))
 
 
 def version_advice(needed: list[Requirement]) -> Iterator[Advice]:
     """Name packages that are missing or have another version than is needed."""
     for each in needed:
-        there = installed(each.name)
+        there = installed_version(each.name)
         if there is None or not each.specifier.contains(there, prereleases=True):
             state = "is not installed" if there is None else f"{there} is installed"
             yield Advice(f"{each} is needed, and {each.name} {state}", f"pip install '{each}'")
@@ -58,7 +58,7 @@ def examine_extras() -> Part:
     """Look at which optional extras are installed, and say what to type for the others."""
     facts: dict[str, Any] = {}
     for extra in extras():
-        missing = [name for name in _needs(extra) if installed(name) is None]
+        missing = [name for name in _needs(extra) if installed_version(name) is None]
         facts[extra] = f"needs {', '.join(missing)}: pip install '{_PACKAGE}[{extra}]'" if missing else "installed"
     return Part(facts)
 
@@ -89,11 +89,3 @@ def _needs(extra: str) -> list[str]:
 
 def _requirements() -> list[Requirement]:
     return [Requirement(each) for each in requires(_PACKAGE) or ()]
-
-
-def installed(package: str) -> str | None:
-    """Return the installed version of a package; None if there is none."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

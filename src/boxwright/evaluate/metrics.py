@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from boxwright._util.notebook import decimals, html_table, paragraphs
+from boxwright._util.notebook import html_table, paragraphs
 from boxwright.evaluate.coco import CocoScores, coco_scores
 from boxwright.evaluate.columns import DetectionColumns, Floats, Ints, TargetColumns, to_detections, to_targets
 from boxwright.evaluate.error_types import ErrorCost, error_costs, error_types
@@ -25,7 +25,7 @@ from boxwright.evaluate.matches import AREAS, IOU_THRESHOLDS, MatchTable, match_
 from boxwright.evaluate.reliability import Reliability, reliability
 from boxwright.evaluate.thresholds import f1_score
 from boxwright.evaluate.voc import voc_scores
-from boxwright.text import plural
+from boxwright.text import decimals, plural
 
 _LOW_SCORE = 0.05
 _IGNORED = 'crowd ignored by IoA, difficult and "ignore": 1 ignored'

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boxwright._util.notebook import decimals, html_table, paragraphs
+from boxwright._util.notebook import html_table, paragraphs
 from boxwright._util.plain import plain
 from boxwright.compare.results.verdict import Headline, headline
+from boxwright.text import decimals
 
 if TYPE_CHECKING:
     from boxwright.compare.results.statistics import Difference
