@@ -135,6 +135,12 @@ def test_a_file_of_ours_is_replaced_and_others_are_not(run: Run, tmp_path: Path,
         export_run(run.folder, tmp_path)
 
 
+def test_the_name_of_a_file_is_no_folder(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"in which the file is model\.onnx, but got .*new\.onnx: --out .+"):
+        export_run(run.folder, tmp_path / "new.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_raw_form_agrees(raw: tuple[DenseDetector, onnx.ModelProto]) -> None:
     assert faults_of(*raw) == []
 

@@ -96,7 +96,7 @@ def export_run(
     detector = _exportable(load(run), form, nms, batch)
     if int8 is not None:
         _check_int8(form, half)
-    target = Path(out or folder.folder / ("int8" if int8 else ""))
+    target = _folder(out or folder.folder / ("int8" if int8 else ""), form)
     files = [target / name for name in (MODELS[form].file, *MODELS[form].beside)]
     ours = is_ours(files[0])  # weights beside it have no sign of their own
     claim(*files, overwrite=overwrite or ours, inputs=[*folder.files, *pictures])
@@ -129,6 +129,16 @@ def export_run(
         model, metadata = quantized.model, {**metadata, "int8": quantized.to_json()}
     _write(files, model.contents(metadata))
     return Exported(files[0], verifier.agreement, precision, quantized)
+
+
+def _folder(out: str | Path, form: FormName) -> Path:
+    """Return the folder to write into. Raises RecipeError for the name of a model file."""
+    folder = Path(out)
+    if folder.suffix in {Path(model.file).suffix for model in MODELS.values()} and not folder.is_dir():
+        raise RecipeError(
+            f"Expected a folder, in which the file is {MODELS[form].file}, but got {out}: --out {folder.parent}"
+        )
+    return folder
 
 
 def _check_int8(form: FormName, half: bool) -> None:
