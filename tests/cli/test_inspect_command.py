@@ -36,6 +36,15 @@ def test_the_answer_comes_first_and_the_page_is_written(data: Path, tmp_path: Pa
     assert "(train)" in page.read_text(encoding="utf-8")
 
 
+def test_a_split_of_a_file_is_what_a_training_with_it_sees(data: Path, tmp_path: Path) -> None:
+    split = tmp_path / "split.json"
+    split.write_text('{"splits": {"train": ["JPEGImages/3.jpg"], "val": ["JPEGImages/0.jpg"]}}')
+    options = ["--split-file", str(split), "--out", str(tmp_path / "page.html")]
+    result = CliRunner().invoke(app, ["inspect", str(data), *SMALL, *options])
+    assert result.exit_code == 0, result.output
+    assert [line.split()[1] for line in result.output.splitlines() if line.startswith("all")] == ["2"]
+
+
 def test_another_split_and_matcher(data: Path, tmp_path: Path) -> None:
     options = ["--split", "val", "--images", "0", "--set", "matcher=iou", "--out", str(tmp_path / "page.html")]
     result = CliRunner().invoke(app, ["inspect", str(data), *SMALL, *options])

@@ -20,6 +20,7 @@ from boxwright.cli.arguments import (
     Overwrite,
     Reader,
     Settings,
+    SplitFile,
     number,
     run_there,
     typed_settings,
@@ -58,6 +59,7 @@ def inspect(
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Split to look at.")] = "train",
+    split_file: SplitFile = None,
     allow_links: AllowLinks = False,
     images: Annotated[int, typer.Option(callback=number(0, 1000), help="Images or inputs to show.")] = 24,
     inputs: Annotated[
@@ -100,15 +102,14 @@ def inspect(
     from boxwright.runs import Run
     from boxwright.runs.splits import split_file_for
 
-    parted_by: dict[str, Path | None] = {}
     if run is not None:
         chosen = Run.of(run).recipe.replace(**typed_settings([], None, reader))
     options = chosen.reader_options | {"allow_links": allow_links}
     finding = {key: options[key] for key in ("allow_links", "reader")}
-    if run is not None:
-        parted_by["split_file"] = split_file_for(Run.of(run), data, **finding)
-    check_splits(data, split, **finding, **parted_by)
-    options |= parted_by
+    if run is not None and split_file is None:
+        split_file = split_file_for(Run.of(run), data, **finding)
+    check_splits(data, split, **finding, split_file=split_file)
+    options |= {"split_file": split_file}
 
     page = out or (Run.of(run).folder if run else Path()) / ("inputs.html" if inputs else "inspect.html")
     read = [*(Run.of(run).files if run else ()), *([Path(recipe)] if recipe else ())]
