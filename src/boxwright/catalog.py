@@ -80,24 +80,24 @@ def built_in(key: str) -> dict[str, Entry | None]:
 def _declared(path: Path, key: str) -> Iterator[ast.FunctionDef | ast.ClassDef]:
     """The functions and classes of a file that are declared for a key."""
     decorator = DECORATORS[key].removeprefix("@bw.").partition("(")[0]
-    if not re.search(rf"^@{decorator}\b", _text(path), re.MULTILINE):  # parsing takes longer
-        return
-    for node in _syntax(path):
-        for each in node.decorator_list:
-            words = ast.unparse(each)
-            if re.match(rf"{decorator}\b", words) and "'distribution'" not in words:  # which criteria add by themselves
+    for block in _blocks(path):
+        if not re.search(rf"^@{decorator}\b", block, re.MULTILINE):  # parsing takes far longer
+            continue
+        for node in ast.parse(block).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and _is_part(node, decorator):
                 yield node
 
 
-@cache
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+def _is_part(node: ast.FunctionDef | ast.ClassDef, decorator: str) -> bool:
+    words = (ast.unparse(each) for each in node.decorator_list)
+    # Criteria add the distribution loss by themselves.
+    return any(re.match(rf"{decorator}\b", each) and "'distribution'" not in each for each in words)
 
 
 @cache
-def _syntax(path: Path) -> tuple[ast.FunctionDef | ast.ClassDef, ...]:
-    nodes = ast.parse(_text(path)).body
-    return tuple(node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef))
+def _blocks(path: Path) -> list[str]:
+    """Split a file into its functions, classes and what is between them: two empty lines, as ruff puts them there."""
+    return path.read_text(encoding="utf-8").split("\n\n\n")
 
 
 def _options(part: ast.FunctionDef | ast.ClassDef) -> Iterator[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,10 +16,18 @@ from PIL.ImageFile import ImageFile
 
 from boxwright.errors import DataError
 
-_FORMATS = (  # no format that starts another program
-    *("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000"),
-    *("HEIF", "JXL"),  # where their plugins are
-)
+_PILLOWS = {  # format -> its module in Pillow; no format that starts another program
+    "JPEG": "JpegImagePlugin",
+    "PNG": "PngImagePlugin",
+    "BMP": "BmpImagePlugin",
+    "WEBP": "WebPImagePlugin",
+    "TIFF": "TiffImagePlugin",
+    "GIF": "GifImagePlugin",
+    "PPM": "PpmImagePlugin",
+    "AVIF": "AvifImagePlugin",
+    "JPEG2000": "Jpeg2KImagePlugin",
+}
+_FORMATS = (*_PILLOWS, "HEIF", "JXL")  # the last two where their plugins are
 READ_SUFFIXES = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif"),
@@ -79,8 +89,16 @@ def open_with_plugins(path: str | Path) -> ImageFile:
 
 def _formats() -> tuple[str, ...]:
     """List the formats of this Pillow, which may be built without one of them, and of registered plugins."""
-    Image.init()
+    _register()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+@cache
+def _register() -> None:
+    """Import what Pillow opens these formats with; its ``init`` would import three dozen others."""
+    for module in _PILLOWS.values():
+        with suppress(ImportError):  # this Pillow may be older than AVIF in it
+            import_module(f"PIL.{module}")
 
 
 def _plugin_for(path: str | Path) -> _Plugin | None:
