@@ -3,12 +3,21 @@
 import os
 import time
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boxwright._util.naming import distinct_names, file_stem
+from boxwright._util.naming import distinct_names, file_stem, folder_name
+
+
+def test_a_link_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    assert folder_name(tmp_path / "link") == folder_name(tmp_path / "x" / ".." / "link") == "link"
+    monkeypatch.chdir(tmp_path / "data")
+    assert folder_name(Path()) == folder_name(Path("../data")) == "data"
 
 
 def test_names_that_meet_where_case_or_spelling_makes_no_difference() -> None:

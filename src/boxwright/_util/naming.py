@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 _LONGEST = 200  # bytes of UTF-8; file systems allow 255
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)  # Windows' devices
@@ -15,6 +17,11 @@ def file_stem(text: str) -> str:
     """Turn text into a file name without extension: inside one folder, short, valid on any file system."""
     stem = _REFUSED.sub("_", text).encode()[:_LONGEST].decode(errors="ignore").strip()
     return f"_{stem}" if _RESERVED.match(stem) or stem.startswith(".") or not stem else stem
+
+
+def folder_name(folder: Path) -> str:
+    """Return the name of a folder as people typed it: of a link its own, not that of where it leads."""
+    return Path(os.path.abspath(folder)).name
 
 
 def distinct_names(texts: Iterable[str], suffix: str) -> list[str]:

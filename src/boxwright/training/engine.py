@@ -18,6 +18,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from boxwright._util.allocator import keep_large_blocks
+from boxwright._util.naming import folder_name
 from boxwright._util.printing import can_redraw, say
 from boxwright.data import DetectionDataset
 from boxwright.data.readers.reader import finding
@@ -236,7 +237,7 @@ def _new_job(
     root = data.root if isinstance(data, DetectionDataset) else Path(data)
     if run_options.out is not None and ranks.first:
         check_free(Run(run_options.out))
-    run = Run(run_options.out or Path("runs") / f"{root.resolve().name}-{find_detector(chosen.detector).name}")
+    run = Run(run_options.out or Path("runs") / f"{folder_name(root)}-{find_detector(chosen.detector).name}")
     commands = () if isinstance(data, DetectionDataset) else (train_command(root, chosen, run_options),)
     return _Job(run, chosen, run_options, ranks, console, commands, start=start)
 

@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from boxwright._util.folders import taken_folder
+from boxwright._util.naming import folder_name
 from boxwright._util.ownership import GENERATOR
 from boxwright._util.printing import say
 from boxwright._util.writing import write_json
@@ -86,7 +87,7 @@ def train_folds(
 
     console = console or Console()
     root = Path(data)
-    folder = options.out or Path("runs") / f"{root.resolve().name}-{recipe.detector}-folds"
+    folder = options.out or Path("runs") / f"{folder_name(root)}-{recipe.detector}-folds"
     names = _names_by_fold(root, recipe, options, folds)
     found = []
     with taken_folder(folder, "cross-validation", ["folds.json"], "folds.lock"):
