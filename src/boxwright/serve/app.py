@@ -119,7 +119,7 @@ class _Routes:
     async def docs(self, request: Request) -> Response:
         """Answer with the page of the routes."""
         policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-        return HTMLResponse(api_page(self._api), headers=policy)
+        return HTMLResponse(api_page(self._api, str(request.base_url)), headers=policy)
 
 
 def _score(request: Request) -> float | None:

@@ -93,8 +93,8 @@ def _get(summary: str, kind: str) -> dict[str, Any]:
     return {"summary": summary, "responses": {"200": {"description": "As said.", "content": {kind: {}}}}}
 
 
-def api_page(api: dict[str, Any]) -> str:
-    """Show the routes on one page that loads nothing."""
+def api_page(api: dict[str, Any], address: str) -> str:
+    """Show the routes on one page that loads nothing; ``address`` is the server's for whoever asks, with a / behind."""
     rows = []
     for path, methods in api["paths"].items():
         for method, route in methods.items():
@@ -115,7 +115,7 @@ def api_page(api: dict[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{title}</title><style>{style}</style><h1>{title}</h1>"
-        "<pre>curl --data-binary @a.jpg http://127.0.0.1:8000/predict\n"
-        "curl -F images=@a.jpg -F images=@b.jpg http://127.0.0.1:8000/predict</pre>"
+        f"<pre>curl --data-binary @a.jpg {escape(address)}predict\n"
+        f"curl -F images=@a.jpg -F images=@b.jpg {escape(address)}predict</pre>"
         f'{"".join(rows)}<p><a href="openapi.json">openapi.json</a></p></html>'
     )
