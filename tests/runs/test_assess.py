@@ -13,7 +13,7 @@ from boxwright._util.ownership import is_marked
 from boxwright.errors import RecipeError
 from boxwright.runs import Run
 from boxwright.runs.assess import evaluate_run, predict_to_folder
-from dataset_builders import write_picture
+from dataset_builders import write_coco, write_picture
 from tiny_runs import keep_tiny_run
 
 
@@ -76,3 +76,19 @@ def test_a_damaged_record_is_told_before_anything_is_computed(run: Run, tmp_path
 def test_the_page_of_a_split(split: str | None, name: str, tmp_path: Path) -> None:
     assert Run(tmp_path).report_file(split) == tmp_path / name
     assert Run(tmp_path).results_file(split).parent == tmp_path / "predictions"
+
+
+def test_the_command_of_an_evaluation_is_what_ran(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files as they were typed, and all options that change what is measured."""
+    write_coco(tmp_path / "data", {"test": {"a.jpg": [("cat", 5, 5, 25, 20)]}}, ("cat", "dog"))
+    (tmp_path / "link").symlink_to("data")
+    shutil.copytree(run.folder, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    options = {"classes": ["dog", "cat"], "exif": "ignore", "max_pixels": 1_000_000, "allow_links": True}
+    found = evaluate_run("run/model.safetensors", "link", "test", nms="soft_linear", nms_agnostic=True, **options)
+    assert found.record["commands"] == [
+        "boxwright eval run/model.safetensors link --split test --set 'classes=[dog, cat]' --set exif=ignore "
+        "--set max_pixels=1000000 --allow-links --nms soft_linear --nms-agnostic"
+    ]
+    found = evaluate_run("run", "data", "test", save_thresholds=True)
+    assert found.record["commands"] == ["boxwright eval run data --split test --save-thresholds"]

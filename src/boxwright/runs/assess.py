@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boxwright._util.ownership import claim, mark_new_folder
+from boxwright._util.yaml_files import format_yaml
 from boxwright.data import DetectionDataset, read_dataset
 from boxwright.data.references import referred_files
 from boxwright.data.upright import Exif
@@ -25,9 +27,9 @@ from boxwright.evaluate import (
 from boxwright.evaluate.thresholds import Thresholds
 from boxwright.models.detector import Detector, InferencePrecision, Score
 from boxwright.models.selection import EVALUATION_SCORE
+from boxwright.own_code import own_modules
 from boxwright.recipes import Recipe
 from boxwright.recipes.keys import Part
-from boxwright.report import write_report
 from boxwright.runs import Run
 from boxwright.runs.asked import answered, ask, how_many
 from boxwright.runs.exported import ExportedModel, load_model
@@ -35,12 +37,14 @@ from boxwright.runs.figures import write_figures
 from boxwright.runs.finish import Predictions, finish
 from boxwright.runs.kept import Say, is_unfinished, keep_detections, path_beside, work_of
 from boxwright.runs.outputs import Outputs, Shown, Wanted
-from boxwright.runs.page import Compared, Sliced, report_of
 from boxwright.runs.predict import predict_dataset, predict_images
 from boxwright.runs.splits import split_file_for
 from boxwright.runs.thresholds import check_as_predicted, said, scores_said, write_thresholds
 from boxwright.runs.videos import is_video
 from boxwright.types import Detections
+
+if TYPE_CHECKING:
+    from boxwright.runs.page import Compared, Sliced
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,9 @@ class Assessment:
         self, *, sliced: Sliced | None = None, compared: Compared | None = None, overwrite: bool = False
     ) -> None:
         """Write the run's page on the split, with slices of it or differences to others where they are given."""
+        from boxwright.report import write_report  # here, as predict writes no page
+        from boxwright.runs.page import report_of
+
         content = report_of(self.run, self.recipe, self.record, self.dataset, self.metrics, sliced, compared)
         write_report(self.report, content, overwrite=overwrite)
 
@@ -145,8 +152,9 @@ def evaluate_run(
     suppressed = _how(nms, nms_agnostic, precision)
     if Path(run).is_dir():
         write_figures(figures, folder, dataset, metrics, suppressed)
-    how = suppressed + _parted(group_by, split_file)
-    record = _with_command(record, _eval_command(folder, dataset, recipe.reader, split, how))
+    read_as = _read_as({"classes": classes, **reading}, allow_links, group_by, split_file)
+    words = [*suppressed, *(["--save-thresholds"] if save_thresholds else []), *_allowed(recipe)]
+    record = _with_command(record, _eval_command(run, data, recipe.reader, split, [*read_as, *words]))
     assessment = Assessment(dataset, found, faults, metrics, page, folder, recipe, record)
     assessment.write_page(overwrite=overwrite)
     return assessment
@@ -246,13 +254,25 @@ def _how(nms: str | None, nms_agnostic: bool | None, precision: InferencePrecisi
     return words + ([] if precision == "float32" else ["--precision", precision])
 
 
-def _parted(group_by: str | None, split_file: str | Path | None) -> list[str]:
-    words = [] if group_by is None else ["--group-by", group_by]
+def _read_as(
+    settings: Mapping[str, Any], allow_links: bool, group_by: str | None, split_file: str | Path | None
+) -> list[str]:
+    """List the words of a command that say how the data is read; ``settings``: recipe keys, None where not given."""
+    given = {key: value for key, value in settings.items() if value is not None}
+    words = [word for key, value in given.items() for word in ("--set", f"{key}={format_yaml(value)}")]
+    words += ["--allow-links"] if allow_links else []
+    words += [] if group_by is None else ["--group-by", group_by]
     return words + ([] if split_file is None else ["--split-file", str(split_file)])
 
 
-def _eval_command(run: Run, dataset: DetectionDataset, reader: str, split: str | None, how: Sequence[str]) -> str:
-    words = ["boxwright", "eval", str(run.source), str(dataset.root)]
+def _allowed(recipe: Recipe) -> list[str]:
+    """List the words of a command that allow the custom parts' modules that were imported for this one."""
+    modules = (module for module in own_modules(recipe.to_dict()) if module in sys.modules)
+    return [word for module in modules for word in ("--allow-code", module)]
+
+
+def _eval_command(run: str | Path, data: str | Path, reader: str, split: str | None, how: Sequence[str]) -> str:
+    words = ["boxwright", "eval", str(run), str(data)]
     words += [] if reader == "auto" else ["--reader", reader]
     words += [] if split is None else ["--split", split]
     return shlex.join([*words, *how])

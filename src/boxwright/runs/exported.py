@@ -46,11 +46,6 @@ class ExportedRun(Run):
         return Predictor(self.model)
 
     @property
-    def source(self) -> Path:
-        """The model file."""
-        return self.model
-
-    @property
     def recipe_file(self) -> Path:
         """The model file, which holds the recipe."""
         return self.predictor.backend.files[0]

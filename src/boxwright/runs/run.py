@@ -44,11 +44,6 @@ class Run:
         return cls(path if path.is_dir() else path.parent)
 
     @property
-    def source(self) -> Path:
-        """Path that a command takes for it."""
-        return self.folder
-
-    @property
     def recipe_file(self) -> Path:
         """The resolved recipe, class names included."""
         return self.folder / "recipe.yaml"
