@@ -14,8 +14,8 @@ memory and the same threads.
   one image of 384 px.
 - parts: where the time of a lite320 step goes.
 
-Ours: normalize, forward, match, losses, backward, optimiser. torchvision's: its transform (normalization; the images
-are of network size already), forward with losses, backward, optimiser. The note says which share of our step lies
+Ours: normalize, forward, match, losses, backward, optimizer. torchvision's: its transform (normalization; the images
+are of network size already), forward with losses, backward, optimizer. The note says which share of our step lies
 outside the network: everything but its forward pass, and the backward pass from a sum of its outputs.
 """
 
@@ -83,7 +83,7 @@ class DefaultStep:
         entered("backward")
         self.optimizer.zero_grad()
         losses.total.backward()
-        entered("clip and optimiser")
+        entered("clip and optimizer")
         nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
         self.optimizer.step()
         entered("averaged weights")

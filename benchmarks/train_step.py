@@ -4,7 +4,7 @@
     python benchmarks/train_step.py --before OTHER/src [--rounds 5]
 
 On an accelerator the host only hands out the work of a step: a step can't be shorter than what Python, Lightning, the
-criterion, the optimiser and the averages cost the processor. Small images and one thread make that cost the most of a
+criterion, the optimizer and the averages cost the processor. Small images and one thread make that cost the most of a
 step on a processor too. The training is `boxwright.train` on drawn digits, with its callbacks and metrics.csv; the bare
 step is a forward pass of its own network on its own last batch, and a backward pass from a constant. Parts are timed
 around the calls; what is left is Lightning's. With ``--before`` the checkout there and this one take turns, each in a
@@ -96,7 +96,7 @@ class StepTimes(Callback):
             self.bare = bare_step(module.detector, batch.images)
 
     def on_before_optimizer_step(self, *_: Any) -> None:
-        self.parts.enter("optimiser")
+        self.parts.enter("optimizer")
 
 
 def bare_step(detector: Any, images: torch.Tensor) -> float:
@@ -127,7 +127,7 @@ def _measure(recipe: str, steps: int, options: dict[str, Any]) -> Seconds:
     parts.time(TrainingModule, "_losses", "network, forward")
     parts.time(L.LightningModule, "log", "logging")
     parts.time(L.LightningModule, "log_dict", "logging")
-    parts.time(L.LightningModule, "optimizer_zero_grad", "optimiser")
+    parts.time(L.LightningModule, "optimizer_zero_grad", "optimizer")
     parts.time(TrainingModule, "configure_gradient_clipping", "gradient's norm")
     parts.time(WeightAveraging, "on_train_batch_end", "averages")
     hook = register_optimizer_step_post_hook(lambda *_: parts.leave())

@@ -94,7 +94,7 @@ class LinearCoder:
 def blot(
     image: NDArray[np.uint8], boxes: NDArray[np.float32], labels: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
-    """Grey out a rectangle of a ninth of the image, as something that stands in the way."""
+    """Gray out a rectangle of a ninth of the image, as something that stands in the way."""
     height, width = image.shape[0] // 3, image.shape[1] // 3
     top, left = rng.integers(image.shape[0] - height + 1), rng.integers(image.shape[1] - width + 1)
     image[top : top + height, left : left + width] = 114

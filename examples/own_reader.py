@@ -1,4 +1,4 @@
-"""A reader of one's own: boxes in the table ``boxes`` of a SQLite file, as a labelling tool of one's own may keep them.
+"""A reader of one's own: boxes in the table ``boxes`` of a SQLite file, as a labeling tool of one's own may keep them.
 
 boxwright check DATA --reader own_reader:read_sqlite
 boxwright train DATA --reader own_reader:read_sqlite

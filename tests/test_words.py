@@ -24,7 +24,7 @@ PHRASES = (
     r"\bno longer training would",
     r"\bmends?\b|\bmended\b|\bmending\b",
     r"\blearnt\b",
-    r"\bpenalis|\bcentreness\b|\bnormalised\b|\bbehaviour\b",
+    r"\w(al|im)is(e|ed|er|es|ing|ation)\b|\bcent(re|red|reness)\b|(col|behavi|fav|neighb)our|\b(un|mis)?label(led|ling)\b",
 )
 """Each with plain words for it: fix, learn, describe ..."""
 

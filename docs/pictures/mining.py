@@ -35,7 +35,7 @@ MINERS = {
     "the same, with boxes": partial(ohem, CLASSIFICATION, STATE, count=8, boxes=BOXES),
     "random_balanced, count=8": lambda: random_balanced(STATE, count=8, generator=torch.Generator().manual_seed(1)),
 }
-COLOURS = {1: color(3), 0: color(0), -1: (0.75, 0.75, 0.75)}
+COLORS = {1: color(3), 0: color(0), -1: (0.75, 0.75, 0.75)}
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     drawn.clear()
     places = drawn.subplots(2, 2, sharex=True, sharey="row", height_ratios=[1, 1.35])
     for image, (title, scene) in enumerate(SCENES.items()):
-        colors = [COLOURS[row[0]] for row in scene]
+        colors = [COLORS[row[0]] for row in scene]
         bars, rows = places[:, image]
         bars.bar(range(20), CLASSIFICATION[image], 0.8, color=colors)
         bars.bar(range(20), BOX[image], 0.8, bottom=CLASSIFICATION[image], color=colors, alpha=0.45)
@@ -61,8 +61,8 @@ def main() -> None:
         rows.tick_params(length=0)
         for side in ("left", "bottom"):
             rows.spines[side].set_visible(False)
-    named = [("positive", COLOURS[1]), ("its box loss", (*COLOURS[1], 0.45)), ("negative", COLOURS[0])]
-    named.append(("ignored", COLOURS[-1]))
+    named = [("positive", COLORS[1]), ("its box loss", (*COLORS[1], 0.45)), ("negative", COLORS[0])]
+    named.append(("ignored", COLORS[-1]))
     places[0, 1].legend(handles=[Patch(color=shade, label=name) for name, shade in named], frameon=False)
     save(drawn, "mining")
 

@@ -21,7 +21,7 @@ BOXES = torch.tensor([box for _, box in CANDIDATES.values()]).float()
 SCORES = torch.tensor([score for score, _ in CANDIDATES.values()])
 LABELS = torch.zeros(len(CANDIDATES), dtype=torch.int64)
 KINDS = ("iou", "diou", "soft_linear", "soft_gaussian", "cluster_soft")
-COLOURS = {"A": color(0), "B": color(3), "C": color(2)}
+COLORS = {"A": color(0), "B": color(3), "C": color(2)}
 
 
 def left_by(kind: str | None) -> dict[str, float]:
@@ -41,7 +41,7 @@ def main() -> None:
         places, bars = axes[:, column]
         left = left_by(kind)
         for row, (name, (_, (x1, y1, x2, y2))) in enumerate(CANDIDATES.items()):
-            shade, score = COLOURS[name[0]], left.get(name)
+            shade, score = COLORS[name[0]], left.get(name)
             if score is None:
                 bars.text(0.03, row, "gone", va="center", color="0.5")
                 continue

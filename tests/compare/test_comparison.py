@@ -197,7 +197,7 @@ def test_minutes_become_steps_once_and_epochs_too(
 @pytest.mark.parametrize(
     ("vary", "options", "text"),
     [
-        (VARY, {}, "equalised"),
+        (VARY, {}, "equalized"),
         (VARY, {"box_weights": "fixed"}, "fixed by the user"),
         (VARY, {"box_weight": 3.0}, "fixed by the user"),
         ({**VARY, "box_weight": [1, 2]}, {}, "fixed by the user"),
@@ -210,7 +210,7 @@ def test_box_weights_are_equal_or_the_users(
     comparison, _ = run(data, tmp_path, vary, seeds=1, **options)
     assert text in comparison.facts["box weights"]["how"]
     weights = comparison.facts["box weights"]["values"]
-    assert weights.keys() == ({"ciou", "iou:mode=log"} if text == "equalised" else set())
+    assert weights.keys() == ({"ciou", "iou:mode=log"} if text == "equalized" else set())
     given = {job.arm: job.recipe.box_weight for job in ran}
     assert {name: given[name] for name in weights} == weights
     if "box_weight" in options:

@@ -21,7 +21,7 @@ from boxwright.evaluate import (
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tide.npz"
-CLASSIFICATION, LOCALISATION, BOTH, DUPLICATE, BACKGROUND = range(5)
+CLASSIFICATION, LOCALIZATION, BOTH, DUPLICATE, BACKGROUND = range(5)
 
 
 def golden_scenes() -> dict[str, dict[str, np.ndarray]]:
@@ -83,7 +83,7 @@ def by_hand():
     boxes = [
         [0, 0, 10, 10],  # .9 right
         [0, 0, 10, 9],  # .8 duplicate: IoU .9 with the same cat
-        [20, 0, 30, 4],  # .7 localisation: IoU .4 with the second cat
+        [20, 0, 30, 4],  # .7 localization: IoU .4 with the second cat
         [40, 0, 50, 10],  # .6 classification: the dog
         [40, 0, 50, 4],  # .5 both: IoU .4 with the dog
         [100, 0, 110, 10],  # .4 background
@@ -101,7 +101,7 @@ def test_by_hand():
     np.testing.assert_allclose(table.AP50, before)
     expected = {
         "classification": ((26 + 25 * 2 / 6) / 101 + 1, 1),  # one false cat less, and the dog is found
-        "localisation": ((26 + 25 * 2 / 3 + 25 * 3 / 7) / 101, 1),  # three of four, at 1, 2/3 and 3/7
+        "localization": ((26 + 25 * 2 / 3 + 25 * 3 / 7) / 101, 1),  # three of four, at 1, 2/3 and 3/7
         "both": ((26 + 25 * 2 / 6) / 101, 1),  # a false cat less
         "duplicate": ((26 + 25 * 2 / 6) / 101, 1),
         "background": ((26 + 25 * 2 / 6) / 101, 1),
@@ -114,7 +114,7 @@ def test_by_hand():
         assert table.errors[name].dap == pytest.approx(after / 2 - before), name
         assert table.errors[name].count == count, name
     errors = error_types(table.matches)
-    assert errors.kind.tolist() == [-1, DUPLICATE, LOCALISATION, CLASSIFICATION, BOTH, BACKGROUND, -1]
+    assert errors.kind.tolist() == [-1, DUPLICATE, LOCALIZATION, CLASSIFICATION, BOTH, BACKGROUND, -1]
     assert errors.target.tolist() == [-1, 0, 1, 2, 2, -1, -1]
     assert errors.mendable.tolist() == [False, False, True, True, False, False, False]
     assert errors.missed.tolist() == [False, False, False, True, False]
@@ -153,7 +153,7 @@ def reference(scene: Scene) -> tuple[list[int], set[int]]:
         other = [t for t in mine if t not in own]
         best_own, best_other = (max([0.0, *(overlaps[t] for t in some)]) for some in (own, other))
         if 0.1 <= best_own <= 0.5:
-            kinds[place] = LOCALISATION
+            kinds[place] = LOCALIZATION
             pointed.add(next(t for t in own if overlaps[t] == best_own))
         elif best_other >= 0.5:
             kinds[place] = CLASSIFICATION
@@ -222,6 +222,6 @@ def test_what_holds_on_any_input(targets, detections):
 def test_other_thresholds():
     table = by_hand().matches
     errors = error_types(table, foreground=0.95, background=0.45)
-    assert errors.kind.tolist() == [-1, LOCALISATION, BACKGROUND, CLASSIFICATION, BACKGROUND, BACKGROUND, -1]
+    assert errors.kind.tolist() == [-1, LOCALIZATION, BACKGROUND, CLASSIFICATION, BACKGROUND, BACKGROUND, -1]
     with pytest.raises(ValueError, match=r"Expected an IoU of .* but got 0\.3"):
         error_types(table, foreground=0.3)

@@ -37,7 +37,7 @@ def test_every_number_class_and_warning_is_there(table, options):
         "VOC: IoU >= 0.50",
         "4 images with objects: AP is known to ±",
         "fewer than 50 images",
-        "localisation",
+        "localization",
         "false negative",
         "Warning: Scores start",
     ):

@@ -113,7 +113,7 @@ def test_nothing_found(planted: DetectionDataset) -> None:
     assert (suspects.kind[~duplicate] == KINDS.index("spurious")).all()
 
 
-def test_nothing_labelled(tmp_path: Path) -> None:
+def test_nothing_labeled(tmp_path: Path) -> None:
     dataset = write_scenes(tmp_path, {image: [] for image in range(1, IMAGES)})
     dataset = dataset.subset(np.arange(1, IMAGES))
     found = detections()

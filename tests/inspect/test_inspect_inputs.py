@@ -171,7 +171,7 @@ def two_values(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, rng: np
 
 
 @bw.augmentation
-def mislabelled(
+def mislabeled(
     image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return image, boxes, labels + 7
@@ -183,7 +183,7 @@ def test_augmentations_of_one_s_own_tell_what_is_wrong(dataset: DetectionDataset
     with pytest.raises(DataError, match=r"labels from tests\.inspect\.\w+:two_values but got 2 values"):
         training_inputs(dataset, small_recipe(augment=two_values))
     with pytest.raises(DataError, match=r"boxes that can't be learned: .*0\d\.jpg: .* is none of 0\.\.1"):
-        training_inputs(dataset, small_recipe(augment=mislabelled))
+        training_inputs(dataset, small_recipe(augment=mislabeled))
     lost = training_inputs(dataset, small_recipe(augment=swapped))
     assert "100% of the objects are lost" in advice(lost)
     assert "your augmentation, if it moves boxes as it moves pixels" in advice(lost)

@@ -100,7 +100,7 @@ def test_efficient_iou_is_not_extended_iou():
     assert np.abs(value.numpy() - GOLDEN["L_mm_eiou_EXTENDED"]).max() > 0.1
 
 
-def test_focal_weight_favours_good_boxes_and_normalizes_the_mean():
+def test_focal_weight_favors_good_boxes_and_normalizes_the_mean():
     target = torch.tensor([[0.0, 0.0, 10.0, 10.0]]).expand(3, 4)
     pred = torch.tensor([[0.0, 0.0, 10.0, 9.0], [0.0, 0.0, 10.0, 4.0], [20.0, 0.0, 30.0, 10.0]])
     plain, focal = losses.eiou_loss(pred, target), losses.focal_eiou_loss(pred, target)

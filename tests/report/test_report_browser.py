@@ -58,7 +58,7 @@ def report(classes: list[str]) -> ReportData:
         comparisons={"b less a": Comparison([{"AP": DIFFERENCE}, {"AP cat": DIFFERENCE}], [("x" * 90, 0.01)])},
         opening=[picture] * 4,
         worst=[picture],
-        training={"minutes": 8.25, "optimiser": "with a long value " * 9},
+        training={"minutes": 8.25, "optimizer": "with a long value " * 9},
         commands=["boxwright train " + "x" * 200],
         recipe={"a_key": "value" * 30},
         recipe_notes={"a_key": "a note"},

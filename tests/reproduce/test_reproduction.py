@@ -20,7 +20,7 @@ from boxwright.reproduce import CLAIMS, SIZES, Outcome, experiments, reproduce, 
 from boxwright.reproduce.claims import Regression
 from boxwright.reproduce.experiments import Place, Values, run_experiment
 from boxwright.simulate import simulate
-from boxwright.simulate.cases import CASES_A_CENTRE
+from boxwright.simulate.cases import CASES_A_CENTER
 from comparison_builders import fake
 
 QUIET = Console(file=io.StringIO())
@@ -110,7 +110,7 @@ def test_boxes_that_are_down_already_are_not_sent_again(tmp_path: Path, monkeypa
         run_experiment("regression", experiment, place)
     found = run_experiment("regression", experiment, place)
     assert sent == [(arm, seed) for seed in range(3) for arm in ("giou", "eiou")]
-    direct = [simulate(["eiou"], centers=2, seed=seed).losses["eiou"].error / (2 * CASES_A_CENTRE) for seed in range(3)]
+    direct = [simulate(["eiou"], centers=2, seed=seed).losses["eiou"].error / (2 * CASES_A_CENTER) for seed in range(3)]
     assert found.mean("eiou", "error left") == pytest.approx(np.mean([errors[-1] for errors in direct]))
     assert found.mean("eiou", "error over the steps") == pytest.approx(np.mean(direct))
 

@@ -1,4 +1,4 @@
-"""What predict writes for labelling tools is a data set to our own readers, for images and for videos."""
+"""What predict writes for labeling tools is a data set to our own readers, for images and for videos."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_file_where_a_folder_is_due(run: Run, photos: list[Path], tmp_path: Pa
     ("options", "message"),
     [
         ({"formats": ("coco", "tfrecord")}, "Expected formats out of coco, csv, yolo, voc but got 'tfrecord'"),
-        ({"copy_images": True}, "images are copied beside what a labelling tool reads: add --format yolo, voc or csv"),
+        ({"copy_images": True}, "images are copied beside what a labeling tool reads: add --format yolo, voc or csv"),
         ({"save_video": True}, "--save-video draws on videos, and there is no video among the files"),
     ],
 )

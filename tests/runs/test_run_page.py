@@ -58,7 +58,7 @@ def by_image(score: float) -> tuple[np.ndarray, np.ndarray]:
 def test_mistakes_by_image_are_those_from_the_shown_score() -> None:
     mistakes, hits = by_image(0.3)
     assert dict(zip(ERROR_TYPES, mistakes[0].tolist(), strict=True)) == {
-        "classification": 1, "localisation": 1, "both": 0, "duplicate": 1, "background": 1, "missed": 1,
+        "classification": 1, "localization": 1, "both": 0, "duplicate": 1, "background": 1, "missed": 1,
     }  # fmt: skip
     assert mistakes[1:].sum() == 0
     assert hits.tolist() == [1, 1, 0]
@@ -67,7 +67,7 @@ def test_mistakes_by_image_are_those_from_the_shown_score() -> None:
 
 
 def test_notes() -> None:
-    assert _note(np.array([0, 2, 0, 0, 1, 3])) == "2 localisation, 1 background, 3 missed"
+    assert _note(np.array([0, 2, 0, 0, 1, 3])) == "2 localization, 1 background, 3 missed"
     assert _note(np.zeros(6, np.int64)) == "all right"
 
 

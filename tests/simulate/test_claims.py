@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from boxwright import losses
 from boxwright.boxes import aspect_penalty, convert_boxes, paired_iou
 from boxwright.simulate import Regression, simulate, trace
-from boxwright.simulate.cases import CASES_A_CENTRE
+from boxwright.simulate.cases import CASES_A_CENTER
 from boxwright.simulate.descent import gradient_of
 from boxwright.simulate.paths import LAYOUTS, single_cases
 
-CENTRES = 16
+CENTERS = 16
 PAPER = ("iou", "giou", "diou", "ciou")
 SQUARE = (10.0, 10.0, 1.0, 1.0)
 side = st.floats(0.1, 10)
@@ -30,12 +30,12 @@ side = st.floats(0.1, 10)
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Regression]:
-    return simulate([*PAPER, "eiou", *(f"authors_{name}" for name in PAPER)], centers=CENTRES).losses
+    return simulate([*PAPER, "eiou", *(f"authors_{name}" for name in PAPER)], centers=CENTERS).losses
 
 
 def end(regression: Regression) -> float:
     """Mean error after the last step."""
-    return float(regression.error[-1]) / (CENTRES * CASES_A_CENTRE)
+    return float(regression.error[-1]) / (CENTERS * CASES_A_CENTER)
 
 
 def first_step(name: str, iou: float) -> list[int]:

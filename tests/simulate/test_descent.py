@@ -8,14 +8,14 @@ import torch
 
 from boxwright.errors import RecipeError
 from boxwright.simulate import simulate, trace
-from boxwright.simulate.cases import CASES_A_CENTRE, CENTRES, learning_rate, make_cases, make_centers
+from boxwright.simulate.cases import CASES_A_CENTER, CENTERS, learning_rate, make_cases, make_centers
 from boxwright.simulate.descent import LEAST_SIDE, descend, gradient_of
 
 SQUARE = (10.0, 10.0, 1.0, 1.0)
 
 
 def test_the_full_experiment_has_the_papers_cases() -> None:
-    assert CENTRES * CASES_A_CENTRE == 1_715_000
+    assert CENTERS * CASES_A_CENTER == 1_715_000
     anchors, targets = make_cases(make_centers(3, seed=0))
     assert anchors.shape == targets.shape == (4, 3 * 343)
     torch.testing.assert_close(targets[2] * targets[3], torch.ones(3 * 343))

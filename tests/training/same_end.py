@@ -23,7 +23,7 @@ class EndsAfter(Callback):
 
 
 def assert_same_end(run: Run, other: Run) -> None:
-    """Weights, averages, optimiser, schedule, thresholds and curves."""
+    """Weights, averages, optimizer, schedule, thresholds and curves."""
     states = [torch.load(r.last_checkpoint, weights_only=True) for r in (run, other)]
     for key in ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers"):
         assert_equal(states[0][key], states[1][key], key)

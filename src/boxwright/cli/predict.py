@@ -73,7 +73,7 @@ def predict(
         typer.Option(
             "--format",
             metavar="A,B",
-            help="coco is detections.json, which there always is; csv, yolo and voc get a folder each, for labelling.",
+            help="coco is detections.json, which there always is; csv, yolo and voc get a folder each, for labeling.",
         ),
     ] = "coco",
     copy_images: Annotated[
@@ -88,7 +88,7 @@ def predict(
     *,
     output: Output,
 ) -> None:
-    """Find objects in images and videos: JSON, files of labelling tools, drawn images.
+    """Find objects in images and videos: JSON, files of labeling tools, drawn images.
 
     Interrupted, the same command goes on. Exit code 1 where not one image could be read.
     """

@@ -81,14 +81,14 @@ def resize_bilinear(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[np.f
 
     Pixels are squares, as in torch's ``interpolate`` without antialias and without aligned corners.
     """
-    (above, below, down), (left, right, along) = map(_neighbours, pixels.shape[:2], size)
+    (above, below, down), (left, right, along) = map(_neighbors, pixels.shape[:2], size)
     down, along = down[:, None, None], along[:, None]
     rows = [pixels[each].astype(np.float32) for each in (above, below)]  # (H, w, 3) each
     first, second = (row[:, left] * (1 - along) + row[:, right] * along for row in rows)
     return np.asarray(first * (1 - down) + second * down, np.float32)
 
 
-def _neighbours(length: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+def _neighbors(length: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Find the pixels before and after ``size`` places along a side of ``length`` pixels, and the latter's weight."""
     step = np.float32(length) / np.float32(size)
     middle = np.arange(size, dtype=np.float32) + np.float32(0.5)

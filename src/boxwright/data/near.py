@@ -1,4 +1,4 @@
-"""Pictures that are nearly the same: copies that were saved again, and neighbouring frames of a video."""
+"""Pictures that are nearly the same: copies that were saved again, and neighboring frames of a video."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def near_pairs(thumbnails: NDArray[np.float32]) -> dict[int, list[int]]:
     """For each gray thumbnail (n, 32, 32) the earlier ones that show nearly the same.
 
     Compared by correlation, which brightness and contrast don't change: of the halved thumbnail, and of its detail,
-    the thumbnail minus the mean of each pixel's four neighbours, which tells apart what only light makes alike.
+    the thumbnail minus the mean of each pixel's four neighbors, which tells apart what only light makes alike.
     """
     count = len(thumbnails)
     if count < 2:

@@ -19,7 +19,7 @@ from boxwright.data.decoded import Decoded
 from boxwright.parts import name_of
 
 FILL = 114
-"""Grey level of what lies outside the image."""
+"""Gray level of what lies outside the image."""
 GAP = 2
 """Large images are averaged in blocks before the resample, but keep at least this many times the input's pixels a side,
 so that its filter hides the blocks (Pillow's ``reducing_gap``)."""

@@ -3,15 +3,15 @@
 The kinds, and the rules that correct them, are those of Bolya et al. 2020 (TIDE, arXiv:2008.08115, sections 2.2 and
 2.3), at a foreground IoU of 0.5 and a background IoU of 0.1. A false detection is the first of these that applies:
 
-    localisation    its best IoU with a target of its class is in 0.1..0.5
+    localization    its best IoU with a target of its class is in 0.1..0.5
     classification  its best IoU with a target of another class is 0.5 or more
     duplicate       its best IoU with a target of its class is 0.5 or more: a better scored detection took that target
     background      its best IoU with any target is 0.1 or less
     both            all others: the best IoU with a target of another class is between 0.1 and 0.5
 
-A target is missed if no detection took it and no localisation or classification error points at it.
+A target is missed if no detection took it and no localization or classification error points at it.
 
-Where the paper leaves a choice, this follows its authors' tidecv 1.0.1: the order above; a localisation or
+Where the paper leaves a choice, this follows its authors' tidecv 1.0.1: the order above; a localization or
 classification error points at the target of its best IoU, taken or not; and of all errors that point at one free target
 only the best scored is corrected, since the others would become its duplicates.
 """
@@ -29,12 +29,12 @@ from boxwright.evaluate.columns import Bools, Floats, Ints
 from boxwright.evaluate.matches import Least, MatchTable
 from boxwright.evaluate.overlaps import best_in_runs, meetings, overlap
 
-ERROR_TYPES = ("classification", "localisation", "both", "duplicate", "background", "missed")
+ERROR_TYPES = ("classification", "localization", "both", "duplicate", "background", "missed")
 """The kinds of errors; tables store the index."""
 ERROR_COSTS = (*ERROR_TYPES, "false_positive", "false_negative")
 """Everything with a cost: each kind, all false detections, and all targets not found."""
 
-_CLASSIFICATION, _LOCALISATION, _BOTH, _DUPLICATE, _BACKGROUND = range(5)
+_CLASSIFICATION, _LOCALIZATION, _BOTH, _DUPLICATE, _BACKGROUND = range(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class ErrorTable:
     kind: NDArray[np.int8]
     """(N,) index in `ERROR_TYPES`; -1 for a detection that is right, ignored, or left out."""
     target: NDArray[np.int32]
-    """(N,) the target that an error is about, by best IoU: of its own class (localisation, duplicate) or of another
+    """(N,) the target that an error is about, by best IoU: of its own class (localization, duplicate) or of another
     (classification, both); -1 where there is none.
     """
     mendable: Bools
-    """(N,) localisation and classification errors that would be right if corrected."""
+    """(N,) localization and classification errors that would be right if corrected."""
     missed: Bools
     """(M,)"""
     foreground: float
@@ -106,19 +106,19 @@ def error_types(
         >>> metrics = bw.evaluate.detection_metrics(found, truth, ["cat"])
         >>> errors = bw.evaluate.error_types(metrics.matches)
         >>> [bw.evaluate.ERROR_TYPES[kind] for kind in errors.kind if kind >= 0]
-        ['localisation']
+        ['localization']
     """
     wrong = np.flatnonzero(table.wrong(foreground, score))
     own, own_target, other, other_target = _best_overlaps(table, wrong)
     holds = {
-        _LOCALISATION: (own >= background) & (own <= foreground),
+        _LOCALIZATION: (own >= background) & (own <= foreground),
         _CLASSIFICATION: other >= foreground,
         _DUPLICATE: own >= foreground,
         _BACKGROUND: np.maximum(own, other) <= background,
     }
     wrong_kind = np.select(list(holds.values()), list(holds), default=_BOTH)
     wrong_target = np.select(
-        [(wrong_kind == _LOCALISATION) | (wrong_kind == _DUPLICATE), wrong_kind != _BACKGROUND],
+        [(wrong_kind == _LOCALIZATION) | (wrong_kind == _DUPLICATE), wrong_kind != _BACKGROUND],
         [own_target, other_target],
         default=-1,
     )
@@ -134,7 +134,7 @@ def error_types(
 def error_costs(table: MatchTable, errors: ErrorTable) -> dict[str, ErrorCost]:
     """Compute the AP lost to each kind of error alone, and to all false detections and all targets not found.
 
-    When corrected, a classification error gets its target's class and is right, as a localisation error is; other false
+    When corrected, a classification error gets its target's class and is right, as a localization error is; other false
     detections are removed; missed targets are not counted. "false_positive" removes every false detection,
     "false_negative" every target that was not found. The losses do not sum to 1 - AP.
 
@@ -143,7 +143,7 @@ def error_costs(table: MatchTable, errors: ErrorTable) -> dict[str, ErrorCost]:
         >>> found = [{"boxes": [[0, 0, 10, 4], [0, 0, 10, 10]], "scores": [0.9, 0.8], "labels": [0, 0]}]
         >>> metrics = bw.evaluate.detection_metrics(found, truth, ["cat"])
         >>> errors = bw.evaluate.error_types(metrics.matches)
-        >>> bw.evaluate.error_costs(metrics.matches, errors)["localisation"]
+        >>> bw.evaluate.error_costs(metrics.matches, errors)["localization"]
         ErrorCost(dap=0.4999999999999999, count=1)
     """
     before, *corrected = (
@@ -183,7 +183,7 @@ def corrected_cases(table: MatchTable, errors: ErrorTable) -> dict[str, Case]:
 
 def _mendable(table: MatchTable, kind: NDArray[np.int8], target: NDArray[np.int32], free: Bools) -> Bools:
     """Select (N,) the best scored of the errors that point at each free target; among equal scores the first given."""
-    pointing = np.flatnonzero((kind == _CLASSIFICATION) | (kind == _LOCALISATION))
+    pointing = np.flatnonzero((kind == _CLASSIFICATION) | (kind == _LOCALIZATION))
     pointing = pointing[free[target[pointing]]]
     pointing = pointing[np.lexsort((table.detection[pointing], -table.score[pointing]))]
     _, first = np.unique(target[pointing], return_index=True)

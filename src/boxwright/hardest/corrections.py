@@ -125,7 +125,7 @@ def _describe(suspect: Suspects, classes: Sequence[str]) -> str:
         nearest = f"; the nearest label overlaps it by {overlap}" if suspect.overlap[0] >= 0.005 else ""
         return f"{classes[better]} found with {confidence} where there is no label{nearest}."
     if kind == WRONG_CLASS:
-        return f"Labelled {classes[label]}, but {classes[better]} was found on it with {confidence}."
+        return f"Labeled {classes[label]}, but {classes[better]} was found on it with {confidence}."
     if kind == SHIFTED:
         return (
             f"The {classes[label]} found here with {confidence} overlaps its label by {overlap}, "
@@ -133,7 +133,7 @@ def _describe(suspect: Suspects, classes: Sequence[str]) -> str:
         )
     if kind == DUPLICATE:
         return f"Overlaps another label by {overlap}, with no second object found."
-    return f"Labelled {classes[label]}, but nothing was found here that fits."
+    return f"Labeled {classes[label]}, but nothing was found here that fits."
 
 
 def check_untouched(path: Path) -> None:

@@ -39,6 +39,6 @@ def distribution_focal_loss(logits: Tensor, target: Tensor, reduction: Reduction
     target = target.clamp(0, bins - 1).unsqueeze(-1)
     below = target.floor().clamp(max=bins - 2)
     log_p = logits.log_softmax(-1)
-    neighbours = log_p.gather(-1, torch.cat([below, below + 1], dim=-1).long())
+    neighbors = log_p.gather(-1, torch.cat([below, below + 1], dim=-1).long())
     share = target - below
-    return reduce(-(neighbours * torch.cat([1 - share, share], dim=-1)).sum(-1).mean(-1), reduction)
+    return reduce(-(neighbors * torch.cat([1 - share, share], dim=-1)).sum(-1).mean(-1), reduction)

@@ -172,7 +172,7 @@ class ReportData:
     calibration_said: str = ""
     """A sentence or two on the calibration."""
     errors: Mapping[str, ErrorRow] = field(default_factory=dict)
-    """For each: classification, localisation, both, duplicate, background, missed, false_positive, false_negative."""
+    """For each: classification, localization, both, duplicate, background, missed, false_positive, false_negative."""
     sliced_by: str = ""
     """The rule that makes the slices."""
     slices: Mapping[str, Slice] = field(default_factory=dict)

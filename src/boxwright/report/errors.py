@@ -10,7 +10,7 @@ from boxwright.report.markup import Markup, bar, table, text
 
 _MEANINGS = {
     "classification": "right place, wrong class",
-    "localisation": "right class, box too far off (IoU 0.1 to 0.5)",
+    "localization": "right class, box too far off (IoU 0.1 to 0.5)",
     "both": "wrong class and box too far off",
     "duplicate": "the object was found already, with a better score",
     "background": "nothing is there (IoU up to 0.1)",

@@ -30,7 +30,7 @@ from boxwright.reproduce.sizes import Size
 from boxwright.runs import Run, load
 from boxwright.runs.predict import predict_dataset
 from boxwright.simulate import simulate
-from boxwright.simulate.cases import CASES_A_CENTRE
+from boxwright.simulate.cases import CASES_A_CENTER
 
 _CURE = ": remove it, and the same command makes it again"
 
@@ -141,7 +141,7 @@ def _descended(file: Path, arm: str, seed: int, place: Place) -> list[float]:
     """Compute the mean error of a box after each step."""
     if not file.exists():
         found = simulate([arm], centers=place.size.centers, seed=seed)
-        write_json(file, (found.losses[arm].error / (place.size.centers * CASES_A_CENTRE)).tolist(), indent=None)
+        write_json(file, (found.losses[arm].error / (place.size.centers * CASES_A_CENTER)).tolist(), indent=None)
         say(place.console, f"{arm}, seed {seed}: {found.losses[arm].seconds:.0f} s")
     return typed(read_own_json(file, _CURE), list[float], file, _CURE)
 

@@ -1,4 +1,4 @@
-"""Detections as the files of labelling tools, which boxwright's own readers read back: YOLO, VOC, TensorFlow's CSV.
+"""Detections as the files of labeling tools, which boxwright's own readers read back: YOLO, VOC, TensorFlow's CSV.
 
 Corners in VOC and CSV are edges in pixels counted from 0, with every digit of a float32. Boxes without an area are none
 of an annotation: they are left out.

@@ -1,4 +1,4 @@
-"""What is written of detections beside their JSON: drawings, crops, and the files of labelling tools."""
+"""What is written of detections beside their JSON: drawings, crops, and the files of labeling tools."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Wanted:
             if name not in get_args(Format):
                 raise RecipeError(f"Expected formats out of {', '.join(get_args(Format))} but got {name!r}")
         if self.copies and not self.of_tools:
-            raise RecipeError("images are copied beside what a labelling tool reads: add --format yolo, voc or csv")
+            raise RecipeError("images are copied beside what a labeling tool reads: add --format yolo, voc or csv")
 
     @property
     def of_tools(self) -> tuple[str, ...]:

@@ -149,7 +149,7 @@ def headline(metrics: MetricsTable, dataset: DetectionDataset) -> str:
 
 _ERROR_NAMES = {
     "classification": "wrong classes",
-    "localisation": "localisation",
+    "localization": "localization",
     "both": "boxes of a wrong class that are far off too",
     "duplicate": "duplicates",
     "background": "detections of the background",

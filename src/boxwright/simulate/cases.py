@@ -10,15 +10,15 @@ import math
 import torch
 from torch import Tensor
 
-CENTRE = (10.0, 10.0)
+CENTER = (10.0, 10.0)
 """Center of every target."""
 RADIUS = 3.0
-CENTRES = 5000
+CENTERS = 5000
 RATIOS = (1 / 4, 1 / 3, 1 / 2, 1.0, 2.0, 3.0, 4.0)
 """w / h of the targets, whose area is 1, and of the anchors."""
 SCALES = (0.5, 0.67, 0.75, 1.0, 1.33, 1.5, 2.0)
 """Areas of the anchors."""
-CASES_A_CENTRE = len(RATIOS) * len(SCALES) * len(RATIOS)
+CASES_A_CENTER = len(RATIOS) * len(SCALES) * len(RATIOS)
 STEPS = 200
 
 
@@ -28,10 +28,10 @@ def learning_rate(step: int) -> float:
 
 
 def make_centers(count: int, seed: int) -> Tensor:
-    """Draw centers (2, count) of anchors, uniform in the disk around ``CENTRE``."""
+    """Draw centers (2, count) of anchors, uniform in the disk around ``CENTER``."""
     drawn = torch.rand(2, count, generator=torch.Generator().manual_seed(seed))
     radius, angle = RADIUS * drawn[0].sqrt(), 2 * math.pi * drawn[1]
-    return torch.stack([CENTRE[0] + radius * angle.cos(), CENTRE[1] + radius * angle.sin()])
+    return torch.stack([CENTER[0] + radius * angle.cos(), CENTER[1] + radius * angle.sin()])
 
 
 def make_cases(centers: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,8 +42,8 @@ def make_cases(centers: Tensor) -> tuple[Tensor, Tensor]:
     anchors = torch.stack([(areas * ratios).sqrt(), (areas / ratios).sqrt()])
     targets = torch.stack([wanted.sqrt(), (1 / wanted).sqrt()])
     count = centers.shape[1]
-    middle = torch.tensor(CENTRE)[:, None].expand(2, count * CASES_A_CENTRE)
+    middle = torch.tensor(CENTER)[:, None].expand(2, count * CASES_A_CENTER)
     return (
-        torch.cat([centers.repeat_interleave(CASES_A_CENTRE, dim=1), anchors.repeat(1, count)]),
+        torch.cat([centers.repeat_interleave(CASES_A_CENTER, dim=1), anchors.repeat(1, count)]),
         torch.cat([middle, targets.repeat(1, count)]),
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from boxwright.errors import RecipeError
 from boxwright.simulate.authors import Gradient
-from boxwright.simulate.cases import CASES_A_CENTRE, CENTRES, STEPS, make_cases, make_centers
+from boxwright.simulate.cases import CASES_A_CENTER, CENTERS, STEPS, make_cases, make_centers
 from boxwright.simulate.descent import LEAST_SIDE, descend, gradient_of
 
 LOSSES = ("iou", "giou", "diou", "ciou", "eiou")
@@ -56,13 +56,13 @@ class Simulation:
     @property
     def cases(self) -> int:
         """The number of cases."""
-        return len(self.centers) * CASES_A_CENTRE
+        return len(self.centers) * CASES_A_CENTER
 
 
 def simulate(
     losses: Sequence[str] = LOSSES,
     *,
-    centers: int = CENTRES,
+    centers: int = CENTERS,
     steps: int = STEPS,
     seed: int = 0,
     advance: Callable[[int, int], None] = lambda done, total: None,
@@ -103,7 +103,7 @@ def simulate(
 def _regress(gradient: Gradient, centers: Tensor, steps: int, advance: Callable[[int], None]) -> Regression:
     started = time.perf_counter()
     count = centers.shape[1]
-    cases = count * CASES_A_CENTRE
+    cases = count * CASES_A_CENTER
     errors = torch.zeros(steps + 1, 4, dtype=torch.float64)
     overlap = torch.zeros(steps + 1, dtype=torch.float64)
     final, good, disjoint, floored = [], 0, 0, 0
@@ -114,7 +114,7 @@ def _regress(gradient: Gradient, centers: Tensor, steps: int, advance: Callable[
             errors[step] += off.sum(1)
             overlap[step] += iou.sum()
             floored += int((boxes[2:] <= LEAST_SIDE).sum())
-        final.append(off.sum(0).reshape(-1, CASES_A_CENTRE).mean(1).double())
+        final.append(off.sum(0).reshape(-1, CASES_A_CENTER).mean(1).double())
         good += int((iou >= GOOD_IOU).sum())
         disjoint += int((iou == 0).sum())
         advance(min(start + _CHUNK, count))

@@ -16,7 +16,7 @@ from boxwright._util.writing import write_bytes, write_json, write_text
 from boxwright.environment import environment_line
 from boxwright.report.curves import line_color, series_svg
 from boxwright.report.markup import Markup, details, document, drawing, figures, section, table, text
-from boxwright.simulate.cases import CASES_A_CENTRE
+from boxwright.simulate.cases import CASES_A_CENTER
 from boxwright.simulate.experiment import GOOD_IOU, Regression, Simulation
 from boxwright.simulate.paths import SHOWN, moving_svg, single_cases, still_svg
 from boxwright.simulate.pictures import curves_png, map_png, maps_png, paths_png
@@ -133,7 +133,7 @@ def sentence(name: str, found: Regression, cases: int) -> str:
 def _page(simulation: Simulation, ways: NDArray[np.float64]) -> str:
     losses = simulation.losses
     summary = (
-        f"<p>{simulation.cases:,} boxes ({len(simulation.centers):,} places x {CASES_A_CENTRE} shapes of anchor and "
+        f"<p>{simulation.cases:,} boxes ({len(simulation.centers):,} places x {CASES_A_CENTER} shapes of anchor and "
         "target) go straight down each loss, without a network: the experiment of the DIoU paper. "
         "The error of a box is |dx| + |dy| + |dw| + |dh|, in sides of a square target.</p>"
     )

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boxwright.report.plot import INK
-from boxwright.simulate.cases import CENTRE
+from boxwright.simulate.cases import CENTER
 from boxwright.simulate.descent import trace
 
 LAYOUTS: dict[str, tuple[float, float]] = {"diagonal": (2.0, 2.0), "horizontal": (2.8, 0.0), "vertical": (0.0, 2.8)}
 """Offset of the anchor's center from its target's."""
-TARGET = (*CENTRE, 1.0, 1.0)
+TARGET = (*CENTER, 1.0, 1.0)
 ANCHOR_SIDES = (2**0.5, 2**-0.5)
 SHOWN = (0, 20, 40, 80, 200)
 """Steps that the still pictures show."""
@@ -31,7 +31,7 @@ _REACHED = 0.5
 
 def single_cases(losses: Sequence[str]) -> NDArray[np.float64]:
     """Compute the paths (L, 201, 3, 4) under each loss from each of ``LAYOUTS``, cxcywh."""
-    anchors = [(CENTRE[0] + dx, CENTRE[1] + dy, *ANCHOR_SIDES) for dx, dy in LAYOUTS.values()]
+    anchors = [(CENTER[0] + dx, CENTER[1] + dy, *ANCHOR_SIDES) for dx, dy in LAYOUTS.values()]
     return np.stack([trace(name, anchors, [TARGET] * len(anchors)) for name in losses])
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from boxwright._util.ownership import MADE_BY
 from boxwright.report.curves import line_color
-from boxwright.simulate.cases import CENTRE, RADIUS
+from boxwright.simulate.cases import CENTER, RADIUS
 from boxwright.simulate.experiment import Regression, Simulation
 from boxwright.simulate.paths import LAYOUTS, SHOWN, TARGET, TICKS, WINDOW, strength
 
@@ -106,8 +106,8 @@ def _map(axes: Axes, simulation: Simulation, found: Regression, scale: LogNorm) 
     size = min(60.0, 30000 / len(x))  # 5,000 points cover the disk
     points = axes.scatter(x, y, c=found.final, norm=scale, cmap="cividis", s=size, linewidths=0, antialiased=False)
     axes.set(aspect="equal", xticks=[7, 10, 13], yticks=[7, 10, 13])
-    axes.set_xlim(CENTRE[0] - 1.05 * RADIUS, CENTRE[0] + 1.05 * RADIUS)
-    axes.set_ylim(CENTRE[1] + 1.05 * RADIUS, CENTRE[1] - 1.05 * RADIUS)  # y points down, as in images
+    axes.set_xlim(CENTER[0] - 1.05 * RADIUS, CENTER[0] + 1.05 * RADIUS)
+    axes.set_ylim(CENTER[1] + 1.05 * RADIUS, CENTER[1] - 1.05 * RADIUS)  # y points down, as in images
     return points
 
 

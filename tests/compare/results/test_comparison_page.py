@@ -28,7 +28,7 @@ def run(arm: str, seed: int, ap: float) -> RunResult:
     metrics = {"AP": ap, "AP50": ap + 0.3, "AP75": ap + 0.1, "APs": nan, "APm": 0.4, "APl": 0.6}
     classes = {"cat": {"AP": ap - 0.1}, NASTY: {"AP": nan}}
     return RunResult(
-        arm, seed, metrics, classes, {"localisation": 0.5 - ap / 2, "missed": 0.01}, 330, 8.25, 1234.5, 312
+        arm, seed, metrics, classes, {"localization": 0.5 - ap / 2, "missed": 0.01}, 330, 8.25, 1234.5, 312
     )
 
 
@@ -91,7 +91,7 @@ def test_user_text_is_escaped_everywhere(full: Tree) -> None:
         "broken – no runs to compare",
         "smooth_l1 baseline 0.510 ± 0.014 0.810 ± 0.014 0.610 ± 0.014 – 0.400 ± 0.000 0.600 ± 0.000",
         "cat 0.410 ± 0.014 0.441 ± 0.014",
-        "gains most where localisation errors fell: they cost 0.229 of AP50 instead of",
+        "gains most where localization errors fell: they cost 0.229 of AP50 instead of",
         "eiou 0.229 (−0.016)",
         "5.5 8.2 1,234 312",
         "eiou, measured once",

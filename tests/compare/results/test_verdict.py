@@ -141,8 +141,8 @@ def test_every_arm_is_in_one_finding_and_what_is_said_is_true(seed: int, arms: i
 
 
 def test_what_moved() -> None:
-    lost, baseline = {"localisation": 0.05, "missed": 0.09}, {"localisation": 0.08, "missed": 0.02}
-    assert "where localisation errors fell: they cost 0.050 of AP50 instead of 0.080" in what_moved(
+    lost, baseline = {"localization": 0.05, "missed": 0.09}, {"localization": 0.08, "missed": 0.02}
+    assert "where localization errors fell: they cost 0.050 of AP50 instead of 0.080" in what_moved(
         "a", True, lost, baseline
     )
     assert "a loses most where missed errors rose" in what_moved("a", False, lost, baseline)

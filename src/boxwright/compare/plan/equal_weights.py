@@ -39,7 +39,7 @@ def weigh_box_losses(setting: Setting, batches: Batches) -> tuple[dict[str, floa
     L.seed_everything(0, verbose=False)
     detector, first = build_detector(baseline), build_criterion(baseline, counts)
     if not isinstance(detector, DenseDetector) or not isinstance(first, DenseCriterion):
-        return {}, f"Box weights are the recipe's: {baseline.detector} has more than one box loss to equalise."
+        return {}, f"Box weights are the recipe's: {baseline.detector} has more than one box loss to equalize."
     criteria = {baseline.box_loss: first}
     for loss in losses.values():
         try:
@@ -51,7 +51,7 @@ def weigh_box_losses(setting: Setting, batches: Batches) -> tuple[dict[str, floa
     gradients = box_gradients(detector, criteria, batches.training)
     weights = equal_weights(gradients, baseline.box_loss, first.box_weight)
     left = sorted(set(losses.values()) - weights.keys())
-    by = "Box weights are equalised: each box loss's gradient has the norm of the baseline's at the start."
+    by = "Box weights are equalized: each box loss's gradient has the norm of the baseline's at the start."
     if left:
         by += (
             f" Not so {' and '.join(left)}: not comparable with the baseline's gradient, their weight is the recipe's."

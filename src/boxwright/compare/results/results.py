@@ -80,7 +80,7 @@ class Comparison:
     differences: Mapping[str, Difference]
     """Differences in AP by the name of each arm but the baseline; arms without two comparable runs are missing."""
     facts: Mapping[str, Any]
-    """Budget, steps, seeds, equalised weights, data, environment, command, recommended arm."""
+    """Budget, steps, seeds, equalized weights, data, environment, command, recommended arm."""
 
     @property
     def baseline(self) -> Arm:

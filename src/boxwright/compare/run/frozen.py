@@ -74,7 +74,7 @@ def train_head(job: Job, dataset: DetectionDataset, initial: Mapping[str, Tensor
     module = TrainingModule(detector, build_criterion(recipe, counts), progress, job.seed).to(device).train()
     averages = Averages(detector, recipe.ema)
     progress.start()
-    _optimise(module, averages, features, _keys(job, dataset, features), beat)
+    _optimize(module, averages, features, _keys(job, dataset, features), beat)
     progress.pause()
     detector.load_state_dict(averages.module.state_dict())
     detector.net.backbone = backbone
@@ -104,7 +104,7 @@ def time_frozen(recipe: Recipe, batch: Batch) -> tuple[float, float]:
     return median(taken), features
 
 
-def _optimise(
+def _optimize(
     module: TrainingModule,
     averages: Averages,
     features: Features,

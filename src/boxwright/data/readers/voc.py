@@ -1,7 +1,7 @@
 """Pascal VOC and its kin: one XML file an image.
 
 Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010. The original counts pixels from 1 and
-includes the last, (xmin - 1, ymin - 1, xmax, ymax) here; labelling tools write edges, kept as they are.
+includes the last, (xmin - 1, ymin - 1, xmax, ymax) here; labeling tools write edges, kept as they are.
 """
 
 from __future__ import annotations

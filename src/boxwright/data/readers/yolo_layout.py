@@ -98,7 +98,7 @@ def from_folders(tree: Tree) -> YoloLayout:
 
 
 def class_list(tree: Tree, images: Iterable[str]) -> tuple[dict[int, str] | None, list[str]]:
-    """Names of the file that labelling tools write beside the labels, and all files that say the same."""
+    """Names of the file that labeling tools write beside the labels, and all files that say the same."""
     labels = LabelFiles(tree)
     folders = {posixpath.dirname(path) for path in images}
     near = sorted({near for folder in folders for near in labels.folders(folder)})
