@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from boxwright._util.printing import printable, say, say_table
+from boxwright._util.printing import printable, say, say_lines, say_table
 
 
 def test_markup_and_control_characters_are_text() -> None:
@@ -70,3 +70,9 @@ def test_cells_are_text_too(encoding: str) -> None:
     assert "\x1b" not in text
     rows = [line for line in shown if "22" in line or "\\x1b" in line]
     assert rows[0].index("1 ", 20) == rows[1].index("22") + 1  # numbers stand at the right
+
+
+def test_lines_are_shown_one_by_one() -> None:
+    texts = ["a\nb", "[b]" + "x" * 40, ""]
+    assert lines_of("utf-8", lambda console: say_lines(console, texts), width=20) == ["a\\nb", texts[1], ""]
+    assert lines_of("utf-8", lambda console: say_lines(console, [])) == []

@@ -42,8 +42,13 @@ def can_redraw(console: Console) -> bool:
 
 def say(console: Console, text: str, style: str | None = None) -> None:
     """Print one line: not wrapped, nothing in it read as markup or emoji, control characters as escapes."""
-    line = _fitting(text, console)
-    console.print(line, style=style, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    say_lines(console, [text], style)
+
+
+def say_lines(console: Console, texts: Iterable[str], style: str | None = None) -> None:
+    """Print lines, each as ``say`` does: thousands of them in a tenth of the time."""
+    if lines := [_fitting(text, console) for text in texts]:
+        console.print("\n".join(lines), style=style, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def say_table(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from boxwright._util.printing import is_screen, say, say_table
+from boxwright._util.printing import is_screen, say, say_lines, say_table
 from boxwright._util.progress import bar
 from boxwright.cli.arguments import (
     AllowCode,
@@ -75,8 +75,8 @@ def render_report(report: CheckReport, console: Console) -> None:
         for split in report.splits:
             boxes = ", ".join(f"{name} {count}" for name, count in zip(report.classes, split.boxes, strict=True))
             say(console, f"{split.name}: {plural(split.images, 'image')}; {boxes}")
-        for finding in report.findings:
-            say(console, f"{finding.severity} {finding.kind} {_place(finding)}: {finding.message}")
+        findings = (f"{each.severity} {each.kind} {_place(each)}: {each.message}" for each in report.findings)
+        say_lines(console, findings)
     say(console, _summary(report))
 
 

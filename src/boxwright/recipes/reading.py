@@ -10,7 +10,7 @@ from boxwright._util.yaml_files import YamlError, parse_yaml
 from boxwright.catalog import Entry, find_part, installed
 from boxwright.choices import entry_object, is_own
 from boxwright.errors import RecipeError
-from boxwright.recipes.builtin import known_detectors
+from boxwright.recipes.builtin import DETECTORS, known_detectors
 from boxwright.recipes.keys import RecipeKeys
 from boxwright.recipes.recipe import Recipe, base_recipe, key_types
 from boxwright.text import did_you_mean
@@ -44,13 +44,14 @@ def get_recipe(name_or_path: str | Path, **options: Unpack[RecipeKeys]) -> Recip
         'giou'
     """
     name = str(name_or_path)
-    if name in known_detectors() or is_own("detector", name):
+    if Path(name).suffix in (".yaml", ".yml"):
+        return _of_file(Path(name), options)
+    # The names of packages are asked for last: all that is installed is looked through for them.
+    if name in DETECTORS or find_part("detector", name)[0] or is_own("detector", name):
         return base_recipe(name).replace(**options)
     if (entry := find_part("recipe", name)[1]) is not None:
         return _of_package(name, entry).replace(**options)
-    if Path(name_or_path).suffix not in (".yaml", ".yml"):
-        raise RecipeError(f"unknown recipe {shown(name)}{did_you_mean(name, list_recipes())}")
-    return _of_file(Path(name_or_path), options)
+    raise RecipeError(f"unknown recipe {shown(name)}{did_you_mean(name, list_recipes())}")
 
 
 def _of_package(name: str, entry: Entry) -> Recipe:
