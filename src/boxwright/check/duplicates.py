@@ -22,8 +22,10 @@ def copied_images(table: Annotations, facts: Sequence[ImageFacts | None], member
             groups[fact.digest].append(row)
     faults = []
     for rows in groups.values():
+        firsts = {members.get(rows[0], frozenset()): rows[0]}  # of each combination of splits, as copies may be many
         for row in rows[1:]:
-            other = _telling_partner(row, [earlier for earlier in rows if earlier < row], members)
+            other = _telling_partner(row, list(firsts.values()), members)
+            firsts.setdefault(members.get(row, frozenset()), row)
             text = f"the same bytes as {table.names[other]}{_leak(row, other, members)}"
             faults.append(Fault("identical-images", table.paths[row], None, text))
     distinct = np.array([rows[0] for rows in groups.values()], np.int64)
