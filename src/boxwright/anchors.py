@@ -233,7 +233,7 @@ class Anchors:
         """The boxes in the form in which overlaps are computed."""
         boxes = at_least_float32(self.boxes)
         planes = boxes.t().contiguous()
-        if not (is_near(planes) and planes.sum().isfinite()):
+        if not (is_near(planes) and math.isfinite(planes.sum().item())):
             finite = (planes - planes == 0).all(0)
             planes = torch.where(finite, planes, 0.0)
             boxes = torch.where(finite.unsqueeze(-1), boxes, torch.nan)

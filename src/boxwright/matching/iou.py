@@ -192,7 +192,7 @@ def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: For
     if not overlaps.complete:
         iou = iou.clamp_(min=0)
     # Overwritten, as nothing needs the old values: allocating memory costs more than the computation.
-    iou, gt_index = iou.mul_(known), gt_index.mul_(known)
+    iou, gt_index = iou.mul_(known), gt_index.mul_(known) if real.shape[1] > 1 else gt_index
     reached = iou > positive if strict else iou >= positive
     if positive <= 0:
         reached &= real.any(1, keepdim=True) & overlaps.usable(slice(None))
@@ -295,6 +295,8 @@ def _pair_by_pair(overlaps: DenseOverlaps) -> Best:
 
 def _wanted_later(anchor: Tensor, wants: Tensor) -> Tensor:
     """Tell whether a later target that ``wants`` (B, G) has the same anchor (B, G)."""
+    if anchor.shape[1] == 1:
+        return torch.zeros_like(wants)
     same = (anchor.unsqueeze(2) == anchor.unsqueeze(1)) & wants.unsqueeze(1) & wants.unsqueeze(2)
     return same.triu(1).any(2)
 
