@@ -193,7 +193,10 @@ def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: For
         iou = iou.clamp_(min=0)
     # Overwritten, as nothing needs the old values: allocating memory costs more than the computation.
     iou, gt_index = iou.mul_(known), gt_index.mul_(known) if real.shape[1] > 1 else gt_index
-    reached = iou > positive if strict else iou >= positive
+    if strict:
+        reached = iou > positive
+    else:
+        reached = known if positive == floor > 0 else iou >= positive
     if positive <= 0:
         reached &= real.any(1, keepdim=True) & overlaps.usable(slice(None))
     if tied is not None:
@@ -243,8 +246,9 @@ def _bipartite(overlaps: Overlaps) -> tuple[Best, Tensor | None]:
         found = _pair_by_pair(overlaps)
     elif found.iou.shape[1] > 1 and _wanted_later(found.partner, found.iou > 0).any():
         found = _deferred(overlaps)
-    held = found.iou > 0
-    return (found, None) if is_near(held) and held.all() else _with_nearest(overlaps, found, held)
+    if is_near(found.iou) and found.iou.min().item() > 0:
+        return found, None
+    return _with_nearest(overlaps, found, found.iou > 0)
 
 
 def _deferred(overlaps: Overlaps) -> Best:
