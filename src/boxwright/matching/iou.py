@@ -192,11 +192,11 @@ def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: For
     if not overlaps.complete:
         iou = iou.clamp_(min=0)
     # Overwritten, as nothing needs the old values: allocating memory costs more than the computation.
-    iou, gt_index = iou.mul_(known), gt_index.mul_(known) if real.shape[1] > 1 else gt_index
-    if strict:
-        reached = iou > positive
-    else:
-        reached = known if positive == floor > 0 else iou >= positive
+    iou = iou.mul_(known)
+    if real.shape[1] > 1:  # the only target's index is 0
+        gt_index = gt_index.mul_(known)
+    above = torch.gt if strict else torch.ge
+    reached = known if positive == floor > 0 and not strict else above(iou, positive)
     if positive <= 0:
         reached &= real.any(1, keepdim=True) & overlaps.usable(slice(None))
     if tied is not None:
@@ -231,7 +231,9 @@ def _last(overlaps: Overlaps) -> tuple[Best, Tensor | None]:
     """
     best, real = overlaps.of_targets, overlaps.real
     # without any overlap the best anchor is the first
-    held = real & ~_wanted_later(best.partner, real) & overlaps.usable(best.partner)
+    held = real & overlaps.usable(best.partner)
+    if real.shape[1] > 1:
+        held &= ~_wanted_later(best.partner, real)
     return best, None if is_near(held) and held.all() else held
 
 
@@ -299,8 +301,6 @@ def _pair_by_pair(overlaps: DenseOverlaps) -> Best:
 
 def _wanted_later(anchor: Tensor, wants: Tensor) -> Tensor:
     """Tell whether a later target that ``wants`` (B, G) has the same anchor (B, G)."""
-    if anchor.shape[1] == 1:
-        return torch.zeros_like(wants)
     same = (anchor.unsqueeze(2) == anchor.unsqueeze(1)) & wants.unsqueeze(1) & wants.unsqueeze(2)
     return same.triu(1).any(2)
 
