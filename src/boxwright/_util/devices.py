@@ -26,7 +26,8 @@ def is_near(place: Tensor | torch.device) -> bool:
     Elsewhere the host would wait until the device, which runs behind it, has done all that was asked before; and where
     a call isn't eager, there is no answer.
     """
-    return (place.is_cpu if isinstance(place, Tensor) else place.type == _HOST) and is_eager(place)
+    device = place.device if isinstance(place, Tensor) else place
+    return device.type == _HOST and is_eager(place)
 
 
 def constants(values: Sequence[float], like: Tensor) -> Tensor:
