@@ -231,13 +231,11 @@ class Anchors:
     @cached_property
     def corners(self) -> Corners:
         """The boxes in the form in which overlaps are computed."""
-        boxes = at_least_float32(self.boxes)
-        planes = boxes.t().contiguous()
-        if not (is_near(planes) and planes.sum().isfinite()):
-            finite = (planes - planes == 0).all(0)
-            planes = torch.where(finite, planes, 0.0)
-            boxes = torch.where(finite.unsqueeze(-1), boxes, torch.nan)
-        x1, y1, x2, y2 = planes.unbind()
+        boxes = known = at_least_float32(self.boxes)
+        if not (is_near(boxes) and math.isfinite(boxes.sum().item())):
+            finite = (boxes - boxes == 0).all(1, keepdim=True)
+            boxes, known = torch.where(finite, boxes, torch.nan), torch.where(finite, boxes, 0.0)
+        x1, y1, x2, y2 = (corner.contiguous() for corner in known.unbind(-1))
         area = (x2 - x1).clamp_(0, LARGEST).mul_((y2 - y1).clamp_(0, LARGEST))
         return Corners(boxes, x1, y1, x2, y2, area)
 

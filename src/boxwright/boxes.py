@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
-from torch.nn.functional import threshold
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
 OverlapKind = Literal["iou", "giou", "diou", "ciou"]
@@ -331,7 +330,7 @@ class Corners(NamedTuple):
             area = (x2 - x1).clamp_(0, LARGEST).mul_((y2 - y1).clamp_(0, LARGEST))
             whole = (area + self.area).sub_(shared)
         # the same as ``safe_ratio`` without masking: x / inf is 0
-        return shared.div_(threshold(whole, VANISHING, math.inf, inplace=True))
+        return shared.div_(torch.threshold_(whole, VANISHING, math.inf))
 
 
 def _iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -113,12 +113,7 @@ class DistanceCoder:
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
         """Decode distances (..., 4) to boxes (..., 4)."""
-        center, sides = _center_and_sides(anchors)
-        distances = at_least_float32(deltas)
-        if self.unit is not None:
-            distances = distances * (self.unit * _mean(sides))
-        first, last = distances.chunk(2, dim=-1)
-        return torch.cat([center - first, center + last], dim=-1)
+        return _at_distances(anchors, at_least_float32(deltas), self.unit)
 
 
 @coder
@@ -159,7 +154,7 @@ class DistributionCoder:
         logits = at_least_float32(deltas).reshape(*deltas.shape[:-1], 4, self.bins)
         with without_autocast(logits.device.type):  # autocast would compute the product in half precision
             distances = logits.softmax(-1) @ self._positions(logits)
-        return DistanceCoder(self.step).decode(anchors, distances)
+        return _at_distances(anchors, distances, self.step)
 
     def _positions(self, like: Tensor) -> Tensor:
         return torch.arange(self.bins, dtype=like.dtype, device=like.device)
@@ -192,6 +187,15 @@ def _distances(center: Tensor, boxes: Tensor) -> Tensor:
     """Compute the distances (..., 4) from centers (..., 2) to the sides of boxes (..., 4)."""
     first, last = at_least_float32(boxes).chunk(2, dim=-1)
     return torch.cat([center - first, last - center], dim=-1)
+
+
+def _at_distances(anchors: Tensor, distances: Tensor, unit: float | None) -> Tensor:
+    """Place boxes (..., 4) by the distances (..., 4) of their sides from the anchors' centers."""
+    center, sides = _center_and_sides(anchors)
+    if unit is not None:
+        distances = distances * (unit * _mean(sides))
+    first, last = distances.chunk(2, dim=-1)
+    return torch.cat([center - first, center + last], dim=-1)
 
 
 def _mean(sides: Tensor) -> Tensor:

@@ -112,6 +112,21 @@ def test_tiny_and_huge_errors(loss):
         assert grad[-1, 0] > 0
 
 
+@pytest.mark.parametrize("loss", ON_DELTAS)
+def test_many_pairs_cost_what_few_cost(loss):
+    """From many pairs on, coordinates are summed in another way: the same bits, and the same gradients twice over."""
+    pred, target = torch.randn(2, 1 << 14, 4, generator=torch.Generator().manual_seed(0)).unbind()
+    value, grad = value_and_gradient(loss, pred, target, torch.float32)
+    parts = zip(pred.split(1000), target.split(1000), strict=True)
+    values, grads = zip(*(value_and_gradient(loss, *part, torch.float32) for part in parts), strict=True)
+    assert torch.equal(value, torch.cat(values))
+    assert torch.equal(grad, torch.cat(grads))
+    many = pred.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(loss(many, target).square().sum(), many, create_graph=True)
+    (curve,) = torch.autograd.grad(slope.sum(), many)
+    assert curve.isfinite().all()
+
+
 def test_options_are_checked():
     pair = torch.zeros(1, 4), torch.ones(1, 4)
     with pytest.raises(ValueError, match="Expected beta >= 0 but got -1"):

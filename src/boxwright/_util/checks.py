@@ -61,11 +61,11 @@ def check_labels(
     note: str = "",
     axes: Sequence[str] = (),
     parts: Sequence[Tensor] = (),
-) -> None:
-    """Raise ValueError unless labels (...) are int64 and ``check_within`` has nothing against them."""
+) -> float | None:
+    """Do as ``check_within``, and raise ValueError unless labels (...) are int64."""
     if labels.dtype != torch.int64:
         raise ValueError(f"Expected labels int64 but got {labels.dtype}: labels.long() converts integers")
-    check_within(labels, lowest, highest, "labels", axes, note=note, parts=parts)
+    return check_within(labels, lowest, highest, "labels", axes, note=note, parts=parts)
 
 
 def check_within(
@@ -77,18 +77,19 @@ def check_within(
     *,
     note: str = "",
     parts: Sequence[Tensor] = (),
-) -> None:
+) -> float | None:
     """Raise ValueError unless all values (...) are within ``low``..``high``; None: at least ``low``.
 
     ``note`` stands behind the range, ``axes`` name the dimensions of the place; ``parts``: what was concatenated.
+    Returns the least value, None where values were not looked at.
     """
     if not is_visible(values) or not values.numel():
-        return
+        return None
     values = values.detach()
     most = math.inf if high is None else high
     ends = [end.item() for end in values.aminmax()]  # in one pass
     if low <= ends[0] and ends[1] <= most:
-        return
+        return ends[0]
     index = (~((values >= low) & (values <= most))).nonzero()[0].tolist()
     wanted = f"of at least {low}" if high is None else f"in {low}..{high}"
     place = _place(_split(index[0], parts) if parts else index, axes)
@@ -100,7 +101,7 @@ def check_within(
 
 def check_finite(values: Tensor, what: str) -> None:
     """Raise ValueError unless all values (N, ...) are finite."""
-    if not is_visible(values) or values.detach().sum().isfinite():
+    if not is_visible(values) or math.isfinite(values.detach().sum().item()):
         return
     bad = ~values.detach().isfinite()
     if bad.any():  # else only the sum is out of range
@@ -138,7 +139,7 @@ def check_targets(boxes: Tensor, labels: Tensor, ignore: Tensor | None, classes:
         check_labels(labels, -1, None if classes is None else classes - 1, " (-1 is padding)", AXES)
         return False
     # NumPy's calls cost less than torch's, and targets are few.
-    corners = boxes.detach().to(torch.float32 if boxes.dtype == torch.bfloat16 else boxes.dtype).numpy()
+    corners = (boxes.float() if boxes.dtype == torch.bfloat16 else boxes).detach().numpy()
     classes_of = labels.numpy()
     if classes_of.min() < -1 or (classes is not None and classes_of.max() >= classes):
         check_labels(labels, -1, None if classes is None else classes - 1, " (-1 is padding)", AXES)

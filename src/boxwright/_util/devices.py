@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _are_functorch_transforms_active, _is_any_autocast_enabled
 from torch._subclasses import FakeTensor
+from torch.compiler import is_compiling
 
 _HOST = "cpu"
 
 
 def is_eager(values: Tensor | torch.device) -> bool:
     """Tell whether a call runs as written: without compiler, export, functorch transform or fake tensor."""
-    return not (
-        torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or isinstance(values, FakeTensor)
-    )
+    return not (is_compiling() or _are_functorch_transforms_active() or isinstance(values, FakeTensor))
 
 
 def is_near(place: Tensor | torch.device) -> bool:
@@ -55,13 +55,13 @@ def on_cpu(*tensors: Tensor) -> list[Tensor]:
     return [part.clone().view(values.dtype).view(values.shape) for part, values in zip(parts, tensors, strict=True)]
 
 
-def autocasts(device: str) -> bool:
-    """Tell whether autocast may be on for a type of device; under a compiler always, as older ones can't ask."""
-    if torch.compiler.is_compiling():
-        return True
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+def may_autocast() -> bool:
+    """Tell whether autocast may be on for any type of device; under a compiler always, as older ones can't ask."""
+    return is_compiling() or _is_any_autocast_enabled()
 
 
 def without_autocast(device: str) -> AbstractContextManager[Any]:
-    """Turn autocast off for a type of device, in a context that costs nothing where it isn't on."""
-    return torch.autocast(device, enabled=False) if autocasts(device) else nullcontext()
+    """Turn autocast off for a type of device, in a context that costs nothing where none is on."""
+    if may_autocast() and torch.amp.is_autocast_available(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()

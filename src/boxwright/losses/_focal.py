@@ -15,9 +15,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from boxwright._util.devices import is_near
+from boxwright.losses._labels import one_hot
 
 # Elements per block: the temporaries stay within a processor's cache. A GPU prefers few, large kernels.
 _BLOCK = 1 << 17
+
+# Up to this many elements, calls cost more than what they compute.
+_FEW = 1 << 15
 
 # From here on softplus(x) equals x, even in float64.
 _LINEAR = 40.0
@@ -30,18 +34,22 @@ def sigmoid_focal(
 
     targets are int64 (N,), the weights () or (K,).
     """
+    if logits.numel() <= _FEW and is_near(logits):
+        value, slope = _focal_of_few(logits, targets, positive, negative, gamma)
+        value = value.sum(1) if rows else value
+    else:
 
-    def block(part: slice, slope: Tensor) -> Tensor:
-        return _focal_block(logits[part], targets[part], positive, negative, gamma, slope)
+        def block(part: slice, slope: Tensor) -> Tensor:
+            return _focal_block(logits[part], targets[part], positive, negative, gamma, slope)
 
-    value, slope = _by_blocks(logits, block, rows)
+        value, slope = _by_blocks(logits, block, rows)
     ignored = targets < 0
     if not is_near(logits):
         return value.masked_fill_(ignored if rows else ignored.unsqueeze(1), 0), slope.masked_fill_(
             ignored.unsqueeze(1), 0
         )
     few = ignored.nonzero().squeeze(1)
-    return value.index_fill_(0, few, 0), slope.index_fill_(0, few, 0)
+    return (value.index_fill_(0, few, 0), slope.index_fill_(0, few, 0)) if len(few) else (value, slope)
 
 
 def quality_focal(logits: Tensor, targets: Tensor, beta: float, rows: bool) -> tuple[Tensor, Tensor]:
@@ -70,6 +78,16 @@ def _by_blocks(logits: Tensor, block: Callable[[slice, Tensor], Tensor], rows: b
         else:
             value[part] = elements
     return value, slope
+
+
+def _focal_of_few(
+    logits: Tensor, targets: Tensor, positive: Tensor, negative: Tensor, gamma: float
+) -> tuple[Tensor, Tensor]:
+    """Compute values and slopes (n, K) in as few calls as possible, which cost more than the elements."""
+    found = one_hot(targets, logits.shape[1], torch.bool)
+    slope = torch.empty_like(logits)
+    value = _focal(torch.where(found, -logits, logits), torch.where(found, positive, negative), gamma, slope)
+    return value, torch.where(found, -slope, slope)
 
 
 def _focal_block(

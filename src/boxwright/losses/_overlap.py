@@ -92,12 +92,12 @@ class Pair:
         A corner inside its target moves the intersection, one outside moves the box around both; equal corners move
         either by half.
         """
-        in_own = (self.in_own + self.in_union * self.own.flip(-1)).masked_fill_(self._flat, 0)
+        in_own = _plus(self.in_union * self.own.flip(-1), self.in_own).masked_fill_(self._flat, 0)
         in_shared = ((self.in_area - self.in_union) * self.shared.flip(-1)).masked_fill_(self._apart, 0)
         first, last = (self.pred - self.target).sign_().mul_(0.5).chunk(2, -1)
-        widening = (in_shared + self.in_around).mul_(0.5).add_(in_own)
+        widening = in_own.add_(_plus(in_shared, self.in_around), alpha=0.5)
         outside, moving = self.in_around - in_shared, 0.5 * self.in_offset
-        return torch.cat([first * outside - widening + moving, last * outside + widening + moving], -1)
+        return torch.cat([_plus(first * outside - widening, moving), _plus(last * outside + widening, moving)], -1)
 
 
 def enclosing(pair: Pair) -> Tensor:
@@ -142,6 +142,11 @@ def sides(pair: Pair) -> Tensor:
 
 
 _PENALTIES: dict[str, tuple[Term, ...]] = {"giou": (enclosing,), "diou": (center,), "ciou": (center, aspect)}
+
+
+def _plus(slope: Tensor, other: Tensor | float) -> Tensor:
+    """Add what no penalty may have changed from 0."""
+    return slope + other if isinstance(other, Tensor) else slope
 
 
 def _product(measure: Tensor) -> Tensor:

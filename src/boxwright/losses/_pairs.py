@@ -7,14 +7,21 @@ to see.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from boxwright._util.checks import are_sound, check_boxes, check_finite, is_visible
+from boxwright._util.devices import is_near
 from boxwright.losses._reduction import Reduction, reduce
 
 # Upper limit of a pair's loss, without gradient beyond: the sum of 10^8 such losses still fits float32.
 _MOST = 1e30
+# The reductions of torch's own losses.
+EACH, TOTAL = 0, 2
+# From this many elements on, summing column by column saves more than a Python function costs.
+_MANY = 1 << 15
 
 
 def check_pairs(pred: Tensor, target: Tensor) -> None:
@@ -30,7 +37,7 @@ def check_target_boxes(cost: Tensor, target: Tensor) -> None:
 
     ``cost`` (...) is at least 1 for a box that does not overlap its target, which holds for every box without area.
     """
-    if not is_visible(cost) or not cost.numel() or cost.detach().amax().item() < 1:
+    if not is_visible(cost) or not cost.numel() or cost.detach().max().item() < 1:
         return
     if not are_sound(target.detach()[~(cost.detach() < 1)]):
         check_boxes(target)  # which names the box
@@ -48,23 +55,53 @@ def reduce_deltas(loss: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
     Raises:
         ValueError: Unless all targets (..., 4) are finite.
     """
-    loss = loss.sum(-1)
-    if is_visible(loss):
-        if loss.detach().sum().item() < _MOST:  # so no single loss can exceed the limit
-            return reduce(loss, reduction)
-        check_finite(target, "target deltas")
+    loss = _summed(loss)
+    if is_visible(loss) and _is_limited(loss):
+        return reduce(loss, reduction)
+    check_finite(target, "target deltas")
     return reduce(loss.clamp(max=_MOST), reduction)
 
 
 def reduce_plain(
-    plain: Callable[..., Tensor], limited: Callable[[], Tensor], target: Tensor, reduction: Reduction
+    plain: Callable[[int], Tensor], limited: Callable[[], Tensor], target: Tensor, reduction: Reduction
 ) -> Tensor:
-    """Do the same as ``reduce_deltas`` by ``plain(reduction=...)``, a torch loss that sums while it computes.
+    """Do the same as ``reduce_deltas`` by ``plain``, a loss of torch's, given ``EACH`` or ``TOTAL``.
 
-    Falls back on ``limited()``, (..., 4), where the sum shows that a loss exceeds the limit, or cannot be read.
+    Falls back on ``limited()``, (..., 4), where a loss exceeds the limit, or its value cannot be read.
     """
     if is_visible(target):
-        loss = plain(reduction="sum" if reduction == "sum" else "none")
-        if loss.detach().sum().item() < _MOST:
-            return loss if reduction == "sum" else reduce(loss.sum(-1), reduction)
+        if reduction == "sum":
+            loss = plain(TOTAL)
+            if loss.item() < _MOST:  # so no single loss can exceed the limit
+                return loss
+        else:
+            loss = _summed(plain(EACH))
+            if _is_limited(loss):
+                return reduce(loss, reduction)
     return reduce_deltas(limited(), target, reduction)
+
+
+def _is_limited(loss: Tensor) -> bool:
+    """Tell whether no loss exceeds the limit, nor is NaN."""
+    return not loss.numel() or loss.detach().max().item() <= _MOST
+
+
+def _summed(loss: Tensor) -> Tensor:
+    """Sum losses (..., 4) over the coordinates, (...)."""
+    if loss.numel() < _MANY or not is_near(loss):
+        return loss.sum(-1)
+    total: Tensor = _Summed.apply(loss)
+    return total
+
+
+class _Summed(torch.autograd.Function):
+    """The sum over four coordinates, column by column: torch's own takes three times as long on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor) -> Tensor:
+        first, second, third, last = loss.unbind(-1)
+        return (first + second).add_(third).add_(last)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad.unsqueeze(-1).expand(*grad.shape, 4)

@@ -9,7 +9,7 @@ from typing import Any, Literal, ParamSpec, get_args
 import torch
 from torch import Tensor
 
-from boxwright._util.devices import autocasts, without_autocast
+from boxwright._util.devices import may_autocast, without_autocast
 from boxwright.boxes import at_least_float32
 from boxwright.parts import class_loss_info
 
@@ -19,7 +19,7 @@ Reduction = Literal["none", "sum", "mean"]
 ElementReduction = Literal["none", "rows", "sum", "mean"]
 
 # Types in which a loss computes without converting.
-_FULL = (torch.float32, torch.float64, torch.int64)
+_FULL = frozenset({torch.float32, torch.float64, torch.int64})
 
 
 def initial_state(loss: Callable[..., Tensor], classes: int | None) -> Tensor | None:
@@ -46,10 +46,10 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
     @wraps(loss)
     def run(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        device = tensors[0].device.type
-        if not autocasts(device) and all(value.dtype in _FULL for value in tensors):
+        values = (*args, *kwargs.values())
+        if not may_autocast() and _FULL.issuperset([value.dtype for value in values if isinstance(value, Tensor)]):
             return loss(*args, **kwargs)
+        device = next(value.device.type for value in values if isinstance(value, Tensor))
         with without_autocast(device):
             return loss(*map(_raised, args), **{name: _raised(value) for name, value in kwargs.items()})
 

@@ -12,9 +12,10 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch._C import _nn as native  # without the broadcasting of functional, which takes longer than few losses do
 from torch.nn import functional
 
-from boxwright.losses._pairs import check_pairs, reduce_deltas, reduce_plain
+from boxwright.losses._pairs import EACH, check_pairs, reduce_deltas, reduce_plain
 from boxwright.losses._reduction import Reduction, full_precision
 from boxwright.parts import box_loss
 
@@ -34,8 +35,8 @@ def l1_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tens
         tensor([2.5000])
     """
     check_pairs(pred, target)
-    plain = partial(functional.l1_loss, pred, target)
-    return reduce_plain(plain, partial(plain, reduction="none"), target, reduction)
+    plain = partial(native.l1_loss, pred, target)
+    return reduce_plain(plain, partial(plain, EACH), target, reduction)
 
 
 @box_loss(space="deltas")
@@ -52,7 +53,7 @@ def l2_loss(pred: Tensor, target: Tensor, reduction: Reduction = "none") -> Tens
     def limited() -> Tensor:
         return 2 * functional.huber_loss(pred, target, reduction="none", delta=_STRAIGHT)
 
-    return reduce_plain(partial(functional.mse_loss, pred, target), limited, target, reduction)
+    return reduce_plain(partial(native.mse_loss, pred, target), limited, target, reduction)
 
 
 @box_loss(space="deltas")
@@ -76,8 +77,10 @@ def smooth_l1_loss(pred: Tensor, target: Tensor, beta: float = 1.0, reduction: R
     if beta < 0:
         raise ValueError(f"Expected beta >= 0 but got {beta}")
     check_pairs(pred, target)
-    plain = partial(functional.smooth_l1_loss, pred, target, beta=beta)
-    return reduce_plain(plain, partial(plain, reduction="none"), target, reduction)
+    if beta == 0:  # where the slope of torch's would be 0 / 0
+        return l1_loss(pred, target, reduction)
+    plain = partial(native.smooth_l1_loss, pred, target, beta=beta)
+    return reduce_plain(plain, partial(plain, EACH), target, reduction)
 
 
 @box_loss(space="deltas")

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from boxwright._util.checks import check_labels, check_within
-from boxwright._util.devices import is_eager, is_near
+from boxwright._util.devices import is_eager
 from boxwright.losses._focal import quality_focal, sigmoid_focal
+from boxwright.losses._labels import one_hot
 from boxwright.losses._reduction import (
     ElementReduction,
     full_precision,
@@ -57,13 +58,14 @@ def binary_cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"Expected label_smoothing in 0..1 but got {label_smoothing}")
-    all_count = targets.is_floating_point() or (is_near(targets) and not (targets < 0).any())
-    targets, counted = _dense_targets(logits, targets)
+    least = _check(logits, targets)
+    all_count = targets.is_floating_point() or (least is not None and least >= 0)
+    counted = None if all_count else _counted(logits, targets)
+    if not targets.is_floating_point():
+        targets = one_hot(targets, logits.shape[-1], logits.dtype)
     if label_smoothing:
         targets = targets * (1 - label_smoothing) + label_smoothing / 2
-    loss = functional.binary_cross_entropy_with_logits(
-        logits, targets, None if all_count else counted, reduction="none", pos_weight=weight
-    )
+    loss = functional.binary_cross_entropy_with_logits(logits, targets, counted, reduction="none", pos_weight=weight)
     return reduce_elements(loss, reduction)
 
 
@@ -247,8 +249,10 @@ def _focal_loss(
         loss = expression(flat.reshape(logits.shape), targets)
         return loss.sum(-1).flatten() if by_row else loss.reshape(flat.shape)
 
-    loss: Tensor = WithSlope.apply(logits.reshape(-1, logits.shape[-1]), partial(evaluate, rows=by_row), plain)
-    loss = loss.reshape(rows if by_row else logits.shape)
+    flat = logits if logits.ndim == 2 else logits.reshape(-1, logits.shape[-1])
+    loss: Tensor = WithSlope.apply(flat, partial(evaluate, rows=by_row), plain)
+    if logits.ndim != 2:
+        loss = loss.reshape(rows if by_row else logits.shape)
     if reduction == "rows":
         return loss
     return loss.sum() / max(logits.numel(), 1) if reduction == "mean" else reduce(loss, reduction)
@@ -310,7 +314,8 @@ def _check_density(bins: int, momentum: float, state: Tensor | None) -> None:
         raise ValueError(f"Expected a state float ({bins},) with momentum {momentum} but got {found}")
 
 
-def _check(logits: Tensor, targets: Tensor) -> None:
+def _check(logits: Tensor, targets: Tensor) -> float | None:
+    """Raise ValueError for targets of another shape, type or value; return the least value, None if unseen."""
     soft = targets.is_floating_point()
     if targets.shape != (logits.shape if soft else logits.shape[:-1]) or not (soft or targets.dtype == torch.int64):
         raise ValueError(
@@ -318,9 +323,8 @@ def _check(logits: Tensor, targets: Tensor) -> None:
             f"{targets.dtype} {tuple(targets.shape)}"
         )
     if soft:
-        check_within(targets, 0, 1, "soft targets")
-    else:
-        check_labels(targets, -1, logits.shape[-1], " (K is background)")
+        return check_within(targets, 0, 1, "soft targets")
+    return check_labels(targets, -1, logits.shape[-1], " (K is background)")
 
 
 def _dense_targets(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -336,7 +340,8 @@ def _dense_targets(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 def _dense(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     if targets.is_floating_point():
         return targets, torch.ones_like(logits[..., :1])
-    columns = logits.shape[-1]
-    rows = torch.eye(columns + 1, columns, dtype=logits.dtype, device=logits.device)
-    dense = functional.embedding(targets.remainder(columns + 1), rows)  # a row of zeros for -1, as for background
-    return dense, (targets >= 0).unsqueeze(-1).to(logits.dtype)
+    return one_hot(targets, logits.shape[-1], logits.dtype), _counted(logits, targets)
+
+
+def _counted(logits: Tensor, targets: Tensor) -> Tensor:
+    return (targets >= 0).unsqueeze(-1).to(logits.dtype)

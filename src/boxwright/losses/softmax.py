@@ -204,12 +204,10 @@ def _entropies(logits: Tensor, targets: Tensor, label_smoothing: float, weight: 
     Raises:
         IndexError: If a label is out of range.
     """
-    if is_near(logits) and logits.numel() >= _MANY and not label_smoothing:
+    if logits.numel() >= _MANY and not label_smoothing and is_near(logits):
         loss: Tensor = _CrossEntropy.apply(logits, targets)
         return loss if weight is None else loss * weight[targets.clamp(min=0)]
-    return functional.cross_entropy(
-        logits, targets, weight, ignore_index=-1, reduction="none", label_smoothing=label_smoothing
-    )
+    return functional.cross_entropy(logits, targets, weight, None, -1, None, "none", label_smoothing)
 
 
 class _CrossEntropy(torch.autograd.Function):

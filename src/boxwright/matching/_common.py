@@ -64,8 +64,6 @@ def prepare(
     boxes, real = at_least_float32(boxes), labels >= 0
     if not sound:
         real &= has_area(boxes)
-    elif ignore is None and is_near(real) and real.all():
-        return corners, boxes, real
     return corners, boxes.nan_to_num(0.0, 0.0, 0.0), real if ignore is None else real & ~ignore
 
 
@@ -171,7 +169,8 @@ class DenseOverlaps(Overlaps):
         targets: list[Tensor] = []
         for start, iou in self.blocks():
             if rows == 1:
-                anchors.append(Best(iou[:, 0], torch.zeros_like(iou[:, 0], dtype=torch.int64)))
+                highest = iou[:, 0]
+                anchors.append(Best(highest, self.real.new_zeros(highest.shape, dtype=torch.int64)))
             elif is_near(iou) and iou.numel() >= 1 << 13 and iou.dtype in (torch.float32, torch.float64):
                 # The first index of the maximum in a quarter of max's time: 0 where a row is highest, else -1, minus
                 # its index.

@@ -192,8 +192,11 @@ def _by_thresholds(overlaps: Overlaps, positive: float, strict: bool, force: For
     if not overlaps.complete:
         iou = iou.clamp_(min=0)
     # Overwritten, as nothing needs the old values: allocating memory costs more than the computation.
-    iou, gt_index = iou.mul_(known), gt_index.mul_(known)
-    reached = iou > positive if strict else iou >= positive
+    iou = iou.mul_(known)
+    if real.shape[1] > 1:  # the only target's index is 0
+        gt_index = gt_index.mul_(known)
+    above = torch.gt if strict else torch.ge
+    reached = known if positive == floor > 0 and not strict else above(iou, positive)
     if positive <= 0:
         reached &= real.any(1, keepdim=True) & overlaps.usable(slice(None))
     if tied is not None:
@@ -228,7 +231,9 @@ def _last(overlaps: Overlaps) -> tuple[Best, Tensor | None]:
     """
     best, real = overlaps.of_targets, overlaps.real
     # without any overlap the best anchor is the first
-    held = real & ~_wanted_later(best.partner, real) & overlaps.usable(best.partner)
+    held = real & overlaps.usable(best.partner)
+    if real.shape[1] > 1:
+        held &= ~_wanted_later(best.partner, real)
     return best, None if is_near(held) and held.all() else held
 
 
@@ -243,8 +248,9 @@ def _bipartite(overlaps: Overlaps) -> tuple[Best, Tensor | None]:
         found = _pair_by_pair(overlaps)
     elif found.iou.shape[1] > 1 and _wanted_later(found.partner, found.iou > 0).any():
         found = _deferred(overlaps)
-    held = found.iou > 0
-    return (found, None) if is_near(held) and held.all() else _with_nearest(overlaps, found, held)
+    if is_near(found.iou) and found.iou.min().item() > 0:
+        return found, None
+    return _with_nearest(overlaps, found, found.iou > 0)
 
 
 def _deferred(overlaps: Overlaps) -> Best:

@@ -65,7 +65,7 @@ def batched_nms(
         return labels.new_zeros(0, dtype=torch.int64)
     boxes, scores = boxes.double(), scores.double()  # so that no coordinate is rounded
     # One pass over all values: a NaN is both their minimum and their maximum.
-    low, high, best, last = [end.item() for end in on_cpu(*boxes.aminmax(), scores.amax(), labels.amax())]
+    low, high, best, last = [end.item() for end in on_cpu(*boxes.aminmax(), scores.max(), labels.max())]
     if not math.isfinite(high - low) or math.isnan(best):
         sound = is_sound(boxes, scores).nonzero().squeeze(1)
         return sound[batched_nms(boxes[sound], scores[sound], labels[sound], iou, agnostic=agnostic)]
