@@ -62,6 +62,6 @@ def may_autocast() -> bool:
 
 def without_autocast(device: str) -> AbstractContextManager[Any]:
     """Turn autocast off for a type of device, in a context that costs nothing where none is on."""
-    if may_autocast() and torch.amp.is_autocast_available(device):
+    if is_compiling() or (_is_any_autocast_enabled() and torch.amp.is_autocast_available(device)):
         return torch.autocast(device, enabled=False)
     return nullcontext()
