@@ -63,7 +63,8 @@ def overlaps(box: NDArray[Any], boxes: NDArray[Any], *, diou: bool = False) -> N
     if not diou:
         return iou
     diagonal = (np.maximum(x2, right) - np.minimum(x1, left)) ** 2 + (np.maximum(y2, bottom) - np.minimum(y1, top)) ** 2
-    return iou - _ratio(((x1 + x2 - left - right) / 2) ** 2 + ((y1 + y2 - top - bottom) / 2) ** 2, diagonal)
+    iou -= _ratio(((x1 + x2 - left - right) / 2) ** 2 + ((y1 + y2 - top - bottom) / 2) ** 2, diagonal)
+    return iou
 
 
 def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[Any]:
