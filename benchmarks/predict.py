@@ -6,7 +6,7 @@ Networks for 3 classes, untrained, at 320 px (yolov8n squashed), on the same fil
 sides get the same two lines: weights and input in channels_last, and the C library told to keep large blocks. The peers
 decode as we do; what follows their network is their own. Score .3 is what people look at, of which an untrained network
 finds next to nothing; at .001, which evaluation goes by, ssdlite320's NMS has 900 candidates (3 classes x 300) and ours
-1,000. "As trained" is lite320 without what ``for_inference`` does.
+1,000. "As trained" is lite320 without what ``for_inference`` does; bf16 is left out on processors without it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from boxwright.data import decode_image
 from boxwright.demo_data import make_digits
 from boxwright.models import Detector
 from boxwright.runs.predict import find_images
+from boxwright.training.precision import bf16_available
 
 CLASSES = 3
 
@@ -93,8 +94,9 @@ def rows(options: Namespace) -> Iterator[Row]:
         versions = {
             "as trained": detector,
             "float32": detector.for_inference(),
-            "bf16": detector.for_inference("bf16"),
         }
+        if bf16_available("cpu"):
+            versions["bf16"] = detector.for_inference("bf16")
         for score in (0.3, 0.001):
             for batch in (1, options.batch):
                 at = f"score {score:g}, {'one by one' if batch == 1 else f'batches of {batch}'}"

@@ -338,3 +338,18 @@ def test_arguments(tmp_path: Path, boxwright: Boxwright, monkeypatch: pytest.Mon
     assert "Expected onnx or openvino or torch" in boxwright("export", tmp_path, "--format", "tflite").err
     monkeypatch.setattr("boxwright.cli.export.find_spec", lambda name: None)
     assert "pip install 'boxwright[export]'" in boxwright("export", tmp_path).err
+
+
+class Dot(nn.Module):
+    """Multiplies rows by a vector."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ torch.arange(5.0)
+
+
+def test_a_vector_is_multiplied_as_a_column() -> None:
+    """In onnxruntime a vector takes five times as long."""
+    x = torch.rand(2, 3, 5)
+    model = to_onnx(Dot(), {"x": x}, ("y",), dynamic=True)
+    assert "Squeeze" in [node.op_type for node in model.graph.node]
+    np.testing.assert_allclose(Session(model)({"x": x.numpy()})["y"], x @ torch.arange(5.0), atol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import boxwright as bw
+from boxwright.models.efficientnet_lite import SamePadded
 from boxwright.models.fused import FusedConv, fuse_convolutions
 from boxwright.models.layers import batch_norms, fold_batch_norm
 from boxwright.types import FeatureMap
@@ -65,6 +67,31 @@ def test_fused_networks_do_the_same(name: str) -> None:
     for layout in (torch.contiguous_format, torch.channels_last):
         for rows in (3, 1):
             torch.testing.assert_close(net(x[:rows].contiguous(memory_format=layout)), expected[:rows])
+
+
+@pytest.mark.parametrize(("kernel", "groups"), [(3, 1), (3, 8), (5, 8)])
+@torch.inference_mode()
+def test_tensorflow_s_padding_is_that_of_every_size(kernel: int, groups: int) -> None:
+    """One network after another size: the padding differs for even and odd sides, by row and by column."""
+    net = nn.Sequential(SamePadded(8, 8, kernel, 2, groups=groups), nn.ReLU6()).requires_grad_(False)
+    fused = copy.deepcopy(net)
+    fuse_convolutions(fused)
+    assert [each.activation.name for each in fused.modules() if isinstance(each, FusedConv)] == ["hardtanh"]
+    for size in ((10, 10), (9, 7), (10, 7), (9, 12), (1, 2)):
+        x = 4 * torch.randn(2, 8, *size, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(fused(x), net(x))
+
+
+@torch.inference_mode()
+def test_a_fused_network_that_has_computed_can_be_copied_and_converted() -> None:
+    net = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()).requires_grad_(False)
+    fuse_convolutions(net)
+    x = torch.randn(1, 8, 9, 9)
+    expected = net(x)
+    torch.testing.assert_close(copy.deepcopy(net)(x), expected)
+    torch.testing.assert_close(pickle.loads(pickle.dumps(net))(x), expected)
+    net.double().float()
+    torch.testing.assert_close(net.to(memory_format=torch.channels_last)(x), expected)
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet10t", "mobilenetv3_small_050", "regnetx_002"])

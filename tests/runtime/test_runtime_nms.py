@@ -36,7 +36,7 @@ def test_the_kinds_are_those_of_torch() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(seed=st.integers(0, 10**6), count=st.integers(0, 60), agnostic=st.booleans())
+@given(seed=st.integers(0, 10**6), count=st.integers(0, 120), agnostic=st.booleans())
 @settings(max_examples=15, deadline=None)
 def test_every_kind_is_that_of_torch(kind: NmsKind, seed: int, count: int, agnostic: bool) -> None:
     boxes, scores, labels = crowd(seed, count)

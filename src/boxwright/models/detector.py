@@ -250,7 +250,7 @@ class Detector(nn.Module, ABC):
         for name, part in folded.net.named_children():
             if name != "backbone" or getattr(part, "in_order", False) or folds_exactly(part):
                 fold_batch_norm(part)
-        if can_fuse(folded.net):
+        if can_fuse(folded.net, precision):
             fuse_convolutions(folded.net)
             folded.set_memory_format(torch.channels_last)
         if precision == "bf16":

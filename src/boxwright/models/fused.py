@@ -1,17 +1,20 @@
 """Convolutions of a folded network merged with the following activation, as one oneDNN operation on the processor.
 
 These are the operations that torch.compile would generate, without its half minute. ``F.conv2d`` would write the maps
-once more for each activation, and on one thread uses a slow routine for 1x1 kernels with few images.
+once more for each activation, and on one thread uses a slow routine for 1x1 kernels with few images. Weights are put
+into oneDNN's order once, not at each call, and TensorFlow's padding takes no copy of the map.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, Literal, NamedTuple, Self, TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from boxwright.models.efficientnet_lite import SamePadded
 from boxwright.models.layers import is_left_by_norm
 
 
@@ -31,26 +34,52 @@ _NONE = _Activation("none", [])
 
 
 class FusedConv(nn.Module):
-    """A convolution with its activation: (B, C, H, W) -> (B, C', H', W'), in the type of its weights."""
+    """A convolution with its activation: (B, C, H, W) -> (B, C', H', W'), in the type of its weights.
+
+    A ``SamePadded`` one gets a row and a column of zeros before its kernel, so that the same padding on both sides
+    does, and no padded copy of the map is made. It differs for sides of an odd number of pixels.
+    """
 
     def __init__(self, convolution: nn.Conv2d, activation: nn.Module | None = None) -> None:
         super().__init__()
-        self.weight, self.bias = convolution.weight, convolution.bias
-        self.geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
+        self.weight, self.bias, self.padding = convolution.weight, convolution.bias, convolution.padding
+        self.same_padded = isinstance(convolution, SamePadded)
+        if self.same_padded:
+            self.weight = nn.Parameter(F.pad(convolution.weight, (1, 0, 1, 0)), requires_grad=False)
+            self.padding = tuple(side // 2 for side in convolution.kernel_size)
+        self.geometry = (convolution.stride, convolution.dilation, convolution.groups)
         self.activation = _NONE if activation is None else _ACTIVATIONS[type(activation)](activation)
+        self._reordered: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the convolution of ``x`` followed by the activation."""
+        x, padding = x.to(self.weight.dtype), self.padding
+        if self.same_padded:
+            padding = tuple(half + side % 2 for half, side in zip(padding, x.shape[2:], strict=True))
+        if self._reordered is None:  # the best order depends on the input's size: others hardly take longer
+            self._reordered = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, padding, *self.geometry, x.shape
+            )
         made: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x.to(self.weight.dtype), self.weight, self.bias, *self.geometry, *self.activation, ""
+            x, self._reordered, self.bias, padding, *self.geometry, *self.activation, ""
         )
         return made
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        self._reordered = None
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
-def can_fuse(net: nn.Module) -> bool:
-    """Tell whether the network is on a processor for which torch has oneDNN."""
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reordered": None}  # torch can neither copy nor save it
+
+
+def can_fuse(net: nn.Module, precision: Literal["float32", "bf16"]) -> bool:
+    """Tell whether the network is on a processor for which torch has oneDNN that computes in this precision."""
     available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return available and all(weight.device.type == "cpu" for weight in net.parameters())
+    if not available or any(weight.device.type != "cpu" for weight in net.parameters()):
+        return False
+    return precision == "float32" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def fuse_convolutions(net: nn.Module) -> None:
@@ -74,8 +103,10 @@ def fuse_convolutions(net: nn.Module) -> None:
 
 
 def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Tell whether it is torch's own convolution with equal zero padding on both sides."""
-    return type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+    """Tell whether it is torch's own convolution padded with zeros, or our ``SamePadded``."""
+    if type(module) not in (nn.Conv2d, SamePadded):
+        return False
+    return module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
 
 def _is_ordered(parent: nn.Module) -> bool:

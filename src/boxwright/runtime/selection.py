@@ -90,6 +90,9 @@ class SelectionRule:
         """Scores, rows and labels (n,) of the best pairs of a row and a class above ``min_score``, by falling score."""
         flat, classes = scores.ravel(), scores.shape[1]
         places = np.flatnonzero(flat > np.float32(min_score))
+        if self.candidates_per == "image" and len(places) > self.candidates:  # the rest needn't be sorted
+            least = np.partition(flat[places], -self.candidates)[-self.candidates]
+            places = places[flat[places] >= least]
         places = places[np.argsort(-flat[places], kind="stable")]
         if self.candidates_per == "class":
             group = places % classes
