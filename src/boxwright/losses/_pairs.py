@@ -55,10 +55,11 @@ def reduce_deltas(loss: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
     Raises:
         ValueError: Unless all targets (..., 4) are finite.
     """
-    loss = _summed(loss)
-    if is_visible(loss) and _is_limited(loss):
-        return reduce(loss, reduction)
-    check_finite(target, "target deltas")
+    loss = loss.sum(-1)
+    if is_visible(loss):
+        if _is_limited(loss):
+            return reduce(loss, reduction)
+        check_finite(target, "target deltas")
     return reduce(loss.clamp(max=_MOST), reduction)
 
 
