@@ -42,7 +42,8 @@ class FusedConv(nn.Module):
 
     def __init__(self, convolution: nn.Conv2d, activation: nn.Module | None = None) -> None:
         super().__init__()
-        self.weight, self.bias, self.padding = convolution.weight, convolution.bias, convolution.padding
+        self.weight, self.bias = convolution.weight, convolution.bias
+        self.padding: Any = convolution.padding  # numbers: padding in words isn't fused
         self.same_padded = isinstance(convolution, SamePadded)
         if self.same_padded:
             self.weight = nn.Parameter(F.pad(convolution.weight, (1, 0, 1, 0)), requires_grad=False)
