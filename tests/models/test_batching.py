@@ -43,6 +43,9 @@ def tiny(name: str) -> Detector:
     torch.manual_seed(0)
     recipe = get_recipe(name.split()[0], classes=("a", "b"), **TINY[name]).from_scratch()
     detector = build_detector(recipe)
+    if name == "retinanet":  # all of its first scores are .01, so that rounding would decide on their order
+        with torch.no_grad():
+            torch._foreach_mul_([weight for weight in detector.net.head.parameters() if weight.ndim == 4], 4.0)
     return detector.eval()
 
 

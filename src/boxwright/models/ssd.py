@@ -70,10 +70,10 @@ class L2Norm(nn.Module):
         self.weight = nn.Parameter(torch.full((channels,), 20.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape in float32: in fp16 the epsilon for cells of zeros would be 0."""
+        """Map (B, C, H, W) to the same shape and type, by way of float32: in fp16 the epsilon would be 0."""
         length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
         unit: Tensor = x / length.clamp(min=_SHORTEST)
-        return unit * self.weight.view(1, -1, 1, 1)
+        return (unit * self.weight.view(1, -1, 1, 1)).to(x.dtype)
 
 
 class SSDNet(nn.Module):
