@@ -76,7 +76,7 @@ def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[Any]:
 def _greedy(boxes: NDArray[Any], labels: Ints, iou: float, diou: bool, most: int) -> Ints:
     """Return the first places (m,) that greedy NMS keeps, of candidates by falling score.
 
-    The best of those left are settled, and suppress others, so many at a time.
+    The best ``_AT_A_TIME`` of those left are settled, then suppress the rest.
     """
     left, kept = np.arange(len(boxes)), np.zeros(0, np.int64)
     while len(left) and len(kept) < most:
