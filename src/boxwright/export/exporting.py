@@ -192,9 +192,7 @@ def _graph(
 
 def _in_half(detector: Detector) -> Detector:
     half = copy.deepcopy(detector)
-    for module in half.net.half().modules():
-        if isinstance(module, nn.Conv2d):  # some layers give float32 whatever they take, such as SSD's norm
-            module.register_forward_pre_hook(lambda layer, inputs: inputs[0].to(layer.weight.dtype))
+    half.net.half()
     return half
 
 
