@@ -200,6 +200,8 @@ def test_thresholds():
     assert default.state.tolist() == [[1, 1, 0, 0]]
     assert default.iou.tolist() == [[1, 0.5, 0, 0]]
     assert match_iou(anchors, boxes, labels, force=None, strict=True).state.tolist() == [[1, -1, 0, 0]]
+    reached = match_iou(anchors, boxes, labels, force=None, positive=0.5, negative=0.25)
+    assert reached.state.tolist() == [[1, 1, -1, 0]]
     between = match_iou(anchors, boxes, labels, force=None, positive=0.7, negative=0.25)
     assert between.state.tolist() == [[1, -1, -1, 0]]
     assert between.iou.tolist()[0] == pytest.approx([1, 0.5, 0.3, 0])
