@@ -42,7 +42,7 @@ def test_a_run_has_what_its_images_decided(digits: Path, tmp_path: Path, monkeyp
     assert "--recipe auto" in command
     assert "strides=[8, 16, 32, 64]" in command
 
-    monkeypatch.setattr("boxwright.training.engine.decide", lambda *_, **__: pytest.fail("decided again"))
+    monkeypatch.setattr("boxwright.training.job.decide", lambda *_, **__: pytest.fail("decided again"))
     again = bw.train(digits, out=tmp_path / "again", console=console, recipe=run.recipe, **{**TINY, "steps": 2})
     assert_same_end(run, again)
     assert bw.train(digits, resume=run.folder, console=console).recipe == run.recipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
@@ -18,78 +18,47 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from boxwright._util.allocator import keep_large_blocks
-from boxwright._util.naming import folder_name
-from boxwright._util.printing import can_redraw, say
+from boxwright._util.printing import can_redraw
 from boxwright.data import DetectionDataset
 from boxwright.data.readers.reader import finding
 from boxwright.errors import RecipeError
 from boxwright.evaluate.thresholds import Thresholds
 from boxwright.models import build_detector
-from boxwright.models.memory import check_input
 from boxwright.own_code import import_code
-from boxwright.recipes import Recipe, find_detector, get_recipe
+from boxwright.recipes import Recipe
 from boxwright.recipes.criterion import build_criterion
-from boxwright.recipes.fit import decide
 from boxwright.runs import Run
 from boxwright.runs.checkpoints import read_checkpoint
-from boxwright.runs.folder import check_free, held_run, new_run
+from boxwright.runs.folder import new_run
 from boxwright.runs.splits import keep_splits
-from boxwright.runs.start import Start, resolve_start
 from boxwright.runs.thresholds import said, thresholds_in
 from boxwright.text import plural
 from boxwright.training.accelerators import device_options
-from boxwright.training.batch_size import settle_batch_size
 from boxwright.training.batches import Batches
 from boxwright.training.best import BestCheckpoint, EarlyStoppingOnAP
 from boxwright.training.callbacks import AveragedWeights, Clock, FirstEpoch, Validation
 from boxwright.training.checkpoints import AtomicCheckpoints, LastCheckpoint, Position, fitting_weights
-from boxwright.training.command import resume_command, train_command
 from boxwright.training.compiling import CompiledStep, check_compilable
 from boxwright.training.curves import ROW_EVERY
 from boxwright.training.distributed import Ranks
 from boxwright.training.faults import faults_explained
+from boxwright.training.job import Job, check_memory, new_job, resumed_job, with_batch_size, with_decisions
 from boxwright.training.loggers import make_loggers
 from boxwright.training.made_up import largest_size
 from boxwright.training.module import TrainingModule
 from boxwright.training.nonfinite import NonFiniteError, explain
-from boxwright.training.options import RunOptions, TrainKeys
+from boxwright.training.options import TrainKeys
 from boxwright.training.precision import Precision, run_precision
 from boxwright.training.quiet import quiet_lightning
 from boxwright.training.reading import read_data
 from boxwright.training.record import Record, describe_data, describe_origin, describe_outcome, describe_run
-from boxwright.training.resume import check_same_data, recorded_commands, reopen
+from boxwright.training.resume import check_same_data
 from boxwright.training.schedule import Progress
 from boxwright.training.showing import progress_callbacks
-from boxwright.training.starting import begin_with, first_detector, provenance, with_default_start
+from boxwright.training.starting import begin_with, first_detector, provenance
 from boxwright.training.step_timing import remembered_step
 from boxwright.training.stopping import CtrlC, Interrupted
 from boxwright.training.targets import TargetsError
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Everything that defines a training."""
-
-    run: Run
-    recipe: Recipe
-    options: RunOptions
-    ranks: Ranks
-    console: Console
-    commands: tuple[str, ...] = ()
-    """Command lines that do the same, including resumptions; empty for data sets in memory."""
-    position: Position | None = None
-    """Position at which a resumed run continues."""
-    checkpoint: Path | None = None
-    """The checkpoint to continue from; None for a new run, and for one stopped before its first checkpoint."""
-    callbacks: tuple[Callback, ...] = ()
-    """The caller's callbacks."""
-    criterion: nn.Module | None = None
-    """The caller's criterion; None: the recipe's."""
-    start: Start | None = None
-    """Source of the initial weights, if the recipe alone does not say."""
-
-    def say(self, text: str) -> None:
-        say(self.console, text)
 
 
 def train(
@@ -141,40 +110,24 @@ def train(
     console = (console or Console()) if ranks.first else Console(quiet=True)
     with ExitStack() as held:
         if resume is None:
-            job = _new_job(data, recipe, options, ranks, console)
+            job = new_job(data, recipe, options, ranks, console)
         elif recipe is None:
-            job = _resumed_job(data, Path(resume), options, ranks, console, held)
+            job = resumed_job(data, Path(resume), options, ranks, console, held)
         else:
             raise RecipeError("a resumed run has its recipe: name no other")
         return _train(replace(job, callbacks=tuple(callbacks), criterion=criterion), data, validation, initial, held)
 
 
 def _train(
-    job: _Job,
+    job: Job,
     data: str | Path | DetectionDataset,
     validation: DetectionDataset | None,
     initial: Mapping[str, Tensor] | None,
     held: ExitStack,
 ) -> Run:
-    ranks, console = job.ranks, job.console
-    accelerator = job.options.accelerator()
-    if not job.recipe.undecided:
-        _check_input(job)
-    if job.options.compile:
-        check_compilable(job.recipe, ranks)
+    ranks, accelerator = job.ranks, job.options.accelerator()
     keep_large_blocks()
-    training_set, validation_set = read_data(data, validation, job.recipe, job.options, console)
-    if job.recipe.undecided:
-        job = _decided(job, training_set, data)
-    asked = job.recipe
-    job = replace(job, recipe=job.recipe.replace(classes=training_set.classes, **training_set.pixels.to_dict()))
-    if job.position is not None:
-        check_same_data(job.run, [s for s in (training_set, validation_set) if s is not None])
-    if job.recipe.patience and validation_set is None:
-        raise RecipeError("patience needs a validation split: without one nothing tells when to stop")
-    counts = torch.from_numpy(np.bincount(training_set.labels, minlength=len(training_set.classes)))
-    if asked.batch_size == "auto":
-        job = _settled(job, asked, training_set, counts, data)
+    job, training_set, validation_set, counts = _read(job, data, validation)
     if job.position is None and ranks.first:
         job = replace(job, run=held.enter_context(new_run(job.options.out, job.run.folder.name)))
     loggers = make_loggers(job.options.logger, job.run, job.position.step if job.position and ranks.first else 0)
@@ -186,7 +139,7 @@ def _train(
     job = replace(job, recipe=detector.recipe, start=None)  # whose weights take memory
     begin_with(initial or {}, detector)
     criterion = build_criterion(job.recipe, counts) if job.criterion is None else job.criterion
-    batches = Batches(training_set, validation_set, job.recipe, job.options, ranks, console)
+    batches = Batches(training_set, validation_set, job.recipe, job.options, ranks, job.console)
     progress = _progress(job, batches)
     over = job.position is not None and not _goes_on(job, job.position, progress, batches)
     if over and _is_kept(job):
@@ -219,86 +172,36 @@ def _train(
     return job.run
 
 
-def _new_job(
-    data: str | Path | DetectionDataset,
-    recipe: str | Path | Recipe | None,
-    options: Mapping[str, Any],
-    ranks: Ranks,
-    console: Console,
-) -> _Job:
-    run_options, recipe_options = RunOptions.take(options)
-    if recipe is None and run_options.start is None:
-        run_options = with_default_start(run_options, console)
-    start = None if run_options.start is None else resolve_start(run_options.start)
-    brought = start.recipe if start is not None and recipe is None else recipe
-    chosen = brought if isinstance(brought, Recipe) else get_recipe(brought or "lite320")
-    chosen = chosen.replace(**recipe_options)
-    ranks.check(chosen.batch_size)
-    root = data.root if isinstance(data, DetectionDataset) else Path(data)
-    if run_options.out is not None and ranks.first:
-        check_free(Run(run_options.out))
-    run = Run(run_options.out or Path("runs") / f"{folder_name(root)}-{find_detector(chosen.detector).name}")
-    commands = () if isinstance(data, DetectionDataset) else (train_command(root, chosen, run_options),)
-    return _Job(run, chosen, run_options, ranks, console, commands, start=start)
+def _read(
+    job: Job, data: str | Path | DetectionDataset, validation: DetectionDataset | None
+) -> tuple[Job, DetectionDataset, DetectionDataset | None, Tensor]:
+    """Read the data, decide what the recipe leaves to them, and count the boxes of each class (K,)."""
+    if not job.recipe.undecided:
+        check_memory(job)
+    if job.options.compile:
+        check_compilable(job.recipe, job.ranks)
+    training_set, validation_set = read_data(data, validation, job.recipe, job.options, job.console)
+    if job.recipe.undecided:
+        job = with_decisions(job, training_set, data)
+    asked = job.recipe
+    job = replace(job, recipe=job.recipe.replace(classes=training_set.classes, **training_set.pixels.to_dict()))
+    if job.position is not None:
+        check_same_data(job.run, [s for s in (training_set, validation_set) if s is not None])
+    if job.recipe.patience and validation_set is None:
+        raise RecipeError("patience needs a validation split: without one nothing tells when to stop")
+    counts = torch.from_numpy(np.bincount(training_set.labels, minlength=len(training_set.classes)))
+    if asked.batch_size == "auto":
+        job = with_batch_size(job, asked, training_set, counts, data)
+    return job, training_set, validation_set, counts
 
 
-def _resumed_job(
-    data: str | Path | DetectionDataset,
-    resume: Path,
-    options: Mapping[str, Any],
-    ranks: Ranks,
-    console: Console,
-    held: ExitStack,
-) -> _Job:
-    run = Run.of(resume)
-    if ranks.first:
-        held.enter_context(held_run(run))
-    root = data.root if isinstance(data, DetectionDataset) else Path(data)
-    recipe, run_options, checkpoint, position = reopen(resume, root, options)
-    commands = recorded_commands(run)
-    if commands and not isinstance(data, DetectionDataset):
-        commands += (resume_command(root, resume, recipe, options),)
-    start = None if checkpoint is not None or run_options.start is None else resolve_start(run_options.start)
-    return _Job(run, recipe, run_options, ranks, console, commands, position, checkpoint, start=start)
-
-
-def _check_input(job: _Job) -> None:
-    check_input(job.recipe, 1 if job.recipe.batch_size == "auto" else job.recipe.batch_size // job.ranks.world)
-
-
-def _decided(job: _Job, dataset: DetectionDataset, data: str | Path | DetectionDataset) -> _Job:
-    """Decide the recipe's keys that are auto; the run's command has their values."""
-    options = job.options
-    recipe, decisions = decide(job.recipe, dataset, minutes=options.minutes, steps=options.steps)
-    for decision in decisions:
-        job.say(f"{decision}")
-    commands = () if isinstance(data, DetectionDataset) else (train_command(Path(data), recipe, options),)
-    job = replace(job, recipe=recipe, commands=commands)
-    _check_input(job)
-    return job
-
-
-def _settled(
-    job: _Job, asked: Recipe, dataset: DetectionDataset, counts: Tensor, data: str | Path | DetectionDataset
-) -> _Job:
-    """Resolve batch_size=auto and its learning rate; the run's command states both."""
-    criterion = build_criterion(job.recipe, counts) if job.criterion is None else job.criterion
-    recipe = settle_batch_size(job.recipe, dataset, criterion, job.options.accelerator(), job.ranks)
-    job.say(f"batch_size=auto is {recipe.batch_size} here: lr {asked.lr:g} becomes {recipe.lr:g}")
-    commands = job.commands
-    if not isinstance(data, DetectionDataset):
-        same = asked.replace(batch_size=recipe.batch_size, lr=recipe.lr)
-        commands = (train_command(Path(data), same, job.options),)
-    return replace(job, recipe=recipe, commands=commands)
-
-
-def _progress(job: _Job, batches: Batches) -> Progress:
+def _progress(job: Job, batches: Batches) -> Progress:
     if job.options.minutes is not None:
         return Progress(minutes=job.options.minutes)
     return Progress(steps=job.options.steps or job.recipe.epochs * batches.steps_an_epoch)
 
 
-def _goes_on(job: _Job, position: Position, progress: Progress, batches: Batches) -> bool:
+def _goes_on(job: Job, position: Position, progress: Progress, batches: Batches) -> bool:
     """Tell whether anything is left to do; prints where the run stands, and what another length means."""
     if ended := _ended(job, position, progress):
         progress.start(position.elapsed)
@@ -317,7 +220,7 @@ def _goes_on(job: _Job, position: Position, progress: Progress, batches: Batches
     return True
 
 
-def _ended(job: _Job, position: Position, progress: Progress) -> str:
+def _ended(job: Job, position: Position, progress: Progress) -> str:
     """Explain why nothing is left to do; empty if something is."""
     if progress.seconds is not None and position.elapsed >= progress.seconds:
         return f"{progress.seconds / 60:g} minutes done. More --minutes train on"
@@ -331,13 +234,13 @@ def _ended(job: _Job, position: Position, progress: Progress) -> str:
     return ""
 
 
-def _is_kept(job: _Job) -> bool:
+def _is_kept(job: Job) -> bool:
     """Tell whether the model of a finished run was written before its process ended."""
     outcome = job.run.record["training"].get("steps")
     return job.run.model_file.exists() and job.position is not None and outcome == job.position.step
 
 
-def _precision(job: _Job, module: TrainingModule, dataset: DetectionDataset, accelerator: str) -> Precision:
+def _precision(job: Job, module: TrainingModule, dataset: DetectionDataset, accelerator: str) -> Precision:
     """Choose the run's precision; if it continues, the one in its record."""
     record = {} if job.position is None else job.run.record["training"]
     size, images = largest_size(job.recipe, dataset), job.recipe.images_a_batch // job.ranks.world
@@ -346,7 +249,7 @@ def _precision(job: _Job, module: TrainingModule, dataset: DetectionDataset, acc
 
 
 def _begin(
-    job: _Job, batches: Batches, source: Path | None, computing: dict[str, Any], started: dict[str, Any] | None
+    job: Job, batches: Batches, source: Path | None, computing: dict[str, Any], started: dict[str, Any] | None
 ) -> Record:
     """Create the run folder with recipe.yaml and data.json."""
     training = describe_run(job.options, job.recipe, batches.images, batches.workers) | computing
@@ -373,7 +276,7 @@ def _begin(
 
 
 def _fit(
-    job: _Job, batches: Batches, module: TrainingModule, loggers: list[Logger], accelerator: str, precision: Precision
+    job: Job, batches: Batches, module: TrainingModule, loggers: list[Logger], accelerator: str, precision: Precision
 ) -> KeyboardInterrupt | None:
     """Train; returns the exception to raise if the user stopped it."""
     with quiet_lightning(), CtrlC(job.say) as ctrl_c, faults_explained(job.run, job.recipe, batches.workers):
@@ -405,7 +308,7 @@ def _fit(
     return None
 
 
-def _callbacks(job: _Job, batches: Batches, progress: Progress, last: LastCheckpoint) -> list[Callback]:
+def _callbacks(job: Job, batches: Batches, progress: Progress, last: LastCheckpoint) -> list[Callback]:
     recipe = job.recipe
     callbacks: list[Callback] = [CompiledStep(job.console)] if job.options.compile else []
     callbacks.append(Clock(progress))
