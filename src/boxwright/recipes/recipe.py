@@ -14,7 +14,7 @@ from boxwright.catalog import PART_KEYS
 from boxwright.choices import is_part, name_choice, parse_choice, resolve_choice
 from boxwright.errors import RecipeError
 from boxwright.recipes.builtin import find_detector
-from boxwright.recipes.class_weights import SCHEMES, scheme_of
+from boxwright.recipes.class_weights import scheme_of
 from boxwright.recipes.keys import (
     DECIDED_KEYS,
     Activation,
@@ -34,8 +34,9 @@ from boxwright.recipes.keys import (
     Suppression,
     or_auto,
 )
+from boxwright.recipes.ranges import check_values
 from boxwright.text import did_you_mean
-from boxwright.values import coerce, numbers_by_name, parse_range, shown
+from boxwright.values import coerce, numbers_by_name, shown
 
 if TYPE_CHECKING:
     from boxwright.data.decoded import Reduction
@@ -45,15 +46,6 @@ if TYPE_CHECKING:
 
 RPN_CHOICES = ("rpn_matcher", "rpn_coder", "rpn_miner", "rpn_class_loss", "rpn_box_loss")
 """Keys that name parts of the first of two stages; each accepts what the key it is named after accepts."""
-
-POSITIVE = (
-    *("image_size", "max_size", "width", "hidden", "proposals", "training_proposals"),
-    *("epochs", "batch_size", "accumulate", "lr", "candidates"),
-)
-"""Keys whose values must be above 0."""
-
-
-_OF_MAPS = ("image_size", "strides", "anchors")
 
 
 @cache
@@ -239,69 +231,7 @@ class Recipe:
                 continue
             if name != "backbone" or is_part(key, self.backbone):  # else a model of timm's
                 parse_choice(key, getattr(self, name))
-        self._check_ranges()
-
-    def _check_ranges(self) -> None:
-        for name in POSITIVE:
-            if getattr(self, name) != "auto" and not getattr(self, name) > 0:
-                raise RecipeError(f"Expected {name} above 0 but got {getattr(self, name)}")
-        for name in ("vote", "freeze", "freeze_depthwise", "weight_decay", "clip", "patience"):
-            if getattr(self, name) < 0:
-                raise RecipeError(f"Expected {name} of at least 0 but got {getattr(self, name)}")
-        if self.freeze and not self.pretrained:
-            raise RecipeError("Expected freeze=0 with pretrained=false: stages without weights must learn")
-        if self.norm_mode in ("eval", "frozen") and not self.pretrained:
-            raise RecipeError(
-                f"Expected norm_mode train or group with pretrained=false but got {self.norm_mode}: "
-                "BatchNorm without statistics must learn"
-            )
-        for name in ("warmup", "ema", "score", "nms_threshold", "proposal_nms"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise RecipeError(f"Expected {name} in 0..1 but got {getattr(self, name)}")
-        numbers_by_name("layer_lr", self.layer_lr)
-        numbers_by_name("layer_delay", self.layer_delay, most=1)
-        parse_range("depth_range", self.depth_range)
-        if self.max_pixels is not None and self.max_pixels < 1:
-            raise RecipeError(f"Expected max_pixels of at least 1 but got {self.max_pixels}")
-        if any(value is not None and len(value) != 3 for value in (self.mean, self.std)):
-            raise RecipeError(
-                f"Expected mean and std of three channels but got {shown(self.mean)} and {shown(self.std)}"
-            )
-        if self.std is not None and min(self.std) <= 0:
-            raise RecipeError(f"Expected std above 0 but got {shown(self.std)}")
-        if self.background_weight is not None and self.background_weight < 0:
-            raise RecipeError(f"Expected background_weight of at least 0 but got {self.background_weight}")
-        scheme = scheme_of(self.class_weights)
-        if not scheme and self.class_weights != "none" and not self.weights_by_name():
-            hint = did_you_mean(self.class_weights, ("none", *SCHEMES))
-            raise RecipeError(f"unknown class_weights {shown(self.class_weights)}{hint}")
-        if self.class_weights_over == "samples" and (not scheme or self.background_weight != 1):
-            raise RecipeError(
-                "Expected class_weights to be a scheme, and background_weight 1, with class_weights_over=samples: the "
-                f"scheme weighs background too, but got {shown(self.class_weights)} and {self.background_weight}"
-            )
-        if self.augment_on == "device" and self.augment not in ("none", "light", "ssd"):
-            raise RecipeError(
-                f"Expected augment_on to be auto or cpu with an augmentation of your own, {shown(self.augment)}: it "
-                "runs on the CPU"
-            )
-        if not self.antialias and self.resize == "pad":
-            raise RecipeError("Expected antialias=true with resize=pad")
-        if not self.antialias and self.decode == "scaled":
-            raise RecipeError("Expected antialias=true with decode=scaled")
-        self._check_maps()
-
-    def _check_maps(self) -> None:
-        undecided, strides = self.undecided, self.strides
-        for name in _OF_MAPS:
-            if name in undecided and "strides" in find_detector(self.detector).foreign_keys:
-                raise RecipeError(f"{name}=auto has no meaning for {self.detector}: its maps and anchors are given")
-        if "strides" not in undecided and (
-            not strides or any(s < 1 for s in strides) or list(strides) != sorted(set(strides))
-        ):
-            raise RecipeError(f"Expected strides to rise but got {shown(list(strides))}")
-        if "image_size" not in undecided and self.max_size < self.image_size and self.resize == "shortest":
-            raise RecipeError(f"Expected max_size of at least image_size, {self.image_size}, but got {self.max_size}")
+        check_values(self)
 
     def replace(self, **options: Unpack[RecipeKeys]) -> Recipe:
         """Copy the recipe with other values; raises RecipeError for an unknown key or an invalid value."""
