@@ -246,15 +246,20 @@ class Detector(nn.Module, ABC):
         """
         if precision not in get_args(InferencePrecision):
             raise ValueError(f"Expected a precision out of {get_args(InferencePrecision)} but got {precision!r}")
-        folded = copy.deepcopy(self).eval().requires_grad_(False)
-        for name, part in folded.net.named_children():
-            if name != "backbone" or getattr(part, "in_order", False) or folds_exactly(part):
-                fold_batch_norm(part)
+        folded = self.folded()
         if can_fuse(folded.net, precision):
             fuse_convolutions(folded.net)
             folded.set_memory_format(torch.channels_last)
         if precision == "bf16":
             folded.net.to(torch.bfloat16)
+        return folded
+
+    def folded(self) -> Self:
+        """Make a copy that learns no more, with each BatchNorm folded into the convolution before it."""
+        folded = copy.deepcopy(self).eval().requires_grad_(False)
+        for name, part in folded.net.named_children():
+            if name != "backbone" or getattr(part, "in_order", False) or folds_exactly(part):
+                fold_batch_norm(part)
         return folded
 
 
