@@ -31,11 +31,12 @@ TINY: dict[str, dict[str, Any]] = {
     "ssdlite300": {},
     "tiny-detector": {},
     "ssd300": {},
+    "ssd300 light": {"backbone": "tf_efficientnet_lite0"},
     "ssd300-pool": {},
     "ssd300-tf": {},
     "ssd512": {},
 }
-SLOW = re.compile("tiny-detector|ssd300-|ssd512")  # VGG at full size
+SLOW = re.compile("tiny-detector|ssd300$|ssd300-|ssd512")  # VGG at full size
 SIZES = ((50, 70), (70, 50), (64, 64), (50, 70), (33, 90), (90, 33), (50, 71))
 
 

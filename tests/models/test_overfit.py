@@ -1,7 +1,5 @@
 """Every detector learns one or two pictures by heart, on a light backbone: from the data set to the metrics."""
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,6 @@ from boxwright.data import DetectionDataset
 from boxwright.data.cache import ImageCache
 from boxwright.data.loading import Batch, TrainingSet, collate
 from boxwright.data.transforms import Augmentation
-from boxwright.errors import BoxwrightWarning
 from boxwright.models import Detector
 from boxwright.recipes.criterion import build_criterion
 from boxwright.training.layer_rates import parameter_groups
@@ -24,11 +21,19 @@ SIDE, CELLS, SHAPES = 256, 3, ("disc", "frame", "wedge")
 LITE = {"backbone": "tf_efficientnet_lite0", "freeze_depthwise": 0, "norm_mode": "train", "nms_threshold": 0.5}
 SMALL = {"image_size": 128, "width": 64}
 
-# name -> options on top of LITE, images, steps, peak learning rate
+MINED = {"class_loss": "cross_entropy", "miner": "hard_negatives:ratio=3", "normalizer": "positives"}
+
+# recipe, and what differs -> options on top of LITE, images, steps, peak learning rate
 CASES: dict[str, tuple[dict[str, object], int, int, float]] = {
     "lite320": ({"image_size": 128}, 2, 40, 4e-3),
     "retinanet": (SMALL, 2, 40, 1e-3),
+    "retinanet softmax_focal": (
+        {**SMALL, "class_loss": "softmax_focal", "class_weights": "inverse_sqrt"},
+        *(2, 40, 1e-3),
+    ),
+    "retinanet mined": ({**SMALL, **MINED}, 2, 40, 1e-3),
     "unitbox": ({**SMALL, "matcher": "points:radius=1.5"}, 2, 40, 2e-3),
+    "unitbox centerness": ({**SMALL, "matcher": "points:radius=1.5", "centerness": True}, 2, 40, 2e-3),
     "faster-rcnn": ({**SMALL, "hidden": 128, "training_proposals": 100}, 2, 40, 1e-3),
     "ssd300": ({}, 1, 30, 4e-3),
     "ssd300-tf": ({}, 1, 30, 4e-3),
@@ -112,27 +117,22 @@ def ap50(detector: Detector, batch: Batch, dataset: DetectionDataset) -> float:
 def test_learns_pictures_by_heart(name: str, images: DetectionDataset) -> None:
     options, count, steps, lr = CASES[name]
     torch.manual_seed(0)
-    detector = bw.create_detector(name, 3, **{**LITE, **options}).train()
+    detector = bw.create_detector(name.split()[0], 3, **{**LITE, **options}).train()
     shown = images.subset(range(count))
     batch = whole_batch(shown, detector)
     losses = learn(detector, batch, steps, lr)
     reached = ap50(detector, batch, shown)
     print(f"{name}: AP50 {reached:.3f}, loss {losses[0]:.2f} -> {losses[-1]:.2f} after {steps} steps")
     assert reached >= 0.85
-    assert losses[-1] < losses[0] / 5
+    # soft labels leave a cross entropy of their own
+    assert losses[-1] < losses[0] / (3 if "centerness" in name else 5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("pretrained", "steps", "fall"), [(True, 40, 3), (False, 14, 1.5)])
-def test_ssd300_on_vgg16_learns_a_picture(pretrained: bool, steps: int, fall: float, images: DetectionDataset) -> None:
+def test_ssd300_on_vgg16_learns_a_picture(images: DetectionDataset) -> None:
     """VGG16 has no normalization: what is not pretrained starts slowly, and the loss stays at 1 / 1.3 without it."""
     torch.manual_seed(0)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", "can't get pretrained weights", BoxwrightWarning)
-        try:
-            detector = bw.create_detector("ssd300", 3, pretrained=pretrained).train()
-        except BoxwrightWarning as missing:
-            pytest.skip(str(missing))
+    detector = bw.create_detector("ssd300", 3, pretrained=False).train()
     batch = whole_batch(images.subset([0]), detector)
-    losses = learn(detector, batch, steps, 2e-4, anneal=False)
-    assert losses[-1] < losses[0] / fall
+    losses = learn(detector, batch, 14, 2e-4, anneal=False)
+    assert losses[-1] < losses[0] / 1.5

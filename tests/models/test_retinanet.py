@@ -20,7 +20,6 @@ from boxwright.models.fpn import FPN, PYRAMID_STRIDES
 from boxwright.models.heads import flatten_head, init_bias, init_deltas, tower
 from boxwright.recipes import get_recipe, parse_settings
 from boxwright.recipes.criterion import build_criterion
-from boxwright.types import DenseOutputs, Targets
 
 SMALL = {"backbone": "tf_efficientnet_lite0", "image_size": 128, "width": 32}
 SCRATCH = {**SMALL, "pretrained": False, "freeze": 0, "norm_mode": "train"}
@@ -237,48 +236,3 @@ def test_trains_on_digits_without_a_warning(tmp_path: Path, settings: list[str])
     detector = run.load()
     assert detector.recipe.class_loss == options.get("class_loss", "sigmoid_focal:alpha=0.25,gamma=2")
     assert detector.predict(np.zeros((50, 70, 3), np.uint8), score=0.0)[0].boxes.isfinite().all()
-
-
-def squares() -> tuple[Tensor, Targets]:
-    """Eight noisy images (8, 3, 128, 128) in 0..255 with a red or blue box on each half."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(90, 160, (8, 3, 128, 128)).astype(np.float32)
-    boxes, labels = np.zeros((8, 2, 4), np.float32), rng.integers(0, 2, (8, 2))
-    for image, half in np.ndindex(8, 2):
-        width, height = rng.integers(24, 56, 2)
-        x, y = 64 * half + rng.integers(0, 64 - width), rng.integers(0, 128 - height)
-        color = [(230, 40, 40), (40, 60, 220)][labels[image, half]]
-        images[image, :, y : y + height, x : x + width] = np.array(color)[:, None, None]
-        boxes[image, half] = x, y, x + width, y + height
-    targets = Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.zeros(8, 2, dtype=torch.bool))
-    return torch.from_numpy(images), targets
-
-
-def average_precision(detector: DenseDetector, images: Tensor, targets: Targets) -> float:
-    """AP50 on the images."""
-    with torch.no_grad():
-        found = detector.eval().detect(detector(images))
-    known = [{"boxes": b.numpy(), "labels": n.numpy()} for b, n in zip(targets.boxes, targets.labels, strict=True)]
-    found = [{"boxes": f.boxes.numpy(), "scores": f.scores.numpy(), "labels": f.labels.numpy()} for f in found]
-    return bw.evaluate.detection_metrics(found, known, ["red", "blue"]).AP50
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("settings", [[], SOFTMAX_FOCAL, MINED], ids=["published", "softmax_focal", "mined"])
-def test_learns_eight_images_by_heart(settings: list[str]) -> None:
-    images, targets = squares()
-    torch.manual_seed(0)
-    detector = bw.create_detector("retinanet", 2, **{**SMALL, "width": 64, **parse_settings(settings)}).train()
-    criterion = build_criterion(detector.recipe, torch.bincount(targets.labels.flatten()))
-    images = detector.normalize(images)
-    learning = [p for p in detector.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=1e-3, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=100)
-    for _ in range(100):
-        losses = criterion(detector.anchors, DenseOutputs(*detector.net(images)), targets)
-        optimizer.zero_grad()
-        losses.total.backward()
-        nn.utils.clip_grad_norm_(learning, 10.0)
-        optimizer.step()
-        schedule.step()
-    assert average_precision(detector, images, targets) >= 0.95

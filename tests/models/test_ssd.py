@@ -389,46 +389,6 @@ def test_a_resumed_run_drops_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def rectangles(side: int) -> tuple[Tensor, Targets]:
-    """Eight noisy images (8, 3, side, side) in 0..255 with a red or blue rectangle on each half."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(90, 160, (8, 3, side, side)).astype(np.float32)
-    boxes, labels = np.zeros((8, 2, 4), np.float32), rng.integers(0, 2, (8, 2))
-    for image, half in np.ndindex(8, 2):
-        width, height = rng.integers(side // 5, int(side * 0.44), 2)
-        x, y = side // 2 * half + rng.integers(0, side // 2 - width), rng.integers(0, side - height)
-        color = [(230, 40, 40), (40, 60, 220)][labels[image, half]]
-        images[image, :, y : y + height, x : x + width] = np.array(color)[:, None, None]
-        boxes[image, half] = x, y, x + width, y + height
-    targets = Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.zeros(8, 2, dtype=torch.bool))
-    return torch.from_numpy(images), targets
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["ssd300", "ssd300-tf"])
-def test_learns_eight_images_by_heart(name: str) -> None:
-    images, targets = rectangles(300)
-    torch.manual_seed(0)
-    detector = bw.create_detector(name, 2, freeze=5, **LITE).train()
-    criterion = build_criterion(detector.recipe)
-    images = detector.normalize(images)
-    learning = [p for p in detector.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=2e-3, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=60)
-    for _ in range(60):
-        losses = criterion(detector.anchors, detector(images), targets)
-        optimizer.zero_grad()
-        losses.total.backward()
-        nn.utils.clip_grad_norm_(learning, 10.0)
-        optimizer.step()
-        schedule.step()
-    with torch.no_grad():
-        found = detector.eval().detect(detector(images))
-    known = [{"boxes": b.numpy(), "labels": n.numpy()} for b, n in zip(targets.boxes, targets.labels, strict=True)]
-    given = [{"boxes": f.boxes.numpy(), "scores": f.scores.numpy(), "labels": f.labels.numpy()} for f in found]
-    assert bw.evaluate.detection_metrics(given, known, ["red", "blue"]).AP50 >= 0.95
-
-
 @pytest.mark.parametrize("name", ["ssd300", "tiny-detector"])
 def test_a_sigmoid_head_starts_from_nothing_here(name: str) -> None:
     """A loss over all anchors would begin enormous at p = .5; the softmax that is mined begins as its authors' does."""
