@@ -5,8 +5,8 @@
 #   make lint                        the same for ruff, mypy and zizmor, which reads the workflows
 #   make test-floor                  run the quick tests with the oldest packages that pyproject.toml allows: needs uv
 #   make test-lowest                 the same for what reads, writes and draws, with the torch that is there: no uv, a minute
-#   make coverage                    run the quick tests: they must reach 90 % of the lines
-#   make coverage-core               run the core's quick tests: they must reach 97 % of its lines
+#   make test-slow                   run the slow tests alone
+#   make coverage                    run the others: they must reach 90 % of the lines, and 97 % of the core's
 #   make test-python PYTHON=...      install boxwright alone for another Python, import all of it, run a short demo
 #   make docs                        build the site of docs/ and the reference into site/; it needs no network to be read
 #   make mutants                     change the code in a hundred ways, one at a time: each time a test must fail
@@ -34,7 +34,9 @@ OTHER = .venv-$(notdir $(PYTHON))
 # would leave loadfile waiting for ever.
 PYTEST = -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 CORE = anchors boxes coding criterion evaluate losses matching mining nms
-COVERAGE = -m "not slow" --cov-report=term-missing:skip-covered
+empty :=
+comma := ,
+CORE_FILES = $(subst $(empty) $(empty),$(comma),$(CORE:%=src/boxwright/%/*) $(CORE:%=src/boxwright/%.py))
 
 .PHONY: help demo test lint test-floor test-python docs mutants release-check benchmarks
 
@@ -56,12 +58,16 @@ lint:
 	"$(VENV)/bin/python" -m mypy
 	"$(VENV)/bin/zizmor" --quiet --offline .github
 
+test-slow:
+	@sh tools/setup-venv "$(VENV)" test
+	OMP_NUM_THREADS=1 "$(VENV)/bin/python" $(PYTEST) -m slow
+
 test-floor:
 	uv venv --clear --python 3.11 .venv-floor
 	uv pip install --python .venv-floor --resolution lowest-direct $(UV_ARGS) -e ".[test]"
 	OMP_NUM_THREADS=1 .venv-floor/bin/python $(PYTEST) -m "not slow"
 
-.PHONY: test-lowest coverage coverage-core
+.PHONY: test-lowest test-slow coverage
 test-lowest:
 	@sh tools/setup-venv "$(VENV)" test
 	rm -rf .venv-lowest
@@ -71,12 +77,9 @@ test-lowest:
 
 coverage:
 	@sh tools/setup-venv "$(VENV)" test
-	OMP_NUM_THREADS=1 "$(VENV)/bin/python" $(PYTEST) $(COVERAGE) --cov=boxwright --cov-fail-under=90
-
-coverage-core:
-	@sh tools/setup-venv "$(VENV)" test
-	OMP_NUM_THREADS=1 "$(VENV)/bin/python" $(PYTEST) $(COVERAGE) $(CORE:%=--cov=boxwright.%) --cov-fail-under=97 \
-		$(wildcard $(CORE:%=tests/%) $(CORE:%=tests/test_%*.py))
+	OMP_NUM_THREADS=1 "$(VENV)/bin/python" $(PYTEST) -m "not slow" --cov=boxwright --cov-report=
+	"$(VENV)/bin/python" -m coverage report --skip-covered --fail-under=90
+	"$(VENV)/bin/python" -m coverage report --skip-covered --show-missing --include="$(CORE_FILES)" --fail-under=97
 
 test-python:
 	@sh tools/setup-venv "$(OTHER)" demo
