@@ -22,6 +22,9 @@ from boxwright.errors import RecipeError
 from boxwright.own_code import describe_code, folder_of, import_code, own_modules
 from boxwright.recipes import get_recipe
 from boxwright.recipes.criterion import build_criterion
+from boxwright.training.batches import repeats_of
+from boxwright.training.optimizers import make_optimizer
+from boxwright.training.schedule import find_schedule
 
 CODE = """
     import boxwright as bw
@@ -121,15 +124,142 @@ def test_modules_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.Mon
         import_code(["absent"])
     with pytest.raises(RecipeError, match="half can't be imported: No module named 'nothing_like_it'"):
         import_code(["half"])
-    with pytest.raises(RecipeError, match="wrong can't be imported: ZeroDivisionError"):
+    with pytest.raises(RecipeError, match=r"wrong can't be imported: ZeroDivisionError: .* \(wrong\.py, line \d\)"):
         import_code(["wrong"])
 
 
 def test_a_part_that_fails_is_named_with_its_line(module: str) -> None:
     import_code([module])
     recipe = get_recipe("lite320", box_loss="my_parts:broken", classes=["a"])
-    with pytest.raises(RecipeError, match=r"my_parts:broken, tried on one object: AttributeError.*, line 10"):
+    with pytest.raises(RecipeError, match=r"my_parts:broken, tried on three objects: AttributeError.*, line 10"):
         build_criterion(recipe)
+
+
+ODD = """
+    import boxwright as bw
+    import torch
+    from boxwright import Matches
+
+    def given(labels, anchors, index=0, state=1, short=0):
+        size = len(labels), len(anchors.boxes) - short
+        return Matches(torch.full(size, index), torch.full(size, state, dtype=torch.int8), torch.ones(size))
+
+    @bw.matcher()
+    def none(anchors, boxes, labels, *, ignore): return None
+
+    @bw.matcher()
+    def short(anchors, boxes, labels, *, ignore): return given(labels, anchors, short=1)
+
+    @bw.matcher()
+    def beyond(anchors, boxes, labels, *, ignore): return given(labels, anchors, index=2)
+
+    @bw.matcher()
+    def padding(anchors, boxes, labels, *, ignore): return given(labels, anchors, index=1)
+
+    @bw.matcher()
+    def states(anchors, boxes, labels, *, ignore): return given(labels, anchors, state=2)
+
+    @bw.miner()
+    def few(losses, state): return losses[:, :3] > 0
+
+    @bw.miner()
+    def numbers(losses, state): return (state >= 0).long()
+
+    @bw.box_loss(space="boxes")
+    def mean(pred, target): return (pred - target).abs().mean()
+
+    @bw.box_loss(space="boxes")
+    def unpacked(pred, target):
+        a, b = pred.unbind(-1)
+
+    @bw.class_loss("softmax")
+    def total(logits, target): return logits.sum()
+
+    @bw.coder
+    class Three:
+        dim = 4
+        def encode(self, anchors, boxes): return boxes
+        def decode(self, anchors, deltas): return deltas[..., :3]
+
+    @bw.optimizer
+    def nothing(groups, lr): return None
+
+    @bw.optimizer
+    def broken(groups, lr): return groups["all"]
+
+    @bw.schedule
+    def word(done): return "half"
+
+    @bw.schedule
+    def below(done): return 0.5 - done
+
+    @bw.sampling
+    def one(dataset): return [1.0]
+
+    @bw.sampling
+    def rarely(dataset): return [0.5] * len(dataset)
+
+    @bw.backbone
+    def without_strides(): return None
+
+    @bw.anchor_spec
+    def no_spec(**options): return 9
+"""
+
+
+@pytest.fixture
+def odd(module: str, tmp_path: Path) -> Iterator[None]:
+    (tmp_path / "odd.py").write_text(dedent(ODD))
+    import_code(["odd"])
+    yield
+    sys.modules.pop("odd", None)
+
+
+@pytest.mark.usefixtures("odd")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"matcher": "odd:none"}, "Expected odd:none to return Matches but got NoneType"),
+        (
+            {"matcher": "odd:short"},
+            r"odd:short to return Matches with gt_index int64 \(2, 4\), .* got int64 \(2, 3\)",
+        ),
+        ({"matcher": "odd:beyond"}, "odd:beyond to return a state of -1, 0 or 1 and, where that is 1, the index of"),
+        ({"matcher": "odd:padding"}, "the index of a target that isn't padding"),
+        ({"matcher": "odd:states"}, r"got the states \[\[2, 2, 2, 2\]"),
+        ({"miner": "odd:few"}, r"odd:few to return a mask bool \(2, 4\), .* but got bool \(2, 3\)"),
+        ({"miner": "odd:numbers"}, r"odd:numbers to return a mask bool .* but got int64 \(2, 4\)"),
+        ({"box_loss": "odd:mean"}, r"odd:mean to return losses float32 \(3,\), one for each pair .* got float32 \(\)"),
+        (
+            {"box_loss": "odd:unpacked"},
+            r"odd:unpacked, tried on three objects: ValueError: too .* \(odd.py, line ",
+        ),
+        ({"class_loss": "odd:total"}, r"odd:total to return losses float32 \(8,\), one for each row of logits"),
+        ({"coder": "odd:Three"}, r"odd:Three to decode boxes \(4, 4\) of four anchors but got \(4, 3\)"),
+    ],
+)
+def test_what_a_part_returns_is_checked(options: dict[str, str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        build_criterion(get_recipe("ssd300", classes=["a", "b"], **options))
+
+
+@pytest.mark.usefixtures("odd")
+def test_what_a_part_of_the_training_returns_is_checked(tmp_path: Path) -> None:
+    dataset: Any = range(3)  # its length is all that these rules look at
+    for name, message in (("one", r"to return 3 numbers .* but got \(1,\)"), ("rarely", "the least 0.5")):
+        with pytest.raises(RecipeError, match=f"sampling=odd:{name} {message}|{message}"):
+            repeats_of(get_recipe("lite320", sampling=f"odd:{name}"), dataset, [0, 1, 2])
+    with pytest.raises(RecipeError, match=r"optimizer=odd:nothing to return a torch.optim.Optimizer but got NoneType"):
+        make_optimizer("odd:nothing", [], 0.1)
+    with pytest.raises(RecipeError, match=r"optimizer=odd:broken failed: TypeError: .* \(odd.py, line "):
+        make_optimizer("odd:broken", [], 0.1)
+    for name, message in (("word", "got 'half' at 0.0"), ("below", "got -0.5 at 1.0")):
+        with pytest.raises(RecipeError, match=message):
+            find_schedule(f"odd:{name}")
+    with pytest.raises(RecipeError, match="backbone=odd:without_strides failed: TypeError: without_strides"):
+        bw.create_detector("lite320", 2, backbone="odd:without_strides")
+    with pytest.raises(RecipeError, match="Expected anchors=odd:no_spec to return an AnchorSpec but got int"):
+        bw.create_detector("retinanet", 2, anchors="odd:no_spec", pretrained=False, freeze=0, norm_mode="train")
 
 
 # --- parts as callables

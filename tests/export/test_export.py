@@ -229,6 +229,7 @@ def test_each_large_detector(tmp_path: Path, name: str) -> None:
     assert agreement.pairs > sum(agreement.excused.values())
 
 
+@pytest.mark.slow
 def test_half_of_a_fixed_number_at_the_command_line(tmp_path: Path, boxwright: Boxwright) -> None:
     run = lively_run(tmp_path / "run", "tiny-detector")
     outcome = boxwright("export", run.folder, "--half", "--batch", 2, "--out", tmp_path / "out", "--score", 0.4)
@@ -242,6 +243,7 @@ def test_half_of_a_fixed_number_at_the_command_line(tmp_path: Path, boxwright: B
     assert not ((scores > 0) & (scores <= 0.4)).any()
 
 
+@pytest.mark.slow
 def test_scores_by_class(tmp_path: Path) -> None:
     least = [0.1, 0.5, 0.7]
     session = opened(export_run(lively_run(tmp_path, "tiny-detector").folder, score=least).file)
@@ -261,6 +263,7 @@ def test_without_antialias_of_one_class_of_any_name(tmp_path: Path) -> None:
     assert json.loads(classes) == ["Größe\n“é”"]
 
 
+@pytest.mark.slow
 def test_the_precision_on_a_data_set(tmp_path: Path, boxwright: Boxwright, monkeypatch: pytest.MonkeyPatch) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     make_digits(data, images={"train": 2, "val": 9}, size=64)

@@ -40,6 +40,7 @@ np.savez(out, **{name: values.numpy() for name, values in found.items()})
 """
 
 
+@pytest.mark.slow
 def test_a_process_without_boxwright_finds_what_the_run_finds(tmp_path: Path, boxwright: Boxwright) -> None:
     run = lively_run(tmp_path / "run", "tiny-detector", vote=0.05)
     outcome = boxwright("export", run.folder, "--format", "torch", "--nms", "runtime", "--out", tmp_path / "raw")

@@ -78,6 +78,7 @@ def test_raw_of_any_size_in_half(tmp_path: Path) -> None:
     assert file.with_suffix(".bin").stat().st_size < 0.6 * run.model_file.stat().st_size
 
 
+@pytest.mark.slow
 def test_int8_at_the_command_line(tiny: Run, tmp_path: Path, boxwright: Boxwright) -> None:
     data = found_by(tiny, tmp_path / "data", {"train": 4, "val": 4})
     out = tmp_path / "out"
@@ -94,6 +95,7 @@ def test_int8_at_the_command_line(tiny: Run, tmp_path: Path, boxwright: Boxwrigh
     assert said["AP"]["float"] - said["AP"]["int8"] <= 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "work", ["export_run(run, out, form='openvino')", "Predictor(made)(np.zeros((64, 64, 3), np.uint8))"]
 )

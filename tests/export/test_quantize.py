@@ -171,6 +171,7 @@ def test_two_stages(form: FormName, tmp_path: Path) -> None:
     assert told.sizes[1] < 0.6 * told.sizes[0]
 
 
+@pytest.mark.slow
 def test_what_loses_too_much_is_not_written(
     tiny: Run, data: Path, tmp_path: Path, boxwright: Boxwright, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def test_resize_is_that_of_pillow(tool: str, build: object, tmp_path: Path) -> N
         assert np.abs(found.astype(int) - expected).max() <= 1
 
 
+@pytest.mark.slow
 def test_onnxruntime_web_finds_what_the_runtime_finds(tmp_path: Path) -> None:
     modules = os.environ.get("BOXWRIGHT_NODE_MODULES")
     if modules is None or shutil.which("node") is None:

@@ -82,6 +82,7 @@ def test_scores_and_kinds_that_the_file_was_not_made_for(
     same(Predictor(whole)(pictures(), score, nms), detector.predict(pictures(), score, nms))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_fixed(run: Run, detector: Detector, tmp_path: Path) -> None:
     file = export_run(run.folder, tmp_path, batch=2, nms="runtime").file
     same(Predictor(file)(pictures()), detector.predict(pictures()))
@@ -96,6 +97,7 @@ def test_inputs_of_any_size(tmp_path: Path) -> None:
     same(predictor(pictures(), 0.05), run.load().predict(pictures(), 0.05))
 
 
+@pytest.mark.slow
 def test_two_stages(tmp_path: Path) -> None:
     """By the graph's own selection, and from the raw values of the regions, with boxes by class."""
     run = lively_run(tmp_path / "run", "faster-rcnn")

@@ -20,6 +20,7 @@ from boxwright.criterion.centerness import centerness_terms
 from boxwright.criterion.class_weights import ClassWeights
 from boxwright.criterion.normalizers import NORMALIZERS, RULES, Normalizer, least_divisor, mean_over_ranks
 from boxwright.criterion.results import AnchorLosses, Losses, Positives, Stats
+from boxwright.criterion.returned import check_losses, check_mask, check_matches
 from boxwright.losses import ClassWeighting
 from boxwright.parts import (
     BoxLossInfo,
@@ -222,7 +223,8 @@ class DenseCriterion(nn.Module):
             needed["scores"] = logits.sigmoid() if self.class_info.kind == "sigmoid" else logits.softmax(-1)
         if "predictions" in needs:
             needed["predictions"] = self.coder.decode(boxes, outputs.deltas.float())
-        return self.matcher(anchors, targets.boxes, targets.labels, ignore=targets.ignore, **needed)
+        matches = self.matcher(anchors, targets.boxes, targets.labels, ignore=targets.ignore, **needed)
+        return check_matches(matches, self.matcher, len(targets.labels), len(boxes))
 
     def _gather_positives(
         self, anchors: Tensor, outputs: DenseOutputs, matches: Matches, targets: Targets
@@ -242,6 +244,7 @@ class DenseCriterion(nn.Module):
             box = self.box_loss(decoded, positives.targets)
         else:
             box = self.box_loss(positives.deltas, self.coder.encode(positives.anchors, positives.targets))
+        box = check_losses(box, self.box_loss, len(positives.labels), "one for each pair of boxes")
         if not isinstance(self.coder, DistributionCoder):
             return self.box_weight * box, positives.deltas.new_zeros(len(positives.labels))
         logits = positives.deltas.view(-1, 4, self.coder.bins)
@@ -261,7 +264,8 @@ class DenseCriterion(nn.Module):
         options: dict[str, Any] = {"reduction": "rows"} if self.class_info.kind == "sigmoid" else {}
         if self.class_state is not None:
             options["state"] = self.class_state if self.training else self.class_state.clone()
-        losses = self.class_loss(logits.flatten(0, 1), target.flatten(0, 1), **options).view(state.shape)
+        losses = self.class_loss(logits.flatten(0, 1), target.flatten(0, 1), **options)
+        losses = check_losses(losses, self.class_loss, state.numel(), "one for each row of logits").view(state.shape)
         if self.class_weights is None:
             return losses
         weighted: Tensor = self.class_weights(losses, state, positives, classes)
@@ -272,12 +276,12 @@ class DenseCriterion(nn.Module):
         if self.miner is None:
             return matches.state >= 0
         if self.miner_info.ranks_by == "nothing":
-            return self.miner(matches.state)
+            return check_mask(self.miner(matches.state), self.miner, *matches.state.shape)
         ranks = per_anchor.detach()
         if self.miner_info.ranks_by == "both":
             ranks = ranks.index_put((positives.image, positives.anchor), box.detach(), accumulate=True)
         needed = {"gt_index": matches.gt_index} if "gt_index" in self.miner_info.needs else {}
-        return self.miner(ranks, matches.state, **needed)
+        return check_mask(self.miner(ranks, matches.state, **needed), self.miner, *matches.state.shape)
 
     @torch.no_grad()
     def _stats(self, logits: Tensor, parts: AnchorLosses) -> Stats:

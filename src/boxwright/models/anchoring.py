@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from boxwright.anchors import AnchorSpec
-from boxwright.choices import resolve_choice
+from boxwright.choices import naming_failures, resolve_choice
 from boxwright.data.transforms import BATCH_MULTIPLE
 from boxwright.errors import RecipeError
 from boxwright.recipes import Recipe
@@ -18,9 +18,14 @@ def chosen_anchors(recipe: Recipe, **options: Any) -> AnchorSpec:
         RecipeError: If an option's value is invalid, and for torchvision's anchors without its padding.
     """
     try:
-        spec: AnchorSpec = resolve_choice("anchors", recipe.anchors)(**options)  # type: ignore[misc]
+        with naming_failures("anchors", recipe.anchors):
+            spec = resolve_choice("anchors", recipe.anchors)(**options)  # type: ignore[misc]
+    except RecipeError:
+        raise
     except ValueError as error:
         raise RecipeError(f"anchors {recipe.anchors!r}: {error}") from None
+    if not isinstance(spec, AnchorSpec):
+        raise RecipeError(f"Expected anchors={recipe.anchors} to return an AnchorSpec but got {type(spec).__name__}")
     if spec.fitted and recipe.resize != "shortest" and recipe.image_size % BATCH_MULTIPLE:
         raise RecipeError(
             f"Expected image_size to be a multiple of {BATCH_MULTIPLE} with anchors {recipe.anchors!r}, whose cells "

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from boxwright.choices import is_part, required
+from boxwright.choices import is_part, naming_failures, required
 from boxwright.errors import RecipeError
 from boxwright.models.efficientnet_lite import EfficientNetLite0
 from boxwright.models.layers import batch_norms, freeze_depthwise
@@ -52,7 +52,9 @@ def make_backbone(recipe: Recipe, strides: Sequence[int], pretrained: bool | str
     Raises:
         RecipeError: If it is no backbone, or lacks a stride, also at the recipe's image_size.
     """
-    backbone = _checked(_maker(recipe.backbone)(strides), strides, recipe)
+    with naming_failures("backbone", recipe.backbone):
+        made = _maker(recipe.backbone)(strides)
+    backbone = _checked(made, strides, recipe)
     _check_cells(backbone, recipe)
     if pretrained:
         backbone.load(pretrained)

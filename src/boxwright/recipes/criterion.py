@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,11 +11,11 @@ from torch import Tensor
 
 from boxwright import losses
 from boxwright.anchors import AnchorSpec, make_anchors
-from boxwright.choices import is_own, resolve_choice
+from boxwright.choices import is_ours, is_own, line_of, resolve_choice
 from boxwright.criterion import ClassWeights, DenseCriterion, TwoStageCriterion
 from boxwright.criterion.class_weights import Counted, WeightRule
 from boxwright.errors import RecipeError
-from boxwright.parts import part_info
+from boxwright.parts import name_of, part_info
 from boxwright.recipes.builtin import find_detector
 from boxwright.recipes.class_weights import scheme_of
 from boxwright.recipes.recipe import Recipe
@@ -51,7 +49,7 @@ def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriter
 
 
 def _build_stage(recipe: Recipe, classes: int, prefix: str, counts: Tensor | None) -> DenseCriterion:
-    """Build the criterion of the keys that start with ``prefix``, and try it on one object."""
+    """Build the criterion of the keys that start with ``prefix``, and try it on a few objects."""
     texts = {role: getattr(recipe, prefix + role) for role in ("matcher", "miner", "class_loss", "box_loss", "coder")}
     given = {"image_size": recipe.image_size, "class_counts": counts}
     parts: dict[str, Any] = {role: _bound(resolve_choice(role, text), given) for role, text in texts.items()}
@@ -66,16 +64,14 @@ def _build_stage(recipe: Recipe, classes: int, prefix: str, counts: Tensor | Non
             num_classes=classes,
         )
         _try(criterion, classes)
-    except ValueError as error:
-        raise RecipeError(str(error)) from None
     except Exception as error:
         own = [text for role, text in texts.items() if is_own(role, text)]
+        if isinstance(error, ValueError) and (not own or is_ours(error)):
+            raise RecipeError(str(error)) from None
         if not own:
             raise
-        where = traceback.extract_tb(error.__traceback__)[-1]
         raise RecipeError(
-            f"{' and '.join(own)}, tried on one object: {type(error).__name__}: {error} "
-            f"({Path(where.filename).name}, line {where.lineno})"
+            f"{' and '.join(own)}, tried on three objects: {type(error).__name__}: {error} {line_of(error)}"
         ) from error
     return criterion
 
@@ -89,12 +85,28 @@ def _bound(part: Any, given: Mapping[str, Any]) -> Any:
 
 @torch.no_grad()
 def _try(criterion: DenseCriterion, classes: int) -> None:
-    """Try the criterion on one object, so that options out of range fail before the training starts."""
-    anchors = make_anchors(AnchorSpec.squares((8,), 1.0), 8)
-    num_outputs = classes + (criterion.class_info.kind == "softmax")
-    outputs = DenseOutputs(torch.zeros(1, 1, num_outputs), torch.zeros(1, 1, criterion.coder.dim))
-    targets = Targets(anchors.boxes[None], torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.bool))
-    criterion.eval()(anchors, outputs, targets)  # evaluation mode changes no state
+    """Try the criterion on three objects of two images, so that what is wrong fails before the training starts."""
+    anchors = make_anchors(AnchorSpec.squares((8,), 1.0), 16)
+    outputs = DenseOutputs(torch.zeros(2, 4, classes + criterion.background), torch.zeros(2, 4, criterion.coder.dim))
+    boxes = anchors.boxes[[0, 3, 1, 1]].view(2, 2, 4)
+    labels = torch.tensor([[0, classes - 1], [0, -1]])
+    targets = Targets(boxes, labels, torch.zeros(2, 2, dtype=torch.bool))
+    criterion.eval()
+    decoded = criterion.coder.decode(anchors.boxes, outputs.deltas[0])
+    if decoded.shape != (4, 4):
+        raise ValueError(
+            f"Expected {name_of(criterion.coder)} to decode boxes (4, 4) of four anchors but got {tuple(decoded.shape)}"
+        )
+    index, state, _ = criterion.match(anchors, anchors.boxes, outputs, targets)
+    image, anchor = (state == 1).nonzero(as_tuple=True)
+    target = index[image, anchor]
+    if ((state < -1) | (state > 1)).any() or ((target < 0) | (target > 1)).any() or (labels[image, target] < 0).any():
+        raise ValueError(
+            f"Expected {name_of(criterion.matcher)} to return a state of -1, 0 or 1 and, where that is 1, the index of "
+            f"a target that isn't padding, but got the states {state.tolist()} with the indices {index.tolist()} for "
+            f"the labels {labels.tolist()}"
+        )
+    criterion(anchors, outputs, targets)  # evaluation mode changes no state
     criterion.train()
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from boxwright._util.memory import is_out_of_memory
-from boxwright.choices import parse_choice, required
+from boxwright.choices import parse_choice
 from boxwright.data import DetectionDataset
 from boxwright.data.cache import free_memory
 from boxwright.errors import RecipeError
@@ -21,6 +21,7 @@ from boxwright.recipes import Recipe, base_recipe
 from boxwright.training.distributed import Ranks
 from boxwright.training.layer_rates import parameter_groups
 from boxwright.training.made_up import largest_size, made_up_batch, valid_size_of
+from boxwright.training.optimizers import make_optimizer
 from boxwright.training.precision import choose_precision
 from boxwright.training.step import supervise
 
@@ -123,7 +124,7 @@ class Trial:
         self._detector, self._criterion = detector.to(device), deepcopy(criterion).to(device)
         self._average = deepcopy(self._detector) if recipe.ema else None  # takes memory, as in training
         groups = parameter_groups(self._detector, recipe.weight_decay)
-        self._optimizer = required("optimizer", recipe.optimizer)(groups, lr=_NO_RATE)
+        self._optimizer = make_optimizer(recipe.optimizer, groups, _NO_RATE)
 
     def fits(self, images: int) -> bool:
         """Tell whether a step on this number of images leaves enough of the GPU's memory."""

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from boxwright._util.printing import say
 from boxwright._util.progress import bar
 from boxwright.check.images import ImageFacts, look_at
-from boxwright.choices import resolve_choice
+from boxwright.choices import naming_failures, resolve_choice
 from boxwright.data import DetectionDataset
 from boxwright.data.cache import ImageCache, free_memory
 from boxwright.data.decoded import Decoded, Reduction
@@ -21,7 +21,7 @@ from boxwright.data.loading import TrainingSet
 from boxwright.data.sampling import EpochPlaces, ValidationPlaces
 from boxwright.data.transforms import Augmentation
 from boxwright.environment import usable_cores
-from boxwright.errors import DataError
+from boxwright.errors import DataError, RecipeError
 from boxwright.recipes import Recipe
 from boxwright.text import plural
 from boxwright.training.distributed import Ranks
@@ -191,4 +191,14 @@ def augments_on_device(recipe: Recipe, options: RunOptions, ranks: Ranks) -> boo
 def repeats_of(recipe: Recipe, dataset: DetectionDataset, readable: list[int]) -> NDArray[np.float64] | None:
     """Return how often an epoch shows each readable image, (n,), by the recipe's sampling; None: once."""
     rule = resolve_choice("sampling", recipe.sampling)
-    return None if rule is None else np.asarray(rule(dataset))[readable]
+    if rule is None:
+        return None
+    with naming_failures("sampling", recipe.sampling):
+        repeats = np.asarray(rule(dataset), np.float64)
+    if repeats.shape != (len(dataset),) or not (np.isfinite(repeats) & (repeats >= 1)).all():
+        least = f", the least {repeats.min():g}" if repeats.size else ""
+        raise RecipeError(
+            f"Expected sampling={recipe.sampling} to return {len(dataset)} numbers of at least 1, one for each image, "
+            f"but got {repeats.shape}{least}"
+        )
+    return repeats[readable]

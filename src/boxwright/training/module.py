@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from boxwright._util.devices import is_near, seed_generators
-from boxwright.choices import required
 from boxwright.criterion import Losses
 from boxwright.criterion.normalizers import least_divisor
 from boxwright.data.loading import Batch
@@ -24,7 +23,8 @@ from boxwright.training.curves import Curves
 from boxwright.training.late import Late
 from boxwright.training.layer_rates import Rate, layer_rates, parameter_groups
 from boxwright.training.nonfinite import NonFiniteError, check_losses
-from boxwright.training.schedule import Progress, lr_factor
+from boxwright.training.optimizers import make_optimizer
+from boxwright.training.schedule import Progress, find_schedule, lr_factor
 from boxwright.training.step import supervise
 from boxwright.training.targets import check_targets
 from boxwright.training.transfer import Parcel, copy_to
@@ -222,8 +222,8 @@ class TrainingModule(L.LightningModule):
         names = [name for name, _ in self.detector.named_parameters()]
         rates = layer_rates(names, self.recipe, self.started)
         groups = parameter_groups(self.detector, self.recipe.weight_decay, rates)
-        optimizer = required("optimizer", self.recipe.optimizer)(groups, lr=self.recipe.lr)
-        schedule = required("schedule", self.recipe.schedule)
+        optimizer = make_optimizer(self.recipe.optimizer, groups, self.recipe.lr)
+        schedule = find_schedule(self.recipe.schedule)
 
         def factor_of(rate: Rate) -> Callable[[int], float]:
             """Return the learning-rate factor over the training for one rate."""

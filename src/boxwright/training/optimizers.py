@@ -7,7 +7,20 @@ from typing import Any
 
 import torch
 
+from boxwright.choices import naming_failures, required
+from boxwright.errors import RecipeError
 from boxwright.parts import optimizer
+
+
+def make_optimizer(choice: str, groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
+    """Make the optimizer that a recipe names; raises RecipeError for a custom one that fails, or makes none."""
+    with naming_failures("optimizer", choice):
+        made = required("optimizer", choice)(groups, lr=lr)
+    if not isinstance(made, torch.optim.Optimizer):
+        raise RecipeError(
+            f"Expected optimizer={choice} to return a torch.optim.Optimizer but got {type(made).__name__}"
+        )
+    return made
 
 
 @optimizer

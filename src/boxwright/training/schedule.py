@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
+from boxwright.choices import naming_failures, required
+from boxwright.errors import RecipeError
 from boxwright.parts import schedule
 
 
@@ -58,6 +60,20 @@ def lr_factor(done: float, warmup: float, after: Callable[[float], float]) -> fl
     if done < warmup:
         return max(done / warmup, 0.001)
     return after(min((done - warmup) / max(1 - warmup, 1e-9), 1.0))
+
+
+def find_schedule(choice: str) -> Callable[[float], float]:
+    """Find the schedule that a recipe names; raises RecipeError for a custom one that fails, or returns no factor."""
+    part = required("schedule", choice)
+    for done in (0.0, 0.5, 1.0):
+        with naming_failures("schedule", choice):
+            factor = part(done)
+        if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
+            raise RecipeError(
+                f"Expected schedule={choice} to return a factor of the learning rate, at least 0, but got {factor!r} "
+                f"at {done}"
+            )
+    return part
 
 
 @schedule
