@@ -25,6 +25,7 @@ from boxwright.recipes.criterion import build_criterion
 from boxwright.training.batches import repeats_of
 from boxwright.training.optimizers import make_optimizer
 from boxwright.training.schedule import find_schedule
+from boxwright.training.step import supervise
 
 CODE = """
     import boxwright as bw
@@ -260,6 +261,17 @@ def test_what_a_part_of_the_training_returns_is_checked(tmp_path: Path) -> None:
         bw.create_detector("lite320", 2, backbone="odd:without_strides")
     with pytest.raises(RecipeError, match="Expected anchors=odd:no_spec to return an AnchorSpec but got int"):
         bw.create_detector("retinanet", 2, anchors="odd:no_spec", pretrained=False, freeze=0, norm_mode="train")
+
+
+def test_a_criterion_that_returns_no_losses_is_named() -> None:
+    class Sum(torch.nn.Module):
+        def forward(self, anchors: Any, outputs: Any, targets: Any) -> Tensor:
+            return outputs.logits.sum()
+
+    detector = bw.create_detector("lite320", 1, image_size=64, width=16)
+    boxes, labels = torch.tensor([[[0.0, 0, 32, 32]]]), torch.zeros(1, 1, dtype=torch.int64)
+    with pytest.raises(RecipeError, match=r"criterion .*:.*Sum to return boxwright\.criterion\.Losses but got Tensor"):
+        supervise(detector, Sum(), torch.zeros(1, 3, 64, 64), bw.Targets(boxes, labels, labels < 0))
 
 
 # --- parts as callables

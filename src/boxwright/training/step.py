@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from boxwright.criterion import Losses
 from boxwright.errors import RecipeError
 from boxwright.models import Detector, TwoStageDetector
+from boxwright.parts import name_of
 from boxwright.types import DenseOutputs, Targets, TwoStageOutputs
 
 
@@ -26,7 +27,8 @@ def supervise(
     refines.
 
     Raises:
-        RecipeError: If the network returns more or fewer rows than there are anchors.
+        RecipeError: If the network returns more or fewer rows than there are anchors, or the criterion anything but
+            Losses.
     """
     anchors = detector.anchors_of((images.shape[2], images.shape[3]))
     outputs = detector(detector.normalize(images, valid_size), valid_size)
@@ -40,5 +42,8 @@ def supervise(
         select: Callable[..., list[Tensor]] = criterion.select  # type: ignore[assignment]
         rois = select(outputs.proposals, targets)
         outputs = outputs._replace(rois=rois, refined=detector.refine(outputs.features, rois))
-    losses: Losses = criterion(anchors, outputs, targets)
+    losses = criterion(anchors, outputs, targets)
+    if not isinstance(losses, Losses):
+        name, kind = name_of(criterion), type(losses).__name__
+        raise RecipeError(f"Expected the criterion {name} to return boxwright.criterion.Losses but got {kind}")
     return losses, outputs
