@@ -21,6 +21,8 @@ from boxwright.compare.run.jobs import Job, failed, read_result, write_result
 from boxwright.data import read_dataset
 from boxwright.errors import RecipeError
 from boxwright.models import build_detector
+from boxwright.runs import Run
+from boxwright.runs.splits import split_file_for
 from comparison_builders import job, recipe
 
 QUIET = Console(quiet=True)
@@ -84,6 +86,22 @@ def test_a_run_with_a_start_begins_with_that(data: Path, tmp_path: Path, monkeyp
     for name in taken:
         assert torch.equal(began[name], kept[name]), name
         assert not torch.equal(began[name], drawn[name]), name
+
+
+def test_a_run_keeps_the_splits_that_it_was_given(data: Path, tmp_path: Path) -> None:
+    """Whoever takes it on, by ``eval`` or ``export``, gets the images that it has not learned."""
+    parts = {split: read_dataset(data, split) for split in ("train", "val")}
+    names = {
+        split: sorted(each.path(i).relative_to(data).as_posix() for i in range(len(each)))
+        for split, each in parts.items()
+    }
+    swapped = {"train": names["val"], "val": names["train"]}
+    (tmp_path / "swapped.json").write_text(json.dumps({"splits": swapped}))
+    one = replace(job(data, tmp_path / "run", recipe()), split_file=str(tmp_path / "swapped.json"), steps=1)
+    assert not execute(one).failed
+    kept = Run(one.folder).split_file
+    assert {split: sorted(images) for split, images in json.loads(kept.read_text())["splits"].items()} == swapped
+    assert split_file_for(Run(one.folder), data) == kept
 
 
 def test_without_the_baselines_weights_another_head_would_start_elsewhere() -> None:

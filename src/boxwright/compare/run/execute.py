@@ -32,6 +32,7 @@ from boxwright.own_code import import_code
 from boxwright.recipes import Recipe
 from boxwright.runs import Run
 from boxwright.runs.assess import evaluate_run
+from boxwright.runs.splits import keep_splits
 from boxwright.training import train
 from boxwright.training.checkpoints import read_position
 
@@ -57,7 +58,10 @@ def _execute(job: Job) -> RunResult:
         return finished
     try:
         with using_threads(job.threads):
-            result = _measure(job, _train_frozen(job) if job.features else _train(job))
+            run = _train_frozen(job) if job.features else _train(job)
+            # whoever takes the run on must not test it on images that it has learned
+            keep_splits(run.split_file, Path(job.data), {**job.recipe.reader_options, **finding(job)})
+            result = _measure(job, run)
     except Exception as error:
         write_text(job.folder / "failure.txt", traceback.format_exc())
         why = str(error) if isinstance(error, BoxwrightError) else f"{type(error).__name__}: {error}"
