@@ -9,6 +9,7 @@ from typing import Any
 
 from boxwright._util.own_files import read_own_json
 from boxwright._util.ownership import GENERATOR
+from boxwright._util.reading import escaped
 from boxwright._util.writing import write_json
 from boxwright.data.layout import open_layout, open_with_splits
 from boxwright.data.made_splits import SplitReader, read_split_file, split_names
@@ -41,7 +42,10 @@ def split_file_for(
     if not run.split_file.is_file():
         return None
     source = open_layout(data, ReaderOptions(allow_links=allow_links, reader=reader))
-    listed = read_split_file(run.split_file)
-    names = islice(chain.from_iterable(listed.values()), _TRIED)
+    if bool(source.splits) != read_own_json(run.split_file).get("own"):
+        return None
+    names = list(islice(chain.from_iterable(read_split_file(run.split_file).values()), _TRIED))
     same = any((source.tree.root / name).is_file() for name in names)
-    return run.split_file if same and bool(source.splits) == read_own_json(run.split_file).get("own") else None
+    if not same:  # COCO's names are within a folder for images, so that the annotations have to be read
+        same = not set(names).isdisjoint(map(escaped, source.read(()).names))
+    return run.split_file if same else None
