@@ -85,7 +85,7 @@ LABELS = [["0", "0.5", "0.5", "0.2", "0.3"], ["1", "0.1", "0.1", "0.4", "0.1", "
 def folder() -> Iterator[Path]:
     """In memory where the system has such a place; with an image each for the layouts."""
     memory = Path("/dev/shm")
-    root = Path(tempfile.mkdtemp(prefix="boxwright-fuzz-", dir=memory if memory.is_dir() else None))
+    root = Path(tempfile.mkdtemp(prefix="fuzz-", dir=memory if memory.is_dir() else None))
     for layout, images in (("coco", "images/train"), ("voc", "JPEGImages"), ("yolo", "images")):
         for number in range(2):
             write_picture(root / layout / images / f"i{number}.jpg", number)
