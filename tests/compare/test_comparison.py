@@ -22,6 +22,7 @@ from boxwright.compare.plan.options import CompareOptions
 from boxwright.compare.results.results import METRICS, Comparison
 from boxwright.compare.run import executors
 from boxwright.compare.run.jobs import Job
+from boxwright.data import read_dataset
 from boxwright.errors import BoxwrightError, DataError, RecipeError
 from boxwright.recipes import get_recipe
 from comparison_builders import DIGITS, TINY, fake
@@ -93,6 +94,17 @@ def test_the_files_say_the_same(data: Path, tmp_path: Path, ran: list[Job]) -> N
     weight = comparison.facts["box weights"]["values"]["ciou"]
     assert recommended == get_recipe("lite320", box_loss="ciou", box_weight=weight, **TINY)
     assert ran[1].recipe == recommended.replace(classes=DIGITS)
+
+
+def test_the_recommendation_names_the_splits_that_were_used(data: Path, tmp_path: Path, ran: list[Job]) -> None:
+    parts = {split: read_dataset(data, split) for split in ("train", "val")}
+    names = {split: [each.name(i) for i in range(len(each))] for split, each in parts.items()}
+    file = tmp_path / "parts.json"
+    file.write_text(json.dumps({"splits": names}))
+    comparison, _ = run(data, tmp_path / "out", split_file=str(file))
+    console = Console(record=True, width=300, file=io.StringIO())
+    render_comparison(comparison, console)
+    assert f"recommended.yaml (with --split-file {file})" in console.export_text()
 
 
 @pytest.mark.slow

@@ -224,15 +224,17 @@ def _words(comparison: Comparison) -> Iterator[str]:
     yield advice
     yield from (f"  {finding}" for finding in findings)
     if facts["recommended"] is not None:
-        yield f"the recipe is {facts['folder']}/recommended.yaml{_start(comparison)}"
+        yield f"the recipe is {facts['folder']}/recommended.yaml{_beside(comparison)}"
     yield f"the report is {facts['folder']}/compare.html"
 
 
-def _start(comparison: Comparison) -> str:
-    """Say what the recommended arm's training starts from, which its recipe doesn't."""
-    recommended = comparison.facts["recommended"]
+def _beside(comparison: Comparison) -> str:
+    """Name the options that a training of the recommended arm takes beside its recipe: its start, the same splits."""
+    recommended, data = comparison.facts["recommended"], comparison.facts["data"]
     start = next(arm.start for arm in comparison.arms if arm.name == recommended)
-    return f" (with --start {start})" if start else ""
+    given = {"--start": start, "--split-file": data.get("split file"), "--group-by": data.get("group by")}
+    words = " ".join(f"{option} {value}" for option, value in given.items() if value)
+    return f" (with {words})" if words else ""
 
 
 def _number(value: float) -> str:

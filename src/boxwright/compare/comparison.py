@@ -167,6 +167,7 @@ def _facts(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> dict[str, Any]:
     from boxwright.environment import environment_line
 
     options = setting.options
+    parted_by = {"split file": options.split_file, "group by": options.group_by}
     return {
         "steps": plan.steps,
         "budget": _budget(setting, plan),
@@ -180,6 +181,7 @@ def _facts(setting: Setting, plan: Plan, jobs: Sequence[Job]) -> dict[str, Any]:
             "training images": len(setting.training),
             "validation images": len(setting.validation),
             "classes": list(setting.training.classes),
+            **{name: value for name, value in parted_by.items() if value},
         },
         "what can be seen": what_can_be_seen(setting, jobs),
         "left out": dict(setting.left_out),
