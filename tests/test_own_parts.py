@@ -245,10 +245,10 @@ def test_what_a_part_returns_is_checked(options: dict[str, str], message: str) -
 
 
 @pytest.mark.usefixtures("odd")
-def test_what_a_part_of_the_training_returns_is_checked(tmp_path: Path) -> None:
+def test_what_a_part_of_the_training_returns_is_checked() -> None:
     dataset: Any = range(3)  # its length is all that these rules look at
     for name, message in (("one", r"to return 3 numbers .* but got \(1,\)"), ("rarely", "the least 0.5")):
-        with pytest.raises(RecipeError, match=f"sampling=odd:{name} {message}|{message}"):
+        with pytest.raises(RecipeError, match=f"sampling=odd:{name} .*{message}"):
             repeats_of(get_recipe("lite320", sampling=f"odd:{name}"), dataset, [0, 1, 2])
     with pytest.raises(RecipeError, match=r"optimizer=odd:nothing to return a torch.optim.Optimizer but got NoneType"):
         make_optimizer("odd:nothing", [], 0.1)

@@ -10,14 +10,13 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
+from boxwright._util.tracebacks import described
 from boxwright._util.yaml_files import YamlError, format_yaml, parse_yaml
 from boxwright.catalog import Entry, find_part, named_parts
 from boxwright.errors import BoxwrightError, RecipeError
@@ -164,19 +163,7 @@ def naming_failures(key: str, text: str) -> Iterator[None]:
     except Exception as error:
         if not is_own(key, text):
             raise
-        raise RecipeError(f"{key}={text} failed: {type(error).__name__}: {error} {line_of(error)}") from error
-
-
-def is_ours(error: BaseException) -> bool:
-    """Tell whether a line of this package raised an error."""
-    file = traceback.extract_tb(error.__traceback__)[-1].filename
-    return Path(file).is_relative_to(Path(__file__).parent)
-
-
-def line_of(error: BaseException) -> str:
-    """Name the file and line that raised an error, in brackets."""
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return f"({Path(where.filename).name}, line {where.lineno})"
+        raise RecipeError(f"{key}={text} failed: {described(error)}") from error
 
 
 def _type_hints(part: Any) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
-import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from boxwright._util.tracebacks import described
 from boxwright.catalog import PART_KEYS
 from boxwright.choices import is_own, parse_choice
 from boxwright.errors import RecipeError
@@ -42,15 +42,8 @@ def import_code(modules: Iterable[str] | str, folder: str | None = None) -> None
                 raise RecipeError(f"the module {module} can't be imported: {error}") from None
             raise RecipeError(f"no module {module}: it is looked for in {here} and among the installed ones") from None
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}{_place(error, here)}"
+            reason = described(error, within=here)
             raise RecipeError(f"the module {module} can't be imported: {reason}") from None
-
-
-def _place(error: Exception, folder: str) -> str:
-    """Name the last line in the folder's files that led to an error, in brackets; "" for none."""
-    lines = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    own = [(file.relative_to(folder), number) for file, number in lines if file.is_relative_to(folder)]
-    return f" ({own[-1][0]}, line {own[-1][1]})" if own else ""
 
 
 def describe_code(values: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -21,16 +21,14 @@ SIDE, CELLS, SHAPES = 256, 3, ("disc", "frame", "wedge")
 LITE = {"backbone": "tf_efficientnet_lite0", "freeze_depthwise": 0, "norm_mode": "train", "nms_threshold": 0.5}
 SMALL = {"image_size": 128, "width": 64}
 
+WEIGHTED = {"class_loss": "softmax_focal", "class_weights": "inverse_sqrt"}
 MINED = {"class_loss": "cross_entropy", "miner": "hard_negatives:ratio=3", "normalizer": "positives"}
 
 # recipe, and what differs -> options on top of LITE, images, steps, peak learning rate
 CASES: dict[str, tuple[dict[str, object], int, int, float]] = {
     "lite320": ({"image_size": 128}, 2, 40, 4e-3),
     "retinanet": (SMALL, 2, 40, 1e-3),
-    "retinanet softmax_focal": (
-        {**SMALL, "class_loss": "softmax_focal", "class_weights": "inverse_sqrt"},
-        *(2, 40, 1e-3),
-    ),
+    "retinanet softmax_focal": ({**SMALL, **WEIGHTED}, 2, 40, 1e-3),
     "retinanet mined": ({**SMALL, **MINED}, 2, 40, 1e-3),
     "unitbox": ({**SMALL, "matcher": "points:radius=1.5"}, 2, 40, 2e-3),
     "unitbox centerness": ({**SMALL, "matcher": "points:radius=1.5", "centerness": True}, 2, 40, 2e-3),

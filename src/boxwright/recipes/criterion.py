@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from boxwright import losses
+from boxwright._util.tracebacks import described, raised_in
 from boxwright.anchors import AnchorSpec, make_anchors
-from boxwright.choices import is_ours, is_own, line_of, resolve_choice
+from boxwright.choices import is_own, resolve_choice
 from boxwright.criterion import ClassWeights, DenseCriterion, TwoStageCriterion
 from boxwright.criterion.class_weights import Counted, WeightRule
+from boxwright.criterion.returned import check_indices
 from boxwright.errors import RecipeError
 from boxwright.parts import name_of, part_info
 from boxwright.recipes.builtin import find_detector
 from boxwright.recipes.class_weights import scheme_of
 from boxwright.recipes.recipe import Recipe
 from boxwright.types import DenseOutputs, Targets
+
+_PACKAGE = Path(losses.__file__).parents[1]
 
 
 def build_criterion(recipe: Recipe, counts: Tensor | None = None) -> DenseCriterion | TwoStageCriterion:
@@ -66,13 +71,11 @@ def _build_stage(recipe: Recipe, classes: int, prefix: str, counts: Tensor | Non
         _try(criterion, classes)
     except Exception as error:
         own = [text for role, text in texts.items() if is_own(role, text)]
-        if isinstance(error, ValueError) and (not own or is_ours(error)):
+        if isinstance(error, ValueError) and (not own or raised_in(error, _PACKAGE)):
             raise RecipeError(str(error)) from None
         if not own:
             raise
-        raise RecipeError(
-            f"{' and '.join(own)}, tried on three objects: {type(error).__name__}: {error} {line_of(error)}"
-        ) from error
+        raise RecipeError(f"{' and '.join(own)}, tried on three objects: {described(error)}") from error
     return criterion
 
 
@@ -97,16 +100,9 @@ def _try(criterion: DenseCriterion, classes: int) -> None:
         raise ValueError(
             f"Expected {name_of(criterion.coder)} to decode boxes (4, 4) of four anchors but got {tuple(decoded.shape)}"
         )
-    index, state, _ = criterion.match(anchors, anchors.boxes, outputs, targets)
-    image, anchor = (state == 1).nonzero(as_tuple=True)
-    target = index[image, anchor]
-    if ((state < -1) | (state > 1)).any() or ((target < 0) | (target > 1)).any() or (labels[image, target] < 0).any():
-        raise ValueError(
-            f"Expected {name_of(criterion.matcher)} to return a state of -1, 0 or 1 and, where that is 1, the index of "
-            f"a target that isn't padding, but got the states {state.tolist()} with the indices {index.tolist()} for "
-            f"the labels {labels.tolist()}"
-        )
-    criterion(anchors, outputs, targets)  # evaluation mode changes no state
+    matches = criterion.match(anchors, anchors.boxes, outputs, targets)
+    check_indices(matches, criterion.matcher, labels)
+    criterion(anchors, outputs, targets, matches)  # evaluation mode changes no state
     criterion.train()
 
 

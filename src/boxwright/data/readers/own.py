@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from numbers import Integral
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from boxwright._util.reading import escaped
+from boxwright._util.tracebacks import described
 from boxwright.data.annotations import CROWD, NORMAL
 from boxwright.data.files import Tree, is_image
 from boxwright.data.readers.listing import NAN, Box, Entry, Listing, ListingReader, class_name, corners, sized
@@ -153,6 +153,4 @@ def _reason(error: Exception, function: Any) -> str:
     while isinstance(function, partial):
         function = function.func
     code = getattr(function, "__code__", None)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if code is None or f.filename == code.co_filename]
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"
+    return described(error, within="" if code is None else code.co_filename)
