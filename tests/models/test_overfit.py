@@ -121,7 +121,7 @@ def test_learns_pictures_by_heart(name: str, images: DetectionDataset) -> None:
     losses = learn(detector, batch, steps, lr)
     reached = ap50(detector, batch, shown)
     print(f"{name}: AP50 {reached:.3f}, loss {losses[0]:.2f} -> {losses[-1]:.2f} after {steps} steps")
-    assert reached >= 0.85
+    assert reached >= (0.85 if name in ("retinanet", "faster-rcnn", "ssd512") else 0.95)  # these miss an object yet
     # soft labels leave a cross entropy of their own
     assert losses[-1] < losses[0] / (3 if "centerness" in name else 5)
 
